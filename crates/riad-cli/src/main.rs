@@ -1,0 +1,3 @@
+//! The `riad` program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The RIAD network on candle: U-Net, losses, trainer, scorer, checkpoints.
