@@ -1,0 +1,126 @@
+//! How well scores tell defects from good images or pixels.
+//!
+//! A score is higher where a defect is more likely; labels are true for a defect. Every metric groups equal scores, so
+//! that neither their order nor a sort's decides. Values equal scikit-learn's (`roc_auc_score`,
+//! `average_precision_score`, `precision_recall_curve`).
+
+mod ranking;
+
+#[cfg(feature = "pixel-metrics")]
+mod pixel;
+
+#[cfg(feature = "pixel-metrics")]
+pub use pixel::{PixelMetrics, PixelScores};
+
+use ranking::Ranking;
+use thiserror::Error;
+
+/// The best F1 over all thresholds, and where it is reached.
+///
+/// The threshold is chosen by looking at the labels: an upper bound for what a threshold set beforehand can reach.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct F1Max {
+    /// Harmonic mean of precision and recall, in [0, 1].
+    pub f1: f64,
+    /// The score from which on (inclusive) a sample is called a defect; the highest of several that are equally good.
+    pub threshold: f32,
+    /// Share of defects among what is called a defect.
+    pub precision: f64,
+    /// Share of what is called a defect among the defects.
+    pub recall: f64,
+}
+
+/// Why a metric has no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MetricError {
+    /// There are not as many labels as scores.
+    #[error("{scores} scores came with {labels} labels; each score needs one")]
+    LengthMismatch {
+        /// Number of scores.
+        scores: usize,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// A map does not have the size that came with it.
+    #[error("a map of {height}x{width} (height x width) came with {len} values")]
+    MapSize {
+        /// Number of values in the map.
+        len: usize,
+        /// Stated height in pixels.
+        height: usize,
+        /// Stated width in pixels.
+        width: usize,
+    },
+    /// A score is not a number, so that it has no place in a ranking.
+    #[error("score {index} is NaN; a network that diverged or an image with invalid values gives such scores")]
+    NanScore {
+        /// Position of the first such score.
+        index: usize,
+    },
+    /// There is nothing to measure.
+    #[error("there are no scores to measure")]
+    Empty,
+    /// There is no defect, and the metric is a share of the defects.
+    #[error(
+        "all {count} samples are good; the metric compares defects with good samples and is undefined without both"
+    )]
+    NoDefects {
+        /// Number of samples.
+        count: usize,
+    },
+    /// There is no good sample, and the metric is a share of them.
+    #[error(
+        "all {count} samples are defects; the metric compares defects with good samples and is undefined without both"
+    )]
+    NoGood {
+        /// Number of samples.
+        count: usize,
+    },
+    /// The false-positive rate up to which the PRO curve is integrated is outside (0, 1].
+    #[error("the limit of the false-positive rate must be above 0 and at most 1")]
+    Limit,
+    /// More pixels in a map, or more regions in a set, than 32 bits can number.
+    #[error("a map has 2^32 pixels or the set 2^32 separate defects; split it and measure the parts")]
+    TooLarge,
+}
+
+/// Area under the receiver operating characteristic: the chance that a defect scores above a good sample, equal scores
+/// counting half. In [0, 1].
+///
+/// # Errors
+/// Lengths that differ, no scores, a NaN, or samples of one class only: there is no pair to compare then, and neither 0
+/// nor 0.5 would be true.
+pub fn auroc(scores: &[f32], labels: &[bool]) -> Result<f64, MetricError> {
+    rank(scores, labels)?.auroc()
+}
+
+/// Average precision: precision averaged over the defects in order of their scores, without interpolation. In [0, 1].
+///
+/// # Errors
+/// Lengths that differ, no scores, a NaN, or no defect.
+pub fn average_precision(scores: &[f32], labels: &[bool]) -> Result<f64, MetricError> {
+    rank(scores, labels)?.average_precision()
+}
+
+/// The best F1 over all thresholds.
+///
+/// # Errors
+/// Lengths that differ, no scores, a NaN, or no defect.
+pub fn f1_max(scores: &[f32], labels: &[bool]) -> Result<F1Max, MetricError> {
+    rank(scores, labels)?.f1_max()
+}
+
+fn rank(scores: &[f32], labels: &[bool]) -> Result<Ranking, MetricError> {
+    if scores.len() != labels.len() {
+        return Err(MetricError::LengthMismatch {
+            scores: scores.len(),
+            labels: labels.len(),
+        });
+    }
+    let mut samples = Vec::with_capacity(scores.len());
+    for (index, (&score, &defect)) in scores.iter().zip(labels).enumerate() {
+        samples.push(ranking::Sample::new(score, u32::from(defect)).ok_or(MetricError::NanScore { index })?);
+    }
+    Ranking::new(samples)
+}

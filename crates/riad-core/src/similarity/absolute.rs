@@ -1,0 +1,54 @@
+//! Pixel by pixel differences.
+
+use super::{Shape, sum_chunks, sum_pairs};
+
+/// Mean squared error over all values of the batch, and `weight` times its gradient added to `grad`.
+///
+/// # Panics
+/// If a slice's length is not that of `shape`, or `shape` is empty.
+pub fn l2_loss(target: &[f32], recon: &[f32], shape: Shape, weight: f32, grad: Option<&mut [f32]>) -> f64 {
+    mean(
+        target,
+        recon,
+        shape,
+        weight,
+        grad,
+        |error| error * error,
+        |error| 2.0 * error,
+    )
+}
+
+/// Mean absolute error over all values of the batch, and `weight` times its gradient added to `grad`.
+///
+/// Where target and reconstruction are equal the gradient is 0.
+///
+/// # Panics
+/// If a slice's length is not that of `shape`, or `shape` is empty.
+pub fn l1_loss(target: &[f32], recon: &[f32], shape: Shape, weight: f32, grad: Option<&mut [f32]>) -> f64 {
+    let slope = |error: f32| if error == 0.0 { 0.0 } else { error.signum() };
+    mean(target, recon, shape, weight, grad, f32::abs, slope)
+}
+
+/// Mean of `term(reconstruction - target)`, whose derivative is `slope`.
+fn mean(
+    target: &[f32],
+    recon: &[f32],
+    shape: Shape,
+    weight: f32,
+    grad: Option<&mut [f32]>,
+    term: impl Fn(f32) -> f32 + Sync,
+    slope: impl Fn(f32) -> f32 + Sync,
+) -> f64 {
+    shape.check(target, recon, grad.as_deref());
+    let count = shape.batch_len() as f64;
+    let scale = (f64::from(weight) / count) as f32;
+    let sum = sum_chunks(shape.plane_len(), target, recon, grad, |target, recon, grad| {
+        if let Some(grad) = grad {
+            for ((grad, &target), &recon) in grad.iter_mut().zip(target).zip(recon) {
+                *grad += scale * slope(recon - target);
+            }
+        }
+        sum_pairs(target, recon, |target, recon| term(recon - target))
+    });
+    sum / count
+}

@@ -1,0 +1,301 @@
+//! Gradient magnitude similarity (Xue et al., "Gradient magnitude similarity deviation", arXiv 1308.3052) on gray
+//! images, at one scale or at [`SCALES`].
+//!
+//! `GMS = (2 g r + c) / (g² + r² + c)` with the gradient magnitudes g of the target and r of the reconstruction: 1 where
+//! they are equal, towards 0 where only one image has an edge. The magnitude is
+//! `sqrt((I * h_x)² + (I * h_y)² + 1e-8)`, h being Prewitt's kernels divided by 3. The image continues beyond its border
+//! with its edge values: a map has the image's size, so that the scales lie on top of each other, and the border is no
+//! edge of its own.
+
+use super::gray::{add_gray_gradient, gray_image};
+use super::pyramid::Plane;
+use super::{Shape, sum_chunks, sum_pairs};
+
+/// Number of scales of the multi-scale forms; each is a 2x2 average pool of the one before.
+pub const SCALES: usize = 4;
+
+/// The similarity's constant for values in [0, 1]; Xue et al. give 170 for [0, 255], and 170 / 255² = 0.0026.
+const C: f32 = 0.0026;
+
+/// Under the root of the magnitude, so that it has a gradient where the image is flat. Far below a gradient of one 8-bit
+/// step (1 / 765, squared 1.7e-6), hence without influence on the similarity of real images.
+const EPSILON: f32 = 1e-8;
+
+/// The similarity of each pixel at the images' own scale: `height * width` values in (0, 1], 1 where the gradients are
+/// equally strong. Symmetric in its images.
+///
+/// # Panics
+/// If an image has another length than `height * width`, or either is 0.
+pub fn map(target_gray: &[f32], recon_gray: &[f32], height: usize, width: usize) -> Vec<f32> {
+    check_planes(target_gray, recon_gray, height, width);
+    let [target, recon] = [target_gray, recon_gray].map(|gray| Plane {
+        values: gray.to_vec(),
+        height,
+        width,
+    });
+    similarity_map(&target, &recon).values
+}
+
+/// The mean over [`SCALES`] of the similarity of each pixel, coarser maps enlarged bilinearly: `height * width` values
+/// in (0, 1].
+///
+/// # Panics
+/// If an image has another length than `height * width`, or either is 0.
+pub fn multiscale_map(target_gray: &[f32], recon_gray: &[f32], height: usize, width: usize) -> Vec<f32> {
+    check_planes(target_gray, recon_gray, height, width);
+    let [target, recon]: [[Plane; SCALES]; 2] = [target_gray, recon_gray].map(|gray| {
+        Plane {
+            values: gray.to_vec(),
+            height,
+            width,
+        }
+        .pyramid()
+    });
+    let mut mean = similarity_map(&target[0], &recon[0]);
+    similarity_map(&target[1], &recon[1]).add_enlarged::<2>(&mut mean);
+    similarity_map(&target[2], &recon[2]).add_enlarged::<4>(&mut mean);
+    similarity_map(&target[3], &recon[3]).add_enlarged::<8>(&mut mean);
+    for value in &mut mean.values {
+        *value *= 1.0 / SCALES as f32;
+    }
+    mean.values
+}
+
+/// Mean over images and [`SCALES`] of the mean over a scale's pixels of `1 - GMS` on [`gray`](super::gray()) images, and
+/// `weight` times its gradient added to `grad`. In [0, 1).
+///
+/// Nothing is enlarged here: a scale counts by its own mean.
+///
+/// # Panics
+/// If a slice's length is not that of `shape`, or `shape` is empty.
+pub fn multiscale_loss(target: &[f32], recon: &[f32], shape: Shape, weight: f32, grad: Option<&mut [f32]>) -> f64 {
+    shape.check(target, recon, grad.as_deref());
+    let scale = 1.0 / (shape.images * SCALES) as f64;
+    let sum = sum_chunks(shape.image_len(), target, recon, grad, |target, recon, grad| {
+        let gray = |image| Plane {
+            values: gray_image(image, shape.channels),
+            height: shape.height,
+            width: shape.width,
+        };
+        let target: [Plane; SCALES] = gray(target).pyramid();
+        let recon: [Plane; SCALES] = gray(recon).pyramid();
+        let Some(grad) = grad else {
+            return target
+                .iter()
+                .zip(&recon)
+                .map(|(target, recon)| mean_dissimilarity(target, recon))
+                .sum();
+        };
+        let mut sum = 0.0;
+        let mut coarser: Option<Plane> = None;
+        for (target, recon) in target.iter().zip(&recon).rev() {
+            let mut gradient = recon.zeroed();
+            if let Some(coarser) = coarser {
+                coarser.add_to_finer(&mut gradient);
+            }
+            sum += mean_dissimilarity_and_gradient(target, recon, (f64::from(weight) * scale) as f32, &mut gradient);
+            coarser = Some(gradient);
+        }
+        if let Some(gray) = coarser {
+            add_gray_gradient(&gray.values, shape.channels, grad);
+        }
+        sum
+    });
+    sum * scale
+}
+
+fn check_planes(target: &[f32], recon: &[f32], height: usize, width: usize) {
+    assert!(
+        height > 0 && width > 0,
+        "images of {height}x{width} have no pixels to compare"
+    );
+    assert_eq!(
+        target.len(),
+        height * width,
+        "the target must have height x width values"
+    );
+    assert_eq!(
+        recon.len(),
+        height * width,
+        "the reconstruction must have height x width values"
+    );
+}
+
+fn similarity_map(target: &Plane, recon: &Plane) -> Plane {
+    let mut map = recon.zeroed();
+    let (mut target_edges, mut recon_edges) = (Edges::new(target.width), Edges::new(recon.width));
+    for y in 0..map.height {
+        target_edges.find(target, y);
+        recon_edges.find(recon, y);
+        let magnitudes = target_edges.magnitudes.iter().zip(&recon_edges.magnitudes);
+        for (out, (&target, &recon)) in map.row_mut(y).iter_mut().zip(magnitudes) {
+            *out = 1.0 - dissimilarity(target, recon);
+        }
+    }
+    map
+}
+
+fn mean_dissimilarity(target: &Plane, recon: &Plane) -> f64 {
+    let (mut target_edges, mut recon_edges) = (Edges::new(target.width), Edges::new(recon.width));
+    let mut sum = 0.0;
+    for y in 0..recon.height {
+        target_edges.find(target, y);
+        recon_edges.find(recon, y);
+        sum += sum_pairs(&target_edges.magnitudes, &recon_edges.magnitudes, dissimilarity);
+    }
+    sum / recon.values.len() as f64
+}
+
+/// As [`mean_dissimilarity`], and adds `weight` times its gradient to `gradient`.
+fn mean_dissimilarity_and_gradient(target: &Plane, recon: &Plane, weight: f32, gradient: &mut Plane) -> f64 {
+    let (mut target_edges, mut recon_edges) = (Edges::new(target.width), Edges::new(recon.width));
+    let mut slopes = Slopes::new(recon.width);
+    let scale = weight / recon.values.len() as f32;
+    let mut sum = 0.0;
+    for y in 0..recon.height {
+        target_edges.find(target, y);
+        recon_edges.find(recon, y);
+        sum += sum_pairs(&target_edges.magnitudes, &recon_edges.magnitudes, dissimilarity);
+        slopes.find(&target_edges.magnitudes, &recon_edges, scale);
+        slopes.add_to(gradient, y);
+    }
+    sum / recon.values.len() as f64
+}
+
+/// `1 - GMS`. In this form equal magnitudes give exactly 0, near ones lose no digits, and swapping changes nothing.
+fn dissimilarity(target: f32, recon: f32) -> f32 {
+    let difference = recon - target;
+    difference * difference / (target * target + recon * recon + C)
+}
+
+/// Derivative of [`dissimilarity`] with respect to `recon`.
+fn dissimilarity_slope(target: f32, recon: f32) -> f32 {
+    let difference = recon - target;
+    let denominator = target * target + recon * recon + C;
+    2.0 * (difference - recon * (difference * difference / denominator)) / denominator
+}
+
+/// Prewitt's filters on one row of a plane. They are separable: a sum in one direction, a difference in the other.
+struct Edges {
+    /// Sums and differences of three rows, with one value of padding on both sides.
+    sums: Vec<f32>,
+    differences: Vec<f32>,
+    horizontal: Vec<f32>,
+    vertical: Vec<f32>,
+    magnitudes: Vec<f32>,
+}
+
+impl Edges {
+    fn new(width: usize) -> Self {
+        Self {
+            sums: vec![0.0; width + 2],
+            differences: vec![0.0; width + 2],
+            horizontal: vec![0.0; width],
+            vertical: vec![0.0; width],
+            magnitudes: vec![0.0; width],
+        }
+    }
+
+    fn find(&mut self, plane: &Plane, y: usize) {
+        let width = plane.width;
+        let [above, at, below] = neighbours(y, plane.height).map(|y| plane.row(y));
+        let columns = self.sums[1..]
+            .iter_mut()
+            .zip(&mut self.differences[1..])
+            .zip(above)
+            .zip(at)
+            .zip(below);
+        for ((((sum, difference), &above), &at), &below) in columns {
+            *sum = above + at + below;
+            *difference = below - above;
+        }
+        for padded in [&mut self.sums, &mut self.differences] {
+            padded[0] = padded[1];
+            padded[width + 1] = padded[width];
+        }
+
+        let [left_sums, _, right_sums] = shifted(&self.sums, width);
+        for ((horizontal, &left), &right) in self.horizontal.iter_mut().zip(left_sums).zip(right_sums) {
+            *horizontal = (right - left) / 3.0;
+        }
+        let [left, middle, right] = shifted(&self.differences, width);
+        for (((vertical, &left), &middle), &right) in self.vertical.iter_mut().zip(left).zip(middle).zip(right) {
+            *vertical = (left + middle + right) / 3.0;
+        }
+        let components = self.horizontal.iter().zip(&self.vertical);
+        for (magnitude, (&horizontal, &vertical)) in self.magnitudes.iter_mut().zip(components) {
+            *magnitude = (horizontal * horizontal + vertical * vertical + EPSILON).sqrt();
+        }
+    }
+}
+
+/// The loss's derivatives with respect to what [`Edges`] finds in one row, on their way back to the pixels.
+struct Slopes {
+    /// By the filters' results, with two zeros of padding on both sides.
+    horizontal: Vec<f32>,
+    vertical: Vec<f32>,
+    /// By the padded sums and differences of three rows.
+    sums: Vec<f32>,
+    differences: Vec<f32>,
+}
+
+impl Slopes {
+    fn new(width: usize) -> Self {
+        Self {
+            horizontal: vec![0.0; width + 4],
+            vertical: vec![0.0; width + 4],
+            sums: vec![0.0; width + 2],
+            differences: vec![0.0; width + 2],
+        }
+    }
+
+    fn find(&mut self, target_magnitudes: &[f32], recon: &Edges, scale: f32) {
+        let width = target_magnitudes.len();
+        let slopes = self.horizontal[2..].iter_mut().zip(&mut self.vertical[2..]);
+        let components = recon.horizontal.iter().zip(&recon.vertical);
+        let magnitudes = target_magnitudes.iter().zip(&recon.magnitudes);
+        for ((slopes, components), (&target, &magnitude)) in slopes.zip(components).zip(magnitudes) {
+            let factor = scale / 3.0 * dissimilarity_slope(target, magnitude) / magnitude;
+            *slopes.0 = factor * components.0;
+            *slopes.1 = factor * components.1;
+        }
+
+        let [left, _, right] = shifted(&self.horizontal, width + 2);
+        for ((sum, &left), &right) in self.sums.iter_mut().zip(left).zip(right) {
+            *sum = left - right;
+        }
+        let [left, middle, right] = shifted(&self.vertical, width + 2);
+        for (((difference, &left), &middle), &right) in self.differences.iter_mut().zip(left).zip(middle).zip(right) {
+            *difference = left + middle + right;
+        }
+        // The padding is a copy of the edge value.
+        for padded in [&mut self.sums, &mut self.differences] {
+            padded[1] += padded[0];
+            padded[width] += padded[width + 1];
+        }
+    }
+
+    fn add_to(&self, gradient: &mut Plane, y: usize) {
+        let [above, at, below] = neighbours(y, gradient.height);
+        let (sums, differences) = (&self.sums[1..], &self.differences[1..]);
+        for ((out, sum), difference) in gradient.row_mut(above).iter_mut().zip(sums).zip(differences) {
+            *out += sum - difference;
+        }
+        for (out, sum) in gradient.row_mut(at).iter_mut().zip(sums) {
+            *out += sum;
+        }
+        for ((out, sum), difference) in gradient.row_mut(below).iter_mut().zip(sums).zip(differences) {
+            *out += sum + difference;
+        }
+    }
+}
+
+/// Row `y` with the rows above and below it, the edge row standing in beyond the border.
+fn neighbours(y: usize, height: usize) -> [usize; 3] {
+    [y.saturating_sub(1), y, (y + 1).min(height - 1)]
+}
+
+/// Three slices of `len` values, each starting one further to the right.
+fn shifted(row: &[f32], len: usize) -> [&[f32]; 3] {
+    std::array::from_fn(|start| &row[start..start + len])
+}

@@ -1,0 +1,125 @@
+//! How alike an image and its reconstruction are: as a loss with its gradient, and as a map over the pixels.
+//!
+//! Images are contiguous planar batches (images x channels x height x width) of values in [0, 1], the range that the
+//! constants of GMS and SSIM belong to. Every loss is a mean, so that it does not depend on the batch or image size. The
+//! losses take a `weight` and, where a gradient is wanted, a buffer of the images' shape, to which they *add*
+//! `weight * d loss / d reconstruction`; several losses can share one buffer. The returned value is not weighted.
+//!
+//! Work is spread over rayon's threads by image or plane and summed in a fixed order: results do not depend on the number
+//! of threads.
+//!
+//! # Panics
+//! A slice whose length contradicts the stated shape is a mistake in the calling program: as in the standard library's
+//! slice functions, it panics. What an image or a configuration can cause is a [`SimilarityError`].
+
+mod absolute;
+mod gray;
+mod pyramid;
+
+pub mod gms;
+pub mod ssim;
+
+pub use absolute::{l1_loss, l2_loss};
+pub use gray::gray;
+
+use rayon::prelude::*;
+use thiserror::Error;
+
+/// The sizes of a contiguous planar batch of images; none is zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Number of images.
+    pub images: usize,
+    /// Number of channels of each image.
+    pub channels: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// Width in pixels.
+    pub width: usize,
+}
+
+impl Shape {
+    /// Number of values in one channel of one image.
+    pub fn plane_len(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Number of values in one image.
+    pub fn image_len(&self) -> usize {
+        self.channels * self.plane_len()
+    }
+
+    /// Number of values in the batch.
+    pub fn batch_len(&self) -> usize {
+        self.images * self.image_len()
+    }
+
+    fn check(&self, target: &[f32], recon: &[f32], grad: Option<&[f32]>) {
+        let expected = self.batch_len();
+        assert!(expected > 0, "a batch of shape {self:?} holds no values to compare");
+        assert_eq!(target.len(), expected, "the target must have the values of {self:?}");
+        assert_eq!(
+            recon.len(),
+            expected,
+            "the reconstruction must have the values of {self:?}"
+        );
+        if let Some(grad) = grad {
+            assert_eq!(grad.len(), expected, "the gradient must have the values of {self:?}");
+        }
+    }
+}
+
+/// Why two images cannot be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SimilarityError {
+    /// The images are smaller than the window that SSIM looks through.
+    #[error(
+        "SSIM looks through windows of {window}x{window} pixels and the image has {height}x{width} (height x width); \
+         use larger images or leave SSIM out"
+    )]
+    TooSmall {
+        /// Height of the images in pixels.
+        height: usize,
+        /// Width of the images in pixels.
+        width: usize,
+        /// Side of the window in pixels.
+        window: usize,
+    },
+}
+
+/// Runs `part` over chunks of the slices in parallel, and sums what it returns in the order of the chunks.
+fn sum_chunks(
+    len: usize,
+    target: &[f32],
+    recon: &[f32],
+    grad: Option<&mut [f32]>,
+    part: impl Fn(&[f32], &[f32], Option<&mut [f32]>) -> f64 + Sync,
+) -> f64 {
+    let pairs = target.par_chunks_exact(len).zip(recon.par_chunks_exact(len));
+    let parts: Vec<f64> = match grad {
+        None => pairs.map(|(target, recon)| part(target, recon, None)).collect(),
+        Some(grad) => pairs
+            .zip(grad.par_chunks_exact_mut(len))
+            .map(|((target, recon), grad)| part(target, recon, Some(grad)))
+            .collect(),
+    };
+    parts.iter().sum()
+}
+
+/// Sum of `term` over two slices of equal length, in independent lanes: a single running sum would keep the compiler from
+/// vectorising, and one in f32 would lose digits.
+fn sum_pairs(left: &[f32], right: &[f32], term: impl Fn(f32, f32) -> f32) -> f64 {
+    let (left_blocks, left_rest) = left.as_chunks::<8>();
+    let (right_blocks, right_rest) = right.as_chunks::<8>();
+    let mut lanes = [0.0f64; 8];
+    for (left, right) in left_blocks.iter().zip(right_blocks) {
+        for ((lane, &left), &right) in lanes.iter_mut().zip(left).zip(right) {
+            *lane += f64::from(term(left, right));
+        }
+    }
+    for ((lane, &left), &right) in lanes.iter_mut().zip(left_rest).zip(right_rest) {
+        *lane += f64::from(term(left, right));
+    }
+    lanes.iter().sum()
+}

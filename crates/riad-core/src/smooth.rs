@@ -1,0 +1,107 @@
+//! Mean filter whose cost does not depend on the window's size.
+
+use thiserror::Error;
+
+/// Why a map cannot be smoothed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SmoothError {
+    /// The window has no centre pixel.
+    #[error("a mean filter of {window} pixels has no centre; use an odd window, such as {}", .window.saturating_add(1))]
+    EvenWindow {
+        /// Window that was asked for, in pixels.
+        window: usize,
+    },
+}
+
+/// Replaces every value by the mean of the `window` x `window` values around it.
+///
+/// `map` is one plane of `height * width` values; beyond its border it continues mirrored, edge value repeated
+/// (`d c b a | a b c d | d c b a`), as `scipy.ndimage.uniform_filter` does by default, so that a constant map stays what
+/// it is. The window may be larger than the map. Running sums in f64 make the cost a few operations per pixel whatever
+/// the window; the price is that one NaN or infinity spoils everything after it, so pass finite maps.
+///
+/// # Errors
+/// [`SmoothError::EvenWindow`] if `window` is even (0 included).
+///
+/// # Panics
+/// If `map` has another length than `height * width`.
+pub fn mean_filter(map: &[f32], height: usize, width: usize, window: usize) -> Result<Vec<f32>, SmoothError> {
+    if window.is_multiple_of(2) {
+        return Err(SmoothError::EvenWindow { window });
+    }
+    assert_eq!(map.len(), height * width, "a map has height x width values");
+    if map.is_empty() {
+        return Ok(Vec::new());
+    }
+
+    let rows = MirroredWindow::new(height, window);
+    let columns = MirroredWindow::new(width, window);
+    let row = |y: usize| &map[y * width..][..width];
+
+    // Sums over whole periods, which every window contains equally often.
+    let mut periods = vec![0.0f64; width];
+    for y in 0..height {
+        add(&mut periods, row(y), rows.periods * 2.0);
+    }
+    let mut vertical = periods;
+    for position in 0..rows.rest {
+        add(&mut vertical, row(rows.indices[position]), 1.0);
+    }
+
+    let scale = 1.0 / (window as f64 * window as f64);
+    let mut out = vec![0.0f32; map.len()];
+    for (y, out) in out.chunks_exact_mut(width).enumerate() {
+        let mut sum = columns.periods * 2.0 * vertical.iter().sum::<f64>();
+        sum += (0..columns.rest)
+            .map(|position| vertical[columns.indices[position]])
+            .sum::<f64>();
+        for (x, out) in out.iter_mut().enumerate() {
+            *out = (sum * scale) as f32;
+            sum += vertical[columns.indices[x + columns.rest]] - vertical[columns.indices[x]];
+        }
+        let (entering, leaving) = (row(rows.indices[y + rows.rest]), row(rows.indices[y]));
+        for ((sum, &enters), &leaves) in vertical.iter_mut().zip(entering).zip(leaving) {
+            *sum += f64::from(enters) - f64::from(leaves);
+        }
+    }
+    Ok(out)
+}
+
+fn add(sums: &mut [f64], row: &[f32], factor: f64) {
+    for (sum, &value) in sums.iter_mut().zip(row) {
+        *sum += factor * f64::from(value);
+    }
+}
+
+/// A window sliding over an axis of `size` positions that continues mirrored, hence with period `2 * size`.
+///
+/// Any `2 * size` neighbours sum to twice the axis, so a window is `periods` of those and a `rest` shorter than one.
+struct MirroredWindow {
+    periods: f64,
+    rest: usize,
+    /// Indices into the axis, from the start of the window around index 0 to the end of the last window's rest.
+    indices: Vec<usize>,
+}
+
+impl MirroredWindow {
+    fn new(size: usize, window: usize) -> Self {
+        let period = 2 * size;
+        let rest = window % period;
+        let first = period - window / 2 % period;
+        let mirror = |position: usize| {
+            if position < size {
+                position
+            } else {
+                period - 1 - position
+            }
+        };
+        Self {
+            periods: (window / period) as f64,
+            rest,
+            indices: (first..first + size + rest)
+                .map(|position| mirror(position % period))
+                .collect(),
+        }
+    }
+}
