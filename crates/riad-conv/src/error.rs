@@ -1,0 +1,60 @@
+/// Why a convolution was refused. Nothing was computed or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConvError {
+    /// A slice does not hold as many values as its shape says.
+    #[error("{what} holds {found} values, but its shape asks for {expected}")]
+    Length {
+        /// Which argument.
+        what: &'static str,
+        /// Values that the shape asks for.
+        expected: usize,
+        /// Values that were given.
+        found: usize,
+    },
+    /// A kernel, stride or number of channels, or an image's height or width, is 0.
+    #[error("{what} is 0; it must be at least 1")]
+    Zero {
+        /// Which size.
+        what: &'static str,
+    },
+    /// The kernel does not fit into the padded image, so the output would have no pixel.
+    #[error("an image side of {size} gives no output with kernel {kernel}, stride {stride} and padding {padding}")]
+    NoOutput {
+        /// The image's height or width.
+        size: usize,
+        /// Side of the kernel.
+        kernel: usize,
+        /// Stride.
+        stride: usize,
+        /// Zero padding on each side.
+        padding: usize,
+    },
+    /// A shape does not fit the others: a gradient's size is not the output size of its input, for example.
+    #[error("{what} is {found}, but the other shapes ask for {expected}")]
+    Mismatch {
+        /// Which size.
+        what: &'static str,
+        /// What the other shapes ask for.
+        expected: usize,
+        /// What was given.
+        found: usize,
+    },
+    /// A buffer of this shape cannot exist in memory.
+    #[error("the {what} would have more values than memory can address")]
+    TooLarge {
+        /// Which buffer.
+        what: &'static str,
+    },
+    /// The environment variable `RIAD_CONV_SIMD` names no level that this machine has.
+    #[error(
+        "RIAD_CONV_SIMD={value} is not an instruction set of this machine; unset it or use one of: {}",
+        available.join(", ")
+    )]
+    Simd {
+        /// The variable's value.
+        value: String,
+        /// The values that would be accepted.
+        available: Vec<&'static str>,
+    },
+}

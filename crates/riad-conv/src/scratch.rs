@@ -1,0 +1,187 @@
+//! Bands of an image, copied with their borders into the layout that the kernels read.
+
+use std::cell::RefCell;
+
+use crate::axis::Axis;
+use crate::shape::Dims;
+use crate::simd::LANES;
+
+/// A run of rows of cells: of one image, or all rows of several images.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Band {
+    pub(crate) image: usize,
+    pub(crate) images: usize,
+    pub(crate) row: usize,
+    pub(crate) rows: usize,
+}
+
+/// The bands of a batch, in order, all but each image's last of the same size.
+pub(crate) struct Bands {
+    images: usize,
+    rows: usize,
+    images_per_band: usize,
+    rows_per_band: usize,
+}
+
+impl Bands {
+    /// Splits `images` of `rows` rows of cells so that a band has at most `limit` rows (at least one).
+    pub(crate) fn new(images: usize, rows: usize, limit: usize) -> Self {
+        let limit = limit.max(1);
+        // Even bands: 20 rows in bands of up to 16 are 10 and 10.
+        let rows_per_band = rows.div_ceil(rows.div_ceil(limit));
+        let images_per_band = if rows_per_band == rows {
+            (limit / rows).clamp(1, images.max(1))
+        } else {
+            1
+        };
+        Self {
+            images,
+            rows,
+            images_per_band,
+            rows_per_band,
+        }
+    }
+
+    fn per_image(&self) -> usize {
+        self.rows.div_ceil(self.rows_per_band)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.images.div_ceil(self.images_per_band) * self.per_image()
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Band {
+        let image = index / self.per_image() * self.images_per_band;
+        let row = index % self.per_image() * self.rows_per_band;
+        Band {
+            image,
+            images: self.images_per_band.min(self.images - image),
+            row,
+            rows: self.rows_per_band.min(self.rows - row),
+        }
+    }
+}
+
+/// Where a band's values lie in scratch: `[block of 16 channels][image][row][column mod step][column / step][16]`.
+///
+/// Columns are dealt out by their remainder so that neighbouring cells are always sixteen values apart.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layout {
+    step: usize,
+    /// Remainders that some tap reads.
+    remainders: usize,
+    /// Columns of one remainder.
+    columns: usize,
+    /// Rows of one image in the band.
+    rows: usize,
+    images: usize,
+}
+
+impl Layout {
+    /// For a band of an image with `columns` cells in a row.
+    pub(crate) fn new(axis: &Axis, band: Band, columns: usize) -> Self {
+        Self {
+            step: axis.step,
+            remainders: axis.step.min(axis.extent),
+            columns: columns + (axis.extent - 1) / axis.step,
+            rows: axis.span(band.rows),
+            images: band.images,
+        }
+    }
+
+    /// Values from one input row to the next.
+    pub(crate) fn row(&self) -> usize {
+        self.remainders * self.columns * LANES
+    }
+
+    /// Values from one image to the next.
+    pub(crate) fn image(&self) -> usize {
+        self.rows * self.row()
+    }
+
+    /// Values from one block of channels to the next.
+    pub(crate) fn block(&self) -> usize {
+        self.images * self.image()
+    }
+
+    /// Where a cell's tap lies from the cell's own place.
+    pub(crate) fn tap(&self, row: usize, column: usize) -> usize {
+        row * self.row() + (column % self.step * self.columns + column / self.step) * LANES
+    }
+
+    /// Where the first cell of a row of cells lies.
+    pub(crate) fn cells(&self, image: usize, row: usize) -> usize {
+        image * self.image() + row * self.step * self.row()
+    }
+
+    /// Copies `channels` of the band out of `values`, zeros around the image and in the last block's unused lanes.
+    pub(crate) fn fill(
+        &self,
+        axis: &Axis,
+        band: Band,
+        values: &[f32],
+        dims: Dims,
+        channels: std::ops::Range<usize>,
+        scratch: &mut Vec<f32>,
+    ) {
+        let blocks = channels.len().div_ceil(LANES);
+        let needed = blocks * self.block();
+        if scratch.len() < needed {
+            scratch.resize(needed, 0.0);
+        }
+        let Dims { height, width, .. } = dims;
+        let inside = |at: usize, start: usize, size: usize| {
+            (start + at)
+                .checked_add_signed(axis.origin)
+                .filter(|&position| position < size)
+        };
+        for (block, scratch) in scratch.chunks_exact_mut(self.block()).take(blocks).enumerate() {
+            let channel = channels.start + block * LANES;
+            let lanes = LANES.min(channels.end - channel);
+            for (at, scratch) in scratch.chunks_exact_mut(self.row()).enumerate() {
+                let (image, row) = (at / self.rows, at % self.rows);
+                let Some(y) = inside(row, band.row * self.step, height) else {
+                    scratch.fill(0.0);
+                    continue;
+                };
+                let source =
+                    &values[((band.image + image) * height + y) * width * dims.channels..][..width * dims.channels];
+                for (remainder, scratch) in scratch.chunks_exact_mut(self.columns * LANES).enumerate() {
+                    for (column, scratch) in scratch.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+                        match inside(column * self.step + remainder, 0, width) {
+                            None => *scratch = [0.0; LANES],
+                            Some(x) => {
+                                let pixel = &source[x * dims.channels + channel..][..lanes];
+                                if let Ok(pixel) = <&[f32; LANES]>::try_from(pixel) {
+                                    *scratch = *pixel;
+                                } else {
+                                    *scratch = [0.0; LANES];
+                                    scratch[..lanes].copy_from_slice(pixel);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Values of scratch that a band aims at: half of a usual second-level cache.
+const BAND_VALUES: usize = 96 * 1024;
+
+/// Rows of cells that fit into a band when each brings `row` values of scratch and all share `shared`.
+pub(crate) fn rows_in_cache(row: usize, shared: usize) -> usize {
+    BAND_VALUES.saturating_sub(shared) / row.max(1)
+}
+
+thread_local! {
+    static SCRATCH: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+}
+
+/// Lends this thread's two scratch buffers, which grow to the largest band seen.
+///
+/// `work` must not wait on other rayon tasks: the thread could then start another task that borrows them again.
+pub(crate) fn with<R>(work: impl FnOnce(&mut [Vec<f32>; 2]) -> R) -> R {
+    SCRATCH.with_borrow_mut(work)
+}

@@ -1,0 +1,97 @@
+//! Instruction sets: one vector trait, its implementations, and the choice between them at run time.
+#![allow(unsafe_code)] // Intrinsics.
+
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use std::sync::OnceLock;
+
+use crate::ConvError;
+use crate::kernel::{CorrelateTile, GradWeightTile};
+
+/// Values in a vector of [`Lanes`], and channels in a block of the packed layouts.
+pub(crate) const LANES: usize = 16;
+
+/// Sixteen `f32`, in as many registers as the instruction set needs. All kernels are written over it.
+///
+/// # Safety
+/// Every function may only be called where the implementing instruction set is available. Pointers must be valid for
+/// sixteen values; they need no alignment.
+pub(crate) trait Lanes: Copy {
+    unsafe fn splat(value: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    /// `self + a·b`, with one rounding where the instruction set has it.
+    unsafe fn add_product(self, a: Self, b: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    unsafe fn div(self, other: Self) -> Self;
+    /// The larger of `self` and `bound`; NaN stays NaN.
+    unsafe fn at_least(self, bound: Self) -> Self;
+    /// The smaller of `self` and `bound`; NaN stays NaN.
+    unsafe fn at_most(self, bound: Self) -> Self;
+}
+
+/// The kernels of one instruction set.
+pub(crate) struct Kernels {
+    pub(crate) name: &'static str,
+    /// Entry `[b][p]` computes a tile of `p + 1` cells by `b + 1` blocks of output channels.
+    pub(crate) correlate: &'static [&'static [CorrelateTile]],
+    pub(crate) grad_weight: GradWeightTile,
+}
+
+impl Kernels {
+    /// The kernels to use in this process: the best that the machine has, or what `RIAD_CONV_SIMD` asks for.
+    ///
+    /// # Errors
+    /// [`ConvError::Simd`] where the variable names nothing that the machine has.
+    pub(crate) fn active() -> Result<&'static Self, ConvError> {
+        #[cfg(test)]
+        if let Some(forced) = FORCED.get() {
+            return Ok(forced);
+        }
+        static ACTIVE: OnceLock<Result<&Kernels, ConvError>> = OnceLock::new();
+        let choice = ACTIVE.get_or_init(|| match std::env::var_os("RIAD_CONV_SIMD") {
+            None => Ok(Self::available()[0]),
+            Some(value) => Self::available()
+                .into_iter()
+                .find(|level| value == level.name)
+                .ok_or_else(|| {
+                    let available = Self::available().iter().map(|level| level.name).collect();
+                    ConvError::Simd {
+                        value: value.to_string_lossy().into_owned(),
+                        available,
+                    }
+                }),
+        });
+        choice.clone()
+    }
+
+    /// The kernels that this machine can run, fastest first.
+    pub(crate) fn available() -> Vec<&'static Self> {
+        let mut levels = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") {
+                levels.push(&x86::AVX512);
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                levels.push(&x86::AVX2);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            levels.push(&neon::NEON);
+        }
+        levels.push(&portable::PORTABLE);
+        levels
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// What [`Kernels::active`] answers on this thread, so that tests reach every level of the machine.
+    pub(crate) static FORCED: std::cell::Cell<Option<&'static Kernels>> = const { std::cell::Cell::new(None) };
+}

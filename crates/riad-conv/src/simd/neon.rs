@@ -1,0 +1,98 @@
+//! NEON. Compiled for aarch64 only; no machine of that kind has run it yet.
+
+use core::arch::aarch64::*;
+
+use super::{Kernels, Lanes};
+use crate::kernel::{Correlate, GradWeight, correlate_tile, grad_weight_tile};
+
+/// 32 registers: 6 × (4 quarters) accumulators, four of weights, four for broadcasts.
+pub(super) static NEON: Kernels = Kernels {
+    name: "neon",
+    correlate: &[&[
+        correlate::<1>,
+        correlate::<2>,
+        correlate::<3>,
+        correlate::<4>,
+        correlate::<5>,
+        correlate::<6>,
+    ]],
+    grad_weight,
+};
+
+#[derive(Clone, Copy)]
+struct Neon([float32x4_t; 4]);
+
+impl Neon {
+    #[inline(always)]
+    fn zip(self, other: Self, f: impl Fn(float32x4_t, float32x4_t) -> float32x4_t) -> Self {
+        Self(std::array::from_fn(|quarter| f(self.0[quarter], other.0[quarter])))
+    }
+}
+
+impl Lanes for Neon {
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: NEON is there by the trait's contract.
+        Self([unsafe { vdupq_n_f32(value) }; 4])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: NEON and sixteen values are there by the trait's contract.
+        Self(std::array::from_fn(|quarter| unsafe {
+            vld1q_f32(from.add(4 * quarter))
+        }))
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        for (quarter, &value) in self.0.iter().enumerate() {
+            // SAFETY: as for `load`.
+            unsafe { vst1q_f32(to.add(4 * quarter), value) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_product(self, a: Self, b: Self) -> Self {
+        // SAFETY: NEON is there by the trait's contract.
+        Self(std::array::from_fn(|quarter| unsafe {
+            vfmaq_f32(self.0[quarter], a.0[quarter], b.0[quarter])
+        }))
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        // SAFETY: NEON is there by the trait's contract.
+        self.zip(other, |a, b| unsafe { vmulq_f32(a, b) })
+    }
+
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        // SAFETY: NEON is there by the trait's contract.
+        self.zip(other, |a, b| unsafe { vdivq_f32(a, b) })
+    }
+
+    #[inline(always)]
+    unsafe fn at_least(self, bound: Self) -> Self {
+        // SAFETY: NEON is there by the trait's contract. The instruction returns NaN if either operand is.
+        self.zip(bound, |a, b| unsafe { vmaxq_f32(a, b) })
+    }
+
+    #[inline(always)]
+    unsafe fn at_most(self, bound: Self) -> Self {
+        // SAFETY: as for `at_least`.
+        self.zip(bound, |a, b| unsafe { vminq_f32(a, b) })
+    }
+}
+
+#[target_feature(enable = "neon")]
+unsafe fn correlate<const P: usize>(tile: &Correlate) {
+    // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+    unsafe { correlate_tile::<Neon, P, 1>(tile) }
+}
+
+#[target_feature(enable = "neon")]
+unsafe fn grad_weight(tile: &GradWeight) {
+    // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+    unsafe { grad_weight_tile::<Neon, 4>(tile) }
+}

@@ -1,0 +1,74 @@
+//! Plain arrays, for machines without a level of their own and as the others' reference.
+
+use super::{Kernels, LANES, Lanes};
+use crate::kernel::{Correlate, GradWeight, correlate_tile, grad_weight_tile};
+
+pub(super) static PORTABLE: Kernels = Kernels {
+    name: "portable",
+    correlate: &[&[correlate::<1>, correlate::<2>]],
+    grad_weight,
+};
+
+#[derive(Clone, Copy)]
+struct Portable([f32; LANES]);
+
+impl Portable {
+    fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        Self(std::array::from_fn(|lane| f(self.0[lane], other.0[lane])))
+    }
+}
+
+impl Lanes for Portable {
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Self([value; LANES])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: valid for sixteen values by the trait's contract; arrays of f32 read unaligned.
+        Self(unsafe { from.cast::<[f32; LANES]>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: as for `load`.
+        unsafe { to.cast::<[f32; LANES]>().write_unaligned(self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_product(self, a: Self, b: Self) -> Self {
+        // Two roundings: `f32::mul_add` is a library call where there is no instruction for it.
+        Self(std::array::from_fn(|lane| self.0[lane] + a.0[lane] * b.0[lane]))
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        self.zip(other, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        self.zip(other, |a, b| a / b)
+    }
+
+    #[inline(always)]
+    unsafe fn at_least(self, bound: Self) -> Self {
+        self.zip(bound, |a, b| if a < b { b } else { a })
+    }
+
+    #[inline(always)]
+    unsafe fn at_most(self, bound: Self) -> Self {
+        self.zip(bound, |a, b| if a > b { b } else { a })
+    }
+}
+
+unsafe fn correlate<const P: usize>(tile: &Correlate) {
+    // SAFETY: the caller's contract is that of `correlate_tile`; plain arrays need no instruction set.
+    unsafe { correlate_tile::<Portable, P, 1>(tile) }
+}
+
+unsafe fn grad_weight(tile: &GradWeight) {
+    // SAFETY: as in `correlate`.
+    unsafe { grad_weight_tile::<Portable, 2>(tile) }
+}
