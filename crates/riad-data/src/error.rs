@@ -1,0 +1,93 @@
+//! What can go wrong, by whose fault it is.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why images could not be found, read or made.
+///
+/// Every message names the file or folder, the cause and the way out; the cause is part of the message, so nothing is
+/// repeated when a caller prints a chain of sources.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The file system refused: the path is absent, not readable, or not of the needed kind.
+    #[error("cannot access {}: {cause}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// The data set's folders or file names are not as its layout asks.
+    #[error("{}: {reason}", path.display())]
+    Layout {
+        /// The file or folder that is in the way or missing.
+        path: PathBuf,
+        /// What is wrong and how to put it right.
+        reason: String,
+    },
+    /// The file's content is damaged, cut off, or no image.
+    #[error("cannot decode {}: {reason}; replace the file or remove it", path.display())]
+    Decode {
+        /// The image file.
+        path: PathBuf,
+        /// What the decoder found.
+        reason: String,
+    },
+    /// The file is well-formed, but of a kind that is not read here.
+    #[error("{} is not supported: {reason}", path.display())]
+    Unsupported {
+        /// The image file.
+        path: PathBuf,
+        /// What kind it is and what to convert it to.
+        reason: String,
+    },
+    /// Decoding the file would take more than [`Limits`](crate::Limits) allow.
+    #[error("{} is larger than allowed: {reason}", path.display())]
+    LimitExceeded {
+        /// The image file.
+        path: PathBuf,
+        /// The size found and the limit to raise.
+        reason: String,
+    },
+    /// The caller asked for something that has no meaning.
+    #[error("{0}")]
+    Parameter(String),
+}
+
+impl DataError {
+    pub(crate) fn io(path: &Path, cause: io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            cause,
+        }
+    }
+
+    pub(crate) fn layout(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Layout {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn decode(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Decode {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn unsupported(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Unsupported {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn limit(path: &Path, reason: impl Into<String>) -> Self {
+        Self::LimitExceeded {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+}
