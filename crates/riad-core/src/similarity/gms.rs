@@ -15,11 +15,11 @@ use super::{Shape, sum_chunks, sum_pairs};
 pub const SCALES: usize = 4;
 
 /// The similarity's constant for values in [0, 1]; Xue et al. give 170 for [0, 255], and 170 / 255² = 0.0026.
-const C: f32 = 0.0026;
+pub const C: f32 = 0.0026;
 
 /// Under the root of the magnitude, so that it has a gradient where the image is flat. Far below a gradient of one 8-bit
 /// step (1 / 765, squared 1.7e-6), hence without influence on the similarity of real images.
-const EPSILON: f32 = 1e-8;
+pub const EPSILON: f32 = 1e-8;
 
 /// The similarity of each pixel at the images' own scale: `height * width` values in (0, 1], 1 where the gradients are
 /// equally strong. Symmetric in its images.

@@ -1,0 +1,9 @@
+//! The crate's public behaviour: against other libraries (`tests/reference`) and by properties.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
+
+mod inputs;
+mod mask;
+mod metrics;
+mod similarity;
+mod smooth;

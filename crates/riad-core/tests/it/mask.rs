@@ -1,0 +1,123 @@
+use proptest::prelude::*;
+use riad_core::{MaskError, Masks};
+
+/// How often each set occurs among the cells.
+fn set_sizes(masks: &Masks) -> Vec<usize> {
+    let mut sizes = vec![0; masks.sets()];
+    for y in (0..masks.height()).step_by(masks.region_size()) {
+        for x in (0..masks.width()).step_by(masks.region_size()) {
+            sizes[masks.set_of(y, x)] += 1;
+        }
+    }
+    sizes
+}
+
+fn visible(masks: &Masks, set: usize) -> Vec<f32> {
+    let mut plane = vec![f32::NAN; masks.height() * masks.width()];
+    masks.write_visible(set, &mut plane);
+    plane
+}
+
+proptest! {
+    #[test]
+    fn sets_partition_the_grid_evenly(
+        region_size in 1usize..40, sets in 1usize..6, height in 1usize..70, width in 1usize..70, seed: u64,
+    ) {
+        let cells = height.div_ceil(region_size) * width.div_ceil(region_size);
+        prop_assume!(cells >= sets);
+        let masks = Masks::sample(region_size, sets, height, width, seed).unwrap();
+
+        let sizes = set_sizes(&masks);
+        prop_assert_eq!(sizes.iter().sum::<usize>(), cells);
+        prop_assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1);
+
+        // Every pixel is hidden in exactly one pass, and so are all pixels of its cell.
+        let planes: Vec<_> = (0..sets).map(|set| visible(&masks, set)).collect();
+        for y in 0..height {
+            let rows: Vec<Vec<bool>> = (0..sets).map(|set| masks.hidden_row(set, y).collect()).collect();
+            for x in 0..width {
+                let hidden: Vec<usize> = (0..sets).filter(|&set| planes[set][y * width + x] == 0.0).collect();
+                let cell = masks.set_of(y / region_size * region_size, x / region_size * region_size);
+                prop_assert_eq!(&hidden, &[cell]);
+                prop_assert_eq!(masks.set_of(y, x), cell);
+                let visible_elsewhere = planes.iter().map(|plane| plane[y * width + x]).sum::<f32>();
+                prop_assert_eq!(visible_elsewhere, (sets - 1) as f32);
+                prop_assert!((0..sets).all(|set| rows[set][x] == (set == cell)));
+            }
+            prop_assert!(rows.iter().all(|row| row.len() == width));
+        }
+    }
+
+    #[test]
+    fn a_seed_is_all_that_decides(seed: u64) {
+        let sample = |seed| Masks::sample(4, 3, 64, 48, seed).unwrap();
+        prop_assert_eq!(sample(seed), sample(seed));
+        prop_assert_ne!(sample(seed), sample(seed.wrapping_add(1)));
+    }
+}
+
+/// Expected by tests/reference/masks.py, which has ChaCha8 and the shuffle from their definitions. A stored checkpoint's
+/// scores rest on this.
+#[test]
+fn masks_of_a_seed_never_change() {
+    let masks = Masks::sample(3, 3, 11, 14, 7).unwrap();
+    let sets: Vec<Vec<usize>> = (0..11)
+        .step_by(3)
+        .map(|y| (0..14).step_by(3).map(|x| masks.set_of(y, x)).collect())
+        .collect();
+    assert_eq!(
+        sets,
+        [[1, 2, 0, 2, 0], [1, 2, 1, 2, 2], [0, 1, 0, 0, 1], [1, 0, 0, 1, 2]]
+    );
+}
+
+/// Each cell is in each set equally often over many seeds: a biased shuffle would show here.
+#[test]
+fn every_cell_falls_into_every_set_equally_often() {
+    const DRAWS: usize = 6000;
+    let mut counts = vec![[0usize; 3]; 12];
+    for seed in 0..DRAWS {
+        let masks = Masks::sample(8, 3, 24, 32, seed as u64).unwrap();
+        for (cell, counts) in counts.iter_mut().enumerate() {
+            counts[masks.set_of(cell / 4 * 8, cell % 4 * 8)] += 1;
+        }
+    }
+    // Binomial with p = 1/3: five standard deviations are 183.
+    for count in counts.iter().flatten() {
+        assert!(count.abs_diff(DRAWS / 3) < 183, "{counts:?}");
+    }
+}
+
+#[test]
+fn impossible_masks_are_refused() {
+    let error = |region_size, sets, height, width| Masks::sample(region_size, sets, height, width, 0).unwrap_err();
+    assert_eq!(error(0, 3, 8, 8), MaskError::ZeroRegionSize);
+    assert_eq!(error(2, 3, 0, 8), MaskError::EmptyImage { height: 0, width: 8 });
+    assert_eq!(error(2, 3, 8, 0), MaskError::EmptyImage { height: 8, width: 0 });
+    assert_eq!(error(2, 0, 8, 8), MaskError::SetCount { sets: 0 });
+    assert_eq!(error(2, 256, 64, 64), MaskError::SetCount { sets: 256 });
+    assert_eq!(error(8, 3, 16, 8), MaskError::TooFewCells { sets: 3, cells: 2 });
+    let (height, width) = (usize::MAX, usize::MAX);
+    assert_eq!(
+        error(1, 3, height, width),
+        MaskError::TooManyCells {
+            region_size: 1,
+            height,
+            width
+        }
+    );
+}
+
+#[test]
+fn the_largest_number_of_sets_is_usable() {
+    let masks = Masks::sample(1, Masks::MAX_SETS, 16, 16, 1).unwrap();
+    let sizes = set_sizes(&masks);
+    assert_eq!(sizes.iter().filter(|&&size| size == 1).count(), 254);
+    assert_eq!(sizes.iter().filter(|&&size| size == 2).count(), 1);
+}
+
+#[test]
+fn a_region_larger_than_the_image_hides_all_of_it() {
+    let masks = Masks::sample(usize::MAX, 1, 5, 7, 0).unwrap();
+    assert_eq!(visible(&masks, 0), [0.0; 35]);
+}

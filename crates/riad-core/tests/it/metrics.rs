@@ -1,0 +1,306 @@
+use proptest::prelude::*;
+use riad_core::metrics::{F1Max, MetricError, auroc, average_precision, f1_max};
+use serde::Deserialize;
+
+use crate::inputs::{expected, noise};
+
+/// What scikit-learn says.
+#[derive(Deserialize)]
+struct Curves {
+    auroc: f64,
+    average_precision: f64,
+    f1: f64,
+    threshold: f32,
+    precision: f64,
+    recall: f64,
+}
+
+impl Curves {
+    #[track_caller]
+    fn assert_equal(&self, auroc: f64, average_precision: f64, best: F1Max) {
+        assert_near(auroc, self.auroc);
+        assert_near(average_precision, self.average_precision);
+        assert_near(best.f1, self.f1);
+        assert_near(best.precision, self.precision);
+        assert_near(best.recall, self.recall);
+        assert_eq!(best.threshold, self.threshold);
+    }
+}
+
+#[track_caller]
+fn assert_near(actual: f64, expected: f64) {
+    assert!((actual - expected).abs() < 1e-12, "{actual} is not {expected}");
+}
+
+#[derive(Deserialize)]
+struct ImageCase {
+    seed: u64,
+    count: usize,
+    levels: u64,
+    #[serde(flatten)]
+    curves: Curves,
+}
+
+#[test]
+fn image_metrics_equal_scikit_learn() {
+    for case in expected::<ImageCase>("image_metrics") {
+        let labels: Vec<bool> = noise(case.seed, case.count).map(|value| value % 3 == 0).collect();
+        let scores: Vec<f32> = noise(case.seed + 1, case.count)
+            .zip(&labels)
+            .map(|(value, &label)| (value % case.levels + u64::from(label) * (case.levels / 3)) as f32 / 64.0)
+            .collect();
+        case.curves.assert_equal(
+            auroc(&scores, &labels).unwrap(),
+            average_precision(&scores, &labels).unwrap(),
+            f1_max(&scores, &labels).unwrap(),
+        );
+    }
+}
+
+/// Scores with ties, and both classes among the labels.
+fn samples() -> impl Strategy<Value = (Vec<f32>, Vec<bool>)> {
+    prop::collection::vec((-8i8..8, any::<bool>()), 2..60)
+        .prop_map(|samples| {
+            samples
+                .into_iter()
+                .map(|(score, label)| (f32::from(score) / 4.0, label))
+                .unzip()
+        })
+        .prop_filter("both classes", |(_, labels): &(Vec<f32>, Vec<bool>)| {
+            labels.contains(&true) && labels.contains(&false)
+        })
+}
+
+proptest! {
+    #[test]
+    fn auroc_is_the_share_of_ordered_pairs((scores, labels) in samples()) {
+        let (mut ordered, mut pairs) = (0.0, 0.0);
+        for (&defect, _) in scores.iter().zip(&labels).filter(|sample| *sample.1) {
+            for (&good, _) in scores.iter().zip(&labels).filter(|sample| !*sample.1) {
+                ordered += if defect > good { 1.0 } else if defect == good { 0.5 } else { 0.0 };
+                pairs += 1.0;
+            }
+        }
+        assert_near(auroc(&scores, &labels).unwrap(), ordered / pairs);
+    }
+
+    #[test]
+    fn only_the_order_of_scores_matters((scores, labels) in samples()) {
+        let exponentials: Vec<f32> = scores.iter().map(|score| (3.0 * score).exp() - 100.0).collect();
+        prop_assert_eq!(auroc(&scores, &labels), auroc(&exponentials, &labels));
+        prop_assert_eq!(average_precision(&scores, &labels), average_precision(&exponentials, &labels));
+        prop_assert_eq!(f1_max(&scores, &labels).unwrap().f1, f1_max(&exponentials, &labels).unwrap().f1);
+    }
+
+    #[test]
+    fn turning_scores_around_turns_auroc_around((scores, labels) in samples()) {
+        let negated: Vec<f32> = scores.iter().map(|score| -score).collect();
+        assert_near(auroc(&negated, &labels).unwrap(), 1.0 - auroc(&scores, &labels).unwrap());
+    }
+
+    #[test]
+    fn the_best_threshold_gives_the_best_f1((scores, labels) in samples()) {
+        let best = f1_max(&scores, &labels).unwrap();
+        let f1_at = |threshold: f32| {
+            let called = scores.iter().filter(|&&score| score >= threshold).count();
+            let found = scores.iter().zip(&labels).filter(|&(&score, &label)| label && score >= threshold).count();
+            2.0 * found as f64 / (called + labels.iter().filter(|&&label| label).count()) as f64
+        };
+        assert_near(f1_at(best.threshold), best.f1);
+        prop_assert!(scores.iter().all(|&score| f1_at(score) <= best.f1));
+        prop_assert!(scores.iter().all(|&score| score <= best.threshold || f1_at(score) < best.f1));
+    }
+}
+
+#[test]
+fn signs_of_zero_and_infinities_have_their_place() {
+    let scores = [f32::INFINITY, 0.0, -0.0, f32::NEG_INFINITY];
+    assert_eq!(auroc(&scores, &[true, true, false, false]), Ok(0.875));
+    assert_eq!(
+        f1_max(&scores, &[true, false, false, false]).unwrap().threshold,
+        f32::INFINITY
+    );
+    assert_eq!(f1_max(&scores, &[false, true, true, false]).unwrap().threshold, 0.0);
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused() {
+    type Refusal = fn(&[f32], &[bool]) -> Option<MetricError>;
+    let all: [Refusal; 3] = [
+        |s, l| auroc(s, l).err(),
+        |s, l| average_precision(s, l).err(),
+        |s, l| f1_max(s, l).err(),
+    ];
+    for metric in all {
+        assert_eq!(metric(&[], &[]), Some(MetricError::Empty));
+        assert_eq!(
+            metric(&[1.0], &[]),
+            Some(MetricError::LengthMismatch { scores: 1, labels: 0 })
+        );
+        assert_eq!(
+            metric(&[1.0, f32::NAN], &[true, false]),
+            Some(MetricError::NanScore { index: 1 })
+        );
+        assert_eq!(
+            metric(&[1.0, 2.0], &[false, false]),
+            Some(MetricError::NoDefects { count: 2 })
+        );
+    }
+    // Precision and recall need no good sample.
+    assert_eq!(auroc(&[1.0, 2.0], &[true, true]), Err(MetricError::NoGood { count: 2 }));
+    assert_eq!(average_precision(&[1.0, 2.0], &[true, true]), Ok(1.0));
+}
+
+#[cfg(feature = "pixel-metrics")]
+mod pixel {
+    use riad_core::metrics::PixelMetrics;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct PixelCase {
+        seed: u64,
+        count: usize,
+        height: usize,
+        width: usize,
+        levels: u64,
+        #[serde(flatten)]
+        curves: Curves,
+        /// Limit, area and number of regions.
+        aupro: Vec<(f64, f64, usize)>,
+    }
+
+    /// Discs and a diagonal, some touching at corners only; every third image is good.
+    fn defects(case: &PixelCase) -> Vec<Vec<bool>> {
+        let (height, width) = (case.height as i64, case.width as i64);
+        let mask = |image: usize| {
+            let numbers: Vec<i64> = noise(case.seed + image as u64, 9)
+                .map(|value| (value % 1000) as i64)
+                .collect();
+            let defect = |y: i64, x: i64| {
+                let disc = |disc: &[i64]| {
+                    let (cy, cx, radius) = (disc[0] % height, disc[1] % width, disc[2] % 5);
+                    (y - cy).pow(2) + (x - cx).pow(2) <= radius.pow(2)
+                };
+                image % 3 != 2 && (numbers.chunks(3).any(disc) || y == x && y > height - 6)
+            };
+            (0..height)
+                .flat_map(|y| (0..width).map(move |x| (y, x)))
+                .map(|(y, x)| defect(y, x))
+                .collect()
+        };
+        (0..case.count).map(mask).collect()
+    }
+
+    fn collected(case: &PixelCase) -> PixelMetrics {
+        let masks = defects(case);
+        let mut noise = noise(case.seed + 50, case.count * case.height * case.width);
+        let mut metrics = PixelMetrics::new();
+        for mask in &masks {
+            let map: Vec<f32> = mask
+                .iter()
+                .zip(&mut noise)
+                .map(|(&defect, value)| (value % case.levels + u64::from(defect) * (case.levels / 2)) as f32 / 64.0)
+                .collect();
+            metrics.push(&map, mask, case.height, case.width).unwrap();
+        }
+        metrics
+    }
+
+    #[test]
+    fn equal_scikit_learn_and_mvtecs_definition() {
+        for case in expected::<PixelCase>("pixel_metrics") {
+            for &(limit, area, _) in &case.aupro {
+                let scores = collected(&case).finish(limit).unwrap();
+                case.curves
+                    .assert_equal(scores.auroc, scores.average_precision, scores.f1_max);
+                assert_near(scores.aupro, area);
+            }
+        }
+    }
+
+    /// Two regions of 1 and 4 pixels. By hand: the first threshold finds the small one whole (mean overlap 1/2) at no
+    /// false positive, the second a good pixel of four, the third everything.
+    #[test]
+    fn aupro_counts_regions_not_pixels() {
+        let mut metrics = PixelMetrics::new();
+        let map = [0.9, 0.5, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1];
+        let defect = [true, false, true, false, false, true, false, true, true];
+        metrics.push(&map, &defect, 3, 3).unwrap();
+        let aupro = metrics.finish(0.25).unwrap().aupro;
+        assert_near(aupro, 0.5);
+    }
+
+    #[test]
+    fn regions_touch_at_corners_and_end_at_the_image() {
+        let area = |maps: &[(&[f32], &[bool])]| {
+            let mut metrics = PixelMetrics::new();
+            for (map, defect) in maps {
+                metrics.push(map, defect, 2, 2).unwrap();
+            }
+            metrics.finish(0.5).unwrap().aupro
+        };
+        // One diagonal region of which half is found at once, the rest after all good pixels.
+        assert_near(area(&[(&[0.9, 0.5, 0.4, 0.1], &[true, false, false, true])]), 0.5);
+        // A whole region found and one of three pixels missed: overlap 1/2. As one region it would be 1/4.
+        assert_near(
+            area(&[
+                (&[0.9, 0.5, 0.5, 0.4], &[true, false, false, false]),
+                (&[0.1, 0.1, 0.1, 0.4], &[true, true, true, false]),
+            ]),
+            0.5,
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_images_does_not_matter(seed in 0u64..1000) {
+            let map = |seed| noise(seed, 30).map(|value| (value % 8) as f32).collect::<Vec<_>>();
+            let defect = |seed| noise(seed + 7, 30).map(|value| value % 4 == 0).collect::<Vec<_>>();
+            let scores = |order: [u64; 3]| {
+                let mut metrics = PixelMetrics::new();
+                for image in order {
+                    metrics.push(&map(seed + image), &defect(seed + image), 5, 6).unwrap();
+                }
+                metrics.finish(0.3).unwrap()
+            };
+            let (forwards, backwards) = (scores([0, 1, 2]), scores([2, 1, 0]));
+            prop_assert_eq!(forwards.f1_max, backwards.f1_max);
+            prop_assert_eq!(forwards.auroc, backwards.auroc);
+            prop_assert_eq!(forwards.average_precision, backwards.average_precision);
+            assert_near(forwards.aupro, backwards.aupro);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused() {
+        let mut metrics = PixelMetrics::new();
+        assert_eq!(
+            metrics.push(&[1.0; 5], &[false; 5], 2, 3),
+            Err(MetricError::MapSize {
+                len: 5,
+                height: 2,
+                width: 3
+            })
+        );
+        assert_eq!(
+            metrics.push(&[1.0; 6], &[false; 5], 2, 3),
+            Err(MetricError::LengthMismatch { scores: 6, labels: 5 })
+        );
+        let map = [1.0, f32::NAN, 1.0];
+        assert_eq!(
+            metrics.push(&map, &[false; 3], 1, 3),
+            Err(MetricError::NanScore { index: 1 })
+        );
+        assert_eq!(PixelMetrics::new().finish(0.3), Err(MetricError::Empty));
+
+        metrics.push(&[1.0; 6], &[false; 6], 2, 3).unwrap();
+        assert_eq!(metrics.finish(0.3), Err(MetricError::NoDefects { count: 6 }));
+        let mut metrics = PixelMetrics::new();
+        metrics.push(&[1.0; 6], &[true; 6], 2, 3).unwrap();
+        assert_eq!(metrics.finish(0.3), Err(MetricError::NoGood { count: 6 }));
+        for limit in [0.0, -0.1, 1.1, f64::NAN] {
+            assert_eq!(PixelMetrics::new().finish(limit), Err(MetricError::Limit));
+        }
+    }
+}

@@ -1,0 +1,300 @@
+use proptest::prelude::*;
+use riad_core::similarity::{Shape, SimilarityError, gms, gray, l1_loss, l2_loss, ssim};
+use serde::Deserialize;
+
+use crate::inputs::{assert_close, expected, images};
+
+type Loss = fn(&[f32], &[f32], Shape, f32, Option<&mut [f32]>) -> f64;
+
+const SSIM: Loss = |target, recon, shape, weight, grad| ssim::loss(target, recon, shape, weight, grad).unwrap();
+
+#[derive(Deserialize)]
+struct LossCase {
+    seed: u64,
+    shape: [usize; 4],
+    l1: Expected,
+    l2: Expected,
+    msgms: Expected,
+    ssim: Expected,
+    ssim_map: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    value: f64,
+    /// Every 13th value.
+    gradient: Vec<f64>,
+    gradient_norm: f64,
+}
+
+impl LossCase {
+    fn images(&self) -> (Vec<f32>, Vec<f32>, Shape) {
+        let [images_count, channels, height, width] = self.shape;
+        let recon = images(self.seed + 1, images_count * channels, height, width);
+        let target = images(self.seed, images_count * channels, height, width);
+        (
+            target,
+            recon,
+            Shape {
+                images: images_count,
+                channels,
+                height,
+                width,
+            },
+        )
+    }
+}
+
+#[test]
+fn losses_and_gradients_equal_pytorch() {
+    for case in expected::<LossCase>("losses") {
+        let (target, recon, shape) = case.images();
+        let losses: [(Loss, &Expected); 4] = [
+            (l1_loss, &case.l1),
+            (l2_loss, &case.l2),
+            (gms::multiscale_loss, &case.msgms),
+            (SSIM, &case.ssim),
+        ];
+        for (loss, expected) in losses {
+            let value = loss(&target, &recon, shape, 1.0, None);
+            assert!(
+                (value - expected.value).abs() < 1e-6,
+                "{value} is not {}",
+                expected.value
+            );
+
+            let mut grad = vec![0.0; target.len()];
+            assert_eq!(loss(&target, &recon, shape, 1.0, Some(&mut grad)), value);
+            let largest = grad.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+            assert_close(
+                grad.iter().copied().step_by(13),
+                &expected.gradient,
+                1e-4 * f64::from(largest),
+            );
+            let norm = grad.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+            assert!(
+                (norm / expected.gradient_norm - 1.0).abs() < 1e-4,
+                "{norm} is not {}",
+                expected.gradient_norm
+            );
+        }
+    }
+}
+
+#[test]
+fn ssim_maps_equal_scikit_image() {
+    for case in expected::<LossCase>("losses") {
+        let (target, recon, shape) = case.images();
+        let map = ssim::map(&target, &recon, shape).unwrap();
+        assert_close(map.into_iter().step_by(3), &case.ssim_map, 2e-5);
+    }
+}
+
+#[test]
+fn gms_maps_equal_pytorch() {
+    #[derive(Deserialize)]
+    struct Maps {
+        seed: u64,
+        height: usize,
+        width: usize,
+        gms: Vec<f64>,
+        multiscale: Vec<f64>,
+    }
+    for case in expected::<Maps>("gray_maps") {
+        let [target, recon] = [0, 1].map(|offset| images(case.seed + offset, 1, case.height, case.width));
+        assert_close(gms::map(&target, &recon, case.height, case.width), &case.gms, 1e-5);
+        assert_close(
+            gms::multiscale_map(&target, &recon, case.height, case.width),
+            &case.multiscale,
+            1e-5,
+        );
+    }
+}
+
+/// Two random images of a shape that SSIM accepts.
+fn pairs() -> impl Strategy<Value = (Vec<f32>, Vec<f32>, Shape)> {
+    (1usize..3, 1usize..5, 11usize..20, 11usize..20).prop_flat_map(|(images, channels, height, width)| {
+        let shape = Shape {
+            images,
+            channels,
+            height,
+            width,
+        };
+        let values = || prop::collection::vec(0.0f32..=1.0, shape.batch_len());
+        (values(), values(), Just(shape))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Along a random direction, where rounding averages out: f(x + h d) - f(x - h d) against 2 h (gradient . d).
+    #[test]
+    fn gradients_equal_finite_differences((target, recon, shape) in pairs(), seed in 0u64..1000) {
+        let direction: Vec<f32> =
+            images(seed, shape.images * shape.channels, shape.height, shape.width).iter().map(|v| v - 0.5).collect();
+        const STEP: f32 = 1.0 / 1024.0;
+        let moved = |step: f32| -> Vec<f32> { recon.iter().zip(&direction).map(|(v, d)| v + step * d).collect() };
+        // L1 has kinks that a finite step crosses; PyTorch's gradient is its judge.
+        for loss in [l2_loss as Loss, gms::multiscale_loss, SSIM] {
+            let mut grad = vec![0.0; recon.len()];
+            loss(&target, &recon, shape, 1.0, Some(&mut grad));
+            let slope: f64 = grad.iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
+            let [above, below] = [STEP, -STEP].map(|step| loss(&target, &moved(step), shape, 1.0, None));
+            let difference = (above - below) / (2.0 * f64::from(STEP));
+            let size: f64 = grad.iter().zip(&direction).map(|(g, d)| f64::from((g * d).abs())).sum();
+            prop_assert!((slope - difference).abs() < 0.01 * size + 1e-5, "{slope} is not {difference}, of {size}");
+        }
+    }
+
+    #[test]
+    fn a_weight_scales_the_gradient_and_adds_it((target, recon, shape) in pairs()) {
+        for loss in [l1_loss as Loss, l2_loss, gms::multiscale_loss, SSIM] {
+            let mut once = vec![0.0; recon.len()];
+            let value = loss(&target, &recon, shape, 1.0, Some(&mut once));
+            let mut weighted = vec![1.0; recon.len()];
+            prop_assert_eq!(loss(&target, &recon, shape, -2.0, Some(&mut weighted)), value);
+            let largest = once.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+            for (once, weighted) in once.iter().zip(&weighted) {
+                prop_assert!((1.0 - 2.0 * once - weighted).abs() <= 1e-6 * (1.0 + largest));
+            }
+        }
+    }
+
+    #[test]
+    fn gms_is_symmetric_and_within_its_range((target, recon, shape) in pairs()) {
+        let [target_gray, recon_gray] = [&target, &recon].map(|images| gray(images, shape));
+        let plane = shape.plane_len();
+        for map in [gms::map, gms::multiscale_map] {
+            let map = |left: &[f32], right: &[f32]| map(&left[..plane], &right[..plane], shape.height, shape.width);
+            let similarity = map(&target_gray, &recon_gray);
+            prop_assert!(similarity.iter().all(|&value| value > 0.0 && value <= 1.0));
+            prop_assert_eq!(similarity, map(&recon_gray, &target_gray));
+            prop_assert!(map(&target_gray, &target_gray).iter().all(|&value| value == 1.0));
+        }
+    }
+
+    #[test]
+    fn equal_images_have_no_loss_and_no_gradient((target, _, shape) in pairs()) {
+        for loss in [l1_loss as Loss, l2_loss, gms::multiscale_loss] {
+            let mut grad = vec![0.0; target.len()];
+            prop_assert_eq!(loss(&target, &target, shape, 1.0, Some(&mut grad)), 0.0);
+            prop_assert!(grad.iter().all(|&value| value == 0.0));
+        }
+        let mut grad = vec![0.0; target.len()];
+        prop_assert!(SSIM(&target, &target, shape, 1.0, Some(&mut grad)).abs() < 1e-6);
+        prop_assert!(grad.iter().all(|&value| value.abs() < 1e-5));
+    }
+
+    #[test]
+    fn losses_do_not_depend_on_the_number_of_threads((target, recon, shape) in pairs()) {
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                [l1_loss as Loss, l2_loss, gms::multiscale_loss, SSIM].map(|loss| {
+                    let mut grad = vec![0.0; recon.len()];
+                    (loss(&target, &recon, shape, 1.0, Some(&mut grad)), grad)
+                })
+            })
+        };
+        prop_assert_eq!(run(1), run(3));
+    }
+}
+
+/// The public implementations divide by zero here.
+#[test]
+fn flat_images_have_finite_gradients() {
+    let shape = Shape {
+        images: 1,
+        channels: 3,
+        height: 16,
+        width: 16,
+    };
+    let (target, recon) = (images(1, 3, 16, 16), vec![0.5; shape.batch_len()]);
+    for (target, recon) in [(&target, &recon), (&recon, &target), (&recon, &recon)] {
+        for loss in [gms::multiscale_loss as Loss, SSIM] {
+            let mut grad = vec![0.0; shape.batch_len()];
+            assert!(loss(target, recon, shape, 1.0, Some(&mut grad)).is_finite());
+            assert!(grad.iter().all(|value| value.is_finite()));
+        }
+    }
+}
+
+/// A step edge is seen where it is, wherever in the image. A coarse scale can only say in which of its cells an edge
+/// lies, hence means over eight neighbouring positions.
+#[test]
+fn scales_lie_on_top_of_each_other() {
+    for width in [96, 91] {
+        let centre = |edge: usize| {
+            let step: Vec<f32> = (0..32 * width)
+                .map(|index| if index % width < edge { 0.2 } else { 0.8 })
+                .collect();
+            let map = gms::multiscale_map(&step, &vec![0.5; step.len()], 32, width);
+            let row = &map[16 * width..][..width];
+            let weighted = |(x, value): (usize, &f32)| (x as f32 + 0.5) * (1.0 - value);
+            let dissimilarity: f32 = row.iter().map(|value| 1.0 - value).sum();
+            row.iter().enumerate().map(weighted).sum::<f32>() / dissimilarity
+        };
+        for first in (16..width - 24).step_by(8) {
+            let shift = (first..first + 8).map(|edge| centre(edge) - edge as f32).sum::<f32>() / 8.0;
+            assert!(
+                shift.abs() < 0.1,
+                "edges from {first} of {width} on are seen {shift} pixels off"
+            );
+        }
+    }
+}
+
+#[test]
+fn gray_keeps_its_range_and_weights_colours_as_rec_601() {
+    let shape = |channels| Shape {
+        images: 2,
+        channels,
+        height: 1,
+        width: 2,
+    };
+    let rgb = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 1.0];
+    assert_close(gray(&rgb, shape(3)), &[0.299, 0.587, 0.114, 1.0], 1e-6);
+    assert_eq!(gray(&[0.1, 0.2, 0.3, 0.4], shape(1)), [0.1, 0.2, 0.3, 0.4]);
+    assert_eq!(
+        gray(&[0.0, 0.2, 1.0, 0.4, 0.5, 0.5, 0.25, 0.75], shape(2)),
+        [0.5, 0.3, 0.375, 0.625]
+    );
+}
+
+#[test]
+fn ssim_refuses_images_smaller_than_its_window() {
+    for (height, width) in [(10, 11), (11, 10), (1, 1)] {
+        let shape = Shape {
+            images: 1,
+            channels: 1,
+            height,
+            width,
+        };
+        let image = vec![0.0; shape.batch_len()];
+        let error = SimilarityError::TooSmall {
+            height,
+            width,
+            window: ssim::WINDOW,
+        };
+        assert_eq!(ssim::loss(&image, &image, shape, 1.0, None), Err(error));
+        assert_eq!(ssim::map(&image, &image, shape), Err(error));
+    }
+}
+
+#[test]
+#[should_panic(expected = "the reconstruction must have the values of")]
+fn lengths_that_contradict_the_shape_panic() {
+    l2_loss(
+        &[0.0; 4],
+        &[0.0; 3],
+        Shape {
+            images: 1,
+            channels: 1,
+            height: 2,
+            width: 2,
+        },
+        1.0,
+        None,
+    );
+}
