@@ -6,6 +6,32 @@
 
 use crate::simd::{LANES, Lanes};
 
+// Accumulators in arrays stay in registers only where the optimiser sees no loop over them, not even that of `[x; N]`.
+
+/// Sixteen copies, as straight code.
+macro_rules! sixteen {
+    ($value:expr) => {{
+        let v = $value;
+        [v, v, v, v, v, v, v, v, v, v, v, v, v, v, v, v]
+    }};
+}
+
+/// The body for every index below the count, which the second bound limits, as straight code.
+macro_rules! unrolled {
+    ($index:ident < $count:ident <= 2, $body:block) => {
+        unrolled!(@ $index $count $body 0 1)
+    };
+    ($index:ident < $count:ident <= 16, $body:block) => {
+        unrolled!(@ $index $count $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    (@ $index:ident $count:ident $body:block $($i:literal)*) => {
+        $(if $i < $count {
+            let $index = $i;
+            $body
+        })*
+    };
+}
+
 /// What an output value goes through last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Activation {
@@ -56,7 +82,12 @@ pub(crate) unsafe fn correlate_tile<L: Lanes, const P: usize, const B: usize>(ti
     // SAFETY: every pointer below stays inside what the function's contract promises: channels and taps are walked as
     // they were packed, cells `P` and blocks `B` as promised.
     unsafe {
-        let mut sums: [[L; B]; P] = [std::array::from_fn(|b| L::load(tile.bias.add(b * LANES))); P];
+        let zero = L::splat(0.0);
+        let mut sums = sixteen!([zero, zero]);
+        unrolled!(b < B <= 2, {
+            let bias = L::load(tile.bias.add(b * LANES));
+            unrolled!(p < P <= 16, { sums[p][b] = bias });
+        });
         let mut weights = tile.weights;
         let mut block = tile.source;
         let mut left = tile.channels;
@@ -65,32 +96,45 @@ pub(crate) unsafe fn correlate_tile<L: Lanes, const P: usize, const B: usize>(ti
             for &tap in tile.taps {
                 let cells = block.add(tap);
                 for channel in 0..channels {
-                    let w: [L; B] = std::array::from_fn(|b| L::load(weights.add(b * tile.weights_block)));
-                    for (p, sums) in sums.iter_mut().enumerate() {
+                    let mut w = [zero, zero];
+                    unrolled!(b < B <= 2, { w[b] = L::load(weights.add(b * tile.weights_block)) });
+                    unrolled!(p < P <= 16, {
                         let x = L::splat(*cells.add(p * LANES + channel));
-                        for (sum, &w) in sums.iter_mut().zip(&w) {
-                            *sum = sum.add_product(x, w);
-                        }
-                    }
+                        unrolled!(b < B <= 2, {
+                            sums[p][b] = sums[p][b].add_product(x, w[b]);
+                        });
+                    });
                     weights = weights.add(LANES);
                 }
             }
             left -= channels;
             block = block.wrapping_add(tile.source_block); // Wrapping: past the last block it may leave the scratch.
         }
-        for (p, sums) in sums.iter().enumerate() {
-            for (b, &sum) in sums.iter().enumerate() {
+        unrolled!(p < P <= 16, {
+            unrolled!(b < B <= 2, {
                 let lanes = (tile.out_channels - b * LANES).min(LANES);
-                let value = activate(sum, tile.activation);
-                let out = tile.out.add(p * tile.out_cell + b * LANES);
-                if lanes == LANES {
-                    value.store(out);
-                } else {
-                    let mut all = [0.0; LANES];
-                    value.store(all.as_mut_ptr());
-                    out.copy_from_nonoverlapping(all.as_ptr(), lanes);
-                }
-            }
+                store(
+                    activate(sums[p][b], tile.activation),
+                    tile.out.add(p * tile.out_cell + b * LANES),
+                    lanes,
+                );
+            });
+        });
+    }
+}
+
+/// # Safety
+/// `L`'s instruction set is available, and `out` is valid for writing `lanes` values, at most sixteen.
+#[inline(always)]
+unsafe fn store<L: Lanes>(value: L, out: *mut f32, lanes: usize) {
+    // SAFETY: by this function's own contract.
+    unsafe {
+        if lanes == LANES {
+            value.store(out);
+        } else {
+            let mut all = [0.0; LANES];
+            value.store(all.as_mut_ptr());
+            out.copy_from_nonoverlapping(all.as_ptr(), lanes);
         }
     }
 }
@@ -172,20 +216,19 @@ pub(crate) unsafe fn grad_weight_tile<L: Lanes, const C: usize>(tile: &GradWeigh
     unsafe {
         for first in (0..tile.channels).step_by(C) {
             let sums = tile.sums.add(first * LANES);
-            let mut acc: [L; C] = std::array::from_fn(|c| L::load(sums.add(c * LANES)));
+            let mut acc = sixteen!(L::splat(0.0));
+            unrolled!(c < C <= 16, { acc[c] = L::load(sums.add(c * LANES)) });
             for row in 0..tile.rows {
                 let input = tile.input.add(row * tile.input_row + first);
                 let grad = tile.grad.add(row * tile.grad_row);
                 for column in 0..tile.columns {
                     let g = L::load(grad.add(column * LANES));
-                    for (c, acc) in acc.iter_mut().enumerate() {
-                        *acc = acc.add_product(L::splat(*input.add(column * LANES + c)), g);
-                    }
+                    unrolled!(c < C <= 16, {
+                        acc[c] = acc[c].add_product(L::splat(*input.add(column * LANES + c)), g);
+                    });
                 }
             }
-            for (c, acc) in acc.iter().enumerate() {
-                acc.store(sums.add(c * LANES));
-            }
+            unrolled!(c < C <= 16, { acc[c].store(sums.add(c * LANES)) });
         }
     }
 }

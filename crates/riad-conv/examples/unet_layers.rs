@@ -1,0 +1,337 @@
+//! Times the layers of RIAD's U-Net, forward and backward, against the machine's peak.
+//!
+//!     cargo run --release -p riad-conv --example unet_layers -- WIDTH SIZE BATCH [rounds]
+//!
+//! Prints the best of the rounds: milliseconds, GFLOP/s (of the direct algorithm) and the share of the FMA peak, which is
+//! measured before and after each layer. Threads: RAYON_NUM_THREADS. With `--serve` it reads `name operation` lines and
+//! answers each with the seconds of one run, for comparisons that alternate with another program.
+#![allow(unsafe_code)] // The peak is a loop of intrinsics.
+
+use std::hint::black_box;
+use std::io::Write;
+
+use cpu_time::ProcessTime;
+use riad_conv::{
+    Activation, Conv2d, ConvError, ConvTranspose2d, Dims, Geometry, conv_transpose2d, conv_transpose2d_grad_input,
+    conv_transpose2d_grad_weight, conv2d, conv2d_grad_input, conv2d_grad_weight,
+};
+
+const OPERATIONS: [&str; 4] = ["packed", "forward", "grad_input", "grad_weight"];
+
+struct Layer {
+    name: String,
+    transposed: bool,
+    dims: Dims,
+    out_channels: usize,
+    geometry: Geometry,
+}
+
+fn unet(width: usize, size: usize, images: usize) -> Vec<Layer> {
+    let (same, resize) = (Geometry::new(3, 1, 1), Geometry::new(4, 2, 1));
+    let mut layers = Vec::new();
+    let mut add = |name: String, transposed, side, channels, out_channels, geometry| {
+        layers.push(Layer {
+            name,
+            transposed,
+            dims: Dims::new(images, side, side, channels),
+            out_channels,
+            geometry,
+        });
+    };
+    let mut channels = 3;
+    for (level, factor) in [1, 2, 4, 8, 8].into_iter().enumerate() {
+        let (side, out) = (size >> level, factor * width);
+        let (first, first_side) = if level == 0 { (same, side) } else { (resize, 2 * side) };
+        add(
+            format!("down{}.conv1", level + 1),
+            false,
+            first_side,
+            channels,
+            out,
+            first,
+        );
+        add(format!("down{}.conv2", level + 1), false, side, out, out, same);
+        channels = out;
+    }
+    for (level, factor) in [8, 4, 2, 1].into_iter().enumerate() {
+        let (side, out) = (size >> (3 - level), factor * width);
+        add(format!("up{}.upconv", level + 1), true, side / 2, channels, out, resize);
+        add(format!("up{}.conv1", level + 1), false, side, 2 * out, out, same);
+        add(format!("up{}.conv2", level + 1), false, side, out, out, same);
+        channels = out;
+    }
+    add("conv_final".into(), false, size, channels, 3, same);
+    layers
+}
+
+/// A layer with data, ready to run any operation.
+struct Bench {
+    layer: Layer,
+    x: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    dy: Vec<f32>,
+    out: Vec<f32>,
+    packed: Packed,
+}
+
+enum Packed {
+    Plain(Conv2d),
+    Transposed(ConvTranspose2d),
+}
+
+impl Bench {
+    fn new(layer: Layer) -> Result<Self, ConvError> {
+        let Layer {
+            transposed,
+            dims,
+            out_channels,
+            geometry,
+            ..
+        } = layer;
+        let noise = |len: usize| {
+            (0..len)
+                .map(|i| (i * 7919 % 1000) as f32 / 1000.0 - 0.5)
+                .collect::<Vec<_>>()
+        };
+        let out_dims = layer.out_dims()?;
+        let weight = noise(dims.channels * out_channels * geometry.kernel * geometry.kernel);
+        let bias = noise(out_channels);
+        let activation = if out_channels == 3 {
+            Activation::Tanh
+        } else {
+            Activation::Relu
+        };
+        let packed = if transposed {
+            let layer = ConvTranspose2d::new(&weight, dims.channels, out_channels, Some(&bias), geometry, activation)?;
+            Packed::Transposed(layer)
+        } else {
+            Packed::Plain(Conv2d::new(
+                &weight,
+                dims.channels,
+                out_channels,
+                Some(&bias),
+                geometry,
+                activation,
+            )?)
+        };
+        let (x, dy, out) = (
+            noise(dims.values()?),
+            noise(out_dims.values()?),
+            vec![0.0; out_dims.values()?],
+        );
+        Ok(Self {
+            layer,
+            x,
+            weight,
+            bias,
+            dy,
+            out,
+            packed,
+        })
+    }
+
+    fn seconds(&mut self, operation: &str) -> Result<f64, ConvError> {
+        let Self {
+            layer:
+                Layer {
+                    transposed,
+                    dims,
+                    out_channels,
+                    geometry,
+                    ..
+                },
+            x,
+            weight,
+            bias,
+            dy,
+            out,
+            packed,
+        } = self;
+        let (dims, out_channels, geometry) = (*dims, *out_channels, *geometry);
+        let start = ProcessTime::now();
+        match (operation, *transposed) {
+            ("forward", false) => drop(black_box(conv2d(x, dims, weight, out_channels, Some(bias), geometry)?)),
+            ("forward", true) => drop(black_box(conv_transpose2d(
+                x,
+                dims,
+                weight,
+                out_channels,
+                Some(bias),
+                geometry,
+            )?)),
+            ("grad_input", false) => drop(black_box(conv2d_grad_input(dy, dims, weight, out_channels, geometry)?)),
+            ("grad_input", true) => drop(black_box(conv_transpose2d_grad_input(
+                dy,
+                dims,
+                weight,
+                out_channels,
+                geometry,
+            )?)),
+            ("grad_weight", false) => drop(black_box(conv2d_grad_weight(x, dims, dy, out_channels, geometry)?)),
+            ("grad_weight", true) => drop(black_box(conv_transpose2d_grad_weight(
+                x,
+                dims,
+                dy,
+                out_channels,
+                geometry,
+            )?)),
+            _ => match packed {
+                Packed::Plain(layer) => layer.forward_into(x, dims, out, out_channels, 0)?,
+                Packed::Transposed(layer) => layer.forward_into(x, dims, out, out_channels, 0)?,
+            },
+        }
+        Ok(seconds_since(start))
+    }
+}
+
+impl Layer {
+    fn out_dims(&self) -> Result<Dims, ConvError> {
+        if self.transposed {
+            self.dims.conv_transpose2d(self.out_channels, self.geometry)
+        } else {
+            self.dims.conv2d(self.out_channels, self.geometry)
+        }
+    }
+
+    /// Floating-point operations of the direct algorithm: each weight meets each pixel of the smaller image.
+    fn flops(&self) -> Result<f64, ConvError> {
+        let out = self.out_dims()?;
+        let dense = if self.transposed { self.dims } else { out };
+        let pixels = dense.images * dense.height * dense.width;
+        Ok(2.0 * (pixels * self.dims.channels * self.out_channels * self.geometry.kernel.pow(2)) as f64)
+    }
+}
+
+/// GFLOP/s of independent FMAs on all threads, the best of three tries of a few milliseconds.
+fn peak() -> f64 {
+    let once = || {
+        let start = ProcessTime::now();
+        let flops: f64 = rayon::broadcast(|_| fmas()).into_iter().sum();
+        flops / seconds_since(start) / 1e9
+    };
+    (0..3).map(|_| once()).fold(0.0, f64::max)
+}
+
+/// Time that the threads ran, per thread: the machine may have other work, which must not count.
+fn seconds_since(start: ProcessTime) -> f64 {
+    start.elapsed().as_secs_f64() / rayon::current_num_threads() as f64
+}
+
+const ROUNDS: usize = 300_000;
+
+#[cfg(target_arch = "x86_64")]
+fn fmas() -> f64 {
+    use std::arch::x86_64::*;
+
+    #[target_feature(enable = "avx512f")]
+    fn avx512() -> f64 {
+        let (a, b) = (_mm512_set1_ps(black_box(0.5)), _mm512_set1_ps(black_box(0.25)));
+        let mut sums = [_mm512_set1_ps(1.0); 16];
+        for _ in 0..ROUNDS {
+            for sum in &mut sums {
+                *sum = _mm512_fmadd_ps(*sum, a, b);
+            }
+        }
+        black_box(sums);
+        (ROUNDS * 16 * 16 * 2) as f64
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    fn avx2() -> f64 {
+        let (a, b) = (_mm256_set1_ps(black_box(0.5)), _mm256_set1_ps(black_box(0.25)));
+        let mut sums = [_mm256_set1_ps(1.0); 12];
+        for _ in 0..ROUNDS {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(*sum, a, b);
+            }
+        }
+        black_box(sums);
+        (ROUNDS * 12 * 8 * 2) as f64
+    }
+
+    let narrow = std::env::var("RIAD_CONV_SIMD").is_ok_and(|level| level != "avx512");
+    if is_x86_feature_detected!("avx512f") && !narrow {
+        // SAFETY: the instruction set was just found.
+        unsafe { avx512() }
+    } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        // SAFETY: the instruction sets were just found.
+        unsafe { avx2() }
+    } else {
+        f64::NAN
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn fmas() -> f64 {
+    f64::NAN // Not measured on this architecture.
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let serve = arguments.iter().any(|argument| argument == "--serve");
+    arguments.retain(|argument| argument != "--serve");
+    let number = |index: usize, default: usize| arguments.get(index).map_or(Ok(default), |text| text.parse());
+    let (width, size, batch, rounds) = (number(0, 16)?, number(1, 128)?, number(2, 12)?, number(3, 7)?);
+    let layers = unet(width, size, batch);
+    if serve {
+        return answer(layers);
+    }
+    let mut totals = [0.0; OPERATIONS.len()];
+    let mut total_flops = 0.0;
+    println!(
+        "width {width}, {size}×{size}, batch {batch}, {} threads",
+        rayon::current_num_threads()
+    );
+    println!(
+        "layer          GFLOP   {}",
+        OPERATIONS.map(|operation| format!("{operation:>24}")).join("")
+    );
+    for layer in layers {
+        let mut bench = Bench::new(layer)?;
+        let flops = bench.layer.flops()?;
+        total_flops += flops;
+        print!("{:<12} {:>7.2}   ", bench.layer.name, flops / 1e9);
+        for (operation, total) in OPERATIONS.iter().zip(&mut totals) {
+            let before = peak();
+            let mut best = f64::INFINITY;
+            for _ in 0..rounds {
+                best = best.min(bench.seconds(operation)?);
+            }
+            *total += best;
+            let rate = flops / best / 1e9;
+            print!(
+                "{:>9.2} ms {:>5.0} {:>4.0} %",
+                best * 1e3,
+                rate,
+                100.0 * rate / before.max(peak())
+            );
+            std::io::stdout().flush()?;
+        }
+        println!();
+    }
+    print!("{:<12} {:>7.2}   ", "all", total_flops / 1e9);
+    for total in totals {
+        print!("{:>9.2} ms {:>5.0}       ", total * 1e3, total_flops / total / 1e9);
+    }
+    println!("\npeak now: {:.0} GFLOP/s", peak());
+    Ok(())
+}
+
+fn answer(layers: Vec<Layer>) -> Result<(), Box<dyn std::error::Error>> {
+    let mut benches = layers.into_iter().map(Bench::new).collect::<Result<Vec<_>, _>>()?;
+    for line in std::io::stdin().lines() {
+        let line = line?;
+        let (name, operation) = line.split_once(' ').ok_or("expected `name operation`")?;
+        if name == "peak" {
+            println!("{}", peak());
+        } else {
+            let bench = benches
+                .iter_mut()
+                .find(|bench| bench.layer.name == name)
+                .ok_or("no such layer")?;
+            println!("{}", bench.seconds(operation)?);
+        }
+    }
+    Ok(())
+}
