@@ -2,7 +2,7 @@
 
 use crate::ConvError;
 use crate::axis::Axis;
-use crate::correlate::{Correlation, Filter, Output};
+use crate::correlation::{Correlation, Filter, Output};
 use crate::kernel::Activation;
 use crate::shape::{self, Dims, Geometry};
 use crate::simd::Kernels;
@@ -148,7 +148,7 @@ fn packed(axis: Axis, filter: Filter, bias: Option<&[f32]>, activation: Activati
     if let Some(bias) = bias {
         shape::length("bias", filter.out_channels, bias.len())?;
     }
-    Ok(Correlation::new(axis, filter, bias, activation))
+    Ok(Correlation::new(Kernels::active()?, axis, filter, bias, activation))
 }
 
 #[expect(

@@ -8,7 +8,9 @@
 //! layout where neighbouring cells are a constant apart: no kernel knows about borders or strides.
 
 mod axis;
-mod correlate;
+mod buffer;
+mod correlation;
+mod direct;
 mod error;
 mod grad_weight;
 mod kernel;
@@ -19,6 +21,7 @@ mod shape;
 mod simd;
 #[cfg(test)]
 mod tests;
+mod winograd;
 
 pub use error::ConvError;
 pub use kernel::Activation;

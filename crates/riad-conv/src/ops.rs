@@ -2,7 +2,7 @@
 
 use crate::ConvError;
 use crate::axis::Axis;
-use crate::correlate::{Correlation, Filter, Output};
+use crate::correlation::{Correlation, Filter, Output};
 use crate::grad_weight::{grad_bias, grad_weight};
 use crate::kernel::Activation;
 use crate::shape::{self, Dims, Geometry};
@@ -212,7 +212,7 @@ fn correlate(
         pixel: out_dims.channels,
         channel: 0,
     };
-    Correlation::new(axis, filter, bias, Activation::None).run(kernels, input, dims, view);
+    Correlation::new(kernels, axis, filter, bias, Activation::None).run(kernels, input, dims, view);
     Ok(out)
 }
 

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use crate::axis::Axis;
+use crate::buffer::Buffer;
 use crate::shape::Dims;
 use crate::simd::LANES;
 
@@ -122,13 +123,10 @@ impl Layout {
         values: &[f32],
         dims: Dims,
         channels: std::ops::Range<usize>,
-        scratch: &mut Vec<f32>,
+        scratch: &mut Buffer,
     ) {
         let blocks = channels.len().div_ceil(LANES);
-        let needed = blocks * self.block();
-        if scratch.len() < needed {
-            scratch.resize(needed, 0.0);
-        }
+        scratch.grow(blocks * self.block());
         let Dims { height, width, .. } = dims;
         let inside = |at: usize, start: usize, size: usize| {
             (start + at)
@@ -176,12 +174,12 @@ pub(crate) fn rows_in_cache(row: usize, shared: usize) -> usize {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+    static SCRATCH: RefCell<[Buffer; 2]> = const { RefCell::new([Buffer::new(), Buffer::new()]) };
 }
 
 /// Lends this thread's two scratch buffers, which grow to the largest band seen.
 ///
 /// `work` must not wait on other rayon tasks: the thread could then start another task that borrows them again.
-pub(crate) fn with<R>(work: impl FnOnce(&mut [Vec<f32>; 2]) -> R) -> R {
+pub(crate) fn with<R>(work: impl FnOnce(&mut [Buffer; 2]) -> R) -> R {
     SCRATCH.with_borrow_mut(work)
 }

@@ -10,7 +10,7 @@ mod x86;
 use std::sync::OnceLock;
 
 use crate::ConvError;
-use crate::kernel::{CorrelateTile, GradWeightTile};
+use crate::kernel::{CorrelateTile, GradWeightTile, InputTile, OutputTile, WeightTile};
 
 /// Values in a vector of [`Lanes`], and channels in a block of the packed layouts.
 pub(crate) const LANES: usize = 16;
@@ -26,6 +26,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn store(self, to: *mut f32);
     /// `self + a·b`, with one rounding where the instruction set has it.
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
     unsafe fn div(self, other: Self) -> Self;
     /// The larger of `self` and `bound`; NaN stays NaN.
@@ -40,6 +42,15 @@ pub(crate) struct Kernels {
     /// Entry `[b][p]` computes a tile of `p + 1` cells by `b + 1` blocks of output channels.
     pub(crate) correlate: &'static [&'static [CorrelateTile]],
     pub(crate) grad_weight: GradWeightTile,
+    /// With five points per direction, and with six.
+    winograd: [WinogradKernels; 2],
+}
+
+/// The transforms of one number of points.
+pub(crate) struct WinogradKernels {
+    pub(crate) input: InputTile,
+    pub(crate) output: OutputTile,
+    pub(crate) weights: WeightTile,
 }
 
 impl Kernels {
@@ -67,6 +78,11 @@ impl Kernels {
                 }),
         });
         choice.clone()
+    }
+
+    /// The transforms for five or six points per direction.
+    pub(crate) fn winograd(&self, points: usize) -> &WinogradKernels {
+        &self.winograd[points - 5]
     }
 
     /// The kernels that this machine can run, fastest first.

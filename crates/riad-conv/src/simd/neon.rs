@@ -2,8 +2,11 @@
 
 use core::arch::aarch64::*;
 
-use super::{Kernels, Lanes};
-use crate::kernel::{Correlate, GradWeight, correlate_tile, grad_weight_tile};
+use super::{Kernels, Lanes, WinogradKernels};
+use crate::kernel::{
+    Correlate, GradWeight, WinogradInput, WinogradOutput, WinogradWeights, correlate_tile, grad_weight_tile,
+    input_tile, output_tile, weight_tile,
+};
 
 /// 32 registers: 6 × (4 quarters) accumulators, four of weights, four for broadcasts.
 pub(super) static NEON: Kernels = Kernels {
@@ -17,6 +20,18 @@ pub(super) static NEON: Kernels = Kernels {
         correlate::<6>,
     ]],
     grad_weight,
+    winograd: [
+        WinogradKernels {
+            input: input::<5>,
+            output: output::<5>,
+            weights: weights::<5>,
+        },
+        WinogradKernels {
+            input: input::<6>,
+            output: output::<6>,
+            weights: weights::<6>,
+        },
+    ],
 };
 
 #[derive(Clone, Copy)]
@@ -61,6 +76,18 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: NEON is there by the trait's contract.
+        self.zip(other, |a, b| unsafe { vaddq_f32(a, b) })
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        // SAFETY: NEON is there by the trait's contract.
+        self.zip(other, |a, b| unsafe { vsubq_f32(a, b) })
+    }
+
+    #[inline(always)]
     unsafe fn mul(self, other: Self) -> Self {
         // SAFETY: NEON is there by the trait's contract.
         self.zip(other, |a, b| unsafe { vmulq_f32(a, b) })
@@ -95,4 +122,22 @@ unsafe fn correlate<const P: usize>(tile: &Correlate) {
 unsafe fn grad_weight(tile: &GradWeight) {
     // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
     unsafe { grad_weight_tile::<Neon, 4>(tile) }
+}
+
+#[target_feature(enable = "neon")]
+unsafe fn input<const N: usize>(tile: &WinogradInput) {
+    // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+    unsafe { input_tile::<Neon, N>(tile) }
+}
+
+#[target_feature(enable = "neon")]
+unsafe fn output<const N: usize>(tile: &WinogradOutput) {
+    // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+    unsafe { output_tile::<Neon, N>(tile) }
+}
+
+#[target_feature(enable = "neon")]
+unsafe fn weights<const N: usize>(tile: &WinogradWeights) {
+    // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+    unsafe { weight_tile::<Neon, N>(tile) }
 }

@@ -1,12 +1,27 @@
 //! Plain arrays, for machines without a level of their own and as the others' reference.
 
-use super::{Kernels, LANES, Lanes};
-use crate::kernel::{Correlate, GradWeight, correlate_tile, grad_weight_tile};
+use super::{Kernels, LANES, Lanes, WinogradKernels};
+use crate::kernel::{
+    Correlate, GradWeight, WinogradInput, WinogradOutput, WinogradWeights, correlate_tile, grad_weight_tile,
+    input_tile, output_tile, weight_tile,
+};
 
 pub(super) static PORTABLE: Kernels = Kernels {
     name: "portable",
     correlate: &[&[correlate::<1>, correlate::<2>]],
     grad_weight,
+    winograd: [
+        WinogradKernels {
+            input: input::<5>,
+            output: output::<5>,
+            weights: weights::<5>,
+        },
+        WinogradKernels {
+            input: input::<6>,
+            output: output::<6>,
+            weights: weights::<6>,
+        },
+    ],
 };
 
 #[derive(Clone, Copy)]
@@ -43,6 +58,16 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        self.zip(other, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        self.zip(other, |a, b| a - b)
+    }
+
+    #[inline(always)]
     unsafe fn mul(self, other: Self) -> Self {
         self.zip(other, |a, b| a * b)
     }
@@ -71,4 +96,19 @@ unsafe fn correlate<const P: usize>(tile: &Correlate) {
 unsafe fn grad_weight(tile: &GradWeight) {
     // SAFETY: as in `correlate`.
     unsafe { grad_weight_tile::<Portable, 2>(tile) }
+}
+
+unsafe fn input<const N: usize>(tile: &WinogradInput) {
+    // SAFETY: as in `correlate`.
+    unsafe { input_tile::<Portable, N>(tile) }
+}
+
+unsafe fn output<const N: usize>(tile: &WinogradOutput) {
+    // SAFETY: as in `correlate`.
+    unsafe { output_tile::<Portable, N>(tile) }
+}
+
+unsafe fn weights<const N: usize>(tile: &WinogradWeights) {
+    // SAFETY: as in `correlate`.
+    unsafe { weight_tile::<Portable, N>(tile) }
 }

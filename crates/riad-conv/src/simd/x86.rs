@@ -2,14 +2,18 @@
 
 use core::arch::x86_64::*;
 
-use super::{Kernels, Lanes};
-use crate::kernel::{Correlate, CorrelateTile, GradWeight, correlate_tile, grad_weight_tile};
+use super::{Kernels, Lanes, WinogradKernels};
+use crate::kernel::{
+    Correlate, CorrelateTile, GradWeight, WinogradInput, WinogradOutput, WinogradWeights, correlate_tile,
+    grad_weight_tile, input_tile, output_tile, weight_tile,
+};
 
 /// 32 registers: 14 × 2 accumulators, two of weights, two for broadcasts.
 pub(super) static AVX512: Kernels = Kernels {
     name: "avx512",
     correlate: &[&avx512::TILES_1, &avx512::TILES_2],
     grad_weight: avx512::grad_weight,
+    winograd: avx512::WINOGRAD,
 };
 
 /// 16 registers: 6 × (2 halves) accumulators, two of weights, two for broadcasts.
@@ -17,6 +21,7 @@ pub(super) static AVX2: Kernels = Kernels {
     name: "avx2",
     correlate: &[&avx2::TILES],
     grad_weight: avx2::grad_weight,
+    winograd: avx2::WINOGRAD,
 };
 
 #[derive(Clone, Copy)]
@@ -45,6 +50,18 @@ impl Lanes for Avx512 {
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
         // SAFETY: AVX-512F is there by the trait's contract.
         Self(unsafe { _mm512_fmadd_ps(a.0, b.0, self.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: AVX-512F is there by the trait's contract.
+        Self(unsafe { _mm512_add_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        // SAFETY: AVX-512F is there by the trait's contract.
+        Self(unsafe { _mm512_sub_ps(self.0, other.0) })
     }
 
     #[inline(always)]
@@ -102,6 +119,18 @@ impl Lanes for Avx2 {
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
         // SAFETY: FMA is there by the trait's contract.
         unsafe { Self(_mm256_fmadd_ps(a.0, b.0, self.0), _mm256_fmadd_ps(a.1, b.1, self.1)) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: AVX is there by the trait's contract.
+        unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        // SAFETY: AVX is there by the trait's contract.
+        unsafe { Self(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
     }
 
     #[inline(always)]
@@ -176,6 +205,37 @@ mod avx512 {
         // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
         unsafe { grad_weight_tile::<Avx512, 16>(tile) }
     }
+
+    pub(super) const WINOGRAD: [WinogradKernels; 2] = [
+        WinogradKernels {
+            input: input::<5>,
+            output: output::<5>,
+            weights: weights::<5>,
+        },
+        WinogradKernels {
+            input: input::<6>,
+            output: output::<6>,
+            weights: weights::<6>,
+        },
+    ];
+
+    #[target_feature(enable = "avx512f")]
+    unsafe fn input<const N: usize>(tile: &WinogradInput) {
+        // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+        unsafe { input_tile::<Avx512, N>(tile) }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    unsafe fn output<const N: usize>(tile: &WinogradOutput) {
+        // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+        unsafe { output_tile::<Avx512, N>(tile) }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    unsafe fn weights<const N: usize>(tile: &WinogradWeights) {
+        // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+        unsafe { weight_tile::<Avx512, N>(tile) }
+    }
 }
 
 mod avx2 {
@@ -200,5 +260,36 @@ mod avx2 {
     pub(super) unsafe fn grad_weight(tile: &GradWeight) {
         // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
         unsafe { grad_weight_tile::<Avx2, 4>(tile) }
+    }
+
+    pub(super) const WINOGRAD: [WinogradKernels; 2] = [
+        WinogradKernels {
+            input: input::<5>,
+            output: output::<5>,
+            weights: weights::<5>,
+        },
+        WinogradKernels {
+            input: input::<6>,
+            output: output::<6>,
+            weights: weights::<6>,
+        },
+    ];
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn input<const N: usize>(tile: &WinogradInput) {
+        // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+        unsafe { input_tile::<Avx2, N>(tile) }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn output<const N: usize>(tile: &WinogradOutput) {
+        // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+        unsafe { output_tile::<Avx2, N>(tile) }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn weights<const N: usize>(tile: &WinogradWeights) {
+        // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+        unsafe { weight_tile::<Avx2, N>(tile) }
     }
 }

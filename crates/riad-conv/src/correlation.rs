@@ -1,0 +1,148 @@
+//! Correlation of a batch with packed weights: the forward pass and the input gradient of every layer here.
+
+use crate::axis::Axis;
+use crate::buffer::Buffer;
+use crate::direct::Direct;
+use crate::kernel::Activation;
+use crate::shape::Dims;
+use crate::simd::{Kernels, LANES};
+use crate::winograd::Winograd;
+
+/// Weights as PyTorch lays them out, a kernel's rows and columns last.
+#[derive(Clone, Copy)]
+pub(crate) struct Filter<'a> {
+    pub(crate) weights: &'a [f32],
+    /// Side of the kernel.
+    pub(crate) kernel: usize,
+    pub(crate) in_channels: usize,
+    pub(crate) out_channels: usize,
+    /// Whether the output channel is the slowest index (else the input channel is).
+    pub(crate) out_first: bool,
+}
+
+impl Filter<'_> {
+    /// The weights of one tap between an input channel and a block of output channels.
+    pub(crate) fn gather(&self, block: usize, input: usize, row: usize, column: usize, lanes: &mut [f32; LANES]) {
+        let (out, taps) = (block * LANES, self.kernel * self.kernel);
+        let (first, step) = if self.out_first {
+            (out * self.in_channels + input, self.in_channels * taps)
+        } else {
+            (input * self.out_channels + out, taps)
+        };
+        let weights = self.weights[first * taps + row * self.kernel + column..]
+            .iter()
+            .step_by(step);
+        for (lane, weight) in lanes.iter_mut().zip(weights.take(self.out_channels - out)) {
+            *lane = *weight;
+        }
+    }
+}
+
+/// A range of channels of a batch of images.
+pub(crate) struct Output<'a> {
+    pub(crate) values: &'a mut [f32],
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    /// Values from one pixel to the next.
+    pub(crate) pixel: usize,
+    /// First channel to write.
+    pub(crate) channel: usize,
+}
+
+/// What follows the sums: whole vectors of bias, and an activation.
+pub(crate) struct Epilogue {
+    pub(crate) out_channels: usize,
+    pub(crate) bias: Buffer,
+    pub(crate) activation: Activation,
+}
+
+/// A layer ready to run.
+pub(crate) struct Correlation {
+    in_channels: usize,
+    epilogue: Epilogue,
+    method: Method,
+}
+
+enum Method {
+    Direct(Direct),
+    Winograd(Winograd),
+}
+
+impl Correlation {
+    pub(crate) fn new(
+        kernels: &Kernels,
+        axis: Axis,
+        filter: Filter,
+        bias: Option<&[f32]>,
+        activation: Activation,
+    ) -> Self {
+        let mut padded = Buffer::zeros(filter.out_channels);
+        if let Some(bias) = bias {
+            padded[..filter.out_channels].copy_from_slice(bias);
+        }
+        let epilogue = Epilogue {
+            out_channels: filter.out_channels,
+            bias: padded,
+            activation,
+        };
+        let pays = Winograd::pays(filter);
+        #[cfg(test)]
+        let pays = WINOGRAD.get().unwrap_or(pays);
+        let winograd = if pays {
+            Winograd::new(kernels, &axis, filter)
+        } else {
+            None
+        };
+        let method = winograd.map_or_else(|| Method::Direct(Direct::new(axis, filter)), Method::Winograd);
+        Self {
+            in_channels: filter.in_channels,
+            epilogue,
+            method,
+        }
+    }
+
+    /// Writes the correlation of `input` into `out`, whose size must be that of the geometry's output, or larger by
+    /// less than a stride (the rest is then the activation of the bias).
+    pub(crate) fn run(&self, kernels: &Kernels, input: &[f32], dims: Dims, out: Output) {
+        let out_channels = self.epilogue.out_channels;
+        // The kernels write through raw pointers, so what they rely on is checked here.
+        assert!(dims.channels == self.in_channels && out.channel + out_channels <= out.pixel);
+        assert!(input.len() == dims.images * dims.height * dims.width * dims.channels);
+        assert!(out.values.len() == dims.images * out.height * out.width * out.pixel);
+        if dims.images > 0 {
+            match &self.method {
+                Method::Direct(direct) => direct.run(kernels, input, dims, &self.epilogue, out),
+                Method::Winograd(winograd) => winograd.run(kernels, input, dims, &self.epilogue, out),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Overrides whether Winograd's method is taken where it can be, so that tests reach both on any shape.
+    pub(crate) static WINOGRAD: std::cell::Cell<Option<bool>> = const { std::cell::Cell::new(None) };
+}
+
+/// An output's start, shared by tasks that write different pixels or channels.
+#[derive(Clone, Copy)]
+pub(crate) struct Target(*mut f32);
+
+#[allow(unsafe_code)] // Shares the pointer; who writes through it argues why.
+// SAFETY: the pointer comes from an exclusive borrow that outlives the parallel loop it is used in, and each task writes
+// only values of its own.
+unsafe impl Sync for Target {}
+
+impl Target {
+    pub(crate) fn new(values: &mut [f32]) -> Self {
+        Self(values.as_mut_ptr())
+    }
+
+    /// # Safety
+    /// `index` lies inside the slice that the pointer came from.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn at(&self, index: usize) -> *mut f32 {
+        // SAFETY: by this function's own contract.
+        unsafe { self.0.add(index) }
+    }
+}

@@ -1,0 +1,176 @@
+//! The direct algorithm, for any geometry.
+#![allow(unsafe_code)] // Calls the kernels, and writes interleaved parts of one output from many threads.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::axis::{Axis, Tap};
+use crate::buffer::Buffer;
+use crate::correlation::{Epilogue, Filter, Output, Target};
+use crate::kernel::{Correlate, tile_widths};
+use crate::scratch::{self, Bands, Layout};
+use crate::shape::Dims;
+use crate::simd::{Kernels, LANES};
+
+/// Weights packed by phase as
+/// `[block of 16 output channels][block of 16 input channels][tap][input channel][16 output channels]`.
+pub(crate) struct Direct {
+    axis: Axis,
+    in_channels: usize,
+    phases: Vec<Phase>,
+}
+
+struct Phase {
+    row: usize,
+    column: usize,
+    /// Row and column offsets.
+    taps: Vec<(usize, usize)>,
+    weights: Buffer,
+}
+
+impl Direct {
+    pub(crate) fn new(axis: Axis, filter: Filter) -> Self {
+        let mut phases = Vec::new();
+        for (row, row_taps) in axis.phases.iter().enumerate() {
+            for (column, column_taps) in axis.phases.iter().enumerate() {
+                let taps: Vec<(Tap, Tap)> = row_taps
+                    .iter()
+                    .flat_map(|&row| column_taps.iter().map(move |&column| (row, column)))
+                    .collect();
+                let offsets = taps.iter().map(|(row, column)| (row.offset, column.offset)).collect();
+                phases.push(Phase {
+                    row,
+                    column,
+                    taps: offsets,
+                    weights: pack(filter, &taps),
+                });
+            }
+        }
+        Self {
+            axis,
+            in_channels: filter.in_channels,
+            phases,
+        }
+    }
+
+    /// See [`crate::correlation::Correlation::run`], which checks what this relies on.
+    pub(crate) fn run(&self, kernels: &Kernels, input: &[f32], dims: Dims, epilogue: &Epilogue, out: Output) {
+        let cells = Cells {
+            images: dims.images,
+            rows: self.axis.cells(out.height),
+            columns: self.axis.cells(out.width),
+        };
+        let (bands, shares) = self.split(kernels, cells, epilogue.out_channels.div_ceil(LANES));
+        let target = Target::new(out.values);
+        (0..bands.count() * shares.len()).into_par_iter().for_each(|task| {
+            let (band, share) = (bands.get(task / shares.len()), shares[task % shares.len()].clone());
+            let layout = Layout::new(&self.axis, band, cells.columns);
+            scratch::with(|[source, _]| {
+                layout.fill(&self.axis, band, input, dims, 0..self.in_channels, source);
+                for phase in &self.phases {
+                    let taps: Vec<usize> = phase
+                        .taps
+                        .iter()
+                        .map(|&(row, column)| layout.tap(row, column))
+                        .collect();
+                    let weights_block = taps.len() * self.in_channels * LANES;
+                    let columns = self.axis.phase_cells(phase.column, out.width);
+                    let rows = self
+                        .axis
+                        .phase_cells(phase.row, out.height)
+                        .saturating_sub(band.row)
+                        .min(band.rows);
+                    for block in share.clone().step_by(kernels.correlate.len()) {
+                        let blocks = kernels.correlate.len().min(share.end - block);
+                        let tiles = kernels.correlate[blocks - 1];
+                        for (image, row) in (0..band.images).flat_map(|image| (0..rows).map(move |row| (image, row))) {
+                            let y = (band.row + row) * self.axis.out_step + phase.row;
+                            let first = ((band.image + image) * out.height + y) * out.width + phase.column;
+                            let mut column = 0;
+                            for cells in tile_widths(columns, tiles.len()) {
+                                let x = first + column * self.axis.out_step;
+                                let at = layout.cells(image, row) + column * LANES;
+                                let tile = Correlate {
+                                    source: source[at..].as_ptr(),
+                                    source_block: layout.block(),
+                                    channels: self.in_channels,
+                                    taps: &taps,
+                                    weights: phase.weights[block * weights_block..].as_ptr(),
+                                    weights_block,
+                                    bias: epilogue.bias[block * LANES..].as_ptr(),
+                                    // SAFETY: pixel `x` and these channels lie inside the output, whose length was
+                                    // checked.
+                                    out: unsafe { target.at(x * out.pixel + out.channel + block * LANES) },
+                                    out_cell: self.axis.out_step * out.pixel,
+                                    out_channels: (epilogue.out_channels - block * LANES).min(blocks * LANES),
+                                    activation: epilogue.activation,
+                                };
+                                // SAFETY: `kernels` came from those that this machine has. Cells `column..column + cells`
+                                // of this row lie in the band, so that the layout holds all that their taps read, for
+                                // every block of input channels; weights and bias hold `blocks` blocks from `block`; the
+                                // pixels lie inside the output as said above. No other task has this band and share, and
+                                // within a task tiles run one after another.
+                                unsafe { tiles[cells - 1](&tile) };
+                                column += cells;
+                            }
+                        }
+                    }
+                }
+            });
+        });
+    }
+
+    /// Cuts the work into bands of rows and shares of output blocks. The cut changes no result, since every output is
+    /// one sum in one order, so it may look at the number of threads.
+    fn split(&self, kernels: &Kernels, cells: Cells, blocks: usize) -> (Bands, Vec<Range<usize>>) {
+        let step = kernels.correlate.len();
+        let threads = rayon::current_num_threads();
+        let wanted = if threads == 1 { 1 } else { 4 * threads };
+        let row = cells.columns * self.axis.step * self.in_channels.next_multiple_of(LANES);
+        let fitting = scratch::rows_in_cache(row * self.axis.step, row * (self.axis.extent - 1));
+        // Thin bands copy their borders too often and reuse the weights too rarely: 128 cells are enough to hide both.
+        let thinnest = 128_usize.div_ceil(cells.columns);
+        let even = (cells.images * cells.rows).div_ceil(wanted);
+        let bands = Bands::new(cells.images, cells.rows, fitting.min(even.max(thinnest)));
+        let shares = wanted.div_ceil(bands.count()).min(blocks.div_ceil(step));
+        let share = blocks.div_ceil(step).div_ceil(shares) * step;
+        (
+            bands,
+            (0..blocks)
+                .step_by(share)
+                .map(|first| first..blocks.min(first + share))
+                .collect(),
+        )
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Cells {
+    images: usize,
+    rows: usize,
+    columns: usize,
+}
+
+fn pack(filter: Filter, taps: &[(Tap, Tap)]) -> Buffer {
+    let in_channels = filter.in_channels;
+    let block_len = taps.len() * in_channels * LANES;
+    let mut packed = Buffer::zeros(filter.out_channels.div_ceil(LANES) * block_len);
+    if block_len == 0 {
+        return packed;
+    }
+    packed
+        .par_chunks_exact_mut(block_len)
+        .enumerate()
+        .for_each(|(block, packed)| {
+            let mut vectors = packed.as_chunks_mut::<LANES>().0.iter_mut();
+            for first in (0..in_channels).step_by(LANES) {
+                for (row, column) in taps {
+                    for (channel, vector) in (first..in_channels.min(first + LANES)).zip(&mut vectors) {
+                        filter.gather(block, channel, row.kernel, column.kernel, vector);
+                    }
+                }
+            }
+        });
+    packed
+}
