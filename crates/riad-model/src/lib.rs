@@ -1,1 +1,32 @@
-//! The RIAD network on candle: U-Net, losses, trainer, scorer, checkpoints.
+#![doc = include_str!("../README.md")]
+
+mod adam;
+pub mod architecture;
+pub mod checkpoint;
+mod device;
+mod error;
+mod import;
+mod loss;
+mod masking;
+mod network;
+mod ops;
+mod plan;
+mod scorer;
+mod trainer;
+mod training;
+mod weights;
+
+#[cfg(test)]
+mod tests;
+
+pub use architecture::{Architecture, Preset};
+pub use candle_core::Device;
+pub use checkpoint::{Checkpoint, Header, ScoringSettings};
+pub use device::device;
+pub use error::{ModelError, Result};
+pub use loss::{LossTerms, LossWeights};
+pub use masking::Normalisation;
+pub use scorer::{Scored, Scorer};
+pub use trainer::{Event, ImageSource, Outcome, Trainer};
+pub use training::{EpochRecord, Progress, TrainConfig};
+pub use weights::Weights;

@@ -1,0 +1,329 @@
+//! Checkpoints: safetensors files with one JSON header that holds everything scoring needs.
+//!
+//! A checkpoint of this program has the metadata entry `riad` with a [`Header`] as JSON. Files without it, safetensors
+//! or PyTorch's `.pt`/`.pth`, are taken as weights of the public PyTorch code and scored with the published settings.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
+
+use riad_core::Masks;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Result,
+    architecture::{Architecture, TensorSpec},
+    error::ModelError,
+    masking::{Normalisation, check_size},
+    training::{Progress, TrainConfig},
+    weights::Weights,
+};
+
+/// Version of the header's format that this crate writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// The weights of the best epoch so far, what a run is scored with.
+pub const BEST: &str = "best.safetensors";
+/// The state of a run, from which it resumes.
+pub const LAST: &str = "last.safetensors";
+
+const METADATA_KEY: &str = "riad";
+
+/// Everything besides weights that decides an image's score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoringSettings {
+    /// Height of the network's input in pixels, a multiple of 16.
+    pub height: usize,
+    /// Width of the network's input in pixels, a multiple of 16.
+    pub width: usize,
+    /// How values are brought to the network's range.
+    pub normalisation: Normalisation,
+    /// Region sizes K in pixels.
+    pub region_sizes: Vec<usize>,
+    /// Number n of disjoint mask sets.
+    pub sets: usize,
+    /// Seed of the masks.
+    pub mask_seed: u64,
+    /// Side of the mean filter over each map, in pixels; odd.
+    pub smoothing: usize,
+}
+
+impl Default for ScoringSettings {
+    /// The published settings: 256×256, K = {2, 4, 8, 16}, n = 3, a 21×21 mean filter.
+    fn default() -> Self {
+        Self {
+            height: 256,
+            width: 256,
+            normalisation: Normalisation::default(),
+            region_sizes: vec![2, 4, 8, 16],
+            sets: 3,
+            mask_seed: 0,
+            smoothing: 21,
+        }
+    }
+}
+
+impl ScoringSettings {
+    /// Checks that images can be masked, reconstructed and mapped with these settings.
+    pub(crate) fn check(&self) -> Result<()> {
+        check_size(self.height, self.width)?;
+        let Normalisation { mean, deviation } = self.normalisation;
+        if !mean.is_finite() || !deviation.is_finite() || deviation == 0.0 {
+            return Err(ModelError::Setting(format!(
+                "images cannot be normalised by mean {mean} and deviation {deviation}"
+            )));
+        }
+        if self.region_sizes.is_empty() {
+            return Err(ModelError::Setting("at least one region size is needed".into()));
+        }
+        for &region_size in &self.region_sizes {
+            Masks::sample(region_size, self.sets, self.height, self.width, self.mask_seed)?;
+        }
+        riad_core::smooth::mean_filter(&[0.0], 1, 1, self.smoothing)?;
+        Ok(())
+    }
+}
+
+/// What a checkpoint says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// Version of this format.
+    pub format: u32,
+    /// Version of the program that wrote it.
+    pub riad_version: String,
+    /// The network's shape.
+    pub architecture: Architecture,
+    /// How images are scored.
+    pub scoring: ScoringSettings,
+    /// How the weights were trained; `None` for imported ones.
+    pub training: Option<TrainConfig>,
+    /// How far training had come when these weights were taken; `None` for imported ones.
+    pub progress: Option<Progress>,
+}
+
+/// A network's weights and how they are to be used.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// Settings and history.
+    pub header: Header,
+    /// The network's tensors.
+    pub weights: Weights,
+}
+
+/// First and second moments of Adam, by the variable's name.
+pub(crate) type Moments = BTreeMap<String, [Vec<f32>; 2]>;
+
+impl Checkpoint {
+    pub(crate) fn new(
+        weights: Weights,
+        scoring: ScoringSettings,
+        training: Option<TrainConfig>,
+        progress: Option<Progress>,
+    ) -> Self {
+        let header = Header {
+            format: FORMAT,
+            riad_version: env!("CARGO_PKG_VERSION").to_owned(),
+            architecture: weights.architecture(),
+            scoring,
+            training,
+            progress,
+        };
+        Self { header, weights }
+    }
+
+    /// Reads a checkpoint: a run's folder (its best weights), a safetensors file, or a PyTorch state dict (`.pt`,
+    /// `.pth`) with the public names, also nested under `model` or `state_dict`.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with_moments(&file_of(path)?).map(|(checkpoint, _)| checkpoint)
+    }
+
+    pub(crate) fn open_with_moments(path: &Path) -> Result<(Self, Moments)> {
+        let mut file = File::open(path).map_err(ModelError::io(path))?;
+        let mut magic = [0; 4];
+        let read = file.read(&mut magic).map_err(ModelError::io(path))?;
+        if magic[..read].starts_with(b"PK\x03\x04") {
+            let tensors = crate::import::read_pytorch(path)?;
+            return Self::from_foreign(path, tensors).map(|checkpoint| (checkpoint, Moments::new()));
+        }
+        if magic[..read].starts_with(&[0x80]) && magic.get(1).is_some_and(|v| (2..=5).contains(v)) {
+            return Err(invalid(
+                path,
+                "it is in PyTorch's old format from before 1.6; load it with torch and save it again with torch.save",
+            ));
+        }
+        let mut bytes = magic[..read].to_vec();
+        file.read_to_end(&mut bytes).map_err(ModelError::io(path))?;
+        let corrupt = |error: safetensors::SafeTensorError| {
+            invalid(
+                path,
+                format!("it is not a complete safetensors file ({error}); make or copy it again"),
+            )
+        };
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(corrupt)?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(corrupt)?;
+        let mut values = BTreeMap::new();
+        for (name, view) in tensors.iter() {
+            values.insert(name.to_owned(), (view.shape().to_vec(), floats(path, name, &view)?));
+        }
+        match metadata
+            .metadata()
+            .as_ref()
+            .and_then(|entries| entries.get(METADATA_KEY))
+        {
+            Some(json) => Self::from_own(path, json, values),
+            None => Self::from_foreign(path, values).map(|checkpoint| (checkpoint, Moments::new())),
+        }
+    }
+
+    fn from_foreign(path: &Path, tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Result<Self> {
+        let weights = Weights::from_tensors(tensors).map_err(|reason| invalid(path, reason))?;
+        Ok(Self::new(weights, ScoringSettings::default(), None, None))
+    }
+
+    fn from_own(
+        path: &Path,
+        json: &str,
+        mut tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    ) -> Result<(Self, Moments)> {
+        /// Read first: a newer format may not parse as ours.
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let unreadable = |error: serde_json::Error| invalid(path, format!("its header cannot be read: {error}"));
+        let Version { format } = serde_json::from_str(json).map_err(unreadable)?;
+        if format > FORMAT {
+            return Err(invalid(
+                path,
+                format!(
+                    "its format {format} is newer than this program's ({FORMAT}); use the riad that wrote it, or a newer one"
+                ),
+            ));
+        }
+        let header: Header = serde_json::from_str(json).map_err(unreadable)?;
+        header
+            .scoring
+            .check()
+            .map_err(|error| invalid(path, format!("its header is out of range: {error}")))?;
+        let mut moments = Moments::new();
+        for TensorSpec { name, .. } in header.architecture.tensors() {
+            let first = tensors.remove(&moment_name(0, &name));
+            let second = tensors.remove(&moment_name(1, &name));
+            if let (Some((_, first)), Some((_, second))) = (first, second) {
+                moments.insert(name, [first, second]);
+            }
+        }
+        let weights = Weights::from_tensors(tensors).map_err(|reason| invalid(path, reason))?;
+        if weights.architecture() != header.architecture {
+            return Err(invalid(
+                path,
+                "its tensors are not of the architecture that its header names",
+            ));
+        }
+        Ok((Self { header, weights }, moments))
+    }
+
+    /// Writes the checkpoint beside `path` and renames it there, so that `path` is whole or as it was before.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        self.save_with_moments(path, &Moments::new())
+    }
+
+    pub(crate) fn save_with_moments(&self, path: &Path, moments: &Moments) -> Result<()> {
+        let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+        for TensorSpec { name, shape, .. } in self.header.architecture.tensors() {
+            if let Some(pair) = moments.get(&name) {
+                for (index, values) in pair.iter().enumerate() {
+                    tensors.push((moment_name(index, &name), shape.clone(), bytes(values)));
+                }
+            }
+            let values = bytes(self.weights.get(&name));
+            tensors.push((name, shape, values));
+        }
+        let broken = |error: safetensors::SafeTensorError| invalid(path, format!("it cannot be written: {error}"));
+        let views = tensors
+            .iter()
+            .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .map_err(broken)?;
+        let json = serde_json::to_string(&self.header)
+            .map_err(|error| invalid(path, format!("its header cannot be written: {error}")))?;
+        let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
+        let file = safetensors::serialize(views, Some(metadata)).map_err(broken)?;
+        write_whole(path, &file)
+    }
+}
+
+/// The file to read for `path`: a run's best weights where it is a folder.
+fn file_of(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let best = path.join(BEST);
+    if best.is_file() {
+        return Ok(best);
+    }
+    let reason = if path.join(LAST).is_file() {
+        format!("the run has no {BEST} yet; let it train for an epoch first (riad train --resume)")
+    } else {
+        format!("this folder holds no run: there is no {BEST} in it")
+    };
+    Err(invalid(path, reason))
+}
+
+fn invalid(path: &Path, reason: impl Into<String>) -> ModelError {
+    ModelError::Checkpoint {
+        path: path.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+fn moment_name(index: usize, tensor: &str) -> String {
+    format!("adam.{}.{tensor}", ["first", "second"][index])
+}
+
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+fn floats(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Vec<f32>> {
+    let data = view.data();
+    fn each<const N: usize>(data: &[u8], convert: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+        data.as_chunks::<N>().0.iter().map(|&bytes| convert(bytes)).collect()
+    }
+    Ok(match view.dtype() {
+        Dtype::F32 => each(data, f32::from_le_bytes),
+        Dtype::F64 => each(data, |bytes| f64::from_le_bytes(bytes) as f32),
+        Dtype::I64 => each(data, |bytes| i64::from_le_bytes(bytes) as f32),
+        dtype => {
+            return Err(invalid(
+                path,
+                format!("the tensor {name} is {dtype:?}; save the weights as float32"),
+            ));
+        }
+    })
+}
+
+/// Writes `bytes` to `path` so that a kill at any instant leaves the old file or the new one: written beside under a
+/// fixed name (a leftover is overwritten next time), flushed to the disk, renamed.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let part = path.with_file_name(name);
+    let write = || {
+        let mut file = File::create(&part)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&part, path)?;
+        // The rename itself is on the disk once the folder is; only Unix lets a folder be opened for that.
+        #[cfg(unix)]
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
+    };
+    write().map_err(ModelError::io(path))
+}

@@ -1,0 +1,108 @@
+//! Errors by whose fault they are.
+
+use std::path::PathBuf;
+
+/// What can go wrong in this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// A setting is out of its range, or settings contradict each other: the caller's to mend.
+    #[error("{0}")]
+    Setting(String),
+
+    /// A file cannot be read or written: the machine's fault.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// A file is not a checkpoint, or not one that this version can use: the file's fault.
+    #[error("{}: {reason}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and the way out.
+        reason: String,
+    },
+
+    /// The images that the caller supplied could not be had.
+    #[error("{0}")]
+    Images(#[source] Box<dyn std::error::Error + Send + Sync>),
+
+    /// Images do not fit the network or each other.
+    #[error("{what} has {got} values where {expected} were expected")]
+    Length {
+        /// Which slice.
+        what: &'static str,
+        /// Its length.
+        got: usize,
+        /// The length that the other arguments imply.
+        expected: usize,
+    },
+
+    /// The loss became NaN or infinite. The last good checkpoint is kept.
+    #[error(
+        "the loss became {loss} in epoch {epoch}, step {step}; the last good checkpoint is kept. Try a lower learning \
+         rate (--lr), and look for broken training images"
+    )]
+    Diverged {
+        /// The loss.
+        loss: f64,
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Step within the epoch, from 1.
+        step: usize,
+    },
+
+    /// The device asked for is not there, or this build cannot drive it.
+    #[error("{0}")]
+    Device(String),
+
+    /// candle failed: out of memory, a driver's error, or a bug of ours.
+    #[error("the tensor library failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+
+    /// A convolution kernel refused its arguments: a bug of ours.
+    #[error("a convolution failed: {0}")]
+    Convolution(#[from] riad_conv::ConvError),
+
+    /// Masks cannot be made for this size.
+    #[error("{0}")]
+    Mask(#[from] riad_core::mask::MaskError),
+
+    /// Two images cannot be compared.
+    #[error("{0}")]
+    Similarity(#[from] riad_core::similarity::SimilarityError),
+
+    /// The smoothing window does not fit.
+    #[error("{0}")]
+    Smooth(#[from] riad_core::smooth::SmoothError),
+}
+
+/// This crate's results.
+pub type Result<T> = std::result::Result<T, ModelError>;
+
+impl ModelError {
+    /// Whether the caller's settings are to blame, rather than a file or the machine.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Setting(_) | Self::Device(_) | Self::Mask(_))
+    }
+
+    pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        |source| Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn length(what: &'static str, got: usize, expected: usize) -> Result<()> {
+        if got == expected {
+            Ok(())
+        } else {
+            Err(Self::Length { what, got, expected })
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Weights that the public PyTorch code saved.
+
+use std::{collections::BTreeMap, panic::catch_unwind, path::Path};
+
+use candle_core::{DType, pickle::PthTensors};
+
+use crate::{Result, error::ModelError};
+
+/// Keys under which training scripts nest the state dict.
+const NESTED: [&str; 3] = ["model", "state_dict", "model_state_dict"];
+
+/// Reads every tensor of a `.pt`/`.pth` file (PyTorch 1.6 and later), the state dict itself or nested under one of
+/// [`NESTED`]. Names lose the `module.` that `DataParallel` puts before them.
+pub(crate) fn read_pytorch(path: &Path) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+    let refuse = |reason: String| ModelError::Checkpoint {
+        path: path.to_owned(),
+        reason,
+    };
+    // candle's unpickler indexes into what the file says, and so panics on some malformed files.
+    let read = catch_unwind(|| {
+        let mut tensors = PthTensors::new(path, None)?;
+        for key in NESTED {
+            if tensors.tensor_infos().is_empty() {
+                if let Ok(nested) = PthTensors::new(path, Some(key)) {
+                    tensors = nested;
+                }
+            }
+        }
+        let mut values = BTreeMap::new();
+        for name in tensors.tensor_infos().keys() {
+            if let Some(tensor) = tensors.get(name)? {
+                let shape = tensor.dims().to_vec();
+                let name = name.strip_prefix("module.").unwrap_or(name).to_owned();
+                values.insert(
+                    name,
+                    (shape, tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?),
+                );
+            }
+        }
+        Ok::<_, candle_core::Error>(values)
+    });
+    let values = match read {
+        Ok(Ok(values)) => values,
+        Ok(Err(error)) => return Err(refuse(format!("its PyTorch state dict cannot be read: {error}"))),
+        Err(_) => return Err(refuse("its PyTorch state dict is malformed".into())),
+    };
+    if values.is_empty() {
+        return Err(refuse(format!(
+            "no state dict was found in it, neither directly nor under {NESTED:?}; save model.state_dict() with torch.save"
+        )));
+    }
+    Ok(values)
+}

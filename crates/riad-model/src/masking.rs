@@ -1,0 +1,264 @@
+//! Masked copies of images on the way into the network, and reconstructions on the way out.
+//!
+//! n masked copies of B images make one batch of n·B, set by set: copy `s·B + b` is image b with set s hidden. Hidden
+//! pixels are 0 in the network's own range, mid-grey, as in the public implementations whose weights we import.
+
+use riad_core::Masks;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Result,
+    architecture::{CHANNELS, SIZE_MULTIPLE},
+    error::ModelError,
+    ops::Layout,
+};
+
+/// How images in [0, 1] are brought to the network's range and back: `(value - mean) / deviation`, the same for every
+/// channel. It travels in the checkpoint, so that what was trained is what is scored.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Normalisation {
+    /// Subtracted first.
+    pub mean: f32,
+    /// Divided by afterwards.
+    pub deviation: f32,
+}
+
+impl Default for Normalisation {
+    /// [0, 1] to [-1, 1], the range of the network's tanh.
+    fn default() -> Self {
+        Self {
+            mean: 0.5,
+            deviation: 0.5,
+        }
+    }
+}
+
+/// The masks of a batch of images of one size.
+pub(crate) struct Masking {
+    masks: Vec<Masks>,
+    height: usize,
+    width: usize,
+    sets: usize,
+    normalisation: Normalisation,
+    layout: Layout,
+}
+
+impl Masking {
+    /// Masks for as many images as there are `seeds`, one seed each.
+    pub(crate) fn sample(
+        region_size: usize,
+        sets: usize,
+        (height, width): (usize, usize),
+        seeds: &[u64],
+        normalisation: Normalisation,
+        layout: Layout,
+    ) -> Result<Self> {
+        let masks = seeds
+            .iter()
+            .map(|&seed| Masks::sample(region_size, sets, height, width, seed))
+            .collect::<std::result::Result<Vec<_>, _>>()?;
+        Ok(Self {
+            masks,
+            height,
+            width,
+            sets,
+            normalisation,
+            layout,
+        })
+    }
+
+    /// The shape of the network's input and output.
+    pub(crate) fn shape(&self) -> (usize, usize, usize, usize) {
+        self.layout
+            .shape(self.sets * self.masks.len(), CHANNELS, self.height, self.width)
+    }
+
+    fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Number of values in the images, `[B, 3, H, W]`.
+    pub(crate) fn image_len(&self) -> usize {
+        self.masks.len() * CHANNELS * self.pixels()
+    }
+
+    /// Calls `visit` with (offset among the images' values, offset among the copies' values, is hidden) for every value
+    /// of every copy.
+    fn for_each(&self, mut visit: impl FnMut(usize, usize, bool)) {
+        let pixels = self.pixels();
+        for set in 0..self.sets {
+            for (image, masks) in self.masks.iter().enumerate() {
+                let (from, to) = (
+                    image * CHANNELS * pixels,
+                    (set * self.masks.len() + image) * CHANNELS * pixels,
+                );
+                for y in 0..self.height {
+                    let row = y * self.width;
+                    for (x, hidden) in masks.hidden_row(set, y).enumerate() {
+                        let pixel = row + x;
+                        for channel in 0..CHANNELS {
+                            let planar = channel * pixels + pixel;
+                            let copy = match self.layout {
+                                Layout::ChannelsFirst => planar,
+                                Layout::ChannelsLast => pixel * CHANNELS + channel,
+                            };
+                            visit(from + planar, to + copy, hidden);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The masked copies of images `[B, 3, H, W]` in [0, 1], normalised, in the network's layout.
+    pub(crate) fn hide(&self, images: &[f32]) -> Result<Vec<f32>> {
+        ModelError::length("a batch of images", images.len(), self.image_len())?;
+        let Normalisation { mean, deviation } = self.normalisation;
+        let scale = 1.0 / deviation;
+        let mut copies = vec![0.0; self.sets * images.len()];
+        self.for_each(|image, copy, hidden| {
+            if !hidden {
+                copies[copy] = (images[image] - mean) * scale;
+            }
+        });
+        Ok(copies)
+    }
+
+    /// Reconstructions `[B, 3, H, W]` in [0, 1]: every pixel from the pass in which it was hidden.
+    pub(crate) fn compose(&self, outputs: &[f32]) -> Result<Vec<f32>> {
+        ModelError::length("the network's output", outputs.len(), self.sets * self.image_len())?;
+        let Normalisation { mean, deviation } = self.normalisation;
+        let mut images = vec![0.0; self.image_len()];
+        self.for_each(|image, copy, hidden| {
+            if hidden {
+                images[image] = outputs[copy] * deviation + mean;
+            }
+        });
+        Ok(images)
+    }
+
+    /// The gradient to the network's output of a loss whose gradient to the reconstructions is `gradient`: the transpose
+    /// of [`Self::compose`], times `factor`.
+    pub(crate) fn spread(&self, gradient: &[f32], factor: f32) -> Vec<f32> {
+        let factor = factor * self.normalisation.deviation;
+        let mut outputs = vec![0.0; self.sets * self.image_len()];
+        self.for_each(|image, copy, hidden| {
+            if hidden {
+                outputs[copy] = gradient[image] * factor;
+            }
+        });
+        outputs
+    }
+
+    /// 1 where the network's output is used, 0 elsewhere, in the network's layout.
+    pub(crate) fn hidden(&self) -> Vec<f32> {
+        let mut hidden_values = vec![0.0; self.sets * self.image_len()];
+        self.for_each(|_, copy, hidden| hidden_values[copy] = f32::from(u8::from(hidden)));
+        hidden_values
+    }
+
+    pub(crate) fn sets(&self) -> usize {
+        self.sets
+    }
+
+    pub(crate) fn images(&self) -> usize {
+        self.masks.len()
+    }
+
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.height, self.width)
+    }
+
+    pub(crate) fn normalisation(&self) -> Normalisation {
+        self.normalisation
+    }
+}
+
+/// Refuses image sizes that the network cannot take.
+pub(crate) fn check_size(height: usize, width: usize) -> Result<()> {
+    let fits = |side: usize| side >= SIZE_MULTIPLE && side.is_multiple_of(SIZE_MULTIPLE) && side <= 16384;
+    if fits(height) && fits(width) {
+        return Ok(());
+    }
+    Err(ModelError::Setting(format!(
+        "the network takes images whose sides are multiples of {SIZE_MULTIPLE} up to 16384, not {height}×{width}"
+    )))
+}
+
+/// A seed made from others: the steps of SplitMix64 over them. It decides everything random by its place (run, epoch,
+/// step, image) instead of by what was drawn before, so that a resumed run draws what the undisturbed one would have.
+pub(crate) fn derive_seed(parts: &[u64]) -> u64 {
+    parts.iter().fold(0, |state, &part| {
+        let mut z = (state ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn composing_what_was_hidden_gives_the_image_back() {
+        for layout in [Layout::ChannelsFirst, Layout::ChannelsLast] {
+            let size = (18, 21);
+            let masking = Masking::sample(4, 3, size, &[1, 2], Normalisation::default(), layout).unwrap();
+            let images: Vec<f32> = (0..masking.image_len()).map(|i| (i % 251) as f32 / 250.0).collect();
+            let copies = masking.hide(&images).unwrap();
+            // A perfect network fills in what is hidden: visible values are dropped, hidden ones used.
+            let hidden = masking.hidden();
+            let nothing = Masking::sample(4, 1, size, &[1, 2], Normalisation::default(), layout).unwrap();
+            let perfect = nothing.spread(&images, 4.0).repeat(3);
+            let perfect: Vec<f32> = perfect
+                .iter()
+                .zip(&hidden)
+                .map(|(v, h)| if *h == 1.0 { v - 1.0 } else { 77.0 })
+                .collect();
+            let composed = masking.compose(&perfect).unwrap();
+            assert!(
+                composed.iter().zip(&images).all(|(a, b)| (a - b).abs() < 1e-6),
+                "{layout:?}"
+            );
+            // Each value is hidden in one copy and normalised in the others.
+            let hidden_count = hidden.iter().filter(|&&h| h == 1.0).count();
+            assert_eq!(hidden_count, images.len());
+            assert!(copies.iter().zip(&hidden).all(|(c, h)| *h == 0.0 || *c == 0.0));
+        }
+    }
+
+    #[test]
+    fn spread_is_the_transpose_of_compose() {
+        let normalisation = Normalisation {
+            mean: 0.0,
+            deviation: 0.25,
+        };
+        let masking = Masking::sample(2, 3, (16, 16), &[5], normalisation, Layout::ChannelsLast).unwrap();
+        let gradient: Vec<f32> = (0..masking.image_len()).map(|i| (i as f32).sin()).collect();
+        let outputs: Vec<f32> = (0..3 * masking.image_len()).map(|i| (i as f32 * 0.7).cos()).collect();
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+        let forward = dot(&masking.compose(&outputs).unwrap(), &gradient);
+        let backward = dot(&outputs, &masking.spread(&gradient, 1.0));
+        assert!(
+            (forward - backward).abs() < 1e-4 * forward.abs().max(1.0),
+            "{forward} {backward}"
+        );
+    }
+
+    #[test]
+    fn derived_seeds_depend_on_every_part_and_its_place() {
+        let seeds = [
+            &[1, 2, 3][..],
+            &[1, 2, 4],
+            &[1, 3, 2],
+            &[2, 1, 3],
+            &[1, 2],
+            &[1, 2, 3, 0],
+        ]
+        .map(derive_seed);
+        for (index, seed) in seeds.iter().enumerate() {
+            assert!(!seeds[..index].contains(seed));
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! The training loop: steps, validation, early stopping, and checkpoints from which a killed run resumes bit by bit.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, TryLockError},
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use candle_core::{Device, Tensor};
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{Rng, SeedableRng},
+};
+
+use crate::{
+    Result,
+    adam::Adam,
+    architecture::CHANNELS,
+    checkpoint::{BEST, Checkpoint, LAST, Moments, write_whole},
+    error::ModelError,
+    loss::{LossTerms, inpainting_loss},
+    masking::{Masking, derive_seed},
+    network::Network,
+    ops::Layout,
+    scorer::Reconstructor,
+    training::{EpochRecord, Progress, TrainConfig},
+    weights::Weights,
+};
+
+/// Where a trainer gets its images from.
+pub trait ImageSource {
+    /// Number of images.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The images at the places `order`, in that order, in batches of `batch_size` (the last may be smaller). Each batch
+    /// is `[B, 3, H, W]` in [0, 1], of the size in the scoring settings.
+    fn batches(
+        &self,
+        order: Vec<usize>,
+        batch_size: usize,
+    ) -> Box<dyn Iterator<Item = std::result::Result<Vec<f32>, Box<dyn std::error::Error + Send + Sync>>> + '_>;
+}
+
+/// What a trainer tells of while it runs.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// A step was taken.
+    Step {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Step in the epoch, from 1.
+        step: usize,
+        /// Steps in an epoch.
+        steps: usize,
+        /// The step's loss.
+        loss: LossTerms,
+    },
+    /// An epoch ended and was validated.
+    Epoch {
+        /// Its losses.
+        record: &'a EpochRecord,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+}
+
+/// How a call of [`Trainer::run`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All epochs were run.
+    Completed,
+    /// The validation loss had not improved for the patience.
+    Stopped,
+    /// The observer broke off; the run can be resumed.
+    Interrupted,
+}
+
+// Kinds of random choices, each with seeds of its own.
+const WEIGHTS: u64 = 1;
+const ORDER: u64 = 2;
+const REGION_SIZE: u64 = 3;
+const MASKS: u64 = 4;
+
+/// Least time between two saves within a run. A save never changes what is computed, only how much a kill costs.
+const SAVE_EVERY: Duration = Duration::from_secs(20);
+
+/// A training run in a folder of its own.
+///
+/// The folder holds `last.safetensors` (weights, Adam's moments and progress, to resume from), `best.safetensors` (the
+/// weights of the best epoch, to score with) and `history.csv`. Everything random follows from the seed and the place of
+/// the step, so a run that was killed and resumed ends in the same bytes as the undisturbed one.
+pub struct Trainer {
+    config: TrainConfig,
+    folder: PathBuf,
+    network: Network,
+    adam: Adam,
+    progress: Progress,
+    best: Option<Weights>,
+    saved: Instant,
+    /// Held while the trainer lives, so that two processes never write the same run.
+    _lock: File,
+}
+
+impl Trainer {
+    /// Starts a run in `folder`, which is made where it does not exist.
+    ///
+    /// # Errors
+    /// If a setting is out of range, or the folder already holds a run, or another process is training in it.
+    pub fn start(config: TrainConfig, folder: &Path, device: &Device) -> Result<Self> {
+        config.check()?;
+        fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
+        let lock = lock(folder)?;
+        if folder.join(LAST).exists() {
+            return Err(ModelError::Setting(format!(
+                "{} already holds a run; resume it with --resume, or choose another folder with --out",
+                folder.display()
+            )));
+        }
+        let weights = Weights::initial(config.architecture, derive_seed(&[config.seed, WEIGHTS]));
+        let network = Network::new(&weights, device, Layout::on(device))?;
+        let adam = Adam::new(network.variables(), config.weight_decay)?;
+        let mut trainer = Self {
+            config,
+            folder: folder.to_owned(),
+            network,
+            adam,
+            progress: Progress::default(),
+            best: None,
+            saved: Instant::now(),
+            _lock: lock,
+        };
+        trainer.save()?;
+        Ok(trainer)
+    }
+
+    /// Takes up the run in `folder` where it was last saved.
+    ///
+    /// # Errors
+    /// If the folder holds no run, or another process is training in it.
+    pub fn resume(folder: &Path, device: &Device) -> Result<Self> {
+        let path = folder.join(LAST);
+        let refuse = |reason: &str| ModelError::Checkpoint {
+            path: path.clone(),
+            reason: reason.to_owned(),
+        };
+        if !path.exists() {
+            return Err(refuse("there is no run to resume here; start one with riad train"));
+        }
+        let lock = lock(folder)?;
+        let (Checkpoint { header, weights }, moments) = Checkpoint::open_with_moments(&path)?;
+        let (Some(config), Some(progress)) = (header.training, header.progress) else {
+            return Err(refuse("it holds weights but no state of training to resume from"));
+        };
+        config.check()?;
+        let network = Network::new(&weights, device, Layout::on(device))?;
+        let mut restored = BTreeMap::new();
+        for (name, variable) in network.variables() {
+            let Some([first, second]) = moments.get(name) else {
+                return Err(refuse(
+                    "it lacks the optimiser's state, so the run cannot be resumed from it",
+                ));
+            };
+            let tensor = |values: &[f32]| Tensor::from_slice(values, variable.shape(), device);
+            restored.insert(name.clone(), [tensor(first)?, tensor(second)?]);
+        }
+        let adam = Adam::restore(config.weight_decay, progress.optimiser_steps, restored);
+        let best = match progress.best_epoch {
+            0 => None,
+            _ => Some(Checkpoint::open(&folder.join(BEST))?.weights),
+        };
+        let folder = folder.to_owned();
+        Ok(Self {
+            config,
+            folder,
+            network,
+            adam,
+            progress,
+            best,
+            saved: Instant::now(),
+            _lock: lock,
+        })
+    }
+
+    /// The run's settings.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    /// How far the run has come.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Trains until the last epoch, until the validation loss stops improving, or until `observe` breaks off, and leaves
+    /// the run saved.
+    ///
+    /// # Errors
+    /// If an image cannot be had, the loss becomes NaN or infinite (the last good checkpoint is kept), a file cannot be
+    /// written, or the device fails.
+    pub fn run(
+        &mut self,
+        train: &dyn ImageSource,
+        validation: &dyn ImageSource,
+        observe: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Outcome> {
+        if train.is_empty() {
+            return Err(ModelError::Setting("there are no training images".into()));
+        }
+        while !self.progress.finished {
+            if self.run_epoch(train, observe)?.is_break() {
+                self.save()?;
+                return Ok(Outcome::Interrupted);
+            }
+            let best = self.end_epoch(train.len(), validation)?;
+            let flow = match self.progress.history.last() {
+                Some(record) => observe(Event::Epoch { record, best }),
+                None => ControlFlow::Continue(()),
+            };
+            if self.progress.finished || flow.is_break() || self.saved.elapsed() >= SAVE_EVERY {
+                self.save()?;
+            }
+            if flow.is_break() && !self.progress.finished {
+                return Ok(Outcome::Interrupted);
+            }
+        }
+        Ok(if self.progress.epochs < self.config.epochs {
+            Outcome::Stopped
+        } else {
+            Outcome::Completed
+        })
+    }
+
+    fn run_epoch(
+        &mut self,
+        train: &dyn ImageSource,
+        observe: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        let batch_size = self.config.batch_size;
+        let steps = train.len().div_ceil(batch_size);
+        let order = shuffled(
+            train.len(),
+            derive_seed(&[self.config.seed, ORDER, self.progress.epochs as u64]),
+        );
+        let rest = order.into_iter().skip(self.progress.steps * batch_size).collect();
+        for images in train.batches(rest, batch_size) {
+            let images: Arc<[f32]> = images.map_err(ModelError::Images)?.into();
+            let (loss, count) = self.step(&images)?;
+            self.progress.steps += 1;
+            self.progress.partial.add(loss, count as f64);
+            let event = Event::Step {
+                epoch: self.progress.epochs + 1,
+                step: self.progress.steps,
+                steps,
+                loss,
+            };
+            if observe(event).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            if self.saved.elapsed() >= SAVE_EVERY {
+                self.save()?;
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// One step of the optimiser on a batch: a region size for all its images, masks for each. Gives the loss and the
+    /// number of images.
+    fn step(&mut self, images: &Arc<[f32]>) -> Result<(LossTerms, usize)> {
+        let scoring = &self.config.scoring;
+        let size = (scoring.height, scoring.width);
+        let image_len = CHANNELS * size.0 * size.1;
+        let count = images.len() / image_len;
+        ModelError::length("a batch of training images", images.len(), count * image_len)?;
+
+        let (epoch, step) = (self.progress.epochs as u64, self.progress.steps as u64);
+        let mut random = ChaCha8Rng::seed_from_u64(derive_seed(&[self.config.seed, REGION_SIZE, epoch, step]));
+        let region_size = scoring.region_sizes[below(&mut random, scoring.region_sizes.len())];
+        let seeds: Vec<u64> = (0..count as u64)
+            .map(|image| derive_seed(&[self.config.seed, MASKS, epoch, step, image]))
+            .collect();
+        let layout = self.network.layout();
+        let masking = Arc::new(Masking::sample(
+            region_size,
+            scoring.sets,
+            size,
+            &seeds,
+            scoring.normalisation,
+            layout,
+        )?);
+        let input = Tensor::from_vec(masking.hide(images)?, masking.shape(), self.network.device())?;
+
+        let output = self.network.forward(&input)?;
+        let (loss, terms) = inpainting_loss(&output, images, &masking, self.config.loss, layout)?;
+        if !terms.total.is_finite() {
+            return Err(self.diverged(terms.total));
+        }
+        let gradients = loss.backward()?;
+        let learning_rate = self.config.learning_rate_in(self.progress.epochs);
+        self.adam.step(self.network.variables(), &gradients, learning_rate)?;
+        Ok((terms, count))
+    }
+
+    /// Validates, and settles whether the epoch is the best and whether it is the last.
+    fn end_epoch(&mut self, train_images: usize, validation: &dyn ImageSource) -> Result<bool> {
+        let mut train = LossTerms::default();
+        train.add(self.progress.partial, 1.0 / train_images as f64);
+        let weights = self.network.weights()?;
+        let validation = self.validate(&weights, validation)?;
+        let loss = validation.unwrap_or(train).total;
+        if !loss.is_finite() {
+            return Err(self.diverged(loss));
+        }
+        // Without validation images the last epoch counts as the best: the training loss says little of which is.
+        let best = validation.is_none() || self.progress.best_loss().is_none_or(|best| loss < best);
+        let progress = &mut self.progress;
+        let learning_rate = self.config.learning_rate_in(progress.epochs);
+        progress.epochs += 1;
+        progress.steps = 0;
+        progress.partial = LossTerms::default();
+        progress.history.push(EpochRecord {
+            epoch: progress.epochs,
+            learning_rate,
+            train,
+            validation,
+        });
+        if best {
+            progress.best_epoch = progress.epochs;
+            self.best = Some(weights);
+        }
+        let without_progress = progress.epochs - progress.best_epoch;
+        progress.finished = progress.epochs >= self.config.epochs || without_progress >= self.config.patience;
+        Ok(best)
+    }
+
+    fn validate(&self, weights: &Weights, images: &dyn ImageSource) -> Result<Option<LossTerms>> {
+        if images.is_empty() {
+            return Ok(None);
+        }
+        let scoring = &self.config.scoring;
+        let reconstructor = Reconstructor::new(weights, scoring, self.network.device())?;
+        let image_len = CHANNELS * scoring.height * scoring.width;
+        let mut mean = LossTerms::default();
+        for batch in images.batches((0..images.len()).collect(), self.config.batch_size) {
+            let batch = batch.map_err(ModelError::Images)?;
+            let share = (batch.len() / image_len) as f64 / images.len() as f64;
+            mean.add(reconstructor.validation_loss(&batch, self.config.loss)?, share);
+        }
+        Ok(Some(mean))
+    }
+
+    /// Writes the run's state. The best weights come first: a kill between the two files leaves a newer best beside an
+    /// older state, and the resumed run arrives at that best again.
+    fn save(&mut self) -> Result<()> {
+        let weights = self.network.weights()?;
+        if !weights.is_finite() {
+            return Err(self.diverged(f64::NAN));
+        }
+        if let Some(best) = &self.best {
+            let mut progress = self.progress.clone();
+            progress.history.truncate(progress.best_epoch);
+            progress.epochs = progress.best_epoch;
+            (progress.steps, progress.partial, progress.finished) = (0, LossTerms::default(), false);
+            progress.optimiser_steps = 0;
+            self.checkpoint(best.clone(), progress).save(&self.folder.join(BEST))?;
+        }
+        self.progress.optimiser_steps = self.adam.steps();
+        let mut moments = Moments::new();
+        for (name, [first, second]) in self.adam.moments() {
+            let values = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
+            moments.insert(name.clone(), [values(first)?, values(second)?]);
+        }
+        let last = self.checkpoint(weights, self.progress.clone());
+        last.save_with_moments(&self.folder.join(LAST), &moments)?;
+        write_whole(
+            &self.folder.join("history.csv"),
+            history_csv(&self.progress.history).as_bytes(),
+        )?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+
+    fn checkpoint(&self, weights: Weights, progress: Progress) -> Checkpoint {
+        Checkpoint::new(
+            weights,
+            self.config.scoring.clone(),
+            Some(self.config.clone()),
+            Some(progress),
+        )
+    }
+
+    fn diverged(&self, loss: f64) -> ModelError {
+        ModelError::Diverged {
+            loss,
+            epoch: self.progress.epochs + 1,
+            step: self.progress.steps + 1,
+        }
+    }
+}
+
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join("lock");
+    let file = File::create(&path).map_err(ModelError::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ModelError::Setting(format!(
+            "another process is training in {}; wait for it, or choose another folder with --out",
+            folder.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(ModelError::io(&path)(error)),
+    }
+}
+
+/// The numbers below `count` in random order.
+fn shuffled(count: usize, seed: u64) -> Vec<usize> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut order: Vec<usize> = (0..count).collect();
+    for last in (1..count).rev() {
+        order.swap(last, below(&mut random, last + 1));
+    }
+    order
+}
+
+/// Uniform below `bound`, the same on every platform: the upper half of a 64-bit product (Lemire), whose bias below 2⁻³²
+/// · bound no training can notice.
+fn below(random: &mut impl Rng, bound: usize) -> usize {
+    ((u64::from(random.next_u32()) * bound as u64) >> 32) as usize
+}
+
+fn history_csv(history: &[EpochRecord]) -> String {
+    let mut csv = String::from(
+        "epoch,learning_rate,train,train_l2,train_ssim,train_msgms,validation,validation_l2,validation_ssim,validation_msgms\n",
+    );
+    let terms = |terms: Option<LossTerms>| match terms {
+        Some(LossTerms { l2, ssim, msgms, total }) => format!("{total:.6},{l2:.6},{ssim:.6},{msgms:.6}"),
+        None => ",,,".to_owned(),
+    };
+    for EpochRecord {
+        epoch,
+        learning_rate,
+        train,
+        validation,
+    } in history
+    {
+        csv += &format!(
+            "{epoch},{learning_rate},{},{}\n",
+            terms(Some(*train)),
+            terms(*validation)
+        );
+    }
+    csv
+}
