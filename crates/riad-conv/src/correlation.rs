@@ -21,19 +21,35 @@ pub(crate) struct Filter<'a> {
 }
 
 impl Filter<'_> {
-    /// The weights of one tap between an input channel and a block of output channels.
-    pub(crate) fn gather(&self, block: usize, input: usize, row: usize, column: usize, lanes: &mut [f32; LANES]) {
-        let (out, taps) = (block * LANES, self.kernel * self.kernel);
-        let (first, step) = if self.out_first {
-            (out * self.in_channels + input, self.in_channels * taps)
+    /// Number of taps.
+    pub(crate) fn taps(&self) -> usize {
+        self.kernel * self.kernel
+    }
+
+    /// The weights between input channels from `first` and a block of output channels: `[input channel][tap][16]`, zeros
+    /// for output channels beyond the last. Reads runs of memory, since large weights fit into no cache.
+    pub(crate) fn gather(&self, block: usize, first: usize, vectors: &mut [[f32; LANES]]) {
+        let (out, taps) = (block * LANES, self.taps());
+        let lanes = LANES.min(self.out_channels - out);
+        if lanes < LANES {
+            vectors.fill([0.0; LANES]);
+        }
+        if self.out_first {
+            for lane in 0..lanes {
+                let weights = &self.weights[((out + lane) * self.in_channels + first) * taps..][..vectors.len()];
+                for (vector, weight) in vectors.iter_mut().zip(weights) {
+                    vector[lane] = *weight;
+                }
+            }
         } else {
-            (input * self.out_channels + out, taps)
-        };
-        let weights = self.weights[first * taps + row * self.kernel + column..]
-            .iter()
-            .step_by(step);
-        for (lane, weight) in lanes.iter_mut().zip(weights.take(self.out_channels - out)) {
-            *lane = *weight;
+            for (channel, vectors) in vectors.chunks_exact_mut(taps).enumerate() {
+                let weights = &self.weights[((first + channel) * self.out_channels + out) * taps..][..lanes * taps];
+                for (lane, weights) in weights.chunks_exact(taps).enumerate() {
+                    for (vector, weight) in vectors.iter_mut().zip(weights) {
+                        vector[lane] = *weight;
+                    }
+                }
+            }
         }
     }
 }
@@ -69,12 +85,14 @@ enum Method {
 }
 
 impl Correlation {
+    /// Packs the weights into `memory`, whatever was in it.
     pub(crate) fn new(
         kernels: &Kernels,
         axis: Axis,
         filter: Filter,
         bias: Option<&[f32]>,
         activation: Activation,
+        memory: Buffer,
     ) -> Self {
         let mut padded = Buffer::zeros(filter.out_channels);
         if let Some(bias) = bias {
@@ -88,16 +106,23 @@ impl Correlation {
         let pays = Winograd::pays(filter);
         #[cfg(test)]
         let pays = WINOGRAD.get().unwrap_or(pays);
-        let winograd = if pays {
-            Winograd::new(kernels, &axis, filter)
-        } else {
-            None
+        let winograd = if pays { Winograd::plan(&axis, filter) } else { None };
+        let method = match winograd {
+            Some(winograd) => Method::Winograd(winograd.packed(kernels, filter, memory)),
+            None => Method::Direct(Direct::new(axis, filter, memory)),
         };
-        let method = winograd.map_or_else(|| Method::Direct(Direct::new(axis, filter)), Method::Winograd);
         Self {
             in_channels: filter.in_channels,
             epilogue,
             method,
+        }
+    }
+
+    /// The memory of the packed weights, for the next one.
+    pub(crate) fn into_memory(self) -> Buffer {
+        match self.method {
+            Method::Direct(direct) => direct.into_memory(),
+            Method::Winograd(winograd) => winograd.into_memory(),
         }
     }
 

@@ -13,12 +13,13 @@ use crate::scratch::{self, Bands, Layout};
 use crate::shape::Dims;
 use crate::simd::{Kernels, LANES};
 
-/// Weights packed by phase as
-/// `[block of 16 output channels][block of 16 input channels][tap][input channel][16 output channels]`.
+/// A layer for any axis.
 pub(crate) struct Direct {
     axis: Axis,
     in_channels: usize,
     phases: Vec<Phase>,
+    /// `[phase][block of 16 output channels][block of 16 input channels][tap][input channel][16 output channels]`.
+    weights: Buffer,
 }
 
 struct Phase {
@@ -26,32 +27,49 @@ struct Phase {
     column: usize,
     /// Row and column offsets.
     taps: Vec<(usize, usize)>,
-    weights: Buffer,
+    /// Where its weights start.
+    weights: usize,
 }
 
 impl Direct {
-    pub(crate) fn new(axis: Axis, filter: Filter) -> Self {
+    pub(crate) fn new(axis: Axis, filter: Filter, mut weights: Buffer) -> Self {
+        let blocks = filter.out_channels.div_ceil(LANES);
         let mut phases = Vec::new();
+        let mut places = Vec::new(); // Of each phase, the taps' places in the filter.
+        let mut total = 0;
         for (row, row_taps) in axis.phases.iter().enumerate() {
             for (column, column_taps) in axis.phases.iter().enumerate() {
                 let taps: Vec<(Tap, Tap)> = row_taps
                     .iter()
                     .flat_map(|&row| column_taps.iter().map(move |&column| (row, column)))
                     .collect();
-                let offsets = taps.iter().map(|(row, column)| (row.offset, column.offset)).collect();
+                let offsets: Vec<_> = taps.iter().map(|(row, column)| (row.offset, column.offset)).collect();
+                places.push(
+                    taps.iter()
+                        .map(|(row, column)| row.kernel * filter.kernel + column.kernel)
+                        .collect(),
+                );
                 phases.push(Phase {
                     row,
                     column,
                     taps: offsets,
-                    weights: pack(filter, &taps),
+                    weights: total,
                 });
+                total += blocks * filter.in_channels * taps.len() * LANES;
             }
         }
+        weights.grow(total);
+        pack(filter, &phases, &places, &mut weights);
         Self {
             axis,
             in_channels: filter.in_channels,
             phases,
+            weights,
         }
+    }
+
+    pub(crate) fn into_memory(self) -> Buffer {
+        self.weights
     }
 
     /// See [`crate::correlation::Correlation::run`], which checks what this relies on.
@@ -96,7 +114,7 @@ impl Direct {
                                     source_block: layout.block(),
                                     channels: self.in_channels,
                                     taps: &taps,
-                                    weights: phase.weights[block * weights_block..].as_ptr(),
+                                    weights: self.weights[phase.weights + block * weights_block..].as_ptr(),
                                     weights_block,
                                     bias: epilogue.bias[block * LANES..].as_ptr(),
                                     // SAFETY: pixel `x` and these channels lie inside the output, whose length was
@@ -152,25 +170,28 @@ struct Cells {
     columns: usize,
 }
 
-fn pack(filter: Filter, taps: &[(Tap, Tap)]) -> Buffer {
+/// Packs the weights of all phases, which together use every tap once.
+fn pack(filter: Filter, phases: &[Phase], places: &[Vec<usize>], weights: &mut Buffer) {
+    let target = Target::new(weights);
     let in_channels = filter.in_channels;
-    let block_len = taps.len() * in_channels * LANES;
-    let mut packed = Buffer::zeros(filter.out_channels.div_ceil(LANES) * block_len);
-    if block_len == 0 {
-        return packed;
-    }
-    packed
-        .par_chunks_exact_mut(block_len)
-        .enumerate()
-        .for_each(|(block, packed)| {
-            let mut vectors = packed.as_chunks_mut::<LANES>().0.iter_mut();
-            for first in (0..in_channels).step_by(LANES) {
-                for (row, column) in taps {
-                    for (channel, vector) in (first..in_channels.min(first + LANES)).zip(&mut vectors) {
-                        filter.gather(block, channel, row.kernel, column.kernel, vector);
-                    }
+    let blocks = filter.out_channels.div_ceil(LANES);
+    let in_blocks = in_channels.div_ceil(LANES);
+    (0..blocks * in_blocks).into_par_iter().for_each(|task| {
+        let (block, first) = (task / in_blocks, task % in_blocks * LANES);
+        let channels = LANES.min(in_channels - first);
+        let mut vectors = vec![[0.0; LANES]; channels * filter.taps()];
+        filter.gather(block, first, &mut vectors);
+        for (phase, places) in phases.iter().zip(places) {
+            let start = phase.weights + (block * in_channels + first) * places.len() * LANES;
+            for (tap, place) in places.iter().enumerate() {
+                for channel in 0..channels {
+                    let vector = &vectors[channel * filter.taps() + place];
+                    let at = start + (tap * channels + channel) * LANES;
+                    // SAFETY: the buffer was grown for every phase, block, tap and channel; no other task has these
+                    // blocks.
+                    unsafe { target.at(at).copy_from_nonoverlapping(vector.as_ptr(), LANES) };
                 }
             }
-        });
-    packed
+        }
+    });
 }

@@ -2,6 +2,7 @@
 
 use crate::ConvError;
 use crate::axis::Axis;
+use crate::buffer::Buffer;
 use crate::correlation::{Correlation, Filter, Output};
 use crate::kernel::Activation;
 use crate::shape::{self, Dims, Geometry};
@@ -148,7 +149,14 @@ fn packed(axis: Axis, filter: Filter, bias: Option<&[f32]>, activation: Activati
     if let Some(bias) = bias {
         shape::length("bias", filter.out_channels, bias.len())?;
     }
-    Ok(Correlation::new(Kernels::active()?, axis, filter, bias, activation))
+    Ok(Correlation::new(
+        Kernels::active()?,
+        axis,
+        filter,
+        bias,
+        activation,
+        Buffer::new(),
+    ))
 }
 
 #[expect(

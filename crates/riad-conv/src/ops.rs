@@ -1,7 +1,10 @@
 //! Convolutions of a batch with weights as they lie in a checkpoint, and their gradients.
 
+use std::cell::Cell;
+
 use crate::ConvError;
 use crate::axis::Axis;
+use crate::buffer::Buffer;
 use crate::correlation::{Correlation, Filter, Output};
 use crate::grad_weight::{grad_bias, grad_weight};
 use crate::kernel::Activation;
@@ -186,6 +189,11 @@ impl<'a> Filter<'a> {
     }
 }
 
+thread_local! {
+    /// Memory for packed weights, as large as this thread's largest layer needed: new pages cost more than packing.
+    static PACKED: Cell<Buffer> = const { Cell::new(Buffer::new()) };
+}
+
 #[expect(
     clippy::too_many_arguments,
     reason = "the six public functions reduce to this one call"
@@ -212,7 +220,10 @@ fn correlate(
         pixel: out_dims.channels,
         channel: 0,
     };
-    Correlation::new(kernels, axis, filter, bias, Activation::None).run(kernels, input, dims, view);
+    let memory = PACKED.take();
+    let correlation = Correlation::new(kernels, axis, filter, bias, Activation::None, memory);
+    correlation.run(kernels, input, dims, view);
+    PACKED.set(correlation.into_memory());
     Ok(out)
 }
 

@@ -13,7 +13,7 @@ use crate::correlation::{Epilogue, Filter, Output, Target};
 use crate::kernel::{Activation, Correlate, WinogradInput, WinogradOutput, WinogradWeights, tile_widths};
 use crate::scratch;
 use crate::shape::Dims;
-use crate::simd::{Kernels, LANES, WinogradKernels};
+use crate::simd::{Kernels, LANES};
 
 /// Side of a tile's outputs.
 const SIDE: usize = 4;
@@ -29,6 +29,9 @@ pub(crate) struct Winograd {
     /// Input channels, a multiple of sixteen where there is more than one part.
     part_channels: usize,
     phases: Vec<Phase>,
+    out_blocks: usize,
+    /// `[phase][output block][point][part][input channel][16 output channels]`, points a vector further apart than that.
+    weights: Buffer,
 }
 
 /// One phase of the output.
@@ -37,8 +40,8 @@ struct Phase {
     column: usize,
     /// For each phase of the input, the position of cell (0, 0)'s first tap.
     parts: Vec<(isize, isize)>,
-    /// `[point][output block][part][input channel][16 output channels]`.
-    weights: Buffer,
+    /// For each of them, the taps' places in the filter.
+    places: Vec<Vec<usize>>,
 }
 
 /// Neighbouring taps along one axis: the position of cell 0's first tap, and their places in the kernel, in order.
@@ -53,20 +56,20 @@ impl Winograd {
         filter.in_channels >= LANES && filter.out_channels >= LANES
     }
 
-    /// The plan for a layer, where it has one.
-    pub(crate) fn new(kernels: &Kernels, axis: &Axis, filter: Filter) -> Option<Self> {
+    /// The plan for a layer, where it has one, still without weights.
+    pub(crate) fn plan(axis: &Axis, filter: Filter) -> Option<Self> {
         let runs: Vec<Vec<Run>> = (0..axis.phases.len()).map(|phase| runs(axis, phase)).collect();
         let taps = runs.first()?.first()?.kernel.len();
         let alike = runs.iter().flatten().all(|run| run.kernel.len() == taps);
         if !alike || !(taps == 2 || taps == 3) {
             return None;
         }
-        let points = taps + SIDE - 1;
         let parts = runs[0].len() * runs[0].len();
+        let in_channels = filter.in_channels;
         let part_channels = if parts == 1 {
-            filter.in_channels
+            in_channels
         } else {
-            filter.in_channels.next_multiple_of(LANES)
+            in_channels.next_multiple_of(LANES)
         };
         let mut phases = Vec::new();
         for (row, row_runs) in runs.iter().enumerate() {
@@ -75,21 +78,84 @@ impl Winograd {
                     .iter()
                     .flat_map(|row| column_runs.iter().map(move |column| (row, column)))
                     .collect();
+                let places = pairs.iter().map(|(row, column)| {
+                    let row = row.kernel.iter();
+                    row.flat_map(|row| column.kernel.iter().map(move |column| row * filter.kernel + column))
+                        .collect()
+                });
                 phases.push(Phase {
                     row,
                     column,
+                    places: places.collect(),
                     parts: pairs.iter().map(|(row, column)| (row.first, column.first)).collect(),
-                    weights: transform_weights(kernels.winograd(points), filter, part_channels, &pairs),
                 });
             }
         }
+        let out_blocks = filter.out_channels.div_ceil(LANES);
+        let (points, step, out_step) = (taps + SIDE - 1, axis.step, axis.out_step);
         Some(Self {
             points,
-            step: axis.step,
-            out_step: axis.out_step,
+            step,
+            out_step,
             part_channels,
             phases,
+            out_blocks,
+            weights: Buffer::new(),
         })
+    }
+
+    /// The plan with transformed weights, kept in `memory`.
+    pub(crate) fn packed(mut self, kernels: &Kernels, filter: Filter, mut memory: Buffer) -> Self {
+        memory.grow(self.phases.len() * self.out_blocks * self.block_weights());
+        let target = Target::new(&mut memory);
+        let in_blocks = filter.in_channels.div_ceil(LANES);
+        let transform = kernels.winograd(self.points).weights;
+        (0..self.out_blocks * in_blocks).into_par_iter().for_each(|task| {
+            let (block, first) = (task / in_blocks, task % in_blocks * LANES);
+            let channels = LANES.min(filter.in_channels - first);
+            // Of parts rounded up to whole blocks, the channels beyond the last weigh nothing.
+            let padded = LANES.min(self.part_channels - first);
+            let mut vectors = vec![[0.0; LANES]; padded * filter.taps()];
+            filter.gather(block, first, &mut vectors[..channels * filter.taps()]);
+            for (index, phase) in self.phases.iter().enumerate() {
+                for (part, places) in phase.places.iter().enumerate() {
+                    for (channel, vectors) in vectors.chunks_exact(filter.taps()).enumerate() {
+                        let mut taps = [[0.0; LANES]; 9];
+                        for (tap, &place) in taps.iter_mut().zip(places) {
+                            *tap = vectors[place];
+                        }
+                        let at = (index * self.out_blocks + block) * self.block_weights()
+                            + (part * self.part_channels + first + channel) * LANES;
+                        let call = WinogradWeights {
+                            weights: taps.as_ptr().cast(),
+                            // SAFETY: the buffer was grown for every phase and block.
+                            out: unsafe { target.at(at) },
+                            point: self.point_weights(),
+                        };
+                        // SAFETY: `kernels` came from those that this machine has; `taps` holds all taps, and the buffer
+                        // this channel's vector at every point. No other task has this block and channel.
+                        unsafe { transform(&call) };
+                    }
+                }
+            }
+        });
+        self.weights = memory;
+        self
+    }
+
+    pub(crate) fn into_memory(self) -> Buffer {
+        self.weights
+    }
+
+    /// Values from one point's weights to the next: one vector more than there are, so that a channel's points do not
+    /// fall into one set of the cache.
+    fn point_weights(&self) -> usize {
+        (self.phases[0].parts.len() * self.part_channels + 1) * LANES
+    }
+
+    /// Values of one output block's weights.
+    fn block_weights(&self) -> usize {
+        self.points * self.points * self.point_weights()
     }
 
     /// As [`crate::correlation::Correlation::run`], which checks what this relies on.
@@ -102,7 +168,7 @@ impl Winograd {
             ..
         } = out;
         let target = Target::new(out.values);
-        for phase in &self.phases {
+        for (index, phase) in self.phases.iter().enumerate() {
             let rows = height.saturating_sub(phase.row).div_ceil(self.out_step);
             let columns = width.saturating_sub(phase.column).div_ceil(self.out_step);
             let grid = Grid {
@@ -111,7 +177,7 @@ impl Winograd {
             };
             let tiles = dims.images * grid.rows * grid.columns;
             let batch = self.tiles_per_task(tiles);
-            let blocks = epilogue.out_channels.div_ceil(LANES);
+            let blocks = self.out_blocks;
             let step = kernels.correlate.len();
             let groups = blocks.div_ceil(step);
             let shares = if rayon::current_num_threads() == 1 {
@@ -132,7 +198,6 @@ impl Winograd {
                     // Odd distances between points, so that a tile's vectors do not fall into one set of the cache.
                     let out_point = (tiles * step + 1) * LANES;
                     products.grow(self.points * self.points * out_point);
-                    let block_len = phase.parts.len() * self.part_channels * LANES;
                     for block in (start..end).step_by(step) {
                         let count = step.min(end - block);
                         for point in 0..self.points * self.points {
@@ -144,8 +209,10 @@ impl Winograd {
                                     source_block: tiles * LANES,
                                     channels: phase.parts.len() * self.part_channels,
                                     taps: &[0],
-                                    weights: phase.weights[(point * blocks + block) * block_len..].as_ptr(),
-                                    weights_block: block_len,
+                                    weights: self.weights[(index * blocks + block) * self.block_weights()
+                                        + point * self.point_weights()..]
+                                        .as_ptr(),
+                                    weights_block: self.block_weights(),
                                     bias: [0.0; 2 * LANES].as_ptr(),
                                     out: products[point * out_point + tile * count * LANES..].as_mut_ptr(),
                                     out_cell: count * LANES,
@@ -309,47 +376,4 @@ fn runs(axis: &Axis, phase: usize) -> Vec<Run> {
         }
     };
     (0..axis.step).map(of_remainder).collect()
-}
-
-fn transform_weights(
-    kernels: &WinogradKernels,
-    filter: Filter,
-    part_channels: usize,
-    parts: &[(&Run, &Run)],
-) -> Buffer {
-    let taps = parts[0].0.kernel.len();
-    let points = (taps + SIDE - 1) * (taps + SIDE - 1);
-    let blocks = filter.out_channels.div_ceil(LANES);
-    let block_len = parts.len() * part_channels * LANES;
-    let point = blocks * block_len;
-    let mut weights = Buffer::zeros(points * point);
-    let target = Target::new(&mut weights);
-    (0..blocks).into_par_iter().for_each(|block| {
-        for (part, (row, column)) in parts.iter().enumerate() {
-            for channel in 0..filter.in_channels {
-                let mut vectors = [[0.0; LANES]; 9];
-                for (tap, vector) in vectors[..taps * taps].iter_mut().enumerate() {
-                    filter.gather(
-                        block,
-                        channel,
-                        row.kernel[tap / taps],
-                        column.kernel[tap % taps],
-                        vector,
-                    );
-                }
-                let at = block * block_len + (part * part_channels + channel) * LANES;
-                let call = WinogradWeights {
-                    weights: vectors.as_ptr().cast(),
-                    tap: LANES,
-                    // SAFETY: inside the buffer: `at` is below `point`.
-                    out: unsafe { target.at(at) },
-                    point,
-                };
-                // SAFETY: `kernels` came from those that this machine has; `vectors` holds all taps, and the buffer this
-                // channel's vector at every point. No other task has this block.
-                unsafe { (kernels.weights)(&call) };
-            }
-        }
-    });
-    weights
 }

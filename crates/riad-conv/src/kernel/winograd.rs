@@ -6,7 +6,7 @@
 //! of the direct sum, where the usual ±1, ±2 give 3.6 and 5.9.
 
 use super::{Activation, store, tanh};
-use crate::simd::Lanes;
+use crate::simd::{LANES, Lanes};
 
 /// Side of a tile's outputs.
 const SIDE: usize = 4;
@@ -178,9 +178,8 @@ unsafe fn output_line<L: Lanes, const N: usize>(m: [L; 6]) -> [L; SIDE] {
 
 /// A kernel between one input channel and one block of output channels.
 pub(crate) struct WinogradWeights {
-    /// (N − 3)² vectors, `tap` values apart.
+    /// (N − 3)² vectors.
     pub(crate) weights: *const f32,
-    pub(crate) tap: usize,
     /// N² vectors, `point` values apart.
     pub(crate) out: *mut f32,
     pub(crate) point: usize,
@@ -202,7 +201,7 @@ pub(crate) unsafe fn weight_tile<L: Lanes, const N: usize>(tile: &WinogradWeight
         for column in 0..taps {
             let mut g = [zero; 3];
             for (row, g) in g[..taps].iter_mut().enumerate() {
-                *g = L::load(tile.weights.add((row * taps + column) * tile.tap));
+                *g = L::load(tile.weights.add((row * taps + column) * LANES));
             }
             for (half, u) in half.iter_mut().zip(weight_line::<L, N>(g)) {
                 half[column] = u;
