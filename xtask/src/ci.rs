@@ -1,0 +1,171 @@
+//! `cargo xtask ci`: everything that must hold before a change lands, step by step.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+
+/// The crates that others may depend on, each of which must build by itself.
+const LIBRARIES: [&str; 4] = ["riad-core", "riad-conv", "riad-data", "riad-model"];
+
+/// Runs what CI runs; without steps, all of them.
+///
+/// Tools that are missing (typos, cargo-machete, cargo-deny) are installed by `cargo install`. A step that fails does
+/// not keep the others from running.
+#[derive(Debug, Args)]
+pub(crate) struct Ci {
+    /// Steps to run, in this order
+    #[arg(value_enum)]
+    steps: Vec<Step>,
+}
+
+/// Cheap steps come first, and the tests last, so that a log ends with their count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// rustfmt
+    Format,
+    /// Spelling of code and documents (typos)
+    Spelling,
+    /// Dependencies that nothing uses (cargo-machete)
+    Unused,
+    /// Licences, sources and duplicates of dependencies (cargo-deny); advisories would need a network
+    Dependencies,
+    /// clippy, without a warning
+    Clippy,
+    /// Each library alone without its default features
+    Alone,
+    /// rustdoc, without a warning
+    Docs,
+    /// The tests
+    Test,
+}
+
+/// A program that `cargo install` provides.
+struct Tool {
+    package: &'static str,
+    /// What it is started by, to see whether it is there.
+    command: &'static [&'static str],
+}
+
+impl Step {
+    fn tool(self) -> Option<Tool> {
+        match self {
+            Self::Spelling => Some(Tool {
+                package: "typos-cli@1.52.0",
+                command: &["typos", "--version"],
+            }),
+            Self::Unused => Some(Tool {
+                package: "cargo-machete@0.9.2",
+                command: &["cargo-machete", "--version"],
+            }),
+            Self::Dependencies => Some(Tool {
+                package: "cargo-deny@0.20.2",
+                command: &["cargo-deny", "--version"],
+            }),
+            _ => None,
+        }
+    }
+
+    fn commands(self) -> Vec<Command> {
+        let cargo = |args: &str| crate::cargo(args.split(' '));
+        match self {
+            Self::Format => vec![cargo("fmt --all -- --check")],
+            Self::Spelling => {
+                let mut typos = Command::new("typos");
+                typos.current_dir(crate::workspace_root());
+                vec![typos]
+            }
+            Self::Unused => {
+                // As `cargo machete` from within cargo, it would take its own name for a folder.
+                let mut machete = Command::new("cargo-machete");
+                machete.current_dir(crate::workspace_root()).arg("--skip-target-dir");
+                vec![machete]
+            }
+            Self::Dependencies => vec![cargo("deny --offline --locked check bans licenses sources")],
+            Self::Clippy => vec![cargo("clippy --workspace --all-targets --locked -- -D warnings")],
+            Self::Alone => LIBRARIES
+                .map(|library| cargo(&format!("check --locked --no-default-features -p {library}")))
+                .into(),
+            Self::Docs => {
+                let mut doc = cargo("doc --workspace --no-deps --locked");
+                doc.env("RUSTDOCFLAGS", "-D warnings");
+                vec![doc]
+            }
+            Self::Test => vec![cargo("test --workspace --locked")],
+        }
+    }
+
+    fn run(self) -> Result<()> {
+        if let Some(tool) = self.tool() {
+            tool.provide()?;
+        }
+        for mut command in self.commands() {
+            run(&mut command)?;
+        }
+        Ok(())
+    }
+}
+
+impl Tool {
+    fn provide(&self) -> Result<()> {
+        let [program, args @ ..] = self.command else {
+            return Ok(());
+        };
+        let found = Command::new(program)
+            .args(args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        if found.is_ok_and(|status| status.success()) {
+            return Ok(());
+        }
+        run(&mut crate::cargo(["install", "--locked", self.package]))
+    }
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let words = std::iter::once(program).chain(command.get_args());
+    let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    eprintln!("$ {line}");
+    let status = command.status().with_context(|| format!("cannot start `{line}`"))?;
+    ensure!(status.success(), "`{line}` ended with {status}");
+    Ok(())
+}
+
+impl Ci {
+    pub(crate) fn run(self) -> Result<()> {
+        let steps = if self.steps.is_empty() {
+            Step::value_variants().to_vec()
+        } else {
+            self.steps
+        };
+        let mut lines = Vec::new();
+        let mut failed = Vec::new();
+        for step in steps {
+            let name = step
+                .to_possible_value()
+                .map(|value| value.get_name().to_owned())
+                .unwrap_or_default();
+            eprintln!("\n==> {name}");
+            let start = Instant::now();
+            let result = step.run();
+            let verdict = if result.is_ok() { "ok" } else { "FAILED" };
+            lines.push(format!(
+                "{name:<12} {verdict:<6} {:>5.0} s",
+                start.elapsed().as_secs_f64()
+            ));
+            if let Err(error) = result {
+                eprintln!("error: {error:#}");
+                failed.push(name);
+            }
+        }
+        eprintln!("\n{}", lines.join("\n"));
+        if !failed.is_empty() {
+            bail!("failed: {}; one alone: cargo xtask ci {}", failed.join(", "), failed[0]);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! The published numbers that a sweep is set beside, in per cent.
+
+/// Published results on one category of MVTec AD.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Published {
+    pub(crate) category: &'static str,
+    /// Image-level ROC-AUC of RIAD (Zavrtanik, Kristan, Skočaj, Pattern Recognition 112, 2021, table 2).
+    pub(crate) image_auroc: f64,
+    /// Pixel-level ROC-AUC of RIAD, as tabulated by the same first author in DRAEM (ICCV 2021, table 2).
+    pub(crate) pixel_auroc: f64,
+    /// Pixel-level average precision of RIAD, from the same table.
+    pub(crate) pixel_ap: f64,
+    /// Image-level ROC-AUC of the best public re-implementation.
+    pub(crate) reimplementation: f64,
+}
+
+const fn published(
+    category: &'static str,
+    [image_auroc, pixel_auroc, pixel_ap, reimplementation]: [f64; 4],
+) -> Published {
+    Published {
+        category,
+        image_auroc,
+        pixel_auroc,
+        pixel_ap,
+        reimplementation,
+    }
+}
+
+pub(crate) const PUBLISHED: [Published; 15] = [
+    published("bottle", [99.9, 98.4, 76.4, 97.1]),
+    published("cable", [81.9, 84.2, 24.4, 65.5]),
+    published("capsule", [88.4, 92.8, 38.2, 73.1]),
+    published("carpet", [84.2, 96.3, 61.4, 78.1]),
+    published("grid", [99.6, 98.8, 36.4, 98.3]),
+    published("hazelnut", [83.3, 96.1, 33.8, 89.0]),
+    published("leather", [100.0, 99.4, 49.1, 100.0]),
+    published("metal_nut", [88.5, 92.5, 64.3, 92.0]),
+    published("pill", [83.8, 95.7, 51.6, 78.6]),
+    published("screw", [84.5, 98.8, 43.9, 79.9]),
+    published("tile", [98.7, 89.1, 52.6, 99.7]),
+    published("toothbrush", [100.0, 98.9, 50.6, 97.2]),
+    published("transistor", [90.9, 87.7, 39.2, 91.8]),
+    published("wood", [93.0, 85.8, 38.2, 96.5]),
+    published("zipper", [98.1, 97.8, 63.4, 97.5]),
+];
+
+impl Published {
+    pub(crate) fn of(category: &str) -> Option<&'static Self> {
+        PUBLISHED.iter().find(|p| p.category == category)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The papers print the means beside the rows; a mistyped row would not add up.
+    #[test]
+    fn the_rows_give_the_published_means() {
+        let mean = |value: fn(&Published) -> f64| PUBLISHED.iter().map(value).sum::<f64>() / 15.0;
+        assert!((mean(|p| p.image_auroc) - 91.7).abs() < 0.05);
+        assert!((mean(|p| p.pixel_auroc) - 94.2).abs() < 0.05);
+        assert!((mean(|p| p.pixel_ap) - 48.2).abs() < 0.05);
+        assert!((mean(|p| p.reimplementation) - 88.95).abs() < 0.005);
+    }
+}

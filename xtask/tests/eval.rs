@@ -1,0 +1,190 @@
+//! `cargo xtask eval` from outside, with a shell script in the place of `riad`.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)] // the helpers are not marked as tests
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// Logs its arguments; trains by laying out a run; fails in evaluating `cable` while the file `broken` lies beside it;
+/// evaluates everything else to fixed numbers.
+const FAKE_RIAD: &str = r#"#!/bin/sh
+here=$(dirname "$0")
+echo "$*" >> "$here/log"
+task=$1
+while [ $# -gt 0 ]; do
+  case $1 in
+    --out|--resume) out=$2 ;;
+  esac
+  last=$2; [ "$task" = eval ] && [ -z "$data" ] && data=$2
+  shift
+done
+mkdir -p "$out"
+if [ "$task" = train ]; then echo '{}' > "$out/settings.json"; exit 0; fi
+category=$(basename "$data")
+if [ "$category" = cable ] && [ -e "$here/broken" ]; then echo "error: no memory" >&2; exit 1; fi
+cat > "$out/results.json" <<END
+{"categories": {"$category": {"image_auroc": 0.991, "pixel_auroc": 0.95, "pixel_ap": null, "aupro": 0.9, "f1_max": 0.97, "images": 3}},
+ "settings": {"aupro_limit": 0.3}, "versions": {"riad": "0.1.0"}}
+END
+"#;
+
+struct Fixture {
+    dir: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for category in ["bottle", "cable", "own_part"] {
+            fs::create_dir_all(dir.path().join("data").join(category).join("train/good")).unwrap();
+        }
+        fs::create_dir_all(dir.path().join("data/.download")).unwrap();
+        let fixture = Self { dir };
+        fs::write(fixture.path("riad"), FAKE_RIAD).unwrap();
+        fs::set_permissions(fixture.path("riad"), fs::Permissions::from_mode(0o755)).unwrap();
+        fixture
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn eval(&self, args: &[&str]) -> Output {
+        Command::new(assert_cmd::cargo::cargo_bin!("xtask"))
+            .current_dir(self.dir.path())
+            .args(["eval", "--data", "data", "--out", "out", "--riad", "./riad"])
+            .args(args)
+            .output()
+            .unwrap()
+    }
+
+    /// The arguments of every call of `riad` since the last look, with the fixture's folder left out.
+    fn calls(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.path("log")).unwrap_or_default();
+        let _ = fs::remove_file(self.path("log"));
+        log.replace(&format!("{}/", self.dir.path().display()), "")
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn trains_and_evaluates_every_category_into_one_table() {
+    let fixture = Fixture::new();
+    let output = fixture.eval(&[
+        "--preset", "tiny", "--size", "128", "--epochs", "2", "--", "--seed", "7",
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(
+        fixture.calls()[..2],
+        [
+            "train data/bottle --out out/bottle/run --preset tiny --size 128 --epochs 2 --seed 7",
+            "eval data/bottle --model out/bottle/run --out out/bottle/eval",
+        ]
+    );
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        table.contains("| bottle        |        99.1 |  99.9 |          97.1 |        95.0 |"),
+        "{table}"
+    );
+    assert!(
+        table.contains("| own_part      |        99.1 |     – |             – |"),
+        "{table}"
+    );
+    assert!(table.contains("| **mean of 3** |        99.1 |     – |"), "{table}");
+    assert_eq!(fs::read_to_string(fixture.path("out/table.md")).unwrap(), table);
+    let results = json(&fixture.path("out/results.json"));
+    assert_eq!(results["categories"]["own_part"]["image_auroc"], 0.991);
+    assert_eq!(results["categories"]["own_part"]["pixel_ap"], Value::Null);
+    assert_eq!(results["versions"]["bottle"]["riad"], "0.1.0");
+    assert_eq!(results["request"]["train"][0], "--preset");
+}
+
+#[test]
+fn a_failing_category_is_reported_and_tried_again_while_the_others_are_kept() {
+    let fixture = Fixture::new();
+    fs::write(fixture.path("broken"), "").unwrap();
+    let output = fixture.eval(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("[2/3] cable: failed: riad eval ended with exit status: 1"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(
+        stderr(&output).contains("1 of 3 categories failed (cable)"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(String::from_utf8_lossy(&output.stdout).contains("**mean of 2**"));
+    fixture.calls();
+
+    fs::remove_file(fixture.path("broken")).unwrap();
+    let output = fixture.eval(&[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("[1/3] bottle: kept from an earlier run"));
+    let calls = [
+        "train --resume out/cable/run",
+        "eval data/cable --model out/cable/run --out out/cable/eval",
+    ];
+    assert_eq!(fixture.calls(), calls);
+}
+
+#[test]
+fn other_settings_do_not_end_up_in_the_same_table() {
+    let fixture = Fixture::new();
+    assert!(fixture.eval(&["--epochs", "2"]).status.success());
+    let output = fixture.eval(&["--epochs", "3"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("begun with other settings: choose another --out"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn checkpoints_are_evaluated_without_training() {
+    let fixture = Fixture::new();
+    fs::create_dir_all(fixture.path("models/bottle")).unwrap();
+    fs::write(fixture.path("models/own_part.pth"), "").unwrap();
+    let output = fixture.eval(&["--checkpoints", "models", "--device", "cpu"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("holds none of cable, cable.safetensors, cable.pt, cable.pth"));
+    assert_eq!(
+        fixture.calls(),
+        [
+            "eval data/bottle --model models/bottle --out out/bottle/eval --device cpu",
+            "eval data/own_part --model models/own_part.pth --out out/own_part/eval --device cpu",
+        ]
+    );
+}
+
+#[test]
+fn a_folder_without_categories_says_what_is_looked_for() {
+    let fixture = Fixture::new();
+    let output = fixture.eval(&["--data", "data/bottle"]);
+    assert_eq!(output.status.code(), Some(2), "--data twice is wrong usage");
+    fs::remove_dir_all(fixture.path("data")).unwrap();
+    fs::create_dir(fixture.path("data")).unwrap();
+    let output = fixture.eval(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("data holds no category: no folder in it has a train/good"),
+        "{}",
+        stderr(&output)
+    );
+}
