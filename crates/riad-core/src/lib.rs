@@ -1,4 +1,21 @@
-//! RIAD without a framework: disjoint masks, GMS and SSIM with gradients, anomaly-detection metrics.
+#![doc = include_str!("../README.md")]
+//!
+//! # Why it is made this way
+//!
+//! **Values are in [0, 1].** The constants of GMS and SSIM belong to a range of values; data in another range makes both
+//! blind or nervous without any error. A network that works in [-1, 1] converts before it comes here.
+//!
+//! **Scales are registered.** Every map has the image's size: borders are padded, halving keeps odd rows, and enlarging
+//! uses the exact factor of the halving. A map that lost its border and is stretched to fit points beside the defect.
+//!
+//! **Gradients are written out.** A framework's graph for SSIM is some sixty small tensors; in one pass over the rows its
+//! value and gradient cost a tenth of that, and the same code serves any framework.
+//!
+//! **Nothing depends on the number of threads.** Work is split by image or plane, and sums are taken in that order.
+//!
+//! **Lengths panic, content does not.** What an image, a file or a setting can cause is an error with its cause and the
+//! way out; a slice whose length contradicts the stated size is a mistake in the calling code and panics, as slices do.
+//! The metrics, which take what files say, return errors for both.
 
 pub mod mask;
 pub mod metrics;

@@ -1,0 +1,45 @@
+//! Time and memory of the pixel metrics on as many pixels as a large test set has (10⁸: 1526 maps of 256x256).
+//!
+//! ```text
+//! cargo run --release -p riad-core --example pixel_metrics_at_scale [MAPS]
+//! ```
+
+use std::time::Instant;
+
+use riad_core::metrics::{MetricError, PixelMetrics};
+
+const SIDE: usize = 256;
+
+fn main() -> Result<(), MetricError> {
+    let maps: u32 = std::env::args()
+        .nth(1)
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(1526);
+    let start = Instant::now();
+    let mut metrics = PixelMetrics::new();
+    for image in 0..maps {
+        // Every other image has a disc for a defect, which scores a little higher than the noise around it.
+        let defect: Vec<bool> = (0..SIDE * SIDE)
+            .map(|pixel| {
+                image % 2 == 0 && (pixel / SIDE).abs_diff(90).pow(2) + (pixel % SIDE).abs_diff(120).pow(2) < 900
+            })
+            .collect();
+        let map: Vec<f32> = (0u32..)
+            .zip(&defect)
+            .map(|(pixel, &defect)| {
+                let noise = (image * 65_537 + pixel).wrapping_mul(2_654_435_761) >> 8;
+                noise as f32 / (1 << 24) as f32 + if defect { 0.3 } else { 0.0 }
+            })
+            .collect();
+        metrics.push(&map, &defect, SIDE, SIDE)?;
+    }
+    println!(
+        "{:.2} s to make and collect {} pixels",
+        start.elapsed().as_secs_f64(),
+        maps as usize * SIDE * SIDE
+    );
+    let start = Instant::now();
+    println!("{:#?}", metrics.finish(0.3)?);
+    println!("{:.2} s to measure", start.elapsed().as_secs_f64());
+    Ok(())
+}
