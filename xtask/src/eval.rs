@@ -35,7 +35,7 @@ pub(crate) struct Eval {
     /// Folder for runs, results and the table [default: runs/eval in the workspace]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Evaluate the models DIR/<category> or DIR/<category>.{safetensors,pt,pth} instead of training
+    /// Evaluate the models DIR/CATEGORY or DIR/CATEGORY.{safetensors,pt,pth} instead of training
     #[arg(long, value_name = "DIR", conflicts_with_all = ["preset", "size", "epochs", "train_args"])]
     checkpoints: Option<PathBuf>,
     /// Network: tiny, small or paper
@@ -94,7 +94,10 @@ impl Eval {
         fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
         record(&request, &out)?;
         let riad = match &self.riad {
-            Some(path) => path::absolute(path)?,
+            // A program that is not there would otherwise fail once per category.
+            Some(path) => path
+                .canonicalize()
+                .with_context(|| format!("cannot find {}", path.display()))?,
             None => build_riad()?,
         };
         let interrupted = watch_interrupts()?;
@@ -128,7 +131,9 @@ impl Eval {
                 bail!("interrupted after {category}; the same command goes on from there");
             }
         }
-        report(&done, &request, &out)?;
+        if !done.is_empty() {
+            report(&done, &request, &out)?;
+        }
         ensure!(
             failed.is_empty(),
             "{} of {} categories failed ({}); the same command tries them again",

@@ -35,7 +35,7 @@ pub(crate) struct FetchMvtec {
     /// Unpack this archive (.tar.xz or .tar, whole or one category) instead of downloading
     #[arg(long, value_name = "FILE", conflicts_with = "mirror")]
     archive: Option<PathBuf>,
-    /// Download from below this address, where <category>.tar.xz and mvtec_anomaly_detection.tar.xz lie
+    /// Download from below this address, where CATEGORY.tar.xz and mvtec_anomaly_detection.tar.xz lie
     #[arg(long, value_name = "URL", value_parser = parse_mirror)]
     mirror: Option<String>,
     /// Folder for the categories [default: data/mvtec in the workspace]
