@@ -6,7 +6,7 @@ use crate::direct::Direct;
 use crate::kernel::Activation;
 use crate::shape::Dims;
 use crate::simd::{Kernels, LANES};
-use crate::winograd::Winograd;
+use crate::winograd::{self, Winograd};
 
 /// Weights as PyTorch lays them out, a kernel's rows and columns last.
 #[derive(Clone, Copy)]
@@ -103,7 +103,7 @@ impl Correlation {
             bias: padded,
             activation,
         };
-        let pays = Winograd::pays(filter);
+        let pays = winograd::pays(filter.in_channels, filter.out_channels);
         #[cfg(test)]
         let pays = WINOGRAD.get().unwrap_or(pays);
         let winograd = if pays { Winograd::plan(&axis, filter) } else { None };

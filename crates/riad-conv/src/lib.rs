@@ -12,7 +12,7 @@ mod buffer;
 mod correlation;
 mod direct;
 mod error;
-mod grad_weight;
+mod gradient;
 mod kernel;
 mod layer;
 mod ops;

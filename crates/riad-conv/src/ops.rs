@@ -6,7 +6,7 @@ use crate::ConvError;
 use crate::axis::Axis;
 use crate::buffer::Buffer;
 use crate::correlation::{Correlation, Filter, Output};
-use crate::grad_weight::{grad_bias, grad_weight};
+use crate::gradient::{Pair, grad_bias, grad_weight};
 use crate::kernel::Activation;
 use crate::shape::{self, Dims, Geometry};
 use crate::simd::Kernels;
@@ -234,5 +234,14 @@ fn weight_gradient(kernels: &Kernels, input: Batch, grad: Batch, geometry: Geome
     dims.check(input_name, input)?;
     grad_dims.check(grad_name, grad)?;
     shape::weights(dims.channels, grad_dims.channels, geometry)?;
-    Ok(grad_weight(kernels, input, dims, grad, grad_dims, geometry))
+    Ok(grad_weight(
+        kernels,
+        Pair {
+            input,
+            dims,
+            grad,
+            grad_dims,
+            geometry,
+        },
+    ))
 }

@@ -174,12 +174,12 @@ pub(crate) fn rows_in_cache(row: usize, shared: usize) -> usize {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<[Buffer; 2]> = const { RefCell::new([Buffer::new(), Buffer::new()]) };
+    static SCRATCH: RefCell<[Buffer; 3]> = const { RefCell::new([const { Buffer::new() }; 3]) };
 }
 
-/// Lends this thread's two scratch buffers, which grow to the largest band seen.
+/// Lends this thread's scratch buffers, which grow to the largest band seen.
 ///
 /// `work` must not wait on other rayon tasks: the thread could then start another task that borrows them again.
-pub(crate) fn with<R>(work: impl FnOnce(&mut [Buffer; 2]) -> R) -> R {
+pub(crate) fn with<R>(work: impl FnOnce(&mut [Buffer; 3]) -> R) -> R {
     SCRATCH.with_borrow_mut(work)
 }

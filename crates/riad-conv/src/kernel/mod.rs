@@ -42,8 +42,8 @@ mod winograd;
 pub(crate) use correlate::{Correlate, CorrelateTile, correlate_tile, tile_widths};
 pub(crate) use grad_weight::{GradWeight, GradWeightTile, grad_weight_tile};
 pub(crate) use winograd::{
-    InputTile, OutputTile, WeightTile, WinogradInput, WinogradOutput, WinogradWeights, input_tile, output_tile,
-    weight_tile,
+    InputTile, OutputTile, WeightGradTile, WeightTile, WinogradInput, WinogradOutput, WinogradWeightGrad,
+    WinogradWeights, grad_tile, input_tile, output_tile, weight_grad_tile, weight_tile,
 };
 
 /// What an output value goes through last.

@@ -1,4 +1,4 @@
-//! The three transforms of Winograd's convolution: F(4×4, 3×3) with 6 points (`N` = 6) and F(4×4, 2×2) with 5 (`N` = 5).
+//! The transforms of Winograd's convolution and their adjoints: F(4×4, 3×3) with 6 points (`N` = 6) and F(4×4, 2×2) with 5 (`N` = 5).
 //!
 //! A tile of 4×4 outputs is Aᵀ[(G·g·Gᵀ) ⊙ (Bᵀ·d·B)]A of an N×N input tile d and a kernel g of side N − 3. The matrices
 //! follow from evaluating polynomials at ±a, ±b, ∞, and 0 where N = 6 (Toom-Cook). The points below were picked by measured
@@ -176,6 +176,55 @@ unsafe fn output_line<L: Lanes, const N: usize>(m: [L; 6]) -> [L; SIDE] {
     }
 }
 
+/// out = A·grad·Aᵀ, the gradient of a tile's products, for sixteen channels at once: the adjoint of [`output_tile`].
+///
+/// # Safety
+/// `L`'s instruction set is available; `input` is valid for reading sixteen values at 4×4 pixels, and `out` for writing
+/// N² vectors that no other thread touches.
+#[inline(always)]
+pub(crate) unsafe fn grad_tile<L: Lanes, const N: usize>(tile: &WinogradInput) {
+    // SAFETY: rows and columns below 4 and N, as the contract promises.
+    unsafe {
+        let zero = L::splat(0.0);
+        let mut half = [[zero; SIDE]; 6];
+        unrolled!(column < SIDE <= 4, {
+            let mut y = [zero; SIDE];
+            unrolled!(row < SIDE <= 4, { y[row] = L::load(tile.input.add(row * tile.row + column * tile.column)) });
+            let m = grad_line::<L, N>(y);
+            unrolled!(row < N <= 6, { half[row][column] = m[row] });
+        });
+        unrolled!(row < N <= 6, {
+            let m = grad_line::<L, N>(half[row]);
+            unrolled!(column < N <= 6, { m[column].store(tile.out.add((row * N + column) * tile.point)) });
+        });
+    }
+}
+
+/// A·y.
+///
+/// # Safety
+/// `L`'s instruction set is available.
+#[inline(always)]
+unsafe fn grad_line<L: Lanes, const N: usize>(y: [L; SIDE]) -> [L; 6] {
+    // SAFETY: by this function's own contract.
+    unsafe {
+        let (a, b) = points(N);
+        let pair = |point: f32| {
+            let even = y[0].add_product(y[2], L::splat(point * point));
+            let odd = y[1]
+                .mul(L::splat(point))
+                .add_product(y[3], L::splat(point * point * point));
+            (even.add(odd), even.sub(odd))
+        };
+        let ((plus_a, minus_a), (plus_b, minus_b)) = (pair(a), pair(b));
+        if N == 6 {
+            [y[0], plus_a, minus_a, plus_b, minus_b, y[3]]
+        } else {
+            [plus_a, minus_a, plus_b, minus_b, y[3], y[3]]
+        }
+    }
+}
+
 /// A kernel between one input channel and one block of output channels.
 pub(crate) struct WinogradWeights {
     /// (N − 3)² vectors.
@@ -252,6 +301,82 @@ unsafe fn weight_line<L: Lanes, const N: usize>(g: [L; 3]) -> [L; 6] {
             ]
         } else {
             [plus_a, minus_a, plus_b, minus_b, g[1], g[1]]
+        }
+    }
+}
+
+/// The gradient of a kernel's transform, between one input channel and one block of output channels.
+pub(crate) struct WinogradWeightGrad {
+    /// N² vectors, `point` values apart.
+    pub(crate) sums: *const f32,
+    pub(crate) point: usize,
+    /// (N − 3)² vectors.
+    pub(crate) out: *mut f32,
+}
+
+pub(crate) type WeightGradTile = unsafe fn(&WinogradWeightGrad);
+
+/// out = Gᵀ·sums·G: the adjoint of [`weight_tile`].
+///
+/// # Safety
+/// `L`'s instruction set is available; `sums` is valid for reading N² vectors and `out` for writing (N − 3)².
+#[inline(always)]
+pub(crate) unsafe fn weight_grad_tile<L: Lanes, const N: usize>(tile: &WinogradWeightGrad) {
+    // SAFETY: rows and columns below N and N − 3, as the contract promises.
+    unsafe {
+        let zero = L::splat(0.0);
+        let taps = N - 3;
+        let mut half = [[zero; 6]; 3];
+        unrolled!(column < N <= 6, {
+            let mut u = [zero; 6];
+            unrolled!(row < N <= 6, { u[row] = L::load(tile.sums.add((row * N + column) * tile.point)) });
+            let g = weight_grad_line::<L, N>(u);
+            for (half, g) in half.iter_mut().zip(g) {
+                half[column] = g;
+            }
+        });
+        for (row, half) in half[..taps].iter().enumerate() {
+            let g = weight_grad_line::<L, N>(*half);
+            for (column, g) in g[..taps].iter().enumerate() {
+                g.store(tile.out.add((row * taps + column) * LANES));
+            }
+        }
+    }
+}
+
+/// Gᵀ·u.
+///
+/// # Safety
+/// `L`'s instruction set is available.
+#[inline(always)]
+unsafe fn weight_grad_line<L: Lanes, const N: usize>(u: [L; 6]) -> [L; 3] {
+    // SAFETY: by this function's own contract.
+    unsafe {
+        let (a, b) = points(N);
+        let (a2, b2) = (a * a, b * b);
+        if N == 6 {
+            let (scale_a, scale_b) = (1.0 / (2.0 * a2 * (a2 - b2)), 1.0 / (2.0 * b2 * (b2 - a2)));
+            let (even_a, odd_a) = (u[1].add(u[2]), u[1].sub(u[2]));
+            let (even_b, odd_b) = (u[3].add(u[4]), u[3].sub(u[4]));
+            [
+                u[0].mul(L::splat(1.0 / (a2 * b2)))
+                    .add_product(even_a, L::splat(scale_a))
+                    .add_product(even_b, L::splat(scale_b)),
+                odd_a
+                    .mul(L::splat(scale_a * a))
+                    .add_product(odd_b, L::splat(scale_b * b)),
+                u[5].add_product(even_a, L::splat(scale_a * a2))
+                    .add_product(even_b, L::splat(scale_b * b2)),
+            ]
+        } else {
+            let (scale_a, scale_b) = (1.0 / (2.0 * a * (a2 - b2)), 1.0 / (2.0 * b * (b2 - a2)));
+            let (even_a, odd_a) = (u[0].add(u[1]), u[0].sub(u[1]));
+            let (even_b, odd_b) = (u[2].add(u[3]), u[2].sub(u[3]));
+            let first = odd_a.mul(L::splat(scale_a)).add_product(odd_b, L::splat(scale_b));
+            let second = u[4]
+                .add_product(even_a, L::splat(scale_a * a))
+                .add_product(even_b, L::splat(scale_b * b));
+            [first, second, second]
         }
     }
 }

@@ -10,7 +10,7 @@ mod x86;
 use std::sync::OnceLock;
 
 use crate::ConvError;
-use crate::kernel::{CorrelateTile, GradWeightTile, InputTile, OutputTile, WeightTile};
+use crate::kernel::{CorrelateTile, GradWeightTile, InputTile, OutputTile, WeightGradTile, WeightTile};
 
 /// Values in a vector of [`Lanes`], and channels in a block of the packed layouts.
 pub(crate) const LANES: usize = 16;
@@ -51,6 +51,8 @@ pub(crate) struct WinogradKernels {
     pub(crate) input: InputTile,
     pub(crate) output: OutputTile,
     pub(crate) weights: WeightTile,
+    pub(crate) grad: InputTile,
+    pub(crate) weight_grad: WeightGradTile,
 }
 
 impl Kernels {

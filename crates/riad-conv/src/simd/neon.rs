@@ -4,8 +4,8 @@ use core::arch::aarch64::*;
 
 use super::{Kernels, Lanes, WinogradKernels};
 use crate::kernel::{
-    Correlate, GradWeight, WinogradInput, WinogradOutput, WinogradWeights, correlate_tile, grad_weight_tile,
-    input_tile, output_tile, weight_tile,
+    Correlate, GradWeight, WinogradInput, WinogradOutput, WinogradWeightGrad, WinogradWeights, correlate_tile,
+    grad_tile, grad_weight_tile, input_tile, output_tile, weight_grad_tile, weight_tile,
 };
 
 /// 32 registers: 6 × (4 quarters) accumulators, four of weights, four for broadcasts.
@@ -25,11 +25,15 @@ pub(super) static NEON: Kernels = Kernels {
             input: input::<5>,
             output: output::<5>,
             weights: weights::<5>,
+            grad: grad::<5>,
+            weight_grad: weight_grad::<5>,
         },
         WinogradKernels {
             input: input::<6>,
             output: output::<6>,
             weights: weights::<6>,
+            grad: grad::<6>,
+            weight_grad: weight_grad::<6>,
         },
     ],
 };
@@ -140,4 +144,16 @@ unsafe fn output<const N: usize>(tile: &WinogradOutput) {
 unsafe fn weights<const N: usize>(tile: &WinogradWeights) {
     // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
     unsafe { weight_tile::<Neon, N>(tile) }
+}
+
+#[target_feature(enable = "neon")]
+unsafe fn grad<const N: usize>(tile: &WinogradInput) {
+    // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+    unsafe { grad_tile::<Neon, N>(tile) }
+}
+
+#[target_feature(enable = "neon")]
+unsafe fn weight_grad<const N: usize>(tile: &WinogradWeightGrad) {
+    // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+    unsafe { weight_grad_tile::<Neon, N>(tile) }
 }

@@ -2,8 +2,8 @@
 
 use super::{Kernels, LANES, Lanes, WinogradKernels};
 use crate::kernel::{
-    Correlate, GradWeight, WinogradInput, WinogradOutput, WinogradWeights, correlate_tile, grad_weight_tile,
-    input_tile, output_tile, weight_tile,
+    Correlate, GradWeight, WinogradInput, WinogradOutput, WinogradWeightGrad, WinogradWeights, correlate_tile,
+    grad_tile, grad_weight_tile, input_tile, output_tile, weight_grad_tile, weight_tile,
 };
 
 pub(super) static PORTABLE: Kernels = Kernels {
@@ -15,11 +15,15 @@ pub(super) static PORTABLE: Kernels = Kernels {
             input: input::<5>,
             output: output::<5>,
             weights: weights::<5>,
+            grad: grad::<5>,
+            weight_grad: weight_grad::<5>,
         },
         WinogradKernels {
             input: input::<6>,
             output: output::<6>,
             weights: weights::<6>,
+            grad: grad::<6>,
+            weight_grad: weight_grad::<6>,
         },
     ],
 };
@@ -111,4 +115,14 @@ unsafe fn output<const N: usize>(tile: &WinogradOutput) {
 unsafe fn weights<const N: usize>(tile: &WinogradWeights) {
     // SAFETY: as in `correlate`.
     unsafe { weight_tile::<Portable, N>(tile) }
+}
+
+unsafe fn grad<const N: usize>(tile: &WinogradInput) {
+    // SAFETY: as in `correlate`.
+    unsafe { grad_tile::<Portable, N>(tile) }
+}
+
+unsafe fn weight_grad<const N: usize>(tile: &WinogradWeightGrad) {
+    // SAFETY: as in `correlate`.
+    unsafe { weight_grad_tile::<Portable, N>(tile) }
 }

@@ -4,8 +4,8 @@ use core::arch::x86_64::*;
 
 use super::{Kernels, Lanes, WinogradKernels};
 use crate::kernel::{
-    Correlate, CorrelateTile, GradWeight, WinogradInput, WinogradOutput, WinogradWeights, correlate_tile,
-    grad_weight_tile, input_tile, output_tile, weight_tile,
+    Correlate, CorrelateTile, GradWeight, WinogradInput, WinogradOutput, WinogradWeightGrad, WinogradWeights,
+    correlate_tile, grad_tile, grad_weight_tile, input_tile, output_tile, weight_grad_tile, weight_tile,
 };
 
 /// 32 registers: 14 × 2 accumulators, two of weights, two for broadcasts.
@@ -211,11 +211,15 @@ mod avx512 {
             input: input::<5>,
             output: output::<5>,
             weights: weights::<5>,
+            grad: grad::<5>,
+            weight_grad: weight_grad::<5>,
         },
         WinogradKernels {
             input: input::<6>,
             output: output::<6>,
             weights: weights::<6>,
+            grad: grad::<6>,
+            weight_grad: weight_grad::<6>,
         },
     ];
 
@@ -235,6 +239,18 @@ mod avx512 {
     unsafe fn weights<const N: usize>(tile: &WinogradWeights) {
         // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
         unsafe { weight_tile::<Avx512, N>(tile) }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    unsafe fn grad<const N: usize>(tile: &WinogradInput) {
+        // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+        unsafe { grad_tile::<Avx512, N>(tile) }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    unsafe fn weight_grad<const N: usize>(tile: &WinogradWeightGrad) {
+        // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+        unsafe { weight_grad_tile::<Avx512, N>(tile) }
     }
 }
 
@@ -267,11 +283,15 @@ mod avx2 {
             input: input::<5>,
             output: output::<5>,
             weights: weights::<5>,
+            grad: grad::<5>,
+            weight_grad: weight_grad::<5>,
         },
         WinogradKernels {
             input: input::<6>,
             output: output::<6>,
             weights: weights::<6>,
+            grad: grad::<6>,
+            weight_grad: weight_grad::<6>,
         },
     ];
 
@@ -291,5 +311,17 @@ mod avx2 {
     unsafe fn weights<const N: usize>(tile: &WinogradWeights) {
         // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
         unsafe { weight_tile::<Avx2, N>(tile) }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn grad<const N: usize>(tile: &WinogradInput) {
+        // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+        unsafe { grad_tile::<Avx2, N>(tile) }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn weight_grad<const N: usize>(tile: &WinogradWeightGrad) {
+        // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+        unsafe { weight_grad_tile::<Avx2, N>(tile) }
     }
 }

@@ -1,6 +1,10 @@
 //! The direct algorithm, for any geometry.
 #![allow(unsafe_code)] // Calls the kernels, and writes interleaved parts of one output from many threads.
 
+mod grad_weight;
+
+pub(crate) use grad_weight::DirectGrad;
+
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -84,7 +88,7 @@ impl Direct {
         (0..bands.count() * shares.len()).into_par_iter().for_each(|task| {
             let (band, share) = (bands.get(task / shares.len()), shares[task % shares.len()].clone());
             let layout = Layout::new(&self.axis, band, cells.columns);
-            scratch::with(|[source, _]| {
+            scratch::with(|[source, ..]| {
                 layout.fill(&self.axis, band, input, dims, 0..self.in_channels, source);
                 for phase in &self.phases {
                     let taps: Vec<usize> = phase
