@@ -4,6 +4,7 @@ use crate::axis::Axis;
 use crate::buffer::Buffer;
 use crate::direct::Direct;
 use crate::kernel::Activation;
+use crate::narrow::Narrow;
 use crate::shape::Dims;
 use crate::simd::{Kernels, LANES};
 use crate::winograd::{self, Winograd};
@@ -81,6 +82,7 @@ pub(crate) struct Correlation {
 
 enum Method {
     Direct(Direct),
+    Narrow(Narrow),
     Winograd(Winograd),
 }
 
@@ -109,6 +111,7 @@ impl Correlation {
         let winograd = if pays { Winograd::plan(&axis, filter) } else { None };
         let method = match winograd {
             Some(winograd) => Method::Winograd(winograd.packed(kernels, filter, memory)),
+            None if Narrow::fits(&axis, filter) => Method::Narrow(Narrow::new(axis, filter, memory)),
             None => Method::Direct(Direct::new(axis, filter, memory)),
         };
         Self {
@@ -122,6 +125,7 @@ impl Correlation {
     pub(crate) fn into_memory(self) -> Buffer {
         match self.method {
             Method::Direct(direct) => direct.into_memory(),
+            Method::Narrow(narrow) => narrow.into_memory(),
             Method::Winograd(winograd) => winograd.into_memory(),
         }
     }
@@ -137,6 +141,7 @@ impl Correlation {
         if dims.images > 0 {
             match &self.method {
                 Method::Direct(direct) => direct.run(kernels, input, dims, &self.epilogue, out),
+                Method::Narrow(narrow) => narrow.run(kernels, input, dims, &self.epilogue, out),
                 Method::Winograd(winograd) => winograd.run(kernels, input, dims, &self.epilogue, out),
             }
         }

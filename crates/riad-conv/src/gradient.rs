@@ -30,6 +30,29 @@ impl Pair<'_> {
         self.dims.channels.div_ceil(LANES)
     }
 
+    /// The gradient as the input and the input as the gradient, where that puts the few channels of a last layer where few
+    /// are folded: dW\[k] = Σ grad\[y]·input\[y + k − p] = Σ input\[q]·grad\[q + (K − 1 − k) − (K − 1 − p)].
+    fn swapped(&self) -> Option<Self> {
+        let Geometry {
+            kernel,
+            stride,
+            padding,
+        } = self.geometry;
+        let few = |channels: usize| kernel * channels <= LANES;
+        let swap = stride == 1 && padding < kernel && few(self.grad_dims.channels) && !few(self.dims.channels);
+        swap.then(|| Self {
+            input: self.grad,
+            dims: self.grad_dims,
+            grad: self.input,
+            grad_dims: self.dims,
+            geometry: Geometry {
+                kernel,
+                stride,
+                padding: kernel - 1 - padding,
+            },
+        })
+    }
+
     /// The output channels of a group of `blocks` blocks.
     pub(crate) fn channels(&self, group: usize, blocks: usize) -> std::ops::Range<usize> {
         group * blocks * LANES..self.grad_dims.channels.min((group + 1) * blocks * LANES)
@@ -49,6 +72,9 @@ pub(crate) trait Sums: Sync {
 /// dW\[co]\[ci]\[ky]\[kx] = Σ over images and output pixels (y, x) of
 /// input\[y·stride + ky − padding]\[x·stride + kx − padding]\[ci] · grad\[y]\[x]\[co], as OIHW.
 pub(crate) fn grad_weight(kernels: &Kernels, pair: Pair) -> Vec<f32> {
+    if let Some(swapped) = pair.swapped() {
+        return flip(&grad_weight(kernels, swapped), pair);
+    }
     let axis = Axis::conv(pair.geometry);
     let pays = winograd::pays(pair.dims.channels, pair.grad_dims.channels);
     #[cfg(test)]
@@ -57,6 +83,22 @@ pub(crate) fn grad_weight(kernels: &Kernels, pair: Pair) -> Vec<f32> {
         Some(winograd) => sum(pair, &winograd),
         None => sum(pair, &DirectGrad::new(kernels, axis, pair)),
     }
+}
+
+/// The weights of a [swapped](Pair::swapped) pair as those of the pair.
+fn flip(swapped: &[f32], pair: Pair) -> Vec<f32> {
+    let taps = pair.geometry.kernel * pair.geometry.kernel;
+    let (inputs, outputs) = (pair.dims.channels, pair.grad_dims.channels);
+    let mut weights = vec![0.0; swapped.len()];
+    for (index, weights) in weights.chunks_exact_mut(taps).enumerate() {
+        let (output, input) = (index / inputs, index % inputs);
+        let swapped = &swapped[(input * outputs + output) * taps..][..taps];
+        weights
+            .iter_mut()
+            .zip(swapped.iter().rev())
+            .for_each(|(weight, swapped)| *weight = *swapped);
+    }
+    weights
 }
 
 /// The batch is cut into chunks by a rule that sees only shapes, each chunk summed on its own and the chunks then added in

@@ -15,6 +15,7 @@ mod error;
 mod gradient;
 mod kernel;
 mod layer;
+mod narrow;
 mod ops;
 mod scratch;
 mod shape;

@@ -65,10 +65,14 @@ impl Bands {
 
 /// Where a band's values lie in scratch: `[block of 16 channels][image][row][column mod step][column / step][16]`.
 ///
-/// Columns are dealt out by their remainder so that neighbouring cells are always sixteen values apart.
+/// Columns are dealt out by their remainder so that neighbouring cells are always sixteen values apart. Where all pixels
+/// of a row that a cell sees have sixteen values or less, they are folded into one vector instead, `[image][row][cell]\
+/// [column, channel]`: kernels that walk channels then have more to walk, and fewer taps.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout {
     step: usize,
+    /// Pixels in a vector.
+    fold: usize,
     /// Remainders that some tap reads.
     remainders: usize,
     /// Columns of one remainder.
@@ -78,15 +82,31 @@ pub(crate) struct Layout {
     images: usize,
 }
 
+/// Whether a cell's row of pixels fits into one vector, and there is more than one of them.
+pub(crate) fn folds(axis: &Axis, channels: usize) -> bool {
+    axis.extent > 1 && axis.extent * channels <= LANES
+}
+
 impl Layout {
     /// For a band of an image with `columns` cells in a row.
     pub(crate) fn new(axis: &Axis, band: Band, columns: usize) -> Self {
         Self {
             step: axis.step,
+            fold: 1,
             remainders: axis.step.min(axis.extent),
             columns: columns + (axis.extent - 1) / axis.step,
             rows: axis.span(band.rows),
             images: band.images,
+        }
+    }
+
+    /// The same with folded pixels.
+    pub(crate) fn folded(axis: &Axis, band: Band, columns: usize) -> Self {
+        Self {
+            fold: axis.extent,
+            remainders: 1,
+            columns,
+            ..Self::new(axis, band, columns)
         }
     }
 
@@ -105,7 +125,7 @@ impl Layout {
         self.images * self.image()
     }
 
-    /// Where a cell's tap lies from the cell's own place.
+    /// Where a cell's tap lies from the cell's own place. Folded pixels have no column but the first.
     pub(crate) fn tap(&self, row: usize, column: usize) -> usize {
         row * self.row() + (column % self.step * self.columns + column / self.step) * LANES
     }
@@ -115,7 +135,7 @@ impl Layout {
         image * self.image() + row * self.step * self.row()
     }
 
-    /// Copies `channels` of the band out of `values`, zeros around the image and in the last block's unused lanes.
+    /// Copies `channels` of the band out of `values`, zeros around the image and in unused lanes.
     pub(crate) fn fill(
         &self,
         axis: &Axis,
@@ -127,40 +147,63 @@ impl Layout {
     ) {
         let blocks = channels.len().div_ceil(LANES);
         scratch.grow(blocks * self.block());
-        let Dims { height, width, .. } = dims;
-        let inside = |at: usize, start: usize, size: usize| {
-            (start + at)
-                .checked_add_signed(axis.origin)
-                .filter(|&position| position < size)
-        };
+        let image_row = dims.width * dims.channels;
         for (block, scratch) in scratch.chunks_exact_mut(self.block()).take(blocks).enumerate() {
             let channel = channels.start + block * LANES;
-            let lanes = LANES.min(channels.end - channel);
+            let lanes = channel..channels.end.min(channel + LANES);
             for (at, scratch) in scratch.chunks_exact_mut(self.row()).enumerate() {
                 let (image, row) = (at / self.rows, at % self.rows);
-                let Some(y) = inside(row, band.row * self.step, height) else {
+                let y = (band.row * self.step + row)
+                    .checked_add_signed(axis.origin)
+                    .filter(|&y| y < dims.height);
+                let Some(y) = y else {
                     scratch.fill(0.0);
                     continue;
                 };
-                let source =
-                    &values[((band.image + image) * height + y) * width * dims.channels..][..width * dims.channels];
-                for (remainder, scratch) in scratch.chunks_exact_mut(self.columns * LANES).enumerate() {
-                    for (column, scratch) in scratch.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-                        match inside(column * self.step + remainder, 0, width) {
-                            None => *scratch = [0.0; LANES],
-                            Some(x) => {
-                                let pixel = &source[x * dims.channels + channel..][..lanes];
-                                if let Ok(pixel) = <&[f32; LANES]>::try_from(pixel) {
-                                    *scratch = *pixel;
-                                } else {
-                                    *scratch = [0.0; LANES];
-                                    scratch[..lanes].copy_from_slice(pixel);
-                                }
-                            }
-                        }
-                    }
+                let source = &values[((band.image + image) * dims.height + y) * image_row..][..image_row];
+                let vectors = scratch.as_chunks_mut::<LANES>().0;
+                if self.fold > 1 {
+                    self.fold_row(axis, source, dims.channels, vectors);
+                } else {
+                    self.deal_row(axis, source, dims.channels, lanes.clone(), vectors);
                 }
             }
+        }
+    }
+
+    fn deal_row(
+        &self,
+        axis: &Axis,
+        source: &[f32],
+        channels: usize,
+        lanes: std::ops::Range<usize>,
+        vectors: &mut [[f32; LANES]],
+    ) {
+        for (remainder, vectors) in vectors.chunks_exact_mut(self.columns).enumerate() {
+            for (column, vector) in vectors.iter_mut().enumerate() {
+                let x = (column * self.step + remainder).checked_add_signed(axis.origin);
+                let pixel = x.and_then(|x| source.get(x * channels..(x + 1) * channels));
+                let pixel = pixel.map_or(&[][..], |pixel| &pixel[lanes.clone()]);
+                if let Ok(whole) = <&[f32; LANES]>::try_from(pixel) {
+                    *vector = *whole;
+                } else {
+                    *vector = [0.0; LANES];
+                    vector[..pixel.len()].copy_from_slice(pixel);
+                }
+            }
+        }
+    }
+
+    fn fold_row(&self, axis: &Axis, source: &[f32], channels: usize, vectors: &mut [[f32; LANES]]) {
+        let width = source.len() / channels;
+        for (cell, vector) in vectors.iter_mut().enumerate() {
+            *vector = [0.0; LANES];
+            let first = (cell * self.step) as isize + axis.origin;
+            let outside = (first.min(0).unsigned_abs()).min(self.fold);
+            let start = first.max(0).unsigned_abs().min(width);
+            let end = (start + self.fold - outside).min(width);
+            let pixels = &source[start * channels..end * channels];
+            vector[outside * channels..][..pixels.len()].copy_from_slice(pixels);
         }
     }
 }

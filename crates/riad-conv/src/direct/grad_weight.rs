@@ -16,6 +16,8 @@ const BLOCKS: usize = 2;
 pub(crate) struct DirectGrad<'a> {
     kernels: &'a Kernels,
     axis: Axis,
+    /// See [`Layout`].
+    folded: bool,
     bands: Bands,
 }
 
@@ -26,7 +28,13 @@ impl<'a> DirectGrad<'a> {
         let row = input_row * axis.step + columns * BLOCKS * LANES;
         let fitting = scratch::rows_in_cache(row, input_row * (axis.extent - 1));
         let bands = Bands::new(pair.dims.images, pair.grad_dims.height, fitting);
-        Self { kernels, axis, bands }
+        let folded = scratch::folds(&axis, pair.dims.channels);
+        Self {
+            kernels,
+            axis,
+            folded,
+            bands,
+        }
     }
 }
 
@@ -41,7 +49,12 @@ impl Sums for DirectGrad<'_> {
 
     fn sum(&self, pair: Pair, group: usize, pieces: Range<usize>) -> Vec<f32> {
         let side = pair.geometry.kernel;
-        let taps = side * side;
+        let taps = if self.folded { side } else { side * side };
+        let in_channels = if self.folded {
+            side * pair.dims.channels
+        } else {
+            pair.dims.channels
+        };
         let columns = pair.grad_dims.width;
         let channels = pair.channels(group, BLOCKS);
         let blocks = channels.len().div_ceil(LANES);
@@ -49,7 +62,8 @@ impl Sums for DirectGrad<'_> {
         let pointwise = Axis::conv(Geometry::new(1, 1, 0));
         scratch::with(|[source, grads, _]| {
             for band in pieces.map(|piece| self.bands.get(piece)) {
-                let layout = Layout::new(&self.axis, band, columns);
+                let new = if self.folded { Layout::folded } else { Layout::new };
+                let layout = new(&self.axis, band, columns);
                 layout.fill(&self.axis, band, pair.input, pair.dims, 0..pair.dims.channels, source);
                 let grad_layout = Layout::new(&pointwise, band, columns);
                 grad_layout.fill(&pointwise, band, pair.grad, pair.grad_dims, channels.clone(), grads);
@@ -57,8 +71,12 @@ impl Sums for DirectGrad<'_> {
                     let (block, rest) = (index / (pair.in_blocks() * taps), index % (pair.in_blocks() * taps));
                     let (in_block, tap) = (rest / taps, rest % taps);
                     for image in 0..band.images {
-                        let at =
-                            in_block * layout.block() + layout.cells(image, 0) + layout.tap(tap / side, tap % side);
+                        let tap = if self.folded {
+                            layout.tap(tap, 0)
+                        } else {
+                            layout.tap(tap / side, tap % side)
+                        };
+                        let at = in_block * layout.block() + layout.cells(image, 0) + tap;
                         let grad_at = block * grad_layout.block() + grad_layout.cells(image, 0);
                         let tile = GradWeight {
                             input: source[at..].as_ptr(),
@@ -67,7 +85,7 @@ impl Sums for DirectGrad<'_> {
                             grad_row: grad_layout.cells(0, 1),
                             rows: band.rows,
                             columns,
-                            channels: LANES.min(pair.dims.channels - in_block * LANES),
+                            channels: LANES.min(in_channels - in_block * LANES),
                             sums: sums.as_mut_ptr(),
                         };
                         // SAFETY: `kernels` came from those that this machine has. Both layouts hold this band's rows and
@@ -78,6 +96,22 @@ impl Sums for DirectGrad<'_> {
                 }
             }
         });
-        sums
+        if self.folded {
+            unfold(&sums, side, pair.dims.channels)
+        } else {
+            sums
+        }
     }
+}
+
+/// Sums of folded pixels, `[output block][row][column, input channel][16]`, as those of plain ones,
+/// `[output block][row, column][input channel][16]`.
+fn unfold(sums: &[f32], side: usize, channels: usize) -> Vec<f32> {
+    let mut plain = vec![0.0; sums.len() * side];
+    for (plain, sums) in plain.chunks_exact_mut(side * TILE).zip(sums.chunks_exact(TILE)) {
+        for (plain, sums) in plain.chunks_exact_mut(TILE).zip(sums.chunks_exact(channels * LANES)) {
+            plain[..channels * LANES].copy_from_slice(sums);
+        }
+    }
+    plain
 }

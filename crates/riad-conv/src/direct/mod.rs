@@ -21,6 +21,8 @@ use crate::simd::{Kernels, LANES};
 pub(crate) struct Direct {
     axis: Axis,
     in_channels: usize,
+    /// Whether the input's pixels are folded, see [`Layout`]: a tap is then a row, its channels those of the whole row.
+    folded: bool,
     phases: Vec<Phase>,
     /// `[phase][block of 16 output channels][block of 16 input channels][tap][input channel][16 output channels]`.
     weights: Buffer,
@@ -36,7 +38,12 @@ struct Phase {
 }
 
 impl Direct {
-    pub(crate) fn new(axis: Axis, filter: Filter, mut weights: Buffer) -> Self {
+    pub(crate) fn new(mut axis: Axis, filter: Filter, mut weights: Buffer) -> Self {
+        // Folded pixels lie in the order of their columns; so must the taps then, and may always.
+        axis.phases
+            .iter_mut()
+            .for_each(|taps| taps.sort_by_key(|tap| tap.offset));
+        let folded = axis.phases.len() == 1 && scratch::folds(&axis, filter.in_channels);
         let blocks = filter.out_channels.div_ceil(LANES);
         let mut phases = Vec::new();
         let mut places = Vec::new(); // Of each phase, the taps' places in the filter.
@@ -47,7 +54,8 @@ impl Direct {
                     .iter()
                     .flat_map(|&row| column_taps.iter().map(move |&column| (row, column)))
                     .collect();
-                let offsets: Vec<_> = taps.iter().map(|(row, column)| (row.offset, column.offset)).collect();
+                let offsets = taps.iter().map(|(row, column)| (row.offset, column.offset));
+                let offsets = offsets.filter(|&(_, column)| !folded || column == 0).collect();
                 places.push(
                     taps.iter()
                         .map(|(row, column)| row.kernel * filter.kernel + column.kernel)
@@ -67,6 +75,7 @@ impl Direct {
         Self {
             axis,
             in_channels: filter.in_channels,
+            folded,
             phases,
             weights,
         }
@@ -87,7 +96,13 @@ impl Direct {
         let target = Target::new(out.values);
         (0..bands.count() * shares.len()).into_par_iter().for_each(|task| {
             let (band, share) = (bands.get(task / shares.len()), shares[task % shares.len()].clone());
-            let layout = Layout::new(&self.axis, band, cells.columns);
+            let new = if self.folded { Layout::folded } else { Layout::new };
+            let layout = new(&self.axis, band, cells.columns);
+            let channels = if self.folded {
+                self.axis.extent * self.in_channels
+            } else {
+                self.in_channels
+            };
             scratch::with(|[source, ..]| {
                 layout.fill(&self.axis, band, input, dims, 0..self.in_channels, source);
                 for phase in &self.phases {
@@ -96,7 +111,7 @@ impl Direct {
                         .iter()
                         .map(|&(row, column)| layout.tap(row, column))
                         .collect();
-                    let weights_block = taps.len() * self.in_channels * LANES;
+                    let weights_block = taps.len() * channels * LANES;
                     let columns = self.axis.phase_cells(phase.column, out.width);
                     let rows = self
                         .axis
@@ -116,7 +131,7 @@ impl Direct {
                                 let tile = Correlate {
                                     source: source[at..].as_ptr(),
                                     source_block: layout.block(),
-                                    channels: self.in_channels,
+                                    channels,
                                     taps: &taps,
                                     weights: self.weights[phase.weights + block * weights_block..].as_ptr(),
                                     weights_block,

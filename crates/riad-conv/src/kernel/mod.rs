@@ -37,10 +37,12 @@ macro_rules! unrolled {
 
 mod correlate;
 mod grad_weight;
+mod narrow;
 mod winograd;
 
 pub(crate) use correlate::{Correlate, CorrelateTile, correlate_tile, tile_widths};
 pub(crate) use grad_weight::{GradWeight, GradWeightTile, grad_weight_tile};
+pub(crate) use narrow::{NarrowKernel, NarrowRow, narrow_row};
 pub(crate) use winograd::{
     InputTile, OutputTile, WeightGradTile, WeightTile, WinogradInput, WinogradOutput, WinogradWeightGrad,
     WinogradWeights, grad_tile, input_tile, output_tile, weight_grad_tile, weight_tile,

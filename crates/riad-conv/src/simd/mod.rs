@@ -10,7 +10,7 @@ mod x86;
 use std::sync::OnceLock;
 
 use crate::ConvError;
-use crate::kernel::{CorrelateTile, GradWeightTile, InputTile, OutputTile, WeightGradTile, WeightTile};
+use crate::kernel::{CorrelateTile, GradWeightTile, InputTile, NarrowKernel, OutputTile, WeightGradTile, WeightTile};
 
 /// Values in a vector of [`Lanes`], and channels in a block of the packed layouts.
 pub(crate) const LANES: usize = 16;
@@ -42,6 +42,7 @@ pub(crate) struct Kernels {
     /// Entry `[b][p]` computes a tile of `p + 1` cells by `b + 1` blocks of output channels.
     pub(crate) correlate: &'static [&'static [CorrelateTile]],
     pub(crate) grad_weight: GradWeightTile,
+    pub(crate) narrow: NarrowKernel,
     /// With five points per direction, and with six.
     winograd: [WinogradKernels; 2],
 }

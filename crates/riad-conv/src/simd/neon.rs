@@ -4,8 +4,8 @@ use core::arch::aarch64::*;
 
 use super::{Kernels, Lanes, WinogradKernels};
 use crate::kernel::{
-    Correlate, GradWeight, WinogradInput, WinogradOutput, WinogradWeightGrad, WinogradWeights, correlate_tile,
-    grad_tile, grad_weight_tile, input_tile, output_tile, weight_grad_tile, weight_tile,
+    Correlate, GradWeight, NarrowRow, WinogradInput, WinogradOutput, WinogradWeightGrad, WinogradWeights,
+    correlate_tile, grad_tile, grad_weight_tile, input_tile, narrow_row, output_tile, weight_grad_tile, weight_tile,
 };
 
 /// 32 registers: 6 × (4 quarters) accumulators, four of weights, four for broadcasts.
@@ -20,6 +20,7 @@ pub(super) static NEON: Kernels = Kernels {
         correlate::<6>,
     ]],
     grad_weight,
+    narrow,
     winograd: [
         WinogradKernels {
             input: input::<5>,
@@ -126,6 +127,12 @@ unsafe fn correlate<const P: usize>(tile: &Correlate) {
 unsafe fn grad_weight(tile: &GradWeight) {
     // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
     unsafe { grad_weight_tile::<Neon, 4>(tile) }
+}
+
+#[target_feature(enable = "neon")]
+unsafe fn narrow(row: &NarrowRow) {
+    // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+    unsafe { narrow_row::<Neon>(row) }
 }
 
 #[target_feature(enable = "neon")]

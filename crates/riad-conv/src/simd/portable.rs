@@ -2,14 +2,15 @@
 
 use super::{Kernels, LANES, Lanes, WinogradKernels};
 use crate::kernel::{
-    Correlate, GradWeight, WinogradInput, WinogradOutput, WinogradWeightGrad, WinogradWeights, correlate_tile,
-    grad_tile, grad_weight_tile, input_tile, output_tile, weight_grad_tile, weight_tile,
+    Correlate, GradWeight, NarrowRow, WinogradInput, WinogradOutput, WinogradWeightGrad, WinogradWeights,
+    correlate_tile, grad_tile, grad_weight_tile, input_tile, narrow_row, output_tile, weight_grad_tile, weight_tile,
 };
 
 pub(super) static PORTABLE: Kernels = Kernels {
     name: "portable",
     correlate: &[&[correlate::<1>, correlate::<2>]],
     grad_weight,
+    narrow,
     winograd: [
         WinogradKernels {
             input: input::<5>,
@@ -100,6 +101,11 @@ unsafe fn correlate<const P: usize>(tile: &Correlate) {
 unsafe fn grad_weight(tile: &GradWeight) {
     // SAFETY: as in `correlate`.
     unsafe { grad_weight_tile::<Portable, 2>(tile) }
+}
+
+unsafe fn narrow(row: &NarrowRow) {
+    // SAFETY: as in `correlate`.
+    unsafe { narrow_row::<Portable>(row) }
 }
 
 unsafe fn input<const N: usize>(tile: &WinogradInput) {

@@ -4,8 +4,9 @@ use core::arch::x86_64::*;
 
 use super::{Kernels, Lanes, WinogradKernels};
 use crate::kernel::{
-    Correlate, CorrelateTile, GradWeight, WinogradInput, WinogradOutput, WinogradWeightGrad, WinogradWeights,
-    correlate_tile, grad_tile, grad_weight_tile, input_tile, output_tile, weight_grad_tile, weight_tile,
+    Correlate, CorrelateTile, GradWeight, NarrowRow, WinogradInput, WinogradOutput, WinogradWeightGrad,
+    WinogradWeights, correlate_tile, grad_tile, grad_weight_tile, input_tile, narrow_row, output_tile,
+    weight_grad_tile, weight_tile,
 };
 
 /// 32 registers: 14 × 2 accumulators, two of weights, two for broadcasts.
@@ -13,6 +14,7 @@ pub(super) static AVX512: Kernels = Kernels {
     name: "avx512",
     correlate: &[&avx512::TILES_1, &avx512::TILES_2],
     grad_weight: avx512::grad_weight,
+    narrow: avx512::narrow,
     winograd: avx512::WINOGRAD,
 };
 
@@ -21,6 +23,7 @@ pub(super) static AVX2: Kernels = Kernels {
     name: "avx2",
     correlate: &[&avx2::TILES],
     grad_weight: avx2::grad_weight,
+    narrow: avx2::narrow,
     winograd: avx2::WINOGRAD,
 };
 
@@ -206,6 +209,12 @@ mod avx512 {
         unsafe { grad_weight_tile::<Avx512, 16>(tile) }
     }
 
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn narrow(row: &NarrowRow) {
+        // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+        unsafe { narrow_row::<Avx512>(row) }
+    }
+
     pub(super) const WINOGRAD: [WinogradKernels; 2] = [
         WinogradKernels {
             input: input::<5>,
@@ -276,6 +285,12 @@ mod avx2 {
     pub(super) unsafe fn grad_weight(tile: &GradWeight) {
         // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
         unsafe { grad_weight_tile::<Avx2, 4>(tile) }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn narrow(row: &NarrowRow) {
+        // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+        unsafe { narrow_row::<Avx2>(row) }
     }
 
     pub(super) const WINOGRAD: [WinogradKernels; 2] = [
