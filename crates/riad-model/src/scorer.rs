@@ -181,3 +181,37 @@ impl Reconstructor {
         Ok(mean)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Architecture;
+
+    #[test]
+    fn a_score_depends_on_the_checkpoint_and_the_image_alone() {
+        let scoring = ScoringSettings {
+            height: 32,
+            width: 48,
+            region_sizes: vec![2, 5, 16],
+            ..Default::default()
+        };
+        let weights = Weights::initial(Architecture { width: 4 }, 1);
+        let scorer = Scorer::new(&Checkpoint::new(weights, scoring, None, None), &Device::Cpu).unwrap();
+        let image_len = CHANNELS * 32 * 48;
+        let images: Vec<f32> = (0..5 * image_len)
+            .map(|i| 0.5 + 0.5 * (i as f32 * 0.013).sin())
+            .collect();
+        let batch = scorer.score(&images).unwrap();
+        assert_eq!(batch.len(), 5);
+        let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        for (image, scored) in images.chunks_exact(image_len).zip(&batch) {
+            assert_eq!(single.install(|| scorer.score(image)).unwrap(), [scored.clone()]);
+            assert_eq!(scored.region_maps.len(), 3);
+            assert_eq!(scored.score, scored.map.iter().copied().fold(f32::MIN, f32::max));
+            assert!(scored.map.iter().all(|v| (0.0..=1.0).contains(v)));
+            assert!(scored.reconstruction.iter().all(|v| (0.0..=1.0).contains(v)));
+        }
+        assert!(scorer.score(&images[1..]).is_err());
+        assert_eq!(scorer.score(&[]).unwrap(), []);
+    }
+}

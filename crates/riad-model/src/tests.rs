@@ -1,12 +1,12 @@
 //! Tests of the crate's parts against each other and against PyTorch.
 
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
+use std::{collections::BTreeMap, convert::Infallible, fs, path::Path, sync::Arc};
 
 use candle_core::{Device, Tensor, Var};
 use serde::Deserialize;
 
 use crate::{
-    Architecture, LossWeights, Normalisation, ScoringSettings, Weights,
+    Architecture, Checkpoint, LossWeights, ModelError, Normalisation, ScoringSettings, Weights,
     adam::Adam,
     architecture::{RESIZE_4X4, Role, SAME_3X3},
     loss::{self, inpainting_loss},
@@ -40,8 +40,8 @@ fn sines(count: usize, phase: f64) -> impl Iterator<Item = f64> {
 }
 
 /// The weights that parity.py fills its model with.
-fn parity_weights() -> Weights {
-    let architecture = Architecture { width: 4 };
+fn filled_weights(width: usize) -> Weights {
+    let architecture = Architecture { width };
     let mut names: Vec<String> = architecture.tensors().into_iter().map(|spec| spec.name).collect();
     names.sort();
     let weights = Weights::try_from_fn(architecture, |spec| {
@@ -101,7 +101,7 @@ fn masks_are_those_that_pytorch_was_given() {
 
 #[test]
 fn scoring_pass_reconstruction_and_loss_are_pytorchs() {
-    let (expected, weights, images) = (parity(), parity_weights(), parity_images());
+    let (expected, weights, images) = (parity(), filled_weights(4), parity_images());
     let plans = [
         Plan::new(&weights, &Device::Cpu).unwrap(),
         Plan::Graph(GraphPlan::new(&weights, &Device::Cpu).unwrap()),
@@ -135,7 +135,7 @@ fn scoring_pass_reconstruction_and_loss_are_pytorchs() {
 fn training_steps_gradients_and_running_statistics_are_pytorchs() {
     let (expected, images) = (parity(), parity_images());
     for layout in layouts() {
-        let mut network = Network::new(&parity_weights(), &Device::Cpu, layout).unwrap();
+        let mut network = Network::new(&filled_weights(4), &Device::Cpu, layout).unwrap();
         let mut adam = Adam::new(network.variables(), 1e-2).unwrap();
         let masking = parity_masking(layout);
         let input = Tensor::from_vec(masking.hide(&images).unwrap(), masking.shape(), &Device::Cpu).unwrap();
@@ -325,5 +325,59 @@ fn settings_that_cannot_work_are_refused() {
         },
     ] {
         assert!(broken.check().is_err(), "{broken:?}");
+    }
+}
+
+fn reference(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference").join(name)
+}
+
+#[test]
+fn a_checkpoint_of_the_public_code_is_imported_from_where_it_is_nested() {
+    let checkpoint = Checkpoint::open(&reference("nested.pth")).unwrap();
+    assert_eq!(checkpoint.weights, filled_weights(1));
+    assert_eq!(checkpoint.header.scoring, ScoringSettings::default());
+    assert_eq!(checkpoint.header.training, None);
+}
+
+#[test]
+fn a_checkpoint_comes_back_as_it_was_saved_and_a_damaged_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let scoring = ScoringSettings {
+        height: 32,
+        width: 48,
+        mask_seed: u64::MAX,
+        ..ScoringSettings::default()
+    };
+    let checkpoint = Checkpoint::new(filled_weights(2), scoring, None, None);
+    checkpoint.save(&path).unwrap();
+    assert_eq!(Checkpoint::open(&path).unwrap(), checkpoint);
+    let whole = fs::read(&path).unwrap();
+    checkpoint.save(&path).unwrap();
+    assert!(fs::read(&path).unwrap() == whole, "equal checkpoints are equal files");
+
+    let refused = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        let error = Checkpoint::open(&path).unwrap_err();
+        assert!(matches!(error, ModelError::Checkpoint { .. }), "{error:?}");
+        assert!(error.to_string().contains("model.safetensors"), "{error}");
+        error.to_string()
+    };
+    for length in (0..whole.len()).step_by(whole.len() / 50) {
+        refused(&whole[..length]);
+    }
+    // A format of the future is named before anything of it is read.
+    let mut newer = whole.clone();
+    let place = whole
+        .windows(13)
+        .position(|window| window == br#"\"format\":1,"#)
+        .unwrap();
+    newer[place + 11] = b'9';
+    assert!(refused(&newer).contains("newer than this program's"));
+
+    let torch = fs::read(reference("nested.pth")).unwrap();
+    for length in (4..torch.len()).step_by(torch.len() / 20) {
+        refused(&torch[..length]);
     }
 }

@@ -1,4 +1,5 @@
-"""What PyTorch computes for the network, the reconstruction, the loss, its gradients and Adam: parity.json.
+"""What PyTorch computes for the network, the reconstruction, the loss, its gradients and Adam: parity.json; and a
+checkpoint as the public training scripts save it, the state dict nested under "model": nested.pth.
 
     python crates/riad-model/tests/reference/parity.py     (torch, numpy)
 
@@ -180,6 +181,11 @@ def main():
     }
     path = pathlib.Path(__file__).with_name("parity.json")
     path.write_text(json.dumps(out, indent=1) + "\n")
+
+    small = UNet(1)
+    with torch.no_grad():
+        fill(small)
+    torch.save({"epoch": 3, "model": small.state_dict(), "loss": 0.5}, path.with_name("nested.pth"))
 
 
 main()
