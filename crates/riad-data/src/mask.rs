@@ -125,8 +125,9 @@ fn overlaps(old: usize, new: usize) -> Vec<Vec<(usize, u64)>> {
 fn label_regions(mask: &[bool], height: usize, width: usize) -> Vec<u32> {
     let pixels = mask.iter().map(|&is_defect| u8::from(is_defect)).collect();
     let sides = u32::try_from(width).ok().zip(u32::try_from(height).ok());
-    let Some(image) = sides.and_then(|(width, height)| GrayImage::from_raw(width, height, pixels)) else {
-        // Sides beyond 32 bits cannot come from a file; then the whole mask is one region.
+    let image = sides.and_then(|(width, height)| GrayImage::from_raw(width, height, pixels));
+    let Some(image) = image.filter(|_| mask.len() > 1) else {
+        // imageproc 0.27 panics on the region of an image of one pixel, and sides beyond 32 bits come from no file.
         return mask.iter().map(|&is_defect| u32::from(is_defect)).collect();
     };
     connected_components(&image, Connectivity::Eight, Luma([0])).into_raw()

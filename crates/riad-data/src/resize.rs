@@ -56,7 +56,8 @@ pub(crate) fn load_with_size(
 /// The filter is a triangle whose support grows with the scale when shrinking, so that detail is averaged, not
 /// aliased: Pillow's `BILINEAR`, from which it differs by at most 1/255 (Pillow rounds to 8 bits after each axis; here
 /// samples have 16 bits throughout). It runs in integers, so the result is the same for every instruction set. An image
-/// that has the wanted size already keeps its pixels exactly: value/255, or value/65535 from 16 bits.
+/// that has the wanted size already keeps its pixels exactly: value/255, or value/65535 from 16 bits. Transparency is
+/// not looked at; [`decode`] leaves none.
 ///
 /// # Errors
 /// [`DataError::Parameter`] if a side of `image` or of the result is 0 or exceeds 2³² − 1.
@@ -72,6 +73,9 @@ pub fn resize(image: &DynamicImage, height: usize, width: usize) -> Result<Image
     let (Some(new_width @ 1..), Some(new_height @ 1..)) = (new_width, new_height) else {
         return Err(invalid());
     };
+    if image.width() == 0 || image.height() == 0 {
+        return Err(invalid());
+    }
     let is_gray = !image.color().has_color();
     let in_16_bits: DynamicImage = if is_gray {
         image.to_luma16().into()

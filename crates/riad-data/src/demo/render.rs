@@ -1,0 +1,226 @@
+//! Drawing a scene into pixels, and the chance in it.
+//!
+//! Everything is plain f64 arithmetic, square roots, and functions of the `libm` crate, none of which depends on the
+//! platform: the same seed draws the same pixels everywhere.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::split::below;
+
+/// Side of every image in pixels.
+pub(super) const SIDE: usize = 128;
+
+/// Sample points per pixel and axis.
+const SAMPLES: usize = 3;
+
+/// What a scene shows at a point.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    /// Red, green and blue; [0, 1] is what a camera can show.
+    pub(super) color: Color,
+    /// How much of what is seen is the defect, in [0, 1].
+    pub(super) defect: f64,
+}
+
+impl Sample {
+    pub(super) fn new(color: Color, is_defect: bool) -> Self {
+        let defect = if is_defect { 1.0 } else { 0.0 };
+        Self { color, defect }
+    }
+}
+
+pub(super) type Color = [f64; 3];
+
+/// Something to be drawn. Coordinates are in pixels from the upper left corner, x to the right and y downwards.
+pub(super) trait Scene {
+    fn sample(&self, x: f64, y: f64) -> Sample;
+}
+
+/// A drawn scene.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Picture {
+    /// `SIDE`² pixels of red, green, blue.
+    pub(super) rgb: Vec<u8>,
+    /// `SIDE`² pixels: 255 where the defect fills at least half of a pixel.
+    pub(super) mask: Vec<u8>,
+}
+
+/// How a camera station differs from shot to shot.
+#[derive(Clone, Debug)]
+pub(super) struct Lighting {
+    gain: f64,
+    /// Change of brightness from one side of the image to the other, along x and y.
+    slope: [f64; 2],
+    noise_seed: u64,
+}
+
+impl Lighting {
+    pub(super) fn random(dice: &mut Dice) -> Self {
+        Self {
+            gain: dice.between(0.96, 1.04),
+            slope: [dice.between(-0.07, 0.07), dice.between(-0.07, 0.07)],
+            noise_seed: dice.seed(),
+        }
+    }
+}
+
+/// Draws a scene, averaging over a grid of points in each pixel.
+pub(super) fn render(scene: &dyn Scene, lighting: &Lighting) -> Picture {
+    let mut noise = Dice::new(lighting.noise_seed, 0);
+    let mut picture = Picture {
+        rgb: Vec::new(),
+        mask: Vec::new(),
+    };
+    for row in 0..SIDE {
+        for column in 0..SIDE {
+            let mut color = [0.0; 3];
+            let mut defect = 0.0;
+            for i in 0..SAMPLES * SAMPLES {
+                let at = |pixel: usize, step: usize| pixel as f64 + (step as f64 + 0.5) / SAMPLES as f64;
+                let sample = scene.sample(at(column, i % SAMPLES), at(row, i / SAMPLES));
+                for (sum, value) in color.iter_mut().zip(sample.color) {
+                    *sum += value;
+                }
+                defect += sample.defect;
+            }
+            let count = (SAMPLES * SAMPLES) as f64;
+            let offset = |pixel: usize| pixel as f64 / SIDE as f64 - 0.5;
+            let light = lighting.gain + lighting.slope[0] * offset(column) + lighting.slope[1] * offset(row);
+            for sum in color {
+                let value = sum / count * light + 0.006 * noise.bell();
+                picture.rgb.push((value.clamp(0.0, 1.0) * 255.0 + 0.5) as u8);
+            }
+            picture.mask.push(if defect / count >= 0.5 { 255 } else { 0 });
+        }
+    }
+    picture
+}
+
+/// A source of chance.
+pub(super) struct Dice(ChaCha8Rng);
+
+impl Dice {
+    /// Different streams of one seed are independent of each other.
+    pub(super) fn new(seed: u64, stream: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(stream);
+        Self(rng)
+    }
+
+    pub(super) fn seed(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    /// A number in [low, high).
+    pub(super) fn between(&mut self, low: f64, high: f64) -> f64 {
+        // 53 random bits are every multiple of 2^-53 in [0, 1).
+        let unit = (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        low + (high - low) * unit
+    }
+
+    /// A whole number below `bound`.
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        below(&mut self.0, bound)
+    }
+
+    /// A nearly normal number of mean 0 and variance 1: the sum of four uniform ones (variance 1/12 each), which needs
+    /// no logarithm.
+    pub(super) fn bell(&mut self) -> f64 {
+        let sum: f64 = (0..4).map(|_| self.between(-0.5, 0.5)).sum();
+        sum * 3f64.sqrt()
+    }
+}
+
+/// Smooth noise in [-1, 1] with features about 1 large: random values on the integer grid, blended in between.
+pub(super) fn smooth_noise(seed: u64, x: f64, y: f64) -> f64 {
+    let (left, top) = (x.floor(), y.floor());
+    let (u, v) = (fade(x - left), fade(y - top));
+    let corner = |dx: f64, dy: f64| grid_value(seed, (left + dx) as i64, (top + dy) as i64);
+    mix(
+        mix(corner(0.0, 0.0), corner(1.0, 0.0), u),
+        mix(corner(0.0, 1.0), corner(1.0, 1.0), u),
+        v,
+    )
+}
+
+/// A value in [-1, 1) that depends on all its arguments: the output function of SplitMix64.
+pub(super) fn grid_value(seed: u64, x: i64, y: i64) -> f64 {
+    let mut z = seed
+        .wrapping_add((x as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        .wrapping_add((y as u64).wrapping_mul(0xC2B2_AE3D_27D4_EB4F));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^= z >> 31;
+    (z >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+}
+
+/// 3t² − 2t³: from 0 to 1 with level ends.
+pub(super) fn fade(t: f64) -> f64 {
+    let t = t.clamp(0.0, 1.0);
+    t * t * (3.0 - 2.0 * t)
+}
+
+pub(super) fn mix(a: f64, b: f64, share_of_b: f64) -> f64 {
+    a + (b - a) * share_of_b
+}
+
+pub(super) fn mix_colors(a: Color, b: Color, share_of_b: f64) -> Color {
+    [0, 1, 2].map(|i| mix(a[i], b[i], share_of_b))
+}
+
+pub(super) fn scale(color: Color, factor: f64) -> Color {
+    color.map(|value| value * factor)
+}
+
+/// A bent line: a quadratic Bézier curve, as short pieces.
+pub(super) struct Curve {
+    points: Vec<[f64; 2]>,
+}
+
+/// Where a point lies relative to a [`Curve`].
+pub(super) struct NearCurve {
+    /// Distance to the curve, positive on its right-hand side.
+    pub(super) aside: f64,
+    /// Position along the curve, from 0 at the start to 1 at the end.
+    pub(super) along: f64,
+}
+
+impl Curve {
+    /// A curve around `centre` of about `length`, in direction `angle`, whose middle is pulled aside by `bend`.
+    pub(super) fn new(centre: [f64; 2], angle: f64, length: f64, bend: f64) -> Self {
+        let (dx, dy) = (libm::cos(angle), libm::sin(angle));
+        let pieces = 24;
+        let point = |i: i32| {
+            let t = f64::from(i) / f64::from(pieces);
+            let along = (t - 0.5) * length;
+            let aside = bend * (4.0 * t * (1.0 - t) - 0.5);
+            [centre[0] + along * dx - aside * dy, centre[1] + along * dy + aside * dx]
+        };
+        Self {
+            points: (0..=pieces).map(point).collect(),
+        }
+    }
+
+    pub(super) fn near(&self, x: f64, y: f64) -> NearCurve {
+        let mut nearest = NearCurve {
+            aside: f64::INFINITY,
+            along: 0.0,
+        };
+        for (i, ends) in self.points.windows(2).enumerate() {
+            let (dx, dy) = (ends[1][0] - ends[0][0], ends[1][1] - ends[0][1]);
+            let (px, py) = (x - ends[0][0], y - ends[0][1]);
+            let t = ((px * dx + py * dy) / (dx * dx + dy * dy)).clamp(0.0, 1.0);
+            let (ex, ey) = (px - t * dx, py - t * dy);
+            let distance = (ex * ex + ey * ey).sqrt();
+            if distance < nearest.aside.abs() {
+                let side = if dx * ey - dy * ex < 0.0 { -1.0 } else { 1.0 };
+                nearest = NearCurve {
+                    aside: distance * side,
+                    along: (i as f64 + t) / (self.points.len() - 1) as f64,
+                };
+            }
+        }
+        nearest
+    }
+}

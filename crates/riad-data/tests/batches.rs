@@ -1,0 +1,149 @@
+//! Batches are the same however they are loaded.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use riad_data::{Batch, Category, DataError, Dataset, Limits, load, load_ahead, load_mask};
+use tempfile::TempDir;
+
+/// `count` different images of 6 × 5 pixels.
+fn images(count: u8) -> (TempDir, Vec<PathBuf>) {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = (0..count).map(|i| {
+        let path = folder.path().join(format!("{i}.png"));
+        image::RgbImage::from_fn(6, 5, |x, y| image::Rgb([i * 10, x as u8 * 40, y as u8 * 50]))
+            .save(&path)
+            .unwrap();
+        path
+    });
+    let paths = paths.collect();
+    (folder, paths)
+}
+
+fn dataset(paths: &[PathBuf], cache_bytes: usize) -> Dataset {
+    Dataset::new(paths.to_vec(), 4, 4, Limits::default(), cache_bytes)
+}
+
+const IMAGE_BYTES: usize = 4 * 4 * 3 * 4;
+
+fn in_pool<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .unwrap()
+        .install(run)
+}
+
+#[test]
+fn the_same_whatever_the_threads_and_the_cache() {
+    let (_folder, paths) = images(11);
+    let order = vec![3, 1, 10, 7, 0, 2, 9, 3, 8, 6, 5];
+    let expected: Vec<Batch> = order
+        .chunks(4)
+        .map(|indices| Batch {
+            indices: indices.to_vec(),
+            images: indices
+                .iter()
+                .flat_map(|&i| load(&paths[i], 4, 4, &Limits::default()).unwrap().data)
+                .collect(),
+        })
+        .collect();
+    assert_eq!(expected.last().unwrap().indices.len(), 3);
+    for threads in [1, 2, 4] {
+        for cache_bytes in [0, 3 * IMAGE_BYTES, usize::MAX] {
+            let dataset = dataset(&paths, cache_bytes);
+            for _epoch in 0..2 {
+                let batches = dataset.batches(order.clone(), 4);
+                assert_eq!(batches.len(), 3);
+                // The consumer occupies one of the pool's threads: of one thread, all.
+                let loaded: Vec<_> = in_pool(threads, || batches.map(Result::unwrap).collect());
+                assert_eq!(loaded, expected);
+            }
+        }
+    }
+    let outside_of_any_pool: Vec<_> = dataset(&paths, 0).batches(order, 4).map(Result::unwrap).collect();
+    assert_eq!(outside_of_any_pool, expected);
+}
+
+#[test]
+fn images_stay_in_memory_as_far_as_they_fit() {
+    let (folder, paths) = images(4);
+    let dataset = dataset(&paths, 2 * IMAGE_BYTES + IMAGE_BYTES - 1);
+    assert_eq!(dataset.batches(vec![2, 0, 3, 1], 1).filter(Result::is_ok).count(), 4);
+    drop(folder);
+    let kept = (0..4).filter(|&i| dataset.get(i).is_ok()).count();
+    assert_eq!(kept, 2);
+}
+
+#[test]
+fn an_error_comes_at_its_place() {
+    let (folder, mut paths) = images(6);
+    let damaged = folder.path().join("damaged.png");
+    fs::write(&damaged, b"not a PNG").unwrap();
+    paths[3] = damaged.clone();
+    for threads in [1, 3] {
+        let batches = dataset(&paths, 0).batches((0..6).collect(), 2);
+        let results: Vec<_> = in_pool(threads, || batches.collect());
+        assert_eq!(results.len(), 3);
+        assert_eq!(results[0].as_ref().unwrap().indices, [0, 1]);
+        assert!(matches!(&results[1], Err(DataError::Decode { path, .. }) if *path == damaged));
+        assert_eq!(results[2].as_ref().unwrap().indices, [4, 5]);
+    }
+}
+
+#[test]
+fn indices_and_batch_sizes_out_of_range() {
+    let (_folder, paths) = images(2);
+    let dataset = dataset(&paths, 0);
+    assert!(matches!(
+        dataset.batches(vec![2], 1).next(),
+        Some(Err(DataError::Parameter(_)))
+    ));
+    assert_eq!(
+        dataset.batches(vec![0, 1], usize::MAX).next().unwrap().unwrap().indices,
+        [0, 1]
+    );
+    assert!(dataset.batches(vec![], 3).next().is_none());
+}
+
+#[test]
+fn scoring_goes_on_after_a_bad_file() {
+    let (folder, mut paths) = images(5);
+    paths.insert(2, folder.path().join("absent.png"));
+    for threads in [1, 2] {
+        let loaded: Vec<_> = in_pool(threads, || load_ahead(paths.clone(), 8, 9, Limits::default()).collect());
+        assert_eq!(loaded.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>(), paths);
+        for (i, (path, result)) in loaded.into_iter().enumerate() {
+            match result {
+                Ok(loaded) => {
+                    assert_eq!(loaded.original_size, (5, 6));
+                    assert_eq!(loaded.image, load(&path, 8, 9, &Limits::default()).unwrap());
+                }
+                Err(error) => assert!(i == 2 && matches!(error, DataError::Io { .. }), "{error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn bottle_and_its_masks_load() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/mvtec_bottle_256/bottle");
+    if !root.is_dir() {
+        return eprintln!("skipped: {} is not there", root.display());
+    }
+    let bottle = Category::open(&root).unwrap();
+    let paths = bottle.test.iter().map(|item| item.path.clone()).collect();
+    let mut count = 0;
+    for ((_, loaded), item) in load_ahead(paths, 64, 64, Limits::default()).zip(&bottle.test) {
+        let loaded = loaded.unwrap();
+        assert!(loaded.image.data.iter().all(|v| (0.0..=1.0).contains(v)));
+        if let Some(mask) = &item.mask {
+            let mask = load_mask(mask, Some(loaded.original_size), 64, 64, &Limits::default()).unwrap();
+            assert!(mask.contains(&true));
+        }
+        count += 1;
+    }
+    assert_eq!(count, 83);
+}

@@ -1,0 +1,254 @@
+//! Every kind of image file against what Pillow sees in it (`files/make.py`), and damaged files.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use riad_data::{DataError, Limits, decode, image_size, load};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Expected {
+    height: usize,
+    width: usize,
+    /// In steps of 1/255.
+    tolerance: f32,
+    every_13th_pixel: Vec<u16>,
+}
+
+fn files() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/files")
+}
+
+fn expected() -> BTreeMap<String, Expected> {
+    serde_json::from_str(&fs::read_to_string(files().join("expected.json")).unwrap()).unwrap()
+}
+
+fn image_bytes() -> Vec<(String, Vec<u8>)> {
+    expected()
+        .into_keys()
+        .map(|name| (name.clone(), fs::read(files().join(name)).unwrap()))
+        .collect()
+}
+
+#[test]
+fn pixels_are_what_pillow_sees() {
+    let mut wrong = Vec::new();
+    for (name, expected) in expected() {
+        let path = files().join(&name);
+        let size = image_size(&path, &Limits::default()).unwrap();
+        assert_eq!(size, (expected.height, expected.width), "{name}");
+        let image = load(&path, expected.height, expected.width, &Limits::default()).unwrap();
+        assert_eq!((image.height, image.width), size);
+        let plane = size.0 * size.1;
+        let seen = (0..plane)
+            .step_by(13)
+            .flat_map(|i| [0, 1, 2].map(|c| image.data[c * plane + i]));
+        let wanted = expected.every_13th_pixel.iter().map(|&v| f32::from(v) / 65_535.0);
+        let worst = seen.zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) * 255.0;
+        if worst > expected.tolerance {
+            wrong.push(format!("{name}: off by {worst}/255"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn sixteen_bits_survive_resizing() {
+    // A ramp from 1000 to 1003, all one value in 8 bits, keeps its slope when halved.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ramp.png");
+    image::ImageBuffer::from_fn(8, 8, |x, _| image::Luma([1000 + x as u16 / 2]))
+        .save(&path)
+        .unwrap();
+    let row: Vec<f32> = load(&path, 4, 4, &Limits::default()).unwrap().data[..4].to_vec();
+    assert!(row.is_sorted_by(|a, b| a < b), "{row:?}");
+}
+
+#[test]
+fn the_content_counts_not_the_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("really_a_png.jpg");
+    fs::copy(files().join("rgb8.png"), &path).unwrap();
+    assert_eq!(
+        load(&path, 12, 20, &Limits::default()).unwrap(),
+        load(&files().join("rgb8.png"), 12, 20, &Limits::default()).unwrap()
+    );
+}
+
+#[test]
+fn one_pixel_fills_the_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("1x1.bmp");
+    image::RgbImage::from_pixel(1, 1, image::Rgb([255, 51, 0]))
+        .save(&path)
+        .unwrap();
+    let image = load(&path, 4, 4, &Limits::default()).unwrap();
+    assert_eq!(image.data, [[1.0; 16], [0.2; 16], [0.0; 16]].concat());
+}
+
+#[test]
+fn floating_point_is_refused() {
+    for name in ["refused_float.tif", "refused_float_rgb.tif"] {
+        let error = decode(&files().join(name), &Limits::default()).unwrap_err();
+        assert!(matches!(error, DataError::Unsupported { .. }), "{error}");
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}
+
+#[test]
+fn what_is_no_image_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    };
+    let cases = [
+        (file("empty.png", b""), "empty"),
+        (file("text.png", b"no image at all"), "not an image"),
+        (folder.path().to_owned(), "is a folder"),
+        (folder.path().join("absent.png"), "cannot access"),
+    ];
+    for (path, words) in cases {
+        for error in [
+            decode(&path, &Limits::default()).unwrap_err(),
+            image_size(&path, &Limits::default()).unwrap_err(),
+        ] {
+            let text = error.to_string();
+            assert!(text.contains(words) && text.contains(path.to_str().unwrap()), "{text}");
+        }
+    }
+}
+
+#[test]
+fn limits_hold() {
+    let path = files().join("rgb8.png"); // 20 x 12
+    let file_size = fs::metadata(&path).unwrap().len();
+    let default = Limits::default();
+    let within = Limits {
+        max_side: 20,
+        max_pixels: 240,
+        max_bytes: file_size.max(720),
+    };
+    assert!(decode(&path, &within).is_ok());
+    for limits in [
+        Limits {
+            max_side: 19,
+            ..default.clone()
+        },
+        Limits {
+            max_pixels: 239,
+            ..default.clone()
+        },
+        Limits {
+            max_bytes: 719,
+            ..default.clone()
+        },
+        Limits {
+            max_bytes: file_size - 1,
+            ..default
+        },
+    ] {
+        for error in [
+            decode(&path, &limits).unwrap_err(),
+            image_size(&path, &limits).unwrap_err(),
+        ] {
+            assert!(matches!(error, DataError::LimitExceeded { .. }), "{limits:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_header_cannot_claim_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("huge.bmp");
+    let mut bytes = fs::read(files().join("rgb.bmp")).unwrap();
+    bytes[18..22].copy_from_slice(&60_000u32.to_le_bytes());
+    bytes[22..26].copy_from_slice(&60_000u32.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    let error = decode(&path, &Limits::default()).unwrap_err();
+    assert!(matches!(error, DataError::LimitExceeded { .. }), "{error}");
+    // With 13 MB claimed, within the limits, the data is found missing.
+    let mut bytes = fs::read(files().join("rgb.bmp")).unwrap();
+    bytes[22..26].copy_from_slice(&200_000i32.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    let error = decode(
+        &path,
+        &Limits {
+            max_side: 200_000,
+            ..Limits::default()
+        },
+    )
+    .unwrap_err();
+    assert!(matches!(error, DataError::Decode { .. }), "{error}");
+}
+
+/// Decodes bytes as a file; must return, whatever they are.
+fn decode_bytes(folder: &Path, bytes: &[u8]) -> Result<image::DynamicImage, DataError> {
+    let path = folder.join("image");
+    fs::write(&path, bytes).unwrap();
+    // Damaged headers may claim large sizes; what they can make us allocate is bounded here to keep the test fast.
+    decode(
+        &path,
+        &Limits {
+            max_bytes: 1 << 20,
+            ..Limits::default()
+        },
+    )
+}
+
+#[test]
+fn every_prefix_decodes_or_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    // One of each decoder's kinds.
+    let names = [
+        "palette.png",
+        "rgb16.png",
+        "rgb.jpg",
+        "progressive.jpg",
+        "ycck.jpg",
+        "orientation6.tif",
+        "rgb.tif",
+    ];
+    let names = names.into_iter().chain([
+        "palette.bmp",
+        "lossless.webp",
+        "lossy.webp",
+        "first_frame.gif",
+        "binary.ppm",
+    ]);
+    for name in names {
+        let bytes = fs::read(files().join(name)).unwrap();
+        let whole = decode_bytes(folder.path(), &bytes).unwrap();
+        for end in 0..bytes.len() {
+            match decode_bytes(folder.path(), &bytes[..end]) {
+                // What comes after the pixels may be missing, but no pixel.
+                Ok(image) => assert!(image == whole, "{name}, {end} of {} bytes", bytes.len()),
+                Err(DataError::Decode { .. } | DataError::Unsupported { .. } | DataError::LimitExceeded { .. }) => {}
+                Err(error) => panic!("{name}, {end} bytes: {error}"),
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #[test]
+    fn damaged_files_do_not_panic(
+        file: prop::sample::Index,
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let images = image_bytes();
+        let (_, mut bytes) = images[file.index(images.len())].clone();
+        for (place, value) in damage {
+            let place = place.index(bytes.len());
+            bytes[place] = value;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let _ = decode_bytes(folder.path(), &bytes);
+    }
+}

@@ -1,0 +1,330 @@
+//! Finding images and masks by their names.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use riad_data::{Category, DataError, find_categories, image_files};
+use tempfile::TempDir;
+
+/// A folder with empty files in it: which files are images is told by their names.
+fn tree(files: &[&str]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for file in files {
+        let path = folder.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, b"").unwrap();
+    }
+    folder
+}
+
+const MVTEC: [&str; 8] = [
+    "train/good/000.png",
+    "train/good/001.png",
+    "test/good/000.png",
+    "test/cut/10.png",
+    "test/cut/9.png",
+    "test/bent/000.png",
+    "ground_truth/cut/9_mask.png",
+    "ground_truth/bent/000_mask.png",
+];
+
+fn with(more: &[&'static str]) -> TempDir {
+    tree(&[&MVTEC, more].concat())
+}
+
+fn names(root: &Path, paths: &[PathBuf]) -> Vec<String> {
+    paths
+        .iter()
+        .map(|path| path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/"))
+        .collect()
+}
+
+/// The layout error's text, which must name `file`.
+fn layout_error<T: std::fmt::Debug>(result: Result<T, DataError>, file: &Path) -> String {
+    match result {
+        Err(DataError::Layout { path, reason }) => {
+            assert_eq!(path, file, "{reason}");
+            reason
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn mvtec_layout() {
+    let folder = with(&[
+        "ground_truth/cut/10_mask.png",
+        "test/cut/Thumbs.db",
+        "test/cut/.hidden.png",
+        "readme.txt",
+    ]);
+    let category = Category::open(folder.path()).unwrap();
+    assert_eq!(category.name, folder.path().file_name().unwrap().to_str().unwrap());
+    assert_eq!(
+        names(folder.path(), &category.train),
+        ["train/good/000.png", "train/good/001.png"]
+    );
+    let test: Vec<_> = category
+        .test
+        .iter()
+        .map(|item| {
+            let mask = item
+                .mask
+                .as_ref()
+                .map(|mask| names(folder.path(), std::slice::from_ref(mask)).remove(0));
+            (
+                names(folder.path(), std::slice::from_ref(&item.path)).remove(0),
+                item.defect.clone(),
+                mask,
+            )
+        })
+        .collect();
+    let item = |path: &str, defect: Option<&str>, mask: Option<&str>| {
+        (path.to_owned(), defect.map(str::to_owned), mask.map(str::to_owned))
+    };
+    assert_eq!(
+        test,
+        [
+            item("test/good/000.png", None, None),
+            item(
+                "test/bent/000.png",
+                Some("bent"),
+                Some("ground_truth/bent/000_mask.png")
+            ),
+            item("test/cut/9.png", Some("cut"), Some("ground_truth/cut/9_mask.png")),
+            item("test/cut/10.png", Some("cut"), Some("ground_truth/cut/10_mask.png")),
+        ]
+    );
+    assert!(!category.test[0].is_defective() && category.test[1].is_defective());
+}
+
+#[test]
+fn masks_pair_by_name_whatever_the_ending() {
+    let folder = tree(&[
+        "train/good/a.png",
+        "test/cut/1.jpg",
+        "test/cut/2.JPG",
+        "test/cut/3_mask.bmp",
+        "ground_truth/cut/1.png",
+        "ground_truth/cut/2_mask.tif",
+        "ground_truth/cut/3_mask_mask.png",
+    ]);
+    let category = Category::open(folder.path()).unwrap();
+    let masks: Vec<_> = category.test.iter().map(|item| item.mask.clone().unwrap()).collect();
+    let expected = [
+        "ground_truth/cut/1.png",
+        "ground_truth/cut/2_mask.tif",
+        "ground_truth/cut/3_mask_mask.png",
+    ];
+    assert_eq!(names(folder.path(), &masks), expected);
+}
+
+#[test]
+fn a_defect_without_its_mask() {
+    let folder = with(&[]);
+    let reason = layout_error(Category::open(folder.path()), &folder.path().join("test/cut/10.png"));
+    assert!(reason.contains("10_mask.png"), "{reason}");
+    // And without any folder of masks.
+    let folder = tree(&["train/good/0.png", "test/cut/0.png"]);
+    layout_error(Category::open(folder.path()), &folder.path().join("test/cut/0.png"));
+}
+
+#[test]
+fn a_mask_without_its_image() {
+    for mask in [
+        "ground_truth/cut/11_mask.png",
+        "ground_truth/dent/000_mask.png",
+        "ground_truth/good/000_mask.png",
+    ] {
+        let folder = with(&["ground_truth/cut/10_mask.png", mask]);
+        let reason = layout_error(Category::open(folder.path()), &folder.path().join(mask));
+        assert!(reason.contains("belongs to no image"), "{reason}");
+    }
+}
+
+#[test]
+fn names_that_are_not_unique() {
+    let folder = with(&["ground_truth/cut/10_mask.png", "ground_truth/cut/10.png"]);
+    layout_error(
+        Category::open(folder.path()),
+        &folder.path().join("ground_truth/cut/10_mask.png"),
+    );
+    let folder = with(&["ground_truth/cut/10_mask.png", "test/cut/10.bmp"]);
+    layout_error(Category::open(folder.path()), &folder.path().join("test/cut/10.png"));
+}
+
+#[test]
+fn empty_folders() {
+    let no_training = tree(&["train/good/notes.txt", "test/good/000.png"]);
+    layout_error(
+        Category::open(no_training.path()),
+        &no_training.path().join("train/good"),
+    );
+    let no_good = tree(&["train/ok/000.png"]);
+    let reason = layout_error(Category::open(no_good.path()), &no_good.path().join("train/good"));
+    assert!(reason.contains("train/good"), "{reason}");
+    let no_defects = with(&["ground_truth/cut/10_mask.png", "test/dent/notes.txt"]);
+    layout_error(Category::open(no_defects.path()), &no_defects.path().join("test/dent"));
+    let nothing = tempfile::tempdir().unwrap();
+    let reason = layout_error(Category::open(nothing.path()), nothing.path());
+    assert!(reason.contains("train/good"), "{reason}");
+    layout_error(find_categories(nothing.path()), nothing.path());
+    layout_error(image_files(nothing.path()), nothing.path());
+    let absent = nothing.path().join("absent");
+    assert!(matches!(Category::open(&absent), Err(DataError::Io { path, .. }) if path == absent));
+}
+
+#[test]
+fn training_images_alone_are_a_category() {
+    let folder = tree(&["train/good/000.png"]);
+    assert_eq!(Category::open(folder.path()).unwrap().test, []);
+    let plain = tree(&["b.png", "a.webp", "notes.txt", "sub/c.png"]);
+    let category = Category::open(plain.path()).unwrap();
+    assert_eq!(names(plain.path(), &category.train), ["a.webp", "b.png"]);
+    assert_eq!(category.test, []);
+}
+
+#[test]
+fn plain_folders() {
+    let folder = tree(&[
+        "ok/1.png",
+        "ok_test/2.png",
+        "bad/3.png",
+        "bad/4.png",
+        "masks/3.png",
+        "masks/4_mask.png",
+    ]);
+    let at = |name: &str| folder.path().join(name);
+    let open = |masks: Option<&Path>| {
+        Category::from_folders(&at("ok"), Some(&at("ok_test")), Some(&at("bad")), masks)
+            .unwrap()
+            .test
+    };
+    let test = open(Some(&at("masks")));
+    assert_eq!(test[0].path, at("ok_test/2.png"));
+    assert_eq!(test[1].defect.as_deref(), Some("bad"));
+    assert_eq!(test[2].mask, Some(at("masks/4_mask.png")));
+    assert!(open(None).iter().all(|item| item.mask.is_none()));
+    let masks_alone = Category::from_folders(&at("ok"), None, None, Some(&at("masks")));
+    assert!(matches!(masks_alone, Err(DataError::Parameter(_))));
+}
+
+#[test]
+fn categories_under_a_root() {
+    let root = tree(&[
+        "tile/train/good/0.png",
+        "bottle/train/good/0.png",
+        "docs/a.png",
+        "licence.txt",
+    ]);
+    assert_eq!(
+        names(root.path(), &find_categories(root.path()).unwrap()),
+        ["bottle", "tile"]
+    );
+    let category = root.path().join("tile");
+    assert_eq!(find_categories(&category).unwrap(), [category]);
+    let plain = tree(&["a.png"]);
+    assert_eq!(find_categories(plain.path()).unwrap(), [plain.path()]);
+}
+
+#[test]
+fn images_to_score() {
+    let folder = tree(&[
+        "10.png",
+        "9.PNG",
+        "b/c/1.tiff",
+        "b/2.jpeg",
+        ".trash/3.png",
+        "b/Thumbs.db",
+        "b/4.txt",
+    ]);
+    let found = image_files(folder.path()).unwrap();
+    assert_eq!(
+        names(folder.path(), &found),
+        ["9.PNG", "10.png", "b/2.jpeg", "b/c/1.tiff"]
+    );
+    let file = folder.path().join("b/4.txt");
+    assert_eq!(image_files(&file).unwrap(), [file]);
+    let hidden = folder.path().join(".trash");
+    assert_eq!(image_files(&hidden).unwrap(), [hidden.join("3.png")]);
+    let absent = folder.path().join("absent");
+    assert!(matches!(image_files(&absent), Err(DataError::Io { path, .. }) if path == absent));
+}
+
+#[cfg(unix)]
+mod unix {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn names_need_not_be_unicode() {
+        let folder = tree(&["train/good/0.png"]);
+        for (sub, name) in [("test", &b"\xFF1.png"[..]), ("ground_truth", &b"\xFF1_mask.png"[..])] {
+            let sub = folder.path().join(sub).join(OsStr::from_bytes(b"c\xFEt"));
+            fs::create_dir_all(&sub).unwrap();
+            fs::write(sub.join(OsStr::from_bytes(name)), b"").unwrap();
+        }
+        let test = Category::open(folder.path()).unwrap().test;
+        assert_eq!(test.len(), 1);
+        assert!(
+            test[0]
+                .mask
+                .as_ref()
+                .unwrap()
+                .as_os_str()
+                .as_bytes()
+                .ends_with(b"\xFF1_mask.png")
+        );
+        assert_eq!(image_files(folder.path()).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn broken_links_and_loops_are_errors() {
+        let folder = tree(&["a.png"]);
+        let link = folder.path().join("b.png");
+        symlink("nowhere", &link).unwrap();
+        assert!(matches!(Category::open(folder.path()), Err(DataError::Io { path, .. }) if path == link));
+        assert!(matches!(image_files(folder.path()), Err(DataError::Io { path, .. }) if path == link));
+
+        let folder = tree(&["a.png", "sub/b.png"]);
+        symlink("..", folder.path().join("sub/loop")).unwrap();
+        assert!(matches!(image_files(folder.path()), Err(DataError::Io { .. })));
+    }
+
+    #[test]
+    fn links_are_followed() {
+        let folder = tree(&["elsewhere/a.png", "set/b.png"]);
+        symlink("../elsewhere", folder.path().join("set/more")).unwrap();
+        assert_eq!(image_files(&folder.path().join("set")).unwrap().len(), 2);
+    }
+}
+
+/// The real images beside the checkout, if they are there.
+fn shared(path: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/data")
+        .join(path);
+    if !path.is_dir() {
+        eprintln!("skipped: {} is not there", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+#[test]
+fn bottle_is_read_whole() {
+    let Some(root) = shared("mvtec_bottle_256") else { return };
+    assert_eq!(find_categories(&root).unwrap(), [root.join("bottle")]);
+    let bottle = Category::open(&root.join("bottle")).unwrap();
+    let defective = bottle.test.iter().filter(|item| item.is_defective());
+    assert_eq!(
+        (bottle.train.len(), bottle.test.len(), defective.clone().count()),
+        (209, 83, 63)
+    );
+    assert!(defective.into_iter().all(|item| item.mask.is_some()));
+    assert_eq!(bottle.name, "bottle");
+}

@@ -1,0 +1,144 @@
+//! Masks keep every defect.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+use image::{GrayImage, ImageBuffer, Luma};
+use imageproc::region_labelling::{Connectivity, connected_components};
+use proptest::prelude::*;
+use riad_data::{DataError, Limits, load_mask, resize_mask};
+
+fn mask(rows: &[&str]) -> (Vec<bool>, usize, usize) {
+    (
+        rows.concat().bytes().map(|c| c == b'#').collect(),
+        rows.len(),
+        rows[0].len(),
+    )
+}
+
+fn resized(rows: &[&str], height: usize, width: usize) -> Vec<String> {
+    let (mask, old_height, old_width) = mask(rows);
+    let new = resize_mask(&mask, old_height, old_width, height, width);
+    new.chunks(width)
+        .map(|line| line.iter().map(|&d| if d { '#' } else { '.' }).collect())
+        .collect()
+}
+
+#[test]
+fn half_a_pixel_is_enough() {
+    assert_eq!(resized(&["##..", "....", "#...", "...."], 2, 2), ["#.", "#."]);
+    // The lower left quarter is covered by a fourth, but its region is kept elsewhere.
+    assert_eq!(resized(&["##..", "##..", "#...", "...."], 2, 2), ["#.", ".."]);
+}
+
+/// ```python
+/// import numpy as np
+/// y, x = np.mgrid[:7, :9]
+/// m = ((y - 2.6) ** 2 + (x - 3.2) ** 2 < 8) | (x > 6)
+/// big = np.kron(m, np.ones((4, 5)))               # 28 x 45: both 7 x 9 and 4 x 5 divide it
+/// share = big.reshape(4, 7, 5, 9).mean((1, 3))
+/// print(["".join(".#"[int(v)] for v in row) for row in m], ["".join(".#"[int(v)] for v in row) for row in share >= .5])
+/// ```
+#[test]
+fn areas_are_exact_where_sizes_do_not_divide() {
+    let rows = [
+        "...##..##",
+        ".#####.##",
+        ".#####.##",
+        ".########",
+        ".#####.##",
+        "..###..##",
+        ".......##",
+    ];
+    assert_eq!(resized(&rows, 4, 5), [".##.#", ".####", ".####", "....#"]);
+}
+
+#[test]
+fn a_fine_scratch_stays_a_line_and_a_speck_a_pixel() {
+    let rows = [
+        "................",
+        "................",
+        "................",
+        "################",
+    ];
+    assert_eq!(resized(&rows, 1, 4), ["####"]);
+    assert_eq!(resized(&["#.......", "........", "........", "......#."], 1, 2), ["##"]);
+    // Where it counts as more than a sliver: the speck lies in two pixels, three parts to one.
+    assert_eq!(resized(&["...#...."], 1, 3), [".#."]);
+}
+
+#[test]
+fn enlarging_repeats_pixels() {
+    assert_eq!(resized(&["#.", ".#"], 4, 4), ["##..", "##..", "..##", "..##"]);
+    assert_eq!(resized(&["#"], 2, 3), ["###", "###"]);
+    assert_eq!(resized(&["."], 1, 2), [".."]);
+}
+
+proptest! {
+    #[test]
+    fn every_region_keeps_a_pixel(
+        (height, width) in (1usize..24, 1usize..24),
+        (new_height, new_width) in (1usize..16, 1usize..16),
+        density in 0.0..0.3f64,
+        seed: u64,
+    ) {
+        prop_assume!(height * width > 1); // imageproc 0.27 panics, see `enlarging_repeats_pixels`
+        let order = riad_data::shuffled(height * width, seed);
+        let defects = (density * (height * width) as f64).ceil() as usize;
+        let mut mask = vec![false; height * width];
+        order[..defects].iter().for_each(|&i| mask[i] = true);
+        let new = resize_mask(&mask, height, width, new_height, new_width);
+        prop_assert_eq!(new.len(), new_height * new_width);
+
+        let image = GrayImage::from_fn(width as u32, height as u32, |x, y| Luma([u8::from(mask[y as usize * width + x as usize])]));
+        let labels = connected_components(&image, Connectivity::Eight, Luma([0]));
+        let regions = labels.pixels().map(|p| p.0[0]).max().unwrap_or(0);
+        // Whether the old pixel and the new one share an area.
+        let meet = |y: usize, x: usize, ny: usize, nx: usize| {
+            y * new_height < (ny + 1) * height && ny * height < (y + 1) * new_height
+                && x * new_width < (nx + 1) * width && nx * width < (x + 1) * new_width
+        };
+        let marked: Vec<_> = (0..new.len()).filter(|&i| new[i]).map(|i| (i / new_width, i % new_width)).collect();
+        for region in 1..=regions {
+            let pixels: Vec<_> = labels.enumerate_pixels().filter(|(.., p)| p.0[0] == region).collect();
+            let is_kept = marked.iter().any(|&(ny, nx)| pixels.iter().any(|&(x, y, _)| meet(y as usize, x as usize, ny, nx)));
+            prop_assert!(is_kept, "region {region}");
+        }
+        // And nothing is marked where no defect is.
+        for &(ny, nx) in &marked {
+            prop_assert!((0..mask.len()).any(|i| mask[i] && meet(i / width, i % width, ny, nx)));
+        }
+    }
+}
+
+#[test]
+fn any_value_but_0_is_a_defect() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("label.png");
+    GrayImage::from_fn(3, 2, |x, y| Luma([(x + 3 * y) as u8]))
+        .save(&path)
+        .unwrap();
+    let expected = [false, true, true, true, true, true];
+    assert_eq!(
+        load_mask(&path, Some((2, 3)), 2, 3, &Limits::default()).unwrap(),
+        expected
+    );
+    // 16-bit labels would be 0 in 8 bits.
+    ImageBuffer::from_fn(3, 2, |x, y| Luma([(x + 3 * y) as u16]))
+        .save(&path)
+        .unwrap();
+    assert_eq!(load_mask(&path, None, 2, 3, &Limits::default()).unwrap(), expected);
+}
+
+#[test]
+fn a_mask_of_another_size_is_an_error_with_both_sizes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("label.png");
+    GrayImage::new(3, 2).save(&path).unwrap();
+    let error = load_mask(&path, Some((3, 2)), 8, 8, &Limits::default()).unwrap_err();
+    assert!(matches!(error, DataError::Layout { .. }));
+    let text = error.to_string();
+    assert!(
+        text.contains("3x2") && text.contains("2x3") && text.contains("label.png"),
+        "{text}"
+    );
+}
