@@ -8,6 +8,7 @@ use crate::Geometry;
 /// A convolution has one phase and steps through the input by its stride. A transposed convolution steps through the
 /// *output* by its stride, and its output positions fall into `stride` phases that each see every `stride`-th tap of the
 /// kernel: multiplying by the zeros that a textbook version inserts never happens.
+#[derive(Clone)]
 pub(crate) struct Axis {
     /// Input positions from one cell to the next.
     pub(crate) step: usize,

@@ -217,12 +217,12 @@ pub(crate) fn rows_in_cache(row: usize, shared: usize) -> usize {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<[Buffer; 3]> = const { RefCell::new([const { Buffer::new() }; 3]) };
+    static SCRATCH: RefCell<[Buffer; 5]> = const { RefCell::new([const { Buffer::new() }; 5]) };
 }
 
 /// Lends this thread's scratch buffers, which grow to the largest band seen.
 ///
 /// `work` must not wait on other rayon tasks: the thread could then start another task that borrows them again.
-pub(crate) fn with<R>(work: impl FnOnce(&mut [Buffer; 3]) -> R) -> R {
+pub(crate) fn with<R>(work: impl FnOnce(&mut [Buffer; 5]) -> R) -> R {
     SCRATCH.with_borrow_mut(work)
 }

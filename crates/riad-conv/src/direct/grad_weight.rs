@@ -60,7 +60,7 @@ impl Sums for DirectGrad<'_> {
         let blocks = channels.len().div_ceil(LANES);
         let mut sums = vec![0.0; blocks * pair.in_blocks() * taps * TILE];
         let pointwise = Axis::conv(Geometry::new(1, 1, 0));
-        scratch::with(|[source, grads, _]| {
+        scratch::with(|[source, grads, ..]| {
             for band in pieces.map(|piece| self.bands.get(piece)) {
                 let new = if self.folded { Layout::folded } else { Layout::new };
                 let layout = new(&self.axis, band, columns);

@@ -16,12 +16,11 @@ const fn points(n: usize) -> (f32, f32) {
     if n == 6 { (0.625, 1.5) } else { (0.5, 1.25) }
 }
 
-/// An input tile of one block of channels.
+/// A patch of one block of channels, columns sixteen values apart.
 pub(crate) struct WinogradInput {
     pub(crate) input: *const f32,
-    /// From one pixel to the next row's, and to the next column's.
+    /// From one row to the next.
     pub(crate) row: usize,
-    pub(crate) column: usize,
     /// N² transformed vectors, `point` values apart.
     pub(crate) out: *mut f32,
     pub(crate) point: usize,
@@ -42,7 +41,7 @@ pub(crate) unsafe fn input_tile<L: Lanes, const N: usize>(tile: &WinogradInput) 
         let mut half = [[zero; 6]; 6];
         unrolled!(column < N <= 6, {
             let mut d = [zero; 6];
-            unrolled!(row < N <= 6, { d[row] = L::load(tile.input.add(row * tile.row + column * tile.column)) });
+            unrolled!(row < N <= 6, { d[row] = L::load(tile.input.add(row * tile.row + column * LANES)) });
             let v = input_line::<L, N>(d);
             unrolled!(row < N <= 6, { half[row][column] = v[row] });
         });
@@ -189,7 +188,7 @@ pub(crate) unsafe fn grad_tile<L: Lanes, const N: usize>(tile: &WinogradInput) {
         let mut half = [[zero; SIDE]; 6];
         unrolled!(column < SIDE <= 4, {
             let mut y = [zero; SIDE];
-            unrolled!(row < SIDE <= 4, { y[row] = L::load(tile.input.add(row * tile.row + column * tile.column)) });
+            unrolled!(row < SIDE <= 4, { y[row] = L::load(tile.input.add(row * tile.row + column * LANES)) });
             let m = grad_line::<L, N>(y);
             unrolled!(row < N <= 6, { half[row][column] = m[row] });
         });

@@ -1,23 +1,24 @@
 //! The forward pass and the input gradient.
 #![allow(unsafe_code)] // Calls the kernels, and writes interleaved parts of one output from many threads.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use super::{Grid, Phase, SIDE, TASK_VALUES, Tiles, phases};
+use super::{FEWEST_TILES, Phase, RUN_VALUES, Run, SIDE, cells, phases};
 use crate::axis::Axis;
 use crate::buffer::Buffer;
 use crate::correlation::{Epilogue, Filter, Output, Target};
 use crate::kernel::{Activation, Correlate, WinogradOutput, WinogradWeights, tile_widths};
-use crate::scratch;
+use crate::scratch::{self, Bands, Layout};
 use crate::shape::Dims;
 use crate::simd::{Kernels, LANES};
 
 /// A layer with transformed weights.
 pub(crate) struct Winograd {
+    axis: Axis,
     /// Points per direction.
     points: usize,
-    /// Output positions from one cell to the next.
-    out_step: usize,
     /// Input channels of a part, a multiple of sixteen where there is more than one.
     part_channels: usize,
     phases: Vec<Phase>,
@@ -30,7 +31,7 @@ impl Winograd {
     /// The plan for a layer, where it has one, still without weights.
     pub(crate) fn plan(axis: &Axis, filter: Filter) -> Option<Self> {
         let phases = phases(axis, filter.kernel)?;
-        let (points, parts) = (phases.first()?.points, phases.first()?.reads.parts.len());
+        let (points, parts) = (phases.first()?.points, phases.first()?.parts.len());
         let in_channels = filter.in_channels;
         let part_channels = if parts == 1 {
             in_channels
@@ -39,8 +40,8 @@ impl Winograd {
         };
         let out_blocks = filter.out_channels.div_ceil(LANES);
         Some(Self {
+            axis: axis.clone(),
             points,
-            out_step: axis.out_step,
             part_channels,
             phases,
             out_blocks,
@@ -62,7 +63,7 @@ impl Winograd {
             let mut vectors = vec![[0.0; LANES]; padded * filter.taps()];
             filter.gather(block, first, &mut vectors[..channels * filter.taps()]);
             for (index, phase) in self.phases.iter().enumerate() {
-                for (part, places) in phase.places.iter().enumerate() {
+                for (part, places) in phase.parts.iter().map(|part| &part.places).enumerate() {
                     for (channel, vectors) in vectors.chunks_exact(filter.taps()).enumerate() {
                         let mut taps = [[0.0; LANES]; 9];
                         for (tap, &place) in taps.iter_mut().zip(places) {
@@ -94,7 +95,7 @@ impl Winograd {
     /// Values from one point's weights to the next: one vector more than there are, so that a channel's points do not
     /// fall into one set of the cache.
     fn point_weights(&self) -> usize {
-        (self.phases[0].reads.parts.len() * self.part_channels + 1) * LANES
+        (self.phases[0].parts.len() * self.part_channels + 1) * LANES
     }
 
     /// Values of one output block's weights.
@@ -104,118 +105,164 @@ impl Winograd {
 
     /// As [`crate::correlation::Correlation::run`], which checks what this relies on.
     pub(crate) fn run(&self, kernels: &Kernels, input: &[f32], dims: Dims, epilogue: &Epilogue, out: Output) {
-        let Output {
-            height,
-            width,
-            pixel,
-            channel,
-            ..
-        } = out;
+        let columns = self.axis.cells(out.width).div_ceil(SIDE);
+        let rows = self.axis.cells(out.height).div_ceil(SIDE);
+        let threads = rayon::current_num_threads();
+        let wanted = if threads == 1 { 1 } else { 4 * threads };
+        let input_row = (columns * SIDE + self.axis.extent) * self.axis.step * dims.channels.next_multiple_of(LANES);
+        let fitting = scratch::rows_in_cache(SIDE * self.axis.step * input_row, 0);
+        let even = (dims.images * rows).div_ceil(wanted);
+        let bands = Bands::new(dims.images, rows, fitting.min(even).max(FEWEST_TILES.div_ceil(columns)));
+        let step = kernels.correlate.len();
+        let groups = self.out_blocks.div_ceil(step);
+        // Few bands are split again by output channels, at the price of copying and transforming them again.
+        let shares = wanted.div_ceil(bands.count()).clamp(1, groups);
+        let share = groups.div_ceil(shares) * step;
+        let vectors = self.phases[0].parts.len() * self.part_channels + step * LANES;
+        let limit = (RUN_VALUES / (self.points * self.points * vectors)).clamp(FEWEST_TILES, 8 * FEWEST_TILES);
+        let transform = (kernels.winograd(self.points).input, self.points * self.points);
+        let place = Place {
+            height: out.height,
+            width: out.width,
+            pixel: out.pixel,
+            channel: out.channel,
+        };
         let target = Target::new(out.values);
-        for (index, phase) in self.phases.iter().enumerate() {
-            let rows = height.saturating_sub(phase.row).div_ceil(self.out_step);
-            let columns = width.saturating_sub(phase.column).div_ceil(self.out_step);
-            let grid = Grid::new(rows, columns);
-            let tiles = dims.images * grid.rows * grid.columns;
-            let batch = self.tiles_per_task(tiles);
-            let blocks = self.out_blocks;
-            let step = kernels.correlate.len();
-            let groups = blocks.div_ceil(step);
-            let shares = if rayon::current_num_threads() == 1 {
-                1
-            } else {
-                (4 * rayon::current_num_threads())
-                    .div_ceil(tiles.div_ceil(batch).max(1))
-                    .clamp(1, groups)
-            };
-            let share = groups.div_ceil(shares) * step;
-            (0..tiles.div_ceil(batch) * shares).into_par_iter().for_each(|task| {
-                let first = task / shares * batch;
-                let tiles = batch.min(tiles - first);
-                let start = task % shares * share;
-                let end = blocks.min(start + share);
-                scratch::with(|[transformed, products, _]| {
-                    let transform = (kernels.winograd(self.points).input, self.points * self.points);
-                    let run = Tiles {
-                        grid,
-                        first,
-                        count: tiles,
-                    };
-                    let in_point = phase
-                        .reads
-                        .transform(transform, (input, dims), 0..dims.channels, run, transformed);
-                    // Odd distances between points, so that a tile's vectors do not fall into one set of the cache.
-                    let out_point = (tiles * step + 1) * LANES;
-                    products.grow(self.points * self.points * out_point);
-                    for block in (start..end).step_by(step) {
-                        let count = step.min(end - block);
-                        for point in 0..self.points * self.points {
-                            let kernel = kernels.correlate[count - 1];
-                            let mut tile = 0;
-                            for cells in tile_widths(tiles, kernel.len()) {
-                                let call = Correlate {
-                                    source: transformed[point * in_point + tile * LANES..].as_ptr(),
-                                    source_block: tiles * LANES,
-                                    channels: phase.reads.parts.len() * self.part_channels,
-                                    taps: &[0],
-                                    weights: self.weights[(index * blocks + block) * self.block_weights()
-                                        + point * self.point_weights()..]
-                                        .as_ptr(),
-                                    weights_block: self.block_weights(),
-                                    bias: [0.0; 2 * LANES].as_ptr(),
-                                    out: products[point * out_point + tile * count * LANES..].as_mut_ptr(),
-                                    out_cell: count * LANES,
-                                    out_channels: count * LANES,
-                                    activation: Activation::None,
-                                };
-                                // SAFETY: `kernels` came from those that this machine has. `transformed` holds, at this
-                                // point, `tiles` vectors for every block of input channels, `products` as many for
-                                // every block of the group; the weights hold `count` blocks from `block`.
-                                unsafe { kernel[cells - 1](&call) };
-                                tile += cells;
-                            }
-                        }
-                        for tile in 0..tiles {
-                            let (image, row, column) = grid.tile(first + tile);
-                            let (rows, columns) = ((rows - row).min(SIDE), (columns - column).min(SIDE));
-                            let y = row * self.out_step + phase.row;
-                            let x = column * self.out_step + phase.column;
-                            for b in 0..count {
-                                let at = ((image * height + y) * width + x) * pixel + channel + (block + b) * LANES;
-                                let call = WinogradOutput {
-                                    products: products[(tile * count + b) * LANES..].as_ptr(),
-                                    point: out_point,
-                                    bias: epilogue.bias[(block + b) * LANES..].as_ptr(),
-                                    activation: epilogue.activation,
-                                    // SAFETY: this pixel and channel lie inside the output, whose length the caller
-                                    // checked.
-                                    out: unsafe { target.at(at) },
-                                    row: self.out_step * width * pixel,
-                                    column: self.out_step * pixel,
-                                    rows,
-                                    columns,
-                                    channels: (epilogue.out_channels - (block + b) * LANES).min(LANES),
-                                };
-                                // SAFETY: `products` holds this tile at every point; rows, columns and channels are
-                                // cut to the output. No other task has these tiles and blocks.
-                                unsafe { (kernels.winograd(self.points).output)(&call) };
-                            }
+        (0..bands.count() * shares).into_par_iter().for_each(|task| {
+            let band = bands.get(task / shares);
+            let start = task % shares * share;
+            let layout = Layout::new(&self.axis, cells(band), columns * SIDE);
+            scratch::with(|[source, transformed, products, ..]| {
+                layout.fill(&self.axis, cells(band), input, dims, 0..dims.channels, source);
+                for run in Run::all(band, columns, limit) {
+                    for (index, phase) in self.phases.iter().enumerate() {
+                        let parts: Vec<usize> = phase
+                            .parts
+                            .iter()
+                            .map(|part| layout.tap(part.row, part.column))
+                            .collect();
+                        let blocks = dims.channels.div_ceil(LANES);
+                        let point = run.transform(transform, (source, &layout), &parts, blocks, transformed);
+                        for block in (start..self.out_blocks.min(start + share)).step_by(step) {
+                            let blocks = block..self.out_blocks.min(block + step);
+                            let point =
+                                self.multiply(kernels, index, blocks.clone(), (transformed, point), run, products);
+                            // SAFETY: `target` is the output that `place` describes, whose length was checked. No other
+                            // task has this band and these blocks.
+                            unsafe {
+                                self.write(kernels, phase, blocks, (products, point), run, epilogue, place, target)
+                            };
                         }
                     }
-                });
+                }
             });
-        }
+        });
     }
 
-    /// As many tiles as keep transformed input and products in the second-level cache, but enough to reuse weights.
-    fn tiles_per_task(&self, tiles: usize) -> usize {
-        let per_tile = self.points * self.points * (self.phases[0].reads.parts.len() * self.part_channels + 2 * LANES);
-        let fitting = (TASK_VALUES / per_tile).clamp(28, 224);
-        let even = if rayon::current_num_threads() == 1 {
-            tiles
-        } else {
-            tiles.div_ceil(4 * rayon::current_num_threads())
-        };
-        fitting.min(even.max(28)).min(tiles.max(1))
+    /// Multiplies transformed input by the weights of some output blocks, for each point: `[point][tile][block][16]`;
+    /// returns the distance of points.
+    fn multiply(
+        &self,
+        kernels: &Kernels,
+        phase: usize,
+        blocks: Range<usize>,
+        (transformed, in_point): (&Buffer, usize),
+        run: Run,
+        products: &mut Buffer,
+    ) -> usize {
+        let point_len = (run.count * blocks.len() + 1) * LANES;
+        products.grow(self.points * self.points * point_len);
+        let tiles = kernels.correlate[blocks.len() - 1];
+        for point in 0..self.points * self.points {
+            let weights =
+                (phase * self.out_blocks + blocks.start) * self.block_weights() + point * self.point_weights();
+            let mut tile = 0;
+            for cells in tile_widths(run.count, tiles.len()) {
+                let call = Correlate {
+                    source: transformed[point * in_point + tile * LANES..].as_ptr(),
+                    source_block: run.count * LANES,
+                    channels: self.phases[phase].parts.len() * self.part_channels,
+                    taps: &[0],
+                    weights: self.weights[weights..].as_ptr(),
+                    weights_block: self.block_weights(),
+                    bias: [0.0; 2 * LANES].as_ptr(),
+                    out: products[point * point_len + tile * blocks.len() * LANES..].as_mut_ptr(),
+                    out_cell: blocks.len() * LANES,
+                    out_channels: blocks.len() * LANES,
+                    activation: Activation::None,
+                };
+                // SAFETY: `kernels` came from those that this machine has. At this point, `transformed` holds `count`
+                // vectors for every block of input channels, and `products` as many for each of `blocks`, whose weights
+                // lie one after another.
+                unsafe { tiles[cells - 1](&call) };
+                tile += cells;
+            }
+        }
+        point_len
     }
+
+    /// Transforms products back and writes them.
+    ///
+    /// # Safety
+    /// `target` is the start of a whole output that `place` describes, and no other thread touches these tiles' pixels in
+    /// these blocks' channels.
+    #[expect(clippy::too_many_arguments, reason = "the second half of a task of `run`")]
+    unsafe fn write(
+        &self,
+        kernels: &Kernels,
+        phase: &Phase,
+        blocks: Range<usize>,
+        (products, point): (&Buffer, usize),
+        run: Run,
+        epilogue: &Epilogue,
+        place: Place,
+        target: Target,
+    ) {
+        let rows = place.height.saturating_sub(phase.row).div_ceil(self.axis.out_step);
+        let columns = place.width.saturating_sub(phase.column).div_ceil(self.axis.out_step);
+        for tile in 0..run.count {
+            let (image, row, column) = run.tile(tile);
+            let (image, row, column) = (run.band.image + image, (run.band.row + row) * SIDE, column * SIDE);
+            // Later phases may have a row or column of cells less than the first, and so none of a last tile.
+            let (tile_rows, tile_columns) = (
+                rows.saturating_sub(row).min(SIDE),
+                columns.saturating_sub(column).min(SIDE),
+            );
+            if tile_rows == 0 || tile_columns == 0 {
+                continue;
+            }
+            let (y, x) = (
+                row * self.axis.out_step + phase.row,
+                column * self.axis.out_step + phase.column,
+            );
+            let pixel = ((image * place.height + y) * place.width + x) * place.pixel + place.channel;
+            for (index, block) in blocks.clone().enumerate() {
+                let call = WinogradOutput {
+                    products: products[(tile * blocks.len() + index) * LANES..].as_ptr(),
+                    point,
+                    bias: epilogue.bias[block * LANES..].as_ptr(),
+                    activation: epilogue.activation,
+                    // SAFETY: this pixel lies inside the output, by the contract.
+                    out: unsafe { target.at(pixel + block * LANES) },
+                    row: self.axis.out_step * place.width * place.pixel,
+                    column: self.axis.out_step * place.pixel,
+                    rows: tile_rows,
+                    columns: tile_columns,
+                    channels: (epilogue.out_channels - block * LANES).min(LANES),
+                };
+                // SAFETY: `kernels` came from those that this machine has; `products` holds this tile and block at every
+                // point; rows, columns and channels are cut to the output.
+                unsafe { (kernels.winograd(self.points).output)(&call) };
+            }
+        }
+    }
+}
+
+/// How the output lies in memory, see [`Output`].
+#[derive(Clone, Copy)]
+struct Place {
+    height: usize,
+    width: usize,
+    pixel: usize,
+    channel: usize,
 }

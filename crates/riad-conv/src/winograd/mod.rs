@@ -14,120 +14,92 @@ pub(crate) use grad_weight::WinogradGrad;
 use crate::axis::Axis;
 use crate::buffer::Buffer;
 use crate::kernel::{InputTile, WinogradInput};
-use crate::shape::Dims;
+use crate::scratch::{Band, Layout};
 use crate::simd::LANES;
 
 /// Side of a tile's outputs.
 const SIDE: usize = 4;
 
-/// Values of scratch that a task aims at.
-const TASK_VALUES: usize = 192 * 1024;
+/// Values of transformed input and products that a run of tiles aims at.
+const RUN_VALUES: usize = 192 * 1024;
+/// Tiles that a run of them should have, so that weights and sums are used often enough for each time they are read.
+const FEWEST_TILES: usize = 28;
 
 /// Whether the transforms cost less than they save.
 pub(crate) fn pays(in_channels: usize, out_channels: usize) -> bool {
     in_channels >= LANES && out_channels >= LANES
 }
 
-/// Tiles of each image.
-#[derive(Clone, Copy)]
-struct Grid {
-    rows: usize,
-    columns: usize,
-}
-
-impl Grid {
-    /// Covers this many cells.
-    fn new(rows: usize, columns: usize) -> Self {
-        Self {
-            rows: rows.div_ceil(SIDE),
-            columns: columns.div_ceil(SIDE),
-        }
-    }
-
-    /// Image, and first cell's row and column, of a tile of the batch.
-    fn tile(self, index: usize) -> (usize, usize, usize) {
-        let (image, within) = (index / (self.rows * self.columns), index % (self.rows * self.columns));
-        (image, within / self.columns * SIDE, within % self.columns * SIDE)
-    }
-}
-
-/// One phase of the output: which pixels its tiles read, for each phase of the input ("part").
+/// One phase of the output.
 struct Phase {
     row: usize,
     column: usize,
     /// Points per direction: 6 for 3×3 taps, 5 for 2×2.
     points: usize,
-    reads: Reads,
-    /// For each part, its taps' places in the filter.
-    places: Vec<Vec<usize>>,
+    /// One for each phase of the input.
+    parts: Vec<Part>,
 }
 
-/// Square patches of an image.
-struct Reads {
-    /// Pixels per direction.
-    side: usize,
-    /// From one pixel to the next, and from one cell to the next.
-    step: usize,
-    /// The first pixel of cell (0, 0), for each part.
-    parts: Vec<(isize, isize)>,
+/// Neighbouring taps.
+struct Part {
+    /// Where the first reads, see [`Axis`].
+    row: usize,
+    column: usize,
+    /// Their places in the filter.
+    places: Vec<usize>,
 }
 
 /// The phases of a layer whose kernel has side `kernel`, if it splits into 3×3 or 2×2 neighbours.
 fn phases(axis: &Axis, kernel: usize) -> Option<Vec<Phase>> {
-    let runs: Vec<Vec<Run>> = (0..axis.phases.len()).map(|phase| runs(axis, phase)).collect();
-    let taps = runs.first()?.first()?.kernel.len();
-    let alike = runs.iter().flatten().all(|run| run.kernel.len() == taps);
+    let lines: Vec<Vec<Line>> = (0..axis.phases.len()).map(|phase| lines(axis, phase)).collect();
+    let taps = lines.first()?.first()?.kernel.len();
+    let alike = lines.iter().flatten().all(|line| line.kernel.len() == taps);
     if !alike || !(taps == 2 || taps == 3) {
         return None;
     }
-    let points = taps + SIDE - 1;
-    let mut phases = Vec::new();
-    for (row, row_runs) in runs.iter().enumerate() {
-        for (column, column_runs) in runs.iter().enumerate() {
-            let parts: Vec<(&Run, &Run)> = row_runs
-                .iter()
-                .flat_map(|row| column_runs.iter().map(move |column| (row, column)))
-                .collect();
-            let places = parts.iter().map(|(row, column)| {
-                row.kernel
-                    .iter()
-                    .flat_map(|row| column.kernel.iter().map(move |column| row * kernel + column))
-                    .collect()
-            });
-            let places = places.collect();
-            let parts = parts.iter().map(|(row, column)| (row.first, column.first)).collect();
-            phases.push(Phase {
-                row,
-                column,
-                points,
-                reads: Reads {
-                    side: points,
-                    step: axis.step,
-                    parts,
-                },
-                places,
-            });
-        }
-    }
-    Some(phases)
+    let part = |rows: &Line, columns: &Line| Part {
+        row: rows.first,
+        column: columns.first,
+        places: rows
+            .kernel
+            .iter()
+            .flat_map(|row| columns.kernel.iter().map(move |column| row * kernel + column))
+            .collect(),
+    };
+    let phase = |row: usize, column: usize| Phase {
+        row,
+        column,
+        points: taps + SIDE - 1,
+        parts: lines[row]
+            .iter()
+            .flat_map(|rows| lines[column].iter().map(|columns| part(rows, columns)))
+            .collect(),
+    };
+    let phases = lines.len();
+    Some(
+        (0..phases)
+            .flat_map(|row| (0..phases).map(move |column| (row, column)))
+            .map(|(r, c)| phase(r, c))
+            .collect(),
+    )
 }
 
-/// Neighbouring taps along one axis: the position of cell 0's first tap, and their places in the kernel, in order.
-struct Run {
-    first: isize,
+/// Neighbouring taps along one axis: where the first reads, and their places in the kernel, in order.
+struct Line {
+    first: usize,
     kernel: Vec<usize>,
 }
 
-/// The runs of one output phase, one for each remainder of the input step.
-fn runs(axis: &Axis, phase: usize) -> Vec<Run> {
+/// The lines of one output phase, one for each remainder of the input step.
+fn lines(axis: &Axis, phase: usize) -> Vec<Line> {
     let of_remainder = |remainder: usize| {
         let mut taps: Vec<_> = axis.phases[phase]
             .iter()
             .filter(|tap| tap.offset % axis.step == remainder)
             .collect();
         taps.sort_by_key(|tap| tap.offset);
-        let first = axis.origin + taps.first().map_or(0, |tap| tap.offset) as isize;
-        Run {
+        let first = taps.first().map_or(0, |tap| tap.offset);
+        Line {
             first,
             kernel: taps.iter().map(|tap| tap.kernel).collect(),
         }
@@ -135,95 +107,79 @@ fn runs(axis: &Axis, phase: usize) -> Vec<Run> {
     (0..axis.step).map(of_remainder).collect()
 }
 
-/// A run of tiles of a batch.
+/// Some tiles of a band. Bands count in rows of tiles here.
 #[derive(Clone, Copy)]
-struct Tiles {
-    grid: Grid,
+struct Run {
+    band: Band,
+    /// Tiles in a row.
+    columns: usize,
     first: usize,
     count: usize,
 }
 
-impl Reads {
-    /// Transforms `channels` of the tiles' patches to `points` vectors each, `[point][part][block][tile][16]`; returns the
-    /// distance of points, which is a vector more than they need: a tile's vectors must not fall into one set of the cache.
+impl Run {
+    /// The tiles of a band, in nearly equal runs of at most `limit`.
+    fn all(band: Band, columns: usize, limit: usize) -> impl Iterator<Item = Self> {
+        let tiles = band.images * band.rows * columns;
+        let count = tiles.div_ceil(tiles.div_ceil(limit));
+        (0..tiles).step_by(count).map(move |first| Self {
+            band,
+            columns,
+            first,
+            count: count.min(tiles - first),
+        })
+    }
+
+    /// Image, row and column of a tile, within the band.
+    fn tile(self, index: usize) -> (usize, usize, usize) {
+        let index = self.first + index;
+        (
+            index / self.columns / self.band.rows,
+            index / self.columns % self.band.rows,
+            index % self.columns,
+        )
+    }
+
+    /// Transforms the tiles' patches of `blocks` blocks of channels to `points` vectors each,
+    /// `[point][part][block][tile][16]`; returns the distance of points, which is a vector more than they need: a tile's
+    /// vectors must not fall into one set of the cache.
     #[allow(unsafe_code)] // Calls the kernels.
     fn transform(
-        &self,
+        self,
         (transform, points): (InputTile, usize),
-        (input, dims): (&[f32], Dims),
-        channels: std::ops::Range<usize>,
-        tiles: Tiles,
+        (source, layout): (&Buffer, &Layout),
+        parts: &[usize],
+        blocks: usize,
         out: &mut Buffer,
     ) -> usize {
-        let Dims { height, width, .. } = dims;
-        let blocks = channels.len().div_ceil(LANES);
-        let point = (self.parts.len() * blocks * tiles.count + 1) * LANES;
+        let point = (parts.len() * blocks * self.count + 1) * LANES;
         out.grow(points * point);
-        let last = (self.side - 1) * self.step;
-        let fits = |first: isize, size: usize| first >= 0 && first as usize + last < size;
-        let mut patch = [0.0; 36 * LANES];
-        for tile in 0..tiles.count {
-            let (image, row, column) = tiles.grid.tile(tiles.first + tile);
-            for (part, &(y, x)) in self.parts.iter().enumerate() {
-                let (y, x) = (y + (row * self.step) as isize, x + (column * self.step) as isize);
-                let inside = fits(y, height) && fits(x, width);
-                for block in 0..blocks {
-                    let channel = channels.start + block * LANES;
-                    let lanes = LANES.min(channels.end - channel);
-                    let (source, row_step, column_step) = if inside && lanes == LANES {
-                        let at = ((image * height + y as usize) * width + x as usize) * dims.channels + channel;
-                        (
-                            &input[at..],
-                            self.step * width * dims.channels,
-                            self.step * dims.channels,
-                        )
-                    } else {
-                        self.copy(&mut patch, input, dims, (image, y, x), channel, lanes);
-                        (&patch[..], self.side * LANES, LANES)
-                    };
+        for (part, place) in parts.iter().enumerate() {
+            for block in 0..blocks {
+                for tile in 0..self.count {
+                    let (image, row, column) = self.tile(tile);
+                    let at = block * layout.block() + layout.cells(image, row * SIDE) + column * SIDE * LANES + place;
                     let call = WinogradInput {
-                        input: source.as_ptr(),
-                        row: row_step,
-                        column: column_step,
-                        out: out[((part * blocks + block) * tiles.count + tile) * LANES..].as_mut_ptr(),
+                        input: source[at..].as_ptr(),
+                        row: layout.cells(0, 1),
+                        out: out[((part * blocks + block) * self.count + tile) * LANES..].as_mut_ptr(),
                         point,
                     };
-                    // SAFETY: the kernels came from those that this machine has. Either the whole patch lies inside the
-                    // image, or `patch` holds it; `out` was grown for every point of this part, block and tile.
+                    // SAFETY: the kernels came from those that this machine has. The layout holds whole tiles of cells
+                    // and all that their taps read; `out` was grown for every point of this part, block and tile.
                     unsafe { transform(&call) };
                 }
             }
         }
         point
     }
+}
 
-    /// Copies a patch that leaves the image, or has less than sixteen channels, with zeros around.
-    fn copy(
-        &self,
-        patch: &mut [f32],
-        input: &[f32],
-        dims: Dims,
-        (image, y, x): (usize, isize, isize),
-        channel: usize,
-        lanes: usize,
-    ) {
-        let at = |first: isize, index: usize, size: usize| {
-            let position = first + (index * self.step) as isize;
-            usize::try_from(position).ok().filter(|&position| position < size)
-        };
-        for (index, vector) in patch.as_chunks_mut::<LANES>().0[..self.side * self.side]
-            .iter_mut()
-            .enumerate()
-        {
-            *vector = [0.0; LANES];
-            let place = (
-                at(y, index / self.side, dims.height),
-                at(x, index % self.side, dims.width),
-            );
-            if let (Some(y), Some(x)) = place {
-                let from = ((image * dims.height + y) * dims.width + x) * dims.channels + channel;
-                vector[..lanes].copy_from_slice(&input[from..][..lanes]);
-            }
-        }
+/// A band of rows of tiles as one of rows of cells.
+fn cells(band: Band) -> Band {
+    Band {
+        row: band.row * SIDE,
+        rows: band.rows * SIDE,
+        ..band
     }
 }
