@@ -24,9 +24,9 @@ pub struct F1Max {
     pub f1: f64,
     /// The score from which on (inclusive) a sample is called a defect; the highest of several that are equally good.
     pub threshold: f32,
-    /// Share of defects among what is called a defect.
+    /// Share of real defects among what is called one.
     pub precision: f64,
-    /// Share of what is called a defect among the defects.
+    /// Share of the defects that are called one.
     pub recall: f64,
 }
 

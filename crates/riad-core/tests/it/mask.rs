@@ -71,6 +71,18 @@ fn masks_of_a_seed_never_change() {
     );
 }
 
+/// So many cells that some draws fall where they would favour low numbers, and are drawn again.
+#[test]
+fn rejected_draws_are_drawn_again() {
+    let masks = Masks::sample(1, 3, 512, 512, 1).unwrap();
+    let cells = (0..512).flat_map(|y| (0..512).map(move |x| (y, x)));
+    let checksum = cells.fold(0u32, |sum, (y, x)| {
+        sum.wrapping_mul(31).wrapping_add(masks.set_of(y, x) as u32)
+    });
+    // By tests/reference/masks.py.
+    assert_eq!(checksum, 36_883_891);
+}
+
 /// Each cell is in each set equally often over many seeds: a biased shuffle would show here.
 #[test]
 fn every_cell_falls_into_every_set_equally_often() {

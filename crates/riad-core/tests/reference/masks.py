@@ -1,4 +1,4 @@
-"""The masks of `masks_of_a_seed_never_change`, from the definitions: ChaCha with 8 rounds (Bernstein, 2008), rand_core's
+"""The masks that tests/it/mask.rs expects of two seeds, from the definitions: ChaCha with 8 rounds (Bernstein, 2008), rand_core's
 expansion of a 64-bit seed into a key (PCG32), Lemire's bounded draw, Fisher-Yates from the end.
 
     python masks.py
@@ -63,3 +63,10 @@ def masks(region_size, sets, height, width, seed):
 
 
 print(masks(3, 3, 11, 14, 7))
+
+# Draws are rejected about once in 2^32 / bound: this many cells see a few.
+checksum = 0
+for row in masks(1, 3, 512, 512, 1):
+    for cell in row:
+        checksum = (31 * checksum + cell) & M32
+print(checksum)
