@@ -1,11 +1,13 @@
 //! Bands of an image, copied with their borders into the layout that the kernels read.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use crate::axis::Axis;
 use crate::buffer::Buffer;
+use crate::kernel::DealRow;
 use crate::shape::Dims;
-use crate::simd::LANES;
+use crate::simd::{Kernels, LANES};
 
 /// A run of rows of cells: of one image, or all rows of several images.
 #[derive(Debug, Clone, Copy)]
@@ -138,57 +140,94 @@ impl Layout {
     /// Copies `channels` of the band out of `values`, zeros around the image and in unused lanes.
     pub(crate) fn fill(
         &self,
+        kernels: &Kernels,
         axis: &Axis,
         band: Band,
-        values: &[f32],
-        dims: Dims,
-        channels: std::ops::Range<usize>,
+        (values, dims): (&[f32], Dims),
+        channels: Range<usize>,
         scratch: &mut Buffer,
     ) {
         let blocks = channels.len().div_ceil(LANES);
         scratch.grow(blocks * self.block());
         let image_row = dims.width * dims.channels;
-        for (block, scratch) in scratch.chunks_exact_mut(self.block()).take(blocks).enumerate() {
-            let channel = channels.start + block * LANES;
-            let lanes = channel..channels.end.min(channel + LANES);
-            for (at, scratch) in scratch.chunks_exact_mut(self.row()).enumerate() {
-                let (image, row) = (at / self.rows, at % self.rows);
-                let y = (band.row * self.step + row)
-                    .checked_add_signed(axis.origin)
-                    .filter(|&y| y < dims.height);
-                let Some(y) = y else {
-                    scratch.fill(0.0);
-                    continue;
-                };
-                let source = &values[((band.image + image) * dims.height + y) * image_row..][..image_row];
-                let vectors = scratch.as_chunks_mut::<LANES>().0;
-                if self.fold > 1 {
-                    self.fold_row(axis, source, dims.channels, vectors);
-                } else {
-                    self.deal_row(axis, source, dims.channels, lanes.clone(), vectors);
+        for (image, row) in (0..self.images).flat_map(|image| (0..self.rows).map(move |row| (image, row))) {
+            let start = image * self.image() + row * self.row();
+            let y = (band.row * self.step + row)
+                .checked_add_signed(axis.origin)
+                .filter(|&y| y < dims.height);
+            let Some(y) = y else {
+                for block in 0..blocks {
+                    scratch[start + block * self.block()..][..self.row()].fill(0.0);
                 }
+                continue;
+            };
+            let source = &values[((band.image + image) * dims.height + y) * image_row..][..image_row];
+            if self.fold > 1 {
+                self.fold_row(
+                    axis,
+                    source,
+                    dims.channels,
+                    scratch[start..][..self.row()].as_chunks_mut().0,
+                );
+            } else {
+                self.deal_row(
+                    kernels,
+                    axis,
+                    (source, dims.channels),
+                    channels.clone(),
+                    &mut scratch[start..],
+                );
             }
         }
     }
 
+    #[allow(unsafe_code)] // Calls the kernels.
     fn deal_row(
         &self,
+        kernels: &Kernels,
         axis: &Axis,
-        source: &[f32],
-        channels: usize,
-        lanes: std::ops::Range<usize>,
-        vectors: &mut [[f32; LANES]],
+        (source, pixel): (&[f32], usize),
+        channels: Range<usize>,
+        scratch: &mut [f32],
     ) {
-        for (remainder, vectors) in vectors.chunks_exact_mut(self.columns).enumerate() {
-            for (column, vector) in vectors.iter_mut().enumerate() {
-                let x = (column * self.step + remainder).checked_add_signed(axis.origin);
-                let pixel = x.and_then(|x| source.get(x * channels..(x + 1) * channels));
-                let pixel = pixel.map_or(&[][..], |pixel| &pixel[lanes.clone()]);
-                if let Ok(whole) = <&[f32; LANES]>::try_from(pixel) {
-                    *vector = *whole;
-                } else {
+        let (whole, rest) = (channels.len() / LANES, channels.len() % LANES);
+        let blocks = channels.len().div_ceil(LANES);
+        let width = (source.len() / pixel) as isize;
+        for remainder in 0..self.remainders {
+            // Columns in the image: 0 ≤ column · step + position < width.
+            let position = remainder as isize + axis.origin;
+            let column = |x: isize| (x.max(0) as usize).div_ceil(self.step).min(self.columns);
+            let inside = column(-position)..column(width - position).max(column(-position));
+            let start = remainder * self.columns * LANES;
+            for block in 0..blocks {
+                let row = &mut scratch[block * self.block() + start..][..self.columns * LANES];
+                row[..inside.start * LANES].fill(0.0);
+                row[inside.end * LANES..].fill(0.0);
+            }
+            if inside.is_empty() {
+                continue;
+            }
+            let first = (position + (inside.start * self.step) as isize).unsigned_abs() * pixel + channels.start;
+            let start = start + inside.start * LANES;
+            let last = inside.len() - 1;
+            assert!(whole == 0 || first + last * self.step * pixel + whole * LANES <= source.len());
+            assert!(whole == 0 || (whole - 1) * self.block() + start + inside.len() * LANES <= scratch.len());
+            let call = DealRow {
+                source: source[first..].as_ptr(),
+                pixel: self.step * pixel,
+                pixels: inside.len(),
+                blocks: whole,
+                to: scratch[start..].as_mut_ptr(),
+                block: self.block(),
+            };
+            // SAFETY: `kernels` came from those that this machine has; both ends were just checked.
+            unsafe { (kernels.deal)(&call) };
+            if rest > 0 {
+                let row = &mut scratch[whole * self.block() + start..][..inside.len() * LANES];
+                for (index, vector) in row.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
                     *vector = [0.0; LANES];
-                    vector[..pixel.len()].copy_from_slice(pixel);
+                    let from = first + index * self.step * pixel + whole * LANES;
+                    vector[..rest].copy_from_slice(&source[from..][..rest]);
                 }
             }
         }

@@ -64,9 +64,23 @@ impl Sums for DirectGrad<'_> {
             for band in pieces.map(|piece| self.bands.get(piece)) {
                 let new = if self.folded { Layout::folded } else { Layout::new };
                 let layout = new(&self.axis, band, columns);
-                layout.fill(&self.axis, band, pair.input, pair.dims, 0..pair.dims.channels, source);
+                layout.fill(
+                    self.kernels,
+                    &self.axis,
+                    band,
+                    (pair.input, pair.dims),
+                    0..pair.dims.channels,
+                    source,
+                );
                 let grad_layout = Layout::new(&pointwise, band, columns);
-                grad_layout.fill(&pointwise, band, pair.grad, pair.grad_dims, channels.clone(), grads);
+                grad_layout.fill(
+                    self.kernels,
+                    &pointwise,
+                    band,
+                    (pair.grad, pair.grad_dims),
+                    channels.clone(),
+                    grads,
+                );
                 for (index, sums) in sums.chunks_exact_mut(TILE).enumerate() {
                     let (block, rest) = (index / (pair.in_blocks() * taps), index % (pair.in_blocks() * taps));
                     let (in_block, tap) = (rest / taps, rest % taps);

@@ -104,7 +104,7 @@ impl Direct {
                 self.in_channels
             };
             scratch::with(|[source, ..]| {
-                layout.fill(&self.axis, band, input, dims, 0..self.in_channels, source);
+                layout.fill(kernels, &self.axis, band, (input, dims), 0..self.in_channels, source);
                 for phase in &self.phases {
                     let taps: Vec<usize> = phase
                         .taps

@@ -36,11 +36,13 @@ macro_rules! unrolled {
 }
 
 mod correlate;
+mod deal;
 mod grad_weight;
 mod narrow;
 mod winograd;
 
 pub(crate) use correlate::{Correlate, CorrelateTile, correlate_tile, tile_widths};
+pub(crate) use deal::{DealKernel, DealRow, deal_row};
 pub(crate) use grad_weight::{GradWeight, GradWeightTile, grad_weight_tile};
 pub(crate) use narrow::{NarrowKernel, NarrowRow, narrow_row};
 pub(crate) use winograd::{

@@ -10,7 +10,9 @@ mod x86;
 use std::sync::OnceLock;
 
 use crate::ConvError;
-use crate::kernel::{CorrelateTile, GradWeightTile, InputTile, NarrowKernel, OutputTile, WeightGradTile, WeightTile};
+use crate::kernel::{
+    CorrelateTile, DealKernel, GradWeightTile, InputTile, NarrowKernel, OutputTile, WeightGradTile, WeightTile,
+};
 
 /// Values in a vector of [`Lanes`], and channels in a block of the packed layouts.
 pub(crate) const LANES: usize = 16;
@@ -43,6 +45,7 @@ pub(crate) struct Kernels {
     pub(crate) correlate: &'static [&'static [CorrelateTile]],
     pub(crate) grad_weight: GradWeightTile,
     pub(crate) narrow: NarrowKernel,
+    pub(crate) deal: DealKernel,
     /// With five points per direction, and with six.
     winograd: [WinogradKernels; 2],
 }

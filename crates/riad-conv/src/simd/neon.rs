@@ -4,8 +4,9 @@ use core::arch::aarch64::*;
 
 use super::{Kernels, Lanes, WinogradKernels};
 use crate::kernel::{
-    Correlate, GradWeight, NarrowRow, WinogradInput, WinogradOutput, WinogradWeightGrad, WinogradWeights,
-    correlate_tile, grad_tile, grad_weight_tile, input_tile, narrow_row, output_tile, weight_grad_tile, weight_tile,
+    Correlate, DealRow, GradWeight, NarrowRow, WinogradInput, WinogradOutput, WinogradWeightGrad, WinogradWeights,
+    correlate_tile, deal_row, grad_tile, grad_weight_tile, input_tile, narrow_row, output_tile, weight_grad_tile,
+    weight_tile,
 };
 
 /// 32 registers: 6 × (4 quarters) accumulators, four of weights, four for broadcasts.
@@ -21,6 +22,7 @@ pub(super) static NEON: Kernels = Kernels {
     ]],
     grad_weight,
     narrow,
+    deal,
     winograd: [
         WinogradKernels {
             input: input::<5>,
@@ -133,6 +135,12 @@ unsafe fn grad_weight(tile: &GradWeight) {
 unsafe fn narrow(row: &NarrowRow) {
     // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
     unsafe { narrow_row::<Neon>(row) }
+}
+
+#[target_feature(enable = "neon")]
+unsafe fn deal(row: &DealRow) {
+    // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+    unsafe { deal_row::<Neon>(row) }
 }
 
 #[target_feature(enable = "neon")]

@@ -2,8 +2,9 @@
 
 use super::{Kernels, LANES, Lanes, WinogradKernels};
 use crate::kernel::{
-    Correlate, GradWeight, NarrowRow, WinogradInput, WinogradOutput, WinogradWeightGrad, WinogradWeights,
-    correlate_tile, grad_tile, grad_weight_tile, input_tile, narrow_row, output_tile, weight_grad_tile, weight_tile,
+    Correlate, DealRow, GradWeight, NarrowRow, WinogradInput, WinogradOutput, WinogradWeightGrad, WinogradWeights,
+    correlate_tile, deal_row, grad_tile, grad_weight_tile, input_tile, narrow_row, output_tile, weight_grad_tile,
+    weight_tile,
 };
 
 pub(super) static PORTABLE: Kernels = Kernels {
@@ -11,6 +12,7 @@ pub(super) static PORTABLE: Kernels = Kernels {
     correlate: &[&[correlate::<1>, correlate::<2>]],
     grad_weight,
     narrow,
+    deal,
     winograd: [
         WinogradKernels {
             input: input::<5>,
@@ -106,6 +108,11 @@ unsafe fn grad_weight(tile: &GradWeight) {
 unsafe fn narrow(row: &NarrowRow) {
     // SAFETY: as in `correlate`.
     unsafe { narrow_row::<Portable>(row) }
+}
+
+unsafe fn deal(row: &DealRow) {
+    // SAFETY: as in `correlate`.
+    unsafe { deal_row::<Portable>(row) }
 }
 
 unsafe fn input<const N: usize>(tile: &WinogradInput) {

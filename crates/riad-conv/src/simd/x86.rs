@@ -4,8 +4,8 @@ use core::arch::x86_64::*;
 
 use super::{Kernels, Lanes, WinogradKernels};
 use crate::kernel::{
-    Correlate, CorrelateTile, GradWeight, NarrowRow, WinogradInput, WinogradOutput, WinogradWeightGrad,
-    WinogradWeights, correlate_tile, grad_tile, grad_weight_tile, input_tile, narrow_row, output_tile,
+    Correlate, CorrelateTile, DealRow, GradWeight, NarrowRow, WinogradInput, WinogradOutput, WinogradWeightGrad,
+    WinogradWeights, correlate_tile, deal_row, grad_tile, grad_weight_tile, input_tile, narrow_row, output_tile,
     weight_grad_tile, weight_tile,
 };
 
@@ -15,6 +15,7 @@ pub(super) static AVX512: Kernels = Kernels {
     correlate: &[&avx512::TILES_1, &avx512::TILES_2],
     grad_weight: avx512::grad_weight,
     narrow: avx512::narrow,
+    deal: avx512::deal,
     winograd: avx512::WINOGRAD,
 };
 
@@ -24,6 +25,7 @@ pub(super) static AVX2: Kernels = Kernels {
     correlate: &[&avx2::TILES],
     grad_weight: avx2::grad_weight,
     narrow: avx2::narrow,
+    deal: avx2::deal,
     winograd: avx2::WINOGRAD,
 };
 
@@ -215,6 +217,12 @@ mod avx512 {
         unsafe { narrow_row::<Avx512>(row) }
     }
 
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn deal(row: &DealRow) {
+        // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+        unsafe { deal_row::<Avx512>(row) }
+    }
+
     pub(super) const WINOGRAD: [WinogradKernels; 2] = [
         WinogradKernels {
             input: input::<5>,
@@ -291,6 +299,12 @@ mod avx2 {
     pub(super) unsafe fn narrow(row: &NarrowRow) {
         // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
         unsafe { narrow_row::<Avx2>(row) }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn deal(row: &DealRow) {
+        // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
+        unsafe { deal_row::<Avx2>(row) }
     }
 
     pub(super) const WINOGRAD: [WinogradKernels; 2] = [

@@ -133,7 +133,14 @@ impl Winograd {
             let start = task % shares * share;
             let layout = Layout::new(&self.axis, cells(band), columns * SIDE);
             scratch::with(|[source, transformed, products, ..]| {
-                layout.fill(&self.axis, cells(band), input, dims, 0..dims.channels, source);
+                layout.fill(
+                    kernels,
+                    &self.axis,
+                    cells(band),
+                    (input, dims),
+                    0..dims.channels,
+                    source,
+                );
                 for run in Run::all(band, columns, limit) {
                     for (index, phase) in self.phases.iter().enumerate() {
                         let parts: Vec<usize> = phase

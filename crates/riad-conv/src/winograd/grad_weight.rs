@@ -73,19 +73,19 @@ impl Sums for WinogradGrad<'_> {
             for band in pieces.map(|piece| self.bands.get(piece)) {
                 let layout = Layout::new(&self.axis, cells(band), self.columns * SIDE);
                 layout.fill(
+                    self.kernels,
                     &self.axis,
                     cells(band),
-                    pair.input,
-                    pair.dims,
+                    (pair.input, pair.dims),
                     0..pair.dims.channels,
                     source,
                 );
                 let grad_layout = Layout::new(&pointwise, cells(band), self.columns * SIDE);
                 grad_layout.fill(
+                    self.kernels,
                     &pointwise,
                     cells(band),
-                    pair.grad,
-                    pair.grad_dims,
+                    (pair.grad, pair.grad_dims),
                     channels.clone(),
                     grad_source,
                 );
