@@ -4,6 +4,7 @@
 use crate::simd::{LANES, Lanes};
 
 // Accumulators in arrays stay in registers only where the optimiser sees no loop over them, not even that of `[x; N]`.
+// And no closures here: they do not inherit `#[target_feature]`, and then every intrinsic in them may become a call.
 
 /// Sixteen copies, as straight code.
 macro_rules! sixteen {
@@ -99,11 +100,22 @@ unsafe fn tanh<L: Lanes>(value: L) -> L {
     unsafe {
         let x = value.at_most(L::splat(BOUND)).at_least(L::splat(-BOUND));
         let square = x.mul(x);
-        let horner = |coefficients: &[f32]| {
-            coefficients[1..].iter().fold(L::splat(coefficients[0]), |sum, &c| {
-                L::splat(c).add_product(sum, square)
-            })
-        };
-        x.mul(horner(&P)).div(horner(&Q))
+        x.mul(polynomial(&P, square)).div(polynomial(&Q, square))
+    }
+}
+
+/// Horner's rule, the highest power first.
+///
+/// # Safety
+/// `L`'s instruction set is available.
+#[inline(always)]
+unsafe fn polynomial<L: Lanes>(coefficients: &[f32], x: L) -> L {
+    // SAFETY: by this function's own contract.
+    unsafe {
+        let mut sum = L::splat(coefficients[0]);
+        for &coefficient in &coefficients[1..] {
+            sum = L::splat(coefficient).add_product(sum, x);
+        }
+        sum
     }
 }

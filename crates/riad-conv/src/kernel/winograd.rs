@@ -69,15 +69,8 @@ unsafe fn input_line<L: Lanes, const N: usize>(d: [L; 6]) -> [L; 6] {
         } else {
             [d[0], d[1], d[2], d[3], d[4]]
         };
-        let pair = |point: f32, other: f32| {
-            let even = d3.add_product(d1, L::splat(-other * other));
-            let odd = d2
-                .mul(L::splat(point))
-                .add_product(d0, L::splat(-point * other * other));
-            (even.add(odd), even.sub(odd))
-        };
-        let (plus_a, minus_a) = pair(a, b);
-        let (plus_b, minus_b) = pair(b, a);
+        let (plus_a, minus_a) = input_pair([d0, d1, d2, d3], a, b);
+        let (plus_b, minus_b) = input_pair([d0, d1, d2, d3], b, a);
         let infinity = d4.add_product(d2, sum).add_product(d0, product);
         if N == 6 {
             let origin = d[4].add_product(d[2], sum).add_product(d[0], product);
@@ -85,6 +78,22 @@ unsafe fn input_line<L: Lanes, const N: usize>(d: [L; 6]) -> [L; 6] {
         } else {
             [plus_a, minus_a, plus_b, minus_b, infinity, infinity]
         }
+    }
+}
+
+/// The values at `point` and −`point`, where ±`other` are points too.
+///
+/// # Safety
+/// `L`'s instruction set is available.
+#[inline(always)]
+unsafe fn input_pair<L: Lanes>([d0, d1, d2, d3]: [L; 4], point: f32, other: f32) -> (L, L) {
+    // SAFETY: by this function's own contract.
+    unsafe {
+        let even = d3.add_product(d1, L::splat(-other * other));
+        let odd = d2
+            .mul(L::splat(point))
+            .add_product(d0, L::splat(-point * other * other));
+        (even.add(odd), even.sub(odd))
     }
 }
 
@@ -208,19 +217,28 @@ unsafe fn grad_line<L: Lanes, const N: usize>(y: [L; SIDE]) -> [L; 6] {
     // SAFETY: by this function's own contract.
     unsafe {
         let (a, b) = points(N);
-        let pair = |point: f32| {
-            let even = y[0].add_product(y[2], L::splat(point * point));
-            let odd = y[1]
-                .mul(L::splat(point))
-                .add_product(y[3], L::splat(point * point * point));
-            (even.add(odd), even.sub(odd))
-        };
-        let ((plus_a, minus_a), (plus_b, minus_b)) = (pair(a), pair(b));
+        let ((plus_a, minus_a), (plus_b, minus_b)) = (grad_pair(y, a), grad_pair(y, b));
         if N == 6 {
             [y[0], plus_a, minus_a, plus_b, minus_b, y[3]]
         } else {
             [plus_a, minus_a, plus_b, minus_b, y[3], y[3]]
         }
+    }
+}
+
+/// The values at `point` and −`point`.
+///
+/// # Safety
+/// `L`'s instruction set is available.
+#[inline(always)]
+unsafe fn grad_pair<L: Lanes>(y: [L; SIDE], point: f32) -> (L, L) {
+    // SAFETY: by this function's own contract.
+    unsafe {
+        let even = y[0].add_product(y[2], L::splat(point * point));
+        let odd = y[1]
+            .mul(L::splat(point))
+            .add_product(y[3], L::splat(point * point * point));
+        (even.add(odd), even.sub(odd))
     }
 }
 
@@ -272,23 +290,8 @@ unsafe fn weight_line<L: Lanes, const N: usize>(g: [L; 3]) -> [L; 6] {
     unsafe {
         let (a, b) = points(N);
         let (a2, b2) = (a * a, b * b);
-        // 1 / M'(point) for the product M of (x − point) over all finite points, and g(point) = Σ g_i·pointⁱ over it.
-        let pair = |point: f32, gap: f32| {
-            if N == 6 {
-                let scale = 1.0 / (2.0 * point * point * gap);
-                let even = g[0]
-                    .mul(L::splat(scale))
-                    .add_product(g[2], L::splat(scale * point * point));
-                let odd = g[1].mul(L::splat(scale * point));
-                (even.add(odd), even.sub(odd))
-            } else {
-                let scale = 1.0 / (2.0 * point * gap);
-                let (even, odd) = (g[0].mul(L::splat(scale)), g[1].mul(L::splat(scale * point)));
-                (odd.add(even), odd.sub(even))
-            }
-        };
-        let (plus_a, minus_a) = pair(a, a2 - b2);
-        let (plus_b, minus_b) = pair(b, b2 - a2);
+        let (plus_a, minus_a) = weight_pair::<L, N>(g, a, a2 - b2);
+        let (plus_b, minus_b) = weight_pair::<L, N>(g, b, b2 - a2);
         if N == 6 {
             [
                 g[0].mul(L::splat(1.0 / (a2 * b2))),
@@ -300,6 +303,30 @@ unsafe fn weight_line<L: Lanes, const N: usize>(g: [L; 3]) -> [L; 6] {
             ]
         } else {
             [plus_a, minus_a, plus_b, minus_b, g[1], g[1]]
+        }
+    }
+}
+
+/// g(±`point`) / M'(±`point`), for the kernel's polynomial g and the product M of (x − p) over all finite points p; `gap` is
+/// the difference of this point's square and the other's.
+///
+/// # Safety
+/// `L`'s instruction set is available.
+#[inline(always)]
+unsafe fn weight_pair<L: Lanes, const N: usize>(g: [L; 3], point: f32, gap: f32) -> (L, L) {
+    // SAFETY: by this function's own contract.
+    unsafe {
+        if N == 6 {
+            let scale = 1.0 / (2.0 * point * point * gap);
+            let even = g[0]
+                .mul(L::splat(scale))
+                .add_product(g[2], L::splat(scale * point * point));
+            let odd = g[1].mul(L::splat(scale * point));
+            (even.add(odd), even.sub(odd))
+        } else {
+            let scale = 1.0 / (2.0 * point * gap);
+            let (even, odd) = (g[0].mul(L::splat(scale)), g[1].mul(L::splat(scale * point)));
+            (odd.add(even), odd.sub(even))
         }
     }
 }
