@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use riad_data::{DataError, Limits, decode, image_size, load};
@@ -27,12 +28,13 @@ fn expected() -> BTreeMap<String, Expected> {
     serde_json::from_str(&fs::read_to_string(files().join("expected.json")).unwrap()).unwrap()
 }
 
-fn image_bytes() -> Vec<(String, Vec<u8>)> {
+/// The content of every file that can be read.
+static IMAGES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     expected()
         .into_keys()
-        .map(|name| (name.clone(), fs::read(files().join(name)).unwrap()))
+        .map(|name| fs::read(files().join(name)).unwrap())
         .collect()
-}
+});
 
 #[test]
 fn pixels_are_what_pillow_sees() {
@@ -242,8 +244,7 @@ proptest! {
         file: prop::sample::Index,
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
-        let images = image_bytes();
-        let (_, mut bytes) = images[file.index(images.len())].clone();
+        let mut bytes = file.get(&IMAGES).clone();
         for (place, value) in damage {
             let place = place.index(bytes.len());
             bytes[place] = value;

@@ -78,7 +78,7 @@ impl Badge {
             Some("dent") => Defect::Dent {
                 centre: at,
                 radius: dice.between(6.5, 9.0),
-                depth: dice.between(0.26, 0.38),
+                depth: dice.between(0.30, 0.42),
             },
             Some("missing_print") => Defect::MissingPrint {
                 first: dice.below(u64::from(DOTS)) as u32,
