@@ -307,7 +307,7 @@ fn the_network_s_layers_are_their_definition() {
 /// Bits must not depend on the number of threads, nor an image's on its neighbours in the batch.
 #[test]
 fn threads_and_neighbours_change_no_bit() {
-    for transposed in [false, true] {
+    for (transposed, winograd) in [(false, false), (false, true), (true, false), (true, true)] {
         for (channels, side) in [(16, 40), (96, 9)] {
             let dims = Dims::new(5, side, side, channels);
             let case = Case {
@@ -326,12 +326,16 @@ fn threads_and_neighbours_change_no_bit() {
             };
             let with_threads = |threads| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                pool.install(|| all(case, &x, &dy))
+                pool.install(|| {
+                    WINOGRAD.set(Some(winograd)); // On the pool's thread, which is where the layer is called.
+                    all(case, &x, &dy)
+                })
             };
             let one = with_threads(1);
             for threads in [2, 5] {
                 assert!(bits(&one) == bits(&with_threads(threads)), "{threads} threads");
             }
+            WINOGRAD.set(Some(winograd));
             let alone = Case {
                 dims: Dims { images: 1, ..dims },
                 ..case

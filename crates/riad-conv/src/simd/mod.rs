@@ -1,6 +1,62 @@
 //! Instruction sets: one vector trait, its implementations, and the choice between them at run time.
 #![allow(unsafe_code)] // Intrinsics.
 
+/// Compiles the kernels over one implementation of [`Lanes`], under its `#[target_feature]` if it needs one.
+///
+/// `tiles` lists, for one block of output channels and more, the widths of tiles whose accumulators fit into registers;
+/// `channels` is how many input channels a weight gradient holds, a divisor of sixteen.
+macro_rules! kernels {
+    (
+        $(#[$documentation:meta])*
+        $name:ident = $text:literal over $lanes:ident $(with $feature:literal)?,
+        tiles $([$($cells:literal)*] by $blocks:literal),*,
+        channels $channels:literal
+    ) => {
+        $(#[$documentation])*
+        pub(super) static $name: $crate::simd::Kernels = {
+            use $crate::kernel::*;
+            use $crate::simd::WinogradKernels;
+
+            kernels!(@ $($feature)?, correlate<P, B>(Correlate) = correlate_tile::<$lanes, P, B>);
+            kernels!(@ $($feature)?, grad_weight<>(GradWeight) = grad_weight_tile::<$lanes, $channels>);
+            kernels!(@ $($feature)?, narrow<>(NarrowRow) = narrow_row::<$lanes>);
+            kernels!(@ $($feature)?, deal<>(DealRow) = deal_row::<$lanes>);
+            kernels!(@ $($feature)?, input<N>(WinogradInput) = input_tile::<$lanes, N>);
+            kernels!(@ $($feature)?, output<N>(WinogradOutput) = output_tile::<$lanes, N>);
+            kernels!(@ $($feature)?, weights<N>(WinogradWeights) = weight_tile::<$lanes, N>);
+            kernels!(@ $($feature)?, grad<N>(WinogradInput) = grad_tile::<$lanes, N>);
+            kernels!(@ $($feature)?, weight_grad<N>(WinogradWeightGrad) = weight_grad_tile::<$lanes, N>);
+
+            const fn winograd<const N: usize>() -> WinogradKernels {
+                WinogradKernels {
+                    input: input::<N>,
+                    output: output::<N>,
+                    weights: weights::<N>,
+                    grad: grad::<N>,
+                    weight_grad: weight_grad::<N>,
+                }
+            }
+
+            $crate::simd::Kernels {
+                name: $text,
+                correlate: &[$(&[$(correlate::<$cells, $blocks>),*]),*],
+                grad_weight,
+                narrow,
+                deal,
+                winograd: [winograd::<5>(), winograd::<6>()],
+            }
+        };
+    };
+    (@ $($feature:literal)?, $entry:ident<$($parameter:ident),*>($call:ident) = $kernel:expr) => {
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn $entry<$(const $parameter: usize),*>(call: &$call) {
+            // SAFETY: the instruction set, if it needs one, is enabled here; the rest is the caller's contract, which is the
+            // kernel's.
+            unsafe { $kernel(call) }
+        }
+    };
+}
+
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;

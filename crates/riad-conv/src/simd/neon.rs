@@ -2,44 +2,14 @@
 
 use core::arch::aarch64::*;
 
-use super::{Kernels, Lanes, WinogradKernels};
-use crate::kernel::{
-    Correlate, DealRow, GradWeight, NarrowRow, WinogradInput, WinogradOutput, WinogradWeightGrad, WinogradWeights,
-    correlate_tile, deal_row, grad_tile, grad_weight_tile, input_tile, narrow_row, output_tile, weight_grad_tile,
-    weight_tile,
-};
+use super::Lanes;
 
-/// 32 registers: 6 × (4 quarters) accumulators, four of weights, four for broadcasts.
-pub(super) static NEON: Kernels = Kernels {
-    name: "neon",
-    correlate: &[&[
-        correlate::<1>,
-        correlate::<2>,
-        correlate::<3>,
-        correlate::<4>,
-        correlate::<5>,
-        correlate::<6>,
-    ]],
-    grad_weight,
-    narrow,
-    deal,
-    winograd: [
-        WinogradKernels {
-            input: input::<5>,
-            output: output::<5>,
-            weights: weights::<5>,
-            grad: grad::<5>,
-            weight_grad: weight_grad::<5>,
-        },
-        WinogradKernels {
-            input: input::<6>,
-            output: output::<6>,
-            weights: weights::<6>,
-            grad: grad::<6>,
-            weight_grad: weight_grad::<6>,
-        },
-    ],
-};
+kernels! {
+    /// 32 registers: 6 × (4 quarters) accumulators, four of weights, four for broadcasts.
+    NEON = "neon" over Neon with "neon",
+    tiles [1 2 3 4 5 6] by 1,
+    channels 4
+}
 
 #[derive(Clone, Copy)]
 struct Neon([float32x4_t; 4]);
@@ -117,58 +87,4 @@ impl Lanes for Neon {
         // SAFETY: as for `at_least`.
         self.zip(bound, |a, b| unsafe { vminq_f32(a, b) })
     }
-}
-
-#[target_feature(enable = "neon")]
-unsafe fn correlate<const P: usize>(tile: &Correlate) {
-    // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
-    unsafe { correlate_tile::<Neon, P, 1>(tile) }
-}
-
-#[target_feature(enable = "neon")]
-unsafe fn grad_weight(tile: &GradWeight) {
-    // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
-    unsafe { grad_weight_tile::<Neon, 4>(tile) }
-}
-
-#[target_feature(enable = "neon")]
-unsafe fn narrow(row: &NarrowRow) {
-    // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
-    unsafe { narrow_row::<Neon>(row) }
-}
-
-#[target_feature(enable = "neon")]
-unsafe fn deal(row: &DealRow) {
-    // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
-    unsafe { deal_row::<Neon>(row) }
-}
-
-#[target_feature(enable = "neon")]
-unsafe fn input<const N: usize>(tile: &WinogradInput) {
-    // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
-    unsafe { input_tile::<Neon, N>(tile) }
-}
-
-#[target_feature(enable = "neon")]
-unsafe fn output<const N: usize>(tile: &WinogradOutput) {
-    // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
-    unsafe { output_tile::<Neon, N>(tile) }
-}
-
-#[target_feature(enable = "neon")]
-unsafe fn weights<const N: usize>(tile: &WinogradWeights) {
-    // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
-    unsafe { weight_tile::<Neon, N>(tile) }
-}
-
-#[target_feature(enable = "neon")]
-unsafe fn grad<const N: usize>(tile: &WinogradInput) {
-    // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
-    unsafe { grad_tile::<Neon, N>(tile) }
-}
-
-#[target_feature(enable = "neon")]
-unsafe fn weight_grad<const N: usize>(tile: &WinogradWeightGrad) {
-    // SAFETY: the instruction set is enabled here; the rest is the caller's contract.
-    unsafe { weight_grad_tile::<Neon, N>(tile) }
 }
