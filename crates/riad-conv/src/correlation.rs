@@ -1,5 +1,7 @@
 //! Correlation of a batch with packed weights: the forward pass and the input gradient of every layer here.
 
+use std::mem::MaybeUninit;
+
 use crate::axis::Axis;
 use crate::buffer::Buffer;
 use crate::direct::Direct;
@@ -57,7 +59,7 @@ impl Filter<'_> {
 
 /// A range of channels of a batch of images.
 pub(crate) struct Output<'a> {
-    pub(crate) values: &'a mut [f32],
+    pub(crate) values: &'a mut [MaybeUninit<f32>],
     pub(crate) height: usize,
     pub(crate) width: usize,
     /// Values from one pixel to the next.
@@ -130,7 +132,7 @@ impl Correlation {
         }
     }
 
-    /// Writes the correlation of `input` into `out`, whose size must be that of the geometry's output, or larger by
+    /// Writes the correlation of `input` into all pixels of `out`, whose size must be that of the geometry's output, or larger by
     /// less than a stride (the rest is then the activation of the bias).
     pub(crate) fn run(&self, kernels: &Kernels, input: &[f32], dims: Dims, out: Output) {
         let out_channels = self.epilogue.out_channels;
@@ -164,8 +166,8 @@ pub(crate) struct Target(*mut f32);
 unsafe impl Sync for Target {}
 
 impl Target {
-    pub(crate) fn new(values: &mut [f32]) -> Self {
-        Self(values.as_mut_ptr())
+    pub(crate) fn new(start: *mut f32) -> Self {
+        Self(start)
     }
 
     /// # Safety

@@ -1,5 +1,7 @@
 //! Layers whose weights are packed once, for networks that only run forward.
 
+use std::mem::MaybeUninit;
+
 use crate::ConvError;
 use crate::axis::Axis;
 use crate::buffer::Buffer;
@@ -197,7 +199,7 @@ fn run(
     }
     .check("out", out)?;
     let view = Output {
-        values: out,
+        values: writable(out),
         height: out_dims.height,
         width: out_dims.width,
         pixel: pixel_stride,
@@ -205,4 +207,11 @@ fn run(
     };
     correlation.run(Kernels::active()?, x, dims, view);
     Ok(())
+}
+
+/// The slice as one that may also hold nothing yet.
+#[allow(unsafe_code)] // A cast that the standard library has no safe name for.
+fn writable(values: &mut [f32]) -> &mut [MaybeUninit<f32>] {
+    // SAFETY: both have one layout, and this crate only ever writes initialised values through it.
+    unsafe { &mut *(std::ptr::from_mut(values) as *mut [MaybeUninit<f32>]) }
 }

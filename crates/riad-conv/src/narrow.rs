@@ -73,7 +73,7 @@ impl Narrow {
             (dims.images * out.height).div_ceil(4 * threads)
         };
         let bands = Bands::new(dims.images, out.height, fitting.min(even));
-        let target = Target::new(out.values);
+        let target = Target::new(out.values.as_mut_ptr().cast());
         let tiles = kernels.correlate[0];
         (0..bands.count()).into_par_iter().for_each(|index| {
             let band = bands.get(index);

@@ -93,7 +93,7 @@ impl Direct {
             columns: self.axis.cells(out.width),
         };
         let (bands, shares) = self.split(kernels, cells, epilogue.out_channels.div_ceil(LANES));
-        let target = Target::new(out.values);
+        let target = Target::new(out.values.as_mut_ptr().cast());
         (0..bands.count() * shares.len()).into_par_iter().for_each(|task| {
             let (band, share) = (bands.get(task / shares.len()), shares[task % shares.len()].clone());
             let new = if self.folded { Layout::folded } else { Layout::new };
@@ -191,7 +191,7 @@ struct Cells {
 
 /// Packs the weights of all phases, which together use every tap once.
 fn pack(filter: Filter, phases: &[Phase], places: &[Vec<usize>], weights: &mut Buffer) {
-    let target = Target::new(weights);
+    let target = Target::new(weights.as_mut_ptr());
     let in_channels = filter.in_channels;
     let blocks = filter.out_channels.div_ceil(LANES);
     let in_blocks = in_channels.div_ceil(LANES);

@@ -63,6 +63,7 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use std::ffi::OsStr;
 use std::sync::OnceLock;
 
 use crate::ConvError;
@@ -126,20 +127,22 @@ impl Kernels {
             return Ok(forced);
         }
         static ACTIVE: OnceLock<Result<&Kernels, ConvError>> = OnceLock::new();
-        let choice = ACTIVE.get_or_init(|| match std::env::var_os("RIAD_CONV_SIMD") {
-            None => Ok(Self::available()[0]),
-            Some(value) => Self::available()
-                .into_iter()
-                .find(|level| value == level.name)
-                .ok_or_else(|| {
-                    let available = Self::available().iter().map(|level| level.name).collect();
-                    ConvError::Simd {
-                        value: value.to_string_lossy().into_owned(),
-                        available,
-                    }
-                }),
-        });
-        choice.clone()
+        ACTIVE
+            .get_or_init(|| Self::named(std::env::var_os("RIAD_CONV_SIMD").as_deref()))
+            .clone()
+    }
+
+    fn named(name: Option<&OsStr>) -> Result<&'static Self, ConvError> {
+        let available = Self::available();
+        let Some(name) = name else { return Ok(available[0]) };
+        available
+            .iter()
+            .find(|level| name == level.name)
+            .copied()
+            .ok_or_else(|| ConvError::Simd {
+                value: name.to_string_lossy().into_owned(),
+                available: available.iter().map(|level| level.name).collect(),
+            })
     }
 
     /// The transforms for five or six points per direction.
@@ -172,4 +175,26 @@ impl Kernels {
 thread_local! {
     /// What [`Kernels::active`] answers on this thread, so that tests reach every level of the machine.
     pub(crate) static FORCED: std::cell::Cell<Option<&'static Kernels>> = const { std::cell::Cell::new(None) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_names_an_instruction_set_of_the_machine() {
+        let found = |name: &str| Kernels::named(Some(name.as_ref())).map(|level| level.name);
+        assert_eq!(found("portable"), Ok("portable"));
+        for value in ["sse9", "", "AVX2"] {
+            let error = found(value).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("RIAD_CONV_SIMD={value} ")) && error.contains("portable"),
+                "{error}"
+            );
+        }
+        assert_eq!(
+            Kernels::named(None).map(|level| level.name),
+            Ok(Kernels::available()[0].name)
+        );
+    }
 }

@@ -52,7 +52,7 @@ impl Winograd {
     /// The plan with transformed weights, kept in `memory`.
     pub(crate) fn packed(mut self, kernels: &Kernels, filter: Filter, mut memory: Buffer) -> Self {
         memory.grow(self.phases.len() * self.out_blocks * self.block_weights());
-        let target = Target::new(&mut memory);
+        let target = Target::new(memory.as_mut_ptr());
         let in_blocks = filter.in_channels.div_ceil(LANES);
         let transform = kernels.winograd(self.points).weights;
         (0..self.out_blocks * in_blocks).into_par_iter().for_each(|task| {
@@ -127,7 +127,7 @@ impl Winograd {
             pixel: out.pixel,
             channel: out.channel,
         };
-        let target = Target::new(out.values);
+        let target = Target::new(out.values.as_mut_ptr().cast());
         (0..bands.count() * shares).into_par_iter().for_each(|task| {
             let band = bands.get(task / shares);
             let start = task % shares * share;
