@@ -18,6 +18,14 @@ pub enum ConvError {
         /// Which size.
         what: &'static str,
     },
+    /// A stride that no network has.
+    #[error("a stride of {stride} is beyond the {limit} that are supported")]
+    Stride {
+        /// The stride.
+        stride: usize,
+        /// The largest that is supported.
+        limit: usize,
+    },
     /// The kernel does not fit into the padded image, so the output would have no pixel.
     #[error("an image side of {size} gives no output with kernel {kernel}, stride {stride} and padding {padding}")]
     NoOutput {

@@ -2,12 +2,15 @@
 
 use crate::ConvError;
 
+/// A transposed layer has a stride's square of phases, each with a plan of its own.
+const MAX_STRIDE: usize = 1024;
+
 /// Kernel side, stride and zero padding of a square, ungrouped, undilated convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
     /// Side of the square kernel, at least 1.
     pub kernel: usize,
-    /// Stride in both directions, at least 1.
+    /// Stride in both directions, from 1 to 1024.
     pub stride: usize,
     /// Rows and columns of zeros around the image (for a transposed convolution: cut off the output).
     pub padding: usize,
@@ -26,7 +29,8 @@ impl Geometry {
     /// Output side of a convolution over an image of side `size`: ⌊(size + 2·padding − kernel) / stride⌋ + 1.
     ///
     /// # Errors
-    /// [`ConvError::NoOutput`] where the kernel does not fit, [`ConvError::Zero`] for a size of 0.
+    /// [`ConvError::NoOutput`] where the kernel does not fit, [`ConvError::Zero`] or [`ConvError::Stride`] for a
+    /// size of 0 or a stride beyond reason.
     pub fn conv2d_output(&self, size: usize) -> Result<usize, ConvError> {
         self.check()?;
         nonzero("image side", size)?;
@@ -44,7 +48,8 @@ impl Geometry {
     /// (size − 1)·stride − 2·padding + kernel.
     ///
     /// # Errors
-    /// [`ConvError::NoOutput`] where nothing is left of it, [`ConvError::Zero`] for a size of 0.
+    /// [`ConvError::NoOutput`] where nothing is left of it, [`ConvError::Zero`] or [`ConvError::Stride`] for a
+    /// size of 0 or a stride beyond reason.
     pub fn conv_transpose2d_output(&self, size: usize) -> Result<usize, ConvError> {
         self.check()?;
         nonzero("image side", size)?;
@@ -63,7 +68,14 @@ impl Geometry {
 
     pub(crate) fn check(&self) -> Result<(), ConvError> {
         nonzero("kernel", self.kernel)?;
-        nonzero("stride", self.stride)
+        nonzero("stride", self.stride)?;
+        if self.stride > MAX_STRIDE {
+            return Err(ConvError::Stride {
+                stride: self.stride,
+                limit: MAX_STRIDE,
+            });
+        }
+        Ok(())
     }
 
     fn no_output(&self, size: usize) -> ConvError {

@@ -304,6 +304,32 @@ fn the_network_s_layers_are_their_definition() {
     check(case(false, (33, 65, 16), 3, (3, 1, 1)));
 }
 
+#[test]
+fn strides_far_beyond_kernel_and_image_work() {
+    for transposed in [false, true] {
+        let dims = Dims::new(2, 3, 2, 3);
+        check(Case {
+            transposed,
+            dims,
+            out_channels: 2,
+            geometry: Geometry::new(2, 17, 1),
+        });
+    }
+    let one = Dims::new(1, 1, 1, 2);
+    check(Case {
+        transposed: false,
+        dims: one,
+        out_channels: 2,
+        geometry: Geometry::new(3, 1024, 5),
+    });
+    check(Case {
+        transposed: true,
+        dims: one,
+        out_channels: 2,
+        geometry: Geometry::new(7, 64, 1),
+    });
+}
+
 /// Bits must not depend on the number of threads, nor an image's on its neighbours in the batch.
 #[test]
 fn threads_and_neighbours_change_no_bit() {
@@ -400,6 +426,11 @@ fn what_does_not_fit_is_refused() {
     assert_eq!(
         run(dims, &weight, Geometry::new(3, 0, 1)),
         Err(ConvError::Zero { what: "stride" })
+    );
+    let stride = usize::MAX;
+    assert_eq!(
+        run(dims, &weight, Geometry::new(3, stride, 1)),
+        Err(ConvError::Stride { stride, limit: 1024 })
     );
     assert_eq!(
         run(dims, &[], Geometry::new(0, 1, 1)),
