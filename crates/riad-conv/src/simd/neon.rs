@@ -1,4 +1,4 @@
-//! NEON. Compiled for aarch64 only; neither compiled nor run yet where this was written.
+//! NEON. Compiled for aarch64 only; its tests were run under emulation (qemu-aarch64), its speed never measured.
 #![allow(unused_unsafe)] // Where NEON is part of the target, most of its intrinsics are safe.
 #![allow(clippy::undocumented_unsafe_blocks)] // In closures: the function's first line argues for all of them.
 
