@@ -1,3 +1,130 @@
-//! The `riad` program.
+//! The `riad` program: finds defects in pictures of products after seeing only good ones.
+//!
+//! It is glue: arguments, progress, files, pictures and exit codes. The method lies in riad-core, riad-data and
+//! riad-model.
 
-fn main() {}
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use clap::{Parser, error::ErrorKind};
+use riad_data::DataError;
+use riad_model::ModelError;
+
+use crate::args::{Cli, Command};
+
+mod args;
+mod baseline;
+mod commands;
+mod config;
+mod evaluation;
+mod files;
+mod interrupt;
+mod logging;
+mod picture;
+mod progress;
+mod results;
+mod run;
+
+/// A training step allocates and frees hundreds of megabytes; the system's allocator hands them back each time, and a
+/// page fault for every page is most of what that costs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How a command that met no error ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Everything asked for was done, or stopped where it was asked to stop.
+    Done,
+    /// The work went through, but not for every image.
+    Incomplete,
+    /// Ctrl-C broke it off.
+    Interrupted,
+}
+
+/// Arguments that parse but cannot be meant.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
+/// An error that blames the arguments: exit code 2.
+fn usage(message: impl Into<String>) -> anyhow::Error {
+    UsageError(message.into()).into()
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let arguments = match config::merge(arguments) {
+        Ok(merged) => merged,
+        Err(error) => return report(&error, false),
+    };
+    let cli = match Cli::try_parse_from(&arguments.list) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error, &arguments),
+    };
+    let verbose = cli.global.verbose >= 2;
+    match run(cli) {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Incomplete) => ExitCode::from(1),
+        Ok(Ending::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
+        Err(error) => report(&error, verbose),
+    }
+}
+
+fn run(cli: Cli) -> Result<Ending> {
+    logging::start(cli.global.verbose, cli.global.quiet);
+    if let Some(threads) = cli.global.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get());
+        pool.build_global().context("the threads cannot be started")?;
+    }
+    match cli.command {
+        Command::DemoData(args) => commands::demo_data::run(&args),
+        Command::Train(args) => commands::train::run(&args),
+        Command::Eval(args) => commands::eval::run(&args),
+        Command::Score(args) => commands::score::run(&args),
+        Command::Info(args) => commands::info::run(&args),
+    }
+}
+
+/// Prints what clap has to say (help and version are errors to it) and where its arguments came from.
+fn refuse(error: &clap::Error, arguments: &config::Merged) -> ExitCode {
+    // A closed pipe is no reason to complain about.
+    let _ = error.print();
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return ExitCode::SUCCESS;
+    }
+    if let Some(file) = &arguments.file {
+        let _ = writeln!(io::stderr(), "\nnote: options were also read from {}", file.display());
+    }
+    ExitCode::from(2)
+}
+
+fn report(error: &anyhow::Error, verbose: bool) -> ExitCode {
+    if is_broken_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    let _ = writeln!(io::stderr(), "error: {error:#}");
+    if verbose {
+        let _ = writeln!(io::stderr(), "\n{}", error.backtrace());
+    }
+    ExitCode::from(if is_usage(error) { 2 } else { 1 })
+}
+
+/// Whether nobody reads our output any more, as after `riad score … | head`: they have what they wanted.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.is::<UsageError>()
+            || cause.downcast_ref::<ModelError>().is_some_and(ModelError::is_usage)
+            || matches!(cause.downcast_ref::<DataError>(), Some(DataError::Parameter(_)))
+    })
+}

@@ -1,0 +1,236 @@
+//! The command line: what can be asked for, with its help.
+
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use clap::{
+    ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use riad_model::Preset;
+
+/// Finds defects in pictures of products after seeing only good ones.
+///
+/// RIAD hides parts of an image and lets a network that has only ever seen good products fill them in. Where it cannot,
+/// there is a defect.
+#[derive(Debug, Parser)]
+#[command(name = "riad", version, propagate_version = true, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  riad eval                                   see it work: demo images, training, results and pictures
+  riad train photos/good --out runs/lid       learn from a folder of good pictures
+  riad score --model runs/lid photos/today    one score per picture, the larger the more anomalous
+  riad eval --model runs/bottle data/bottle   how good is it, on a data set in MVTec AD's layout";
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Read options from a TOML file whose keys are the long option names; the command line goes before it
+    #[arg(long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// Threads to compute with [default: one per core]. Results do not depend on it
+    #[arg(long, value_name = "N", global = true)]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Say more; twice: everything, with backtraces of errors
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+    /// Say less: only warnings and errors; twice: only errors
+    #[arg(short, long, action = ArgAction::Count, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    DemoData(DemoDataArgs),
+    Train(TrainArgs),
+    Eval(EvalArgs),
+    Score(ScoreArgs),
+    Info(InfoArgs),
+}
+
+/// Make the demo data set: two made-up products, a texture and an object, with defects and their masks
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  riad demo-data demo\n  riad eval demo --size 128")]
+pub(crate) struct DemoDataArgs {
+    /// Folder to make
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: PathBuf,
+    /// Decides what the images show
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+/// Train a network on good images
+#[derive(Debug, Args)]
+#[command(after_help = "\
+DATA is a folder in MVTec AD's layout (train/good/*.png, …), a folder of such folders with --category, or simply a
+folder of good images. Ctrl-C stops after the step under way and leaves a run that --resume takes up; the resumed run
+ends in the same bytes as one that was never stopped, and so does one that was killed.
+
+Examples:
+  riad train data/mvtec/bottle
+  riad train data/mvtec --category bottle --preset small --out runs/small
+  riad train photos/good --size 128 --epochs 50 --max-time 30m
+  riad train --resume runs/bottle")]
+pub(crate) struct TrainArgs {
+    /// Images to learn from; with --resume only if they have moved
+    #[arg(value_name = "DATA", required_unless_present = "resume", value_hint = ValueHint::DirPath)]
+    pub(crate) data: Option<PathBuf>,
+    /// Which category of DATA, where it holds several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) category: Option<String>,
+    /// Folder of the run [default: runs/<category>]
+    #[arg(long, value_name = "RUN", value_hint = ValueHint::DirPath)]
+    pub(crate) out: Option<PathBuf>,
+    /// Take up this run where it was last saved
+    #[arg(long, value_name = "RUN", conflicts_with = "out", value_hint = ValueHint::DirPath)]
+    pub(crate) resume: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) training: TrainingArgs,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}
+
+/// How to train. What is not given takes the preset's default, or for a run that exists what it was started with.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Training")]
+pub(crate) struct TrainingArgs {
+    /// Size of the network: tiny and small for CPUs, paper is the published one [default: tiny]
+    #[arg(long, value_name = "NAME", value_parser = preset_parser())]
+    pub(crate) preset: Option<Preset>,
+    /// Side in pixels that images are resized to, a multiple of 16 [default: 256]
+    #[arg(long, value_name = "PIXELS")]
+    pub(crate) size: Option<usize>,
+    /// Passes over the images, at most [default: 300]
+    #[arg(long, value_name = "N")]
+    pub(crate) epochs: Option<usize>,
+    /// Images per step [default: 4]
+    #[arg(long, value_name = "N")]
+    pub(crate) batch: Option<usize>,
+    /// Learning rate [default: 1e-3; 1e-4 for paper]
+    #[arg(long, value_name = "X")]
+    pub(crate) lr: Option<f64>,
+    /// Stop when so many epochs brought no better validation loss [default: 20]
+    #[arg(long, value_name = "N")]
+    pub(crate) patience: Option<usize>,
+    /// Share of the images held out to choose the best epoch [default: 0.2]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) validation: Option<f64>,
+    /// Decides initial weights, split, order and masks [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Stop after this time, such as 90s, 5m or 1h30m; the run can be resumed
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) max_time: Option<Duration>,
+}
+
+/// Measure how well defects are found
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Writes results.json, scores.csv and pictures/ to the folder of --out. Without --model it trains first, each category
+in <OUT>/<category>/run, and takes up or uses again what it finds there. Without DATA, --model RUN is measured on the
+data that it was trained with. With neither, it runs the demo in the folder riad-demo.
+
+Examples:
+  riad eval
+  riad eval data/mvtec/bottle --model runs/bottle
+  riad eval data/mvtec --max-time 10m --out runs/mvtec
+  riad eval data/mvtec --category bottle --model checkpoint.pt")]
+pub(crate) struct EvalArgs {
+    /// A category's folder in MVTec AD's layout, or a folder of such
+    #[arg(value_name = "DATA", value_hint = ValueHint::DirPath)]
+    pub(crate) data: Option<PathBuf>,
+    /// The run's folder or checkpoint to measure, a PyTorch state dict included
+    #[arg(long, value_name = "RUN|FILE", conflicts_with = "TrainingArgs", value_hint = ValueHint::AnyPath)]
+    pub(crate) model: Option<PathBuf>,
+    /// Which category of DATA [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) category: Option<String>,
+    /// Folder to write to [default: <RUN>/eval with --model RUN, riad-demo for the demo, else runs/eval]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) training: TrainingArgs,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}
+
+/// Score images: the larger the score, the more anomalous
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Only scores go to standard output, one line per image, in order, as soon as they are known. An image that cannot be read
+is reported on standard error (and as {\"path\", \"error\"} in jsonl), the others are scored, and the exit code is 1.
+
+Examples:
+  riad score --model runs/bottle photos/today > scores.csv
+  riad score --model runs/bottle a.png b.jpg --format jsonl
+  riad score --model runs/bottle photos/today --maps maps")]
+pub(crate) struct ScoreArgs {
+    /// The run's folder or checkpoint to score with, a PyTorch state dict included
+    #[arg(long, value_name = "RUN|FILE", value_hint = ValueHint::AnyPath)]
+    pub(crate) model: PathBuf,
+    /// Image files, and folders whose images are scored with those of their subfolders
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// What to write to standard output
+    #[arg(long, value_enum, default_value_t = Format::Csv)]
+    pub(crate) format: Format,
+    /// Write <name>.heat.png and <name>.overlay.png for each image, in the folders that the images have
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) maps: Option<PathBuf>,
+    /// Value of the anomaly map at the hot end of the pictures' colour scale, the same for all images
+    #[arg(long, value_name = "VALUE", default_value_t = 0.5, requires = "maps")]
+    pub(crate) map_scale: f32,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A header, then path,score
+    Csv,
+    /// {"path": …, "score": …} per line
+    Jsonl,
+}
+
+/// Tell what a model is and how it was trained
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  riad info runs/bottle\n  riad info checkpoint.pth --json")]
+pub(crate) struct InfoArgs {
+    /// A run's folder or a checkpoint
+    #[arg(value_name = "FILE|RUN", value_hint = ValueHint::AnyPath)]
+    pub(crate) model: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where to compute.
+#[derive(Debug, Args)]
+pub(crate) struct ComputeArgs {
+    /// auto, cpu, cuda, cuda:N or metal; auto is a GPU that this build drives, else the CPU
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: String,
+}
+
+fn preset_parser() -> impl TypedValueParser<Value = Preset> {
+    PossibleValuesParser::new(["tiny", "small", "paper"]).try_map(|name| name.parse::<Preset>())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

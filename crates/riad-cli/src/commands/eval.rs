@@ -1,0 +1,195 @@
+//! `riad eval`: train where needed, measure, show.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use riad_data::{
+    Category,
+    demo::{self, Demo},
+};
+use riad_model::{Device, Preset, Scorer};
+use tracing::info;
+
+use super::train::categories;
+use crate::{
+    Ending,
+    args::{EvalArgs, TrainingArgs},
+    baseline::MeanImage,
+    evaluation::evaluate,
+    files::shell_quoted,
+    interrupt::Reason,
+    picture,
+    results::{self, CategoryResult},
+    run::{Run, Trained},
+    usage,
+};
+
+/// Where results go that belong to no run.
+const OUT: &str = "runs/eval";
+
+/// What `riad eval` does alone: enough training for the demo set, within a few minutes on two cores.
+mod demo_settings {
+    pub(super) const OUT: &str = "riad-demo";
+    pub(super) const SIZE: usize = 128;
+    pub(super) const EPOCHS: usize = 12;
+    pub(super) const BATCH: usize = 4;
+    pub(super) const LEARNING_RATE: f64 = 1e-3;
+}
+
+/// What is to be evaluated.
+struct Plan {
+    /// The categories' folders.
+    folders: Vec<PathBuf>,
+    /// What to measure; without, each category is trained first.
+    model: Option<PathBuf>,
+    out: PathBuf,
+    /// Settings of runs that are not there yet.
+    training: TrainingArgs,
+    with_baseline: bool,
+}
+
+pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
+    let device = riad_model::device(&args.compute.device)?;
+    let plan = plan(args)?;
+    let mut results = Vec::new();
+    for folder in &plan.folders {
+        let category = Category::open(folder)?;
+        let model = match &plan.model {
+            Some(model) => model.clone(),
+            None => {
+                let folder = plan.out.join(&category.name).join("run");
+                if train(&folder, &category, &args.training, &plan.training, &device)?
+                    == Trained::Stopped(Reason::Pressed)
+                {
+                    info!("the same command goes on from here");
+                    return Ok(Ending::Interrupted);
+                }
+                folder
+            }
+        };
+        results.push(measure(&plan, &category, &model, &device)?);
+    }
+    results::write(&plan.out, &results)?;
+    writeln!(io::stdout(), "{}", results::table(&results))?;
+    let out = shell_quoted(&plan.out);
+    info!("results.json, scores.csv and pictures/<category>/figure.png are in {out}");
+    Ok(Ending::Done)
+}
+
+fn plan(args: &EvalArgs) -> Result<Plan> {
+    let EvalArgs {
+        data,
+        model,
+        category,
+        out,
+        training,
+        ..
+    } = args;
+    let run = model.as_deref().filter(|model| model.is_dir());
+    let measured_out = || {
+        out.clone()
+            .unwrap_or_else(|| run.map_or_else(|| OUT.into(), |run| run.join("eval")))
+    };
+    match (data, model) {
+        (Some(data), _) => Ok(Plan {
+            folders: categories(data, category.as_deref())?,
+            model: model.clone(),
+            out: measured_out(),
+            training: training.clone(),
+            with_baseline: false,
+        }),
+        (None, Some(_)) => {
+            let missing = "DATA is missing: name the folder of images to measure on";
+            let run = run.filter(|_| category.is_none()).ok_or_else(|| usage(missing))?;
+            Ok(Plan {
+                folders: vec![Run::open(run).context(missing)?.data().to_owned()],
+                model: model.clone(),
+                out: measured_out(),
+                training: training.clone(),
+                with_baseline: false,
+            })
+        }
+        (None, None) => {
+            let out = out.clone().unwrap_or_else(|| demo_settings::OUT.into());
+            let data = make_demo_data(&out, training.seed.unwrap_or(0))?;
+            Ok(Plan {
+                folders: categories(&data, category.as_deref())?,
+                model: None,
+                out,
+                training: demo_training(training),
+                with_baseline: true,
+            })
+        }
+    }
+}
+
+fn make_demo_data(out: &Path, seed: u64) -> Result<PathBuf> {
+    let data = out.join("data");
+    let shown = shell_quoted(&data);
+    match demo::generate(&data, seed)? {
+        Demo::Created => info!("made the demo set in {shown}"),
+        Demo::Reused => info!("using the demo set in {shown} again"),
+    }
+    Ok(data)
+}
+
+/// The demo's setting, but for what is asked for.
+fn demo_training(given: &TrainingArgs) -> TrainingArgs {
+    let epochs = given.epochs.unwrap_or(demo_settings::EPOCHS);
+    TrainingArgs {
+        preset: given.preset.or(Some(Preset::Tiny)),
+        size: given.size.or(Some(demo_settings::SIZE)),
+        epochs: Some(epochs),
+        batch: given.batch.or(Some(demo_settings::BATCH)),
+        lr: given.lr.or(Some(demo_settings::LEARNING_RATE)),
+        patience: given.patience.or(Some(epochs)),
+        ..given.clone()
+    }
+}
+
+/// Trains a category in `folder`, from where a run there is. A run that is there must agree with what is `given`; a new
+/// one is started with `settings`.
+fn train(
+    folder: &Path,
+    category: &Category,
+    given: &TrainingArgs,
+    settings: &TrainingArgs,
+    device: &Device,
+) -> Result<Trained> {
+    let mut run = if Run::exists(folder) {
+        let run = Run::open(folder)?;
+        run.agree(given)?;
+        info!("using the run in {} again", shell_quoted(folder));
+        run
+    } else {
+        Run::create(folder, category, settings)?
+    };
+    run.train(Some(category), given.max_time, device)
+}
+
+fn measure(plan: &Plan, category: &Category, model: &Path, device: &Device) -> Result<CategoryResult> {
+    let scorer = Scorer::open(model, device)?;
+    let header = scorer.header().clone();
+    let baseline = plan
+        .with_baseline
+        .then(|| MeanImage::of(category, &header.scoring))
+        .transpose()?;
+    info!("measuring {} on {} test images", category.name, category.test.len());
+    let evaluation = evaluate(category, &scorer, baseline.as_ref())?;
+    picture::draw(
+        &plan.out.join("pictures").join(&category.name),
+        category,
+        &evaluation,
+        &scorer,
+    )?;
+    Ok(CategoryResult {
+        name: category.name.clone(),
+        data: category.root.display().to_string(),
+        model: model.display().to_string(),
+        header,
+        evaluation,
+    })
+}

@@ -1,0 +1,131 @@
+//! `riad info`.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use anyhow::{Context, Result};
+use riad_model::{Checkpoint, Header, ScoringSettings, TrainConfig};
+use serde::Serialize;
+
+use crate::{
+    Ending,
+    args::InfoArgs,
+    run::{preset_name, terms},
+};
+
+/// The header with what follows from it.
+#[derive(Serialize)]
+struct Info<'a> {
+    file: String,
+    preset: String,
+    parameters: usize,
+    /// Multiply-accumulates of one pass, and there are sets × region sizes passes to score an image.
+    macs_per_pass: u64,
+    passes_per_image: usize,
+    #[serde(flatten)]
+    header: &'a Header,
+}
+
+pub(crate) fn run(args: &InfoArgs) -> Result<Ending> {
+    let header = &Checkpoint::open(&args.model)?.header;
+    let Header {
+        architecture, scoring, ..
+    } = header;
+    let info = Info {
+        file: args.model.display().to_string(),
+        preset: preset_name(architecture.width),
+        parameters: architecture.parameters(),
+        macs_per_pass: architecture.macs(scoring.height, scoring.width),
+        passes_per_image: scoring.sets * scoring.region_sizes.len(),
+        header,
+    };
+    let text = if args.json {
+        serde_json::to_string_pretty(&info).context("the header cannot be written as JSON")? + "\n"
+    } else {
+        text(&info)
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(Ending::Done)
+}
+
+fn text(info: &Info<'_>) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| _ = writeln!(text, "{name:<16} {value}");
+    let Header {
+        architecture,
+        scoring,
+        riad_version,
+        format,
+        training,
+        progress,
+    } = info.header;
+    let ScoringSettings {
+        height,
+        width,
+        normalisation,
+        region_sizes,
+        sets,
+        mask_seed,
+        smoothing,
+    } = scoring;
+    line("file", info.file.clone());
+    line(
+        "network",
+        format!("U-Net, {}, width {}", info.preset, architecture.width),
+    );
+    line("parameters", info.parameters.to_string());
+    line(
+        "work per image",
+        format!(
+            "{} passes of {:.1} GMAC",
+            info.passes_per_image,
+            info.macs_per_pass as f64 / 1e9
+        ),
+    );
+    line("image size", format!("{width}x{height}"));
+    line(
+        "region sizes K",
+        region_sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(", "),
+    );
+    line("mask sets n", format!("{sets}, from seed {mask_seed}"));
+    line(
+        "normalisation",
+        format!("(x - {}) / {}", normalisation.mean, normalisation.deviation),
+    );
+    line("smoothing", format!("mean filter of {smoothing}x{smoothing}"));
+    match training {
+        None => line(
+            "trained",
+            "elsewhere: weights without a history, scored with the published settings".into(),
+        ),
+        Some(TrainConfig {
+            epochs,
+            batch_size,
+            learning_rate,
+            weight_decay,
+            patience,
+            seed,
+            ..
+        }) => line(
+            "trained",
+            format!(
+                "up to {epochs} epochs in batches of {batch_size}, Adam {learning_rate} with weight decay {weight_decay}, \
+                 patience {patience}, seed {seed}"
+            ),
+        ),
+    }
+    if let Some(progress) = progress {
+        line("best epoch", progress.best_epoch.to_string());
+        if let Some(record) = progress.history.get(progress.best_epoch.wrapping_sub(1)) {
+            line("training loss", terms(&record.train));
+            line(
+                "validation loss",
+                record.validation.as_ref().map_or("none".into(), terms),
+            );
+        }
+    }
+    line("written by", format!("riad {riad_version}, format {format}"));
+    text
+}

@@ -1,0 +1,7 @@
+//! One module for each command.
+
+pub(crate) mod demo_data;
+pub(crate) mod eval;
+pub(crate) mod info;
+pub(crate) mod score;
+pub(crate) mod train;

@@ -1,0 +1,257 @@
+//! `riad score`.
+
+use std::{
+    collections::HashMap,
+    io::{self, IsTerminal, Write},
+    path::{Component, Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use riad_data::{DataError, Limits, LoadedImage, decode, image_files, load_ahead};
+use riad_model::{Scored, Scorer};
+use serde_json::json;
+use tracing::error;
+
+use crate::{
+    Ending,
+    args::{Format, ScoreArgs},
+    files::with_suffix,
+    picture::{Plane, Scale, save},
+    progress::{Progress, suspended},
+    usage,
+};
+
+/// Images that are scored at once: enough to keep all cores busy, few enough that lines come as scores are known.
+const BATCH: usize = 4;
+
+pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
+    let scale = Scale::up_to(args.map_scale).ok_or_else(|| usage("--map-scale must be above 0"))?;
+    let scorer = Scorer::open(&args.model, &riad_model::device(&args.compute.device)?)?;
+    let (height, width) = (scorer.header().scoring.height, scorer.header().scoring.width);
+    let mut output = Output::new(args.format)?;
+
+    let mut files = Vec::new();
+    for path in &args.paths {
+        match image_files(path) {
+            Ok(found) => files.extend(found),
+            Err(error) => output.failure(path, &error)?,
+        }
+    }
+    output.flush()?;
+    if files.is_empty() {
+        bail!("there are no images to score");
+    }
+    let targets = args
+        .maps
+        .as_ref()
+        .map(|folder| targets(folder, &args.paths, &files))
+        .transpose()?;
+
+    let total = files.len() as u64;
+    // A bar would run into lines that go to the same terminal.
+    let mut progress = (!io::stdout().is_terminal()).then(|| Progress::start("scoring", "image", 0, total));
+    let mut done = 0;
+    let mut loaded = load_ahead(files, height, width, Limits::default());
+    loop {
+        let batch: Vec<_> = loaded.by_ref().take(BATCH).collect();
+        if batch.is_empty() {
+            break;
+        }
+        let readable = batch.iter().filter_map(|(_, loaded)| loaded.as_ref().ok());
+        let pixels: Vec<f32> = readable.flat_map(|loaded| &loaded.image.data).copied().collect();
+        let mut scored = scorer.score(&pixels)?.into_iter();
+        for (path, loaded) in &batch {
+            match loaded {
+                Err(error) => output.failure(path, error)?,
+                Ok(loaded) => {
+                    let scored = scored.next().context("an image was not scored")?;
+                    if let Some(target) = targets.as_ref().and_then(|targets| targets.get(path)) {
+                        draw(target, path, loaded, &scored, &scale)?;
+                    }
+                    output.score(path, scored.score)?;
+                }
+            }
+        }
+        output.flush()?;
+        done += batch.len() as u64;
+        if let Some(progress) = &mut progress {
+            progress.tell(done, String::new);
+        }
+    }
+    Ok(if output.failures == 0 {
+        Ending::Done
+    } else {
+        Ending::Incomplete
+    })
+}
+
+/// Lines on standard output, and on standard error for what has no score.
+struct Output {
+    format: Format,
+    /// Lines that were not written yet: whole ones, so that what is written at once ends with a line.
+    lines: Vec<u8>,
+    failures: usize,
+}
+
+impl Output {
+    fn new(format: Format) -> Result<Self> {
+        let mut output = Self {
+            format,
+            lines: Vec::new(),
+            failures: 0,
+        };
+        if format == Format::Csv {
+            output.record(["path", "score"])?;
+        }
+        Ok(output)
+    }
+
+    fn score(&mut self, path: &Path, score: f32) -> Result<()> {
+        match self.format {
+            // The bytes of a name that is not UTF-8 are kept, so that the line still leads to the file.
+            Format::Csv => self.record([path.as_os_str().as_encoded_bytes(), score.to_string().as_bytes()]),
+            Format::Jsonl => self.line(&json!({ "path": path.to_string_lossy(), "score": score })),
+        }
+    }
+
+    fn failure(&mut self, path: &Path, error: &DataError) -> Result<()> {
+        self.failures += 1;
+        error!("{error}");
+        match self.format {
+            Format::Csv => Ok(()),
+            Format::Jsonl => self.line(&json!({ "path": path.to_string_lossy(), "error": error.to_string() })),
+        }
+    }
+
+    fn record(&mut self, fields: [impl AsRef<[u8]>; 2]) -> Result<()> {
+        let mut record = csv::Writer::from_writer(&mut self.lines);
+        record.write_record(fields)?;
+        Ok(record.flush()?)
+    }
+
+    fn line(&mut self, object: &serde_json::Value) -> Result<()> {
+        writeln!(self.lines, "{object}")?;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        suspended(|| {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(&self.lines)?;
+            stdout.flush()
+        })?;
+        self.lines.clear();
+        Ok(())
+    }
+}
+
+/// Writes an image's heat map and overlay, at the size that the image has.
+fn draw(target: &Path, path: &Path, loaded: &LoadedImage, scored: &Scored, scale: &Scale) -> Result<()> {
+    let original = decode(path, &Limits::default())?.into_rgb8();
+    let map = Plane::new(&scored.map, loaded.image.height, loaded.image.width)?;
+    let map = map.resized(original.height(), original.width());
+    save(&scale.heat(&map), &with_suffix(target, ".heat.png"))?;
+    save(&scale.overlay(&original, &map), &with_suffix(target, ".overlay.png"))
+}
+
+/// Where each file's pictures go: below `folder` as the file lies below the folder that all `roots` share, under its
+/// name without the ending, or with it where two differ in that alone.
+fn targets(folder: &Path, roots: &[PathBuf], files: &[PathBuf]) -> Result<HashMap<PathBuf, PathBuf>> {
+    let absolute = |folder: &Path| {
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
+        folder
+            .canonicalize()
+            .with_context(|| format!("cannot access {}", folder.display()))
+    };
+    // Paths that do not exist were reported before.
+    let folders = roots
+        .iter()
+        .filter(|root| root.exists())
+        .map(|root| match root.parent() {
+            Some(parent) if !root.is_dir() => absolute(parent),
+            _ => absolute(root),
+        });
+    let mut shared: Option<PathBuf> = None;
+    for folder in folders {
+        let folder = folder?;
+        shared = Some(match shared {
+            Some(shared) => shared
+                .components()
+                .zip(folder.components())
+                .take_while(|(a, b)| a == b)
+                .map(|(a, _)| a)
+                .collect(),
+            None => folder,
+        });
+    }
+    let shared = shared.unwrap_or_default();
+
+    let mut places = HashMap::new();
+    for file in files {
+        let parent = absolute(file.parent().unwrap_or(Path::new("")))?;
+        let below = parent.strip_prefix(&shared).unwrap_or(&parent);
+        let below: PathBuf = below
+            .components()
+            .filter(|part| matches!(part, Component::Normal(_)))
+            .collect();
+        places.insert(file, folder.join(below));
+    }
+    let stem = |file: &Path, place: &Path| place.join(file.file_stem().unwrap_or_default());
+    let mut uses: HashMap<PathBuf, usize> = HashMap::new();
+    for (file, place) in &places {
+        *uses.entry(stem(file, place)).or_default() += 1;
+    }
+    let target = |(file, place): (&PathBuf, PathBuf)| {
+        let stem = stem(file, &place);
+        let is_alone = uses.get(&stem) == Some(&1);
+        let target = if is_alone {
+            stem
+        } else {
+            place.join(file.file_name().unwrap_or_default())
+        };
+        (file.clone(), target)
+    };
+    Ok(places.into_iter().map(target).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn pictures_lie_as_their_images_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        for file in ["a/x/1.png", "a/x/1.jpg", "a/2.png", "b/x/1.png", "c.png"] {
+            fs::create_dir_all(at(file).parent().unwrap()).unwrap();
+            fs::write(at(file), "").unwrap();
+        }
+        let targets = |roots: &[&str], files: &[&str]| {
+            let paths = |paths: &[&str]| paths.iter().map(|path| at(path)).collect::<Vec<_>>();
+            let found = targets(Path::new("maps"), &paths(roots), &paths(files)).unwrap();
+            files
+                .iter()
+                .map(|file| found[&at(file)].to_string_lossy().replace('\\', "/"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            targets(&["a"], &["a/x/1.png", "a/x/1.jpg", "a/2.png"]),
+            ["maps/x/1.png", "maps/x/1.jpg", "maps/2"]
+        );
+        assert_eq!(
+            targets(&["a", "b"], &["a/x/1.png", "b/x/1.png"]),
+            ["maps/a/x/1", "maps/b/x/1"]
+        );
+        assert_eq!(targets(&["c.png", "c.png"], &["c.png", "c.png"]), ["maps/c", "maps/c"]);
+        assert_eq!(
+            targets(&["c.png", "b", "absent"], &["c.png", "b/x/1.png"]),
+            ["maps/c", "maps/b/x/1"]
+        );
+    }
+}

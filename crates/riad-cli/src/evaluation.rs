@@ -1,0 +1,226 @@
+//! Measures a model on a category's test images.
+
+use anyhow::{Context, Result};
+use riad_core::metrics::{self, MetricError, PixelMetrics};
+use riad_data::{Category, DataError, Limits, LoadedImage, TestItem, load_ahead, load_mask};
+use riad_model::{Scored, Scorer};
+use serde::Serialize;
+
+use crate::{baseline::MeanImage, files::relative, progress::Progress, usage};
+
+/// Images that are scored at once.
+const BATCH: usize = 4;
+
+/// False-positive rate up to which AUPRO integrates, as in MVTec's evaluation.
+pub(crate) const AUPRO_LIMIT: f64 = 0.3;
+
+/// How well a model does on a category.
+pub(crate) struct Evaluation {
+    /// One for each of the category's test images, in their order.
+    pub(crate) images: Vec<ImageScore>,
+    pub(crate) metrics: Metrics,
+    /// The mean image's metrics, if it was measured too.
+    pub(crate) baseline: Option<Metrics>,
+}
+
+/// A test image's score.
+pub(crate) struct ImageScore {
+    /// Below the category's folder, with forward slashes.
+    pub(crate) path: String,
+    pub(crate) is_defective: bool,
+    pub(crate) score: f32,
+}
+
+/// Metrics as fractions of 1; `None` where the images do not define them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Metrics {
+    pub(crate) image_auroc: Option<f64>,
+    pub(crate) pixel_auroc: Option<f64>,
+    pub(crate) pixel_ap: Option<f64>,
+    pub(crate) aupro: Option<f64>,
+    /// Over the images' scores, at the threshold that is best for these very images.
+    pub(crate) f1_max: Option<f64>,
+    /// Why some are `None`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) undefined: Vec<String>,
+}
+
+/// Scores the category's test images and measures. With `baseline`, its maps are measured on the same images.
+///
+/// # Errors
+/// If there are no test images, or one of them or its mask cannot be read: numbers of a part would be compared with
+/// numbers of the whole.
+pub(crate) fn evaluate(category: &Category, scorer: &Scorer, baseline: Option<&MeanImage>) -> Result<Evaluation> {
+    if category.test.is_empty() {
+        return Err(usage(format!(
+            "{} has no test images to measure on; MVTec AD's layout keeps them in test/good and test/<defect>",
+            category.root.display()
+        )));
+    }
+    let mut loaded = TestImages::new(&category.test, scorer);
+    let mut images = Vec::with_capacity(category.test.len());
+    let mut measures = Measures::default();
+    let mut baseline_measures = Measures::default();
+    let mut progress = Progress::start(&category.name, "image", 0, category.test.len() as u64);
+    while let Some(batch) = loaded.next_batch()? {
+        let pixels: Vec<f32> = batch.iter().flat_map(|image| &image.pixels).copied().collect();
+        for (image, scored) in batch.iter().zip(scorer.score(&pixels)?) {
+            measures.add(&scored.map, scored.score, image)?;
+            if let Some(baseline) = baseline {
+                let map = baseline.map(&image.pixels)?;
+                let score = map.iter().copied().fold(0.0, f32::max);
+                baseline_measures.add(&map, score, image)?;
+            }
+            images.push(ImageScore {
+                path: relative(&image.item.path, &category.root),
+                is_defective: image.item.is_defective(),
+                score: scored.score,
+            });
+        }
+        progress.tell(images.len() as u64, String::new);
+    }
+    let metrics = measures.finish()?;
+    let baseline = baseline.is_some().then(|| baseline_measures.finish()).transpose()?;
+    Ok(Evaluation {
+        images,
+        metrics,
+        baseline,
+    })
+}
+
+/// A test image at the network's size.
+pub(crate) struct TestImage<'a> {
+    pub(crate) item: &'a TestItem,
+    /// `[3, H, W]` in [0, 1].
+    pub(crate) pixels: Vec<f32>,
+    /// The defect's pixels, `[H, W]`; `None` if they are not known.
+    pub(crate) mask: Option<Vec<bool>>,
+    height: usize,
+    width: usize,
+}
+
+/// Scores a choice of test images again, for their pictures: scoring gives the same every time, and so nobody has to
+/// keep the maps of all images.
+pub(crate) fn score_again<'a>(
+    items: impl IntoIterator<Item = &'a TestItem>,
+    scorer: &Scorer,
+) -> Result<Vec<(TestImage<'a>, Scored)>> {
+    let mut loaded = TestImages::new(items, scorer);
+    let mut all = Vec::new();
+    while let Some(batch) = loaded.next_batch()? {
+        let pixels: Vec<f32> = batch.iter().flat_map(|image| &image.pixels).copied().collect();
+        let scored = scorer.score(&pixels)?;
+        all.extend(batch.into_iter().zip(scored));
+    }
+    Ok(all)
+}
+
+/// Test images with their masks, loaded ahead.
+struct TestImages<'a> {
+    items: std::vec::IntoIter<&'a TestItem>,
+    loaded: Box<dyn Iterator<Item = Result<LoadedImage, DataError>>>,
+    height: usize,
+    width: usize,
+}
+
+impl<'a> TestImages<'a> {
+    fn new(items: impl IntoIterator<Item = &'a TestItem>, scorer: &Scorer) -> Self {
+        let (height, width) = (scorer.header().scoring.height, scorer.header().scoring.width);
+        let items: Vec<_> = items.into_iter().collect();
+        let paths = items.iter().map(|item| item.path.clone()).collect();
+        let loaded = load_ahead(paths, height, width, Limits::default()).map(|(_, loaded)| loaded);
+        Self {
+            items: items.into_iter(),
+            loaded: Box::new(loaded),
+            height,
+            width,
+        }
+    }
+
+    fn next_batch(&mut self) -> Result<Option<Vec<TestImage<'a>>>> {
+        let mut batch = Vec::with_capacity(BATCH);
+        for item in self.items.by_ref().take(BATCH) {
+            let LoadedImage { image, original_size } = self.loaded.next().context("an image was not loaded")??;
+            let (height, width) = (self.height, self.width);
+            let mask = match &item.mask {
+                Some(mask) => Some(load_mask(mask, Some(original_size), height, width, &Limits::default())?),
+                None => (!item.is_defective()).then(|| vec![false; height * width]),
+            };
+            batch.push(TestImage {
+                item,
+                pixels: image.data,
+                mask,
+                height,
+                width,
+            });
+        }
+        Ok((!batch.is_empty()).then_some(batch))
+    }
+}
+
+/// Collects what the metrics are computed from.
+#[derive(Default)]
+struct Measures {
+    scores: Vec<f32>,
+    defective: Vec<bool>,
+    pixels: PixelMetrics,
+    /// Defects whose pixels are not known.
+    without_mask: usize,
+}
+
+impl Measures {
+    fn add(&mut self, map: &[f32], score: f32, image: &TestImage<'_>) -> Result<()> {
+        // The label is the folder's: a mask at the network's size may have lost a tiny defect.
+        self.scores.push(score);
+        self.defective.push(image.item.is_defective());
+        match &image.mask {
+            Some(mask) => self.pixels.push(map, mask, image.height, image.width)?,
+            None => self.without_mask += 1,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Metrics> {
+        let mut undefined = Vec::new();
+        let image_auroc = defined(
+            metrics::auroc(&self.scores, &self.defective),
+            "image level",
+            &mut undefined,
+        )?;
+        let f1 = defined(
+            metrics::f1_max(&self.scores, &self.defective),
+            "image level",
+            &mut undefined,
+        )?;
+        let pixels = if self.without_mask > 0 {
+            undefined.push(format!("pixel level: {} defects have no mask", self.without_mask));
+            None
+        } else {
+            defined(self.pixels.finish(AUPRO_LIMIT), "pixel level", &mut undefined)?
+        };
+        Ok(Metrics {
+            image_auroc,
+            pixel_auroc: pixels.map(|pixels| pixels.auroc),
+            pixel_ap: pixels.map(|pixels| pixels.average_precision),
+            aupro: pixels.map(|pixels| pixels.aupro),
+            // F1 with nothing but defects is 1 for any model.
+            f1_max: image_auroc.and(f1).map(|best| best.f1),
+            undefined,
+        })
+    }
+}
+
+/// A metric's value, or `None` with the reason noted where there are only good or only defective samples.
+fn defined<T>(metric: Result<T, MetricError>, level: &str, undefined: &mut Vec<String>) -> Result<Option<T>> {
+    match metric {
+        Ok(value) => Ok(Some(value)),
+        Err(error @ (MetricError::NoDefects { .. } | MetricError::NoGood { .. })) => {
+            let reason = format!("{level}: {error}");
+            if !undefined.contains(&reason) {
+                undefined.push(reason);
+            }
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,96 @@
+//! From values to colours.
+
+use image::{Rgb, RgbImage};
+
+use super::{Plane, grey};
+
+/// How much of the image the hottest colour covers.
+const OPACITY: f32 = 0.75;
+
+/// A colour scale from 0, blue, to a stated value, red; what is above is red too.
+pub(crate) struct Scale {
+    top: f32,
+    colours: Vec<[u8; 3]>,
+}
+
+impl Scale {
+    /// A scale from 0 to `top`; `None` if that is not above 0.
+    pub(crate) fn up_to(top: f32) -> Option<Self> {
+        let colour = |step| {
+            let colour = colorous::TURBO.eval_rational(step, 256);
+            [colour.r, colour.g, colour.b]
+        };
+        (top > 0.0 && top.is_finite()).then(|| Self {
+            top,
+            colours: (0..256).map(colour).collect(),
+        })
+    }
+
+    /// The value of the hottest colour.
+    pub(crate) fn top(&self) -> f32 {
+        self.top
+    }
+
+    /// The colour of `value`.
+    pub(crate) fn colour(&self, value: f32) -> Rgb<u8> {
+        Rgb(self.colours[(self.share(value) * 255.0).round() as usize])
+    }
+
+    fn share(&self, value: f32) -> f32 {
+        (value / self.top).clamp(0.0, 1.0)
+    }
+
+    /// A map in colours.
+    pub(crate) fn heat(&self, map: &Plane) -> RgbImage {
+        RgbImage::from_fn(map.0.width(), map.0.height(), |x, y| {
+            self.colour(map.0.get_pixel(x, y).0[0])
+        })
+    }
+
+    /// A map's colours over the image in grey, the stronger the hotter, so that what is as it should be stays visible.
+    pub(crate) fn overlay(&self, image: &RgbImage, map: &Plane) -> RgbImage {
+        let mut overlay = grey(image);
+        for (x, y, pixel) in overlay.enumerate_pixels_mut() {
+            let value = map.0.get_pixel(x, y).0[0];
+            let opacity = OPACITY * self.share(value);
+            for (under, over) in pixel.0.iter_mut().zip(self.colour(value).0) {
+                *under = (f32::from(*under) * (1.0 - opacity) + f32::from(over) * opacity).round() as u8;
+            }
+        }
+        overlay
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scale_ends_where_it_says() {
+        let scale = Scale::up_to(0.5).unwrap();
+        assert_eq!(scale.colour(0.5), scale.colour(0.9));
+        assert_ne!(scale.colour(0.5), scale.colour(0.4));
+        assert_ne!(scale.colour(0.0), scale.colour(0.1));
+        for top in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            assert!(Scale::up_to(top).is_none(), "{top}");
+        }
+    }
+
+    #[test]
+    fn an_overlay_without_heat_is_the_image_in_grey() {
+        let image = RgbImage::from_pixel(2, 1, Rgb([10, 20, 30]));
+        let map = Plane::new(&[0.0, 1.0], 1, 2).unwrap();
+        let scale = Scale::up_to(1.0).unwrap();
+        let overlay = scale.overlay(&image, &map);
+        let Rgb([r, g, b]) = *overlay.get_pixel(0, 0);
+        assert!(r == g && g == b && (10..=30).contains(&r));
+        assert_ne!(overlay.get_pixel(1, 0), overlay.get_pixel(0, 0));
+    }
+
+    #[test]
+    fn a_map_enlarges_bilinearly() {
+        let map = Plane::new(&[0.0, 1.0], 1, 2).unwrap().resized(4, 2);
+        // Pixel centres of the larger image lie at -0.25, 0.25, 0.75 and 1.25 of the smaller one's.
+        assert_eq!(map.0.into_raw(), [0.0, 0.25, 0.75, 1.0, 0.0, 0.25, 0.75, 1.0]);
+    }
+}

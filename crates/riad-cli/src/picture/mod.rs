@@ -1,0 +1,64 @@
+//! Pictures: heat maps, overlays, and the figure of the paper.
+
+mod choice;
+mod colour;
+mod figure;
+mod text;
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use image::{ImageBuffer, ImageFormat, Luma, Rgb, RgbImage, imageops};
+
+pub(crate) use colour::Scale;
+pub(crate) use figure::draw;
+
+use crate::files::write_whole;
+
+/// A picture's side in pixels as the image library counts.
+fn side(pixels: usize) -> Result<u32> {
+    u32::try_from(pixels).context("an image is too large to be drawn")
+}
+
+/// One value for each pixel, in [0, 1].
+pub(crate) struct Plane(ImageBuffer<Luma<f32>, Vec<f32>>);
+
+impl Plane {
+    /// Takes `height` · `width` values, row by row.
+    pub(crate) fn new(values: &[f32], height: usize, width: usize) -> Result<Self> {
+        let buffer = ImageBuffer::from_raw(side(width)?, side(height)?, values.to_vec());
+        buffer.map(Self).context("a map has not the size of its image")
+    }
+
+    /// The values at another size: bilinear when enlarged, averaged when reduced.
+    pub(crate) fn resized(&self, width: u32, height: u32) -> Self {
+        Self(imageops::resize(&self.0, width, height, imageops::FilterType::Triangle))
+    }
+}
+
+/// The picture of an image `[3, H, W]` in [0, 1].
+fn rgb(image: &[f32], height: usize, width: usize) -> Result<RgbImage> {
+    let pixels = height * width;
+    let byte = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
+    let bytes = (0..pixels)
+        .flat_map(|at| [0, 1, 2].map(|channel| byte(image[channel * pixels + at])))
+        .collect();
+    RgbImage::from_raw(side(width)?, side(height)?, bytes).context("an image has not its size")
+}
+
+/// `picture` in grey.
+fn grey(picture: &RgbImage) -> RgbImage {
+    let grey = imageops::grayscale(picture);
+    RgbImage::from_fn(picture.width(), picture.height(), |x, y| {
+        Rgb([grey.get_pixel(x, y).0[0]; 3])
+    })
+}
+
+/// Writes a picture as PNG, whole.
+pub(crate) fn save(picture: &RgbImage, path: &Path) -> Result<()> {
+    let mut png = std::io::Cursor::new(Vec::new());
+    picture
+        .write_to(&mut png, ImageFormat::Png)
+        .with_context(|| format!("cannot encode {}", path.display()))?;
+    write_whole(path, png.get_ref())
+}

@@ -1,0 +1,237 @@
+//! What an evaluation writes and prints: `results.json`, `scores.csv`, and the table.
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::{Context, Result};
+use riad_model::{Header, ScoringSettings, TrainConfig};
+use serde::Serialize;
+
+use crate::{
+    evaluation::{AUPRO_LIMIT, Evaluation, Metrics},
+    files::write_whole,
+    run::preset_name,
+};
+
+/// A category's evaluation and where it comes from.
+pub(crate) struct CategoryResult {
+    pub(crate) name: String,
+    pub(crate) data: String,
+    pub(crate) model: String,
+    pub(crate) header: Header,
+    pub(crate) evaluation: Evaluation,
+}
+
+#[derive(Serialize)]
+struct ResultsFile<'a> {
+    categories: BTreeMap<&'a str, CategoryMetrics<'a>>,
+    settings: Settings<'a>,
+    versions: BTreeMap<&'a str, &'a str>,
+}
+
+#[derive(Serialize)]
+struct CategoryMetrics<'a> {
+    #[serde(flatten)]
+    metrics: &'a Metrics,
+    images: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mean_image: Option<&'a Metrics>,
+}
+
+#[derive(Serialize)]
+struct Settings<'a> {
+    aupro_limit: f64,
+    models: BTreeMap<&'a str, ModelSettings<'a>>,
+}
+
+#[derive(Serialize)]
+struct ModelSettings<'a> {
+    model: &'a str,
+    data: &'a str,
+    preset: String,
+    width: usize,
+    scoring: &'a ScoringSettings,
+    training: &'a Option<TrainConfig>,
+    seed: Option<u64>,
+    best_epoch: Option<usize>,
+}
+
+/// Writes `results.json` and `scores.csv` to `out`.
+pub(crate) fn write(out: &Path, results: &[CategoryResult]) -> Result<()> {
+    let categories = results.iter().map(|result| {
+        let Evaluation {
+            images,
+            metrics,
+            baseline,
+        } = &result.evaluation;
+        let metrics = CategoryMetrics {
+            metrics,
+            images: images.len(),
+            mean_image: baseline.as_ref(),
+        };
+        (result.name.as_str(), metrics)
+    });
+    let models = results.iter().map(
+        |CategoryResult {
+             name,
+             data,
+             model,
+             header,
+             ..
+         }| {
+            let settings = ModelSettings {
+                model,
+                data,
+                preset: preset_name(header.architecture.width),
+                width: header.architecture.width,
+                scoring: &header.scoring,
+                training: &header.training,
+                seed: header.training.as_ref().map(|training| training.seed),
+                best_epoch: header.progress.as_ref().map(|progress| progress.best_epoch),
+            };
+            (name.as_str(), settings)
+        },
+    );
+    let file = ResultsFile {
+        categories: categories.collect(),
+        settings: Settings {
+            aupro_limit: AUPRO_LIMIT,
+            models: models.collect(),
+        },
+        versions: BTreeMap::from([("riad", env!("CARGO_PKG_VERSION"))]),
+    };
+    let json = serde_json::to_vec_pretty(&file).context("the results cannot be written down")?;
+    write_whole(&out.join("scores.csv"), &scores_csv(results)?)?;
+    write_whole(&out.join("results.json"), &json)
+}
+
+/// `path,label,score`: the path below the category's folder, after the category's name where there are several; the
+/// label 1 for a defect; the score in as many digits as tell it from every other, so that metrics can be recomputed.
+fn scores_csv(results: &[CategoryResult]) -> Result<Vec<u8>> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record(["path", "label", "score"])?;
+    for CategoryResult { name, evaluation, .. } in results {
+        for image in &evaluation.images {
+            let path = if results.len() > 1 {
+                format!("{name}/{}", image.path)
+            } else {
+                image.path.clone()
+            };
+            csv.write_record([path, u8::from(image.is_defective).to_string(), image.score.to_string()])?;
+        }
+    }
+    csv.into_inner()
+        .map_err(|error| error.into_error())
+        .context("the scores cannot be written down")
+}
+
+/// The results as a table for people, with what they must know to read it.
+pub(crate) fn table(results: &[CategoryResult]) -> String {
+    let has_baseline = results.iter().any(|result| result.evaluation.baseline.is_some());
+    let mut header = vec![
+        "category",
+        "image AUROC",
+        "pixel AUROC",
+        "pixel AP",
+        "AUPRO",
+        "F1-max",
+        "images",
+    ];
+    if has_baseline {
+        header.extend(["| mean image: AUROC", "pixel AUROC"]);
+    }
+    let mut rows = vec![header.into_iter().map(str::to_owned).collect()];
+    let value = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
+    let row = |name: &str, metrics: &Metrics, images: usize, baseline: Option<&Metrics>| {
+        let Metrics {
+            image_auroc,
+            pixel_auroc,
+            pixel_ap,
+            aupro,
+            f1_max,
+            ..
+        } = metrics;
+        let mut row = vec![name.to_owned()];
+        row.extend([image_auroc, pixel_auroc, pixel_ap, aupro, f1_max].map(|metric| value(*metric)));
+        row.push(images.to_string());
+        if let Some(baseline) = baseline {
+            row.extend([value(baseline.image_auroc), value(baseline.pixel_auroc)]);
+        }
+        row
+    };
+    for CategoryResult { name, evaluation, .. } in results {
+        let Evaluation {
+            images,
+            metrics,
+            baseline,
+        } = evaluation;
+        rows.push(row(name, metrics, images.len(), baseline.as_ref()));
+    }
+    if results.len() > 1 {
+        let evaluations = || results.iter().map(|result| &result.evaluation);
+        let baselines: Option<Vec<_>> = evaluations().map(|evaluation| evaluation.baseline.as_ref()).collect();
+        let images = evaluations().map(|evaluation| evaluation.images.len()).sum();
+        let metrics = mean(evaluations().map(|evaluation| &evaluation.metrics));
+        rows.push(row(
+            "mean",
+            &metrics,
+            images,
+            baselines.map(|all| mean(all.into_iter())).as_ref(),
+        ));
+    }
+    let mut text = aligned(&rows);
+    text += &format!(
+        "\nAUPRO up to a false-positive rate of {AUPRO_LIMIT}. F1-max is of image scores, at the threshold that is best \
+         for these very labels: an upper bound.\n"
+    );
+    if has_baseline {
+        text += "Mean image: the distance to the pixel-wise mean of the training images, for comparison.\n";
+    }
+    for CategoryResult { name, evaluation, .. } in results {
+        for reason in &evaluation.metrics.undefined {
+            text += &format!("{name}: {reason}\n");
+        }
+    }
+    text
+}
+
+/// The mean of each metric over the categories, where all have it.
+fn mean<'a>(all: impl Iterator<Item = &'a Metrics> + Clone) -> Metrics {
+    let mean = |metric: fn(&Metrics) -> Option<f64>| {
+        let values: Option<Vec<f64>> = all.clone().map(metric).collect();
+        values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
+    };
+    Metrics {
+        image_auroc: mean(|metrics| metrics.image_auroc),
+        pixel_auroc: mean(|metrics| metrics.pixel_auroc),
+        pixel_ap: mean(|metrics| metrics.pixel_ap),
+        aupro: mean(|metrics| metrics.aupro),
+        f1_max: mean(|metrics| metrics.f1_max),
+        undefined: Vec::new(),
+    }
+}
+
+/// Rows in columns, the first to the left and the others to the right.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| {
+            rows.iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    let mut text = String::new();
+    for row in rows {
+        for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
+            text += &if column == 0 {
+                format!("{cell:<width$}")
+            } else {
+                format!("  {cell:>width$}")
+            };
+        }
+        text.push('\n');
+    }
+    text
+}

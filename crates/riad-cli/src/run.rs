@@ -1,0 +1,445 @@
+//! A training run's folder: what the trainer keeps there, and beside it `settings.json`, which tells the run's images,
+//! so that the folder alone is enough to go on.
+
+use std::{
+    fs,
+    ops::ControlFlow,
+    path::{self, Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use rayon::prelude::*;
+use riad_data::{Category, Dataset, Limits, split};
+use riad_model::{
+    Device, Event, ImageSource, LossTerms, Outcome, Preset, ScoringSettings, TrainConfig, Trainer, checkpoint,
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tracing::info;
+
+use crate::{
+    args::TrainingArgs,
+    files::{relative, shell_quoted, write_whole},
+    interrupt::{Reason, Watch},
+    progress::Progress,
+    usage,
+};
+
+const SETTINGS: &str = "settings.json";
+
+/// Share of the images held out for validation, as published.
+const VALIDATION_SHARE: f64 = 0.2;
+
+/// What decoded training images may take in memory; those beyond it are decoded again in every epoch.
+const CACHE_BYTES: usize = 1 << 30;
+
+/// A run's folder and its settings.
+pub(crate) struct Run {
+    folder: PathBuf,
+    settings: Settings,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Settings {
+    /// Version of the program that started the run.
+    riad_version: String,
+    /// The category's folder.
+    data: PathBuf,
+    validation_share: f64,
+    training: TrainConfig,
+    images: Vec<ImageRecord>,
+}
+
+/// An image that the run was started with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct ImageRecord {
+    /// Path below the category's folder. A name that is not UTF-8 is approximated: it serves to compare.
+    name: String,
+    sha256: String,
+    /// Whether it is held out for validation.
+    validation: bool,
+}
+
+/// How training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trained {
+    /// The last epoch was run, or the validation loss stopped improving.
+    Finished,
+    /// It was broken off and can be resumed.
+    Stopped(Reason),
+}
+
+impl Run {
+    /// Whether there is a run in `folder`, even one that was killed before its first step.
+    pub(crate) fn exists(folder: &Path) -> bool {
+        folder.join(SETTINGS).exists() || folder.join(checkpoint::LAST).exists()
+    }
+
+    /// Lays out a run: splits the category's training images and writes down what they are. Nothing is trained yet.
+    ///
+    /// # Errors
+    /// If `folder` holds a run already, an image cannot be read, or the folder cannot be written.
+    pub(crate) fn create(folder: &Path, category: &Category, args: &TrainingArgs) -> Result<Self> {
+        if folder.join(checkpoint::LAST).exists() {
+            return Err(usage(format!(
+                "{0} already holds a run; go on with it by --resume {0}, or choose another folder with --out",
+                shell_quoted(folder)
+            )));
+        }
+        let training = config(args);
+        let validation_share = args.validation.unwrap_or(VALIDATION_SHARE);
+        let parts = split(category.train.len(), validation_share, training.seed)?;
+        let mut images = records(category)?;
+        for held_out in parts.validation {
+            images[held_out].validation = true;
+        }
+        let data = path::absolute(&category.root)?;
+        let riad_version = env!("CARGO_PKG_VERSION").to_owned();
+        let settings = Settings {
+            riad_version,
+            data,
+            validation_share,
+            training,
+            images,
+        };
+        let run = Self {
+            folder: folder.to_owned(),
+            settings,
+        };
+        run.save()?;
+        Ok(run)
+    }
+
+    /// Opens the run in `folder`.
+    ///
+    /// # Errors
+    /// If there is none, or its settings cannot be read.
+    pub(crate) fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join(SETTINGS);
+        let json = fs::read(&path).with_context(|| {
+            format!(
+                "{} holds no run that can be resumed: cannot read {}",
+                folder.display(),
+                path.display()
+            )
+        })?;
+        let settings = serde_json::from_slice(&json).with_context(|| format!("{} is damaged", path.display()))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            settings,
+        })
+    }
+
+    fn save(&self) -> Result<()> {
+        let json = serde_json::to_vec_pretty(&self.settings).context("the run's settings cannot be written down")?;
+        write_whole(&self.folder.join(SETTINGS), &json)
+    }
+
+    /// The folder that the run is in.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The folder of the category that the run learns from.
+    pub(crate) fn data(&self) -> &Path {
+        &self.settings.data
+    }
+
+    /// Checks that options given for a run that exists are those that it was started with.
+    ///
+    /// # Errors
+    /// Names the first that is not.
+    pub(crate) fn agree(&self, args: &TrainingArgs) -> Result<()> {
+        let TrainConfig {
+            architecture,
+            scoring,
+            epochs,
+            batch_size,
+            learning_rate,
+            patience,
+            seed,
+            ..
+        } = &self.settings.training;
+        let same = [
+            (
+                "preset",
+                args.preset.is_none_or(|preset| preset.architecture() == *architecture),
+            ),
+            (
+                "size",
+                args.size
+                    .is_none_or(|size| [size; 2] == [scoring.height, scoring.width]),
+            ),
+            ("epochs", args.epochs.is_none_or(|given| given == *epochs)),
+            ("batch", args.batch.is_none_or(|given| given == *batch_size)),
+            ("lr", args.lr.is_none_or(|given| given == *learning_rate)),
+            ("patience", args.patience.is_none_or(|given| given == *patience)),
+            (
+                "validation",
+                args.validation
+                    .is_none_or(|given| given == self.settings.validation_share),
+            ),
+            ("seed", args.seed.is_none_or(|given| given == *seed)),
+        ];
+        match same.iter().find(|(_, same)| !same) {
+            None => Ok(()),
+            Some((name, _)) => Err(usage(format!(
+                "the run in {} was started with another --{name}; leave that option out, or start another run in \
+                 another folder with --out",
+                self.folder.display()
+            ))),
+        }
+    }
+
+    /// Trains from where the run is until it ends, Ctrl-C is pressed, or `budget` is used up. With `moved`, the images
+    /// are there now.
+    ///
+    /// # Errors
+    /// If the images are not those that the run was started with, or training fails.
+    pub(crate) fn train(
+        &mut self,
+        moved: Option<&Category>,
+        budget: Option<Duration>,
+        device: &Device,
+    ) -> Result<Trained> {
+        let mut trainer = if self.folder.join(checkpoint::LAST).exists() {
+            Trainer::resume(&self.folder, device)?
+        } else {
+            Trainer::start(self.settings.training.clone(), &self.folder, device)?
+        };
+        let folder = shell_quoted(&self.folder);
+        if trainer.progress().finished {
+            info!("the run in {folder} is finished: {}", best(&trainer));
+            return Ok(Trained::Finished);
+        }
+        let recorded;
+        let category = match moved {
+            Some(category) => category,
+            None => {
+                recorded = Category::open(&self.settings.data).with_context(|| {
+                    format!("the images of the run in {folder} cannot be had; if they have moved, name their folder")
+                })?;
+                &recorded
+            }
+        };
+        self.check_images(category)?;
+        if moved.is_some() {
+            self.settings.data = path::absolute(&category.root)?;
+            self.save()?;
+        }
+
+        let [train, validation] = self.sources(category);
+        let TrainConfig {
+            architecture,
+            scoring,
+            epochs,
+            ..
+        } = trainer.config();
+        let epochs = *epochs;
+        info!(
+            "training {} at {}x{} on {} images of {}, {} held out for validation, in {folder}",
+            preset_name(architecture.width),
+            scoring.width,
+            scoring.height,
+            train.len(),
+            category.name,
+            validation.len()
+        );
+        let steps = train.len().div_ceil(trainer.config().batch_size);
+        let first = trainer.progress().epochs * steps + trainer.progress().steps;
+        if first > 0 {
+            info!(
+                "going on after {} epochs and {} steps",
+                trainer.progress().epochs,
+                trainer.progress().steps
+            );
+        }
+        let watch = Watch::start(budget);
+        let mut reason = None;
+        let mut progress = Progress::start(&category.name, "step", first as u64, (epochs * steps) as u64);
+        let mut validated = String::new();
+        let outcome = trainer.run(&train, &validation, &mut |event| {
+            match event {
+                Event::Step {
+                    epoch,
+                    step,
+                    steps,
+                    loss,
+                } => {
+                    let count = (epoch - 1) * steps + step;
+                    progress.tell(count as u64, || {
+                        format!("epoch {epoch} of {epochs}, loss {}{validated}", terms(&loss))
+                    });
+                }
+                Event::Epoch { record, best } => {
+                    let losses = match record.validation {
+                        Some(loss) => format!("training {:.4}, validation {}", record.train.total, terms(&loss)),
+                        None => format!("training {}", terms(&record.train)),
+                    };
+                    let best = if best { ", the best so far" } else { "" };
+                    progress.note(|| format!("{}: epoch {} of {epochs}, {losses}{best}", category.name, record.epoch));
+                    if let Some(loss) = record.validation {
+                        validated = format!(", validation {:.4}{best}", loss.total);
+                    }
+                }
+            }
+            reason = watch.reason();
+            if reason.is_some() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+        drop(progress);
+        match (outcome, reason) {
+            (Outcome::Interrupted, reason) => {
+                info!("stopped in epoch {}; nothing is lost", trainer.progress().epochs + 1);
+                Ok(Trained::Stopped(reason.unwrap_or(Reason::Pressed)))
+            }
+            (Outcome::Completed | Outcome::Stopped, _) => {
+                info!("training is finished: {}", best(&trainer));
+                Ok(Trained::Finished)
+            }
+        }
+    }
+
+    /// The command that takes the run up.
+    pub(crate) fn resume_command(&self) -> String {
+        format!("riad train --resume {}", shell_quoted(&self.folder))
+    }
+
+    fn check_images(&self, category: &Category) -> Result<()> {
+        let way_out = "a run goes on only with the images that it was started with: bring them back, or start another \
+                       run in another folder with --out";
+        let root = category.root.display();
+        let now = records(category)?;
+        let missing = self
+            .settings
+            .images
+            .iter()
+            .find(|old| !now.iter().any(|new| new.name == old.name));
+        if let Some(ImageRecord { name, .. }) = missing {
+            bail!("{root}: the training image {name} is missing; {way_out}");
+        }
+        let added = now
+            .iter()
+            .find(|new| !self.settings.images.iter().any(|old| old.name == new.name));
+        if let Some(ImageRecord { name, .. }) = added {
+            bail!("{root}: the training image {name} was not there when the run was started; {way_out}");
+        }
+        let changed = self
+            .settings
+            .images
+            .iter()
+            .zip(&now)
+            .find(|(old, new)| (&old.name, &old.sha256) != (&new.name, &new.sha256));
+        if let Some((ImageRecord { name, .. }, _)) = changed {
+            bail!("{root}: the training image {name} has changed since the run was started; {way_out}");
+        }
+        Ok(())
+    }
+
+    /// The images to train on and those to validate with.
+    fn sources(&self, category: &Category) -> [Source; 2] {
+        let ScoringSettings { height, width, .. } = self.settings.training.scoring;
+        [false, true].map(|validation| {
+            let records = category.train.iter().zip(&self.settings.images);
+            let paths = records
+                .filter(|(_, record)| record.validation == validation)
+                .map(|(path, _)| path.clone());
+            Source(Dataset::new(
+                paths.collect(),
+                height,
+                width,
+                Limits::default(),
+                CACHE_BYTES,
+            ))
+        })
+    }
+}
+
+/// The images to train or validate with, as the trainer takes them.
+struct Source(Dataset);
+
+impl ImageSource for Source {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn batches(
+        &self,
+        order: Vec<usize>,
+        batch_size: usize,
+    ) -> Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn std::error::Error + Send + Sync>>> + '_> {
+        Box::new(self.0.batches(order, batch_size).map(|batch| Ok(batch?.images)))
+    }
+}
+
+/// The setting to train with: the published one, but for what is asked for and the small presets' learning rate.
+fn config(args: &TrainingArgs) -> TrainConfig {
+    let preset = args.preset.unwrap_or(Preset::Tiny);
+    let seed = args.seed.unwrap_or(0);
+    let default = ScoringSettings::default();
+    let scoring = ScoringSettings {
+        height: args.size.unwrap_or(default.height),
+        width: args.size.unwrap_or(default.width),
+        mask_seed: seed,
+        ..default
+    };
+    let published = TrainConfig::published(preset.architecture(), scoring);
+    let learning_rate = match preset {
+        Preset::Tiny | Preset::Small => 1e-3,
+        Preset::Paper => published.learning_rate,
+    };
+    TrainConfig {
+        epochs: args.epochs.unwrap_or(published.epochs),
+        batch_size: args.batch.unwrap_or(published.batch_size),
+        learning_rate: args.lr.unwrap_or(learning_rate),
+        patience: args.patience.unwrap_or(published.patience),
+        seed,
+        ..published
+    }
+}
+
+/// What the category's training images are now; none is held out.
+fn records(category: &Category) -> Result<Vec<ImageRecord>> {
+    let record = |path: &PathBuf| {
+        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let sha256 = Sha256::digest(&bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Ok(ImageRecord {
+            name: relative(path, &category.root),
+            sha256,
+            validation: false,
+        })
+    };
+    category.train.par_iter().map(record).collect()
+}
+
+/// The preset's name, or the width where it is none of them.
+pub(crate) fn preset_name(width: usize) -> String {
+    let preset = Preset::ALL
+        .into_iter()
+        .find(|preset| preset.architecture().width == width);
+    preset.map_or_else(|| format!("width {width}"), |preset| preset.to_string())
+}
+
+/// A loss and its terms.
+pub(crate) fn terms(loss: &LossTerms) -> String {
+    let LossTerms { l2, ssim, msgms, total } = loss;
+    format!("{total:.4} (l2 {l2:.4}, ssim {ssim:.4}, msgms {msgms:.4})")
+}
+
+fn best(trainer: &Trainer) -> String {
+    let progress = trainer.progress();
+    let loss = progress
+        .best_loss()
+        .map_or_else(String::new, |loss| format!(" with loss {loss:.4}"));
+    format!(
+        "the best of {} epochs is {}{loss}",
+        progress.epochs, progress.best_epoch
+    )
+}

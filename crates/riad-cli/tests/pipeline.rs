@@ -1,0 +1,395 @@
+//! The whole path: demo images, training, evaluation, scoring; on images so small that it takes seconds.
+
+mod support;
+
+use std::{fs, path::Path, process::Stdio};
+
+use serde_json::Value;
+use support::{demo, riad, run_bytes, stderr, stdout};
+
+const TRAIN: [&str; 7] = ["train", "data/badge", "--size", "32", "--epochs", "1", "-q"];
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn trained() -> tempfile::TempDir {
+    let folder = demo();
+    stdout(folder.path(), &TRAIN);
+    folder
+}
+
+/// The area under the ROC curve by its definition, counting pairs.
+fn auroc(scores: &[(bool, f64)]) -> f64 {
+    let of = |label: bool| scores.iter().filter(move |(l, _)| *l == label).map(|(_, score)| *score);
+    let wins = of(true).flat_map(|bad| {
+        of(false).map(move |good| {
+            if bad > good {
+                1.0
+            } else if bad == good {
+                0.5
+            } else {
+                0.0
+            }
+        })
+    });
+    let (sum, count) = wins.fold((0.0, 0.0), |(sum, count), win| (sum + win, count + 1.0));
+    sum / count
+}
+
+#[test]
+fn from_demo_images_to_results() {
+    let folder = trained();
+    let root = folder.path();
+
+    let info = json(&stdout(root, &["info", "runs/badge", "--json"]));
+    assert_eq!(
+        (&info["preset"], &info["parameters"]),
+        (&"tiny".into(), &1_803_923.into())
+    );
+    assert_eq!(
+        (&info["scoring"]["height"], &info["progress"]["best_epoch"]),
+        (&32.into(), &1.into())
+    );
+    assert!(stdout(root, &["info", "runs/badge/best.safetensors"]).contains("region sizes K   2, 4, 8, 16"));
+
+    // Without DATA it is measured on the data of its run.
+    let table = stdout(root, &["eval", "--model", "runs/badge", "-q"]);
+    assert!(
+        table.starts_with("category  image AUROC  pixel AUROC  pixel AP   AUPRO  F1-max  images\nbadge "),
+        "{table}"
+    );
+    let out = root.join("runs/badge/eval");
+    let results = json(&fs::read_to_string(out.join("results.json")).unwrap());
+    let metrics = &results["categories"]["badge"];
+    for metric in ["image_auroc", "pixel_auroc", "pixel_ap", "aupro", "f1_max"] {
+        let value = metrics[metric].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&value), "{metric}: {value}");
+    }
+    assert_eq!(metrics["images"], 15);
+    assert_eq!(results["settings"]["aupro_limit"], 0.3);
+    assert_eq!(results["settings"]["models"]["badge"]["scoring"]["width"], 32);
+    assert_eq!(results["versions"]["riad"], env!("CARGO_PKG_VERSION"));
+
+    let mut csv = csv::Reader::from_path(out.join("scores.csv")).unwrap();
+    assert_eq!(csv.headers().unwrap(), vec!["path", "label", "score"]);
+    let rows: Vec<(String, u8, f64)> = csv.deserialize().map(Result::unwrap).collect();
+    assert!(
+        rows.iter()
+            .all(|(path, label, _)| path.starts_with("test/good/") == (*label == 0)),
+        "{rows:?}"
+    );
+    let scores: Vec<_> = rows.iter().map(|(_, label, score)| (*label == 1, *score)).collect();
+    let printed = metrics["image_auroc"].as_f64().unwrap();
+    assert!((auroc(&scores) - printed).abs() < 1e-12, "{printed}");
+
+    let pictures = out.join("pictures/badge");
+    let figure = image::open(pictures.join("figure.png")).unwrap();
+    assert!(figure.width() > 1000 && figure.height() > 1000);
+    assert!(fs::read_dir(&pictures).unwrap().count() > 10);
+
+    // The scores of `score` are those of `eval`.
+    let lines = stdout(root, &["score", "--model", "runs/badge", "data/badge/test/good", "-q"]);
+    let expected: String = rows
+        .iter()
+        .filter(|(path, ..)| path.starts_with("test/good/"))
+        .map(|(path, _, score)| format!("data/badge/{path},{}\n", *score as f32))
+        .collect();
+    assert_eq!(lines, format!("path,score\n{expected}"));
+}
+
+#[test]
+fn a_bad_image_is_reported_and_the_rest_is_scored() {
+    let folder = trained();
+    let root = folder.path();
+    fs::create_dir_all(root.join("photos/sub")).unwrap();
+    fs::copy(
+        root.join("data/badge/test/good/000.png"),
+        root.join("photos/a, \"b\".png"),
+    )
+    .unwrap();
+    fs::copy(root.join("data/badge/test/good/001.png"), root.join("photos/sub/1.png")).unwrap();
+    fs::write(root.join("photos/broken.png"), b"no image").unwrap();
+
+    let score = ["score", "--model", "runs/badge", "photos", "absent.png", "-q"];
+    let output = riad(root).args(score).assert().code(1);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let (lines, errors) = (text(&output.get_output().stdout), text(&output.get_output().stderr));
+    assert_eq!(lines.lines().count(), 3, "{lines}");
+    assert!(
+        lines
+            .lines()
+            .nth(1)
+            .unwrap()
+            .starts_with("\"photos/a, \"\"b\"\".png\",0."),
+        "{lines}"
+    );
+    assert!(
+        errors.contains("photos/broken.png") && errors.contains("absent.png"),
+        "{errors}"
+    );
+
+    let output = riad(root)
+        .args(score)
+        .args(["--format", "jsonl", "--maps", "maps"])
+        .assert()
+        .code(1);
+    let lines: Vec<Value> = text(&output.get_output().stdout).lines().map(json).collect();
+    let outcome = |line: &Value| {
+        (
+            line["path"].as_str().unwrap().to_owned(),
+            line["score"].is_f64(),
+            line["error"].is_string(),
+        )
+    };
+    assert_eq!(
+        lines.iter().map(outcome).collect::<Vec<_>>(),
+        [
+            ("absent.png".into(), false, true),
+            ("photos/a, \"b\".png".into(), true, false),
+            ("photos/broken.png".into(), false, true),
+            ("photos/sub/1.png".into(), true, false),
+        ]
+    );
+    for picture in [
+        "a, \"b\".heat.png",
+        "a, \"b\".overlay.png",
+        "sub/1.heat.png",
+        "sub/1.overlay.png",
+    ] {
+        let picture = image::open(root.join("maps").join(picture)).unwrap();
+        assert_eq!((picture.width(), picture.height()), (128, 128));
+    }
+
+    fs::create_dir(root.join("empty")).unwrap();
+    let error = stderr(root, &["score", "--model", "runs/badge", "empty"], 1);
+    assert!(error.contains("there are no images to score"), "{error}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn names_that_are_not_utf_8_keep_their_bytes() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = trained();
+    let root = folder.path();
+    let name = std::ffi::OsStr::from_bytes(b"caf\xe9.png");
+    fs::create_dir(root.join("photos")).unwrap();
+    fs::copy(
+        root.join("data/badge/test/good/000.png"),
+        root.join("photos").join(name),
+    )
+    .unwrap();
+    let output = riad(root)
+        .args(["score", "--model", "runs/badge", "photos", "--maps", "maps", "-q"])
+        .assert()
+        .success();
+    let line = output.get_output().stdout.split(|&byte| byte == b'\n').nth(1).unwrap();
+    assert!(line.starts_with(b"photos/caf\xe9.png,0."), "{line:?}");
+    assert!(
+        root.join("maps")
+            .join(std::ffi::OsStr::from_bytes(b"caf\xe9.heat.png"))
+            .exists()
+    );
+
+    // Such names train too.
+    fs::copy(root.join("data/badge/test/good/001.png"), root.join("photos/b.png")).unwrap();
+    stdout(root, &["train", "photos", "--size", "32", "--epochs", "1", "-q"]);
+    stdout(root, &["train", "--resume", "runs/photos", "-q"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_reader_that_has_enough_is_no_error() {
+    let folder = trained();
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("riad"))
+        .current_dir(folder.path())
+        .args(["score", "--model", "runs/badge", "data/badge", "-q"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The pipe is closed before a line was read.
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(output.status.success());
+}
+
+#[test]
+fn runs_are_taken_up_and_never_overwritten() {
+    let folder = trained();
+    let root = folder.path();
+    let before = run_bytes(&root.join("runs/badge"));
+    let error = stderr(root, &TRAIN, 2);
+    assert!(
+        error.contains("--resume runs/badge") && error.contains("--out"),
+        "{error}"
+    );
+    let said = stderr(root, &["train", "--resume", "runs/badge"], 0);
+    assert!(said.contains("is finished"), "{said}");
+    let error = stderr(root, &["train", "--resume", "runs/badge", "--epochs", "2"], 2);
+    assert!(error.contains("another --epochs"), "{error}");
+    assert_eq!(run_bytes(&root.join("runs/badge")), before);
+}
+
+#[test]
+fn a_stopped_run_goes_on_only_with_its_images() {
+    let folder = demo();
+    let root = folder.path();
+    let said = stderr(root, &[&TRAIN[..6], &["--out", "run", "--max-time", "0s"]].concat(), 0);
+    assert!(said.contains("go on with: riad train --resume run"), "{said}");
+
+    let image = root.join("data/badge/train/good/003.png");
+    let bytes = fs::read(&image).unwrap();
+    let changes: [(&dyn Fn(), &str); 3] = [
+        (&|| fs::remove_file(&image).unwrap(), "003.png is missing"),
+        (
+            &|| _ = fs::copy(root.join("data/badge/train/good/004.png"), &image).unwrap(),
+            "003.png has changed",
+        ),
+        (
+            &|| _ = fs::copy(&image, root.join("data/badge/train/good/new.png")).unwrap(),
+            "new.png was not there",
+        ),
+    ];
+    for (change, expected) in changes {
+        change();
+        let error = stderr(root, &["train", "--resume", "run", "-q"], 1);
+        assert!(error.contains(expected), "{error}");
+        fs::write(&image, &bytes).unwrap();
+    }
+    fs::remove_file(root.join("data/badge/train/good/new.png")).unwrap();
+
+    // Images that have moved are found where they are said to be, and the run remembers.
+    fs::rename(root.join("data"), root.join("moved")).unwrap();
+    let error = stderr(root, &["train", "--resume", "run", "-q"], 1);
+    assert!(error.contains("if they have moved"), "{error}");
+    stdout(root, &["train", "moved/badge", "--resume", "run", "-q"]);
+    stdout(root, &["eval", "--model", "run", "-q"]);
+
+    fs::rename(root.join("moved"), root.join("data")).unwrap();
+    stdout(root, &[&TRAIN[..], &["--out", "whole"]].concat());
+    assert_eq!(run_bytes(&root.join("run")), run_bytes(&root.join("whole")));
+}
+
+#[test]
+fn a_root_trains_one_category_and_evaluates_all() {
+    let folder = demo();
+    let root = folder.path();
+    let error = stderr(root, &["train", "data"], 2);
+    assert!(error.contains("choose one with --category: badge, fabric"), "{error}");
+    let options = ["--size", "32", "--epochs", "1", "-q"];
+    stdout(
+        root,
+        &[&["train", "data", "--category", "fabric"], &options[..]].concat(),
+    );
+    assert!(root.join("runs/fabric/best.safetensors").exists());
+
+    let table = stdout(root, &[&["eval", "data", "--out", "out"], &options[..]].concat());
+    let names: Vec<_> = table
+        .lines()
+        .take(4)
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(names, ["category", "badge", "fabric", "mean"]);
+    let scores = fs::read_to_string(root.join("out/scores.csv")).unwrap();
+    assert!(scores.contains("\nbadge/test/good/000.png,0,") && scores.contains("\nfabric/test/good/000.png,0,"));
+
+    // The second time the runs are there.
+    let before = run_bytes(&root.join("out/badge/run"));
+    let said = stderr(root, &["eval", "data", "--out", "out"], 0);
+    assert!(said.contains("using the run in out/badge/run again"), "{said}");
+    assert_eq!(run_bytes(&root.join("out/badge/run")), before);
+    assert_eq!(fs::read_to_string(root.join("out/scores.csv")).unwrap(), scores);
+    let error = stderr(root, &["eval", "data", "--out", "out", "--epochs", "2"], 2);
+    assert!(error.contains("another --epochs"), "{error}");
+}
+
+#[test]
+fn one_class_has_no_auroc() {
+    let folder = trained();
+    let root = folder.path();
+    for folder in ["data/badge/test", "data/badge/ground_truth"] {
+        for kind in fs::read_dir(root.join(folder)).unwrap() {
+            let kind = kind.unwrap().path();
+            if !kind.ends_with("good") {
+                fs::remove_dir_all(kind).unwrap();
+            }
+        }
+    }
+    let table = stdout(
+        root,
+        &["eval", "data/badge", "--model", "runs/badge", "--out", "out", "-q"],
+    );
+    assert!(table.contains("all 3 samples are good"), "{table}");
+    let results = json(&fs::read_to_string(root.join("out/results.json")).unwrap());
+    let metrics = &results["categories"]["badge"];
+    assert!(metrics["image_auroc"].is_null() && metrics["aupro"].is_null() && metrics["f1_max"].is_null());
+    assert!(metrics["undefined"][0].as_str().unwrap().contains("image level"));
+}
+
+#[test]
+fn a_plain_folder_trains_and_its_options_may_come_from_a_file() {
+    let folder = demo();
+    let root = folder.path();
+    fs::rename(root.join("data/badge/train/good"), root.join("photos")).unwrap();
+    fs::write(
+        root.join("riad.toml"),
+        "size = 32\nepochs = 5\nlr = 0.002\nout = \"a\"\n",
+    )
+    .unwrap();
+    stdout(
+        root,
+        &["train", "photos", "--config", "riad.toml", "--epochs", "1", "-q"],
+    );
+    let info = json(&stdout(root, &["info", "a", "--json"]));
+    let training = &info["training"];
+    assert_eq!(
+        (&training["epochs"], &training["learning_rate"]),
+        (&1.into(), &0.002.into())
+    );
+    let error = stderr(root, &["eval", "photos", "--model", "a"], 2);
+    assert!(error.contains("photos has no test images"), "{error}");
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let folder = demo();
+    let root = folder.path();
+    for threads in ["1", "3"] {
+        stdout(root, &[&TRAIN[..], &["--threads", threads, "--out", threads]].concat());
+    }
+    assert_eq!(run_bytes(&root.join("1")), run_bytes(&root.join("3")));
+    let score = |threads| {
+        stdout(
+            root,
+            &["score", "--model", "1", "data/badge/test", "--threads", threads, "-q"],
+        )
+    };
+    assert_eq!(score("1"), score("3"));
+}
+
+#[test]
+#[ignore = "takes minutes: the demo at its full size"]
+fn the_demo_finds_defects_and_says_what_it_uses_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    stdout(root, &["eval"]);
+    let results = json(&fs::read_to_string(root.join("riad-demo/results.json")).unwrap());
+    for category in ["badge", "fabric"] {
+        let metrics = &results["categories"][category];
+        for metric in ["image_auroc", "pixel_auroc"] {
+            assert!(metrics[metric].as_f64().unwrap() >= 0.95, "{category}: {metrics}");
+        }
+        let mean_image = metrics["mean_image"]["image_auroc"].as_f64().unwrap();
+        assert!(
+            mean_image < metrics["image_auroc"].as_f64().unwrap(),
+            "{category}: {metrics}"
+        );
+        assert!(Path::new(&root.join("riad-demo/pictures").join(category).join("figure.png")).exists());
+    }
+    let said = stderr(root, &["eval"], 0);
+    assert!(said.contains("using the demo set in riad-demo/data again"), "{said}");
+    assert!(said.contains("using the run in riad-demo/badge/run again"), "{said}");
+}
