@@ -19,6 +19,7 @@
 
 pub mod mask;
 pub mod metrics;
+pub mod random;
 pub mod similarity;
 pub mod smooth;
 

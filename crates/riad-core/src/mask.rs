@@ -7,8 +7,10 @@
 use std::iter;
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 use thiserror::Error;
+
+use crate::random::shuffle;
 
 /// A partition of an image's grid of cells into disjoint sets that hide equally much.
 ///
@@ -185,25 +187,5 @@ impl Masks {
         assert!(y < self.height, "row {y} is outside a mask of height {}", self.height);
         let columns = self.width.div_ceil(self.region_size);
         &self.cells[y / self.region_size * columns..][..columns]
-    }
-}
-
-/// Fisher–Yates, written out on `u32` draws so that neither the word size nor a library's next version changes masks.
-fn shuffle(cells: &mut [u8], rng: &mut ChaCha8Rng) {
-    for last in (1..cells.len()).rev() {
-        // `sample` has made sure that the number of cells fits.
-        let chosen = uniform_below(last as u32 + 1, rng);
-        cells.swap(last, chosen as usize);
-    }
-}
-
-/// A uniform draw from `0..bound`, unbiased (Lemire, "Fast random integer generation in an interval", 2019).
-fn uniform_below(bound: u32, rng: &mut ChaCha8Rng) -> u32 {
-    let rejected = bound.wrapping_neg() % bound;
-    loop {
-        let product = u64::from(rng.next_u32()) * u64::from(bound);
-        if product as u32 >= rejected {
-            return (product >> 32) as u32;
-        }
     }
 }

@@ -10,10 +10,8 @@ use std::{
 };
 
 use candle_core::{Device, Tensor};
-use rand_chacha::{
-    ChaCha8Rng,
-    rand_core::{Rng, SeedableRng},
-};
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use riad_core::random;
 
 use crate::{
     Result,
@@ -281,8 +279,9 @@ impl Trainer {
         ModelError::length("a batch of training images", images.len(), count * image_len)?;
 
         let (epoch, step) = (self.progress.epochs as u64, self.progress.steps as u64);
-        let mut random = ChaCha8Rng::seed_from_u64(derive_seed(&[self.config.seed, REGION_SIZE, epoch, step]));
-        let region_size = scoring.region_sizes[below(&mut random, scoring.region_sizes.len())];
+        let mut rng = ChaCha8Rng::seed_from_u64(derive_seed(&[self.config.seed, REGION_SIZE, epoch, step]));
+        let chosen = random::below(scoring.region_sizes.len() as u32, &mut rng);
+        let region_size = scoring.region_sizes[chosen as usize];
         let seeds: Vec<u64> = (0..count as u64)
             .map(|image| derive_seed(&[self.config.seed, MASKS, epoch, step, image]))
             .collect();
@@ -420,18 +419,9 @@ fn lock(folder: &Path) -> Result<File> {
 
 /// The numbers below `count` in random order.
 fn shuffled(count: usize, seed: u64) -> Vec<usize> {
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut order: Vec<usize> = (0..count).collect();
-    for last in (1..count).rev() {
-        order.swap(last, below(&mut random, last + 1));
-    }
+    random::shuffle(&mut order, &mut ChaCha8Rng::seed_from_u64(seed));
     order
-}
-
-/// Uniform below `bound`, the same on every platform: the upper half of a 64-bit product (Lemire), whose bias below 2⁻³²
-/// · bound no training can notice.
-fn below(random: &mut impl Rng, bound: usize) -> usize {
-    ((u64::from(random.next_u32()) * bound as u64) >> 32) as usize
 }
 
 fn history_csv(history: &[EpochRecord]) -> String {
@@ -650,15 +640,5 @@ mod tests {
         assert!(refused(second).contains("another process is training"));
         drop(first);
         assert!(refused(Trainer::start(config(), folder.path(), &Device::Cpu)).contains("already holds a run"));
-    }
-
-    #[test]
-    fn a_shuffle_holds_everything_once_and_follows_its_seed() {
-        let order = shuffled(100, 1);
-        let mut sorted = order.clone();
-        sorted.sort_unstable();
-        assert_eq!(sorted, (0..100).collect::<Vec<_>>());
-        assert_eq!(order, shuffled(100, 1));
-        assert_ne!(order, shuffled(100, 2));
     }
 }

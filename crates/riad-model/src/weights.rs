@@ -20,7 +20,7 @@ impl Weights {
     /// Random weights as PyTorch initialises them: convolutions uniform within ±1/√(fan in), batch norms the identity.
     /// The same seed gives the same weights on every platform.
     pub fn initial(architecture: Architecture, seed: u64) -> Self {
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let tensors = architecture
             .tensors()
             .into_iter()
@@ -29,7 +29,7 @@ impl Weights {
                 let values = match role {
                     Role::Convolution { fan_in } => {
                         let bound = 1.0 / (fan_in as f32).sqrt();
-                        (0..count).map(|_| (2.0 * unit(&mut random) - 1.0) * bound).collect()
+                        (0..count).map(|_| (2.0 * unit(&mut rng) - 1.0) * bound).collect()
                     }
                     Role::Scale | Role::RunningVariance => vec![1.0; count],
                     Role::Shift | Role::RunningMean => vec![0.0; count],
@@ -117,8 +117,8 @@ impl Weights {
 }
 
 /// Uniform in [0, 1) with 24 bits, exactly representable and the same everywhere.
-fn unit(random: &mut impl Rng) -> f32 {
-    (random.next_u32() >> 8) as f32 / (1u32 << 24) as f32
+fn unit(rng: &mut impl Rng) -> f32 {
+    (rng.next_u32() >> 8) as f32 / (1u32 << 24) as f32
 }
 
 #[cfg(test)]
