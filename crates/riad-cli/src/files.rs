@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// Writes `bytes` to `path` so that a kill at any instant leaves the old file or the new one: beside it under a fixed
-/// name, then renamed. Folders on the way are made.
+/// Writes `bytes` to `path` so that a kill at any instant or a power cut leaves the old file or the new one: beside it
+/// under a fixed name, flushed to the disk, renamed. Folders on the way are made.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
         if let Some(folder) = path.parent() {
@@ -19,7 +19,13 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         let mut file = File::create(&part)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&part, path)
+        fs::rename(&part, path)?;
+        // The rename itself is on the disk once the folder is; only Unix lets a folder be opened for that.
+        #[cfg(unix)]
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok::<_, std::io::Error>(())
     };
     write().with_context(|| format!("cannot write {}", path.display()))
 }

@@ -1,5 +1,6 @@
 //! Nothing is lost: a run killed at any instant and resumed ends in the bytes of the undisturbed run.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -45,6 +46,14 @@ fn train(out: &str) -> Vec<&str> {
     ]
 }
 
+fn wait_for(file: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !file.exists() {
+        assert!(Instant::now() < deadline, "{} did not appear", file.display());
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Resumes the run if it began, as a person would.
 fn go_on(root: &Path, run: &str) {
     if root.join(run).join("settings.json").exists() {
@@ -62,11 +71,7 @@ fn a_killed_run_resumes_to_the_same_bytes() {
 
     // Before the first step: the settings are there, and nothing else needs to be.
     let child = start(root, &train("early"));
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !root.join("early/settings.json").exists() {
-        assert!(Instant::now() < deadline, "the run did not begin");
-        thread::sleep(Duration::from_millis(1));
-    }
+    wait_for(&root.join("early/settings.json"));
     kill(child);
     go_on(root, "early");
     assert_eq!(run_bytes(&root.join("early")), run_bytes(&root.join("whole")));
@@ -79,6 +84,39 @@ fn a_killed_run_resumes_to_the_same_bytes() {
     fs::write(root.join("mixed/settings.json.part"), "torn").unwrap();
     go_on(root, "mixed");
     assert_eq!(run_bytes(&root.join("mixed")), run_bytes(&root.join("whole")));
+}
+
+#[test]
+fn ctrl_c_leaves_a_run_that_says_how_to_go_on() {
+    let folder = demo();
+    let root = folder.path();
+    stdout(root, &train("whole"));
+
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin("riad"));
+    let arguments = train("run").into_iter().filter(|argument| *argument != "-q");
+    let child = command
+        .current_dir(root)
+        .args(arguments)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_for(&root.join("run/last.safetensors"));
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    // A machine so fast that the run is over by now has nothing to stop.
+    if !said.contains("training is finished") {
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        assert!(said.contains("riad train --resume run"), "{said}");
+    }
+    go_on(root, "run");
+    assert_eq!(run_bytes(&root.join("run")), run_bytes(&root.join("whole")));
 }
 
 #[test]

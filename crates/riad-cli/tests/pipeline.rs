@@ -1,4 +1,5 @@
 //! The whole path: demo images, training, evaluation, scoring; on images so small that it takes seconds.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 

@@ -4,7 +4,7 @@ use image::{Rgb, RgbImage};
 
 use super::{Plane, grey};
 
-/// How much of the image the hottest colour covers.
+/// How much of the image the hotter half of the scale covers; below, colours fade in.
 const OPACITY: f32 = 0.75;
 
 /// A colour scale from 0, blue, to a stated value, red; what is above is red too.
@@ -52,7 +52,7 @@ impl Scale {
         let mut overlay = grey(image);
         for (x, y, pixel) in overlay.enumerate_pixels_mut() {
             let value = map.0.get_pixel(x, y).0[0];
-            let opacity = OPACITY * self.share(value);
+            let opacity = OPACITY * (2.0 * self.share(value)).min(1.0);
             for (under, over) in pixel.0.iter_mut().zip(self.colour(value).0) {
                 *under = (f32::from(*under) * (1.0 - opacity) + f32::from(over) * opacity).round() as u8;
             }

@@ -5,12 +5,13 @@ use std::{collections::HashSet, path::Path};
 use anyhow::{Context, Result};
 use image::{Rgb, RgbImage, imageops};
 use riad_data::{Category, TestItem};
-use riad_model::{Scored, Scorer};
+use riad_model::{Header, Scored, Scorer};
 
 use super::{Plane, Scale, choice::choose, grey, rgb, save, text::Pen};
 use crate::{
-    evaluation::{Evaluation, TestImage, score_again},
+    evaluation::{Evaluation, Metrics, TestImage, score_again},
     files::relative,
+    run::preset_name,
 };
 
 /// Width of an image in the figure, in pixels.
@@ -47,21 +48,19 @@ pub(crate) fn draw(folder: &Path, category: &Category, evaluation: &Evaluation, 
         .iter()
         .map(|(image, scored)| row(name(image.item, category), image, scored, &scale, size))
         .collect::<Result<Vec<_>>>()?;
-    let title = format!("{}: what RIAD finds", category.name);
+    let caption = caption(evaluation, scorer.header());
     let columns = columns(&scorer.header().scoring.region_sizes);
-    save(&sheet(&title, &columns, &rows, &scale)?, &folder.join("figure.png"))?;
+    save(
+        &sheet([&category.name, &caption], &columns, &rows, &scale)?,
+        &folder.join("figure.png"),
+    )?;
     let mut used = HashSet::new();
     for row in &rows {
         let mut file = row.name.replace('/', "-");
         while !used.insert(file.clone()) {
             file.push('+');
         }
-        let picture = sheet(
-            &format!("{}: {}", category.name, row.name),
-            &columns,
-            std::slice::from_ref(row),
-            &scale,
-        )?;
+        let picture = sheet([&category.name, &caption], &columns, std::slice::from_ref(row), &scale)?;
         save(&picture, &folder.join(file + ".png"))?;
     }
     Ok(())
@@ -71,6 +70,29 @@ pub(crate) fn draw(folder: &Path, category: &Category, evaluation: &Evaluation, 
 fn name(item: &TestItem, category: &Category) -> String {
     let path = relative(&item.path.with_extension(""), &category.root);
     path.strip_prefix("test/").unwrap_or(&path).to_owned()
+}
+
+/// What the figure's readers must know of the model.
+fn caption(evaluation: &Evaluation, header: &Header) -> String {
+    let Metrics {
+        image_auroc,
+        pixel_auroc,
+        ..
+    } = evaluation.metrics;
+    let value = |value: Option<f64>| value.map_or("undefined".to_owned(), |value| format!("{value:.3}"));
+    let epoch = header
+        .progress
+        .as_ref()
+        .map_or(String::new(), |progress| format!(", epoch {}", progress.best_epoch));
+    format!(
+        "RIAD, {} at {}x{}{epoch}: image AUROC {}, pixel AUROC {} over {} test images",
+        preset_name(header.architecture.width),
+        header.scoring.width,
+        header.scoring.height,
+        value(image_auroc),
+        value(pixel_auroc),
+        evaluation.images.len()
+    )
 }
 
 fn columns(region_sizes: &[usize]) -> Vec<String> {
@@ -132,7 +154,7 @@ fn ground_truth(picture: &RgbImage, image: &TestImage<'_>, (height, width): (usi
     truth
 }
 
-fn sheet(title: &str, columns: &[String], rows: &[Row], scale: &Scale) -> Result<RgbImage> {
+fn sheet([title, caption]: [&str; 2], columns: &[String], rows: &[Row], scale: &Scale) -> Result<RgbImage> {
     let pen = Pen::new()?;
     let cell_height = rows
         .first()
@@ -141,7 +163,8 @@ fn sheet(title: &str, columns: &[String], rows: &[Row], scale: &Scale) -> Result
     let width = 2 * MARGIN + LABELS + columns.len() as u32 * (CELL + GAP) - GAP;
     let height = 2 * MARGIN + HEADER + rows.len() as u32 * (cell_height + GAP) - GAP;
     let mut sheet = RgbImage::from_pixel(width, height, Rgb([255; 3]));
-    pen.left(&mut sheet, title, TITLE_SIZE, MARGIN, MARGIN);
+    pen.left(&mut sheet, title, TITLE_SIZE, MARGIN, MARGIN - 4);
+    pen.left(&mut sheet, caption, TEXT_SIZE, MARGIN, MARGIN + 28);
     colour_bar(&mut sheet, &pen, scale, width - MARGIN);
 
     let column_x = |column: usize| MARGIN + LABELS + column as u32 * (CELL + GAP);

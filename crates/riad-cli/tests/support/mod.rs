@@ -1,12 +1,11 @@
 //! What the tests of the program share.
 #![allow(dead_code, reason = "not every test file needs all of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path, sync::LazyLock};
 
 use assert_cmd::Command;
+use tempfile::TempDir;
 
 /// The program, with `folder` as its working directory.
 pub(crate) fn riad(folder: &Path) -> Command {
@@ -28,34 +27,29 @@ pub(crate) fn stderr(folder: &Path, arguments: &[&str], code: i32) -> String {
 }
 
 /// A folder with a small demo set, `data`: a few images of each kind, to be quick.
-pub(crate) fn demo() -> tempfile::TempDir {
+pub(crate) fn demo() -> TempDir {
+    static MADE: LazyLock<TempDir> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        stdout(folder.path(), &["demo-data", "data", "-q"]);
+        folder
+    });
     let folder = tempfile::tempdir().unwrap();
-    stdout(folder.path(), &["demo-data", "data", "-q"]);
-    for category in ["badge", "fabric"] {
-        let root = folder.path().join("data").join(category);
-        keep(&root.join("train/good"), 8);
-        for test in subfolders(&root.join("test")) {
-            keep(&test, 3);
-        }
-        for masks in subfolders(&root.join("ground_truth")) {
-            keep(&masks, 3);
-        }
-    }
+    copy(&MADE.path().join("data"), &folder.path().join("data"));
     folder
 }
 
-fn subfolders(folder: &Path) -> Vec<PathBuf> {
-    fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect()
-}
-
-fn keep(folder: &Path, count: usize) {
-    let mut files = subfolders(folder);
-    files.sort();
-    for file in files.into_iter().skip(count) {
-        fs::remove_file(file).unwrap();
+/// Copies a folder with at most 8 images for training and 3 of everything else.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    let most = if from.ends_with("train/good") { 8 } else { 3 };
+    let mut entries: Vec<_> = fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    let (folders, files): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.is_dir());
+    for file in files.iter().take(most) {
+        fs::copy(file, to.join(file.file_name().unwrap())).unwrap();
+    }
+    for folder in folders {
+        copy(&folder, &to.join(folder.file_name().unwrap()));
     }
 }
 
