@@ -13,6 +13,10 @@ pub(crate) const EPSILON: f64 = 1e-5;
 /// Pixels a task takes at a time. Fixed, so that sums do not depend on the number of threads.
 const CHUNK: usize = 1024;
 
+/// Values that the inner loops below run over at least: per-channel coefficients are repeated to this length, so that a
+/// loop over 16 channels does not end before it has begun.
+const RUN: usize = 256;
+
 /// Mean and biased variance of each channel over a batch, `[channels]` each.
 pub(crate) struct BatchStatistics {
     pub(crate) mean: Tensor,
@@ -92,25 +96,46 @@ fn inverse_deviation(variance: &[f32]) -> Vec<f32> {
         .collect()
 }
 
+/// The length of the inner loops' runs: whole pixels, at least [`RUN`] values.
+fn run_length(channels: usize) -> usize {
+    channels * RUN.div_ceil(channels)
+}
+
+/// Per-channel values, one pixel after another up to `run` values.
+fn repeated(values: &[f32], run: usize) -> Vec<f32> {
+    values.iter().copied().cycle().take(run).collect()
+}
+
+/// The sums over the pixels of a run, per channel.
+fn folded(sums: &[f32], channels: usize) -> Vec<f32> {
+    let mut totals = vec![0.0; channels];
+    for pixel in sums.chunks_exact(channels) {
+        totals.iter_mut().zip(pixel).for_each(|(total, &sum)| *total += sum);
+    }
+    totals
+}
+
 /// Mean and variance of each channel. Chunks take their own mean and squared deviations, merged by Chan's formula in a
 /// fixed order: no cancellation where the mean is large, and the same sums on any number of threads.
 fn statistics(x: &[f32], channels: usize) -> Moments {
+    let run = run_length(channels);
     let chunks: Vec<(usize, Vec<f32>, Vec<f32>)> = x
         .par_chunks(CHUNK * channels)
         .map(|chunk| {
             let pixels = chunk.len() / channels;
-            let mut mean = vec![0.0f32; channels];
-            for pixel in chunk.chunks_exact(channels) {
-                mean.iter_mut().zip(pixel).for_each(|(m, &v)| *m += v);
+            let mut sums = vec![0.0f32; run];
+            for values in chunk.chunks(run) {
+                sums.iter_mut().zip(values).for_each(|(s, &v)| *s += v);
             }
-            mean.iter_mut().for_each(|m| *m /= pixels as f32);
-            let mut squares = vec![0.0f32; channels];
-            for pixel in chunk.chunks_exact(channels) {
-                for ((s, &m), &v) in squares.iter_mut().zip(&mean).zip(pixel) {
+            let mean: Vec<f32> = folded(&sums, channels).into_iter().map(|s| s / pixels as f32).collect();
+            let repeated = repeated(&mean, run);
+            let mut squares = vec![0.0f32; run];
+            for values in chunk.chunks(run) {
+                for ((s, &m), &v) in squares.iter_mut().zip(&repeated).zip(values) {
                     *s += (v - m) * (v - m);
                 }
             }
-            (pixels, mean, squares)
+            (pixels, mean, folded(&squares, channels))
         })
         .collect();
     let (mut count, mut mean, mut squares) = (0.0f64, vec![0.0f64; channels], vec![0.0f64; channels]);
@@ -158,11 +183,13 @@ impl CustomOp3 for NormaliseRelu {
             .zip(&statistics.mean)
             .map(|((b, f), m)| b - f * m)
             .collect();
+        let run = run_length(channels);
+        let (factor, offset) = (repeated(&factor, run), repeated(&offset, run));
         let mut y = vec![0.0f32; x.len()];
         y.par_chunks_mut(CHUNK * channels)
             .zip(x.par_chunks(CHUNK * channels))
             .for_each(|(y, x)| {
-                for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+                for (y, x) in y.chunks_mut(run).zip(x.chunks(run)) {
                     for (((y, &x), &f), &o) in y.iter_mut().zip(x).zip(&factor).zip(&offset) {
                         *y = (x * f + o).max(0.0);
                     }
@@ -203,25 +230,23 @@ impl CustomOp3 for NormaliseRelu {
 /// over the batch: dx = scale/σ · (g − mean(g) − x̂·mean(g·x̂)), dscale = Σ g·x̂, dshift = Σ g.
 fn backward(x: &[f32], y: &[f32], dy: &[f32], scale: &[f32], statistics: &Moments) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
     let channels = scale.len();
-    let chunk = CHUNK * channels;
+    let (chunk, run) = (CHUNK * channels, run_length(channels));
     let Moments { mean, variance, count } = statistics;
     let inverse = inverse_deviation(variance);
+    let mean = repeated(mean, run);
     let sums: Vec<(Vec<f32>, Vec<f32>)> = (x.par_chunks(chunk), y.par_chunks(chunk), dy.par_chunks(chunk))
         .into_par_iter()
         .map(|(x, y, dy)| {
-            let (mut sum, mut product) = (vec![0.0f32; channels], vec![0.0f32; channels]);
-            let pixels = x
-                .chunks_exact(channels)
-                .zip(y.chunks_exact(channels))
-                .zip(dy.chunks_exact(channels));
-            for ((x, y), dy) in pixels {
-                for c in 0..channels {
-                    let g = if y[c] > 0.0 { dy[c] } else { 0.0 };
-                    sum[c] += g;
-                    product[c] += g * (x[c] - mean[c]);
+            let (mut sum, mut product) = (vec![0.0f32; run], vec![0.0f32; run]);
+            for ((x, y), dy) in x.chunks(run).zip(y.chunks(run)).zip(dy.chunks(run)) {
+                let sums = sum.iter_mut().zip(&mut product);
+                for (((((sum, product), &x), &y), &dy), &mean) in sums.zip(x).zip(y).zip(dy).zip(&mean) {
+                    let g = if y > 0.0 { dy } else { 0.0 };
+                    *sum += g;
+                    *product += g * (x - mean);
                 }
             }
-            (sum, product)
+            (folded(&sum, channels), folded(&product, channels))
         })
         .collect();
     let (mut sum, mut product) = (vec![0.0f64; channels], vec![0.0f64; channels]);
@@ -246,6 +271,7 @@ fn backward(x: &[f32], y: &[f32], dy: &[f32], scale: &[f32], statistics: &Moment
     let offset: Vec<f32> = (0..channels)
         .map(|c| (-f64::from(factor[c]) * sum[c] / count) as f32)
         .collect();
+    let [factor, slope, offset] = [factor, slope, offset].map(|values| repeated(&values, run));
     let mut dx = vec![0.0f32; x.len()];
     (
         dx.par_chunks_mut(chunk),
@@ -255,15 +281,17 @@ fn backward(x: &[f32], y: &[f32], dy: &[f32], scale: &[f32], statistics: &Moment
     )
         .into_par_iter()
         .for_each(|(dx, x, y, dy)| {
-            let pixels = dx
-                .chunks_exact_mut(channels)
-                .zip(x.chunks_exact(channels))
-                .zip(y.chunks_exact(channels))
-                .zip(dy.chunks_exact(channels));
-            for (((dx, x), y), dy) in pixels {
-                for c in 0..channels {
-                    let g = if y[c] > 0.0 { dy[c] } else { 0.0 };
-                    dx[c] = factor[c] * g + slope[c] * (x[c] - mean[c]) + offset[c];
+            for (((dx, x), y), dy) in dx
+                .chunks_mut(run)
+                .zip(x.chunks(run))
+                .zip(y.chunks(run))
+                .zip(dy.chunks(run))
+            {
+                let coefficients = factor.iter().zip(&slope).zip(&offset).zip(&mean);
+                let values = dx.iter_mut().zip(x).zip(y).zip(dy);
+                for ((((dx, &x), &y), &dy), (((&factor, &slope), &offset), &mean)) in values.zip(coefficients) {
+                    let g = if y > 0.0 { dy } else { 0.0 };
+                    *dx = factor * g + slope * (x - mean) + offset;
                 }
             }
         });
