@@ -68,6 +68,19 @@ impl Default for ScoringSettings {
 }
 
 impl ScoringSettings {
+    /// The published settings for square images of another size. The mean filter keeps its share of the image: 21 pixels
+    /// of 256 are 11 of 128.
+    pub fn for_size(size: usize) -> Self {
+        let published = Self::default();
+        let smoothing = published.smoothing * size / published.height;
+        Self {
+            height: size,
+            width: size,
+            smoothing: smoothing | 1,
+            ..published
+        }
+    }
+
     /// Checks that images can be masked, reconstructed and mapped with these settings.
     pub(crate) fn check(&self) -> Result<()> {
         check_size(self.height, self.width)?;

@@ -288,6 +288,13 @@ fn plans_agree_for_every_preset() {
 }
 
 #[test]
+fn the_mean_filter_keeps_its_share_of_the_image() {
+    assert_eq!(ScoringSettings::for_size(256), ScoringSettings::default());
+    let smoothing = [64, 128, 512, 1024].map(|size| ScoringSettings::for_size(size).smoothing);
+    assert_eq!(smoothing, [5, 11, 43, 85]);
+}
+
+#[test]
 fn settings_that_cannot_work_are_refused() {
     let default = ScoringSettings::default();
     assert!(default.check().is_ok());
