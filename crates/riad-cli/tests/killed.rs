@@ -120,55 +120,95 @@ fn ctrl_c_leaves_a_run_that_says_how_to_go_on() {
 }
 
 #[test]
-#[ignore = "takes minutes: ten kills at instants spread over training and scoring"]
-fn ten_kills_lose_nothing() {
+#[ignore = "takes minutes: ten kills within runs that are long enough to be saved on the way"]
+fn ten_kills_of_training_lose_nothing() {
     let folder = demo();
     let root = folder.path();
-    let began = Instant::now();
+    let train = |out| {
+        vec![
+            "train",
+            "data/badge",
+            "--size",
+            "32",
+            "--epochs",
+            "80",
+            "--patience",
+            "80",
+            "--out",
+            out,
+            "-q",
+        ]
+    };
     stdout(root, &train("whole"));
-    let length = began.elapsed();
-    for instant in 0..10 {
-        let run = format!("run{instant}");
-        let child = start(root, &train(&run));
-        // Spread over the run by the golden ratio: as scattered as random instants, and the same every time.
-        thread::sleep(length.mul_f64((f64::from(instant) * 0.618_034).fract()));
-        kill(child);
-        go_on(root, &run);
+    let mut kills = 0;
+    for attempt in 1.. {
+        let is_begun = root.join("run/settings.json").exists();
+        let arguments = if is_begun {
+            vec!["train", "--resume", "run", "-q"]
+        } else {
+            train("run")
+        };
+        let mut child = start(root, &arguments);
+        if kills < 10 {
+            // Up to half as long again as the 20 seconds between two saves.
+            thread::sleep(Duration::from_secs(30).mul_f64(scattered(attempt)));
+        } else {
+            child.wait().unwrap();
+        }
+        if child.try_wait().unwrap().is_none() {
+            kill(child);
+            kills += 1;
+            continue;
+        }
         assert_eq!(
-            run_bytes(&root.join(&run)),
+            run_bytes(&root.join("run")),
             run_bytes(&root.join("whole")),
-            "killed at instant {instant}"
+            "after {kills} kills"
         );
+        if kills >= 10 {
+            break;
+        }
+        fs::remove_dir_all(root.join("run")).unwrap();
     }
+}
 
-    let score = ["score", "--model", "whole", "data/badge", "-q"];
+#[test]
+#[ignore = "takes a minute: ten kills"]
+fn ten_kills_of_scoring_leave_whole_lines_and_pictures() {
+    let folder = demo();
+    let root = folder.path();
+    stdout(root, &train("run"));
+    let score = ["score", "--model", "run", "data", "--maps", "maps", "-q"];
     let began = Instant::now();
     let expected = stdout(root, &score);
     let length = began.elapsed();
-    for instant in 0..10 {
+    fs::remove_dir_all(root.join("maps")).unwrap();
+    for attempt in 1..=10 {
         let lines = root.join("lines.csv");
         let child = Command::new(assert_cmd::cargo::cargo_bin("riad"))
             .current_dir(root)
             .args(score)
-            .args(["--maps", "maps"])
             .stdout(fs::File::create(&lines).unwrap())
             .spawn()
             .unwrap();
-        thread::sleep(length.mul_f64((f64::from(instant) * 0.618_034).fract()));
+        thread::sleep(length.mul_f64(scattered(attempt)));
         kill(child);
-        // What was written is right, and whole lines of it.
         let written = fs::read_to_string(&lines).unwrap();
-        assert!(expected.starts_with(&written), "killed at instant {instant}: {written}");
+        assert!(expected.starts_with(&written), "attempt {attempt}: {written}");
         assert!(
             written.is_empty() || written.ends_with('\n'),
-            "killed at instant {instant}: {written}"
+            "attempt {attempt}: {written}"
         );
-        for entry in fs::read_dir(root.join("maps")).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|ending| ending == "png") {
-                image::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        if root.join("maps").exists() {
+            for picture in riad_data::image_files(&root.join("maps")).unwrap_or_default() {
+                image::open(&picture).unwrap_or_else(|error| panic!("{}: {error}", picture.display()));
             }
         }
-        assert_eq!(stdout(root, &score), expected);
     }
+    assert_eq!(stdout(root, &score), expected);
+}
+
+/// The fractional parts of multiples of the golden ratio: as scattered as random numbers, and the same every time.
+fn scattered(attempt: u32) -> f64 {
+    (f64::from(attempt) * 0.618_034).fract()
 }

@@ -35,8 +35,8 @@ mod demo_settings {
     pub(super) const OUT: &str = "riad-demo";
     pub(super) const SIZE: usize = 128;
     pub(super) const EPOCHS: usize = 12;
-    pub(super) const BATCH: usize = 4;
-    pub(super) const LEARNING_RATE: f64 = 1e-3;
+    pub(super) const BATCH: usize = 2;
+    pub(super) const LEARNING_RATE: f64 = 2e-3;
 }
 
 /// What is to be evaluated.
