@@ -109,6 +109,10 @@ impl PixelMetrics {
 /// Region of every pixel, counted from 1 in each image, 0 for good ones. None if the image is too large for the library.
 fn label_regions(defect: &[bool], height: usize, width: usize) -> Option<Vec<u32>> {
     u32::try_from(defect.len()).ok()?;
+    if let [single] = defect {
+        // imageproc 0.27 panics on a single defective pixel.
+        return Some(vec![u32::from(*single)]);
+    }
     let pixels = defect.iter().map(|&defect| u8::from(defect)).collect();
     let mask = GrayImage::from_raw(width.try_into().ok()?, height.try_into().ok()?, pixels)?;
     Some(connected_components(&mask, Connectivity::Eight, Luma([0])).into_raw())

@@ -303,4 +303,15 @@ mod pixel {
             assert_eq!(PixelMetrics::new().finish(limit), Err(MetricError::Limit));
         }
     }
+
+    #[test]
+    fn images_of_one_row_column_or_pixel_are_measured() {
+        for (height, width) in [(1, 1), (1, 2), (2, 1), (1, 5)] {
+            let mut pixels = PixelMetrics::new();
+            let (map, defect) = (vec![0.9; height * width], vec![true; height * width]);
+            pixels.push(&map, &defect, height, width).unwrap();
+            pixels.push(&[0.1, 0.2], &[false, false], 1, 2).unwrap();
+            assert_eq!(pixels.finish(0.3).unwrap().aupro, 1.0, "{height}x{width}");
+        }
+    }
 }
