@@ -381,7 +381,10 @@ fn config(args: &TrainingArgs) -> TrainConfig {
     let preset = args.preset.unwrap_or(Preset::Tiny);
     let seed = args.seed.unwrap_or(0);
     let default = ScoringSettings::default();
-    let scoring = ScoringSettings { mask_seed: seed, ..ScoringSettings::for_size(args.size.unwrap_or(default.height)) };
+    let scoring = ScoringSettings {
+        mask_seed: seed,
+        ..ScoringSettings::for_size(args.size.unwrap_or(default.height))
+    };
     let published = TrainConfig::published(preset.architecture(), scoring);
     let learning_rate = match preset {
         Preset::Tiny | Preset::Small => 1e-3,
