@@ -1,6 +1,9 @@
 //! The command line: what can be asked for, with its help.
 
-#![allow(rustdoc::invalid_html_tags, reason = "clap prints these comments, and <NAME> is what people know from help")]
+#![allow(
+    rustdoc::invalid_html_tags,
+    reason = "clap prints these comments, and <NAME> is what people know from help"
+)]
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
