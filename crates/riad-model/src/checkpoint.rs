@@ -20,7 +20,7 @@ use crate::{
     error::ModelError,
     masking::{Normalisation, check_size},
     training::{Progress, TrainConfig},
-    weights::Weights,
+    weights::{NamedTensors, Weights},
 };
 
 /// Version of the header's format that this crate writes, and the newest that it reads.
@@ -178,7 +178,7 @@ impl Checkpoint {
         };
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(corrupt)?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(corrupt)?;
-        let mut values = BTreeMap::new();
+        let mut values = NamedTensors::new();
         for (name, view) in tensors.iter() {
             values.insert(name.to_owned(), (view.shape().to_vec(), floats(path, name, &view)?));
         }
@@ -192,16 +192,12 @@ impl Checkpoint {
         }
     }
 
-    fn from_foreign(path: &Path, tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Result<Self> {
+    fn from_foreign(path: &Path, tensors: NamedTensors) -> Result<Self> {
         let weights = Weights::from_tensors(tensors).map_err(|reason| invalid(path, reason))?;
         Ok(Self::new(weights, ScoringSettings::default(), None, None))
     }
 
-    fn from_own(
-        path: &Path,
-        json: &str,
-        mut tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
-    ) -> Result<(Self, Moments)> {
+    fn from_own(path: &Path, json: &str, mut tensors: NamedTensors) -> Result<(Self, Moments)> {
         /// Read first: a newer format may not parse as ours.
         #[derive(Deserialize)]
         struct Version {

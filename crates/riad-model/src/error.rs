@@ -57,6 +57,12 @@ pub enum ModelError {
         step: usize,
     },
 
+    /// The network gave NaN: its weights are out of any useful range, or the image's values are.
+    #[error(
+        "the network's values overflow on this image; the checkpoint is damaged, or the image has values outside [0, 1]"
+    )]
+    Overflow,
+
     /// The device asked for is not there, or this build cannot drive it.
     #[error("{0}")]
     Device(String),

@@ -1,17 +1,17 @@
 //! Weights that the public PyTorch code saved.
 
-use std::{collections::BTreeMap, panic::catch_unwind, path::Path};
+use std::{panic::catch_unwind, path::Path};
 
 use candle_core::{DType, pickle::PthTensors};
 
-use crate::{Result, error::ModelError};
+use crate::{Result, error::ModelError, weights::NamedTensors};
 
 /// Keys under which training scripts nest the state dict.
 const NESTED: [&str; 3] = ["model", "state_dict", "model_state_dict"];
 
 /// Reads every tensor of a `.pt`/`.pth` file (PyTorch 1.6 and later), the state dict itself or nested under one of
 /// [`NESTED`]. Names lose the `module.` that `DataParallel` puts before them.
-pub(crate) fn read_pytorch(path: &Path) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+pub(crate) fn read_pytorch(path: &Path) -> Result<NamedTensors> {
     let refuse = |reason: String| ModelError::Checkpoint {
         path: path.to_owned(),
         reason,
@@ -20,13 +20,13 @@ pub(crate) fn read_pytorch(path: &Path) -> Result<BTreeMap<String, (Vec<usize>, 
     let read = catch_unwind(|| {
         let mut tensors = PthTensors::new(path, None)?;
         for key in NESTED {
-            if tensors.tensor_infos().is_empty() {
-                if let Ok(nested) = PthTensors::new(path, Some(key)) {
-                    tensors = nested;
-                }
+            if tensors.tensor_infos().is_empty()
+                && let Ok(nested) = PthTensors::new(path, Some(key))
+            {
+                tensors = nested;
             }
         }
-        let mut values = BTreeMap::new();
+        let mut values = NamedTensors::new();
         for name in tensors.tensor_infos().keys() {
             if let Some(tensor) = tensors.get(name)? {
                 let shape = tensor.dims().to_vec();

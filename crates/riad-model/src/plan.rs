@@ -20,14 +20,14 @@ const EPSILON: f64 = 1e-5;
 
 /// A network ready to score on one device.
 pub(crate) enum Plan {
-    Cpu(CpuPlan),
+    Cpu(Box<CpuPlan>),
     Graph(GraphPlan),
 }
 
 impl Plan {
     pub(crate) fn new(weights: &Weights, device: &Device) -> Result<Self> {
         match Layout::on(device) {
-            Layout::ChannelsLast => CpuPlan::new(weights).map(Self::Cpu),
+            Layout::ChannelsLast => Ok(Self::Cpu(Box::new(CpuPlan::new(weights)?))),
             Layout::ChannelsFirst => GraphPlan::new(weights, device).map(Self::Graph),
         }
     }

@@ -62,7 +62,7 @@ impl Scorer {
     /// Scores a batch of images `[B, 3, H, W]` in [0, 1], of the size in [`ScoringSettings`].
     ///
     /// # Errors
-    /// If the slice is no whole number of such images, or the device fails.
+    /// If the slice is no whole number of such images, the network's values overflow, or the device fails.
     pub fn score(&self, images: &[f32]) -> Result<Vec<Scored>> {
         let ScoringSettings {
             height,
@@ -118,6 +118,10 @@ impl Scorer {
                 })?;
         }
         for scored in &mut scored {
+            // `f32::max` passes over NaN: a network that overflows would call every image good.
+            if scored.map.iter().any(|value| value.is_nan()) {
+                return Err(ModelError::Overflow);
+            }
             scored.score = scored.map.iter().copied().fold(0.0, f32::max);
         }
         Ok(scored)
@@ -205,13 +209,19 @@ mod tests {
         assert_eq!(batch.len(), 5);
         let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         for (image, scored) in images.chunks_exact(image_len).zip(&batch) {
-            assert_eq!(single.install(|| scorer.score(image)).unwrap(), [scored.clone()]);
+            assert_eq!(
+                single.install(|| scorer.score(image)).unwrap(),
+                std::slice::from_ref(scored)
+            );
             assert_eq!(scored.region_maps.len(), 3);
             assert_eq!(scored.score, scored.map.iter().copied().fold(f32::MIN, f32::max));
             assert!(scored.map.iter().all(|v| (0.0..=1.0).contains(v)));
             assert!(scored.reconstruction.iter().all(|v| (0.0..=1.0).contains(v)));
         }
         assert!(scorer.score(&images[1..]).is_err());
+        let mut broken = images[..image_len].to_vec();
+        broken[7] = f32::NAN;
+        assert!(matches!(scorer.score(&broken), Err(ModelError::Overflow)));
         assert_eq!(scorer.score(&[]).unwrap(), []);
     }
 }

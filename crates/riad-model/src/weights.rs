@@ -9,6 +9,9 @@ use rand_chacha::{
 
 use crate::architecture::{Architecture, Role, TensorSpec};
 
+/// Tensors as a file gives them: shape and values by name.
+pub(crate) type NamedTensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
 /// Every tensor of a network, trained ones and batch norms' running statistics alike.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
@@ -43,7 +46,7 @@ impl Weights {
     /// Takes a network's tensors, given with their shapes, after checking that they are those of a network of this
     /// crate. The width is read from the first convolution. Tensors that the network does not have are an error, save
     /// PyTorch's `num_batches_tracked`; the error says which tensor and how it differs.
-    pub(crate) fn from_tensors(mut given: BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Result<Self, String> {
+    pub(crate) fn from_tensors(mut given: NamedTensors) -> Result<Self, String> {
         const FIRST: &str = "down1.conv1.weight";
         given.retain(|name, _| !name.ends_with(".num_batches_tracked"));
         let Some((shape, _)) = given.get(FIRST) else {
@@ -125,7 +128,7 @@ fn unit(rng: &mut impl Rng) -> f32 {
 mod tests {
     use super::*;
 
-    fn given(weights: &Weights) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+    fn given(weights: &Weights) -> NamedTensors {
         let spec = weights.architecture.tensors();
         spec.into_iter()
             .map(|s| (s.name.clone(), (s.shape, weights.get(&s.name).to_vec())))
