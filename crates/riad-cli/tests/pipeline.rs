@@ -20,6 +20,24 @@ fn trained() -> tempfile::TempDir {
     folder
 }
 
+/// An image that is not square once made the overlay read outside its map.
+#[test]
+fn maps_have_the_size_of_their_image() {
+    let folder = trained();
+    let root = folder.path();
+    for (name, width, height) in [("wide.png", 50, 20), ("tall.png", 7, 33), ("dot.png", 1, 1)] {
+        image::RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8 * 5, y as u8 * 5, 90]))
+            .save(root.join(name))
+            .unwrap();
+        let arguments = ["score", "--model", "runs/badge", name, "--maps", "maps", "-q"];
+        stdout(root, &arguments);
+        for kind in ["heat", "overlay"] {
+            let map = root.join("maps").join(name.replace("png", kind) + ".png");
+            assert_eq!(image::image_dimensions(map).unwrap(), (width, height), "{name}");
+        }
+    }
+}
+
 /// The area under the ROC curve by its definition, counting pairs.
 fn auroc(scores: &[(bool, f64)]) -> f64 {
     let of = |label: bool| scores.iter().filter(move |(l, _)| *l == label).map(|(_, score)| *score);

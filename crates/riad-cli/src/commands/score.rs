@@ -149,7 +149,7 @@ impl Output {
 fn draw(target: &Path, path: &Path, loaded: &LoadedImage, scored: &Scored, scale: &Scale) -> Result<()> {
     let original = decode(path, &Limits::default())?.into_rgb8();
     let map = Plane::new(&scored.map, loaded.image.height, loaded.image.width)?;
-    let map = map.resized(original.height(), original.width());
+    let map = map.resized(original.width(), original.height());
     save(&scale.heat(&map), &with_suffix(target, ".heat.png"))?;
     save(&scale.overlay(&original, &map), &with_suffix(target, ".overlay.png"))
 }
