@@ -83,7 +83,11 @@ impl Step {
                 machete.current_dir(crate::workspace_root()).arg("--skip-target-dir");
                 vec![machete]
             }
-            Self::Dependencies => vec![cargo("deny --offline --locked check bans licenses sources")],
+            // cargo-deny looks at every platform's dependencies, more than any build here downloads.
+            Self::Dependencies => vec![
+                cargo("fetch --locked"),
+                cargo("deny --offline --locked check bans licenses sources"),
+            ],
             Self::Clippy => vec![cargo("clippy --workspace --all-targets --locked -- -D warnings")],
             Self::Alone => LIBRARIES
                 .map(|library| cargo(&format!("check --locked --no-default-features -p {library}")))
