@@ -1,33 +1,19 @@
 //! Paths and files.
 
 use std::{
-    fs::{self, File},
-    io::Write,
+    fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
+use riad_model::checkpoint;
 
-/// Writes `bytes` to `path` so that a kill at any instant or a power cut leaves the old file or the new one: beside it
-/// under a fixed name, flushed to the disk, renamed. Folders on the way are made.
+/// Writes `bytes` to `path` as checkpoints are written: whole, whenever the program is killed. Folders on the way are made.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let write = || {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let part = with_suffix(path, ".part");
-        let mut file = File::create(&part)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&part, path)?;
-        // The rename itself is on the disk once the folder is; only Unix lets a folder be opened for that.
-        #[cfg(unix)]
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            File::open(folder)?.sync_all()?;
-        }
-        Ok::<_, std::io::Error>(())
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    checkpoint::write_whole(path, bytes).context("cannot write")
 }
 
 /// `path` with `suffix` after its name, whatever bytes the name has.

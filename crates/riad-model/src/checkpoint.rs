@@ -318,7 +318,10 @@ fn floats(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Vec<f32>> {
 
 /// Writes `bytes` to `path` so that a kill at any instant leaves the old file or the new one: written beside under a
 /// fixed name (a leftover is overwritten next time), flushed to the disk, renamed.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+///
+/// # Errors
+/// If the file cannot be written there; `path` is as it was then.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".part");
     let part = path.with_file_name(name);

@@ -11,12 +11,9 @@ use riad_conv::{Activation, Conv2d, ConvTranspose2d, Dims, Geometry};
 use crate::{
     Result,
     architecture::{Architecture, CHANNELS, Down, RESIZE_4X4, SAME_3X3, Up},
-    ops::Layout,
+    ops::{EPSILON, Layout},
     weights::Weights,
 };
-
-/// Added to running variances, as in training.
-const EPSILON: f64 = 1e-5;
 
 /// A network ready to score on one device.
 pub(crate) enum Plan {

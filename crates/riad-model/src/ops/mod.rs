@@ -9,7 +9,7 @@ mod conv;
 mod norm;
 
 pub(crate) use conv::{conv_transpose2d, conv2d};
-pub(crate) use norm::{BatchStatistics, batch_norm_relu};
+pub(crate) use norm::{BatchStatistics, EPSILON, batch_norm_relu};
 
 use candle_core::{CpuStorage, DType, Device, Layout as Strides, Result, Storage, Tensor};
 
