@@ -203,6 +203,8 @@ impl Run {
         budget: Option<Duration>,
         device: &Device,
     ) -> Result<Trained> {
+        // Before anything is written: from its first file on, a run stops in good order.
+        let watch = Watch::start(budget);
         let mut trainer = if self.folder.join(checkpoint::LAST).exists() {
             Trainer::resume(&self.folder, device)?
         } else {
@@ -255,7 +257,6 @@ impl Run {
                 trainer.progress().steps
             );
         }
-        let watch = Watch::start(budget);
         let mut reason = None;
         let mut progress = Progress::start(&category.name, "step", first as u64, (epochs * steps) as u64);
         let mut validated = String::new();
