@@ -12,8 +12,9 @@ use std::io::Write;
 
 use cpu_time::ProcessTime;
 use riad_conv::{
-    Activation, Conv2d, ConvError, ConvTranspose2d, Dims, Geometry, conv_transpose2d, conv_transpose2d_grad_input,
-    conv_transpose2d_grad_weight, conv2d, conv2d_grad_input, conv2d_grad_weight,
+    Activation, Batch, BatchMut, Conv2d, ConvError, ConvTranspose2d, Dims, Geometry, conv_transpose2d,
+    conv_transpose2d_grad_input, conv_transpose2d_grad_weight, conv2d, conv2d_grad_input, conv2d_grad_weight,
+    grad_bias,
 };
 
 const OPERATIONS: [&str; 4] = ["packed", "forward", "grad_input", "grad_weight"];
@@ -71,7 +72,11 @@ struct Bench {
     weight: Vec<f32>,
     bias: Vec<f32>,
     dy: Vec<f32>,
+    out_dims: Dims,
     out: Vec<f32>,
+    dx: Vec<f32>,
+    dw: Vec<f32>,
+    db: Vec<f32>,
     packed: Packed,
 }
 
@@ -120,13 +125,18 @@ impl Bench {
             noise(out_dims.values()?),
             vec![0.0; out_dims.values()?],
         );
+        let (dx, dw, db) = (x.clone(), weight.clone(), bias.clone());
         Ok(Self {
             layer,
             x,
             weight,
             bias,
             dy,
+            out_dims,
             out,
+            dx,
+            dw,
+            db,
             packed,
         })
     }
@@ -137,7 +147,6 @@ impl Bench {
                 Layer {
                     transposed,
                     dims,
-                    out_channels,
                     geometry,
                     ..
                 },
@@ -145,42 +154,37 @@ impl Bench {
             weight,
             bias,
             dy,
+            out_dims,
             out,
+            dx,
+            dw,
+            db,
             packed,
         } = self;
-        let (dims, out_channels, geometry) = (*dims, *out_channels, *geometry);
+        let geometry = *geometry;
+        let (x, dy) = (Batch::new(x, *dims)?, Batch::new(dy, *out_dims)?);
+        let out = BatchMut::new(out, *out_dims)?;
         let start = ProcessTime::now();
         match (operation, *transposed) {
-            ("forward", false) => drop(black_box(conv2d(x, dims, weight, out_channels, Some(bias), geometry)?)),
-            ("forward", true) => drop(black_box(conv_transpose2d(
-                x,
-                dims,
-                weight,
-                out_channels,
-                Some(bias),
-                geometry,
-            )?)),
-            ("grad_input", false) => drop(black_box(conv2d_grad_input(dy, dims, weight, out_channels, geometry)?)),
-            ("grad_input", true) => drop(black_box(conv_transpose2d_grad_input(
-                dy,
-                dims,
-                weight,
-                out_channels,
-                geometry,
-            )?)),
-            ("grad_weight", false) => drop(black_box(conv2d_grad_weight(x, dims, dy, out_channels, geometry)?)),
-            ("grad_weight", true) => drop(black_box(conv_transpose2d_grad_weight(
-                x,
-                dims,
-                dy,
-                out_channels,
-                geometry,
-            )?)),
+            ("forward", false) => conv2d(x, weight, Some(bias), geometry, out)?,
+            ("forward", true) => conv_transpose2d(x, weight, Some(bias), geometry, out)?,
+            ("grad_input", false) => conv2d_grad_input(dy, weight, geometry, BatchMut::new(dx, *dims)?)?,
+            ("grad_input", true) => conv_transpose2d_grad_input(dy, weight, geometry, BatchMut::new(dx, *dims)?)?,
+            ("grad_weight", _) => {
+                let run = if *transposed {
+                    conv_transpose2d_grad_weight
+                } else {
+                    conv2d_grad_weight
+                };
+                run(x, dy, geometry, dw)?;
+                grad_bias(dy, db)?;
+            }
             _ => match packed {
-                Packed::Plain(layer) => layer.forward_into(x, dims, out, out_channels, 0)?,
-                Packed::Transposed(layer) => layer.forward_into(x, dims, out, out_channels, 0)?,
+                Packed::Plain(layer) => layer.forward(x, out)?,
+                Packed::Transposed(layer) => layer.forward(x, out)?,
             },
         }
+        black_box((self.out.last(), self.dx.last(), self.dw.last()));
         Ok(seconds_since(start))
     }
 }

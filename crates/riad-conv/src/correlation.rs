@@ -1,13 +1,11 @@
 //! Correlation of a batch with packed weights: the forward pass and the input gradient of every layer here.
 
-use std::mem::MaybeUninit;
-
 use crate::axis::Axis;
+use crate::batch::{Batch, BatchMut};
 use crate::buffer::Buffer;
 use crate::direct::Direct;
 use crate::kernel::Activation;
 use crate::narrow::Narrow;
-use crate::shape::Dims;
 use crate::simd::{Kernels, LANES};
 use crate::winograd::{self, Winograd};
 
@@ -55,17 +53,6 @@ impl Filter<'_> {
             }
         }
     }
-}
-
-/// A range of channels of a batch of images.
-pub(crate) struct Output<'a> {
-    pub(crate) values: &'a mut [MaybeUninit<f32>],
-    pub(crate) height: usize,
-    pub(crate) width: usize,
-    /// Values from one pixel to the next.
-    pub(crate) pixel: usize,
-    /// First channel to write.
-    pub(crate) channel: usize,
 }
 
 /// What follows the sums: whole vectors of bias, and an activation.
@@ -134,17 +121,16 @@ impl Correlation {
 
     /// Writes the correlation of `input` into all pixels of `out`, whose size must be that of the geometry's output, or larger by
     /// less than a stride (the rest is then the activation of the bias).
-    pub(crate) fn run(&self, kernels: &Kernels, input: &[f32], dims: Dims, out: Output) {
-        let out_channels = self.epilogue.out_channels;
+    pub(crate) fn run(&self, kernels: &Kernels, input: Batch<'_>, out: BatchMut<'_>) {
+        let (dims, out_dims) = (input.dims(), out.dims());
         // The kernels write through raw pointers, so what they rely on is checked here.
-        assert!(dims.channels == self.in_channels && out.channel + out_channels <= out.pixel);
-        assert!(input.len() == dims.images * dims.height * dims.width * dims.channels);
-        assert!(out.values.len() == dims.images * out.height * out.width * out.pixel);
+        assert!(dims.channels == self.in_channels && out_dims.channels == self.epilogue.out_channels);
+        assert!(dims.images == out_dims.images);
         if dims.images > 0 {
             match &self.method {
-                Method::Direct(direct) => direct.run(kernels, input, dims, &self.epilogue, out),
-                Method::Narrow(narrow) => narrow.run(kernels, input, dims, &self.epilogue, out),
-                Method::Winograd(winograd) => winograd.run(kernels, input, dims, &self.epilogue, out),
+                Method::Direct(direct) => direct.run(kernels, input, &self.epilogue, out),
+                Method::Narrow(narrow) => narrow.run(kernels, input, &self.epilogue, out),
+                Method::Winograd(winograd) => winograd.run(kernels, input, &self.epilogue, out),
             }
         }
     }

@@ -1,3 +1,5 @@
+use crate::Dims;
+
 /// Why a convolution was refused. Nothing was computed or written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -38,7 +40,7 @@ pub enum ConvError {
         /// Zero padding on each side.
         padding: usize,
     },
-    /// A shape does not fit the others: a gradient's size is not the output size of its input, for example.
+    /// A number of channels does not fit the other arguments.
     #[error("{what} is {found}, but the other shapes ask for {expected}")]
     Mismatch {
         /// Which size.
@@ -47,6 +49,16 @@ pub enum ConvError {
         expected: usize,
         /// What was given.
         found: usize,
+    },
+    /// A batch does not have the shape that the other arguments ask for.
+    #[error("the {what} has the shape {found}, but the other arguments ask for {expected}")]
+    Shape {
+        /// Which batch.
+        what: &'static str,
+        /// The shape that the others ask for.
+        expected: Dims,
+        /// Its shape.
+        found: Dims,
     },
     /// A buffer of this shape cannot exist in memory.
     #[error("the {what} would have more values than memory can address")]

@@ -1,8 +1,11 @@
 //! Gradients of weights and bias.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::axis::Axis;
+use crate::batch::Batch;
 use crate::direct::DirectGrad;
 use crate::shape::{Dims, Geometry};
 use crate::simd::{Kernels, LANES};
@@ -18,16 +21,14 @@ pub(crate) const TILE: usize = LANES * LANES;
 /// An input, the gradient of what a convolution made of it, and that convolution.
 #[derive(Clone, Copy)]
 pub(crate) struct Pair<'a> {
-    pub(crate) input: &'a [f32],
-    pub(crate) dims: Dims,
-    pub(crate) grad: &'a [f32],
-    pub(crate) grad_dims: Dims,
+    pub(crate) input: Batch<'a>,
+    pub(crate) grad: Batch<'a>,
     pub(crate) geometry: Geometry,
 }
 
 impl Pair<'_> {
     pub(crate) fn in_blocks(&self) -> usize {
-        self.dims.channels.div_ceil(LANES)
+        self.input.dims().channels.div_ceil(LANES)
     }
 
     /// The gradient as the input and the input as the gradient, where that puts the few channels of a last layer where few
@@ -39,12 +40,11 @@ impl Pair<'_> {
             padding,
         } = self.geometry;
         let few = |channels: usize| kernel * channels <= LANES;
-        let swap = stride == 1 && padding < kernel && few(self.grad_dims.channels) && !few(self.dims.channels);
+        let swap =
+            stride == 1 && padding < kernel && few(self.grad.dims().channels) && !few(self.input.dims().channels);
         swap.then(|| Self {
             input: self.grad,
-            dims: self.grad_dims,
             grad: self.input,
-            grad_dims: self.dims,
             geometry: Geometry {
                 kernel,
                 stride,
@@ -54,8 +54,8 @@ impl Pair<'_> {
     }
 
     /// The output channels of a group of `blocks` blocks.
-    pub(crate) fn channels(&self, group: usize, blocks: usize) -> std::ops::Range<usize> {
-        group * blocks * LANES..self.grad_dims.channels.min((group + 1) * blocks * LANES)
+    pub(crate) fn channels(&self, group: usize, blocks: usize) -> Range<usize> {
+        group * blocks * LANES..self.grad.dims().channels.min((group + 1) * blocks * LANES)
     }
 }
 
@@ -66,30 +66,31 @@ pub(crate) trait Sums: Sync {
     /// Pieces that the batch falls into, by shape alone.
     fn pieces(&self) -> usize;
     /// Sums over a run of pieces for one group, `[output block][input block][tap][input channel][output channel]`.
-    fn sum(&self, pair: Pair, group: usize, pieces: std::ops::Range<usize>) -> Vec<f32>;
+    fn sum(&self, pair: Pair, group: usize, pieces: Range<usize>) -> Vec<f32>;
 }
 
 /// dW\[co]\[ci]\[ky]\[kx] = Σ over images and output pixels (y, x) of
 /// input\[y·stride + ky − padding]\[x·stride + kx − padding]\[ci] · grad\[y]\[x]\[co], as OIHW.
-pub(crate) fn grad_weight(kernels: &Kernels, pair: Pair) -> Vec<f32> {
+pub(crate) fn grad_weight(kernels: &Kernels, pair: Pair<'_>, weights: &mut [f32]) {
     if let Some(swapped) = pair.swapped() {
-        return flip(&grad_weight(kernels, swapped), pair);
+        let mut flipped = vec![0.0; weights.len()];
+        grad_weight(kernels, swapped, &mut flipped);
+        return flip(&flipped, pair, weights);
     }
     let axis = Axis::conv(pair.geometry);
-    let pays = winograd::pays(pair.dims.channels, pair.grad_dims.channels);
+    let pays = winograd::pays(pair.input.dims().channels, pair.grad.dims().channels);
     #[cfg(test)]
     let pays = crate::correlation::WINOGRAD.get().unwrap_or(pays);
     match WinogradGrad::new(kernels, &axis, pair).filter(|_| pays) {
-        Some(winograd) => sum(pair, &winograd),
-        None => sum(pair, &DirectGrad::new(kernels, axis, pair)),
+        Some(winograd) => sum(pair, &winograd, weights),
+        None => sum(pair, &DirectGrad::new(kernels, axis, pair), weights),
     }
 }
 
 /// The weights of a [swapped](Pair::swapped) pair as those of the pair.
-fn flip(swapped: &[f32], pair: Pair) -> Vec<f32> {
+fn flip(swapped: &[f32], pair: Pair<'_>, weights: &mut [f32]) {
     let taps = pair.geometry.kernel * pair.geometry.kernel;
-    let (inputs, outputs) = (pair.dims.channels, pair.grad_dims.channels);
-    let mut weights = vec![0.0; swapped.len()];
+    let (inputs, outputs) = (pair.input.dims().channels, pair.grad.dims().channels);
     for (index, weights) in weights.chunks_exact_mut(taps).enumerate() {
         let (output, input) = (index / inputs, index % inputs);
         let swapped = &swapped[(input * outputs + output) * taps..][..taps];
@@ -98,20 +99,18 @@ fn flip(swapped: &[f32], pair: Pair) -> Vec<f32> {
             .zip(swapped.iter().rev())
             .for_each(|(weight, swapped)| *weight = *swapped);
     }
-    weights
 }
 
 /// The batch is cut into chunks by a rule that sees only shapes, each chunk summed on its own and the chunks then added in
 /// order: the same bits for any number of threads, and at most `TASKS` chunks of sums in memory.
-fn sum(pair: Pair, method: &impl Sums) -> Vec<f32> {
+fn sum(pair: Pair<'_>, method: &impl Sums, weights: &mut [f32]) {
     let taps = pair.geometry.kernel * pair.geometry.kernel;
-    let out_channels = pair.grad_dims.channels;
-    let mut weights = vec![0.0; out_channels * pair.dims.channels * taps];
-    if pair.dims.images == 0 {
-        return weights;
+    let out_channels = pair.grad.dims().channels;
+    if pair.input.dims().images == 0 {
+        return weights.fill(0.0);
     }
     let groups = out_channels.div_ceil(LANES).div_ceil(method.group());
-    let cells = pair.grad_dims.images * pair.grad_dims.height * pair.grad_dims.width;
+    let cells = pair.grad.dims().images * pair.grad.dims().height * pair.grad.dims().width;
     let pieces = method.pieces();
     let chunks = TASKS.div_ceil(groups).min(cells.div_ceil(CELLS_PER_CHUNK)).min(pieces);
     let chunk = pieces.div_ceil(chunks);
@@ -124,19 +123,19 @@ fn sum(pair: Pair, method: &impl Sums) -> Vec<f32> {
 
     let in_block = taps * TILE;
     weights
-        .par_chunks_mut(LANES * pair.dims.channels * taps)
+        .par_chunks_mut(LANES * pair.input.dims().channels * taps)
         .enumerate()
         .for_each(|(block, weights)| {
             let sums = &sums[block / method.group() * chunks..][..chunks];
             let mut total = vec![0.0; in_block];
-            for first in (0..pair.dims.channels).step_by(LANES) {
+            for first in (0..pair.input.dims().channels).step_by(LANES) {
                 let at = (block % method.group() * pair.in_blocks() + first / LANES) * in_block;
                 total.copy_from_slice(&sums[0][at..][..in_block]);
                 for sums in &sums[1..] {
                     total.iter_mut().zip(&sums[at..]).for_each(|(total, sum)| *total += sum);
                 }
-                let channels = LANES.min(pair.dims.channels - first);
-                for (lane, weights) in weights.chunks_exact_mut(pair.dims.channels * taps).enumerate() {
+                let channels = LANES.min(pair.input.dims().channels - first);
+                for (lane, weights) in weights.chunks_exact_mut(pair.input.dims().channels * taps).enumerate() {
                     let weights = &mut weights[first * taps..][..channels * taps];
                     for (channel, weights) in weights.chunks_exact_mut(taps).enumerate() {
                         for (tap, weight) in weights.iter_mut().enumerate() {
@@ -146,19 +145,32 @@ fn sum(pair: Pair, method: &impl Sums) -> Vec<f32> {
                 }
             }
         });
-    weights
 }
 
 /// Σ over images and pixels of `grad`, per channel; in chunks of fixed size, added in order.
-pub(crate) fn grad_bias(grad: &[f32], channels: usize) -> Vec<f32> {
-    let partial = |grad: &[f32]| {
+pub(crate) fn grad_bias(grad: Batch<'_>, sums: &mut [f32]) {
+    let Dims {
+        images,
+        height,
+        width,
+        channels,
+    } = grad.dims();
+    let chunk = CELLS_PER_CHUNK.div_ceil(width);
+    let partial = |rows: Range<usize>| {
         let mut sums = vec![0.0_f32; channels];
-        for pixel in grad.chunks_exact(channels) {
-            sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += value);
+        for row in rows {
+            for pixel in grad.row(row / height, row % height).chunks(grad.pixel()) {
+                sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += value);
+            }
         }
         sums
     };
-    let partials: Vec<Vec<f32>> = grad.par_chunks(CELLS_PER_CHUNK * channels).map(partial).collect();
-    let total = |channel: usize| partials.iter().map(|sums| f64::from(sums[channel])).sum::<f64>();
-    (0..channels).map(|channel| total(channel) as f32).collect()
+    let rows = images * height;
+    let partials: Vec<Vec<f32>> = (0..rows.div_ceil(chunk))
+        .into_par_iter()
+        .map(|index| partial(index * chunk..rows.min((index + 1) * chunk)))
+        .collect();
+    for (channel, sum) in sums.iter_mut().enumerate() {
+        *sum = partials.iter().map(|sums| f64::from(sums[channel])).sum::<f64>() as f32;
+    }
 }

@@ -1,12 +1,12 @@
 //! Layers whose weights are packed once, for networks that only run forward.
 
-use std::mem::MaybeUninit;
-
 use crate::ConvError;
 use crate::axis::Axis;
+use crate::batch::{Batch, BatchMut};
 use crate::buffer::Buffer;
-use crate::correlation::{Correlation, Filter, Output};
+use crate::correlation::{Correlation, Filter};
 use crate::kernel::Activation;
+use crate::ops::fits;
 use crate::shape::{self, Dims, Geometry};
 use crate::simd::Kernels;
 
@@ -50,33 +50,12 @@ impl Conv2d {
         dims.conv2d(self.out_channels, self.geometry)
     }
 
-    /// Runs the layer on `x`, a batch of shape `dims`, into channels
-    /// `channel_offset..channel_offset + out_channels` of `out`, a batch of the output's images, height and width with
-    /// `pixel_stride` values per pixel. The other channels are left alone, so that layers can write side by side into
-    /// what a network concatenates.
+    /// Runs the layer on `x` into `out`, a batch of shape [`Self::output`].
     ///
     /// # Errors
-    /// Where a slice's length does not fit its shape, `dims` has other channels than the weights, or the channels do not
-    /// fit into `pixel_stride`.
-    pub fn forward_into(
-        &self,
-        x: &[f32],
-        dims: Dims,
-        out: &mut [f32],
-        pixel_stride: usize,
-        channel_offset: usize,
-    ) -> Result<(), ConvError> {
-        let out_dims = self.output(dims)?;
-        run(
-            &self.correlation,
-            self.in_channels,
-            x,
-            dims,
-            out,
-            out_dims,
-            pixel_stride,
-            channel_offset,
-        )
+    /// Where a batch's shape does not fit the layer or the other.
+    pub fn forward(&self, x: Batch<'_>, out: BatchMut<'_>) -> Result<(), ConvError> {
+        run(&self.correlation, self.in_channels, self.output(x.dims())?, x, out)
     }
 }
 
@@ -121,29 +100,12 @@ impl ConvTranspose2d {
         dims.conv_transpose2d(self.out_channels, self.geometry)
     }
 
-    /// Runs the layer into a range of channels; see [`Conv2d::forward_into`].
+    /// Runs the layer on `x` into `out`, a batch of shape [`Self::output`].
     ///
     /// # Errors
-    /// As [`Conv2d::forward_into`].
-    pub fn forward_into(
-        &self,
-        x: &[f32],
-        dims: Dims,
-        out: &mut [f32],
-        pixel_stride: usize,
-        channel_offset: usize,
-    ) -> Result<(), ConvError> {
-        let out_dims = self.output(dims)?;
-        run(
-            &self.correlation,
-            self.in_channels,
-            x,
-            dims,
-            out,
-            out_dims,
-            pixel_stride,
-            channel_offset,
-        )
+    /// As [`Conv2d::forward`].
+    pub fn forward(&self, x: Batch<'_>, out: BatchMut<'_>) -> Result<(), ConvError> {
+        run(&self.correlation, self.in_channels, self.output(x.dims())?, x, out)
     }
 }
 
@@ -161,57 +123,21 @@ fn packed(axis: Axis, filter: Filter, bias: Option<&[f32]>, activation: Activati
     ))
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "both layers' public call, with what they know about themselves"
-)]
 fn run(
     correlation: &Correlation,
     in_channels: usize,
-    x: &[f32],
-    dims: Dims,
-    out: &mut [f32],
     out_dims: Dims,
-    pixel_stride: usize,
-    channel_offset: usize,
+    x: Batch<'_>,
+    out: BatchMut<'_>,
 ) -> Result<(), ConvError> {
-    dims.check("x", x)?;
-    if dims.channels != in_channels {
+    if x.dims().channels != in_channels {
         return Err(ConvError::Mismatch {
             what: "number of input channels",
             expected: in_channels,
-            found: dims.channels,
+            found: x.dims().channels,
         });
     }
-    let end = channel_offset
-        .checked_add(out_dims.channels)
-        .ok_or(ConvError::TooLarge { what: "output pixel" })?;
-    if end > pixel_stride {
-        return Err(ConvError::Mismatch {
-            what: "pixel stride",
-            expected: end,
-            found: pixel_stride,
-        });
-    }
-    Dims {
-        channels: pixel_stride,
-        ..out_dims
-    }
-    .check("out", out)?;
-    let view = Output {
-        values: writable(out),
-        height: out_dims.height,
-        width: out_dims.width,
-        pixel: pixel_stride,
-        channel: channel_offset,
-    };
-    correlation.run(Kernels::active()?, x, dims, view);
+    fits("output", out_dims, out.dims())?;
+    correlation.run(Kernels::active()?, x, out);
     Ok(())
-}
-
-/// The slice as one that may also hold nothing yet.
-#[allow(unsafe_code)] // A cast that the standard library has no safe name for.
-fn writable(values: &mut [f32]) -> &mut [MaybeUninit<f32>] {
-    // SAFETY: both have one layout, and this crate only ever writes initialised values through it.
-    unsafe { &mut *(std::ptr::from_mut(values) as *mut [MaybeUninit<f32>]) }
 }

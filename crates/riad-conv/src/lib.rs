@@ -31,6 +31,7 @@
 //!   add at most 64 groups of 64 output channels' weights.
 
 mod axis;
+mod batch;
 mod buffer;
 mod correlation;
 mod direct;
@@ -47,11 +48,12 @@ mod simd;
 mod tests;
 mod winograd;
 
+pub use batch::{Batch, BatchMut};
 pub use error::ConvError;
 pub use kernel::Activation;
 pub use layer::{Conv2d, ConvTranspose2d};
 pub use ops::{
     conv_transpose2d, conv_transpose2d_grad_input, conv_transpose2d_grad_weight, conv2d, conv2d_grad_input,
-    conv2d_grad_weight,
+    conv2d_grad_weight, grad_bias,
 };
 pub use shape::{Dims, Geometry};

@@ -7,11 +7,11 @@
 use rayon::prelude::*;
 
 use crate::axis::Axis;
+use crate::batch::{Batch, BatchMut, Place};
 use crate::buffer::Buffer;
-use crate::correlation::{Epilogue, Filter, Output, Target};
+use crate::correlation::{Epilogue, Filter, Target};
 use crate::kernel::{Activation, Correlate, NarrowRow, tile_widths};
 use crate::scratch::{self, Bands, Layout};
-use crate::shape::Dims;
 use crate::simd::{Kernels, LANES};
 
 pub(crate) struct Narrow {
@@ -61,26 +61,27 @@ impl Narrow {
     }
 
     /// See [`crate::correlation::Correlation::run`], which checks what this relies on.
-    pub(crate) fn run(&self, kernels: &Kernels, input: &[f32], dims: Dims, epilogue: &Epilogue, out: Output) {
+    pub(crate) fn run(&self, kernels: &Kernels, input: Batch<'_>, epilogue: &Epilogue, mut out: BatchMut<'_>) {
+        let Place { dims, pixel, channel } = out.place();
         let threads = rayon::current_num_threads();
         let columns = self.axis.extent;
-        let products_row = out.width + columns - 1;
+        let products_row = dims.width + columns - 1;
         let row = products_row * self.in_channels.next_multiple_of(LANES);
         let fitting = scratch::rows_in_cache(row, row * (self.axis.extent - 1));
         let even = if threads == 1 {
             fitting
         } else {
-            (dims.images * out.height).div_ceil(4 * threads)
+            (dims.images * dims.height).div_ceil(4 * threads)
         };
-        let bands = Bands::new(dims.images, out.height, fitting.min(even));
-        let target = Target::new(out.values.as_mut_ptr().cast());
+        let bands = Bands::new(dims.images, dims.height, fitting.min(even));
+        let target = Target::new(out.as_mut_ptr());
         let tiles = kernels.correlate[0];
         (0..bands.count()).into_par_iter().for_each(|index| {
             let band = bands.get(index);
-            let layout = Layout::new(&self.axis, band, out.width);
+            let layout = Layout::new(&self.axis, band, dims.width);
             let taps: Vec<usize> = (0..self.axis.extent).map(|row| layout.tap(row, 0)).collect();
             scratch::with(|[source, products, ..]| {
-                layout.fill(kernels, &self.axis, band, (input, dims), 0..self.in_channels, source);
+                layout.fill(kernels, &self.axis, band, input, 0..self.in_channels, source);
                 products.grow((products_row + 1) * LANES); // One more, since the last loads end in it.
                 for (image, row) in (0..band.images).flat_map(|image| (0..band.rows).map(move |row| (image, row))) {
                     let mut column = 0;
@@ -104,16 +105,16 @@ impl Narrow {
                         unsafe { tiles[cells - 1](&tile) };
                         column += cells;
                     }
-                    let first = ((band.image + image) * out.height + band.row + row) * out.width;
+                    let first = ((band.image + image) * dims.height + band.row + row) * dims.width;
                     let row = NarrowRow {
                         products: products.as_ptr(),
                         columns,
                         bias: epilogue.bias.as_ptr(),
                         activation: epilogue.activation,
                         // SAFETY: this pixel and these channels lie inside the output, whose length was checked.
-                        out: unsafe { target.at(first * out.pixel + out.channel) },
-                        out_cell: out.pixel,
-                        cells: out.width,
+                        out: unsafe { target.at(first * pixel + channel) },
+                        out_cell: pixel,
+                        cells: dims.width,
                         channels: epilogue.out_channels,
                     };
                     // SAFETY: `products` holds a vector more than `cells + columns - 1`; columns by channels fit into one

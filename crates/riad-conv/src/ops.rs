@@ -1,13 +1,13 @@
 //! Convolutions of a batch with weights as they lie in a checkpoint, and their gradients.
 
 use std::cell::Cell;
-use std::mem::MaybeUninit;
 
 use crate::ConvError;
 use crate::axis::Axis;
+use crate::batch::{Batch, BatchMut};
 use crate::buffer::Buffer;
-use crate::correlation::{Correlation, Filter, Output};
-use crate::gradient::{Pair, grad_bias, grad_weight};
+use crate::correlation::{Correlation, Filter};
+use crate::gradient::{self, Pair};
 use crate::kernel::Activation;
 use crate::shape::{self, Dims, Geometry};
 use crate::simd::Kernels;
@@ -15,156 +15,113 @@ use crate::simd::Kernels;
 /// Convolution: out\[n]\[y]\[x]\[co] = bias\[co] + Σ x\[n]\[y·s + ky − p]\[x·s + kx − p]\[ci] · weight\[co]\[ci]\[ky]\[kx],
 /// zeros around the image, as PyTorch's `conv2d`.
 ///
-/// - `x`: a batch of shape `dims`, channels last.
-/// - `weight`: out_channels × dims.channels × kernel × kernel (OIHW).
-/// - `bias`: out_channels values.
-///
-/// Returns a batch of shape [`Dims::conv2d`], channels last.
+/// - `weight`: out channels × x channels × kernel × kernel (OIHW).
+/// - `bias`: out channels.
+/// - `out`: of the shape [`Dims::conv2d`].
 ///
 /// # Errors
-/// Where a slice's length does not fit its shape, a size is 0, or the output would be empty or too large.
+/// Where shapes do not fit each other, or the kernel does not fit the image.
 pub fn conv2d(
-    x: &[f32],
-    dims: Dims,
+    x: Batch<'_>,
     weight: &[f32],
-    out_channels: usize,
     bias: Option<&[f32]>,
     geometry: Geometry,
-) -> Result<Vec<f32>, ConvError> {
-    let filter = Filter::new(weight, geometry, dims.channels, out_channels, true)?;
-    let out_dims = dims.conv2d(out_channels, geometry)?;
-    correlate(
-        Kernels::active()?,
-        Axis::conv(geometry),
-        "x",
-        x,
-        dims,
-        filter,
-        bias,
-        out_dims,
-    )
+    out: BatchMut<'_>,
+) -> Result<(), ConvError> {
+    let (inputs, outputs) = (x.dims().channels, out.dims().channels);
+    fits("output", x.dims().conv2d(outputs, geometry)?, out.dims())?;
+    let filter = Filter::new(weight, geometry, inputs, outputs, true)?;
+    correlate(Axis::conv(geometry), x, filter, bias, out)
 }
 
-/// Gradient of [`conv2d`] for its input: given `dy`, the gradient of the output, returns that of a batch of shape
-/// `x_dims`, channels last. `weight` and `geometry` are the forward pass's.
+/// Gradient of [`conv2d`] for its input: given `dy`, the gradient of the output, writes that of the input to `dx`.
+/// `weight` and `geometry` are the forward pass's.
 ///
 /// # Errors
 /// As [`conv2d`].
-pub fn conv2d_grad_input(
-    dy: &[f32],
-    x_dims: Dims,
-    weight: &[f32],
-    out_channels: usize,
-    geometry: Geometry,
-) -> Result<Vec<f32>, ConvError> {
-    let dy_dims = x_dims.conv2d(out_channels, geometry)?;
-    let filter = Filter::new(weight, geometry, out_channels, x_dims.channels, false)?;
-    correlate(
-        Kernels::active()?,
-        Axis::transposed(geometry),
-        "dy",
-        dy,
-        dy_dims,
-        filter,
-        None,
-        x_dims,
-    )
+pub fn conv2d_grad_input(dy: Batch<'_>, weight: &[f32], geometry: Geometry, dx: BatchMut<'_>) -> Result<(), ConvError> {
+    let (inputs, outputs) = (dx.dims().channels, dy.dims().channels);
+    fits("output gradient", dx.dims().conv2d(outputs, geometry)?, dy.dims())?;
+    let filter = Filter::new(weight, geometry, outputs, inputs, false)?;
+    correlate(Axis::transposed(geometry), dy, filter, None, dx)
 }
 
-/// Gradients of [`conv2d`] for its weight (OIHW) and its bias, given the input and the output's gradient `dy`.
+/// Gradient of [`conv2d`] for its weight, written to `dw` (OIHW), given the input and the output's gradient `dy`.
 ///
 /// # Errors
 /// As [`conv2d`].
-pub fn conv2d_grad_weight(
-    x: &[f32],
-    dims: Dims,
-    dy: &[f32],
-    out_channels: usize,
-    geometry: Geometry,
-) -> Result<(Vec<f32>, Vec<f32>), ConvError> {
-    let dy_dims = dims.conv2d(out_channels, geometry)?;
-    Ok((
-        weight_gradient(Kernels::active()?, ("x", x, dims), ("dy", dy, dy_dims), geometry)?,
-        grad_bias(dy, out_channels),
-    ))
+pub fn conv2d_grad_weight(x: Batch<'_>, dy: Batch<'_>, geometry: Geometry, dw: &mut [f32]) -> Result<(), ConvError> {
+    let expected = x.dims().conv2d(dy.dims().channels, geometry)?;
+    fits("output gradient", expected, dy.dims())?;
+    weight_gradient(x, dy, geometry, dw)
 }
 
 /// Transposed convolution: every input pixel adds x\[ci] · weight\[ci]\[co]\[ky]\[kx] to the output at
 /// (y·s + ky − p, x·s + kx − p), as PyTorch's `conv_transpose2d` with no output padding.
 ///
-/// - `x`: a batch of shape `dims`, channels last.
-/// - `weight`: dims.channels × out_channels × kernel × kernel (IOHW).
-/// - `bias`: out_channels values.
-///
-/// Returns a batch of shape [`Dims::conv_transpose2d`], channels last.
+/// - `weight`: x channels × out channels × kernel × kernel (IOHW).
+/// - `bias`: out channels.
+/// - `out`: of the shape [`Dims::conv_transpose2d`].
 ///
 /// # Errors
 /// As [`conv2d`].
 pub fn conv_transpose2d(
-    x: &[f32],
-    dims: Dims,
+    x: Batch<'_>,
     weight: &[f32],
-    out_channels: usize,
     bias: Option<&[f32]>,
     geometry: Geometry,
-) -> Result<Vec<f32>, ConvError> {
-    let filter = Filter::new(weight, geometry, dims.channels, out_channels, false)?;
-    let out_dims = dims.conv_transpose2d(out_channels, geometry)?;
-    correlate(
-        Kernels::active()?,
-        Axis::transposed(geometry),
-        "x",
-        x,
-        dims,
-        filter,
-        bias,
-        out_dims,
-    )
+    out: BatchMut<'_>,
+) -> Result<(), ConvError> {
+    let (inputs, outputs) = (x.dims().channels, out.dims().channels);
+    fits("output", x.dims().conv_transpose2d(outputs, geometry)?, out.dims())?;
+    let filter = Filter::new(weight, geometry, inputs, outputs, false)?;
+    correlate(Axis::transposed(geometry), x, filter, bias, out)
 }
 
-/// Gradient of [`conv_transpose2d`] for its input: given `dy`, the gradient of the output, returns that of a batch of
-/// shape `x_dims`, channels last. `weight` and `geometry` are the forward pass's.
+/// Gradient of [`conv_transpose2d`] for its input: given `dy`, the gradient of the output, writes that of the input to
+/// `dx`. `weight` and `geometry` are the forward pass's.
 ///
 /// # Errors
 /// As [`conv2d`].
 pub fn conv_transpose2d_grad_input(
-    dy: &[f32],
-    x_dims: Dims,
+    dy: Batch<'_>,
     weight: &[f32],
-    out_channels: usize,
     geometry: Geometry,
-) -> Result<Vec<f32>, ConvError> {
-    let dy_dims = x_dims.conv_transpose2d(out_channels, geometry)?;
-    let filter = Filter::new(weight, geometry, out_channels, x_dims.channels, true)?;
-    correlate(
-        Kernels::active()?,
-        Axis::conv(geometry),
-        "dy",
-        dy,
-        dy_dims,
-        filter,
-        None,
-        x_dims,
-    )
+    dx: BatchMut<'_>,
+) -> Result<(), ConvError> {
+    let (inputs, outputs) = (dx.dims().channels, dy.dims().channels);
+    let expected = dx.dims().conv_transpose2d(outputs, geometry)?;
+    fits("output gradient", expected, dy.dims())?;
+    let filter = Filter::new(weight, geometry, outputs, inputs, true)?;
+    correlate(Axis::conv(geometry), dy, filter, None, dx)
 }
 
-/// Gradients of [`conv_transpose2d`] for its weight (IOHW) and its bias, given the input and the output's gradient `dy`.
+/// Gradient of [`conv_transpose2d`] for its weight, written to `dw` (IOHW), given the input and the output's gradient
+/// `dy`.
 ///
 /// # Errors
 /// As [`conv2d`].
 pub fn conv_transpose2d_grad_weight(
-    x: &[f32],
-    dims: Dims,
-    dy: &[f32],
-    out_channels: usize,
+    x: Batch<'_>,
+    dy: Batch<'_>,
     geometry: Geometry,
-) -> Result<(Vec<f32>, Vec<f32>), ConvError> {
-    let dy_dims = dims.conv_transpose2d(out_channels, geometry)?;
+    dw: &mut [f32],
+) -> Result<(), ConvError> {
+    let expected = x.dims().conv_transpose2d(dy.dims().channels, geometry)?;
+    fits("output gradient", expected, dy.dims())?;
     // A transposed convolution is a convolution's input gradient: what it reads and what it writes trade places.
-    Ok((
-        weight_gradient(Kernels::active()?, ("dy", dy, dy_dims), ("x", x, dims), geometry)?,
-        grad_bias(dy, out_channels),
-    ))
+    weight_gradient(dy, x, geometry, dw)
+}
+
+/// Gradient of any convolution for its bias: the sum over images and pixels of `dy`, the gradient of the output, written to
+/// `db`, a value for each channel.
+///
+/// # Errors
+/// Where `db` has not as many values as `dy` has channels.
+pub fn grad_bias(dy: Batch<'_>, db: &mut [f32]) -> Result<(), ConvError> {
+    shape::length("bias gradient", dy.dims().channels, db.len())?;
+    gradient::grad_bias(dy, db);
+    Ok(())
 }
 
 impl<'a> Filter<'a> {
@@ -175,11 +132,8 @@ impl<'a> Filter<'a> {
         out_channels: usize,
         out_first: bool,
     ) -> Result<Self, ConvError> {
-        shape::length(
-            "weight",
-            shape::weights(in_channels, out_channels, geometry)?,
-            weights.len(),
-        )?;
+        let expected = shape::weights(in_channels, out_channels, geometry)?;
+        shape::length("weight", expected, weights.len())?;
         Ok(Self {
             weights,
             kernel: geometry.kernel,
@@ -190,77 +144,42 @@ impl<'a> Filter<'a> {
     }
 }
 
+/// Checks that a batch has the shape that the other arguments ask for.
+pub(crate) fn fits(what: &'static str, expected: Dims, found: Dims) -> Result<(), ConvError> {
+    if expected == found {
+        Ok(())
+    } else {
+        Err(ConvError::Shape { what, expected, found })
+    }
+}
+
 thread_local! {
     /// Memory for packed weights, as large as this thread's largest layer needed: new pages cost more than packing.
     static PACKED: Cell<Buffer> = const { Cell::new(Buffer::new()) };
 }
 
-#[allow(unsafe_code)] // Returns memory that only the kernels initialised.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the six public functions reduce to this one call"
-)]
 fn correlate(
-    kernels: &Kernels,
     axis: Axis,
-    what: &'static str,
-    input: &[f32],
-    dims: Dims,
-    filter: Filter,
+    input: Batch<'_>,
+    filter: Filter<'_>,
     bias: Option<&[f32]>,
-    out_dims: Dims,
-) -> Result<Vec<f32>, ConvError> {
-    dims.check(what, input)?;
+    out: BatchMut<'_>,
+) -> Result<(), ConvError> {
     if let Some(bias) = bias {
         shape::length("bias", filter.out_channels, bias.len())?;
     }
-    let len = out_dims.values()?;
-    let mut out = Vec::with_capacity(len);
-    let values = &mut out.spare_capacity_mut()[..len];
-    if cfg!(debug_assertions) {
-        values.fill(MaybeUninit::new(f32::NAN)); // So that a test sees what was not written.
-    }
-    let Dims {
-        height,
-        width,
-        channels: pixel,
-        ..
-    } = out_dims;
+    let kernels = Kernels::active()?;
     let memory = PACKED.take();
     let correlation = Correlation::new(kernels, axis, filter, bias, Activation::None, memory);
-    correlation.run(
-        kernels,
-        input,
-        dims,
-        Output {
-            values,
-            height,
-            width,
-            pixel,
-            channel: 0,
-        },
-    );
+    correlation.run(kernels, input, out);
     PACKED.set(correlation.into_memory());
-    // SAFETY: the layer wrote all channels of every output pixel. Zeros first would cost large layers a tenth of their time.
-    unsafe { out.set_len(len) };
-    Ok(out)
+    Ok(())
 }
 
-type Batch<'a> = (&'static str, &'a [f32], Dims);
-
-fn weight_gradient(kernels: &Kernels, input: Batch, grad: Batch, geometry: Geometry) -> Result<Vec<f32>, ConvError> {
-    let ((input_name, input, dims), (grad_name, grad, grad_dims)) = (input, grad);
-    dims.check(input_name, input)?;
-    grad_dims.check(grad_name, grad)?;
-    shape::weights(dims.channels, grad_dims.channels, geometry)?;
-    Ok(grad_weight(
-        kernels,
-        Pair {
-            input,
-            dims,
-            grad,
-            grad_dims,
-            geometry,
-        },
-    ))
+fn weight_gradient(input: Batch<'_>, grad: Batch<'_>, geometry: Geometry, dw: &mut [f32]) -> Result<(), ConvError> {
+    let expected = shape::weights(input.dims().channels, grad.dims().channels, geometry)?;
+    shape::length("weight gradient", expected, dw.len())?;
+    let pair = Pair { input, grad, geometry };
+    gradient::grad_weight(Kernels::active()?, pair, dw);
+    Ok(())
 }

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::axis::Axis;
+use crate::batch::Batch;
 use crate::buffer::Buffer;
 use crate::kernel::DealRow;
-use crate::shape::Dims;
 use crate::simd::{Kernels, LANES};
 
 /// A run of rows of cells: of one image, or all rows of several images.
@@ -137,19 +137,19 @@ impl Layout {
         image * self.image() + row * self.step * self.row()
     }
 
-    /// Copies `channels` of the band out of `values`, zeros around the image and in unused lanes.
+    /// Copies `channels` of the band out of `batch`, zeros around the image and in unused lanes.
     pub(crate) fn fill(
         &self,
         kernels: &Kernels,
         axis: &Axis,
         band: Band,
-        (values, dims): (&[f32], Dims),
+        batch: Batch<'_>,
         channels: Range<usize>,
         scratch: &mut Buffer,
     ) {
         let blocks = channels.len().div_ceil(LANES);
         scratch.grow(blocks * self.block());
-        let image_row = dims.width * dims.channels;
+        let dims = batch.dims();
         for (image, row) in (0..self.images).flat_map(|image| (0..self.rows).map(move |row| (image, row))) {
             let start = image * self.image() + row * self.row();
             let y = (band.row * self.step + row)
@@ -161,11 +161,11 @@ impl Layout {
                 }
                 continue;
             };
-            let source = &values[((band.image + image) * dims.height + y) * image_row..][..image_row];
+            let source = batch.row(band.image + image, y);
             if self.fold > 1 {
                 self.fold_row(
                     axis,
-                    source,
+                    (source, batch.pixel()),
                     dims.channels,
                     scratch[start..][..self.row()].as_chunks_mut().0,
                 );
@@ -173,7 +173,7 @@ impl Layout {
                 self.deal_row(
                     kernels,
                     axis,
-                    (source, dims.channels),
+                    (source, batch.pixel()),
                     channels.clone(),
                     &mut scratch[start..],
                 );
@@ -192,7 +192,7 @@ impl Layout {
     ) {
         let (whole, rest) = (channels.len() / LANES, channels.len() % LANES);
         let blocks = channels.len().div_ceil(LANES);
-        let width = (source.len() / pixel) as isize;
+        let width = source.len().div_ceil(pixel) as isize;
         for remainder in 0..self.remainders {
             // Columns in the image: 0 ≤ column · step + position < width.
             let position = remainder as isize + axis.origin;
@@ -233,16 +233,17 @@ impl Layout {
         }
     }
 
-    fn fold_row(&self, axis: &Axis, source: &[f32], channels: usize, vectors: &mut [[f32; LANES]]) {
-        let width = source.len() / channels;
+    fn fold_row(&self, axis: &Axis, (source, pixel): (&[f32], usize), channels: usize, vectors: &mut [[f32; LANES]]) {
+        let width = source.len().div_ceil(pixel);
         for (cell, vector) in vectors.iter_mut().enumerate() {
             *vector = [0.0; LANES];
             let first = (cell * self.step) as isize + axis.origin;
             let outside = (first.min(0).unsigned_abs()).min(self.fold);
             let start = first.max(0).unsigned_abs().min(width);
             let end = (start + self.fold - outside).min(width);
-            let pixels = &source[start * channels..end * channels];
-            vector[outside * channels..][..pixels.len()].copy_from_slice(pixels);
+            for (x, lanes) in (start..end).zip(vector[outside * channels..].chunks_exact_mut(channels)) {
+                lanes.copy_from_slice(&source[x * pixel..][..channels]);
+            }
         }
     }
 }

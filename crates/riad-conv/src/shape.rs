@@ -1,5 +1,7 @@
 //! Sizes: what is legal, and how large the outputs are.
 
+use std::fmt;
+
 use crate::ConvError;
 
 /// A transposed layer has a stride's square of phases, each with a plan of its own.
@@ -102,6 +104,18 @@ pub struct Dims {
     pub channels: usize,
 }
 
+impl fmt::Display for Dims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            images,
+            height,
+            width,
+            channels,
+        } = self;
+        write!(f, "{images} × {height} × {width} × {channels}")
+    }
+}
+
 impl Dims {
     /// A shape of the four numbers, checked when it is used.
     pub const fn new(images: usize, height: usize, width: usize, channels: usize) -> Self {
@@ -156,11 +170,6 @@ impl Dims {
             channels: out_channels,
         })
     }
-
-    /// Checks that `values` is a batch of this shape.
-    pub(crate) fn check(&self, what: &'static str, values: &[f32]) -> Result<(), ConvError> {
-        length(what, self.values()?, values.len())
-    }
 }
 
 /// Number of weights of a kernel between `a` and `b` channels.
@@ -178,7 +187,7 @@ pub(crate) fn length(what: &'static str, expected: usize, found: usize) -> Resul
     }
 }
 
-fn nonzero(what: &'static str, value: usize) -> Result<(), ConvError> {
+pub(crate) fn nonzero(what: &'static str, value: usize) -> Result<(), ConvError> {
     if value == 0 {
         Err(ConvError::Zero { what })
     } else {

@@ -1,5 +1,7 @@
 //! Every public function, at every instruction set of the machine, against the definition in f64.
 
+use std::ops::Range;
+
 use proptest::prelude::*;
 
 use crate::correlation::WINOGRAD;
@@ -30,7 +32,8 @@ impl Case {
 
     fn forward(&self, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
         let run = if self.transposed { conv_transpose2d } else { conv2d };
-        run(x, self.dims, weight, self.out_channels, bias, self.geometry).unwrap()
+        let (x, dims) = (Wide::new(x, self.dims), self.out_dims().unwrap());
+        Wide::filled(dims, |out| run(x.batch(), weight, bias, self.geometry, out))
     }
 
     fn grad_input(&self, dy: &[f32], weight: &[f32]) -> Vec<f32> {
@@ -39,7 +42,8 @@ impl Case {
         } else {
             conv2d_grad_input
         };
-        run(dy, self.dims, weight, self.out_channels, self.geometry).unwrap()
+        let dy = Wide::new(dy, self.out_dims().unwrap());
+        Wide::filled(self.dims, |dx| run(dy.batch(), weight, self.geometry, dx))
     }
 
     fn grad_weight(&self, x: &[f32], dy: &[f32]) -> (Vec<f32>, Vec<f32>) {
@@ -48,7 +52,11 @@ impl Case {
         } else {
             conv2d_grad_weight
         };
-        run(x, self.dims, dy, self.out_channels, self.geometry).unwrap()
+        let (x, dy) = (Wide::new(x, self.dims), Wide::new(dy, self.out_dims().unwrap()));
+        let (mut dw, mut db) = (vec![f32::NAN; self.weights()], vec![f32::NAN; self.out_channels]);
+        run(x.batch(), dy.batch(), self.geometry, &mut dw).unwrap();
+        grad_bias(dy.batch(), &mut db).unwrap();
+        (dw, db)
     }
 
     /// Calls `each` with the indices of x, weight and output of every product in the layer's definition.
@@ -91,6 +99,59 @@ impl Case {
                 }
             }
         }
+    }
+}
+
+/// A batch between two channels of a neighbour on each side, which no layer may read or write.
+struct Wide {
+    values: Vec<f32>,
+    dims: Dims,
+}
+
+const NEIGHBOUR: f32 = 7e9;
+
+impl Wide {
+    fn new(values: &[f32], dims: Dims) -> Self {
+        let pixels = values.chunks_exact(dims.channels);
+        let values = pixels.flat_map(|pixel| [&[NEIGHBOUR; 2], pixel, &[NEIGHBOUR; 2]].concat());
+        Self {
+            values: values.collect(),
+            dims: Dims {
+                channels: dims.channels + 4,
+                ..dims
+            },
+        }
+    }
+
+    fn range(&self) -> Range<usize> {
+        2..self.dims.channels - 2
+    }
+
+    fn batch(&self) -> Batch<'_> {
+        Batch::new(&self.values, self.dims)
+            .unwrap()
+            .channels(self.range())
+            .unwrap()
+    }
+
+    /// The batch that `write` fills.
+    fn filled(dims: Dims, write: impl FnOnce(BatchMut<'_>) -> Result<(), ConvError>) -> Vec<f32> {
+        let mut wide = Self::new(&vec![f32::NAN; dims.values().unwrap()], dims);
+        let range = wide.range();
+        write(
+            BatchMut::new(&mut wide.values, wide.dims)
+                .unwrap()
+                .channels(range.clone())
+                .unwrap(),
+        )
+        .unwrap();
+        let pixels = wide.values.chunks_exact(wide.dims.channels);
+        pixels
+            .flat_map(|pixel| {
+                assert!([pixel[0], pixel[1], pixel[range.end], pixel[range.end + 1]] == [NEIGHBOUR; 4]);
+                pixel[range.clone()].iter().copied()
+            })
+            .collect()
     }
 }
 
@@ -178,7 +239,7 @@ fn check(case: Case) {
     }
 }
 
-/// The packed layer, between two channels of a neighbour on each side, with every activation.
+/// The packed layer, with every activation.
 fn assert_layer(case: Case, x: &[f32], weight: &[f32], bias: &[f32], plain: &[Sum]) {
     let Case {
         dims,
@@ -187,28 +248,17 @@ fn assert_layer(case: Case, x: &[f32], weight: &[f32], bias: &[f32], plain: &[Su
         ..
     } = case;
     let level = Kernels::active().unwrap().name;
-    let pixel = out_channels + 4;
+    let x = Wide::new(x, dims);
     for activation in [Activation::None, Activation::Relu, Activation::Tanh] {
-        let mut out = vec![7.0; plain.len() / out_channels * pixel];
-        if case.transposed {
-            let layer = ConvTranspose2d::new(weight, dims.channels, out_channels, Some(bias), geometry, activation);
-            layer.unwrap().forward_into(x, dims, &mut out, pixel, 2).unwrap();
-        } else {
-            let layer = Conv2d::new(weight, dims.channels, out_channels, Some(bias), geometry, activation);
-            layer.unwrap().forward_into(x, dims, &mut out, pixel, 2).unwrap();
-        }
-        let (mut inside, mut outside) = (Vec::new(), Vec::new());
-        for (channel, &value) in out.iter().enumerate().map(|(i, v)| (i % pixel, v)) {
-            if (2..2 + out_channels).contains(&channel) {
-                inside.push(value)
+        let inside = Wide::filled(case.out_dims().unwrap(), |out| {
+            if case.transposed {
+                ConvTranspose2d::new(weight, dims.channels, out_channels, Some(bias), geometry, activation)?
+                    .forward(x.batch(), out)
             } else {
-                outside.push(value)
+                Conv2d::new(weight, dims.channels, out_channels, Some(bias), geometry, activation)?
+                    .forward(x.batch(), out)
             }
-        }
-        assert!(
-            outside.iter().all(|&v| v == 7.0),
-            "{activation:?} at {level} wrote outside its channels"
-        );
+        });
         let expected = plain.iter().map(|sum| match activation {
             Activation::None => *sum,
             Activation::Relu => Sum {
@@ -385,7 +435,8 @@ fn nan_is_never_hidden() {
         for activation in [Activation::None, Activation::Relu, Activation::Tanh] {
             let layer = Conv2d::new(&[1.0], 1, 1, None, Geometry::new(1, 1, 0), activation).unwrap();
             let mut out = [0.0];
-            layer.forward_into(&[f32::NAN], dims, &mut out, 1, 0).unwrap();
+            let x = Batch::new(&[f32::NAN], dims).unwrap();
+            layer.forward(x, BatchMut::new(&mut out, dims).unwrap()).unwrap();
             assert!(out[0].is_nan(), "{activation:?} at {}", level.name);
         }
         FORCED.set(None);
@@ -395,57 +446,59 @@ fn nan_is_never_hidden() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let (dims, geometry) = (Dims::new(1, 4, 4, 2), Geometry::new(3, 1, 1));
+    let out_dims = Dims::new(1, 4, 4, 3);
     let (x, weight) = (vec![0.0; 32], vec![0.0; 3 * 2 * 9]);
-    let run = |dims, weight: &[f32], geometry| conv2d(&x, dims, weight, 3, None, geometry);
-    assert!(run(dims, &weight, geometry).is_ok());
+    let run = |weight: &[f32], geometry| {
+        let mut out = vec![0.0; 48];
+        let out = BatchMut::new(&mut out, out_dims).unwrap();
+        conv2d(Batch::new(&x, dims).unwrap(), weight, None, geometry, out)
+    };
+    assert_eq!(run(&weight, geometry), Ok(()));
+    let length = |what, expected, found| Err(ConvError::Length { what, expected, found });
+    assert_eq!(run(&weight[1..], geometry), length("weight", 54, 53));
     assert_eq!(
-        run(Dims::new(2, 4, 4, 2), &weight, geometry),
-        Err(ConvError::Length {
-            what: "x",
-            expected: 64,
-            found: 32
-        })
-    );
-    assert_eq!(
-        run(dims, &weight[1..], geometry),
-        Err(ConvError::Length {
-            what: "weight",
-            expected: 54,
-            found: 53
-        })
-    );
-    assert_eq!(
-        run(dims, &vec![0.0; 3 * 2 * 25], Geometry::new(5, 1, 0)),
+        run(&vec![0.0; 3 * 2 * 49], Geometry::new(7, 1, 1)),
         Err(ConvError::NoOutput {
             size: 4,
-            kernel: 5,
+            kernel: 7,
             stride: 1,
-            padding: 0
+            padding: 1
         })
     );
     assert_eq!(
-        run(dims, &weight, Geometry::new(3, 0, 1)),
+        run(&weight, Geometry::new(3, 1, 0)),
+        Err(ConvError::Shape {
+            what: "output",
+            expected: Dims::new(1, 2, 2, 3),
+            found: out_dims
+        })
+    );
+    assert_eq!(
+        run(&weight, Geometry::new(3, 0, 1)),
         Err(ConvError::Zero { what: "stride" })
     );
     let stride = usize::MAX;
     assert_eq!(
-        run(dims, &weight, Geometry::new(3, stride, 1)),
+        run(&weight, Geometry::new(3, stride, 1)),
         Err(ConvError::Stride { stride, limit: 1024 })
     );
     assert_eq!(
-        run(dims, &[], Geometry::new(0, 1, 1)),
+        run(&[], Geometry::new(0, 1, 1)),
         Err(ConvError::Zero { what: "kernel" })
     );
+
+    let batch = |dims| Batch::new(&x, dims).map(|batch| batch.dims());
+    assert_eq!(batch(Dims::new(2, 4, 4, 2)).map(|_| ()), length("batch", 64, 32));
     assert_eq!(
-        run(Dims::new(1, usize::MAX, 4, 2), &weight, geometry),
-        Err(ConvError::TooLarge { what: "padded image" })
-    );
-    assert_eq!(
-        run(Dims::new(1, 1 << 40, 1 << 40, 2), &weight, geometry),
+        batch(Dims::new(1, 1 << 40, 1 << 40, 2)),
         Err(ConvError::TooLarge { what: "image batch" })
     );
     assert_eq!(
-        conv_transpose2d(&x, dims, &weight, 3, None, Geometry::new(3, 1, 3)),
+        Dims::new(1, usize::MAX, 4, 2).conv2d(3, geometry),
+        Err(ConvError::TooLarge { what: "padded image" })
+    );
+    assert_eq!(
+        dims.conv_transpose2d(3, Geometry::new(3, 1, 3)),
         Err(ConvError::NoOutput {
             size: 4,
             kernel: 3,
@@ -453,22 +506,40 @@ fn what_does_not_fit_is_refused() {
             padding: 3
         })
     );
-    let layer = Conv2d::new(&weight, 2, 3, None, geometry, Activation::None).unwrap();
-    let mut out = vec![0.0; 64];
+    let channels = |range| Batch::new(&x, dims).unwrap().channels(range).map(|batch| batch.dims());
+    assert_eq!(channels(1..2), Ok(Dims::new(1, 4, 4, 1)));
     assert_eq!(
-        layer.forward_into(&x, dims, &mut out, 4, 2),
+        channels(1..3),
         Err(ConvError::Mismatch {
-            what: "pixel stride",
-            expected: 5,
-            found: 4
+            what: "end of the range of channels",
+            expected: 2,
+            found: 3
         })
     );
+    #[expect(clippy::reversed_empty_ranges, reason = "what is refused")]
+    let reversed = channels(2..1);
     assert_eq!(
-        layer.forward_into(&x, Dims::new(1, 4, 8, 1), &mut out, 4, 0),
+        reversed,
+        Err(ConvError::Zero {
+            what: "number of channels"
+        })
+    );
+
+    let (x, dx) = (vec![0.0; 32], vec![0.0; 48]);
+    let (x, dy) = (Batch::new(&x, dims).unwrap(), Batch::new(&dx, out_dims).unwrap());
+    assert_eq!(
+        conv2d_grad_weight(x, dy, geometry, &mut [0.0; 53]),
+        length("weight gradient", 54, 53)
+    );
+    assert_eq!(grad_bias(dy, &mut [0.0; 2]), length("bias gradient", 3, 2));
+    let layer = Conv2d::new(&weight, 2, 3, None, geometry, Activation::None).unwrap();
+    let mut out = vec![0.0; 48];
+    assert_eq!(
+        layer.forward(dy, BatchMut::new(&mut out, out_dims).unwrap()),
         Err(ConvError::Mismatch {
             what: "number of input channels",
             expected: 2,
-            found: 1
+            found: 3
         })
     );
 }

@@ -1,8 +1,8 @@
 //! PyTorch 2.15's numbers for the same layers; `reference/torch_conv.py` prints the constants.
 
 use riad_conv::{
-    ConvError, Dims, Geometry, conv_transpose2d, conv_transpose2d_grad_input, conv_transpose2d_grad_weight, conv2d,
-    conv2d_grad_input, conv2d_grad_weight,
+    Batch, BatchMut, ConvError, Dims, Geometry, conv_transpose2d, conv_transpose2d_grad_input,
+    conv_transpose2d_grad_weight, conv2d, conv2d_grad_input, conv2d_grad_weight, grad_bias,
 };
 
 /// Transposed or not, (images, height, width, channels), output channels, (kernel, stride, padding).
@@ -62,6 +62,10 @@ fn wave(count: usize, frequency: f64, phase: f64) -> Vec<f32> {
         .collect()
 }
 
+fn zeros(len: usize) -> Vec<f32> {
+    vec![0.0; len]
+}
+
 #[test]
 fn layers_and_gradients_are_pytorch_s() -> Result<(), ConvError> {
     for ((transposed, (images, height, width, channels), out, (kernel, stride, padding)), expected) in CASES {
@@ -72,21 +76,26 @@ fn layers_and_gradients_are_pytorch_s() -> Result<(), ConvError> {
         let x = wave(dims.values()?, 0.1, 0.0);
         let weight = wave(channels * out * kernel * kernel, 0.3, 1.0);
         let bias = wave(out, 0.5, 2.0);
-        let (y, dx, (dw, db)) = if transposed {
-            let dy = wave(dims.conv_transpose2d(out, geometry)?.values()?, 0.7, 3.0);
-            (
-                conv_transpose2d(&x, dims, &weight, out, Some(&bias), geometry)?,
-                conv_transpose2d_grad_input(&dy, dims, &weight, out, geometry)?,
-                conv_transpose2d_grad_weight(&x, dims, &dy, out, geometry)?,
-            )
+        let out_dims = if transposed {
+            dims.conv_transpose2d(out, geometry)?
         } else {
-            let dy = wave(dims.conv2d(out, geometry)?.values()?, 0.7, 3.0);
-            (
-                conv2d(&x, dims, &weight, out, Some(&bias), geometry)?,
-                conv2d_grad_input(&dy, dims, &weight, out, geometry)?,
-                conv2d_grad_weight(&x, dims, &dy, out, geometry)?,
-            )
+            dims.conv2d(out, geometry)?
         };
+        let dy = wave(out_dims.values()?, 0.7, 3.0);
+        let (x, dy) = (Batch::new(&x, dims)?, Batch::new(&dy, out_dims)?);
+        let [mut y, mut dx, mut dw, mut db] = [out_dims.values()?, dims.values()?, weight.len(), out].map(zeros);
+        let to_y = BatchMut::new(&mut y, out_dims)?;
+        let to_dx = BatchMut::new(&mut dx, dims)?;
+        if transposed {
+            conv_transpose2d(x, &weight, Some(&bias), geometry, to_y)?;
+            conv_transpose2d_grad_input(dy, &weight, geometry, to_dx)?;
+            conv_transpose2d_grad_weight(x, dy, geometry, &mut dw)?;
+        } else {
+            conv2d(x, &weight, Some(&bias), geometry, to_y)?;
+            conv2d_grad_input(dy, &weight, geometry, to_dx)?;
+            conv2d_grad_weight(x, dy, geometry, &mut dw)?;
+        }
+        grad_bias(dy, &mut db)?;
         for (found, (count, squares, samples)) in [y, dx, dw, db].iter().zip(expected) {
             assert_eq!(found.len(), count);
             let sum: f64 = found.iter().map(|&v| f64::from(v).powi(2)).sum();

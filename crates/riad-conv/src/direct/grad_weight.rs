@@ -23,12 +23,12 @@ pub(crate) struct DirectGrad<'a> {
 
 impl<'a> DirectGrad<'a> {
     pub(crate) fn new(kernels: &'a Kernels, axis: Axis, pair: Pair) -> Self {
-        let columns = pair.grad_dims.width;
+        let columns = pair.grad.dims().width;
         let input_row = columns * axis.step * pair.in_blocks() * LANES;
         let row = input_row * axis.step + columns * BLOCKS * LANES;
         let fitting = scratch::rows_in_cache(row, input_row * (axis.extent - 1));
-        let bands = Bands::new(pair.dims.images, pair.grad_dims.height, fitting);
-        let folded = scratch::folds(&axis, pair.dims.channels);
+        let bands = Bands::new(pair.input.dims().images, pair.grad.dims().height, fitting);
+        let folded = scratch::folds(&axis, pair.input.dims().channels);
         Self {
             kernels,
             axis,
@@ -51,11 +51,11 @@ impl Sums for DirectGrad<'_> {
         let side = pair.geometry.kernel;
         let taps = if self.folded { side } else { side * side };
         let in_channels = if self.folded {
-            side * pair.dims.channels
+            side * pair.input.dims().channels
         } else {
-            pair.dims.channels
+            pair.input.dims().channels
         };
-        let columns = pair.grad_dims.width;
+        let columns = pair.grad.dims().width;
         let channels = pair.channels(group, BLOCKS);
         let blocks = channels.len().div_ceil(LANES);
         let mut sums = vec![0.0; blocks * pair.in_blocks() * taps * TILE];
@@ -68,19 +68,12 @@ impl Sums for DirectGrad<'_> {
                     self.kernels,
                     &self.axis,
                     band,
-                    (pair.input, pair.dims),
-                    0..pair.dims.channels,
+                    pair.input,
+                    0..pair.input.dims().channels,
                     source,
                 );
                 let grad_layout = Layout::new(&pointwise, band, columns);
-                grad_layout.fill(
-                    self.kernels,
-                    &pointwise,
-                    band,
-                    (pair.grad, pair.grad_dims),
-                    channels.clone(),
-                    grads,
-                );
+                grad_layout.fill(self.kernels, &pointwise, band, pair.grad, channels.clone(), grads);
                 for (index, sums) in sums.chunks_exact_mut(TILE).enumerate() {
                     let (block, rest) = (index / (pair.in_blocks() * taps), index % (pair.in_blocks() * taps));
                     let (in_block, tap) = (rest / taps, rest % taps);
@@ -111,7 +104,7 @@ impl Sums for DirectGrad<'_> {
             }
         });
         if self.folded {
-            unfold(&sums, side, pair.dims.channels)
+            unfold(&sums, side, pair.input.dims().channels)
         } else {
             sums
         }

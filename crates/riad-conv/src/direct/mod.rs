@@ -10,11 +10,11 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::axis::{Axis, Tap};
+use crate::batch::{Batch, BatchMut, Place};
 use crate::buffer::Buffer;
-use crate::correlation::{Epilogue, Filter, Output, Target};
+use crate::correlation::{Epilogue, Filter, Target};
 use crate::kernel::{Correlate, tile_widths};
 use crate::scratch::{self, Bands, Layout};
-use crate::shape::Dims;
 use crate::simd::{Kernels, LANES};
 
 /// A layer for any axis.
@@ -86,14 +86,15 @@ impl Direct {
     }
 
     /// See [`crate::correlation::Correlation::run`], which checks what this relies on.
-    pub(crate) fn run(&self, kernels: &Kernels, input: &[f32], dims: Dims, epilogue: &Epilogue, out: Output) {
+    pub(crate) fn run(&self, kernels: &Kernels, input: Batch<'_>, epilogue: &Epilogue, mut out: BatchMut<'_>) {
+        let Place { dims, pixel, channel } = out.place();
         let cells = Cells {
             images: dims.images,
-            rows: self.axis.cells(out.height),
-            columns: self.axis.cells(out.width),
+            rows: self.axis.cells(dims.height),
+            columns: self.axis.cells(dims.width),
         };
         let (bands, shares) = self.split(kernels, cells, epilogue.out_channels.div_ceil(LANES));
-        let target = Target::new(out.values.as_mut_ptr().cast());
+        let target = Target::new(out.as_mut_ptr());
         (0..bands.count() * shares.len()).into_par_iter().for_each(|task| {
             let (band, share) = (bands.get(task / shares.len()), shares[task % shares.len()].clone());
             let new = if self.folded { Layout::folded } else { Layout::new };
@@ -104,7 +105,7 @@ impl Direct {
                 self.in_channels
             };
             scratch::with(|[source, ..]| {
-                layout.fill(kernels, &self.axis, band, (input, dims), 0..self.in_channels, source);
+                layout.fill(kernels, &self.axis, band, input, 0..self.in_channels, source);
                 for phase in &self.phases {
                     let taps: Vec<usize> = phase
                         .taps
@@ -112,10 +113,10 @@ impl Direct {
                         .map(|&(row, column)| layout.tap(row, column))
                         .collect();
                     let weights_block = taps.len() * channels * LANES;
-                    let columns = self.axis.phase_cells(phase.column, out.width);
+                    let columns = self.axis.phase_cells(phase.column, dims.width);
                     let rows = self
                         .axis
-                        .phase_cells(phase.row, out.height)
+                        .phase_cells(phase.row, dims.height)
                         .saturating_sub(band.row)
                         .min(band.rows);
                     for block in share.clone().step_by(kernels.correlate.len()) {
@@ -123,7 +124,7 @@ impl Direct {
                         let tiles = kernels.correlate[blocks - 1];
                         for (image, row) in (0..band.images).flat_map(|image| (0..rows).map(move |row| (image, row))) {
                             let y = (band.row + row) * self.axis.out_step + phase.row;
-                            let first = ((band.image + image) * out.height + y) * out.width + phase.column;
+                            let first = ((band.image + image) * dims.height + y) * dims.width + phase.column;
                             let mut column = 0;
                             for cells in tile_widths(columns, tiles.len()) {
                                 let x = first + column * self.axis.out_step;
@@ -138,8 +139,8 @@ impl Direct {
                                     bias: epilogue.bias[block * LANES..].as_ptr(),
                                     // SAFETY: pixel `x` and these channels lie inside the output, whose length was
                                     // checked.
-                                    out: unsafe { target.at(x * out.pixel + out.channel + block * LANES) },
-                                    out_cell: self.axis.out_step * out.pixel,
+                                    out: unsafe { target.at(x * pixel + channel + block * LANES) },
+                                    out_cell: self.axis.out_step * pixel,
                                     out_channels: (epilogue.out_channels - block * LANES).min(blocks * LANES),
                                     activation: epilogue.activation,
                                 };

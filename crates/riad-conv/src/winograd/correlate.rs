@@ -7,11 +7,11 @@ use rayon::prelude::*;
 
 use super::{FEWEST_TILES, Phase, RUN_VALUES, Run, SIDE, cells, phases};
 use crate::axis::Axis;
+use crate::batch::{Batch, BatchMut, Place};
 use crate::buffer::Buffer;
-use crate::correlation::{Epilogue, Filter, Output, Target};
+use crate::correlation::{Epilogue, Filter, Target};
 use crate::kernel::{Activation, Correlate, WinogradOutput, WinogradWeights, tile_widths};
 use crate::scratch::{self, Bands, Layout};
-use crate::shape::Dims;
 use crate::simd::{Kernels, LANES};
 
 /// A layer with transformed weights.
@@ -104,12 +104,14 @@ impl Winograd {
     }
 
     /// As [`crate::correlation::Correlation::run`], which checks what this relies on.
-    pub(crate) fn run(&self, kernels: &Kernels, input: &[f32], dims: Dims, epilogue: &Epilogue, out: Output) {
-        let columns = self.axis.cells(out.width).div_ceil(SIDE);
-        let rows = self.axis.cells(out.height).div_ceil(SIDE);
+    pub(crate) fn run(&self, kernels: &Kernels, input: Batch<'_>, epilogue: &Epilogue, mut out: BatchMut<'_>) {
+        let (place, channels) = (out.place(), input.dims().channels);
+        let dims = place.dims;
+        let columns = self.axis.cells(dims.width).div_ceil(SIDE);
+        let rows = self.axis.cells(dims.height).div_ceil(SIDE);
         let threads = rayon::current_num_threads();
         let wanted = if threads == 1 { 1 } else { 4 * threads };
-        let input_row = (columns * SIDE + self.axis.extent) * self.axis.step * dims.channels.next_multiple_of(LANES);
+        let input_row = (columns * SIDE + self.axis.extent) * self.axis.step * channels.next_multiple_of(LANES);
         let fitting = scratch::rows_in_cache(SIDE * self.axis.step * input_row, 0);
         let even = (dims.images * rows).div_ceil(wanted);
         let bands = Bands::new(dims.images, rows, fitting.min(even).max(FEWEST_TILES.div_ceil(columns)));
@@ -121,26 +123,13 @@ impl Winograd {
         let vectors = self.phases[0].parts.len() * self.part_channels + step * LANES;
         let limit = (RUN_VALUES / (self.points * self.points * vectors)).clamp(FEWEST_TILES, 8 * FEWEST_TILES);
         let transform = (kernels.winograd(self.points).input, self.points * self.points);
-        let place = Place {
-            height: out.height,
-            width: out.width,
-            pixel: out.pixel,
-            channel: out.channel,
-        };
-        let target = Target::new(out.values.as_mut_ptr().cast());
+        let target = Target::new(out.as_mut_ptr());
         (0..bands.count() * shares).into_par_iter().for_each(|task| {
             let band = bands.get(task / shares);
             let start = task % shares * share;
             let layout = Layout::new(&self.axis, cells(band), columns * SIDE);
             scratch::with(|[source, transformed, products, ..]| {
-                layout.fill(
-                    kernels,
-                    &self.axis,
-                    cells(band),
-                    (input, dims),
-                    0..dims.channels,
-                    source,
-                );
+                layout.fill(kernels, &self.axis, cells(band), input, 0..channels, source);
                 for run in Run::all(band, columns, limit) {
                     for (index, phase) in self.phases.iter().enumerate() {
                         let parts: Vec<usize> = phase
@@ -148,7 +137,7 @@ impl Winograd {
                             .iter()
                             .map(|part| layout.tap(part.row, part.column))
                             .collect();
-                        let blocks = dims.channels.div_ceil(LANES);
+                        let blocks = channels.div_ceil(LANES);
                         let point = run.transform(transform, (source, &layout), &parts, blocks, transformed);
                         for block in (start..self.out_blocks.min(start + share)).step_by(step) {
                             let blocks = block..self.out_blocks.min(block + step);
@@ -225,8 +214,12 @@ impl Winograd {
         place: Place,
         target: Target,
     ) {
-        let rows = place.height.saturating_sub(phase.row).div_ceil(self.axis.out_step);
-        let columns = place.width.saturating_sub(phase.column).div_ceil(self.axis.out_step);
+        let rows = place.dims.height.saturating_sub(phase.row).div_ceil(self.axis.out_step);
+        let columns = place
+            .dims
+            .width
+            .saturating_sub(phase.column)
+            .div_ceil(self.axis.out_step);
         for tile in 0..run.count {
             let (image, row, column) = run.tile(tile);
             let (image, row, column) = (run.band.image + image, (run.band.row + row) * SIDE, column * SIDE);
@@ -242,7 +235,7 @@ impl Winograd {
                 row * self.axis.out_step + phase.row,
                 column * self.axis.out_step + phase.column,
             );
-            let pixel = ((image * place.height + y) * place.width + x) * place.pixel + place.channel;
+            let pixel = ((image * place.dims.height + y) * place.dims.width + x) * place.pixel + place.channel;
             for (index, block) in blocks.clone().enumerate() {
                 let call = WinogradOutput {
                     products: products[(tile * blocks.len() + index) * LANES..].as_ptr(),
@@ -251,7 +244,7 @@ impl Winograd {
                     activation: epilogue.activation,
                     // SAFETY: this pixel lies inside the output, by the contract.
                     out: unsafe { target.at(pixel + block * LANES) },
-                    row: self.axis.out_step * place.width * place.pixel,
+                    row: self.axis.out_step * place.dims.width * place.pixel,
                     column: self.axis.out_step * place.pixel,
                     rows: tile_rows,
                     columns: tile_columns,
@@ -263,13 +256,4 @@ impl Winograd {
             }
         }
     }
-}
-
-/// How the output lies in memory, see [`Output`].
-#[derive(Clone, Copy)]
-struct Place {
-    height: usize,
-    width: usize,
-    pixel: usize,
-    channel: usize,
 }

@@ -29,13 +29,17 @@ impl<'a> WinogradGrad<'a> {
     pub(crate) fn new(kernels: &'a Kernels, axis: &Axis, pair: Pair) -> Option<Self> {
         let phase = phases(axis, pair.geometry.kernel)?.pop()?;
         let (rows, columns) = (
-            pair.grad_dims.height.div_ceil(SIDE),
-            pair.grad_dims.width.div_ceil(SIDE),
+            pair.grad.dims().height.div_ceil(SIDE),
+            pair.grad.dims().width.div_ceil(SIDE),
         );
         let input_row = (columns * SIDE + axis.extent) * axis.step * pair.in_blocks() * LANES;
         let grad_row = columns * SIDE * BLOCKS * LANES;
         let fitting = scratch::rows_in_cache(SIDE * (axis.step * input_row + grad_row), 0);
-        let bands = Bands::new(pair.dims.images, rows, fitting.max(FEWEST_TILES.div_ceil(columns)));
+        let bands = Bands::new(
+            pair.input.dims().images,
+            rows,
+            fitting.max(FEWEST_TILES.div_ceil(columns)),
+        );
         Some(Self {
             kernels,
             axis: axis.clone(),
@@ -76,8 +80,8 @@ impl Sums for WinogradGrad<'_> {
                     self.kernels,
                     &self.axis,
                     cells(band),
-                    (pair.input, pair.dims),
-                    0..pair.dims.channels,
+                    pair.input,
+                    0..pair.input.dims().channels,
                     source,
                 );
                 let grad_layout = Layout::new(&pointwise, cells(band), self.columns * SIDE);
@@ -85,7 +89,7 @@ impl Sums for WinogradGrad<'_> {
                     self.kernels,
                     &pointwise,
                     cells(band),
-                    (pair.grad, pair.grad_dims),
+                    pair.grad,
                     channels.clone(),
                     grad_source,
                 );
@@ -109,7 +113,7 @@ impl Sums for WinogradGrad<'_> {
                                 grad_row: 0,
                                 rows: 1,
                                 columns: run.count,
-                                channels: LANES.min(pair.dims.channels - vector % pair.in_blocks() * LANES),
+                                channels: LANES.min(pair.input.dims().channels - vector % pair.in_blocks() * LANES),
                                 sums: sums[(block * points + point) * sums_point + vector * TILE..].as_mut_ptr(),
                             };
                             // SAFETY: `kernels` came from those that this machine has. At this point, both transforms
