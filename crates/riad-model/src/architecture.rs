@@ -34,6 +34,11 @@ pub(crate) const RESIZE_4X4: Geometry = Geometry {
     padding: 1,
 };
 
+/// Added to a batch norm's variance, as PyTorch's default.
+pub(crate) const EPSILON: f64 = 1e-5;
+/// Share of the batch's statistics in a batch norm's running ones, as PyTorch's default.
+pub(crate) const MOMENTUM: f64 = 0.1;
+
 /// Sizes of the network that the program offers by name.
 ///
 /// | preset | width | parameters | MACs of one 256×256 pass | for |

@@ -4,16 +4,18 @@ mod adam;
 pub mod architecture;
 pub mod checkpoint;
 mod device;
+mod engine;
 mod error;
+mod graph;
 mod import;
+mod learner;
 mod loss;
 mod masking;
-mod network;
-mod ops;
 mod plan;
 mod scorer;
 mod trainer;
 mod training;
+mod values;
 mod weights;
 
 #[cfg(test)]

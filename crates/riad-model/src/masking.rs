@@ -3,6 +3,7 @@
 //! n masked copies of B images make one batch of n·B, set by set: copy `s·B + b` is image b with set s hidden. Hidden
 //! pixels are 0 in the network's own range, mid-grey, as in the public implementations whose weights we import.
 
+use candle_core::Device;
 use riad_core::Masks;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,6 @@ use crate::{
     Result,
     architecture::{CHANNELS, SIZE_MULTIPLE},
     error::ModelError,
-    ops::Layout,
 };
 
 /// How images in [0, 1] are brought to the network's range and back: `(value - mean) / deviation`, the same for every
@@ -29,6 +29,27 @@ impl Default for Normalisation {
         Self {
             mean: 0.5,
             deviation: 0.5,
+        }
+    }
+}
+
+/// The order of a four-dimensional activation's axes. A network runs in one from end to end, so nothing is transposed in
+/// between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// N, C, H, W: what candle's ops take.
+    ChannelsFirst,
+    /// N, H, W, C: what the CPU's kernels take.
+    ChannelsLast,
+}
+
+impl Layout {
+    /// The layout in which the network runs on `device`.
+    pub(crate) fn on(device: &Device) -> Self {
+        if device.is_cpu() {
+            Self::ChannelsLast
+        } else {
+            Self::ChannelsFirst
         }
     }
 }
@@ -69,8 +90,11 @@ impl Masking {
 
     /// The shape of the network's input and output.
     pub(crate) fn shape(&self) -> (usize, usize, usize, usize) {
-        self.layout
-            .shape(self.sets * self.masks.len(), CHANNELS, self.height, self.width)
+        let (copies, height, width) = (self.sets * self.masks.len(), self.height, self.width);
+        match self.layout {
+            Layout::ChannelsFirst => (copies, CHANNELS, height, width),
+            Layout::ChannelsLast => (copies, height, width, CHANNELS),
+        }
     }
 
     fn pixels(&self) -> usize {
@@ -138,9 +162,9 @@ impl Masking {
     }
 
     /// The gradient to the network's output of a loss whose gradient to the reconstructions is `gradient`: the transpose
-    /// of [`Self::compose`], times `factor`.
-    pub(crate) fn spread(&self, gradient: &[f32], factor: f32) -> Vec<f32> {
-        let factor = factor * self.normalisation.deviation;
+    /// of [`Self::compose`].
+    pub(crate) fn spread(&self, gradient: &[f32]) -> Vec<f32> {
+        let factor = self.normalisation.deviation;
         let mut outputs = vec![0.0; self.sets * self.image_len()];
         self.for_each(|image, copy, hidden| {
             if hidden {
@@ -210,11 +234,11 @@ mod tests {
             // A perfect network fills in what is hidden: visible values are dropped, hidden ones used.
             let hidden = masking.hidden();
             let nothing = Masking::sample(4, 1, size, &[1, 2], Normalisation::default(), layout).unwrap();
-            let perfect = nothing.spread(&images, 4.0).repeat(3);
+            let perfect = nothing.spread(&images).repeat(3);
             let perfect: Vec<f32> = perfect
                 .iter()
                 .zip(&hidden)
-                .map(|(v, h)| if *h == 1.0 { v - 1.0 } else { 77.0 })
+                .map(|(v, h)| if *h == 1.0 { 4.0 * v - 1.0 } else { 77.0 })
                 .collect();
             let composed = masking.compose(&perfect).unwrap();
             assert!(
@@ -239,7 +263,7 @@ mod tests {
         let outputs: Vec<f32> = (0..3 * masking.image_len()).map(|i| (i as f32 * 0.7).cos()).collect();
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
         let forward = dot(&masking.compose(&outputs).unwrap(), &gradient);
-        let backward = dot(&outputs, &masking.spread(&gradient, 1.0));
+        let backward = dot(&outputs, &masking.spread(&gradient));
         assert!(
             (forward - backward).abs() < 1e-4 * forward.abs().max(1.0),
             "{forward} {backward}"

@@ -3,15 +3,19 @@
 //! On the CPU the plan runs `riad-conv`'s packed layers without a candle tensor inside; on other devices it is a candle
 //! graph. Both give what [`crate::network::Network`] would give in PyTorch's evaluation mode, within rounding.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use candle_core::{Device, Tensor};
-use riad_conv::{Activation, Conv2d, ConvTranspose2d, Dims, Geometry};
+use riad_conv::{Activation, Batch, BatchMut, Conv2d, ConvTranspose2d, Dims, Geometry};
 
 use crate::{
     Result,
-    architecture::{Architecture, CHANNELS, Down, RESIZE_4X4, SAME_3X3, Up},
-    ops::{EPSILON, Layout},
+    architecture::{Architecture, CHANNELS, Down, EPSILON, RESIZE_4X4, SAME_3X3, Up},
+    masking::Layout,
+    values::Values,
     weights::Weights,
 };
 
@@ -89,12 +93,19 @@ pub(crate) struct CpuPlan {
     decoder: Vec<CpuUp>,
     last: Conv2d,
     width: usize,
+    /// Memory of runs that ended, for the next ones.
+    workspaces: Mutex<Vec<Workspace>>,
 }
 
-/// An activation on the way through [`CpuPlan`], channels-last.
-struct Activations {
-    values: Vec<f32>,
-    dims: Dims,
+/// The activations of one run.
+#[derive(Default)]
+struct Workspace {
+    /// Between two layers.
+    between: Values,
+    /// What goes from block to block.
+    current: Values,
+    /// The concatenations, from the image down: each decoder block's half, then the encoder's.
+    joints: Vec<Values>,
 }
 
 impl CpuPlan {
@@ -146,43 +157,70 @@ impl CpuPlan {
             decoder,
             last,
             width: architecture.width,
+            workspaces: Mutex::default(),
         })
     }
 
     fn run(&self, input: &[f32], images: usize, height: usize, width: usize) -> Result<Vec<f32>> {
         let image_len = height * width * CHANNELS;
         let at_once = images_at_once(self.width, height, width);
-        let mut output = Vec::with_capacity(images * image_len);
-        for chunk in input.chunks(at_once * image_len) {
-            let dims = Dims::new(chunk.len() / image_len, height, width, CHANNELS);
-            output.extend(self.run_chunk(chunk, dims)?);
+        let mut workspace = self.lock().pop().unwrap_or_default();
+        let mut output = vec![0.0; images * image_len];
+        for (input, output) in input
+            .chunks(at_once * image_len)
+            .zip(output.chunks_mut(at_once * image_len))
+        {
+            let dims = Dims::new(input.len() / image_len, height, width, CHANNELS);
+            self.run_chunk(Batch::new(input, dims)?, BatchMut::new(output, dims)?, &mut workspace)?;
         }
+        self.lock().push(workspace);
         Ok(output)
     }
 
-    fn run_chunk(&self, input: &[f32], dims: Dims) -> Result<Vec<f32>> {
-        let mut skips: Vec<Activations> = Vec::new();
-        for CpuDown { conv1, conv2 } in &self.encoder {
-            let x = match skips.last() {
-                Some(skip) => forward(conv1, &skip.values, skip.dims)?,
-                None => forward(conv1, input, dims)?,
-            };
-            skips.push(forward(conv2, &x.values, x.dims)?);
-        }
-        let bottom = skips.pop();
-        let mut x = bottom.unwrap_or(Activations {
-            values: Vec::new(),
-            dims,
-        });
-        for (CpuUp { up, conv1, conv2 }, skip) in self.decoder.iter().zip(skips.into_iter().rev()) {
-            let joined = concatenated(up, &x, &skip)?;
-            drop((x, skip));
-            let y = forward(conv1, &joined.values, joined.dims)?;
-            drop(joined);
-            x = forward(conv2, &y.values, y.dims)?;
-        }
-        Ok(forward(&self.last, &x.values, x.dims)?.values)
+    fn lock(&self) -> MutexGuard<'_, Vec<Workspace>> {
+        // A workspace is taken out whole or not at all, so a panic elsewhere leaves nothing broken.
+        self.workspaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn run_chunk(&self, input: Batch<'_>, output: BatchMut<'_>, workspace: &mut Workspace) -> Result<()> {
+        let Workspace {
+            between,
+            current,
+            joints,
+        } = workspace;
+        joints.resize_with(self.decoder.len(), Values::default);
+        for (level, CpuDown { conv1, conv2 }) in self.encoder.iter().enumerate() {
+            let x = match level.checked_sub(1) {
+                Some(above) => skip(&joints[above])?,
+                None => input,
+            };
+            conv1.forward(x, between.shaped(conv1.output(x.dims())?)?)?;
+            let dims = conv2.output(between.dims())?;
+            let out = match joints.get_mut(level) {
+                Some(joint) => {
+                    let channels = 2 * dims.channels;
+                    joint
+                        .shaped(Dims { channels, ..dims })?
+                        .channels(dims.channels..channels)?
+                }
+                None => current.shaped(dims)?,
+            };
+            conv2.forward(between.batch()?, out)?;
+        }
+        for (CpuUp { up, conv1, conv2 }, joint) in self.decoder.iter().zip(joints.iter_mut().rev()) {
+            let dims = joint.dims();
+            up.forward(current.batch()?, joint.shaped(dims)?.channels(0..dims.channels / 2)?)?;
+            conv1.forward(joint.batch()?, between.shaped(conv1.output(dims)?)?)?;
+            conv2.forward(between.batch()?, current.shaped(conv2.output(between.dims())?)?)?;
+        }
+        Ok(self.last.forward(current.batch()?, output)?)
+    }
+}
+
+/// The encoder's half of a concatenation.
+fn skip(joint: &Values) -> Result<Batch<'_>> {
+    let channels = joint.dims().channels;
+    Ok(joint.batch()?.channels(channels / 2..channels)?)
 }
 
 /// How many images to run at once: as many as keep the largest activation, the last concatenation, within 32 MiB, so
@@ -190,29 +228,6 @@ impl CpuPlan {
 fn images_at_once(network_width: usize, height: usize, width: usize) -> usize {
     const LARGEST_ACTIVATION: usize = 32 << 20;
     (LARGEST_ACTIVATION / (2 * network_width * height * width * size_of::<f32>())).max(1)
-}
-
-fn forward(layer: &Conv2d, x: &[f32], dims: Dims) -> Result<Activations> {
-    let dims_out = layer.output(dims)?;
-    let mut values = vec![0.0; dims_out.values()?];
-    layer.forward_into(x, dims, &mut values, dims_out.channels, 0)?;
-    Ok(Activations { values, dims: dims_out })
-}
-
-/// The transposed convolution of `x`, then `skip`, along the channels; the layer writes straight into its half.
-fn concatenated(layer: &ConvTranspose2d, x: &Activations, skip: &Activations) -> Result<Activations> {
-    let up = layer.output(x.dims)?;
-    let channels = up.channels + skip.dims.channels;
-    let dims = Dims { channels, ..up };
-    let mut values = vec![0.0; dims.values()?];
-    layer.forward_into(&x.values, x.dims, &mut values, channels, 0)?;
-    for (pixel, skip) in values
-        .chunks_exact_mut(channels)
-        .zip(skip.values.chunks_exact(skip.dims.channels))
-    {
-        pixel[up.channels..].copy_from_slice(skip);
-    }
-    Ok(Activations { values, dims })
 }
 
 /// The network as a candle graph, channels-first.

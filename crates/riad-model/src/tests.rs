@@ -1,18 +1,20 @@
 //! Tests of the crate's parts against each other and against PyTorch.
 
-use std::{collections::BTreeMap, convert::Infallible, fs, path::Path, sync::Arc};
+use std::{collections::BTreeMap, convert::Infallible, fs, path::Path};
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::Device;
 use serde::Deserialize;
 
 use crate::{
-    Architecture, Checkpoint, LossWeights, ModelError, Normalisation, ScoringSettings, Weights,
+    Architecture, Checkpoint, LossTerms, LossWeights, ModelError, Normalisation, ScoringSettings, Weights,
     adam::Adam,
-    architecture::{RESIZE_4X4, Role, SAME_3X3},
-    loss::{self, inpainting_loss},
-    masking::Masking,
-    network::{Network, gradient},
-    ops::{Layout, batch_norm_relu, conv_transpose2d, conv2d},
+    architecture::Role,
+    checkpoint::Moments,
+    engine::Engine,
+    graph::Graph,
+    learner::Learner,
+    loss,
+    masking::{Layout, Masking},
     plan::{GraphPlan, Plan},
 };
 
@@ -64,15 +66,15 @@ fn filled_weights(width: usize) -> Weights {
     weights.unwrap()
 }
 
-fn parity_images() -> Arc<[f32]> {
+fn parity_images() -> Vec<f32> {
     sines(2 * 3 * SIZE * SIZE, 0.5)
         .map(|sine| (0.5 + 0.4 * sine) as f32)
         .collect()
 }
 
-fn parity_masking(layout: Layout) -> Arc<Masking> {
+fn parity_masking(layout: Layout) -> Masking {
     let normalisation = Normalisation::default();
-    Arc::new(Masking::sample(8, 3, (SIZE, SIZE), &[7, 8], normalisation, layout).unwrap())
+    Masking::sample(8, 3, (SIZE, SIZE), &[7, 8], normalisation, layout).unwrap()
 }
 
 fn assert_close(what: &str, got: impl IntoIterator<Item = f64>, expected: &[f64], tolerance: f64) {
@@ -84,10 +86,6 @@ fn assert_close(what: &str, got: impl IntoIterator<Item = f64>, expected: &[f64]
             "{what}[{index}]: {a} where PyTorch has {b}"
         );
     }
-}
-
-fn layouts() -> [Layout; 2] {
-    [Layout::ChannelsLast, Layout::ChannelsFirst]
 }
 
 #[test]
@@ -131,133 +129,117 @@ fn scoring_pass_reconstruction_and_loss_are_pytorchs() {
     }
 }
 
+/// Loss and gradients of a learner, by the parameters' names.
+fn differentiate(
+    learner: &mut Learner,
+    images: &[f32],
+    masking: &Masking,
+    weights: LossWeights,
+) -> (LossTerms, BTreeMap<String, Vec<f32>>) {
+    match learner {
+        Learner::Cpu(engine) => {
+            let terms = engine.differentiate(images, masking, weights).unwrap();
+            let trained = engine.weights().architecture().tensors().into_iter();
+            let trained = trained.filter(|spec| spec.role.is_trained());
+            let gradients = trained.map(|spec| (spec.name.clone(), engine.gradient(&spec.name).to_vec()));
+            (terms, gradients.collect())
+        }
+        Learner::Other(graph) => graph.differentiate(images, masking, weights).unwrap(),
+    }
+}
+
+/// The engine that trains on the CPU, and the graph that trains elsewhere.
+fn learners(weights: &Weights, weight_decay: f64) -> [(Learner, Layout); 2] {
+    let (adam, moments) = (Adam { weight_decay, steps: 0 }, Moments::new());
+    let engine = Engine::new(weights, adam, &moments);
+    let graph = Graph::new(weights, adam, &moments, &Device::Cpu).unwrap();
+    [
+        (Learner::Cpu(Box::new(engine)), Layout::ChannelsLast),
+        (Learner::Other(Box::new(graph)), Layout::ChannelsFirst),
+    ]
+}
+
 #[test]
 fn training_steps_gradients_and_running_statistics_are_pytorchs() {
-    let (expected, images) = (parity(), parity_images());
-    for layout in layouts() {
-        let mut network = Network::new(&filled_weights(4), &Device::Cpu, layout).unwrap();
-        let mut adam = Adam::new(network.variables(), 1e-2).unwrap();
+    let (expected, images, loss) = (parity(), parity_images(), LossWeights::default());
+    let weights = filled_weights(4);
+    for (mut learner, layout) in learners(&weights, 1e-2) {
         let masking = parity_masking(layout);
-        let input = Tensor::from_vec(masking.hide(&images).unwrap(), masking.shape(), &Device::Cpu).unwrap();
-        let mut totals = Vec::new();
-        for step in 0..expected.train_totals.len() {
-            let output = network.forward(&input).unwrap();
-            let (loss, terms) = inpainting_loss(&output, &images, &masking, LossWeights::default(), layout).unwrap();
-            totals.push(terms.total);
-            let gradients = loss.backward().unwrap();
-            if step == 0 {
-                for (name, variable) in network.variables() {
-                    let values = gradient(&gradients, name, variable).unwrap().flatten_all().unwrap();
-                    let values = values.to_vec1::<f32>().unwrap();
-                    let norm = values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
-                    assert_close(name, [norm], &[expected.gradients[name]], 1e-4);
-                    if let Some(samples) = expected.gradient_samples.get(name) {
-                        assert_close(
-                            name,
-                            values[..samples.len()].iter().map(|&v| f64::from(v)),
-                            samples,
-                            1e-4,
-                        );
-                    }
-                }
+        let (_, gradients) = differentiate(&mut learner, &images, &masking, loss);
+        for (name, values) in &gradients {
+            let norm = values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+            assert_close(name, [norm], &[expected.gradients[name]], 1e-4);
+            if let Some(samples) = expected.gradient_samples.get(name) {
+                let values = values[..samples.len()].iter().map(|&v| f64::from(v));
+                assert_close(name, values, samples, 1e-4);
             }
-            adam.step(network.variables(), &gradients, 1e-3).unwrap();
         }
+    }
+    // Anew, since differentiating has moved the running statistics.
+    for (mut learner, layout) in learners(&weights, 1e-2) {
+        let masking = parity_masking(layout);
+        let steps = expected.train_totals.iter();
+        let totals = steps.map(|_| learner.step(&images, &masking, loss, 1e-3).unwrap().total);
         // Adam divides by gradients near zero, which amplifies rounding from step to step.
-        assert_close("losses", totals, &expected.train_totals, 2e-4);
-        let weights = network.weights().unwrap();
+        assert_close("losses", totals.collect::<Vec<_>>(), &expected.train_totals, 2e-4);
+        let weights = learner.weights().unwrap();
         for (name, values) in &expected.running {
             assert_close(name, weights.get(name)[..3].iter().map(|&v| f64::from(v)), values, 1e-3);
         }
     }
 }
 
-/// Brings an activation to channels-first, for comparison.
-fn planar(tensor: &Tensor, layout: Layout) -> Vec<f32> {
-    let tensor = match layout {
-        Layout::ChannelsFirst => tensor.clone(),
-        Layout::ChannelsLast => tensor.permute((0, 3, 1, 2)).unwrap(),
-    };
-    tensor.contiguous().unwrap().flatten_all().unwrap().to_vec1().unwrap()
-}
-
-/// The value and all gradients of `layer` on a varied input, weighed by a varied cotangent, in one layout.
-fn value_and_gradients(
-    layout: Layout,
-    input: (usize, usize, usize, usize),
-    shapes: [&[usize]; 2],
-    layer: impl Fn(&Tensor, &Tensor, &Tensor) -> Tensor,
-) -> Vec<Vec<f32>> {
-    let varied = |shape: &[usize], phase: f64| {
-        let values: Vec<f32> = sines(shape.iter().product(), phase).map(|v| v as f32).collect();
-        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
-    };
-    let (n, c, h, w) = input;
-    let x = varied(&[n, c, h, w], 0.1);
-    let x = match layout {
-        Layout::ChannelsFirst => x,
-        Layout::ChannelsLast => x.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap(),
-    };
-    let x = Var::from_tensor(&x).unwrap();
-    let [a, b] = [(shapes[0], 0.2), (shapes[1], 0.3)].map(|(s, p)| Var::from_tensor(&varied(s, p)).unwrap());
-    let y = layer(x.as_tensor(), a.as_tensor(), b.as_tensor());
-    let values = planar(&y, layout);
-    let cotangent = varied(&[values.len()], 0.4);
-    let cotangent = match layout {
-        Layout::ChannelsFirst => cotangent.reshape(y.shape()).unwrap(),
-        Layout::ChannelsLast => {
-            let (n, h, w, c) = y.dims4().unwrap();
-            cotangent
-                .reshape((n, c, h, w))
-                .unwrap()
-                .permute((0, 2, 3, 1))
-                .unwrap()
-                .contiguous()
-                .unwrap()
-        }
-    };
-    let gradients = (y * cotangent).unwrap().sum_all().unwrap().backward().unwrap();
-    let flat = |v: &Var| gradients.get(v).unwrap().flatten_all().unwrap().to_vec1().unwrap();
-    vec![values, planar(gradients.get(&x).unwrap(), layout), flat(&a), flat(&b)]
-}
-
-/// Our CPU layers and candle's composed ones, which other devices run, are the same functions with the same gradients.
+/// The engine and the graph have the same gradients, whatever the size, the weights of the loss and the normalisation.
 #[test]
-fn cpu_layers_equal_candles() {
-    let compare = |what: &str, ours: Vec<Vec<f32>>, candles: Vec<Vec<f32>>| {
-        for (part, (a, b)) in ours.iter().zip(&candles).enumerate() {
-            assert_eq!(a.len(), b.len(), "{what}");
-            let largest = b.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-            let error = a.iter().zip(b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
-            assert!(
-                error <= 2e-5 * largest.max(1.0),
-                "{what}, part {part}: {error} of {largest}"
-            );
-        }
-    };
-    let [last, first] = layouts();
-    let both = |f: &dyn Fn(Layout) -> Vec<Vec<f32>>| (f(last), f(first));
-    for (geometry, input) in [(SAME_3X3, (2, 5, 7, 6)), (RESIZE_4X4, (3, 4, 8, 10))] {
-        let kernel = geometry.kernel;
-        let (ours, candles) = both(&|layout| {
-            value_and_gradients(layout, input, [&[6, input.1, kernel, kernel], &[6]], |x, w, b| {
-                conv2d(x, w, b, geometry, layout).unwrap()
-            })
+fn the_engines_gradients_are_the_graphs() {
+    for (width, size, region_size, normalisation, loss) in [
+        (3, (32, 48), 4, Normalisation::default(), LossWeights::default()),
+        (
+            16,
+            (48, 16),
+            16,
+            Normalisation {
+                mean: 0.4,
+                deviation: 0.3,
+            },
+            LossWeights {
+                l2: 10.0,
+                ssim: 0.5,
+                msgms: 0.0,
+            },
+        ),
+    ] {
+        let images: Vec<f32> = sines(2 * 3 * size.0 * size.1, 0.2)
+            .map(|v| 0.5 + 0.4 * v as f32)
+            .collect();
+        let [engine, graph] = learners(&filled_weights(width), 0.0).map(|(mut learner, layout)| {
+            let masking = Masking::sample(region_size, 3, size, &[3, 4], normalisation, layout).unwrap();
+            differentiate(&mut learner, &images, &masking, loss)
         });
-        compare("conv2d", ours, candles);
+        assert!((engine.0.total - graph.0.total).abs() < 1e-5 * graph.0.total);
+        assert!(engine.1.keys().eq(graph.1.keys()));
+        for (name, expected) in &graph.1 {
+            let largest = expected.iter().fold(1e-2f32, |m, v| m.max(v.abs()));
+            for (a, b) in engine.1[name].iter().zip(expected) {
+                assert!((a - b).abs() <= 1e-4 * largest, "{name}: {a} {b} of {largest}");
+            }
+        }
     }
-    let (ours, candles) = both(&|layout| {
-        value_and_gradients(layout, (2, 6, 5, 4), [&[6, 3, 4, 4], &[3]], |x, w, b| {
-            conv_transpose2d(x, w, b, RESIZE_4X4, layout).unwrap()
-        })
-    });
-    compare("conv_transpose2d", ours, candles);
-    let (ours, candles) = both(&|layout| {
-        value_and_gradients(layout, (2, 6, 5, 4), [&[6], &[6]], |x, s, b| {
-            batch_norm_relu(x, s, b, layout).unwrap().0
-        })
-    });
-    compare("batch_norm_relu", ours, candles);
+}
+
+/// A step on fewer images than the one before leaves nothing of it behind.
+#[test]
+fn a_smaller_batch_is_as_if_it_were_alone() {
+    let (size, normalisation) = ((32, 32), Normalisation::default());
+    let (weights, loss) = (filled_weights(4), LossWeights::default());
+    let images = parity_images();
+    let masking = |seeds: &[u64]| Masking::sample(8, 3, size, seeds, normalisation, Layout::ChannelsLast).unwrap();
+    let [(mut used, _), _] = learners(&weights, 0.0);
+    differentiate(&mut used, &images, &masking(&[1, 2]), loss);
+    let [(mut fresh, _), _] = learners(&weights, 0.0);
+    let one = &images[..images.len() / 2];
+    let [used, fresh] = [&mut used, &mut fresh].map(|learner| differentiate(learner, one, &masking(&[3]), loss));
+    assert_eq!(used, fresh);
 }
 
 /// The fused CPU plan and the candle graph agree for every preset, on images that fill the range.

@@ -1,15 +1,13 @@
 //! The training loop: steps, validation, early stopping, and checkpoints from which a killed run resumes bit by bit.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File, TryLockError},
     ops::ControlFlow,
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use riad_core::random;
 
@@ -19,10 +17,9 @@ use crate::{
     architecture::CHANNELS,
     checkpoint::{BEST, Checkpoint, LAST, Moments, write_whole},
     error::ModelError,
-    loss::{LossTerms, inpainting_loss},
-    masking::{Masking, derive_seed},
-    network::Network,
-    ops::Layout,
+    learner::Learner,
+    loss::LossTerms,
+    masking::{Layout, Masking, derive_seed},
     scorer::Reconstructor,
     training::{EpochRecord, Progress, TrainConfig},
     weights::Weights,
@@ -98,8 +95,8 @@ const SAVE_EVERY: Duration = Duration::from_secs(20);
 pub struct Trainer {
     config: TrainConfig,
     folder: PathBuf,
-    network: Network,
-    adam: Adam,
+    device: Device,
+    learner: Learner,
     progress: Progress,
     best: Option<Weights>,
     saved: Instant,
@@ -123,13 +120,16 @@ impl Trainer {
             )));
         }
         let weights = Weights::initial(config.architecture, derive_seed(&[config.seed, WEIGHTS]));
-        let network = Network::new(&weights, device, Layout::on(device))?;
-        let adam = Adam::new(network.variables(), config.weight_decay)?;
+        let adam = Adam {
+            weight_decay: config.weight_decay,
+            steps: 0,
+        };
+        let learner = Learner::new(&weights, adam, &Moments::new(), device)?;
         let mut trainer = Self {
             config,
             folder: folder.to_owned(),
-            network,
-            adam,
+            device: device.clone(),
+            learner,
             progress: Progress::default(),
             best: None,
             saved: Instant::now(),
@@ -158,18 +158,20 @@ impl Trainer {
             return Err(refuse("it holds weights but no state of training to resume from"));
         };
         config.check()?;
-        let network = Network::new(&weights, device, Layout::on(device))?;
-        let mut restored = BTreeMap::new();
-        for (name, variable) in network.variables() {
-            let Some([first, second]) = moments.get(name) else {
-                return Err(refuse(
-                    "it lacks the optimiser's state, so the run cannot be resumed from it",
-                ));
-            };
-            let tensor = |values: &[f32]| Tensor::from_slice(values, variable.shape(), device);
-            restored.insert(name.clone(), [tensor(first)?, tensor(second)?]);
+        let trained = weights.architecture().tensors().into_iter();
+        if trained
+            .filter(|spec| spec.role.is_trained())
+            .any(|spec| !moments.contains_key(&spec.name))
+        {
+            return Err(refuse(
+                "it lacks the optimiser's state, so the run cannot be resumed from it",
+            ));
         }
-        let adam = Adam::restore(config.weight_decay, progress.optimiser_steps, restored);
+        let adam = Adam {
+            weight_decay: config.weight_decay,
+            steps: progress.optimiser_steps,
+        };
+        let learner = Learner::new(&weights, adam, &moments, device)?;
         let best = match progress.best_epoch {
             0 => None,
             _ => Some(Checkpoint::open(&folder.join(BEST))?.weights),
@@ -178,8 +180,8 @@ impl Trainer {
         Ok(Self {
             config,
             folder,
-            network,
-            adam,
+            device: device.clone(),
+            learner,
             progress,
             best,
             saved: Instant::now(),
@@ -249,8 +251,7 @@ impl Trainer {
         );
         let rest = order.into_iter().skip(self.progress.steps * batch_size).collect();
         for images in train.batches(rest, batch_size) {
-            let images: Arc<[f32]> = images.map_err(ModelError::Images)?.into();
-            let (loss, count) = self.step(&images)?;
+            let (loss, count) = self.step(&images.map_err(ModelError::Images)?)?;
             self.progress.steps += 1;
             self.progress.partial.add(loss, count as f64);
             let event = Event::Step {
@@ -271,7 +272,7 @@ impl Trainer {
 
     /// One step of the optimiser on a batch: a region size for all its images, masks for each. Gives the loss and the
     /// number of images.
-    fn step(&mut self, images: &Arc<[f32]>) -> Result<(LossTerms, usize)> {
+    fn step(&mut self, images: &[f32]) -> Result<(LossTerms, usize)> {
         let scoring = &self.config.scoring;
         let size = (scoring.height, scoring.width);
         let image_len = CHANNELS * size.0 * size.1;
@@ -285,25 +286,19 @@ impl Trainer {
         let seeds: Vec<u64> = (0..count as u64)
             .map(|image| derive_seed(&[self.config.seed, MASKS, epoch, step, image]))
             .collect();
-        let layout = self.network.layout();
-        let masking = Arc::new(Masking::sample(
+        let masking = Masking::sample(
             region_size,
             scoring.sets,
             size,
             &seeds,
             scoring.normalisation,
-            layout,
-        )?);
-        let input = Tensor::from_vec(masking.hide(images)?, masking.shape(), self.network.device())?;
-
-        let output = self.network.forward(&input)?;
-        let (loss, terms) = inpainting_loss(&output, images, &masking, self.config.loss, layout)?;
+            Layout::on(&self.device),
+        )?;
+        let learning_rate = self.config.learning_rate_in(self.progress.epochs);
+        let terms = self.learner.step(images, &masking, self.config.loss, learning_rate)?;
         if !terms.total.is_finite() {
             return Err(self.diverged(terms.total));
         }
-        let gradients = loss.backward()?;
-        let learning_rate = self.config.learning_rate_in(self.progress.epochs);
-        self.adam.step(self.network.variables(), &gradients, learning_rate)?;
         Ok((terms, count))
     }
 
@@ -311,7 +306,7 @@ impl Trainer {
     fn end_epoch(&mut self, train_images: usize, validation: &dyn ImageSource) -> Result<bool> {
         let mut train = LossTerms::default();
         train.add(self.progress.partial, 1.0 / train_images as f64);
-        let weights = self.network.weights()?;
+        let weights = self.learner.weights()?;
         let validation = self.validate(&weights, validation)?;
         let loss = validation.unwrap_or(train).total;
         if !loss.is_finite() {
@@ -344,7 +339,7 @@ impl Trainer {
             return Ok(None);
         }
         let scoring = &self.config.scoring;
-        let reconstructor = Reconstructor::new(weights, scoring, self.network.device())?;
+        let reconstructor = Reconstructor::new(weights, scoring, &self.device)?;
         let image_len = CHANNELS * scoring.height * scoring.width;
         let mut mean = LossTerms::default();
         for batch in images.batches((0..images.len()).collect(), self.config.batch_size) {
@@ -358,7 +353,7 @@ impl Trainer {
     /// Writes the run's state. The best weights come first: a kill between the two files leaves a newer best beside an
     /// older state, and the resumed run arrives at that best again.
     fn save(&mut self) -> Result<()> {
-        let weights = self.network.weights()?;
+        let weights = self.learner.weights()?;
         if !weights.is_finite() {
             return Err(self.diverged(f64::NAN));
         }
@@ -370,12 +365,8 @@ impl Trainer {
             progress.optimiser_steps = 0;
             self.checkpoint(best.clone(), progress).save(&self.folder.join(BEST))?;
         }
-        self.progress.optimiser_steps = self.adam.steps();
-        let mut moments = Moments::new();
-        for (name, [first, second]) in self.adam.moments() {
-            let values = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
-            moments.insert(name.clone(), [values(first)?, values(second)?]);
-        }
+        let (steps, moments) = self.learner.optimiser()?;
+        self.progress.optimiser_steps = steps;
         let last = self.checkpoint(weights, self.progress.clone());
         last.save_with_moments(&self.folder.join(LAST), &moments)?;
         write_whole(
