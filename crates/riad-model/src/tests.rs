@@ -218,9 +218,12 @@ fn the_engines_gradients_are_the_graphs() {
         });
         assert!((engine.0.total - graph.0.total).abs() < 1e-5 * graph.0.total);
         assert!(engine.1.keys().eq(graph.1.keys()));
+        let largest = |values: &[f32]| values.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
+        let overall = graph.1.values().map(|values| largest(values)).fold(0.0, f32::max);
         for (name, expected) in &graph.1 {
-            // Rounding grows on the way down through batch norms over few pixels.
-            let largest = expected.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
+            // Rounding grows on the way down through batch norms over few pixels. The gradient to a bias before a batch
+            // norm is 0, and nothing but rounding in the graph.
+            let largest = largest(expected).max(1e-2 * overall);
             for (a, b) in engine.1[name].iter().zip(expected) {
                 assert!((a - b).abs() <= 1e-3 * largest, "{name}: {a} {b} of {largest}");
             }
