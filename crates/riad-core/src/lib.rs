@@ -17,10 +17,12 @@
 //! way out; a slice whose length contradicts the stated size is a mistake in the calling code and panics, as slices do.
 //! The metrics, which take what files say, return errors for both.
 
+pub mod calibration;
 pub mod mask;
 pub mod metrics;
 pub mod random;
 pub mod similarity;
 pub mod smooth;
 
+pub use calibration::{Calibration, CalibrationError};
 pub use mask::{MaskError, Masks};
