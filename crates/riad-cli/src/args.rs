@@ -13,6 +13,8 @@ use clap::{
 };
 use riad_model::Preset;
 
+use crate::calibration::parse_rate;
+
 /// Finds defects in pictures of products after seeing only good ones.
 ///
 /// RIAD hides parts of an image and lets a network that has only ever seen good products fill them in. Where it cannot,
@@ -31,6 +33,7 @@ Examples:
   riad eval                                   see it work: demo images, training, results and pictures
   riad train photos/good --out runs/lid       learn from a folder of good pictures
   riad score --model runs/lid photos/today    one score per picture, the larger the more anomalous
+  riad score --model runs/lid photos/today --fpr 0.05     and a verdict, with one false alarm in 20 good pictures
   riad eval --model runs/bottle data/bottle   how good is it, on a data set in MVTec AD's layout";
 
 /// Options of every command.
@@ -54,6 +57,7 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     DemoData(DemoDataArgs),
     Train(TrainArgs),
+    Calibrate(CalibrateArgs),
     Eval(EvalArgs),
     Score(ScoreArgs),
     Info(InfoArgs),
@@ -124,9 +128,13 @@ pub(crate) struct TrainingArgs {
     /// Stop when so many epochs brought no better validation loss [default: 20]
     #[arg(long, value_name = "N")]
     pub(crate) patience: Option<usize>,
-    /// Share of the images held out to choose the best epoch [default: 0.2]
+    /// Share of the images held out to choose the best epoch [default: 0.2 less --calibration, but at least 0.1]
     #[arg(long, value_name = "SHARE")]
     pub(crate) validation: Option<f64>,
+    /// Share of the images held out from all training to calibrate thresholds with [default: 0.1 where that is 19 images
+    /// or more, enough for --fpr 0.05, else 0]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) calibration: Option<f64>,
     /// Decides initial weights, split, order and masks [default: 0]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
@@ -142,9 +150,12 @@ Writes results.json, scores.csv and pictures/ to the folder of --out. Without --
 in <OUT>/<category>/run, and takes up or uses again what it finds there. Without DATA, --model RUN is measured on the
 data that it was trained with. With neither, it runs the demo in the folder riad-demo.
 
+F1-max is reached at the threshold that is best for the test images' own labels, which nobody has beforehand. With --fpr
+it also tells what the calibrated threshold does, which was set without them.
+
 Examples:
   riad eval
-  riad eval data/mvtec/bottle --model runs/bottle
+  riad eval data/mvtec/bottle --model runs/bottle --fpr 0.05
   riad eval data/mvtec --max-time 10m --out runs/mvtec
   riad eval data/mvtec --category bottle --model checkpoint.pt")]
 pub(crate) struct EvalArgs {
@@ -160,8 +171,37 @@ pub(crate) struct EvalArgs {
     /// Folder to write to [default: <RUN>/eval with --model RUN, riad-demo for the demo, else runs/eval]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) out: Option<PathBuf>,
+    /// Tell what the threshold calibrated for this false-positive rate flags, such as 0.05
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(crate) fpr: Option<f64>,
     #[command(flatten)]
     pub(crate) training: TrainingArgs,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}
+
+/// Calibrate a model's thresholds with good images that it was not trained with
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Keeps the scores of the images in the model, in place of those that it may have; --fpr of `score` and `eval` takes its
+thresholds from them. A false-positive rate R takes at least 1/R - 1 images: 19 for 0.05, 99 for 0.01. They must be what
+a good image will be: the same product, camera and light, picked without a look at their scores. So calibrate again when
+the light has changed. `train` calibrates by itself with the images of --calibration; training a run further discards
+its calibration.
+
+Examples:
+  riad calibrate --model runs/lid photos/more-good
+  riad calibrate --model checkpoint.pt photos/good --out calibrated.safetensors")]
+pub(crate) struct CalibrateArgs {
+    /// The run's folder or checkpoint to calibrate, a PyTorch state dict included
+    #[arg(long, value_name = "RUN|FILE", value_hint = ValueHint::AnyPath)]
+    pub(crate) model: PathBuf,
+    /// Good images, and folders of such with their subfolders
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// File to write the calibrated model to [default: the run's best.safetensors, for a RUN]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
 }
@@ -171,9 +211,15 @@ pub(crate) struct EvalArgs {
 #[command(after_help = "\
 Only scores go to standard output, one line per image, in order, as soon as they are known. An image that cannot be read
 is reported on standard error (and as {\"path\", \"error\"} in jsonl), the others are scored, and the exit code is 1.
+Defects that were found do not change the exit code.
+
+With --fpr R each line has a p-value, how likely a good image scores at least as high, and a verdict: defective where
+that is at most R. Of good images at most the share R is called defective, on average over calibrations, whatever the
+scores' distribution. An image is defective where its map is above the threshold, and so are those pixels.
 
 Examples:
   riad score --model runs/bottle photos/today > scores.csv
+  riad score --model runs/bottle photos/today --fpr 0.05
   riad score --model runs/bottle a.png b.jpg --format jsonl
   riad score --model runs/bottle photos/today --maps maps")]
 pub(crate) struct ScoreArgs {
@@ -186,7 +232,12 @@ pub(crate) struct ScoreArgs {
     /// What to write to standard output
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     pub(crate) format: Format,
-    /// Write <name>.heat.png and <name>.overlay.png for each image, in the folders that the images have
+    /// Give each image a verdict, with at most this share of good images called defective, such as 0.01; the model must
+    /// be calibrated (see riad calibrate)
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(crate) fpr: Option<f64>,
+    /// Write <name>.heat.png and <name>.overlay.png for each image, in the folders that the images have; with --fpr the
+    /// overlay has a line around what is above the threshold
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) maps: Option<PathBuf>,
     /// Value of the anomaly map at the hot end of the pictures' colour scale, the same for all images
@@ -198,9 +249,9 @@ pub(crate) struct ScoreArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// A header, then path,score
+    /// A header, then path,score; with --fpr path,score,p_value,verdict
     Csv,
-    /// {"path": …, "score": …} per line
+    /// {"path": …, "score": …} per line; with --fpr also "p_value" and "verdict"
     Jsonl,
 }
 

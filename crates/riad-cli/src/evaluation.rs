@@ -6,7 +6,7 @@ use riad_data::{Category, DataError, Limits, LoadedImage, TestItem, load_ahead, 
 use riad_model::{Scored, Scorer};
 use serde::Serialize;
 
-use crate::{baseline::MeanImage, files::relative, progress::Progress, usage};
+use crate::{baseline::MeanImage, calibration::Threshold, files::relative, progress::Progress, usage};
 
 /// Images that are scored at once.
 const BATCH: usize = 4;
@@ -21,6 +21,68 @@ pub(crate) struct Evaluation {
     pub(crate) metrics: Metrics,
     /// The mean image's metrics, if it was measured too.
     pub(crate) baseline: Option<Metrics>,
+    /// What a threshold does that was set beforehand, if one was asked for and there can be one.
+    pub(crate) at_threshold: Option<AtThreshold>,
+}
+
+/// What a calibrated threshold flags among the test images.
+#[derive(Debug, Serialize)]
+pub(crate) struct AtThreshold {
+    /// The false-positive rate that it is for.
+    pub(crate) fpr: f64,
+    pub(crate) threshold: f32,
+    /// The good images that it was calibrated with.
+    pub(crate) calibration_images: usize,
+    pub(crate) good_images: Flagged,
+    pub(crate) defective_images: Flagged,
+    /// Of all images whose defects' pixels are known.
+    pub(crate) good_pixels: Flagged,
+    pub(crate) defective_pixels: Flagged,
+}
+
+/// How many of some images or pixels are flagged.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Flagged {
+    pub(crate) flagged: usize,
+    pub(crate) of: usize,
+}
+
+impl Flagged {
+    fn add(&mut self, is_flagged: bool) {
+        self.flagged += usize::from(is_flagged);
+        self.of += 1;
+    }
+}
+
+impl AtThreshold {
+    fn new(threshold: &Threshold) -> Self {
+        Self {
+            fpr: threshold.rate,
+            threshold: threshold.value,
+            calibration_images: threshold.calibration.scores().len(),
+            good_images: Flagged::default(),
+            defective_images: Flagged::default(),
+            good_pixels: Flagged::default(),
+            defective_pixels: Flagged::default(),
+        }
+    }
+
+    fn add(&mut self, scored: &Scored, image: &TestImage<'_>) {
+        let images = if image.item.is_defective() {
+            &mut self.defective_images
+        } else {
+            &mut self.good_images
+        };
+        images.add(scored.score > self.threshold);
+        for (&value, &is_defective) in scored.map.iter().zip(image.mask.iter().flatten()) {
+            let pixels = if is_defective {
+                &mut self.defective_pixels
+            } else {
+                &mut self.good_pixels
+            };
+            pixels.add(value > self.threshold);
+        }
+    }
 }
 
 /// A test image's score.
@@ -45,12 +107,18 @@ pub(crate) struct Metrics {
     pub(crate) undefined: Vec<String>,
 }
 
-/// Scores the category's test images and measures. With `baseline`, its maps are measured on the same images.
+/// Scores the category's test images and measures. With `baseline`, its maps are measured on the same images. With a
+/// `threshold`, what it flags is counted; why there is none is noted as for a metric that is undefined.
 ///
 /// # Errors
 /// If there are no test images, or one of them or its mask cannot be read: numbers of a part would be compared with
 /// numbers of the whole.
-pub(crate) fn evaluate(category: &Category, scorer: &Scorer, baseline: Option<&MeanImage>) -> Result<Evaluation> {
+pub(crate) fn evaluate(
+    category: &Category,
+    scorer: &Scorer,
+    baseline: Option<&MeanImage>,
+    threshold: Option<Result<Threshold>>,
+) -> Result<Evaluation> {
     if category.test.is_empty() {
         return Err(usage(format!(
             "{} has no test images to measure on; MVTec AD's layout keeps them in test/good and test/<defect>",
@@ -61,11 +129,19 @@ pub(crate) fn evaluate(category: &Category, scorer: &Scorer, baseline: Option<&M
     let mut images = Vec::with_capacity(category.test.len());
     let mut measures = Measures::default();
     let mut baseline_measures = Measures::default();
+    let (mut at_threshold, no_threshold) = match threshold {
+        None => (None, None),
+        Some(Ok(threshold)) => (Some(AtThreshold::new(&threshold)), None),
+        Some(Err(reason)) => (None, Some(format!("{reason:#}"))),
+    };
     let mut progress = Progress::start(&category.name, "image", 0, category.test.len() as u64);
     while let Some(batch) = loaded.next_batch()? {
         let pixels: Vec<f32> = batch.iter().flat_map(|image| &image.pixels).copied().collect();
         for (image, scored) in batch.iter().zip(scorer.score(&pixels)?) {
             measures.add(&scored.map, scored.score, image)?;
+            if let Some(at_threshold) = &mut at_threshold {
+                at_threshold.add(&scored, image);
+            }
             if let Some(baseline) = baseline {
                 let map = baseline.map(&image.pixels)?;
                 let score = map.iter().copied().fold(0.0, f32::max);
@@ -79,12 +155,14 @@ pub(crate) fn evaluate(category: &Category, scorer: &Scorer, baseline: Option<&M
         }
         progress.tell(images.len() as u64, String::new);
     }
-    let metrics = measures.finish()?;
+    let mut metrics = measures.finish()?;
+    metrics.undefined.extend(no_threshold);
     let baseline = baseline.is_some().then(|| baseline_measures.finish()).transpose()?;
     Ok(Evaluation {
         images,
         metrics,
         baseline,
+        at_threshold,
     })
 }
 

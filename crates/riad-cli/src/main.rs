@@ -18,6 +18,7 @@ use crate::args::{Cli, Command};
 
 mod args;
 mod baseline;
+mod calibration;
 mod commands;
 mod config;
 mod evaluation;
@@ -83,6 +84,7 @@ fn run(cli: Cli) -> Result<Ending> {
     match cli.command {
         Command::DemoData(args) => commands::demo_data::run(&args),
         Command::Train(args) => commands::train::run(&args),
+        Command::Calibrate(args) => commands::calibrate::run(&args),
         Command::Eval(args) => commands::eval::run(&args),
         Command::Score(args) => commands::score::run(&args),
         Command::Info(args) => commands::info::run(&args),

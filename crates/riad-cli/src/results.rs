@@ -7,7 +7,7 @@ use riad_model::{Header, ScoringSettings, TrainConfig};
 use serde::Serialize;
 
 use crate::{
-    evaluation::{AUPRO_LIMIT, Evaluation, Metrics},
+    evaluation::{AUPRO_LIMIT, AtThreshold, Evaluation, Flagged, Metrics},
     files::write_whole,
     run::preset_name,
 };
@@ -33,6 +33,8 @@ struct CategoryMetrics<'a> {
     #[serde(flatten)]
     metrics: &'a Metrics,
     images: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_threshold: Option<&'a AtThreshold>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mean_image: Option<&'a Metrics>,
 }
@@ -62,10 +64,12 @@ pub(crate) fn write(out: &Path, results: &[CategoryResult]) -> Result<()> {
             images,
             metrics,
             baseline,
+            at_threshold,
         } = &result.evaluation;
         let metrics = CategoryMetrics {
             metrics,
             images: images.len(),
+            at_threshold: at_threshold.as_ref(),
             mean_image: baseline.as_ref(),
         };
         (result.name.as_str(), metrics)
@@ -163,6 +167,7 @@ pub(crate) fn table(results: &[CategoryResult]) -> String {
             images,
             metrics,
             baseline,
+            ..
         } = evaluation;
         rows.push(row(name, metrics, images.len(), baseline.as_ref()));
     }
@@ -186,12 +191,65 @@ pub(crate) fn table(results: &[CategoryResult]) -> String {
     if has_baseline {
         text += "Mean image: the distance to the pixel-wise mean of the training images, for comparison.\n";
     }
+    text += &threshold_table(results);
     for CategoryResult { name, evaluation, .. } in results {
         for reason in &evaluation.metrics.undefined {
             text += &format!("{name}: {reason}\n");
         }
     }
     text
+}
+
+/// What thresholds flag that were set without the test images; nothing if none was asked for.
+fn threshold_table(results: &[CategoryResult]) -> String {
+    let header = [
+        "category",
+        "threshold",
+        "calibrated with",
+        "good images flagged",
+        "defective images flagged",
+        "good pixels",
+        "defective pixels",
+    ];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    let mut rate = None;
+    for CategoryResult { name, evaluation, .. } in results {
+        let Some(AtThreshold {
+            fpr,
+            threshold,
+            calibration_images,
+            good_images,
+            defective_images,
+            good_pixels,
+            defective_pixels,
+        }) = &evaluation.at_threshold
+        else {
+            continue;
+        };
+        rate = Some(fpr);
+        let images = |&Flagged { flagged, of }: &Flagged| match of {
+            0 => "-".to_owned(),
+            _ => format!("{flagged} of {of} ({:.1} %)", 100.0 * flagged as f64 / of as f64),
+        };
+        let pixels = |&Flagged { flagged, of }: &Flagged| match of {
+            0 => "-".to_owned(),
+            _ => format!("{:.2} %", 100.0 * flagged as f64 / of as f64),
+        };
+        rows.push(vec![
+            name.clone(),
+            format!("{threshold:.4}"),
+            format!("{calibration_images} images"),
+            images(good_images),
+            images(defective_images),
+            pixels(good_pixels),
+            pixels(defective_pixels),
+        ]);
+    }
+    let Some(rate) = rate else { return String::new() };
+    format!(
+        "\nAt the threshold calibrated for a false-positive rate of {rate}, set without a look at these images:\n{}",
+        aligned(&rows)
+    )
 }
 
 /// The mean of each metric over the categories, where all have it.

@@ -2,6 +2,7 @@
 //! so that the folder alone is enough to go on.
 
 use std::{
+    collections::HashSet,
     fs,
     ops::ControlFlow,
     path::{self, Path, PathBuf},
@@ -10,17 +11,18 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
-use riad_data::{Category, Dataset, Limits, split};
+use riad_data::{Category, Dataset, Limits, Shares, split};
 use riad_model::{
-    Device, Event, ImageSource, LossTerms, Outcome, Preset, ScoringSettings, TrainConfig, Trainer, checkpoint,
+    Checkpoint, Device, Event, ImageSource, LossTerms, Outcome, Preset, ScoringSettings, TrainConfig, Trainer,
+    checkpoint,
 };
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tracing::info;
 
 use crate::{
     args::TrainingArgs,
-    files::{relative, shell_quoted, write_whole},
+    calibration::{calibrate, reach},
+    files::{relative, sha256, shell_quoted, write_whole},
     interrupt::{Reason, Watch},
     progress::Progress,
     usage,
@@ -28,8 +30,15 @@ use crate::{
 
 const SETTINGS: &str = "settings.json";
 
-/// Share of the images held out for validation, as published.
-const VALIDATION_SHARE: f64 = 0.2;
+/// Share of the images held out, as published: for validation, but for what calibration takes of it.
+const HELD_OUT: f64 = 0.2;
+
+/// Share of the images held out for each of validation and calibration where there are both.
+const EACH: f64 = 0.1;
+
+/// Fewer images are not held out for calibration unless asked for: they would not do for a false-positive rate of 0.05,
+/// and validation has more use for them.
+const WORTH_CALIBRATING: f64 = 19.0;
 
 /// What decoded training images may take in memory; those beyond it are decoded again in every epoch.
 const CACHE_BYTES: usize = 1 << 30;
@@ -47,6 +56,9 @@ struct Settings {
     /// The category's folder.
     data: PathBuf,
     validation_share: f64,
+    /// Runs begun before there was calibration have none.
+    #[serde(default)]
+    calibration_share: f64,
     training: TrainConfig,
     images: Vec<ImageRecord>,
 }
@@ -59,6 +71,9 @@ struct ImageRecord {
     sha256: String,
     /// Whether it is held out for validation.
     validation: bool,
+    /// Whether it is held out for calibration, and so not for validation.
+    #[serde(default)]
+    calibration: bool,
 }
 
 /// How training ended.
@@ -88,18 +103,22 @@ impl Run {
             )));
         }
         let training = config(args);
-        let validation_share = args.validation.unwrap_or(VALIDATION_SHARE);
-        let parts = split(category.train.len(), validation_share, training.seed)?;
+        let shares = shares(args, category.train.len());
+        let parts = split(category.train.len(), shares, training.seed)?;
         let mut images = records(category)?;
         for held_out in parts.validation {
             images[held_out].validation = true;
+        }
+        for held_out in parts.calibration {
+            images[held_out].calibration = true;
         }
         let data = path::absolute(&category.root)?;
         let riad_version = env!("CARGO_PKG_VERSION").to_owned();
         let settings = Settings {
             riad_version,
             data,
-            validation_share,
+            validation_share: shares.validation,
+            calibration_share: shares.calibration,
             training,
             images,
         };
@@ -146,6 +165,12 @@ impl Run {
         &self.settings.data
     }
 
+    /// The SHA-256 of every image that the run learns from or is validated with.
+    pub(crate) fn seen(&self) -> HashSet<&str> {
+        let seen = self.settings.images.iter().filter(|image| !image.calibration);
+        seen.map(|image| image.sha256.as_str()).collect()
+    }
+
     /// Checks that options given for a run that exists are those that it was started with.
     ///
     /// # Errors
@@ -180,6 +205,11 @@ impl Run {
                 args.validation
                     .is_none_or(|given| given == self.settings.validation_share),
             ),
+            (
+                "calibration",
+                args.calibration
+                    .is_none_or(|given| given == self.settings.calibration_share),
+            ),
             ("seed", args.seed.is_none_or(|given| given == *seed)),
         ];
         match same.iter().find(|(_, same)| !same) {
@@ -192,8 +222,8 @@ impl Run {
         }
     }
 
-    /// Trains from where the run is until it ends, Ctrl-C is pressed, or `budget` is used up. With `moved`, the images
-    /// are there now.
+    /// Trains from where the run is until it ends, Ctrl-C is pressed, or `budget` is used up, and calibrates what came of
+    /// it with the images held out for that. With `moved`, the images are there now.
     ///
     /// # Errors
     /// If the images are not those that the run was started with, or training fails.
@@ -211,7 +241,7 @@ impl Run {
             Trainer::start(self.settings.training.clone(), &self.folder, device)?
         };
         let folder = shell_quoted(&self.folder);
-        if trainer.progress().finished {
+        if trainer.progress().finished && !self.lacks_calibration()? {
             info!("the run in {folder} is finished: {}", best(&trainer));
             return Ok(Trained::Finished);
         }
@@ -230,8 +260,17 @@ impl Run {
             self.settings.data = path::absolute(&category.root)?;
             self.save()?;
         }
+        let trained = self.go_on(&mut trainer, category, &watch)?;
+        // The trainer holds the run's lock until the end. Whoever presses Ctrl-C does not want to wait.
+        if trained != Trained::Stopped(Reason::Pressed) && self.lacks_calibration()? {
+            self.calibrate(category, device)?;
+        }
+        Ok(trained)
+    }
 
-        let [train, validation] = self.sources(category);
+    /// Takes steps.
+    fn go_on(&self, trainer: &mut Trainer, category: &Category, watch: &Watch) -> Result<Trained> {
+        let [train, validation] = [false, true].map(|validation| self.source(category, validation));
         let TrainConfig {
             architecture,
             scoring,
@@ -240,13 +279,15 @@ impl Run {
         } = trainer.config();
         let epochs = *epochs;
         info!(
-            "training {} at {}x{} on {} images of {}, {} held out for validation, in {folder}",
+            "training {} at {}x{} on {} images of {}, {} held out for validation and {} for calibration, in {}",
             preset_name(architecture.width),
             scoring.width,
             scoring.height,
             train.len(),
             category.name,
-            validation.len()
+            validation.len(),
+            self.held_out(category).len(),
+            shell_quoted(&self.folder)
         );
         let steps = train.len().div_ceil(trainer.config().batch_size);
         let first = trainer.progress().epochs * steps + trainer.progress().steps;
@@ -299,10 +340,29 @@ impl Run {
                 Ok(Trained::Stopped(reason.unwrap_or(Reason::Pressed)))
             }
             (Outcome::Completed | Outcome::Stopped, _) => {
-                info!("training is finished: {}", best(&trainer));
+                info!("training is finished: {}", best(trainer));
                 Ok(Trained::Finished)
             }
         }
+    }
+
+    /// Whether there are images to calibrate with, and best weights that this was not done for.
+    fn lacks_calibration(&self) -> Result<bool> {
+        let best = self.folder.join(checkpoint::BEST);
+        let can_be = self.settings.images.iter().any(|image| image.calibration) && best.exists();
+        Ok(can_be && Checkpoint::open(&best)?.header.calibration.is_none())
+    }
+
+    /// Calibrates the best weights. A run that is killed before this is done does it when it is resumed.
+    fn calibrate(&self, category: &Category, device: &Device) -> Result<()> {
+        let best = self.folder.join(checkpoint::BEST);
+        let mut checkpoint = Checkpoint::open(&best)?;
+        calibrate(&mut checkpoint, self.held_out(category), device)?;
+        checkpoint.save(&best)?;
+        if let Some(calibration) = &checkpoint.header.calibration {
+            info!("calibrated with {}", reach(calibration));
+        }
+        Ok(())
     }
 
     /// The command that takes the run up.
@@ -341,22 +401,23 @@ impl Run {
         Ok(())
     }
 
-    /// The images to train on and those to validate with.
-    fn sources(&self, category: &Category) -> [Source; 2] {
+    /// The images to train on, or those to validate with.
+    fn source(&self, category: &Category, validation: bool) -> Source {
         let ScoringSettings { height, width, .. } = self.settings.training.scoring;
-        [false, true].map(|validation| {
-            let records = category.train.iter().zip(&self.settings.images);
-            let paths = records
-                .filter(|(_, record)| record.validation == validation)
-                .map(|(path, _)| path.clone());
-            Source(Dataset::new(
-                paths.collect(),
-                height,
-                width,
-                Limits::default(),
-                CACHE_BYTES,
-            ))
-        })
+        let paths = self.images(category, |image| !image.calibration && image.validation == validation);
+        Source(Dataset::new(paths, height, width, Limits::default(), CACHE_BYTES))
+    }
+
+    /// The images to calibrate with.
+    fn held_out(&self, category: &Category) -> Vec<PathBuf> {
+        self.images(category, |image| image.calibration)
+    }
+
+    /// The category's training images whose records are `chosen`.
+    fn images(&self, category: &Category, chosen: impl Fn(&ImageRecord) -> bool) -> Vec<PathBuf> {
+        let records = category.train.iter().zip(&self.settings.images);
+        let chosen = records.filter(|(_, record)| chosen(record));
+        chosen.map(|(path, _)| path.clone()).collect()
     }
 }
 
@@ -401,18 +462,25 @@ fn config(args: &TrainingArgs) -> TrainConfig {
     }
 }
 
+/// The shares to hold out of `count` images: those asked for, and of the others those that are of use.
+fn shares(args: &TrainingArgs, count: usize) -> Shares {
+    let is_worth_it = (count as f64 * EACH).round() >= WORTH_CALIBRATING;
+    let calibration = args.calibration.unwrap_or(if is_worth_it { EACH } else { 0.0 });
+    let validation = args.validation.unwrap_or((HELD_OUT - calibration).max(EACH));
+    Shares {
+        validation,
+        calibration,
+    }
+}
+
 /// What the category's training images are now; none is held out.
 fn records(category: &Category) -> Result<Vec<ImageRecord>> {
     let record = |path: &PathBuf| {
-        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let sha256 = Sha256::digest(&bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
         Ok(ImageRecord {
             name: relative(path, &category.root),
-            sha256,
+            sha256: sha256(path)?,
             validation: false,
+            calibration: false,
         })
     };
     category.train.par_iter().map(record).collect()

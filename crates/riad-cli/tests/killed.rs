@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use riad_model::Checkpoint;
 use support::{demo, run_bytes, stdout};
 
 const EPOCHS: &str = "4";
@@ -40,6 +41,8 @@ fn train(out: &str) -> Vec<&str> {
         "32",
         "--epochs",
         EPOCHS,
+        "--calibration",
+        "0.25",
         "--out",
         out,
         "-q",
@@ -82,6 +85,15 @@ fn a_killed_run_resumes_to_the_same_bytes() {
     fs::copy(root.join("whole/best.safetensors"), root.join("mixed/best.safetensors")).unwrap();
     fs::write(root.join("mixed/last.safetensors.part"), "torn").unwrap();
     fs::write(root.join("mixed/settings.json.part"), "torn").unwrap();
+    go_on(root, "mixed");
+    assert_eq!(run_bytes(&root.join("mixed")), run_bytes(&root.join("whole")));
+
+    // A kill between the end of training and of calibration leaves best weights without one.
+    let best = root.join("mixed/best.safetensors");
+    let mut checkpoint = Checkpoint::open(&best).unwrap();
+    assert_eq!(checkpoint.header.calibration.take().unwrap().scores().len(), 2);
+    checkpoint.save(&best).unwrap();
+    assert_ne!(run_bytes(&root.join("mixed")), run_bytes(&root.join("whole")));
     go_on(root, "mixed");
     assert_eq!(run_bytes(&root.join("mixed")), run_bytes(&root.join("whole")));
 }

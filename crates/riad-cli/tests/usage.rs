@@ -13,6 +13,7 @@ fn help_has_examples_for_every_command() {
         vec![],
         vec!["demo-data"],
         vec!["train"],
+        vec!["calibrate"],
         vec!["eval"],
         vec!["score"],
         vec!["info"],
@@ -45,6 +46,17 @@ fn wrong_usage_exits_with_2() {
         (vec!["train", "empty", "--threads", "0"], "--threads"),
         (vec!["score", "--model", "m"], "<PATH>"),
         (vec!["score", "--model", "m", "--map-scale", "1", "x.png"], "--maps"),
+        (
+            vec!["score", "--model", "m", "--fpr", "5", "x.png"],
+            "above 0 and below 1",
+        ),
+        (
+            vec!["score", "--model", "m", "--fpr", "5%", "x.png"],
+            "5% is not a number",
+        ),
+        (vec!["eval", "empty", "--fpr", "0"], "above 0 and below 1"),
+        (vec!["calibrate", "--model", "m"], "<PATH>"),
+        (vec!["calibrate", "--model", "m.pt", "x.png"], "with --out"),
         (
             vec!["eval", "empty", "--model", "m", "--epochs", "3"],
             "cannot be used with",

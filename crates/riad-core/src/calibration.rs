@@ -121,21 +121,32 @@ impl Calibration {
     /// # Errors
     /// A rate outside (0, 1), or fewer than 1 / α − 1 scores: even a score above all of them would then be too likely.
     pub fn threshold(&self, rate: f64) -> Result<f32, CalibrationError> {
-        if !(rate > 0.0 && rate < 1.0) {
-            return Err(CalibrationError::Rate(rate));
-        }
+        let needed = images_needed(rate)?;
         let count = self.scores.len();
         // ⌈(n + 1)(1 − α)⌉ = n + 1 − ⌊(n + 1) α⌋, counted from 1.
         let flagged = flagged_of(count + 1, rate);
         match flagged.checked_sub(1) {
             Some(above) => Ok(self.scores[count - 1 - above]),
-            None => Err(CalibrationError::TooFew {
-                rate,
-                count,
-                needed: needed_for(rate),
-            }),
+            None => Err(CalibrationError::TooFew { rate, count, needed }),
         }
     }
+}
+
+/// Whether there can be such a rate: above 0 and below 1.
+pub fn is_rate(rate: f64) -> bool {
+    rate > 0.0 && rate < 1.0
+}
+
+/// How many good images a false-positive rate α takes to calibrate with, at least: ⌈1 / α⌉ − 1.
+///
+/// # Errors
+/// A rate outside (0, 1).
+pub fn images_needed(rate: f64) -> Result<usize, CalibrationError> {
+    if !is_rate(rate) {
+        return Err(CalibrationError::Rate(rate));
+    }
+    let near = (1.0 / rate).floor() as usize;
+    Ok(if flagged_of(near, rate) > 0 { near - 1 } else { near })
 }
 
 fn smallest_rate(count: usize) -> f64 {
@@ -145,10 +156,4 @@ fn smallest_rate(count: usize) -> f64 {
 /// ⌊`count` · `rate`⌋. A decimal has no exact binary form: 0.29 of 100 is 29, though its product is below.
 fn flagged_of(count: usize, rate: f64) -> usize {
     (count as f64 * rate * (1.0 + 4.0 * f64::EPSILON)) as usize
-}
-
-/// The smallest n of which ⌊(n + 1) α⌋ is not 0.
-fn needed_for(rate: f64) -> usize {
-    let near = (1.0 / rate).floor() as usize;
-    if flagged_of(near, rate) > 0 { near - 1 } else { near }
 }

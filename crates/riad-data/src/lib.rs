@@ -26,4 +26,4 @@ pub use files::image_files;
 pub use layout::{Category, TestItem, find_categories};
 pub use mask::{load_mask, resize_mask};
 pub use resize::{Image, LoadedImage, load, resize};
-pub use split::{Split, shuffled, split};
+pub use split::{Shares, Split, shuffled, split};

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use riad_core::Masks;
+use riad_core::{Calibration, Masks};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +116,9 @@ pub struct Header {
     pub training: Option<TrainConfig>,
     /// How far training had come when these weights were taken; `None` for imported ones.
     pub progress: Option<Progress>,
+    /// Scores that these weights give good images which nothing here was chosen by; `None` where nobody calibrated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
 }
 
 /// A network's weights and how they are to be used.
@@ -144,6 +147,7 @@ impl Checkpoint {
             scoring,
             training,
             progress,
+            calibration: None,
         };
         Self { header, weights }
     }

@@ -29,6 +29,6 @@ pub use error::{ModelError, Result};
 pub use loss::{LossTerms, LossWeights};
 pub use masking::Normalisation;
 pub use scorer::{Scored, Scorer};
-pub use trainer::{Event, ImageSource, Outcome, Trainer};
+pub use trainer::{Event, ImageSource, Outcome, Trainer, lock_run};
 pub use training::{EpochRecord, Progress, TrainConfig};
 pub use weights::Weights;

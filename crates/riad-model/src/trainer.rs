@@ -112,7 +112,7 @@ impl Trainer {
     pub fn start(config: TrainConfig, folder: &Path, device: &Device) -> Result<Self> {
         config.check()?;
         fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
-        let lock = lock(folder)?;
+        let lock = lock_run(folder)?;
         if folder.join(LAST).exists() {
             return Err(ModelError::Setting(format!(
                 "{} already holds a run; resume it with --resume, or choose another folder with --out",
@@ -152,7 +152,7 @@ impl Trainer {
         if !path.exists() {
             return Err(refuse("there is no run to resume here; start one with riad train"));
         }
-        let lock = lock(folder)?;
+        let lock = lock_run(folder)?;
         let (Checkpoint { header, weights }, moments) = Checkpoint::open_with_moments(&path)?;
         let (Some(config), Some(progress)) = (header.training, header.progress) else {
             return Err(refuse("it holds weights but no state of training to resume from"));
@@ -395,7 +395,11 @@ impl Trainer {
     }
 }
 
-fn lock(folder: &Path) -> Result<File> {
+/// Keeps the run in `folder` from other processes until the file is dropped. A [`Trainer`] does so by itself.
+///
+/// # Errors
+/// If another process is training there, or the file `lock` cannot be made.
+pub fn lock_run(folder: &Path) -> Result<File> {
     let path = folder.join("lock");
     let file = File::create(&path).map_err(ModelError::io(&path))?;
     match file.try_lock() {

@@ -18,6 +18,7 @@ use crate::{
     Ending,
     args::{EvalArgs, TrainingArgs},
     baseline::MeanImage,
+    calibration::Threshold,
     evaluation::evaluate,
     files::shell_quoted,
     interrupt::Reason,
@@ -49,6 +50,8 @@ struct Plan {
     /// Settings of runs that are not there yet.
     training: TrainingArgs,
     with_baseline: bool,
+    /// The false-positive rate to choose thresholds for.
+    fpr: Option<f64>,
 }
 
 pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
@@ -86,8 +89,10 @@ fn plan(args: &EvalArgs) -> Result<Plan> {
         category,
         out,
         training,
+        fpr,
         ..
     } = args;
+    let fpr = *fpr;
     let run = model.as_deref().filter(|model| model.is_dir());
     let measured_out = || {
         out.clone()
@@ -100,6 +105,7 @@ fn plan(args: &EvalArgs) -> Result<Plan> {
             out: measured_out(),
             training: training.clone(),
             with_baseline: false,
+            fpr,
         }),
         (None, Some(_)) => {
             let missing = "DATA is missing: name the folder of images to measure on";
@@ -110,6 +116,7 @@ fn plan(args: &EvalArgs) -> Result<Plan> {
                 out: measured_out(),
                 training: training.clone(),
                 with_baseline: false,
+                fpr,
             })
         }
         (None, None) => {
@@ -121,6 +128,7 @@ fn plan(args: &EvalArgs) -> Result<Plan> {
                 out,
                 training: demo_training(training),
                 with_baseline: true,
+                fpr,
             })
         }
     }
@@ -177,8 +185,9 @@ fn measure(plan: &Plan, category: &Category, model: &Path, device: &Device) -> R
         .with_baseline
         .then(|| MeanImage::of(category, &header.scoring))
         .transpose()?;
+    let threshold = plan.fpr.map(|rate| Threshold::new(&header, model, rate));
     info!("measuring {} on {} test images", category.name, category.test.len());
-    let evaluation = evaluate(category, &scorer, baseline.as_ref())?;
+    let evaluation = evaluate(category, &scorer, baseline.as_ref(), threshold)?;
     picture::draw(
         &plan.out.join("pictures").join(&category.name),
         category,

@@ -6,12 +6,14 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use riad_core::Calibration;
 use riad_model::{Checkpoint, Header, ScoringSettings, TrainConfig};
 use serde::Serialize;
 
 use crate::{
     Ending,
     args::InfoArgs,
+    calibration::reach,
     run::{preset_name, terms},
 };
 
@@ -24,6 +26,8 @@ struct Info<'a> {
     /// Multiply-accumulates of one pass, and there are sets × region sizes passes to score an image.
     macs_per_pass: u64,
     passes_per_image: usize,
+    /// The smallest false-positive rate that the calibration allows; `None` without one.
+    smallest_fpr: Option<f64>,
     #[serde(flatten)]
     header: &'a Header,
 }
@@ -39,6 +43,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<Ending> {
         parameters: architecture.parameters(),
         macs_per_pass: architecture.macs(scoring.height, scoring.width),
         passes_per_image: scoring.sets * scoring.region_sizes.len(),
+        smallest_fpr: header.calibration.as_ref().map(Calibration::smallest_rate),
         header,
     };
     let text = if args.json {
@@ -60,6 +65,7 @@ fn text(info: &Info<'_>) -> String {
         format,
         training,
         progress,
+        calibration,
     } = info.header;
     let ScoringSettings {
         height,
@@ -126,6 +132,12 @@ fn text(info: &Info<'_>) -> String {
             );
         }
     }
+    line(
+        "calibrated with",
+        calibration
+            .as_ref()
+            .map_or("nothing, so there is no --fpr: see riad calibrate".into(), reach),
+    );
     line("written by", format!("riad {riad_version}, format {format}"));
     text
 }

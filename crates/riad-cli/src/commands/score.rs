@@ -10,13 +10,14 @@ use anyhow::{Context, Result, bail};
 use riad_data::{DataError, Limits, LoadedImage, decode, image_files, load_ahead};
 use riad_model::{Scored, Scorer};
 use serde_json::json;
-use tracing::error;
+use tracing::{error, info};
 
 use crate::{
     Ending,
     args::{Format, ScoreArgs},
+    calibration::Threshold,
     files::with_suffix,
-    picture::{Plane, Scale, save},
+    picture::{Plane, Scale, outline, save},
     progress::{Progress, suspended},
     usage,
 };
@@ -28,7 +29,11 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     let scale = Scale::up_to(args.map_scale).ok_or_else(|| usage("--map-scale must be above 0"))?;
     let scorer = Scorer::open(&args.model, &riad_model::device(&args.compute.device)?)?;
     let (height, width) = (scorer.header().scoring.height, scorer.header().scoring.width);
-    let mut output = Output::new(args.format)?;
+    let threshold = args
+        .fpr
+        .map(|rate| Threshold::new(scorer.header(), &args.model, rate))
+        .transpose()?;
+    let mut output = Output::new(args.format, threshold.clone())?;
 
     let mut files = Vec::new();
     for path in &args.paths {
@@ -66,7 +71,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
                 Ok(loaded) => {
                     let scored = scored.next().context("an image was not scored")?;
                     if let Some(target) = targets.as_ref().and_then(|targets| targets.get(path)) {
-                        draw(target, path, loaded, &scored, &scale)?;
+                        draw(target, path, loaded, &scored, &scale, threshold.as_ref())?;
                     }
                     output.score(path, scored.score)?;
                 }
@@ -78,6 +83,17 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
             progress.tell(done, String::new);
         }
     }
+    drop(progress);
+    if let Some(threshold) = &threshold {
+        info!(
+            "{} of {} images called defective: above {}, the threshold for a false-positive rate of {} from {} good images",
+            output.flagged,
+            total as usize - output.failures,
+            threshold.value,
+            threshold.rate,
+            threshold.calibration.scores().len()
+        );
+    }
     Ok(if output.failures == 0 {
         Ending::Done
     } else {
@@ -88,29 +104,57 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
 /// Lines on standard output, and on standard error for what has no score.
 struct Output {
     format: Format,
+    /// What gives verdicts, if any were asked for.
+    threshold: Option<Threshold>,
     /// Lines that were not written yet: whole ones, so that what is written at once ends with a line.
     lines: Vec<u8>,
     failures: usize,
+    /// Images called defective.
+    flagged: usize,
 }
 
 impl Output {
-    fn new(format: Format) -> Result<Self> {
+    fn new(format: Format, threshold: Option<Threshold>) -> Result<Self> {
+        let has_verdicts = threshold.is_some();
         let mut output = Self {
             format,
+            threshold,
             lines: Vec::new(),
             failures: 0,
+            flagged: 0,
         };
-        if format == Format::Csv {
-            output.record(["path", "score"])?;
+        match format {
+            Format::Csv if has_verdicts => output.record(&["path", "score", "p_value", "verdict"])?,
+            Format::Csv => output.record(&["path", "score"])?,
+            Format::Jsonl => {}
         }
         Ok(output)
     }
 
     fn score(&mut self, path: &Path, score: f32) -> Result<()> {
+        let judged = self.threshold.as_ref().map(|threshold| {
+            let is_flagged = threshold.flags(score);
+            self.flagged += usize::from(is_flagged);
+            let verdict = if is_flagged { "defective" } else { "good" };
+            (threshold.calibration.p_value(score), verdict)
+        });
         match self.format {
-            // The bytes of a name that is not UTF-8 are kept, so that the line still leads to the file.
-            Format::Csv => self.record([path.as_os_str().as_encoded_bytes(), score.to_string().as_bytes()]),
-            Format::Jsonl => self.line(&json!({ "path": path.to_string_lossy(), "score": score })),
+            Format::Csv => {
+                // The bytes of a name that is not UTF-8 are kept, so that the line still leads to the file.
+                let mut fields = vec![path.as_os_str().as_encoded_bytes().to_vec(), score.to_string().into()];
+                if let Some((p_value, verdict)) = judged {
+                    fields.extend([p_value.to_string().into(), verdict.into()]);
+                }
+                self.record(&fields)
+            }
+            Format::Jsonl => {
+                let mut object = json!({ "path": path.to_string_lossy(), "score": score });
+                if let Some((p_value, verdict)) = judged {
+                    object["p_value"] = p_value.into();
+                    object["verdict"] = verdict.into();
+                }
+                self.line(&object)
+            }
         }
     }
 
@@ -123,7 +167,7 @@ impl Output {
         }
     }
 
-    fn record(&mut self, fields: [impl AsRef<[u8]>; 2]) -> Result<()> {
+    fn record(&mut self, fields: &[impl AsRef<[u8]>]) -> Result<()> {
         let mut record = csv::Writer::from_writer(&mut self.lines);
         record.write_record(fields)?;
         Ok(record.flush()?)
@@ -145,13 +189,25 @@ impl Output {
     }
 }
 
-/// Writes an image's heat map and overlay, at the size that the image has.
-fn draw(target: &Path, path: &Path, loaded: &LoadedImage, scored: &Scored, scale: &Scale) -> Result<()> {
+/// Writes an image's heat map and overlay, at the size that the image has. With a threshold the overlay has a line around
+/// what is above it.
+fn draw(
+    target: &Path,
+    path: &Path,
+    loaded: &LoadedImage,
+    scored: &Scored,
+    scale: &Scale,
+    threshold: Option<&Threshold>,
+) -> Result<()> {
     let original = decode(path, &Limits::default())?.into_rgb8();
     let map = Plane::new(&scored.map, loaded.image.height, loaded.image.width)?;
     let map = map.resized(original.width(), original.height());
     save(&scale.heat(&map), &with_suffix(target, ".heat.png"))?;
-    save(&scale.overlay(&original, &map), &with_suffix(target, ".overlay.png"))
+    let mut overlay = scale.overlay(&original, &map);
+    if let Some(threshold) = threshold {
+        outline(&mut overlay, |x, y| map.at(x, y) > threshold.value);
+    }
+    save(&overlay, &with_suffix(target, ".overlay.png"))
 }
 
 /// Where each file's pictures go: below `folder` as the file lies below the folder that all `roots` share, under its

@@ -42,16 +42,14 @@ impl Scale {
 
     /// A map in colours.
     pub(crate) fn heat(&self, map: &Plane) -> RgbImage {
-        RgbImage::from_fn(map.0.width(), map.0.height(), |x, y| {
-            self.colour(map.0.get_pixel(x, y).0[0])
-        })
+        RgbImage::from_fn(map.0.width(), map.0.height(), |x, y| self.colour(map.at(x, y)))
     }
 
     /// A map's colours over the image in grey, the stronger the hotter, so that what is as it should be stays visible.
     pub(crate) fn overlay(&self, image: &RgbImage, map: &Plane) -> RgbImage {
         let mut overlay = grey(image);
         for (x, y, pixel) in overlay.enumerate_pixels_mut() {
-            let value = map.0.get_pixel(x, y).0[0];
+            let value = map.at(x, y);
             let opacity = OPACITY * (2.0 * self.share(value)).min(1.0);
             for (under, over) in pixel.0.iter_mut().zip(self.colour(value).0) {
                 *under = (f32::from(*under) * (1.0 - opacity) + f32::from(over) * opacity).round() as u8;

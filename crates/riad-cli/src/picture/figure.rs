@@ -7,7 +7,7 @@ use image::{Rgb, RgbImage, imageops};
 use riad_data::{Category, TestItem};
 use riad_model::{Header, Scored, Scorer};
 
-use super::{Plane, Scale, choice::choose, grey, rgb, save, text::Pen};
+use super::{Plane, Scale, choice::choose, grey, outline, rgb, save, text::Pen};
 use crate::{
     evaluation::{Evaluation, Metrics, TestImage, score_again},
     files::relative,
@@ -24,8 +24,6 @@ const LABELS: u32 = 150;
 const HEADER: u32 = 104;
 const TITLE_SIZE: f32 = 26.0;
 const TEXT_SIZE: f32 = 17.0;
-/// The outline of a defect.
-const OUTLINE: Rgb<u8> = Rgb([255, 0, 200]);
 
 /// A row of the figure.
 struct Row {
@@ -139,18 +137,10 @@ fn ground_truth(picture: &RgbImage, image: &TestImage<'_>, (height, width): (usi
     let mut truth = grey(picture);
     let Some(mask) = &image.mask else { return truth };
     let (w, h) = truth.dimensions();
-    let is_defective = |x: u32, y: u32| {
+    outline(&mut truth, |x, y| {
         let (row, column) = (y as usize * height / h as usize, x as usize * width / w as usize);
         mask[row * width + column]
-    };
-    // The outline lies outside, so that a defect of a single pixel can be seen in it.
-    for (x, y, pixel) in truth.enumerate_pixels_mut() {
-        let near = |x: u32, reach: u32, end: u32| x.saturating_sub(reach)..(x + reach + 1).min(end);
-        let is_edge = near(y, 2, h).any(|y| near(x, 2, w).any(|x| is_defective(x, y)));
-        if is_edge && !is_defective(x, y) {
-            *pixel = OUTLINE;
-        }
-    }
+    });
     truth
 }
 

@@ -15,6 +15,9 @@ pub(crate) use figure::draw;
 
 use crate::files::write_whole;
 
+/// The line around a defect.
+const OUTLINE: Rgb<u8> = Rgb([255, 0, 200]);
+
 /// A picture's side in pixels as the image library counts.
 fn side(pixels: usize) -> Result<u32> {
     u32::try_from(pixels).context("an image is too large to be drawn")
@@ -28,6 +31,11 @@ impl Plane {
     pub(crate) fn new(values: &[f32], height: usize, width: usize) -> Result<Self> {
         let buffer = ImageBuffer::from_raw(side(width)?, side(height)?, values.to_vec());
         buffer.map(Self).context("a map has not the size of its image")
+    }
+
+    /// The value of a pixel.
+    pub(crate) fn at(&self, x: u32, y: u32) -> f32 {
+        self.0.get_pixel(x, y).0[0]
     }
 
     /// The values at another size: bilinear when enlarged, averaged when reduced.
@@ -52,6 +60,18 @@ fn grey(picture: &RgbImage) -> RgbImage {
     RgbImage::from_fn(picture.width(), picture.height(), |x, y| {
         Rgb([grey.get_pixel(x, y).0[0]; 3])
     })
+}
+
+/// Draws a line around what is inside. It lies outside, so that a single pixel can be seen in it.
+pub(crate) fn outline(picture: &mut RgbImage, is_inside: impl Fn(u32, u32) -> bool) {
+    let (width, height) = picture.dimensions();
+    let near = |at: u32, end: u32| at.saturating_sub(2)..(at + 3).min(end);
+    for (x, y, pixel) in picture.enumerate_pixels_mut() {
+        let is_beside = || near(y, height).any(|y| near(x, width).any(|x| is_inside(x, y)));
+        if !is_inside(x, y) && is_beside() {
+            *pixel = OUTLINE;
+        }
+    }
 }
 
 /// Writes a picture as PNG, whole.

@@ -1,0 +1,108 @@
+//! Thresholds: scores of held-out good images, kept in the checkpoint, and the verdicts that follow from them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use riad_core::{
+    Calibration, CalibrationError,
+    calibration::{images_needed, is_rate},
+};
+use riad_data::{Limits, load_ahead};
+use riad_model::{Checkpoint, Device, Header, Scorer};
+
+use crate::{files::shell_quoted, progress::Progress, usage};
+
+/// Images that are scored at once.
+const BATCH: usize = 4;
+
+/// A threshold for which a false-positive rate was asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Threshold {
+    /// The rate asked for.
+    pub(crate) rate: f64,
+    /// An image is called defective where its score is above, and a pixel where the map is: the score is the map's
+    /// maximum.
+    pub(crate) value: f32,
+    pub(crate) calibration: Calibration,
+}
+
+impl Threshold {
+    /// The threshold of `model`, whose header is given.
+    ///
+    /// # Errors
+    /// Blames the arguments if the model is not calibrated, or with too few images for this rate; says what to do.
+    pub(crate) fn new(header: &Header, model: &Path, rate: f64) -> Result<Self> {
+        let command = format!("riad calibrate --model {} PATH…", shell_quoted(model));
+        let Some(calibration) = header.calibration.clone() else {
+            let needed = images_needed(rate)?;
+            return Err(usage(format!(
+                "{} is not calibrated, so it has no threshold; give it {needed} or more good images that it was not \
+                 trained with, for a false-positive rate of {rate}: {command}",
+                model.display()
+            )));
+        };
+        match calibration.threshold(rate) {
+            Ok(value) => Ok(Self {
+                rate,
+                value,
+                calibration,
+            }),
+            Err(error @ CalibrationError::TooFew { .. }) => Err(usage(format!(
+                "{}: {error}; give it more that it was not trained with: {command}",
+                model.display()
+            ))),
+            Err(error) => Err(usage(error.to_string())),
+        }
+    }
+
+    /// Whether an image of this score is called defective.
+    pub(crate) fn flags(&self, score: f32) -> bool {
+        score > self.value
+    }
+}
+
+/// Reads a false-positive rate from the command line.
+pub(crate) fn parse_rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().map_err(|_| format!("{text} is not a number"))?;
+    if is_rate(rate) {
+        Ok(rate)
+    } else {
+        Err(CalibrationError::Rate(rate).to_string())
+    }
+}
+
+/// Scores good `images` with a checkpoint and keeps the scores in it, in place of those it may have.
+///
+/// # Errors
+/// If there are no images, or one cannot be read: a choice of what can be read is not what the guarantee is about.
+pub(crate) fn calibrate(checkpoint: &mut Checkpoint, images: Vec<PathBuf>, device: &Device) -> Result<()> {
+    if images.is_empty() {
+        bail!("there are no images to calibrate with");
+    }
+    let scorer = Scorer::new(checkpoint, device)?;
+    let (height, width) = (scorer.header().scoring.height, scorer.header().scoring.width);
+    let mut progress = Progress::start("calibrating", "image", 0, images.len() as u64);
+    let mut scores = Vec::with_capacity(images.len());
+    let mut loaded = load_ahead(images, height, width, Limits::default());
+    loop {
+        let batch = loaded.by_ref().take(BATCH).map(|(_, loaded)| loaded);
+        let batch = batch.collect::<Result<Vec<_>, _>>()?;
+        if batch.is_empty() {
+            break;
+        }
+        let pixels: Vec<f32> = batch.iter().flat_map(|loaded| &loaded.image.data).copied().collect();
+        scores.extend(scorer.score(&pixels)?.iter().map(|scored| scored.score));
+        progress.tell(scores.len() as u64, String::new);
+    }
+    checkpoint.header.calibration = Some(Calibration::new(scores)?);
+    Ok(())
+}
+
+/// What a model's calibration is good for, in words.
+pub(crate) fn reach(calibration: &Calibration) -> String {
+    format!(
+        "{} good images, for false-positive rates from {:.4} on",
+        calibration.scores().len(),
+        calibration.smallest_rate()
+    )
+}

@@ -1,0 +1,91 @@
+//! `riad calibrate`.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use rayon::prelude::*;
+use riad_data::image_files;
+use riad_model::{Checkpoint, checkpoint, lock_run};
+use tracing::info;
+
+use crate::{
+    Ending,
+    args::CalibrateArgs,
+    calibration::{calibrate, reach},
+    files::{sha256, shell_quoted},
+    run::Run,
+    usage,
+};
+
+pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
+    let device = riad_model::device(&args.compute.device)?;
+    let target = match &args.out {
+        Some(file) => file.clone(),
+        None if args.model.is_dir() => args.model.join(checkpoint::BEST),
+        None => {
+            return Err(usage(format!(
+                "name the file for the calibrated model with --out; {} itself may be it",
+                shell_quoted(&args.model)
+            )));
+        }
+    };
+    // A trainer at work would write the run's best weights again, without the calibration.
+    let is_in_run = args.out.is_none() && target.exists();
+    let _lock = is_in_run.then(|| lock_run(&args.model)).transpose()?;
+    let mut checkpoint = Checkpoint::open(&args.model)?;
+    let mut images = Vec::new();
+    for path in &args.paths {
+        images.extend(image_files(path)?);
+    }
+    check(&images, &args.model)?;
+    calibrate(&mut checkpoint, images, &device)?;
+    checkpoint.save(&target)?;
+
+    if let Some(calibration) = &checkpoint.header.calibration {
+        info!("{} is calibrated with {}", shell_quoted(&target), reach(calibration));
+    }
+    let model = if args.out.is_some() { &target } else { &args.model };
+    info!(
+        "score images with: riad score --model {} --fpr RATE PATH…",
+        shell_quoted(model)
+    );
+    Ok(Ending::Done)
+}
+
+/// Checks that the images are what the guarantee supposes, as far as can be told: each of them once, and none that the
+/// model knows.
+fn check(images: &[PathBuf], model: &Path) -> Result<()> {
+    let sums = images.par_iter().map(|path| sha256(path)).collect::<Result<Vec<_>>>()?;
+    let mut first = HashMap::new();
+    for (path, sum) in images.iter().zip(&sums) {
+        if let Some(before) = first.insert(sum, path) {
+            return Err(usage(format!(
+                "{} and {} are the same image; each counts but once, so leave one out",
+                before.display(),
+                path.display()
+            )));
+        }
+    }
+    let folder = if model.is_dir() { Some(model) } else { model.parent() };
+    if let Some(folder) = folder.filter(|folder| Run::exists(folder)) {
+        let run = Run::open(folder)?;
+        let seen = run.seen();
+        let known: Vec<_> = images
+            .iter()
+            .zip(&sums)
+            .filter(|(_, sum)| seen.contains(sum.as_str()))
+            .collect();
+        if let Some((path, _)) = known.first() {
+            return Err(usage(format!(
+                "{} of the images were trained or validated with, {} first; they score lower than fresh ones, and the \
+                 threshold would flag too many: take images that the model has not seen",
+                known.len(),
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}
