@@ -510,3 +510,29 @@ fn best(trainer: &Trainer) -> String {
         progress.epochs, progress.best_epoch
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_held_out_for_calibration_where_they_are_of_use() {
+        let shares = |validation, calibration, count| {
+            let args = TrainingArgs {
+                validation,
+                calibration,
+                ..TrainingArgs::default()
+            };
+            let Shares {
+                validation,
+                calibration,
+            } = shares(&args, count);
+            (validation, calibration)
+        };
+        assert_eq!(shares(None, None, 209), (0.1, 0.1));
+        assert_eq!(shares(None, None, 64), (0.2, 0.0));
+        assert_eq!(shares(None, Some(0.0), 209), (0.2, 0.0));
+        assert_eq!(shares(None, Some(0.5), 64), (0.1, 0.5));
+        assert_eq!(shares(Some(0.2), None, 209), (0.2, 0.1));
+    }
+}

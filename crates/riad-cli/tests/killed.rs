@@ -146,6 +146,8 @@ fn ten_kills_of_training_lose_nothing() {
             "80",
             "--patience",
             "80",
+            "--calibration",
+            "0.25",
             "--out",
             out,
             "-q",
