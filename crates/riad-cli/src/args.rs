@@ -33,7 +33,7 @@ Examples:
   riad eval                                   see it work: demo images, training, results and pictures
   riad train photos/good --out runs/lid       learn from a folder of good pictures
   riad score --model runs/lid photos/today    one score per picture, the larger the more anomalous
-  riad score --model runs/lid photos/today --fpr 0.05     and a verdict, with one false alarm in 20 good pictures
+  riad score --model runs/lid photos/today --fpr 0.05   with verdicts: one false alarm in 20
   riad eval --model runs/bottle data/bottle   how good is it, on a data set in MVTec AD's layout";
 
 /// Options of every command.
@@ -151,7 +151,8 @@ in <OUT>/<category>/run, and takes up or uses again what it finds there. Without
 data that it was trained with. With neither, it runs the demo in the folder riad-demo.
 
 F1-max is reached at the threshold that is best for the test images' own labels, which nobody has beforehand. With --fpr
-it also tells what the calibrated threshold does, which was set without them.
+it also tells what the calibrated threshold does, which was set without them; calibrate with other images than those
+measured on.
 
 Examples:
   riad eval

@@ -3,10 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use riad_core::{
-    Calibration, CalibrationError,
-    calibration::{images_needed, is_rate},
-};
+use riad_core::{Calibration, CalibrationError, calibration::images_needed};
 use riad_data::{Limits, load_ahead};
 use riad_model::{Checkpoint, Device, Header, Scorer};
 
@@ -64,10 +61,9 @@ impl Threshold {
 /// Reads a false-positive rate from the command line.
 pub(crate) fn parse_rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().map_err(|_| format!("{text} is not a number"))?;
-    if is_rate(rate) {
-        Ok(rate)
-    } else {
-        Err(CalibrationError::Rate(rate).to_string())
+    match images_needed(rate) {
+        Ok(_) => Ok(rate),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -200,7 +200,7 @@ pub(crate) fn table(results: &[CategoryResult]) -> String {
     text
 }
 
-/// What thresholds flag that were set without the test images; nothing if none was asked for.
+/// What calibrated thresholds flag; nothing if none was asked for.
 fn threshold_table(results: &[CategoryResult]) -> String {
     let header = [
         "category",
@@ -247,7 +247,7 @@ fn threshold_table(results: &[CategoryResult]) -> String {
     }
     let Some(rate) = rate else { return String::new() };
     format!(
-        "\nAt the threshold calibrated for a false-positive rate of {rate}, set without a look at these images:\n{}",
+        "\nAt the threshold calibrated for a false-positive rate of {rate}, which these labels did not choose:\n{}",
         aligned(&rows)
     )
 }

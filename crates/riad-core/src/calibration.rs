@@ -132,17 +132,12 @@ impl Calibration {
     }
 }
 
-/// Whether there can be such a rate: above 0 and below 1.
-pub fn is_rate(rate: f64) -> bool {
-    rate > 0.0 && rate < 1.0
-}
-
 /// How many good images a false-positive rate α takes to calibrate with, at least: ⌈1 / α⌉ − 1.
 ///
 /// # Errors
 /// A rate outside (0, 1).
 pub fn images_needed(rate: f64) -> Result<usize, CalibrationError> {
-    if !is_rate(rate) {
+    if !(rate > 0.0 && rate < 1.0) {
         return Err(CalibrationError::Rate(rate));
     }
     let near = (1.0 / rate).floor() as usize;
