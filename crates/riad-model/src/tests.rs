@@ -4,3 +4,389 @@ use std::{collections::BTreeMap, convert::Infallible, fs, path::Path};
 
 use candle_core::Device;
 use riad_core::Calibration;
+use serde::Deserialize;
+
+use crate::{
+    Architecture, Checkpoint, LossTerms, LossWeights, ModelError, Normalisation, ScoringSettings, Weights,
+    adam::Adam,
+    architecture::Role,
+    checkpoint::Moments,
+    engine::Engine,
+    graph::Graph,
+    learner::Learner,
+    loss,
+    masking::{Layout, Masking},
+    plan::{GraphPlan, Plan},
+};
+
+/// What `tests/reference/parity.py` wrote.
+#[derive(Deserialize)]
+struct Parity {
+    cells: Vec<Vec<usize>>,
+    eval_output: Vec<f64>,
+    eval_reconstruction: Vec<f64>,
+    eval_terms: [f64; 3],
+    train_totals: Vec<f64>,
+    gradients: BTreeMap<String, f64>,
+    gradient_samples: BTreeMap<String, Vec<f64>>,
+    running: BTreeMap<String, Vec<f64>>,
+}
+
+const SIZE: usize = 32;
+
+fn parity() -> Parity {
+    serde_json::from_str(include_str!("../tests/reference/parity.json")).unwrap()
+}
+
+fn sines(count: usize, phase: f64) -> impl Iterator<Item = f64> {
+    (0..count).map(move |i| (0.37 * i as f64 + phase).sin())
+}
+
+/// The weights that parity.py fills its model with.
+fn filled_weights(width: usize) -> Weights {
+    let architecture = Architecture { width };
+    let mut names: Vec<String> = architecture.tensors().into_iter().map(|spec| spec.name).collect();
+    names.sort();
+    let weights = Weights::try_from_fn(architecture, |spec| {
+        let phase = names.iter().position(|name| *name == spec.name).unwrap() as f64;
+        let count = spec.shape.iter().product();
+        let value = |sine: f64| match spec.role {
+            Role::Scale | Role::RunningVariance => 1.0 + 0.25 * sine,
+            Role::Shift | Role::RunningMean => 0.1 * sine,
+            Role::Convolution { .. } => {
+                let fan_in = if spec.shape.len() == 4 {
+                    spec.shape[1..].iter().product::<usize>()
+                } else {
+                    16
+                };
+                sine * (3.0 / fan_in as f64).sqrt()
+            }
+        };
+        Ok::<_, Infallible>(sines(count, phase).map(|sine| value(sine) as f32).collect())
+    });
+    weights.unwrap()
+}
+
+fn parity_images() -> Vec<f32> {
+    sines(2 * 3 * SIZE * SIZE, 0.5)
+        .map(|sine| (0.5 + 0.4 * sine) as f32)
+        .collect()
+}
+
+fn parity_masking(layout: Layout) -> Masking {
+    let normalisation = Normalisation::default();
+    Masking::sample(8, 3, (SIZE, SIZE), &[7, 8], normalisation, layout).unwrap()
+}
+
+fn assert_close(what: &str, got: impl IntoIterator<Item = f64>, expected: &[f64], tolerance: f64) {
+    let got: Vec<f64> = got.into_iter().collect();
+    assert_eq!(got.len(), expected.len(), "{what}");
+    for (index, (a, b)) in got.iter().zip(expected).enumerate() {
+        assert!(
+            (a - b).abs() <= tolerance * b.abs().max(1.0),
+            "{what}[{index}]: {a} where PyTorch has {b}"
+        );
+    }
+}
+
+#[test]
+fn masks_are_those_that_pytorch_was_given() {
+    for (seed, cells) in [7, 8].into_iter().zip(parity().cells) {
+        let masks = riad_core::Masks::sample(8, 3, SIZE, SIZE, seed).unwrap();
+        let ours: Vec<usize> = (0..16).map(|cell| masks.set_of(cell / 4 * 8, cell % 4 * 8)).collect();
+        assert_eq!(ours, cells);
+    }
+}
+
+#[test]
+fn scoring_pass_reconstruction_and_loss_are_pytorchs() {
+    let (expected, weights, images) = (parity(), filled_weights(4), parity_images());
+    let plans = [
+        Plan::new(&weights, &Device::Cpu).unwrap(),
+        Plan::Graph(GraphPlan::new(&weights, &Device::Cpu).unwrap()),
+    ];
+    for plan in plans {
+        let masking = parity_masking(plan.layout());
+        let output = plan.run(&masking.hide(&images).unwrap(), 6, SIZE, SIZE).unwrap();
+        let planar: Vec<f64> = match plan.layout() {
+            Layout::ChannelsFirst => output.iter().map(|&v| f64::from(v)).collect(),
+            Layout::ChannelsLast => {
+                let pixels = SIZE * SIZE;
+                let index = |i: usize| (i / (3 * pixels) * pixels + i % pixels) * 3 + i / pixels % 3;
+                (0..output.len()).map(|i| f64::from(output[index(i)])).collect()
+            }
+        };
+        assert_close("output", planar.into_iter().step_by(997), &expected.eval_output, 1e-5);
+        let reconstruction = masking.compose(&output).unwrap();
+        let sampled = reconstruction.iter().step_by(101).map(|&v| f64::from(v));
+        assert_close("reconstruction", sampled, &expected.eval_reconstruction, 1e-5);
+        let terms = loss::loss(&images, &reconstruction, (SIZE, SIZE), LossWeights::default(), None).unwrap();
+        assert_close(
+            "loss terms",
+            [terms.l2, terms.ssim, terms.msgms],
+            &expected.eval_terms,
+            1e-5,
+        );
+    }
+}
+
+/// Loss and gradients of a learner, by the parameters' names.
+fn differentiate(
+    learner: &mut Learner,
+    images: &[f32],
+    masking: &Masking,
+    weights: LossWeights,
+) -> (LossTerms, BTreeMap<String, Vec<f32>>) {
+    match learner {
+        Learner::Cpu(engine) => {
+            let terms = engine.differentiate(images, masking, weights).unwrap();
+            let trained = engine.weights().architecture().tensors().into_iter();
+            let trained = trained.filter(|spec| spec.role.is_trained());
+            let gradients = trained.map(|spec| (spec.name.clone(), engine.gradient(&spec.name).to_vec()));
+            (terms, gradients.collect())
+        }
+        Learner::Other(graph) => graph.differentiate(images, masking, weights).unwrap(),
+    }
+}
+
+/// The engine that trains on the CPU, and the graph that trains elsewhere.
+fn learners(weights: &Weights, weight_decay: f64) -> [(Learner, Layout); 2] {
+    let (adam, moments) = (Adam { weight_decay, steps: 0 }, Moments::new());
+    let engine = Engine::new(weights, adam, &moments);
+    let graph = Graph::new(weights, adam, &moments, &Device::Cpu).unwrap();
+    [
+        (Learner::Cpu(Box::new(engine)), Layout::ChannelsLast),
+        (Learner::Other(Box::new(graph)), Layout::ChannelsFirst),
+    ]
+}
+
+#[test]
+fn training_steps_gradients_and_running_statistics_are_pytorchs() {
+    let (expected, images, loss) = (parity(), parity_images(), LossWeights::default());
+    let weights = filled_weights(4);
+    for (mut learner, layout) in learners(&weights, 1e-2) {
+        let masking = parity_masking(layout);
+        let (_, gradients) = differentiate(&mut learner, &images, &masking, loss);
+        for (name, values) in &gradients {
+            let norm = values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+            assert_close(name, [norm], &[expected.gradients[name]], 1e-4);
+            if let Some(samples) = expected.gradient_samples.get(name) {
+                let values = values[..samples.len()].iter().map(|&v| f64::from(v));
+                assert_close(name, values, samples, 1e-4);
+            }
+        }
+    }
+    // Anew, since differentiating has moved the running statistics.
+    for (mut learner, layout) in learners(&weights, 1e-2) {
+        let masking = parity_masking(layout);
+        let steps = expected.train_totals.iter();
+        let totals = steps.map(|_| learner.step(&images, &masking, loss, 1e-3).unwrap().total);
+        // Adam divides by gradients near zero, which amplifies rounding from step to step.
+        assert_close("losses", totals.collect::<Vec<_>>(), &expected.train_totals, 2e-4);
+        let weights = learner.weights().unwrap();
+        for (name, values) in &expected.running {
+            assert_close(name, weights.get(name)[..3].iter().map(|&v| f64::from(v)), values, 1e-3);
+        }
+    }
+}
+
+/// The engine and the graph have the same gradients, whatever the size, the weights of the loss and the normalisation.
+#[test]
+fn the_engines_gradients_are_the_graphs() {
+    for (width, size, region_size, normalisation, loss) in [
+        (3, (32, 48), 4, Normalisation::default(), LossWeights::default()),
+        (
+            16,
+            (48, 32),
+            16,
+            Normalisation {
+                mean: 0.4,
+                deviation: 0.3,
+            },
+            LossWeights {
+                l2: 10.0,
+                ssim: 0.5,
+                msgms: 0.0,
+            },
+        ),
+    ] {
+        let images: Vec<f32> = sines(2 * 3 * size.0 * size.1, 0.2)
+            .map(|v| 0.5 + 0.4 * v as f32)
+            .collect();
+        let [engine, graph] =
+            learners(&Weights::initial(Architecture { width }, 9), 0.0).map(|(mut learner, layout)| {
+                let masking = Masking::sample(region_size, 3, size, &[3, 4], normalisation, layout).unwrap();
+                differentiate(&mut learner, &images, &masking, loss)
+            });
+        assert!((engine.0.total - graph.0.total).abs() < 2e-5 * graph.0.total);
+        assert!(engine.1.keys().eq(graph.1.keys()));
+        let largest = |values: &[f32]| values.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
+        let overall = graph.1.values().map(|values| largest(values)).fold(0.0, f32::max);
+        for (name, expected) in &graph.1 {
+            let found = &engine.1[name];
+            if name.ends_with("conv1.bias") || name.ends_with("conv2.bias") {
+                // Before a batch norm a bias changes nothing: what the graph has here is rounding.
+                assert!(
+                    found.iter().all(|v| *v == 0.0) && largest(expected) < 1e-4 * overall,
+                    "{name}"
+                );
+                continue;
+            }
+            // Rounding grows on the way down through batch norms over few pixels.
+            let bound = 1e-3 * largest(expected);
+            for (a, b) in found.iter().zip(expected) {
+                assert!((a - b).abs() <= bound, "{name}: {a} {b} of {}", largest(expected));
+            }
+        }
+    }
+}
+
+/// A step on fewer images than the one before leaves nothing of it behind.
+#[test]
+fn a_smaller_batch_is_as_if_it_were_alone() {
+    let (size, normalisation) = ((32, 32), Normalisation::default());
+    let (weights, loss) = (filled_weights(4), LossWeights::default());
+    let images = parity_images();
+    let masking = |seeds: &[u64]| Masking::sample(8, 3, size, seeds, normalisation, Layout::ChannelsLast).unwrap();
+    let [(mut used, _), _] = learners(&weights, 0.0);
+    differentiate(&mut used, &images, &masking(&[1, 2]), loss);
+    let [(mut fresh, _), _] = learners(&weights, 0.0);
+    let one = &images[..images.len() / 2];
+    let [used, fresh] = [&mut used, &mut fresh].map(|learner| differentiate(learner, one, &masking(&[3]), loss));
+    assert_eq!(used, fresh);
+}
+
+/// The fused CPU plan and the candle graph agree for every preset, on images that fill the range.
+#[test]
+fn plans_agree_for_every_preset() {
+    for preset in crate::Preset::ALL {
+        let weights = Weights::initial(preset.architecture(), 3);
+        let (height, width) = (32, 48);
+        let input: Vec<f32> = sines(2 * 3 * height * width, 0.9).map(|v| v as f32).collect();
+        let graph = GraphPlan::new(&weights, &Device::Cpu)
+            .unwrap()
+            .run(&input, (2, 3, height, width))
+            .unwrap();
+        let pixels = height * width;
+        let channels_last: Vec<f32> = (0..input.len())
+            .map(|i| input[i / (3 * pixels) * 3 * pixels + i % 3 * pixels + i / 3 % pixels])
+            .collect();
+        let fused = Plan::new(&weights, &Device::Cpu)
+            .unwrap()
+            .run(&channels_last, 2, height, width)
+            .unwrap();
+        let largest = graph.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        for (i, &value) in fused.iter().enumerate() {
+            let other = graph[i / (3 * pixels) * 3 * pixels + i % 3 * pixels + i / 3 % pixels];
+            assert!((value - other).abs() <= 1e-4 * largest, "{preset}: {value} {other}");
+        }
+    }
+}
+
+#[test]
+fn the_mean_filter_keeps_its_share_of_the_image() {
+    assert_eq!(ScoringSettings::for_size(256), ScoringSettings::default());
+    let smoothing = [64, 128, 512, 1024].map(|size| ScoringSettings::for_size(size).smoothing);
+    assert_eq!(smoothing, [5, 11, 43, 85]);
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused() {
+    let default = ScoringSettings::default();
+    assert!(default.check().is_ok());
+    for broken in [
+        ScoringSettings {
+            height: 100,
+            ..default.clone()
+        },
+        ScoringSettings {
+            width: 0,
+            ..default.clone()
+        },
+        ScoringSettings {
+            region_sizes: vec![],
+            ..default.clone()
+        },
+        ScoringSettings {
+            region_sizes: vec![0],
+            ..default.clone()
+        },
+        ScoringSettings {
+            sets: 0,
+            ..default.clone()
+        },
+        ScoringSettings {
+            smoothing: 4,
+            ..default.clone()
+        },
+        ScoringSettings {
+            normalisation: Normalisation {
+                mean: 0.5,
+                deviation: 0.0,
+            },
+            ..default
+        },
+    ] {
+        assert!(broken.check().is_err(), "{broken:?}");
+    }
+}
+
+fn reference(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference").join(name)
+}
+
+#[test]
+fn a_checkpoint_of_the_public_code_is_imported_from_where_it_is_nested() {
+    let checkpoint = Checkpoint::open(&reference("nested.pth")).unwrap();
+    assert_eq!(checkpoint.weights, filled_weights(1));
+    assert_eq!(checkpoint.header.scoring, ScoringSettings::default());
+    assert_eq!(checkpoint.header.training, None);
+}
+
+#[test]
+fn a_checkpoint_comes_back_as_it_was_saved_and_a_damaged_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let scoring = ScoringSettings {
+        height: 32,
+        width: 48,
+        mask_seed: u64::MAX,
+        ..ScoringSettings::default()
+    };
+    let mut checkpoint = Checkpoint::new(filled_weights(2), scoring, None, None);
+    checkpoint.header.calibration = Some(Calibration::new(vec![0.3, 0.123_456_79]).unwrap());
+    checkpoint.save(&path).unwrap();
+    assert_eq!(Checkpoint::open(&path).unwrap(), checkpoint);
+    // Checkpoints from before there was calibration have no such entry.
+    checkpoint.header.calibration = None;
+    checkpoint.save(&path).unwrap();
+    assert!(!String::from_utf8_lossy(&fs::read(&path).unwrap()).contains("calibration"));
+    assert_eq!(Checkpoint::open(&path).unwrap(), checkpoint);
+    let whole = fs::read(&path).unwrap();
+    checkpoint.save(&path).unwrap();
+    assert!(fs::read(&path).unwrap() == whole, "equal checkpoints are equal files");
+
+    let refused = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        let error = Checkpoint::open(&path).unwrap_err();
+        assert!(matches!(error, ModelError::Checkpoint { .. }), "{error:?}");
+        assert!(error.to_string().contains("model.safetensors"), "{error}");
+        error.to_string()
+    };
+    for length in (0..whole.len()).step_by(whole.len() / 50) {
+        refused(&whole[..length]);
+    }
+    // A format of the future is named before anything of it is read.
+    let mut newer = whole.clone();
+    let place = whole
+        .windows(13)
+        .position(|window| window == br#"\"format\":1,"#)
+        .unwrap();
+    newer[place + 11] = b'9';
+    assert!(refused(&newer).contains("newer than this program's"));
+
+    let torch = fs::read(reference("nested.pth")).unwrap();
+    for length in (4..torch.len()).step_by(torch.len() / 20) {
+        refused(&torch[..length]);
+    }
+}
