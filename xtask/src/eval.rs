@@ -10,9 +10,8 @@ mod table;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{self, Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -98,7 +97,7 @@ impl Eval {
             Some(path) => path
                 .canonicalize()
                 .with_context(|| format!("cannot find {}", path.display()))?,
-            None => build_riad()?,
+            None => crate::build(&["build", "--release", "-p", "riad-cli", "--bin", "riad"], "riad")?,
         };
         let interrupted = watch_interrupts()?;
 
@@ -308,29 +307,6 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::write(&temporary, bytes)
         .and_then(|()| fs::rename(&temporary, path))
         .with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Builds `riad` and returns where cargo has put it.
-fn build_riad() -> Result<PathBuf> {
-    eprintln!("building riad (cargo build --release -p riad-cli)");
-    let mut build = crate::cargo(["build", "--release", "-p", "riad-cli", "--bin", "riad"]);
-    build
-        .arg("--message-format=json-render-diagnostics")
-        .stdout(Stdio::piped());
-    let mut child = build.spawn().context("cannot start cargo")?;
-    let mut program = None;
-    for line in child
-        .stdout
-        .take()
-        .into_iter()
-        .flat_map(|stdout| BufReader::new(stdout).lines())
-    {
-        let message: Value = serde_json::from_str(&line.context("cannot read cargo's messages")?).unwrap_or_default();
-        program = message["executable"].as_str().map(PathBuf::from).or(program);
-    }
-    let status = child.wait().context("cannot wait for cargo")?;
-    ensure!(status.success(), "riad could not be built ({status})");
-    program.context("cargo does not say where it has put riad")
 }
 
 fn finish(command: &mut Command) -> Result<()> {

@@ -1,15 +1,19 @@
 //! Development tasks of the workspace; `cargo xtask help` lists them.
 
+mod bench;
 mod ci;
 mod eval;
 mod fetch;
 mod slow_tests;
 
 use std::env;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
+use serde_json::Value;
 
 /// Fetches data sets, evaluates whole data sets, and runs what CI runs.
 #[derive(Debug, Parser)]
@@ -23,6 +27,7 @@ struct Cli {
 enum Task {
     FetchMvtec(fetch::FetchMvtec),
     Eval(eval::Eval),
+    Bench(bench::Bench),
     Ci(ci::Ci),
     SlowTests(slow_tests::SlowTests),
 }
@@ -31,6 +36,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::FetchMvtec(task) => task.run(),
         Task::Eval(task) => task.run(),
+        Task::Bench(task) => task.run(),
         Task::Ci(task) => task.run(),
         Task::SlowTests(task) => task.run(),
     };
@@ -54,4 +60,29 @@ fn cargo<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace_root()).args(args);
     command
+}
+
+/// Runs cargo, and returns where it has put the program `name`.
+fn build(args: &[&str], name: &str) -> Result<PathBuf> {
+    eprintln!("building {name} (cargo {})", args.join(" "));
+    let mut build = cargo(args.iter().copied());
+    build
+        .arg("--message-format=json-render-diagnostics")
+        .stdout(Stdio::piped());
+    let mut child = build.spawn().context("cannot start cargo")?;
+    let mut program = None;
+    for line in child
+        .stdout
+        .take()
+        .into_iter()
+        .flat_map(|stdout| BufReader::new(stdout).lines())
+    {
+        let message: Value = serde_json::from_str(&line.context("cannot read cargo's messages")?).unwrap_or_default();
+        if message["target"]["name"] == name {
+            program = message["executable"].as_str().map(PathBuf::from).or(program);
+        }
+    }
+    let status = child.wait().context("cannot wait for cargo")?;
+    ensure!(status.success(), "{name} could not be built ({status})");
+    program.with_context(|| format!("cargo does not say where it has put {name}"))
 }

@@ -5,7 +5,9 @@
 //! Prints the best of the rounds: milliseconds, GFLOP/s (of the direct algorithm) and the share of the FMA peak, which is
 //! measured before and after each layer. Threads: RAYON_NUM_THREADS. With `--serve` it reads `name operation` lines and
 //! answers each with the seconds of one run, for comparisons that alternate with another program.
-#![allow(unsafe_code)] // The peak is a loop of intrinsics.
+
+#[path = "support/fma.rs"]
+mod fma;
 
 use std::hint::black_box;
 use std::io::Write;
@@ -211,7 +213,7 @@ impl Layer {
 fn peak() -> f64 {
     let once = || {
         let start = ProcessTime::now();
-        let flops: f64 = rayon::broadcast(|_| fmas()).into_iter().sum();
+        let flops: f64 = rayon::broadcast(|_| fma::run()).into_iter().sum();
         flops / seconds_since(start) / 1e9
     };
     (0..3).map(|_| once()).fold(0.0, f64::max)
@@ -220,55 +222,6 @@ fn peak() -> f64 {
 /// Time that the threads ran, per thread: the machine may have other work, which must not count.
 fn seconds_since(start: ProcessTime) -> f64 {
     start.elapsed().as_secs_f64() / rayon::current_num_threads() as f64
-}
-
-const ROUNDS: usize = 300_000;
-
-#[cfg(target_arch = "x86_64")]
-fn fmas() -> f64 {
-    use std::arch::x86_64::*;
-
-    #[target_feature(enable = "avx512f")]
-    fn avx512() -> f64 {
-        let (a, b) = (_mm512_set1_ps(black_box(0.5)), _mm512_set1_ps(black_box(0.25)));
-        let mut sums = [_mm512_set1_ps(1.0); 16];
-        for _ in 0..ROUNDS {
-            for sum in &mut sums {
-                *sum = _mm512_fmadd_ps(*sum, a, b);
-            }
-        }
-        black_box(sums);
-        (ROUNDS * 16 * 16 * 2) as f64
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    fn avx2() -> f64 {
-        let (a, b) = (_mm256_set1_ps(black_box(0.5)), _mm256_set1_ps(black_box(0.25)));
-        let mut sums = [_mm256_set1_ps(1.0); 12];
-        for _ in 0..ROUNDS {
-            for sum in &mut sums {
-                *sum = _mm256_fmadd_ps(*sum, a, b);
-            }
-        }
-        black_box(sums);
-        (ROUNDS * 12 * 8 * 2) as f64
-    }
-
-    let narrow = std::env::var("RIAD_CONV_SIMD").is_ok_and(|level| level != "avx512");
-    if is_x86_feature_detected!("avx512f") && !narrow {
-        // SAFETY: the instruction set was just found.
-        unsafe { avx512() }
-    } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: the instruction sets were just found.
-        unsafe { avx2() }
-    } else {
-        f64::NAN
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn fmas() -> f64 {
-    f64::NAN // Not measured on this architecture.
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,0 +1,116 @@
+//! Passes through the network, and scoring.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use riad_core::Masks;
+use riad_model::{Checkpoint, Device, Scored, Scorer, ScoringSettings};
+
+use crate::{Workload, read_floats, timed};
+
+/// Images scored at once, as `riad score` does.
+const BATCH: usize = 4;
+
+/// Images through a scorer, some at once; what is of interest of each result.
+pub(crate) struct Scoring {
+    scorer: Scorer,
+    images: Vec<f32>,
+    values_at_once: usize,
+    macs: u64,
+    result: fn(Scored) -> Vec<f32>,
+}
+
+/// One pass for each of `batch` images: a single set of masks hides all of the image, so the reconstruction is what the
+/// network makes of an empty input. Masking, composing, one map and its smoothing are part of it.
+pub(crate) fn forward(directory: &Path, preset: &str, batch: usize) -> Result<Scoring> {
+    let settings = ScoringSettings {
+        region_sizes: vec![8],
+        sets: 1,
+        ..Default::default()
+    };
+    Scoring::new(directory, preset, settings, batch, batch, |scored| {
+        scored.reconstruction
+    })
+}
+
+/// Twelve passes and four maps for each image.
+pub(crate) fn scoring(directory: &Path, preset: &str, images: usize) -> Result<Scoring> {
+    Scoring::new(directory, preset, ScoringSettings::default(), images, BATCH, |scored| {
+        scored.map
+    })
+}
+
+impl Scoring {
+    fn new(
+        directory: &Path,
+        preset: &str,
+        settings: ScoringSettings,
+        count: usize,
+        at_once: usize,
+        result: fn(Scored) -> Vec<f32>,
+    ) -> Result<Self> {
+        let image_len = 3 * settings.height * settings.width;
+        let mut checkpoint = Checkpoint::open(&directory.join(format!("weights-{preset}.safetensors")))?;
+        let passes = count * settings.region_sizes.len() * settings.sets;
+        let macs = passes as u64 * checkpoint.header.architecture.macs(settings.height, settings.width);
+        checkpoint.header.scoring = settings;
+        Ok(Self {
+            scorer: Scorer::new(&checkpoint, &Device::Cpu)?,
+            images: read_floats(&directory.join("images-256.f32"), count * image_len)?,
+            values_at_once: at_once * image_len,
+            macs,
+            result,
+        })
+    }
+}
+
+impl Workload for Scoring {
+    fn run(&mut self) -> Result<(f64, Vec<f64>)> {
+        let (seconds, scored) = timed(|| {
+            let mut scored = Vec::new();
+            for images in self.images.chunks(self.values_at_once) {
+                scored.extend(self.scorer.score(images)?);
+            }
+            Ok(scored)
+        })?;
+        let values = scored.into_iter().flat_map(self.result).map(f64::from).collect();
+        Ok((seconds, values))
+    }
+
+    fn macs(&self) -> u64 {
+        self.macs
+    }
+}
+
+/// Writes the masks with which images are scored, for the peers: the set of each pixel, a plane for each region size.
+pub(crate) fn write_masks(directory: &Path) -> Result<()> {
+    let ScoringSettings {
+        height,
+        width,
+        region_sizes,
+        sets,
+        mask_seed,
+        ..
+    } = ScoringSettings::default();
+    let mut planes = Vec::new();
+    for region_size in region_sizes {
+        let masks = Masks::sample(region_size, sets, height, width, region_seed(mask_seed, region_size))?;
+        for y in 0..height {
+            planes.extend((0..width).map(|x| masks.set_of(y, x) as u8));
+        }
+    }
+    let path = directory.join("masks.u8");
+    fs::write(&path, planes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// riad-model's seed of a region size's masks: SplitMix64 over both numbers. Were it to change there, the comparison of
+/// results that comes before every timing would tell.
+fn region_seed(mask_seed: u64, region_size: usize) -> u64 {
+    [mask_seed, region_size as u64].into_iter().fold(0, |state: u64, part| {
+        let mut z = (state ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    })
+}

@@ -1,0 +1,266 @@
+//! What was measured, as Markdown.
+
+use std::fmt::Write;
+
+use super::Results;
+use super::run::{Bout, Contestant};
+
+/// The median, the least and the largest value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Summary {
+    median: f64,
+    least: f64,
+    largest: f64,
+}
+
+impl Bout {
+    /// Over the rounds that nobody disturbed, if those are at least half.
+    fn summary(&self, contestant: &Contestant) -> Option<Summary> {
+        if contestant.failure.is_some() {
+            return None;
+        }
+        let chosen = contestant.values.iter().zip(&self.quiet);
+        let mut values: Vec<f64> = chosen
+            .filter(|(_, quiet)| **quiet || self.is_disturbed())
+            .map(|(value, _)| *value)
+            .collect();
+        values.sort_by(f64::total_cmp);
+        let (least, largest) = (*values.first()?, *values.last()?);
+        let median = (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0;
+        Some(Summary { median, least, largest })
+    }
+
+    /// Whether most rounds were disturbed, so that disturbed ones had to be counted.
+    fn is_disturbed(&self) -> bool {
+        2 * self.quiet.iter().filter(|quiet| **quiet).count() < self.quiet.len()
+    }
+
+    fn ours(&self) -> Option<Summary> {
+        self.summary(self.contestants.first()?)
+    }
+
+    /// The best of the peers in the same arithmetic as ours, or in bf16.
+    fn best(&self, bf16: bool) -> Option<(&Contestant, Summary)> {
+        let peers = self.contestants.iter().skip(1).filter(|peer| peer.bf16 == bf16);
+        peers
+            .filter_map(|peer| Some((peer, self.summary(peer)?)))
+            .min_by(|(_, a), (_, b)| a.median.total_cmp(&b.median))
+    }
+
+    fn show(&self, value: f64) -> String {
+        match self.is_memory {
+            true => format!("{:.0} MiB", value / f64::from(1 << 20)),
+            false if value < 0.1 => format!("{:.1} ms", value * 1e3),
+            false if value < 1.0 => format!("{:.0} ms", value * 1e3),
+            false => format!("{value:.2} s"),
+        }
+    }
+}
+
+/// A workload's table, with its heading and what to know.
+pub(super) fn table(bout: &Bout, peak: f64) -> String {
+    let mut text = format!("\n### {}\n\n{}\n\n", bout.title, bout.caveat);
+    let has_macs = bout.macs > 0.0;
+    let rate_columns = if has_macs { " GFLOP/s | of FMA peak |" } else { "" };
+    let difference_column = if bout.compared.is_empty() {
+        ""
+    } else {
+        " largest difference |"
+    };
+    let _ = writeln!(
+        text,
+        "| | median | takes, of ours | spread |{rate_columns}{difference_column}"
+    );
+    let columns = 4 + 2 * usize::from(has_macs) + usize::from(!difference_column.is_empty());
+    let _ = writeln!(text, "|{}", "---|".repeat(columns));
+    let ours = bout.ours();
+    let best = bout.best(false).map(|(peer, _)| peer.title.as_str());
+    let mut notes = String::new();
+    for (place, contestant) in bout.contestants.iter().enumerate() {
+        let is_marked = place == 0 || Some(contestant.title.as_str()) == best;
+        let mark = if is_marked { "**" } else { "" };
+        let Some(summary) = bout.summary(contestant) else {
+            let _ = writeln!(
+                notes,
+                "- {} could not take part: {}",
+                contestant.title,
+                contestant.failure.as_deref().unwrap_or("no round ended")
+            );
+            continue;
+        };
+        if !contestant.note.is_empty() {
+            let _ = writeln!(notes, "- {}: {}.", contestant.title, contestant.note);
+        }
+        let ratio = ours.map_or(f64::NAN, |ours| summary.median / ours.median);
+        let _ = write!(
+            text,
+            "| {mark}{}{mark} | {} | {ratio:.2}× | {} to {} |",
+            contestant.title,
+            bout.show(summary.median),
+            bout.show(summary.least),
+            bout.show(summary.largest),
+        );
+        if has_macs {
+            let rate = 2.0 * bout.macs / summary.median / 1e9;
+            let share = if peak > 0.0 {
+                format!("{:.0} %", 100.0 * rate / peak)
+            } else {
+                "–".into()
+            };
+            let _ = write!(text, " {rate:.0} | {share} |");
+        }
+        if !difference_column.is_empty() {
+            let difference = contestant.difference.map_or("–".into(), |value| format!("{value:.1e}"));
+            let _ = write!(text, " {difference} |");
+        }
+        text.push('\n');
+    }
+    let quiet = bout.quiet.iter().filter(|quiet| **quiet).count();
+    let _ = write!(text, "\n{notes}");
+    if !notes.is_empty() {
+        text.push('\n');
+    }
+    let _ = write!(text, "{} rounds, {quiet} of them undisturbed", bout.quiet.len());
+    text += match bout.is_disturbed() {
+        true => ". **Disturbed: other processes or a slower machine in most rounds; do not rely on these numbers.**\n",
+        false => ".\n",
+    };
+    if !bout.compared.is_empty() {
+        let _ = writeln!(
+            text,
+            "Compared: {}; f32 peers must agree within {:.0e}.",
+            bout.compared, bout.tolerance
+        );
+    }
+    text
+}
+
+/// `docs/benchmarks.md`.
+pub(super) fn document(results: &Results) -> String {
+    let mut text = format!(
+        "# Benchmarks\n\n\
+         Written by `{}` on {}; raw numbers in `target/bench/results.json`.\n\n\
+         - Machine: {}\n\
+         - Threads of every contestant: {}\n\
+         - FMA peak, measured between rounds, best: {:.0} GFLOP/s f32\n",
+        results.command, results.date, results.machine, results.threads, results.peak
+    );
+    let versions = results.versions.as_object().into_iter().flatten();
+    let versions: Vec<String> = versions
+        .map(|(name, version)| format!("{name} {}", version.as_str().unwrap_or_default()))
+        .collect();
+    let _ = writeln!(text, "- riad {}, {}", env!("CARGO_PKG_VERSION"), versions.join(", "));
+    let disturbed: Vec<&str> = results
+        .bouts
+        .iter()
+        .filter(|bout| bout.is_disturbed())
+        .map(|bout| bout.title.as_str())
+        .collect();
+    if let Some(others) = results
+        .others_before
+        .filter(|others| *others > super::run::OTHERS_ALLOWED)
+    {
+        let _ = writeln!(
+            text,
+            "- **Other processes used {:.0} % of a processor before the run began.**",
+            100.0 * others
+        );
+    }
+    if !disturbed.is_empty() {
+        let _ = writeln!(text, "- **Disturbed, not to be relied on: {}.**", disturbed.join("; "));
+    }
+    text += "\n## How to read it\n\n\
+        All contestants of a workload run in turn, round after round, in the same minutes, on the same weights and inputs; \
+        the order rotates. Numbers are medians over the rounds in which no other process used over 5 % of a processor and \
+        the FMA peak stayed within 10 % of its best. *Takes, of ours* is a peer's median divided by ours: above 1, riad is \
+        faster or smaller; below 1, the peer is. In bold: riad and the best peer of the same precision. riad computes in \
+        f32; bf16 rows trade digits for speed, and are shown because a user could choose them. GFLOP/s count the \
+        multiplications and additions of the layers' definition, so an algorithm that needs fewer can pass 100 % of the \
+        peak. Inference peers run with batch norms folded.\n\n\
+        What is not here: GPUs, other processors than this one, and int8.\n\n\
+        ## In short\n\n\
+        | work | riad | best peer in f32 | takes, of ours | best in bf16 | takes, of ours |\n|---|---|---|---|---|---|\n";
+    for bout in &results.bouts {
+        let Some(ours) = bout.ours() else {
+            continue;
+        };
+        let mut cells = String::new();
+        for bf16 in [false, true] {
+            cells += &match bout.best(bf16) {
+                Some((peer, summary)) => format!(
+                    " {}, {} | {:.2}× |",
+                    peer.title,
+                    bout.show(summary.median),
+                    summary.median / ours.median
+                ),
+                None => " – | – |".into(),
+            };
+        }
+        let _ = writeln!(text, "| {} | {} |{cells}", bout.title, bout.show(ours.median));
+    }
+    text += "\n## Each workload\n";
+    for bout in &results.bouts {
+        text += &table(bout, results.peak);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bout(quiet: &[bool], ours: &[f64], peer: &[f64]) -> Bout {
+        let contestant = |title: &str, values: &[f64]| Contestant {
+            title: title.into(),
+            values: values.to_vec(),
+            ..Default::default()
+        };
+        Bout {
+            name: "x".into(),
+            title: "X".into(),
+            caveat: "",
+            compared: "",
+            tolerance: 0.0,
+            is_memory: false,
+            macs: 0.0,
+            contestants: vec![contestant("riad", ours), contestant("peer", peer)],
+            quiet: quiet.to_vec(),
+        }
+    }
+
+    #[test]
+    fn disturbed_rounds_count_only_where_most_are() {
+        let values = [1.0, 9.0, 2.0, 3.0];
+        let calm = bout(&[true, false, true, true], &values, &values);
+        assert_eq!(
+            calm.ours(),
+            Some(Summary {
+                median: 2.0,
+                least: 1.0,
+                largest: 3.0
+            })
+        );
+        let busy = bout(&[true, false, false, false], &values, &values);
+        assert_eq!(busy.ours().map(|summary| summary.median), Some(2.5));
+        assert!(table(&busy, 0.0).contains("do not rely on these numbers"));
+        assert!(!table(&calm, 0.0).contains("do not rely on these numbers"));
+    }
+
+    #[test]
+    fn a_peer_that_failed_is_named_and_not_the_best() {
+        let mut bout = bout(&[true], &[0.25], &[1.0]);
+        bout.contestants.push(Contestant {
+            title: "broken".into(),
+            values: vec![0.1],
+            failure: Some("no answer within 300 s".into()),
+            ..Default::default()
+        });
+        assert_eq!(bout.best(false).map(|(peer, _)| peer.title.as_str()), Some("peer"));
+        let text = table(&bout, 0.0);
+        assert!(text.contains("| **peer** | 1.00 s | 4.00× |"), "{text}");
+        assert!(
+            text.contains("broken could not take part: no answer within 300 s"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,207 @@
+//! What is measured, and against whom.
+
+/// A piece of work that all contestants do.
+pub(super) struct Workload {
+    /// As the servers know it.
+    pub(super) name: String,
+    /// For people.
+    pub(super) title: String,
+    pub(super) kind: Kind,
+    pub(super) peers: &'static [Peer],
+    /// The largest difference of any result from ours that is still called equal.
+    pub(super) tolerance: f64,
+    /// What the compared results are.
+    pub(super) compared: &'static str,
+    /// What a reader must know to judge the comparison.
+    pub(super) caveat: &'static str,
+    /// Too long for a quick run.
+    pub(super) long: bool,
+}
+
+/// How a workload is run and what of it is measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    /// Seconds of a run in a server.
+    Run,
+    /// Peak resident memory of a fresh server that runs the named workload three times.
+    Memory { of: &'static str },
+    /// Seconds from starting a process to its end, with the score of one image.
+    Start { preset: &'static str },
+}
+
+/// Another program, or another way of running it.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// As `peers.py` knows it.
+    pub(super) name: &'static str,
+    /// For people.
+    pub(super) title: &'static str,
+    /// Its arithmetic is narrower than ours: not compared for the ratio to the fastest, and allowed to differ.
+    pub(super) bf16: bool,
+}
+
+const fn f32_peer(name: &'static str, title: &'static str) -> Peer {
+    let bf16 = false;
+    Peer { name, title, bf16 }
+}
+
+const fn bf16_peer(name: &'static str, title: &'static str) -> Peer {
+    let bf16 = true;
+    Peer { name, title, bf16 }
+}
+
+const INFERENCE: &[Peer] = &[
+    f32_peer("eager", "PyTorch eager"),
+    f32_peer("channels_last", "PyTorch channels-last"),
+    f32_peer("compile", "torch.compile, frozen"),
+    f32_peer("onnxruntime", "onnxruntime"),
+    f32_peer("openvino", "OpenVINO"),
+    bf16_peer("channels_last_bf16", "PyTorch channels-last, bf16"),
+    bf16_peer("compile_bf16", "torch.compile, frozen, bf16"),
+    bf16_peer("openvino_bf16", "OpenVINO, bf16"),
+];
+/// Without those that never were the fastest, where each run takes long.
+const INFERENCE_OF_MANY: &[Peer] = &[f32_peer("onnxruntime", "onnxruntime"), f32_peer("openvino", "OpenVINO")];
+const TRAINING: &[Peer] = &[
+    f32_peer("eager", "PyTorch eager"),
+    f32_peer("channels_last", "PyTorch channels-last"),
+    f32_peer("compile", "torch.compile"),
+    bf16_peer("channels_last_bf16", "PyTorch channels-last, bf16 autocast"),
+];
+const METRICS: &[Peer] = &[
+    f32_peer("scikit", "scikit-learn AUROC, MVTec's AUPRO"),
+    f32_peer("numpy", "numpy, one sort for both"),
+];
+const DECODING: &[Peer] = &[
+    f32_peer("pillow", "Pillow, one thread"),
+    f32_peer("pillow_threads", "Pillow, thread pool"),
+];
+const START: &[Peer] = &[f32_peer("python", "Python, PyTorch channels-last")];
+const MEMORY_OF_SCORING: &[Peer] = &[
+    f32_peer("eager", "PyTorch eager"),
+    f32_peer("channels_last", "PyTorch channels-last"),
+    f32_peer("onnxruntime", "onnxruntime, maps in PyTorch"),
+    f32_peer("openvino", "OpenVINO, maps in PyTorch"),
+];
+const MEMORY_OF_TRAINING: &[Peer] = &[
+    f32_peer("eager", "PyTorch eager"),
+    f32_peer("channels_last", "PyTorch channels-last"),
+];
+
+const FORWARD_CAVEAT: &str = "Ours is a scorer with one mask set that hides the whole image: masking, composing, one \
+    similarity map and its smoothing are in our time, while the peers run the network alone. The input is therefore \
+    zero for everyone.";
+const SCORE_CAVEAT: &str = "Per image: twelve masked passes (K = 2, 4, 8, 16; n = 3), four multi-scale GMS maps, 21×21 \
+    mean filter, mean and maximum. The peers mask, compose and map in PyTorch (separable filters), and pass the copies \
+    one at a time or all at once, whichever was faster.";
+const TRAIN_CAVEAT: &str = "Three masked copies of each image, forward, L2 + SSIM + MSGMS, backward, Adam with coupled \
+    weight decay. Ours is `Trainer::run` with images in memory, from asking for a batch to the step's event; the peers \
+    use fused Adam and separable SSIM windows. Masks are drawn by each side for itself, so first losses from equal \
+    weights agree but roughly; that steps are equal to the last digits is tested in riad-model.";
+const METRICS_CAVEAT: &str = "Ours computes average precision and the best F1 as well. MVTec's AUPRO is its published \
+    algorithm with scikit-image's labels; the one-sort variant is what a careful user of numpy could write.";
+const DECODING_CAVEAT: &str = "24 files, nothing cached but by the system. Pillow rounds to 8 bits after each axis, we \
+    keep 16 bits: results differ by up to 1/255.";
+const START_CAVEAT: &str = "`riad score` against a script that imports PyTorch and Pillow, loads the same weights and \
+    scores the same image: fresh processes, files in the system's cache.";
+const MEMORY_CAVEAT: &str = "Peak resident size of a fresh process after three runs. The peers' includes Python and the \
+    imported libraries, which is what a machine must have for them.";
+
+/// Every workload, in the order of the report.
+pub(super) fn all() -> Vec<Workload> {
+    let mut all = Vec::new();
+    for preset in ["paper", "small"] {
+        for batch in [1, 8] {
+            all.push(Workload {
+                name: format!("forward-{preset}-{batch}"),
+                title: format!("U-Net forward, `{preset}`, 256×256, batch {batch}"),
+                kind: Kind::Run,
+                peers: INFERENCE,
+                tolerance: 1e-4,
+                compared: "reconstructions in [0, 1]",
+                caveat: FORWARD_CAVEAT,
+                long: preset == "paper" && batch > 1,
+            });
+        }
+    }
+    for (preset, images) in [("paper", 1), ("small", 1), ("small", 32)] {
+        let plural = if images == 1 { "one image" } else { "32 images" };
+        all.push(Workload {
+            name: format!("score-{preset}-{images}"),
+            title: format!("Scoring {plural}, `{preset}`, 256×256"),
+            kind: Kind::Run,
+            peers: if images == 1 { INFERENCE } else { INFERENCE_OF_MANY },
+            tolerance: 1e-4,
+            compared: "anomaly maps in [0, 1]",
+            caveat: SCORE_CAVEAT,
+            long: images > 1,
+        });
+    }
+    for (preset, size, batch) in [("small", 128, 4), ("small", 256, 2), ("paper", 256, 1)] {
+        all.push(Workload {
+            name: format!("train-{preset}-{size}-{batch}"),
+            title: format!("Training step, `{preset}`, {size}×{size}, batch {batch}"),
+            kind: Kind::Run,
+            peers: TRAINING,
+            tolerance: 0.05,
+            compared: "first losses",
+            caveat: TRAIN_CAVEAT,
+            long: preset == "paper",
+        });
+    }
+    for size in [256, 1024] {
+        all.push(Workload {
+            name: format!("metrics-{size}"),
+            title: format!("AUROC and AUPRO of 83 maps of {size}×{size}"),
+            kind: Kind::Run,
+            peers: METRICS,
+            tolerance: 1e-6,
+            compared: "AUROC and AUPRO",
+            caveat: METRICS_CAVEAT,
+            long: size > 256,
+        });
+    }
+    all.push(Workload {
+        name: "decode".into(),
+        title: "Decoding PNGs and resizing them to 256×256".into(),
+        kind: Kind::Run,
+        peers: DECODING,
+        tolerance: 1.01 / 255.0,
+        compared: "pixels in [0, 1]",
+        caveat: DECODING_CAVEAT,
+        long: false,
+    });
+    for preset in ["tiny", "small"] {
+        all.push(Workload {
+            name: format!("start-{preset}"),
+            title: format!("From process start to the first score, `{preset}`, 256×256"),
+            kind: Kind::Start { preset },
+            peers: START,
+            tolerance: 1e-4,
+            compared: "scores",
+            caveat: START_CAVEAT,
+            long: false,
+        });
+    }
+    for (of, title, peers) in [
+        ("score-small-1", "scoring, `small`", MEMORY_OF_SCORING),
+        ("score-paper-1", "scoring, `paper`", MEMORY_OF_SCORING),
+        (
+            "train-small-256-2",
+            "training, `small`, 256×256, batch 2",
+            MEMORY_OF_TRAINING,
+        ),
+    ] {
+        all.push(Workload {
+            name: format!("memory-{of}"),
+            title: format!("Peak memory of {title}"),
+            kind: Kind::Memory { of },
+            peers,
+            tolerance: f64::INFINITY,
+            compared: "",
+            caveat: MEMORY_CAVEAT,
+            long: of.contains("paper"),
+        });
+    }
+    all
+}
