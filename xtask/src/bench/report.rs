@@ -21,7 +21,7 @@ impl Bout {
         }
         let chosen = contestant.values.iter().zip(&self.quiet);
         let mut values: Vec<f64> = chosen
-            .filter(|(_, quiet)| **quiet || self.is_disturbed())
+            .filter(|(_, quiet)| **quiet || self.is_memory || self.is_disturbed())
             .map(|(value, _)| *value)
             .collect();
         values.sort_by(f64::total_cmp);
@@ -32,7 +32,7 @@ impl Bout {
 
     /// Whether most rounds were disturbed, so that disturbed ones had to be counted.
     fn is_disturbed(&self) -> bool {
-        2 * self.quiet.iter().filter(|quiet| **quiet).count() < self.quiet.len()
+        !self.is_memory && 2 * self.quiet.iter().filter(|quiet| **quiet).count() < self.quiet.len()
     }
 
     fn ours(&self) -> Option<Summary> {
@@ -115,11 +115,14 @@ pub(super) fn table(bout: &Bout, peak: f64) -> String {
         }
         text.push('\n');
     }
-    let quiet = bout.quiet.iter().filter(|quiet| **quiet).count();
-    let _ = write!(text, "\n{notes}");
+    text.push('\n');
     if !notes.is_empty() {
-        text.push('\n');
+        let _ = writeln!(text, "{notes}");
     }
+    if bout.is_memory {
+        return text; // Nobody's work disturbs it.
+    }
+    let quiet = bout.quiet.iter().filter(|quiet| **quiet).count();
     let _ = write!(text, "{} rounds, {quiet} of them undisturbed", bout.quiet.len());
     text += match bout.is_disturbed() {
         true => ". **Disturbed: other processes or a slower machine in most rounds; do not rely on these numbers.**\n",
