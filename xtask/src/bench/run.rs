@@ -172,6 +172,8 @@ impl<'a> Ring<'a> {
         }
 
         let (budget, least, most) = if self.quick { (5.0, 2, 5) } else { (45.0, 3, 15) };
+        // The whole must end within a coffee break.
+        let least = if bout_seconds > 60.0 { 2 } else { least };
         let rounds = match workload.kind {
             Kind::Memory { .. } => 1,
             _ => ((budget / bout_seconds) as usize).clamp(least, most),
