@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use riad_core::{Calibration, CalibrationError, calibration::images_needed};
 use riad_data::{Limits, load_ahead};
-use riad_model::{Checkpoint, Device, Header, Scorer};
+use riad_model::{Checkpoint, Device, Header, Scored, Scorer, ScoringSettings};
 
 use crate::{files::shell_quoted, progress::Progress, usage};
 
@@ -75,23 +75,55 @@ pub(crate) fn calibrate(checkpoint: &mut Checkpoint, images: Vec<PathBuf>, devic
     if images.is_empty() {
         bail!("there are no images to calibrate with");
     }
+    let mut scores = Vec::with_capacity(images.len());
+    score_all(checkpoint, images, device, "calibrating", |scored| {
+        scores.push(scored.score)
+    })?;
+    checkpoint.header.calibration = Some(Calibration::new(scores)?);
+    Ok(())
+}
+
+/// Keeps in a checkpoint what the maps of good `images` hold on average.
+///
+/// # Errors
+/// If an image cannot be read.
+pub(crate) fn find_normal_map(checkpoint: &mut Checkpoint, images: Vec<PathBuf>, device: &Device) -> Result<()> {
+    checkpoint.normal_map = None;
+    let share = 1.0 / images.len() as f32;
+    let ScoringSettings { height, width, .. } = checkpoint.header.scoring;
+    let mut mean = vec![0.0; height * width];
+    score_all(checkpoint, images, device, "what is normal", |scored| {
+        mean.iter_mut()
+            .zip(&scored.map)
+            .for_each(|(sum, value)| *sum += value * share);
+    })?;
+    checkpoint.normal_map = Some(mean);
+    Ok(())
+}
+
+fn score_all(
+    checkpoint: &Checkpoint,
+    images: Vec<PathBuf>,
+    device: &Device,
+    title: &str,
+    mut take: impl FnMut(Scored),
+) -> Result<()> {
     let scorer = Scorer::new(checkpoint, device)?;
     let (height, width) = (scorer.header().scoring.height, scorer.header().scoring.width);
-    let mut progress = Progress::start("calibrating", "image", 0, images.len() as u64);
-    let mut scores = Vec::with_capacity(images.len());
+    let mut progress = Progress::start(title, "image", 0, images.len() as u64);
+    let mut count = 0;
     let mut loaded = load_ahead(images, height, width, Limits::default());
     loop {
         let batch = loaded.by_ref().take(BATCH).map(|(_, loaded)| loaded);
         let batch = batch.collect::<Result<Vec<_>, _>>()?;
         if batch.is_empty() {
-            break;
+            return Ok(());
         }
         let pixels: Vec<f32> = batch.iter().flat_map(|loaded| &loaded.image.data).copied().collect();
-        scores.extend(scorer.score(&pixels)?.iter().map(|scored| scored.score));
-        progress.tell(scores.len() as u64, String::new);
+        scorer.score(&pixels)?.into_iter().for_each(&mut take);
+        count += batch.len() as u64;
+        progress.tell(count, String::new);
     }
-    checkpoint.header.calibration = Some(Calibration::new(scores)?);
-    Ok(())
 }
 
 /// What a model's calibration is good for, in words.

@@ -13,15 +13,15 @@ use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use riad_data::{Category, Dataset, Limits, Shares, split};
 use riad_model::{
-    Checkpoint, Device, Event, ImageSource, LossTerms, Outcome, Preset, ScoringSettings, TrainConfig, Trainer,
+    Checkpoint, Device, Edges, Event, ImageSource, LossTerms, Outcome, Preset, ScoringSettings, TrainConfig, Trainer,
     checkpoint,
 };
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use crate::{
-    args::TrainingArgs,
-    calibration::{calibrate, reach},
+    args::{Protocol, TrainingArgs},
+    calibration::{calibrate, find_normal_map, reach},
     files::{relative, sha256, shell_quoted, write_whole},
     interrupt::{Reason, Watch},
     progress::Progress,
@@ -39,6 +39,9 @@ const EACH: f64 = 0.1;
 /// Fewer images are not held out for calibration unless asked for: they would not do for a false-positive rate of 0.05,
 /// and validation has more use for them.
 const WORTH_CALIBRATING: f64 = 19.0;
+
+/// Training images that the normal map is the mean of, at most: enough for a mean, and a minute's work at most sizes.
+const NORMAL_IMAGES: usize = 64;
 
 /// What decoded training images may take in memory; those beyond it are decoded again in every epoch.
 const CACHE_BYTES: usize = 1 << 30;
@@ -59,6 +62,9 @@ struct Settings {
     /// Runs begun before there was calibration have none.
     #[serde(default)]
     calibration_share: f64,
+    /// Runs begun before there was a choice follow the paper.
+    #[serde(default = "Protocol::paper")]
+    protocol: Protocol,
     training: TrainConfig,
     images: Vec<ImageRecord>,
 }
@@ -119,6 +125,7 @@ impl Run {
             data,
             validation_share: shares.validation,
             calibration_share: shares.calibration,
+            protocol: args.protocol.unwrap_or_default(),
             training,
             images,
         };
@@ -196,6 +203,10 @@ impl Run {
                 args.size
                     .is_none_or(|size| [size; 2] == [scoring.height, scoring.width]),
             ),
+            (
+                "protocol",
+                args.protocol.is_none_or(|given| given == self.settings.protocol),
+            ),
             ("epochs", args.epochs.is_none_or(|given| given == *epochs)),
             ("batch", args.batch.is_none_or(|given| given == *batch_size)),
             ("lr", args.lr.is_none_or(|given| given == *learning_rate)),
@@ -222,8 +233,9 @@ impl Run {
         }
     }
 
-    /// Trains from where the run is until it ends, Ctrl-C is pressed, or `budget` is used up, and calibrates what came of
-    /// it with the images held out for that. With `moved`, the images are there now.
+    /// Trains from where the run is until it ends, Ctrl-C is pressed, or `budget` is used up, and completes what came of
+    /// it: finds what is normal, and calibrates with the images held out for that. With `moved`, the images are there
+    /// now.
     ///
     /// # Errors
     /// If the images are not those that the run was started with, or training fails.
@@ -241,7 +253,7 @@ impl Run {
             Trainer::start(self.settings.training.clone(), &self.folder, device)?
         };
         let folder = shell_quoted(&self.folder);
-        if trainer.progress().finished && !self.lacks_calibration()? {
+        if trainer.progress().finished && self.is_complete()? {
             info!("the run in {folder} is finished: {}", best(&trainer));
             return Ok(Trained::Finished);
         }
@@ -262,8 +274,8 @@ impl Run {
         }
         let trained = self.go_on(&mut trainer, category, &watch)?;
         // The trainer holds the run's lock until the end. Whoever presses Ctrl-C does not want to wait.
-        if trained != Trained::Stopped(Reason::Pressed) && self.lacks_calibration()? {
-            self.calibrate(category, device)?;
+        if trained != Trained::Stopped(Reason::Pressed) && !self.is_complete()? {
+            self.complete(category, device)?;
         }
         Ok(trained)
     }
@@ -286,7 +298,7 @@ impl Run {
             train.len(),
             category.name,
             validation.len(),
-            self.held_out(category).len(),
+            self.images(category, |image| image.calibration).len(),
             shell_quoted(&self.folder)
         );
         let steps = train.len().div_ceil(trainer.config().batch_size);
@@ -346,18 +358,32 @@ impl Run {
         }
     }
 
-    /// Whether there are images to calibrate with, and best weights that this was not done for.
-    fn lacks_calibration(&self) -> Result<bool> {
+    /// Whether the best weights, if there are any yet, have all that goes with them.
+    fn is_complete(&self) -> Result<bool> {
         let best = self.folder.join(checkpoint::BEST);
-        let can_be = self.settings.images.iter().any(|image| image.calibration) && best.exists();
-        Ok(can_be && Checkpoint::open(&best)?.header.calibration.is_none())
+        if !best.exists() {
+            return Ok(true);
+        }
+        let Checkpoint { header, normal_map, .. } = Checkpoint::open(&best)?;
+        Ok((normal_map.is_some() || self.settings.protocol == Protocol::Paper)
+            && (header.calibration.is_some() || !self.settings.images.iter().any(|image| image.calibration)))
     }
 
-    /// Calibrates the best weights. A run that is killed before this is done does it when it is resumed.
-    fn calibrate(&self, category: &Category, device: &Device) -> Result<()> {
+    /// Finds what goes with the best weights. A run that is killed before this is done does it when it is resumed.
+    fn complete(&self, category: &Category, device: &Device) -> Result<()> {
         let best = self.folder.join(checkpoint::BEST);
         let mut checkpoint = Checkpoint::open(&best)?;
-        calibrate(&mut checkpoint, self.held_out(category), device)?;
+        if self.settings.protocol == Protocol::Default {
+            let mut images = self.images(category, |image| !image.calibration && !image.validation);
+            // Those of a random split are in the order of their names, which may be that of their taking.
+            let step = images.len().div_ceil(NORMAL_IMAGES);
+            images = images.into_iter().step_by(step.max(1)).collect();
+            find_normal_map(&mut checkpoint, images, device)?;
+        }
+        let held_out = self.images(category, |image| image.calibration);
+        if !held_out.is_empty() {
+            calibrate(&mut checkpoint, held_out, device)?;
+        }
         checkpoint.save(&best)?;
         if let Some(calibration) = &checkpoint.header.calibration {
             info!("calibrated with {}", reach(calibration));
@@ -408,11 +434,6 @@ impl Run {
         Source(Dataset::new(paths, height, width, Limits::default(), CACHE_BYTES))
     }
 
-    /// The images to calibrate with.
-    fn held_out(&self, category: &Category) -> Vec<PathBuf> {
-        self.images(category, |image| image.calibration)
-    }
-
     /// The category's training images whose records are `chosen`.
     fn images(&self, category: &Category, chosen: impl Fn(&ImageRecord) -> bool) -> Vec<PathBuf> {
         let records = category.train.iter().zip(&self.settings.images);
@@ -438,19 +459,25 @@ impl ImageSource for Source {
     }
 }
 
-/// The setting to train with: the published one, but for what is asked for and the small presets' learning rate.
+/// The setting to train with: the protocol's, but for what is asked for and the small presets' learning rate.
 fn config(args: &TrainingArgs) -> TrainConfig {
-    let preset = args.preset.unwrap_or(Preset::Tiny);
+    let protocol = args.protocol.unwrap_or_default();
+    let (preset, edges) = match protocol {
+        Protocol::Default => (Preset::Tiny, Edges::Colour),
+        Protocol::Paper => (Preset::Paper, Edges::Grey),
+    };
+    let preset = args.preset.unwrap_or(preset);
     let seed = args.seed.unwrap_or(0);
     let default = ScoringSettings::default();
     let scoring = ScoringSettings {
         mask_seed: seed,
+        edges,
         ..ScoringSettings::for_size(args.size.unwrap_or(default.height))
     };
     let published = TrainConfig::published(preset.architecture(), scoring);
-    let learning_rate = match preset {
-        Preset::Tiny | Preset::Small => 1e-3,
-        Preset::Paper => published.learning_rate,
+    let learning_rate = match (protocol, preset) {
+        (Protocol::Default, Preset::Tiny | Preset::Small) => 1e-3,
+        _ => published.learning_rate,
     };
     TrainConfig {
         epochs: args.epochs.unwrap_or(published.epochs),
@@ -464,7 +491,7 @@ fn config(args: &TrainingArgs) -> TrainConfig {
 
 /// The shares to hold out of `count` images: those asked for, and of the others those that are of use.
 fn shares(args: &TrainingArgs, count: usize) -> Shares {
-    let is_worth_it = (count as f64 * EACH).round() >= WORTH_CALIBRATING;
+    let is_worth_it = (count as f64 * EACH).round() >= WORTH_CALIBRATING && args.protocol != Some(Protocol::Paper);
     let calibration = args.calibration.unwrap_or(if is_worth_it { EACH } else { 0.0 });
     let validation = args.validation.unwrap_or((HELD_OUT - calibration).max(EACH));
     Shares {

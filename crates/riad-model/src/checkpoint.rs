@@ -32,6 +32,18 @@ pub const BEST: &str = "best.safetensors";
 pub const LAST: &str = "last.safetensors";
 
 const METADATA_KEY: &str = "riad";
+const NORMAL_MAP: &str = "riad.normal_map";
+
+/// Whose gradients the similarity maps compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Edges {
+    /// Those of Rec. 601 luma, as in GMSD, on which the published method builds.
+    #[default]
+    Grey,
+    /// Those of each colour channel; the map is the mean of the three. It sees a stain as bright as what it covers.
+    Colour,
+}
 
 /// Everything besides weights that decides an image's score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,10 +62,13 @@ pub struct ScoringSettings {
     pub mask_seed: u64,
     /// Side of the mean filter over each map, in pixels; odd.
     pub smoothing: usize,
+    /// Whose gradients the maps compare.
+    #[serde(default)]
+    pub edges: Edges,
 }
 
 impl Default for ScoringSettings {
-    /// The published settings: 256×256, K = {2, 4, 8, 16}, n = 3, a 21×21 mean filter.
+    /// The published settings: 256×256, K = {2, 4, 8, 16}, n = 3, a 21×21 mean filter, grey edges.
     fn default() -> Self {
         Self {
             height: 256,
@@ -63,6 +78,7 @@ impl Default for ScoringSettings {
             sets: 3,
             mask_seed: 0,
             smoothing: 21,
+            edges: Edges::Grey,
         }
     }
 }
@@ -128,6 +144,10 @@ pub struct Checkpoint {
     pub header: Header,
     /// The network's tensors.
     pub weights: Weights,
+    /// What good images' maps hold on average, `[H, W]` of the scoring settings. A network is less sure in some places than
+    /// in others, at edges above all; where they are the same in every image, this tells them from defects. It is taken
+    /// off every map; `None` takes nothing off, as published.
+    pub normal_map: Option<Vec<f32>>,
 }
 
 /// First and second moments of Adam, by the variable's name.
@@ -149,7 +169,11 @@ impl Checkpoint {
             progress,
             calibration: None,
         };
-        Self { header, weights }
+        Self {
+            header,
+            weights,
+            normal_map: None,
+        }
     }
 
     /// Reads a checkpoint: a run's folder (its best weights), a safetensors file, or a PyTorch state dict (`.pt`,
@@ -230,6 +254,17 @@ impl Checkpoint {
                 moments.insert(name, [first, second]);
             }
         }
+        let size = [header.scoring.height, header.scoring.width];
+        let normal_map = match tensors.remove(NORMAL_MAP) {
+            Some((shape, values)) if shape == size && values.iter().all(|value| value.is_finite()) => Some(values),
+            Some(_) => {
+                return Err(invalid(
+                    path,
+                    "its normal map is not of its images' size, or not finite",
+                ));
+            }
+            None => None,
+        };
         let weights = Weights::from_tensors(tensors).map_err(|reason| invalid(path, reason))?;
         if weights.architecture() != header.architecture {
             return Err(invalid(
@@ -237,7 +272,12 @@ impl Checkpoint {
                 "its tensors are not of the architecture that its header names",
             ));
         }
-        Ok((Self { header, weights }, moments))
+        let checkpoint = Self {
+            header,
+            weights,
+            normal_map,
+        };
+        Ok((checkpoint, moments))
     }
 
     /// Writes the checkpoint beside `path` and renames it there, so that `path` is whole or as it was before.
@@ -255,6 +295,10 @@ impl Checkpoint {
             }
             let values = bytes(self.weights.get(&name));
             tensors.push((name, shape, values));
+        }
+        if let Some(values) = &self.normal_map {
+            let ScoringSettings { height, width, .. } = self.header.scoring;
+            tensors.push((NORMAL_MAP.to_owned(), vec![height, width], bytes(values)));
         }
         let broken = |error: safetensors::SafeTensorError| invalid(path, format!("it cannot be written: {error}"));
         let views = tensors

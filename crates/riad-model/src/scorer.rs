@@ -12,7 +12,7 @@ use riad_core::{
 use crate::{
     Result,
     architecture::CHANNELS,
-    checkpoint::{Checkpoint, Header, ScoringSettings},
+    checkpoint::{Checkpoint, Edges, Header, ScoringSettings},
     error::ModelError,
     loss::{self, LossTerms, LossWeights},
     masking::{Masking, derive_seed},
@@ -23,9 +23,9 @@ use crate::{
 /// What the network finds in one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scored {
-    /// The map's maximum: the larger, the more anomalous. Within [0, 1].
+    /// The map's maximum: the larger, the more anomalous. At most 1, and at least 0 without a normal map.
     pub score: f32,
-    /// The anomaly map, `[H, W]`: the mean of [`Self::region_maps`].
+    /// The anomaly map, `[H, W]`: the mean of [`Self::region_maps`], less [`Checkpoint::normal_map`].
     pub map: Vec<f32>,
     /// One map for each region size, in the checkpoint's order, `[H, W]` each: 1 − the smoothed multi-scale GMS of the
     /// image and its reconstruction.
@@ -38,6 +38,7 @@ pub struct Scored {
 /// the checkpoint's seed, and an image's result does not depend on its batch or on the number of threads.
 pub struct Scorer {
     header: Header,
+    normal_map: Option<Vec<f32>>,
     reconstructor: Reconstructor,
 }
 
@@ -51,7 +52,11 @@ impl Scorer {
     pub fn new(checkpoint: &Checkpoint, device: &Device) -> Result<Self> {
         let header = checkpoint.header.clone();
         let reconstructor = Reconstructor::new(&checkpoint.weights, &header.scoring, device)?;
-        Ok(Self { header, reconstructor })
+        Ok(Self {
+            header,
+            normal_map: checkpoint.normal_map.clone(),
+            reconstructor,
+        })
     }
 
     /// What the checkpoint says of itself.
@@ -68,6 +73,7 @@ impl Scorer {
             height,
             width,
             smoothing,
+            edges,
             ref region_sizes,
             ..
         } = self.header.scoring;
@@ -76,35 +82,22 @@ impl Scorer {
         let count = images.len() / image_len;
         ModelError::length("a batch of images", images.len(), count * image_len)?;
 
-        let shape = Shape {
-            images: 1,
-            channels: CHANNELS,
-            height,
-            width,
+        let blank = Scored {
+            score: 0.0,
+            map: vec![0.0; pixels],
+            region_maps: Vec::with_capacity(region_sizes.len()),
+            reconstruction: vec![0.0; image_len],
         };
-        let grey: Vec<Vec<f32>> = images
-            .par_chunks(image_len)
-            .map(|image| similarity::gray(image, shape))
-            .collect();
-        let mut scored: Vec<Scored> = grey
-            .iter()
-            .map(|_| Scored {
-                score: 0.0,
-                map: vec![0.0; pixels],
-                region_maps: Vec::with_capacity(region_sizes.len()),
-                reconstruction: vec![0.0; image_len],
-            })
-            .collect();
+        let mut scored = vec![blank; count];
         let share = 1.0 / region_sizes.len() as f32;
         for &region_size in region_sizes {
             let reconstructions = self.reconstructor.reconstruct(images, region_size)?;
             scored
                 .par_iter_mut()
-                .zip(&grey)
+                .zip(images.par_chunks(image_len))
                 .zip(reconstructions.par_chunks(image_len))
-                .try_for_each(|((scored, grey), reconstruction)| -> Result<()> {
-                    let reconstructed = similarity::gray(reconstruction, shape);
-                    let similar = gms::multiscale_map(grey, &reconstructed, height, width);
+                .try_for_each(|((scored, image), reconstruction)| -> Result<()> {
+                    let similar = similarity_map(image, reconstruction, (height, width), edges);
                     let mut map = smooth::mean_filter(&similar, height, width, smoothing)?;
                     map.iter_mut().for_each(|v| *v = (1.0 - *v).clamp(0.0, 1.0));
                     scored.map.iter_mut().zip(&map).for_each(|(sum, v)| *sum += v * share);
@@ -122,9 +115,43 @@ impl Scorer {
             if scored.map.iter().any(|value| value.is_nan()) {
                 return Err(ModelError::Overflow);
             }
-            scored.score = scored.map.iter().copied().fold(0.0, f32::max);
+            if let Some(normal) = &self.normal_map {
+                scored
+                    .map
+                    .iter_mut()
+                    .zip(normal)
+                    .for_each(|(value, normal)| *value -= normal);
+            }
+            scored.score = scored.map.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         }
         Ok(scored)
+    }
+}
+
+/// Multi-scale GMS of an image and its reconstruction, `[3, H, W]` in [0, 1] each: `[H, W]` in [0, 1].
+fn similarity_map(image: &[f32], reconstruction: &[f32], (height, width): (usize, usize), edges: Edges) -> Vec<f32> {
+    let shape = Shape {
+        images: 1,
+        channels: CHANNELS,
+        height,
+        width,
+    };
+    match edges {
+        Edges::Grey => {
+            let [image, reconstruction] = [image, reconstruction].map(|image| similarity::gray(image, shape));
+            gms::multiscale_map(&image, &reconstruction, height, width)
+        }
+        Edges::Colour => {
+            let mut mean = vec![0.0; height * width];
+            let channels = image.chunks_exact(height * width);
+            for (image, reconstruction) in channels.zip(reconstruction.chunks_exact(height * width)) {
+                let map = gms::multiscale_map(image, reconstruction, height, width);
+                mean.iter_mut()
+                    .zip(map)
+                    .for_each(|(sum, value)| *sum += value / CHANNELS as f32);
+            }
+            mean
+        }
     }
 }
 
@@ -223,5 +250,69 @@ mod tests {
         broken[7] = f32::NAN;
         assert!(matches!(scorer.score(&broken), Err(ModelError::Overflow)));
         assert_eq!(scorer.score(&[]).unwrap(), []);
+    }
+
+    #[test]
+    fn a_normal_map_is_taken_off_every_map() {
+        let size = 32;
+        let scoring = ScoringSettings {
+            height: size,
+            width: size,
+            smoothing: 3,
+            ..Default::default()
+        };
+        let weights = Weights::initial(Architecture { width: 2 }, 1);
+        let mut checkpoint = Checkpoint::new(weights, scoring, None, None);
+        let image: Vec<f32> = (0..CHANNELS * size * size)
+            .map(|i| 0.5 + 0.5 * (i as f32 * 0.7).sin())
+            .collect();
+        let score = |checkpoint: &Checkpoint| {
+            let scorer = Scorer::new(checkpoint, &Device::Cpu).unwrap();
+            scorer.score(&image).unwrap().remove(0)
+        };
+        let plain = score(&checkpoint);
+        checkpoint.normal_map = Some((0..size * size).map(|i| 0.3 + 0.5 * (i % 2) as f32).collect());
+        let less = score(&checkpoint);
+        assert_eq!(less.region_maps, plain.region_maps);
+        let expected: Vec<f32> = (plain.map.iter().enumerate())
+            .map(|(i, value)| value - if i % 2 == 0 { 0.3 } else { 0.8 })
+            .collect();
+        assert_eq!(less.map, expected);
+        assert_eq!(less.score, expected.iter().copied().fold(f32::MIN, f32::max));
+        // Below what is normal everywhere, and still ranked.
+        checkpoint.normal_map = Some(vec![1.0; size * size]);
+        assert_eq!(score(&checkpoint).score, plain.score - 1.0);
+    }
+
+    #[test]
+    fn colour_edges_are_grey_ones_without_colour_and_see_more_with_it() {
+        let size = (32, 32);
+        let grey: Vec<f32> = (0..size.0 * size.1)
+            .map(|i| 0.5 + 0.4 * (i as f32 * 0.3).sin())
+            .collect();
+        let (image, blurred) = (
+            grey.repeat(CHANNELS),
+            grey.iter().map(|v| 0.3 + 0.4 * v).collect::<Vec<_>>(),
+        );
+        let [by_luma, by_channel] =
+            [Edges::Grey, Edges::Colour].map(|edges| similarity_map(&image, &blurred.repeat(CHANNELS), size, edges));
+        for (a, b) in by_luma.iter().zip(&by_channel) {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
+        // A stain of the same luma: more red for less blue.
+        let mut stained = image.clone();
+        for y in 10..20 {
+            for x in 10..20 {
+                stained[y * size.1 + x] += 0.3;
+                stained[2 * grey.len() + y * size.1 + x] -= 0.3 * 0.299 / 0.114;
+            }
+        }
+        let sum = |edges| -> f32 {
+            similarity_map(&image, &stained, size, edges)
+                .iter()
+                .map(|v| 1.0 - v)
+                .sum()
+        };
+        assert!(sum(Edges::Colour) > 20.0 * sum(Edges::Grey));
     }
 }

@@ -355,10 +355,11 @@ fn a_checkpoint_comes_back_as_it_was_saved_and_a_damaged_one_is_refused() {
     };
     let mut checkpoint = Checkpoint::new(filled_weights(2), scoring, None, None);
     checkpoint.header.calibration = Some(Calibration::new(vec![0.3, 0.123_456_79]).unwrap());
+    checkpoint.normal_map = Some(vec![0.25; 32 * 48]);
     checkpoint.save(&path).unwrap();
     assert_eq!(Checkpoint::open(&path).unwrap(), checkpoint);
-    // Checkpoints from before there was calibration have no such entry.
-    checkpoint.header.calibration = None;
+    // Checkpoints that nobody calibrated have no such entries.
+    (checkpoint.header.calibration, checkpoint.normal_map) = (None, None);
     checkpoint.save(&path).unwrap();
     assert!(!String::from_utf8_lossy(&fs::read(&path).unwrap()).contains("calibration"));
     assert_eq!(Checkpoint::open(&path).unwrap(), checkpoint);

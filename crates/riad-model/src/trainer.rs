@@ -153,7 +153,7 @@ impl Trainer {
             return Err(refuse("there is no run to resume here; start one with riad train"));
         }
         let lock = lock_run(folder)?;
-        let (Checkpoint { header, weights }, moments) = Checkpoint::open_with_moments(&path)?;
+        let (Checkpoint { header, weights, .. }, moments) = Checkpoint::open_with_moments(&path)?;
         let (Some(config), Some(progress)) = (header.training, header.progress) else {
             return Err(refuse("it holds weights but no state of training to resume from"));
         };

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use riad_core::Calibration;
-use riad_model::{Checkpoint, Header, ScoringSettings, TrainConfig};
+use riad_model::{Checkpoint, Edges, Header, ScoringSettings, TrainConfig};
 use serde::Serialize;
 
 use crate::{
@@ -26,6 +26,8 @@ struct Info<'a> {
     /// Multiply-accumulates of one pass, and there are sets × region sizes passes to score an image.
     macs_per_pass: u64,
     passes_per_image: usize,
+    /// Whether what is normal at each place is taken off the maps.
+    normal_map: bool,
     /// The smallest false-positive rate that the calibration allows; `None` without one.
     smallest_fpr: Option<f64>,
     #[serde(flatten)]
@@ -33,7 +35,8 @@ struct Info<'a> {
 }
 
 pub(crate) fn run(args: &InfoArgs) -> Result<Ending> {
-    let header = &Checkpoint::open(&args.model)?.header;
+    let checkpoint = Checkpoint::open(&args.model)?;
+    let header = &checkpoint.header;
     let Header {
         architecture, scoring, ..
     } = header;
@@ -43,6 +46,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<Ending> {
         parameters: architecture.parameters(),
         macs_per_pass: architecture.macs(scoring.height, scoring.width),
         passes_per_image: scoring.sets * scoring.region_sizes.len(),
+        normal_map: checkpoint.normal_map.is_some(),
         smallest_fpr: header.calibration.as_ref().map(Calibration::smallest_rate),
         header,
     };
@@ -75,6 +79,7 @@ fn text(info: &Info<'_>) -> String {
         sets,
         mask_seed,
         smoothing,
+        edges,
     } = scoring;
     line("file", info.file.clone());
     line(
@@ -100,7 +105,19 @@ fn text(info: &Info<'_>) -> String {
         "normalisation",
         format!("(x - {}) / {}", normalisation.mean, normalisation.deviation),
     );
-    line("smoothing", format!("mean filter of {smoothing}x{smoothing}"));
+    let edges = match edges {
+        Edges::Grey => "of luma",
+        Edges::Colour => "of each colour",
+    };
+    let normal = if info.normal_map {
+        ", less what is normal at each place"
+    } else {
+        ""
+    };
+    line(
+        "maps",
+        format!("edges {edges}, mean filter of {smoothing}x{smoothing}{normal}"),
+    );
     match training {
         None => line(
             "trained",
