@@ -111,7 +111,7 @@ pub(crate) struct TrainArgs {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Protocol {
-    /// A learning rate that falls along a cosine, maps of each colour's edges, less the mean map of training images.
+    /// Maps of each colour's edges, less the mean map of training images.
     #[default]
     Default,
     /// The published method.
@@ -129,9 +129,8 @@ impl Protocol {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Training")]
 pub(crate) struct TrainingArgs {
-    /// default: what this program does best, a learning rate that falls steadily, and maps of the edges of each colour less
-    /// what is normal at each place. paper: the published method to the letter, for comparison with its numbers [default:
-    /// default]
+    /// default: what this program does best, maps of the edges of each colour less what is normal at each place. paper: the
+    /// published method to the letter, for comparison with its numbers [default: default]
     #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
     pub(crate) protocol: Option<Protocol>,
     /// Size of the network: tiny and small for CPUs, paper is the published one [default: tiny; paper with --protocol
@@ -141,17 +140,16 @@ pub(crate) struct TrainingArgs {
     /// Side in pixels that images are resized to, a multiple of 16 [default: 256]
     #[arg(long, value_name = "PIXELS")]
     pub(crate) size: Option<usize>,
-    /// Passes over the images, at most; the learning rate falls until the last [default: 100; 300 with --protocol paper]
+    /// Passes over the images, at most [default: 300]
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<usize>,
     /// Images per step [default: 4]
     #[arg(long, value_name = "N")]
     pub(crate) batch: Option<usize>,
-    /// Highest learning rate [default: 2e-3 for tiny, 1e-3 for small, 1e-4 for paper and with
-    /// --protocol paper]
+    /// Learning rate [default: 1e-3; 1e-4 for the preset or the protocol paper]
     #[arg(long, value_name = "X")]
     pub(crate) lr: Option<f64>,
-    /// Stop when so many epochs brought no better validation loss [default: never; 20 with --protocol paper]
+    /// Stop when so many epochs brought no better validation loss [default: 20]
     #[arg(long, value_name = "N")]
     pub(crate) patience: Option<usize>,
     /// Share of the images held out to choose the best epoch [default: 0.2 less --calibration, but at least 0.1]

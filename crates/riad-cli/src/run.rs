@@ -13,8 +13,8 @@ use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use riad_data::{Category, Dataset, Limits, Shares, split};
 use riad_model::{
-    Checkpoint, Device, Edges, Event, ImageSource, LossTerms, Outcome, Preset, Schedule, ScoringSettings, TrainConfig,
-    Trainer, checkpoint,
+    Checkpoint, Device, Edges, Event, ImageSource, LossTerms, Outcome, Preset, ScoringSettings, TrainConfig, Trainer,
+    checkpoint,
 };
 use serde::{Deserialize, Serialize};
 use tracing::info;
@@ -39,9 +39,6 @@ const EACH: f64 = 0.1;
 /// Fewer images are not held out for calibration unless asked for: they would not do for a false-positive rate of 0.05,
 /// and validation has more use for them.
 const WORTH_CALIBRATING: f64 = 19.0;
-
-/// Passes over the images where nobody says how many: an hour for 200 images of 128×128 on two cores.
-const EPOCHS: usize = 100;
 
 /// Training images that the normal map is the mean of, at most: enough for a mean, and a minute's work at most sizes.
 const NORMAL_IMAGES: usize = 64;
@@ -462,7 +459,7 @@ impl ImageSource for Source {
     }
 }
 
-/// The setting to train with: the protocol's, but for what is asked for.
+/// The setting to train with: the protocol's, but for what is asked for and the small presets' learning rate.
 fn config(args: &TrainingArgs) -> TrainConfig {
     let protocol = args.protocol.unwrap_or_default();
     let (preset, edges) = match protocol {
@@ -478,31 +475,17 @@ fn config(args: &TrainingArgs) -> TrainConfig {
         ..ScoringSettings::for_size(args.size.unwrap_or(default.height))
     };
     let published = TrainConfig::published(preset.architecture(), scoring);
-    let base = match protocol {
-        Protocol::Paper => published,
-        Protocol::Default => {
-            let epochs = args.epochs.unwrap_or(EPOCHS);
-            TrainConfig {
-                epochs,
-                learning_rate: match preset {
-                    Preset::Tiny => 2e-3,
-                    Preset::Small => 1e-3,
-                    Preset::Paper => published.learning_rate,
-                },
-                schedule: Schedule::Cosine { rise: 0.03 },
-                // What a cosine gains, it gains at its end.
-                patience: epochs,
-                ..published
-            }
-        }
+    let learning_rate = match (protocol, preset) {
+        (Protocol::Default, Preset::Tiny | Preset::Small) => 1e-3,
+        _ => published.learning_rate,
     };
     TrainConfig {
-        epochs: args.epochs.unwrap_or(base.epochs),
-        batch_size: args.batch.unwrap_or(base.batch_size),
-        learning_rate: args.lr.unwrap_or(base.learning_rate),
-        patience: args.patience.unwrap_or(base.patience),
+        epochs: args.epochs.unwrap_or(published.epochs),
+        batch_size: args.batch.unwrap_or(published.batch_size),
+        learning_rate: args.lr.unwrap_or(learning_rate),
+        patience: args.patience.unwrap_or(published.patience),
         seed,
-        ..base
+        ..published
     }
 }
 

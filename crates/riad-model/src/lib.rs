@@ -30,5 +30,5 @@ pub use loss::{LossTerms, LossWeights};
 pub use masking::Normalisation;
 pub use scorer::{Scored, Scorer};
 pub use trainer::{Event, ImageSource, Outcome, Trainer, lock_run};
-pub use training::{EpochRecord, Progress, Schedule, TrainConfig};
+pub use training::{EpochRecord, Progress, TrainConfig};
 pub use weights::Weights;

@@ -251,7 +251,7 @@ impl Trainer {
         );
         let rest = order.into_iter().skip(self.progress.steps * batch_size).collect();
         for images in train.batches(rest, batch_size) {
-            let (loss, count) = self.step(&images.map_err(ModelError::Images)?, steps)?;
+            let (loss, count) = self.step(&images.map_err(ModelError::Images)?)?;
             self.progress.steps += 1;
             self.progress.partial.add(loss, count as f64);
             let event = Event::Step {
@@ -270,9 +270,9 @@ impl Trainer {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// One step of the optimiser, of `steps` in an epoch, on a batch: a region size for all its images, masks for each.
-    /// Gives the loss and the number of images.
-    fn step(&mut self, images: &[f32], steps: usize) -> Result<(LossTerms, usize)> {
+    /// One step of the optimiser on a batch: a region size for all its images, masks for each. Gives the loss and the
+    /// number of images.
+    fn step(&mut self, images: &[f32]) -> Result<(LossTerms, usize)> {
         let scoring = &self.config.scoring;
         let size = (scoring.height, scoring.width);
         let image_len = CHANNELS * size.0 * size.1;
@@ -294,8 +294,7 @@ impl Trainer {
             scoring.normalisation,
             Layout::on(&self.device),
         )?;
-        let (epoch, step) = (self.progress.epochs, self.progress.steps);
-        let learning_rate = self.config.learning_rate_at(epoch, step, steps);
+        let learning_rate = self.config.learning_rate_in(self.progress.epochs);
         let terms = self.learner.step(images, &masking, self.config.loss, learning_rate)?;
         if !terms.total.is_finite() {
             return Err(self.diverged(terms.total));
@@ -316,8 +315,7 @@ impl Trainer {
         // Without validation images the last epoch counts as the best: the training loss says little of which is.
         let best = validation.is_none() || self.progress.best_loss().is_none_or(|best| loss < best);
         let progress = &mut self.progress;
-        let steps = train_images.div_ceil(self.config.batch_size);
-        let learning_rate = self.config.learning_rate_at(progress.epochs, 0, steps);
+        let learning_rate = self.config.learning_rate_in(progress.epochs);
         progress.epochs += 1;
         progress.steps = 0;
         progress.partial = LossTerms::default();

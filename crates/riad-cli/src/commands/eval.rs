@@ -37,6 +37,7 @@ mod demo_settings {
     pub(super) const SIZE: usize = 128;
     pub(super) const EPOCHS: usize = 12;
     pub(super) const BATCH: usize = 2;
+    pub(super) const LEARNING_RATE: f64 = 2e-3;
 }
 
 /// What is to be evaluated.
@@ -145,11 +146,14 @@ fn make_demo_data(out: &Path, seed: u64) -> Result<PathBuf> {
 
 /// The demo's setting, but for what is asked for.
 fn demo_training(given: &TrainingArgs) -> TrainingArgs {
+    let epochs = given.epochs.unwrap_or(demo_settings::EPOCHS);
     TrainingArgs {
         preset: given.preset.or(Some(Preset::Tiny)),
         size: given.size.or(Some(demo_settings::SIZE)),
-        epochs: given.epochs.or(Some(demo_settings::EPOCHS)),
+        epochs: Some(epochs),
         batch: given.batch.or(Some(demo_settings::BATCH)),
+        lr: given.lr.or(Some(demo_settings::LEARNING_RATE)),
+        patience: given.patience.or(Some(epochs)),
         ..given.clone()
     }
 }
