@@ -28,8 +28,9 @@ use self::workload::Workload;
 
 /// Measures riad against PyTorch, onnxruntime, OpenVINO, scikit-learn and Pillow, and writes docs/benchmarks.md.
 ///
-/// Makes a Python environment in the target folder first (5 GB). On two cores all of it takes some 20 minutes. A run that
-/// is quick or of some workloads alone writes benchmarks.md into target/bench instead.
+/// Makes a Python environment in the target folder first (5 GB). On two cores all of it takes some 40 minutes. What is
+/// measured so far is in target/bench all the while, and stays there where a run is quick, of some workloads alone, or
+/// broken off.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
     /// Few rounds, and no workload that takes long
@@ -117,13 +118,7 @@ impl Bench {
             log,
         };
         let mut ring = run::Ring::new(&programs, self.quick)?;
-        let mut bouts = Vec::new();
-        for workload in &workloads {
-            let bout = ring.fight(workload)?;
-            print!("{}", report::table(&bout, ring.best_peak()));
-            bouts.push(bout);
-        }
-        let results = Results {
+        let mut results = Results {
             machine: machine::describe(),
             threads,
             command: std::iter::once("cargo xtask".to_owned())
@@ -133,20 +128,25 @@ impl Bench {
             date: output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?,
             versions: serde_json::from_str(&output(peers(&python).arg("versions"))?)
                 .context("cannot read the peers' versions")?,
-            peak: ring.best_peak(),
+            peak: 0.0,
             others_before,
-            bouts,
+            bouts: Vec::new(),
         };
-        let json = directory.join("results.json");
-        fs::write(&json, serde_json::to_vec_pretty(&results)?)
-            .with_context(|| format!("cannot write {}", json.display()))?;
-        let document = match self.quick || !self.only.is_empty() {
-            true => directory.join("benchmarks.md"),
-            false => crate::workspace_root().join("docs").join("benchmarks.md"),
-        };
-        fs::write(&document, report::document(&results))
-            .with_context(|| format!("cannot write {}", document.display()))?;
-        eprintln!("written: {}, {}", document.display(), json.display());
+        for workload in &workloads {
+            let bout = ring.fight(workload)?;
+            print!("{}", report::table(&bout, ring.best_peak()));
+            results.bouts.push(bout);
+            results.peak = ring.best_peak();
+            // After each, so that a run that is broken off leaves what it has measured.
+            write(&directory.join("results.json"), serde_json::to_vec_pretty(&results)?)?;
+            write(&directory.join("benchmarks.md"), report::document(&results))?;
+        }
+        if !self.quick && self.only.is_empty() {
+            let document = crate::workspace_root().join("docs").join("benchmarks.md");
+            write(&document, report::document(&results))?;
+            eprintln!("written: {}", document.display());
+        }
+        eprintln!("written: benchmarks.md and results.json in {}", directory.display());
         Ok(())
     }
 
@@ -198,6 +198,10 @@ impl Bench {
     }
 }
 
+fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+    fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// `peers.py`, waiting for its arguments.
 fn peers(python: &Path) -> Command {
     let mut command = Command::new(python);
@@ -215,7 +219,7 @@ fn prepare(python: &Path, directory: &Path) -> Result<()> {
     }
     eprintln!("making weights and inputs in {}", directory.display());
     output(peers(python).arg("prepare").arg(directory).stderr(Stdio::null()))?;
-    fs::write(&marker, script).with_context(|| format!("cannot write {}", marker.display()))
+    write(&marker, script)
 }
 
 /// What a program prints, which must end well.
