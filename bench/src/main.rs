@@ -1,6 +1,8 @@
 //! Our side of `cargo xtask bench`, which runs it alternately with other programs.
 //!
-//!     riad-bench THREADS DIR [IMAGES…]
+//! ```text
+//! riad-bench THREADS DIR [IMAGES…]
+//! ```
 //!
 //! Reads one request a line, and answers with one line of JSON: `{"seconds": 0.5, "macs": 0}` or `{"error": "why"}`.
 //!
