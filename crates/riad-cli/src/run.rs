@@ -40,7 +40,7 @@ const EACH: f64 = 0.1;
 /// and validation has more use for them.
 const WORTH_CALIBRATING: f64 = 19.0;
 
-/// Training images that the normal map is the mean of, at most: enough for a mean, and a minute's work at most sizes.
+/// Training images that the normal map is the mean of, at most: a mean needs no more, and scoring takes its time.
 const NORMAL_IMAGES: usize = 64;
 
 /// What decoded training images may take in memory; those beyond it are decoded again in every epoch.
