@@ -12,8 +12,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{self, Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,7 +20,9 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::table::Metrics;
+use crate::sweep::{
+    Metrics, Outcome, find_categories, finish, read_results, record, watch_interrupts, write, write_json,
+};
 
 /// Trains and evaluates every category of a data set, and prints one table beside the paper's numbers.
 ///
@@ -65,14 +66,6 @@ struct Request {
     train: Vec<String>,
 }
 
-/// What is read of the `results.json` of `riad eval`.
-#[derive(Debug, Deserialize)]
-struct Results {
-    categories: BTreeMap<String, Metrics>,
-    settings: Value,
-    versions: Value,
-}
-
 /// The merged `results.json`.
 #[derive(Debug, Serialize)]
 struct Sweep<'a> {
@@ -106,7 +99,7 @@ impl Eval {
         for (number, category) in categories.iter().enumerate() {
             let place = format!("[{}/{}] {category}", number + 1, categories.len());
             let dir = out.join(category);
-            if let Ok(results) = read_results(&dir, category) {
+            if let Ok(results) = read_results(&dir.join("eval"), category) {
                 eprintln!("{place}: kept from an earlier run");
                 done.insert(category.as_str(), results);
                 continue;
@@ -191,56 +184,7 @@ impl Eval {
             .arg("--out")
             .arg(dir.join("eval"));
         finish(eval.args(&device))?;
-        read_results(dir, category)
-    }
-}
-
-/// A category's metrics, with what `riad` recorded beside them.
-#[derive(Debug)]
-struct Outcome {
-    metrics: Metrics,
-    settings: Value,
-    versions: Value,
-}
-
-/// The folders of `data` that can be trained on, in alphabetical order.
-fn find_categories(data: &Path) -> Result<Vec<String>> {
-    let entries = fs::read_dir(data).with_context(|| format!("cannot list {}", data.display()))?;
-    let mut categories = Vec::new();
-    for entry in entries {
-        let path = entry.with_context(|| format!("cannot list {}", data.display()))?.path();
-        if let Some(name) = path.file_name().and_then(|name| name.to_str())
-            && path.join("train").join("good").is_dir()
-        {
-            categories.push(name.to_owned());
-        }
-    }
-    categories.sort();
-    ensure!(
-        !categories.is_empty(),
-        "{} holds no category: no folder in it has a train/good; `cargo xtask fetch-mvtec` gets MVTec AD",
-        data.display()
-    );
-    Ok(categories)
-}
-
-/// Writes `sweep.json`, or compares with the one that is there.
-fn record(request: &Request, out: &Path) -> Result<()> {
-    let path = out.join("sweep.json");
-    match fs::read(&path) {
-        Ok(json) => {
-            let earlier: Request =
-                serde_json::from_slice(&json).with_context(|| format!("{} is damaged", path.display()))?;
-            ensure!(
-                earlier == *request,
-                "{} was begun with other settings: choose another --out, or repeat these:\n  {}",
-                out.display(),
-                String::from_utf8_lossy(&json)
-            );
-            Ok(())
-        }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => write_json(&path, request),
-        Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
+        read_results(&dir.join("eval"), category)
     }
 }
 
@@ -248,24 +192,6 @@ fn find_checkpoint(folder: &Path, category: &str) -> Result<PathBuf> {
     let names = ["", ".safetensors", ".pt", ".pth"].map(|suffix| format!("{category}{suffix}"));
     let found = names.iter().map(|name| folder.join(name)).find(|path| path.exists());
     found.with_context(|| format!("{} holds none of {}", folder.display(), names.join(", ")))
-}
-
-fn read_results(dir: &Path, category: &str) -> Result<Outcome> {
-    let path = dir.join("eval").join("results.json");
-    let json = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let Results {
-        mut categories,
-        settings,
-        versions,
-    } = serde_json::from_slice(&json).with_context(|| format!("{} is damaged", path.display()))?;
-    let metrics = categories
-        .remove(category)
-        .with_context(|| format!("{} holds nothing of {category}", path.display()))?;
-    Ok(Outcome {
-        metrics,
-        settings,
-        versions,
-    })
 }
 
 /// Prints the table, and writes it to `table.md` and everything to `results.json`.
@@ -293,42 +219,4 @@ fn report(done: &BTreeMap<&str, Outcome>, request: &Request, out: &Path) -> Resu
         out.display()
     );
     Ok(())
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let mut json = serde_json::to_vec_pretty(value).with_context(|| format!("cannot write {}", path.display()))?;
-    json.push(b'\n');
-    write(path, &json)
-}
-
-/// Writes beside and renames, so that a killed sweep leaves the old file or the new one.
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = path.with_added_extension("tmp");
-    fs::write(&temporary, bytes)
-        .and_then(|()| fs::rename(&temporary, path))
-        .with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn finish(command: &mut Command) -> Result<()> {
-    let program = command.get_program().to_owned();
-    let task = command.get_args().next().unwrap_or_default().to_owned();
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {}", program.display()))?;
-    ensure!(status.success(), "riad {} ended with {status}", task.display());
-    Ok(())
-}
-
-/// Lets the `riad` under way end by itself on Ctrl-C, which the terminal sends to it as well; it then leaves a run that
-/// can be resumed. A second Ctrl-C ends the sweep at once.
-fn watch_interrupts() -> Result<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-    })
-    .context("cannot watch for Ctrl-C")?;
-    Ok(interrupted)
 }

@@ -1,10 +1,12 @@
 //! Development tasks of the workspace; `cargo xtask help` lists them.
 
+mod ablate;
 mod bench;
 mod ci;
 mod eval;
 mod fetch;
 mod slow_tests;
+mod sweep;
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -27,6 +29,7 @@ struct Cli {
 enum Task {
     FetchMvtec(fetch::FetchMvtec),
     Eval(eval::Eval),
+    Ablate(ablate::Ablate),
     Bench(bench::Bench),
     Ci(ci::Ci),
     SlowTests(slow_tests::SlowTests),
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::FetchMvtec(task) => task.run(),
         Task::Eval(task) => task.run(),
+        Task::Ablate(task) => task.run(),
         Task::Bench(task) => task.run(),
         Task::Ci(task) => task.run(),
         Task::SlowTests(task) => task.run(),

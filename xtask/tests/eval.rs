@@ -1,4 +1,4 @@
-//! `cargo xtask eval` from outside, with a shell script in the place of `riad`.
+//! `cargo xtask eval` and `ablate` from outside, with a shell script in the place of `riad`.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)] // the helpers are not marked as tests
 
@@ -54,9 +54,13 @@ impl Fixture {
     }
 
     fn eval(&self, args: &[&str]) -> Output {
+        self.xtask("eval", args)
+    }
+
+    fn xtask(&self, task: &str, args: &[&str]) -> Output {
         Command::new(assert_cmd::cargo::cargo_bin!("xtask"))
             .current_dir(self.dir.path())
-            .args(["eval", "--data", "data", "--out", "out", "--riad", "./riad"])
+            .args([task, "--data", "data", "--out", "out", "--riad", "./riad"])
             .args(args)
             .output()
             .unwrap()
@@ -184,6 +188,43 @@ fn a_folder_without_categories_says_what_is_looked_for() {
     assert_eq!(output.status.code(), Some(1));
     assert!(
         stderr(&output).contains("data holds no category: no folder in it has a train/good"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn variants_are_run_over_seeds_once_each_and_kept() {
+    let fixture = Fixture::new();
+    let first = ["--groups", "sets,loss", "--seeds", "2", "--", "--epochs", "2"];
+    let output = fixture.xtask("ablate", &first);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let calls = fixture.calls();
+    // Six variants, the default shared by both groups, of three categories with two seeds.
+    assert_eq!(calls.len(), 6 * 3 * 2, "{calls:?}");
+    assert_eq!(
+        calls[0],
+        "eval data/bottle --out out/bottle/sets2/seed-0 --epochs 2 --sets 2 --seed 0 -q"
+    );
+    assert!(calls.contains(&"eval data/cable --out out/cable/default/seed-1 --epochs 2 --seed 1 -q".to_owned()));
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("## Mask sets n\n\n### bottle\n"), "{table}");
+    assert!(
+        table.contains("| ssim + msgms | 99.1 ± 0.0 | 95.0 ± 0.0 | – | 90.0 ± 0.0 | 2 |"),
+        "{table}"
+    );
+    assert_eq!(fs::read_to_string(fixture.path("out/ablation.md")).unwrap(), table);
+
+    // A further seed is all that is left to do.
+    let output = fixture.xtask(
+        "ablate",
+        &["--groups", "sets,loss", "--seeds", "3", "--", "--epochs", "2"],
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(fixture.calls().iter().all(|call| call.ends_with("--seed 2 -q")));
+    let output = fixture.xtask("ablate", &["--groups", "sets", "--", "--epochs", "3"]);
+    assert!(
+        stderr(&output).contains("begun with other settings"),
         "{}",
         stderr(&output)
     );

@@ -5,16 +5,19 @@
     reason = "clap prints these comments, and <NAME> is what people know from help"
 )]
 
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{
     ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use riad_model::Preset;
-use serde::{Deserialize, Serialize};
 
 use crate::calibration::parse_rate;
+
+mod training;
+
+pub(crate) use training::{Method, Protocol, TrainingArgs};
 
 /// Finds defects in pictures of products after seeing only good ones.
 ///
@@ -105,66 +108,6 @@ pub(crate) struct TrainArgs {
     pub(crate) training: TrainingArgs,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
-}
-
-/// How the network is trained and its maps are made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Protocol {
-    /// Maps of each colour's edges, less the mean map of training images.
-    #[default]
-    Default,
-    /// The published method.
-    Paper,
-}
-
-impl Protocol {
-    /// [`Self::Paper`], as a function for serde.
-    pub(crate) fn paper() -> Self {
-        Self::Paper
-    }
-}
-
-/// How to train. What is not given takes the preset's default, or for a run that exists what it was started with.
-#[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Training")]
-pub(crate) struct TrainingArgs {
-    /// default: what this program does best, maps of the edges of each colour less what is normal at each place. paper: the
-    /// published method to the letter, for comparison with its numbers [default: default]
-    #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
-    pub(crate) protocol: Option<Protocol>,
-    /// Size of the network: tiny and small for CPUs, paper is the published one [default: tiny; paper with --protocol
-    /// paper]
-    #[arg(long, value_name = "NAME", value_parser = preset_parser())]
-    pub(crate) preset: Option<Preset>,
-    /// Side in pixels that images are resized to, a multiple of 16 [default: 256]
-    #[arg(long, value_name = "PIXELS")]
-    pub(crate) size: Option<usize>,
-    /// Passes over the images, at most [default: 300]
-    #[arg(long, value_name = "N")]
-    pub(crate) epochs: Option<usize>,
-    /// Images per step [default: 4]
-    #[arg(long, value_name = "N")]
-    pub(crate) batch: Option<usize>,
-    /// Learning rate [default: 1e-3; 1e-4 for the preset or the protocol paper]
-    #[arg(long, value_name = "X")]
-    pub(crate) lr: Option<f64>,
-    /// Stop when so many epochs brought no better validation loss [default: 20]
-    #[arg(long, value_name = "N")]
-    pub(crate) patience: Option<usize>,
-    /// Share of the images held out to choose the best epoch [default: 0.2 less --calibration, but at least 0.1]
-    #[arg(long, value_name = "SHARE")]
-    pub(crate) validation: Option<f64>,
-    /// Share of the images held out from all training to calibrate thresholds with [default: 0.1 where that is 19 images
-    /// or more, enough for --fpr 0.05, else 0; 0 with --protocol paper]
-    #[arg(long, value_name = "SHARE")]
-    pub(crate) calibration: Option<f64>,
-    /// Decides initial weights, split, order and masks [default: 0]
-    #[arg(long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
-    /// Stop after this time, such as 90s, 5m or 1h30m; the run can be resumed
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub(crate) max_time: Option<Duration>,
 }
 
 /// Measure how well defects are found

@@ -29,6 +29,7 @@ mod picture;
 mod progress;
 mod results;
 mod run;
+mod settings;
 
 /// A training step allocates and frees hundreds of megabytes; the system's allocator hands them back each time, and a
 /// page fault for every page is most of what that costs.

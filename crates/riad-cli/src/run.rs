@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use riad_data::{Category, Dataset, Limits, Shares, split};
 use riad_model::{
-    Checkpoint, Device, Edges, Event, ImageSource, LossTerms, Outcome, Preset, ScoringSettings, TrainConfig, Trainer,
+    Checkpoint, Device, Event, ImageSource, LossTerms, Outcome, Preset, ScoringSettings, TrainConfig, Trainer,
     checkpoint,
 };
 use serde::{Deserialize, Serialize};
@@ -25,20 +25,10 @@ use crate::{
     files::{relative, sha256, shell_quoted, write_whole},
     interrupt::{Reason, Watch},
     progress::Progress,
-    usage,
+    settings, usage,
 };
 
 const SETTINGS: &str = "settings.json";
-
-/// Share of the images held out, as published: for validation, but for what calibration takes of it.
-const HELD_OUT: f64 = 0.2;
-
-/// Share of the images held out for each of validation and calibration where there are both.
-const EACH: f64 = 0.1;
-
-/// Fewer images are not held out for calibration unless asked for: they would not do for a false-positive rate of 0.05,
-/// and validation has more use for them.
-const WORTH_CALIBRATING: f64 = 19.0;
 
 /// Training images that the normal map is the mean of, at most: a mean needs no more, and scoring takes its time.
 const NORMAL_IMAGES: usize = 64;
@@ -108,8 +98,8 @@ impl Run {
                 shell_quoted(folder)
             )));
         }
-        let training = config(args);
-        let shares = shares(args, category.train.len());
+        let training = settings::config(args)?;
+        let shares = settings::shares(args, category.train.len());
         let parts = split(category.train.len(), shares, training.seed)?;
         let mut images = records(category)?;
         for held_out in parts.validation {
@@ -183,49 +173,20 @@ impl Run {
     /// # Errors
     /// Names the first that is not.
     pub(crate) fn agree(&self, args: &TrainingArgs) -> Result<()> {
-        let TrainConfig {
-            architecture,
-            scoring,
-            epochs,
-            batch_size,
-            learning_rate,
-            patience,
-            seed,
+        let Settings {
+            validation_share,
+            calibration_share,
+            protocol,
+            ref training,
             ..
-        } = &self.settings.training;
-        let same = [
-            (
-                "preset",
-                args.preset.is_none_or(|preset| preset.architecture() == *architecture),
-            ),
-            (
-                "size",
-                args.size
-                    .is_none_or(|size| [size; 2] == [scoring.height, scoring.width]),
-            ),
-            (
-                "protocol",
-                args.protocol.is_none_or(|given| given == self.settings.protocol),
-            ),
-            ("epochs", args.epochs.is_none_or(|given| given == *epochs)),
-            ("batch", args.batch.is_none_or(|given| given == *batch_size)),
-            ("lr", args.lr.is_none_or(|given| given == *learning_rate)),
-            ("patience", args.patience.is_none_or(|given| given == *patience)),
-            (
-                "validation",
-                args.validation
-                    .is_none_or(|given| given == self.settings.validation_share),
-            ),
-            (
-                "calibration",
-                args.calibration
-                    .is_none_or(|given| given == self.settings.calibration_share),
-            ),
-            ("seed", args.seed.is_none_or(|given| given == *seed)),
-        ];
-        match same.iter().find(|(_, same)| !same) {
+        } = self.settings;
+        let shares = Shares {
+            validation: validation_share,
+            calibration: calibration_share,
+        };
+        match settings::differing(args, protocol, shares, training) {
             None => Ok(()),
-            Some((name, _)) => Err(usage(format!(
+            Some(name) => Err(usage(format!(
                 "the run in {} was started with another --{name}; leave that option out, or start another run in \
                  another folder with --out",
                 self.folder.display()
@@ -459,47 +420,6 @@ impl ImageSource for Source {
     }
 }
 
-/// The setting to train with: the protocol's, but for what is asked for and the small presets' learning rate.
-fn config(args: &TrainingArgs) -> TrainConfig {
-    let protocol = args.protocol.unwrap_or_default();
-    let (preset, edges) = match protocol {
-        Protocol::Default => (Preset::Tiny, Edges::Colour),
-        Protocol::Paper => (Preset::Paper, Edges::Grey),
-    };
-    let preset = args.preset.unwrap_or(preset);
-    let seed = args.seed.unwrap_or(0);
-    let default = ScoringSettings::default();
-    let scoring = ScoringSettings {
-        mask_seed: seed,
-        edges,
-        ..ScoringSettings::for_size(args.size.unwrap_or(default.height))
-    };
-    let published = TrainConfig::published(preset.architecture(), scoring);
-    let learning_rate = match (protocol, preset) {
-        (Protocol::Default, Preset::Tiny | Preset::Small) => 1e-3,
-        _ => published.learning_rate,
-    };
-    TrainConfig {
-        epochs: args.epochs.unwrap_or(published.epochs),
-        batch_size: args.batch.unwrap_or(published.batch_size),
-        learning_rate: args.lr.unwrap_or(learning_rate),
-        patience: args.patience.unwrap_or(published.patience),
-        seed,
-        ..published
-    }
-}
-
-/// The shares to hold out of `count` images: those asked for, and of the others those that are of use.
-fn shares(args: &TrainingArgs, count: usize) -> Shares {
-    let is_worth_it = (count as f64 * EACH).round() >= WORTH_CALIBRATING && args.protocol != Some(Protocol::Paper);
-    let calibration = args.calibration.unwrap_or(if is_worth_it { EACH } else { 0.0 });
-    let validation = args.validation.unwrap_or((HELD_OUT - calibration).max(EACH));
-    Shares {
-        validation,
-        calibration,
-    }
-}
-
 /// What the category's training images are now; none is held out.
 fn records(category: &Category) -> Result<Vec<ImageRecord>> {
     let record = |path: &PathBuf| {
@@ -523,7 +443,9 @@ pub(crate) fn preset_name(width: usize) -> String {
 
 /// A loss and its terms.
 pub(crate) fn terms(loss: &LossTerms) -> String {
-    let LossTerms { l2, ssim, msgms, total } = loss;
+    let LossTerms {
+        l2, ssim, msgms, total, ..
+    } = loss;
     format!("{total:.4} (l2 {l2:.4}, ssim {ssim:.4}, msgms {msgms:.4})")
 }
 
@@ -536,30 +458,4 @@ fn best(trainer: &Trainer) -> String {
         "the best of {} epochs is {}{loss}",
         progress.epochs, progress.best_epoch
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn images_are_held_out_for_calibration_where_they_are_of_use() {
-        let shares = |validation, calibration, count| {
-            let args = TrainingArgs {
-                validation,
-                calibration,
-                ..TrainingArgs::default()
-            };
-            let Shares {
-                validation,
-                calibration,
-            } = shares(&args, count);
-            (validation, calibration)
-        };
-        assert_eq!(shares(None, None, 209), (0.1, 0.1));
-        assert_eq!(shares(None, None, 64), (0.2, 0.0));
-        assert_eq!(shares(None, Some(0.0), 209), (0.2, 0.0));
-        assert_eq!(shares(None, Some(0.5), 64), (0.1, 0.5));
-        assert_eq!(shares(Some(0.2), None, 209), (0.2, 0.1));
-    }
 }

@@ -5,6 +5,9 @@
 //! `w·(8, 4, 2, 1)` channels, each *transposed conv 4×4 stride 2 padding 1, concat (up, skip), 2 × (conv 3×3, batch norm,
 //! ReLU)*. A last convolution 3×3 to three channels, then tanh.
 //!
+//! Without its skip connections it is the plain autoencoder that the paper compares with: the same layers, but that a
+//! decoder block's first convolution takes in what comes up alone.
+//!
 //! Tensor names are PyTorch's: `down{1..5}.{conv1,bn1,conv2,bn2}.*`, `up{1..4}.{upconv,conv1,bn1,conv2,bn2}.*`,
 //! `conv_final.0.*`.
 
@@ -68,7 +71,7 @@ impl Preset {
             Self::Small => 32,
             Self::Paper => 64,
         };
-        Architecture { width }
+        Architecture::u_net(width)
     }
 
     fn name(self) -> &'static str {
@@ -97,11 +100,18 @@ impl FromStr for Preset {
     }
 }
 
-/// A U-Net's shape: everything that decides which tensors it has.
+/// A network's shape: everything that decides which tensors it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Architecture {
     /// Channels of the first block; the others are 2, 4 and 8 times as wide.
     pub width: usize,
+    /// Whether it is a U-Net: decoder blocks take in what the encoder has at their resolution.
+    #[serde(default = "yes")]
+    pub skip_connections: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What a tensor of the network is, which decides its initial value and whether the optimiser touches it.
@@ -142,7 +152,8 @@ pub(crate) struct Down {
     pub(crate) first: Geometry,
 }
 
-/// A decoder block: its name and channels; it doubles the image and takes in a skip connection of `skip` channels.
+/// A decoder block: its name and channels; it doubles the image and takes in a skip connection of `skip` channels, if that
+/// is not 0.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Up {
     pub(crate) name: &'static str,
@@ -152,6 +163,22 @@ pub(crate) struct Up {
 }
 
 impl Architecture {
+    /// A U-Net of this width, the paper's network.
+    pub fn u_net(width: usize) -> Self {
+        Self {
+            width,
+            skip_connections: true,
+        }
+    }
+
+    /// An autoencoder of this width, whose code is all that the decoder sees.
+    pub fn autoencoder(width: usize) -> Self {
+        Self {
+            width,
+            skip_connections: false,
+        }
+    }
+
     pub(crate) fn encoder(self) -> [Down; 5] {
         let w = self.width;
         let down = |name, input, output, first| Down {
@@ -175,7 +202,7 @@ impl Architecture {
             name,
             input,
             output,
-            skip: output,
+            skip: if self.skip_connections { output } else { 0 },
         };
         [
             up("up1", 8 * w, 8 * w),

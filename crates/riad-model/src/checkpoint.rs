@@ -34,15 +34,21 @@ pub const LAST: &str = "last.safetensors";
 const METADATA_KEY: &str = "riad";
 const NORMAL_MAP: &str = "riad.normal_map";
 
-/// Whose gradients the similarity maps compare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Edges {
-    /// Those of Rec. 601 luma, as in GMSD, on which the published method builds.
-    #[default]
-    Grey,
-    /// Those of each colour channel; the map is the mean of the three. It sees a stain as bright as what it covers.
-    Colour,
+/// By what an image is compared with its reconstruction for a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Similarity {
+    /// Multi-scale GMS of Rec. 601 luma, as in GMSD, on which the published method builds.
+    #[serde(alias = "grey")]
+    GmsGrey,
+    /// Multi-scale GMS of each colour channel; the map is the mean of the three. It sees a stain as bright as what it
+    /// covers.
+    #[serde(alias = "colour")]
+    GmsColour,
+    /// SSIM, brought from [-1, 1] to [0, 1], the mean over the channels.
+    Ssim,
+    /// One minus the squared error, the mean over the channels.
+    L2,
 }
 
 /// Everything besides weights that decides an image's score.
@@ -54,21 +60,21 @@ pub struct ScoringSettings {
     pub width: usize,
     /// How values are brought to the network's range.
     pub normalisation: Normalisation,
-    /// Region sizes K in pixels.
+    /// Region sizes K in pixels. Where there are none, nothing is hidden: a plain autoencoder reconstructs what it sees.
     pub region_sizes: Vec<usize>,
-    /// Number n of disjoint mask sets.
+    /// Number n of disjoint mask sets for each region size.
     pub sets: usize,
     /// Seed of the masks.
     pub mask_seed: u64,
     /// Side of the mean filter over each map, in pixels; odd.
     pub smoothing: usize,
-    /// Whose gradients the maps compare.
-    #[serde(default)]
-    pub edges: Edges,
+    /// What the maps tell of.
+    #[serde(alias = "edges")]
+    pub similarity: Similarity,
 }
 
 impl Default for ScoringSettings {
-    /// The published settings: 256×256, K = {2, 4, 8, 16}, n = 3, a 21×21 mean filter, grey edges.
+    /// The published settings: 256×256, K = {2, 4, 8, 16}, n = 3, GMS of luma, a 21×21 mean filter.
     fn default() -> Self {
         Self {
             height: 256,
@@ -78,7 +84,7 @@ impl Default for ScoringSettings {
             sets: 3,
             mask_seed: 0,
             smoothing: 21,
-            edges: Edges::Grey,
+            similarity: Similarity::GmsGrey,
         }
     }
 }
@@ -97,6 +103,19 @@ impl ScoringSettings {
         }
     }
 
+    /// Region sizes, one for each reconstruction of an image; a single `None` where nothing is hidden.
+    pub(crate) fn passes(&self) -> Vec<Option<usize>> {
+        if self.region_sizes.is_empty() {
+            return vec![None];
+        }
+        self.region_sizes.iter().copied().map(Some).collect()
+    }
+
+    /// How often the network is run over an image.
+    pub fn passes_per_image(&self) -> usize {
+        (self.region_sizes.len() * self.sets).max(1)
+    }
+
     /// Checks that images can be masked, reconstructed and mapped with these settings.
     pub(crate) fn check(&self) -> Result<()> {
         check_size(self.height, self.width)?;
@@ -105,9 +124,6 @@ impl ScoringSettings {
             return Err(ModelError::Setting(format!(
                 "images cannot be normalised by mean {mean} and deviation {deviation}"
             )));
-        }
-        if self.region_sizes.is_empty() {
-            return Err(ModelError::Setting("at least one region size is needed".into()));
         }
         for &region_size in &self.region_sizes {
             Masks::sample(region_size, self.sets, self.height, self.width, self.mask_seed)?;

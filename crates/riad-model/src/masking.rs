@@ -1,7 +1,8 @@
 //! Masked copies of images on the way into the network, and reconstructions on the way out.
 //!
 //! n masked copies of B images make one batch of n·B, set by set: copy `s·B + b` is image b with set s hidden. Hidden
-//! pixels are 0 in the network's own range, mid-grey, as in the public implementations whose weights we import.
+//! pixels are 0 in the network's own range, mid-grey, as in the public implementations whose weights we import. For a
+//! plain autoencoder nothing is hidden, and there is one copy of each image.
 
 use candle_core::Device;
 use riad_core::Masks;
@@ -54,20 +55,48 @@ impl Layout {
     }
 }
 
+/// What becomes of a value of a copy.
+#[derive(Clone, Copy)]
+struct Role {
+    /// The network sees it.
+    shown: bool,
+    /// The reconstruction takes it from this copy.
+    used: bool,
+}
+
+impl Role {
+    const SHOWN: Self = Self {
+        shown: true,
+        used: false,
+    };
+    const USED: Self = Self {
+        shown: false,
+        used: true,
+    };
+    /// Where nothing is hidden.
+    const BOTH: Self = Self {
+        shown: true,
+        used: true,
+    };
+}
+
 /// The masks of a batch of images of one size.
 pub(crate) struct Masking {
+    /// One for each image; none where nothing is hidden.
     masks: Vec<Masks>,
+    images: usize,
     height: usize,
     width: usize,
+    /// Copies of each image.
     sets: usize,
     normalisation: Normalisation,
     layout: Layout,
 }
 
 impl Masking {
-    /// Masks for as many images as there are `seeds`, one seed each.
+    /// Masks for as many images as there are `seeds`, one seed each. Without a region size nothing is hidden.
     pub(crate) fn sample(
-        region_size: usize,
+        region_size: Option<usize>,
         sets: usize,
         (height, width): (usize, usize),
         seeds: &[u64],
@@ -76,13 +105,14 @@ impl Masking {
     ) -> Result<Self> {
         let masks = seeds
             .iter()
-            .map(|&seed| Masks::sample(region_size, sets, height, width, seed))
+            .filter_map(|&seed| Some(Masks::sample(region_size?, sets, height, width, seed)))
             .collect::<std::result::Result<Vec<_>, _>>()?;
         Ok(Self {
             masks,
+            images: seeds.len(),
             height,
             width,
-            sets,
+            sets: if region_size.is_some() { sets } else { 1 },
             normalisation,
             layout,
         })
@@ -90,7 +120,7 @@ impl Masking {
 
     /// The shape of the network's input and output.
     pub(crate) fn shape(&self) -> (usize, usize, usize, usize) {
-        let (copies, height, width) = (self.sets * self.masks.len(), self.height, self.width);
+        let (copies, height, width) = (self.sets * self.images, self.height, self.width);
         match self.layout {
             Layout::ChannelsFirst => (copies, CHANNELS, height, width),
             Layout::ChannelsLast => (copies, height, width, CHANNELS),
@@ -103,30 +133,36 @@ impl Masking {
 
     /// Number of values in the images, `[B, 3, H, W]`.
     pub(crate) fn image_len(&self) -> usize {
-        self.masks.len() * CHANNELS * self.pixels()
+        self.images * CHANNELS * self.pixels()
     }
 
-    /// Calls `visit` with (offset among the images' values, offset among the copies' values, is hidden) for every value
-    /// of every copy.
-    fn for_each(&self, mut visit: impl FnMut(usize, usize, bool)) {
+    /// Calls `visit` with (offset among the images' values, offset among the copies' values, role) for every value of
+    /// every copy.
+    fn for_each(&self, mut visit: impl FnMut(usize, usize, Role)) {
         let pixels = self.pixels();
         for set in 0..self.sets {
-            for (image, masks) in self.masks.iter().enumerate() {
+            for image in 0..self.images {
                 let (from, to) = (
                     image * CHANNELS * pixels,
-                    (set * self.masks.len() + image) * CHANNELS * pixels,
+                    (set * self.images + image) * CHANNELS * pixels,
                 );
-                for y in 0..self.height {
-                    let row = y * self.width;
-                    for (x, hidden) in masks.hidden_row(set, y).enumerate() {
-                        let pixel = row + x;
-                        for channel in 0..CHANNELS {
-                            let planar = channel * pixels + pixel;
-                            let copy = match self.layout {
-                                Layout::ChannelsFirst => planar,
-                                Layout::ChannelsLast => pixel * CHANNELS + channel,
-                            };
-                            visit(from + planar, to + copy, hidden);
+                let mut visit_pixel = |pixel: usize, role: Role| {
+                    for channel in 0..CHANNELS {
+                        let planar = channel * pixels + pixel;
+                        let copy = match self.layout {
+                            Layout::ChannelsFirst => planar,
+                            Layout::ChannelsLast => pixel * CHANNELS + channel,
+                        };
+                        visit(from + planar, to + copy, role);
+                    }
+                };
+                match self.masks.get(image) {
+                    None => (0..pixels).for_each(|pixel| visit_pixel(pixel, Role::BOTH)),
+                    Some(masks) => {
+                        for y in 0..self.height {
+                            for (x, hidden) in masks.hidden_row(set, y).enumerate() {
+                                visit_pixel(y * self.width + x, if hidden { Role::USED } else { Role::SHOWN });
+                            }
                         }
                     }
                 }
@@ -140,21 +176,21 @@ impl Masking {
         let Normalisation { mean, deviation } = self.normalisation;
         let scale = 1.0 / deviation;
         let mut copies = vec![0.0; self.sets * images.len()];
-        self.for_each(|image, copy, hidden| {
-            if !hidden {
+        self.for_each(|image, copy, role| {
+            if role.shown {
                 copies[copy] = (images[image] - mean) * scale;
             }
         });
         Ok(copies)
     }
 
-    /// Reconstructions `[B, 3, H, W]` in [0, 1]: every pixel from the pass in which it was hidden.
+    /// Reconstructions `[B, 3, H, W]` in [0, 1]: every pixel from the pass in which it was hidden, or from the only one.
     pub(crate) fn compose(&self, outputs: &[f32]) -> Result<Vec<f32>> {
         ModelError::length("the network's output", outputs.len(), self.sets * self.image_len())?;
         let Normalisation { mean, deviation } = self.normalisation;
         let mut images = vec![0.0; self.image_len()];
-        self.for_each(|image, copy, hidden| {
-            if hidden {
+        self.for_each(|image, copy, role| {
+            if role.used {
                 images[image] = outputs[copy] * deviation + mean;
             }
         });
@@ -166,8 +202,8 @@ impl Masking {
     pub(crate) fn spread(&self, gradient: &[f32]) -> Vec<f32> {
         let factor = self.normalisation.deviation;
         let mut outputs = vec![0.0; self.sets * self.image_len()];
-        self.for_each(|image, copy, hidden| {
-            if hidden {
+        self.for_each(|image, copy, role| {
+            if role.used {
                 outputs[copy] = gradient[image] * factor;
             }
         });
@@ -175,10 +211,10 @@ impl Masking {
     }
 
     /// 1 where the network's output is used, 0 elsewhere, in the network's layout.
-    pub(crate) fn hidden(&self) -> Vec<f32> {
-        let mut hidden_values = vec![0.0; self.sets * self.image_len()];
-        self.for_each(|_, copy, hidden| hidden_values[copy] = f32::from(u8::from(hidden)));
-        hidden_values
+    pub(crate) fn used(&self) -> Vec<f32> {
+        let mut used = vec![0.0; self.sets * self.image_len()];
+        self.for_each(|_, copy, role| used[copy] = f32::from(u8::from(role.used)));
+        used
     }
 
     pub(crate) fn sets(&self) -> usize {
@@ -186,7 +222,7 @@ impl Masking {
     }
 
     pub(crate) fn images(&self) -> usize {
-        self.masks.len()
+        self.images
     }
 
     pub(crate) fn size(&self) -> (usize, usize) {
@@ -228,13 +264,18 @@ mod tests {
     fn composing_what_was_hidden_gives_the_image_back() {
         for layout in [Layout::ChannelsFirst, Layout::ChannelsLast] {
             let size = (18, 21);
-            let masking = Masking::sample(4, 3, size, &[1, 2], Normalisation::default(), layout).unwrap();
+            let masking = Masking::sample(Some(4), 3, size, &[1, 2], Normalisation::default(), layout).unwrap();
             let images: Vec<f32> = (0..masking.image_len()).map(|i| (i % 251) as f32 / 250.0).collect();
             let copies = masking.hide(&images).unwrap();
             // A perfect network fills in what is hidden: visible values are dropped, hidden ones used.
-            let hidden = masking.hidden();
-            let nothing = Masking::sample(4, 1, size, &[1, 2], Normalisation::default(), layout).unwrap();
-            let perfect = nothing.spread(&images).repeat(3);
+            let hidden = masking.used();
+            let whole = Masking::sample(None, 3, size, &[1, 2], Normalisation::default(), layout).unwrap();
+            let shown = whole.compose(&whole.hide(&images).unwrap()).unwrap();
+            assert!(
+                shown.iter().zip(&images).all(|(a, b)| (a - b).abs() < 1e-6),
+                "{layout:?}"
+            );
+            let perfect = whole.spread(&images).repeat(3);
             let perfect: Vec<f32> = perfect
                 .iter()
                 .zip(&hidden)
@@ -258,7 +299,7 @@ mod tests {
             mean: 0.0,
             deviation: 0.25,
         };
-        let masking = Masking::sample(2, 3, (16, 16), &[5], normalisation, Layout::ChannelsLast).unwrap();
+        let masking = Masking::sample(Some(2), 3, (16, 16), &[5], normalisation, Layout::ChannelsLast).unwrap();
         let gradient: Vec<f32> = (0..masking.image_len()).map(|i| (i as f32).sin()).collect();
         let outputs: Vec<f32> = (0..3 * masking.image_len()).map(|i| (i as f32 * 0.7).cos()).collect();
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();

@@ -92,7 +92,7 @@ pub(crate) struct CpuPlan {
     encoder: Vec<CpuDown>,
     decoder: Vec<CpuUp>,
     last: Conv2d,
-    width: usize,
+    architecture: Architecture,
     /// Memory of runs that ended, for the next ones.
     workspaces: Mutex<Vec<Workspace>>,
 }
@@ -104,7 +104,8 @@ struct Workspace {
     between: Values,
     /// What goes from block to block.
     current: Values,
-    /// The concatenations, from the image down: each decoder block's half, then the encoder's.
+    /// What the decoder blocks' convolutions take in, from the image down: what comes up, then, with skip connections,
+    /// what the encoder passes across.
     joints: Vec<Values>,
 }
 
@@ -156,14 +157,14 @@ impl CpuPlan {
             encoder,
             decoder,
             last,
-            width: architecture.width,
+            architecture,
             workspaces: Mutex::default(),
         })
     }
 
     fn run(&self, input: &[f32], images: usize, height: usize, width: usize) -> Result<Vec<f32>> {
         let image_len = height * width * CHANNELS;
-        let at_once = images_at_once(self.width, height, width);
+        let at_once = images_at_once(self.architecture.width, height, width);
         let mut workspace = self.lock().pop().unwrap_or_default();
         let mut output = vec![0.0; images * image_len];
         for (input, output) in input
@@ -188,29 +189,33 @@ impl CpuPlan {
             current,
             joints,
         } = workspace;
+        let has_skips = self.architecture.skip_connections;
         joints.resize_with(self.decoder.len(), Values::default);
         for (level, CpuDown { conv1, conv2 }) in self.encoder.iter().enumerate() {
             let x = match level.checked_sub(1) {
-                Some(above) => skip(&joints[above])?,
+                Some(above) if has_skips => skip(&joints[above])?,
+                Some(_) => current.batch()?,
                 None => input,
             };
             conv1.forward(x, between.shaped(conv1.output(x.dims())?)?)?;
             let dims = conv2.output(between.dims())?;
             let out = match joints.get_mut(level) {
-                Some(joint) => {
+                Some(joint) if has_skips => {
                     let channels = 2 * dims.channels;
                     joint
                         .shaped(Dims { channels, ..dims })?
                         .channels(dims.channels..channels)?
                 }
-                None => current.shaped(dims)?,
+                _ => current.shaped(dims)?,
             };
             conv2.forward(between.batch()?, out)?;
         }
         for (CpuUp { up, conv1, conv2 }, joint) in self.decoder.iter().zip(joints.iter_mut().rev()) {
-            let dims = joint.dims();
-            up.forward(current.batch()?, joint.shaped(dims)?.channels(0..dims.channels / 2)?)?;
-            conv1.forward(joint.batch()?, between.shaped(conv1.output(dims)?)?)?;
+            let up_dims = up.output(current.dims())?;
+            let channels = up_dims.channels * if has_skips { 2 } else { 1 };
+            let out = joint.shaped(Dims { channels, ..up_dims })?;
+            up.forward(current.batch()?, out.channels(0..up_dims.channels)?)?;
+            conv1.forward(joint.batch()?, between.shaped(conv1.output(joint.dims())?)?)?;
             conv2.forward(between.batch()?, current.shaped(conv2.output(between.dims())?)?)?;
         }
         Ok(self.last.forward(current.batch()?, output)?)
@@ -312,7 +317,11 @@ impl GraphPlan {
             let (weight, bias) = &self.layers[&format!("{name}.upconv")];
             let Geometry { stride, padding, .. } = RESIZE_4X4;
             let up = x.conv_transpose2d(weight, padding, 0, stride, 1)?.broadcast_add(bias)?;
-            x = Tensor::cat(&[&up, &skip], 1)?;
+            x = if self.architecture.skip_connections {
+                Tensor::cat(&[&up, &skip], 1)?
+            } else {
+                up
+            };
             x = convolve(&x, &format!("{name}.conv1"), SAME_3X3)?.relu()?;
             x = convolve(&x, &format!("{name}.conv2"), SAME_3X3)?.relu()?;
         }

@@ -5,14 +5,14 @@ use std::path::Path;
 use candle_core::Device;
 use rayon::prelude::*;
 use riad_core::{
-    similarity::{self, Shape, gms},
+    similarity::{self as core_similarity, Shape, gms, ssim},
     smooth,
 };
 
 use crate::{
     Result,
     architecture::CHANNELS,
-    checkpoint::{Checkpoint, Edges, Header, ScoringSettings},
+    checkpoint::{Checkpoint, Header, ScoringSettings, Similarity},
     error::ModelError,
     loss::{self, LossTerms, LossWeights},
     masking::{Masking, derive_seed},
@@ -27,8 +27,8 @@ pub struct Scored {
     pub score: f32,
     /// The anomaly map, `[H, W]`: the mean of [`Self::region_maps`], less [`Checkpoint::normal_map`].
     pub map: Vec<f32>,
-    /// One map for each region size, in the checkpoint's order, `[H, W]` each: 1 − the smoothed multi-scale GMS of the
-    /// image and its reconstruction.
+    /// One map for each region size, in the checkpoint's order, `[H, W]` each: 1 − the smoothed [`Similarity`] of the
+    /// image and its reconstruction. A single one where nothing is hidden.
     pub region_maps: Vec<Vec<f32>>,
     /// The mean of the reconstructions over the region sizes, `[3, H, W]` in [0, 1].
     pub reconstruction: Vec<f32>,
@@ -73,10 +73,10 @@ impl Scorer {
             height,
             width,
             smoothing,
-            edges,
-            ref region_sizes,
+            similarity,
             ..
         } = self.header.scoring;
+        let passes = self.header.scoring.passes();
         let pixels = height * width;
         let image_len = CHANNELS * pixels;
         let count = images.len() / image_len;
@@ -85,19 +85,19 @@ impl Scorer {
         let blank = Scored {
             score: 0.0,
             map: vec![0.0; pixels],
-            region_maps: Vec::with_capacity(region_sizes.len()),
+            region_maps: Vec::with_capacity(passes.len()),
             reconstruction: vec![0.0; image_len],
         };
         let mut scored = vec![blank; count];
-        let share = 1.0 / region_sizes.len() as f32;
-        for &region_size in region_sizes {
+        let share = 1.0 / passes.len() as f32;
+        for region_size in passes {
             let reconstructions = self.reconstructor.reconstruct(images, region_size)?;
             scored
                 .par_iter_mut()
                 .zip(images.par_chunks(image_len))
                 .zip(reconstructions.par_chunks(image_len))
                 .try_for_each(|((scored, image), reconstruction)| -> Result<()> {
-                    let similar = similarity_map(image, reconstruction, (height, width), edges);
+                    let similar = similarity_map(image, reconstruction, (height, width), similarity)?;
                     let mut map = smooth::mean_filter(&similar, height, width, smoothing)?;
                     map.iter_mut().for_each(|v| *v = (1.0 - *v).clamp(0.0, 1.0));
                     scored.map.iter_mut().zip(&map).for_each(|(sum, v)| *sum += v * share);
@@ -128,31 +128,49 @@ impl Scorer {
     }
 }
 
-/// Multi-scale GMS of an image and its reconstruction, `[3, H, W]` in [0, 1] each: `[H, W]` in [0, 1].
-fn similarity_map(image: &[f32], reconstruction: &[f32], (height, width): (usize, usize), edges: Edges) -> Vec<f32> {
+/// How similar an image and its reconstruction are, `[3, H, W]` in [0, 1] each: `[H, W]` in [0, 1].
+fn similarity_map(
+    image: &[f32],
+    reconstruction: &[f32],
+    (height, width): (usize, usize),
+    similarity: Similarity,
+) -> Result<Vec<f32>> {
     let shape = Shape {
         images: 1,
         channels: CHANNELS,
         height,
         width,
     };
-    match edges {
-        Edges::Grey => {
-            let [image, reconstruction] = [image, reconstruction].map(|image| similarity::gray(image, shape));
+    Ok(match similarity {
+        Similarity::GmsGrey => {
+            let [image, reconstruction] = [image, reconstruction].map(|image| core_similarity::gray(image, shape));
             gms::multiscale_map(&image, &reconstruction, height, width)
         }
-        Edges::Colour => {
-            let mut mean = vec![0.0; height * width];
-            let channels = image.chunks_exact(height * width);
-            for (image, reconstruction) in channels.zip(reconstruction.chunks_exact(height * width)) {
-                let map = gms::multiscale_map(image, reconstruction, height, width);
-                mean.iter_mut()
-                    .zip(map)
-                    .for_each(|(sum, value)| *sum += value / CHANNELS as f32);
-            }
-            mean
+        Similarity::GmsColour => mean_over_channels(image, reconstruction, |image, reconstruction| {
+            gms::multiscale_map(image, reconstruction, height, width)
+        }),
+        Similarity::Ssim => {
+            let map = ssim::map(image, reconstruction, shape)?;
+            map.into_iter().map(|value| 0.5 + 0.5 * value).collect()
         }
+        Similarity::L2 => mean_over_channels(image, reconstruction, |image, reconstruction| {
+            let pairs = image.iter().zip(reconstruction);
+            pairs.map(|(a, b)| 1.0 - (a - b) * (a - b)).collect()
+        }),
+    })
+}
+
+/// The mean of the channels' maps.
+fn mean_over_channels(image: &[f32], reconstruction: &[f32], map: impl Fn(&[f32], &[f32]) -> Vec<f32>) -> Vec<f32> {
+    let pixels = image.len() / CHANNELS;
+    let mut mean = vec![0.0; pixels];
+    for (image, reconstruction) in image.chunks_exact(pixels).zip(reconstruction.chunks_exact(pixels)) {
+        let map = map(image, reconstruction);
+        mean.iter_mut()
+            .zip(map)
+            .for_each(|(sum, value)| *sum += value / CHANNELS as f32);
     }
+    mean
 }
 
 /// A network that inpaints images with the fixed masks of its settings.
@@ -170,9 +188,9 @@ impl Reconstructor {
         })
     }
 
-    /// Reconstructions of images `[B, 3, H, W]` with regions of one size. Every image has the same
+    /// Reconstructions of images `[B, 3, H, W]` with regions of one size, or with nothing hidden. Every image has the same
     /// masks, drawn from the settings' seed.
-    fn reconstruct(&self, images: &[f32], region_size: usize) -> Result<Vec<f32>> {
+    fn reconstruct(&self, images: &[f32], region_size: Option<usize>) -> Result<Vec<f32>> {
         let ScoringSettings {
             height,
             width,
@@ -182,7 +200,7 @@ impl Reconstructor {
             ..
         } = self.settings;
         let count = images.len() / (CHANNELS * height * width);
-        let seeds = vec![derive_seed(&[mask_seed, region_size as u64]); count];
+        let seeds = vec![derive_seed(&[mask_seed, region_size.unwrap_or(0) as u64]); count];
         let masking = Masking::sample(
             region_size,
             sets,
@@ -191,23 +209,21 @@ impl Reconstructor {
             normalisation,
             self.plan.layout(),
         )?;
-        let outputs = self.plan.run(&masking.hide(images)?, sets * count, height, width)?;
+        let outputs = self
+            .plan
+            .run(&masking.hide(images)?, masking.sets() * count, height, width)?;
         masking.compose(&outputs)
     }
 
     /// The loss of a batch of images with fixed masks, the mean over all region sizes: what early stopping watches.
     pub(crate) fn validation_loss(&self, images: &[f32], weights: LossWeights) -> Result<LossTerms> {
-        let ScoringSettings {
-            height,
-            width,
-            ref region_sizes,
-            ..
-        } = self.settings;
+        let ScoringSettings { height, width, .. } = self.settings;
+        let passes = self.settings.passes();
         let mut mean = LossTerms::default();
-        for &region_size in region_sizes {
+        for &region_size in &passes {
             let reconstructions = self.reconstruct(images, region_size)?;
             let terms = loss::loss(images, &reconstructions, (height, width), weights, None)?;
-            mean.add(terms, 1.0 / region_sizes.len() as f64);
+            mean.add(terms, 1.0 / passes.len() as f64);
         }
         Ok(mean)
     }
@@ -226,7 +242,7 @@ mod tests {
             region_sizes: vec![2, 5, 16],
             ..Default::default()
         };
-        let weights = Weights::initial(Architecture { width: 4 }, 1);
+        let weights = Weights::initial(Architecture::u_net(4), 1);
         let scorer = Scorer::new(&Checkpoint::new(weights, scoring, None, None), &Device::Cpu).unwrap();
         let image_len = CHANNELS * 32 * 48;
         let images: Vec<f32> = (0..5 * image_len)
@@ -261,7 +277,7 @@ mod tests {
             smoothing: 3,
             ..Default::default()
         };
-        let weights = Weights::initial(Architecture { width: 2 }, 1);
+        let weights = Weights::initial(Architecture::u_net(2), 1);
         let mut checkpoint = Checkpoint::new(weights, scoring, None, None);
         let image: Vec<f32> = (0..CHANNELS * size * size)
             .map(|i| 0.5 + 0.5 * (i as f32 * 0.7).sin())
@@ -284,6 +300,42 @@ mod tests {
         assert_eq!(score(&checkpoint).score, plain.score - 1.0);
     }
 
+    /// Its reconstruction is the network's output for the image itself, and every similarity sees that it is not the image.
+    #[test]
+    fn an_autoencoder_sees_the_whole_image_once() {
+        let size = 32;
+        let weights = Weights::initial(Architecture::autoencoder(4), 1);
+        let image: Vec<f32> = (0..CHANNELS * size * size)
+            .map(|i| 0.5 + 0.5 * (i as f32 * 0.7).sin())
+            .collect();
+        let normalised: Vec<f32> = (0..image.len())
+            .map(|i| 2.0 * image[i % CHANNELS * size * size + i / CHANNELS] - 1.0)
+            .collect();
+        let output = Plan::new(&weights, &Device::Cpu)
+            .and_then(|plan| plan.run(&normalised, 1, size, size))
+            .unwrap();
+        for similarity in [
+            Similarity::GmsGrey,
+            Similarity::GmsColour,
+            Similarity::Ssim,
+            Similarity::L2,
+        ] {
+            let scoring = ScoringSettings {
+                region_sizes: vec![],
+                similarity,
+                ..ScoringSettings::for_size(size)
+            };
+            let scorer = Scorer::new(&Checkpoint::new(weights.clone(), scoring, None, None), &Device::Cpu).unwrap();
+            let scored = scorer.score(&image).unwrap().remove(0);
+            assert_eq!(scored.region_maps, [scored.map.clone()]);
+            assert!(scored.map.iter().all(|v| (0.01..=1.0).contains(v)), "{similarity:?}");
+            for (i, value) in output.iter().enumerate() {
+                let planar = i % CHANNELS * size * size + i / CHANNELS;
+                assert!((scored.reconstruction[planar] - (0.5 + 0.5 * value)).abs() < 1e-6);
+            }
+        }
+    }
+
     #[test]
     fn colour_edges_are_grey_ones_without_colour_and_see_more_with_it() {
         let size = (32, 32);
@@ -294,8 +346,8 @@ mod tests {
             grey.repeat(CHANNELS),
             grey.iter().map(|v| 0.3 + 0.4 * v).collect::<Vec<_>>(),
         );
-        let [by_luma, by_channel] =
-            [Edges::Grey, Edges::Colour].map(|edges| similarity_map(&image, &blurred.repeat(CHANNELS), size, edges));
+        let [by_luma, by_channel] = [Similarity::GmsGrey, Similarity::GmsColour]
+            .map(|similarity| similarity_map(&image, &blurred.repeat(CHANNELS), size, similarity).unwrap());
         for (a, b) in by_luma.iter().zip(&by_channel) {
             assert!((a - b).abs() < 1e-5, "{a} {b}");
         }
@@ -307,12 +359,13 @@ mod tests {
                 stained[2 * grey.len() + y * size.1 + x] -= 0.3 * 0.299 / 0.114;
             }
         }
-        let sum = |edges| -> f32 {
-            similarity_map(&image, &stained, size, edges)
+        let sum = |similarity| -> f32 {
+            similarity_map(&image, &stained, size, similarity)
+                .unwrap()
                 .iter()
                 .map(|v| 1.0 - v)
                 .sum()
         };
-        assert!(sum(Edges::Colour) > 20.0 * sum(Edges::Grey));
+        assert!(sum(Similarity::GmsColour) > 20.0 * sum(Similarity::GmsGrey));
     }
 }

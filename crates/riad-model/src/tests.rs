@@ -44,7 +44,7 @@ fn sines(count: usize, phase: f64) -> impl Iterator<Item = f64> {
 
 /// The weights that parity.py fills its model with.
 fn filled_weights(width: usize) -> Weights {
-    let architecture = Architecture { width };
+    let architecture = Architecture::u_net(width);
     let mut names: Vec<String> = architecture.tensors().into_iter().map(|spec| spec.name).collect();
     names.sort();
     let weights = Weights::try_from_fn(architecture, |spec| {
@@ -75,7 +75,7 @@ fn parity_images() -> Vec<f32> {
 
 fn parity_masking(layout: Layout) -> Masking {
     let normalisation = Normalisation::default();
-    Masking::sample(8, 3, (SIZE, SIZE), &[7, 8], normalisation, layout).unwrap()
+    Masking::sample(Some(8), 3, (SIZE, SIZE), &[7, 8], normalisation, layout).unwrap()
 }
 
 fn assert_close(what: &str, got: impl IntoIterator<Item = f64>, expected: &[f64], tolerance: f64) {
@@ -190,21 +190,36 @@ fn training_steps_gradients_and_running_statistics_are_pytorchs() {
     }
 }
 
-/// The engine and the graph have the same gradients, whatever the size, the weights of the loss and the normalisation.
+/// The engine and the graph have the same gradients, whatever the network, the size, the weights of the loss and the
+/// normalisation.
 #[test]
 fn the_engines_gradients_are_the_graphs() {
-    for (width, size, region_size, normalisation, loss) in [
-        (3, (32, 48), 4, Normalisation::default(), LossWeights::default()),
+    for (architecture, size, region_size, normalisation, loss) in [
         (
-            16,
+            Architecture::u_net(3),
+            (32, 48),
+            Some(4),
+            Normalisation::default(),
+            LossWeights::default(),
+        ),
+        (
+            Architecture::autoencoder(4),
+            (32, 48),
+            None,
+            Normalisation::default(),
+            "l1+ssim".parse().unwrap(),
+        ),
+        (
+            Architecture::u_net(16),
             (48, 32),
-            16,
+            Some(16),
             Normalisation {
                 mean: 0.4,
                 deviation: 0.3,
             },
             LossWeights {
                 l2: 10.0,
+                l1: 0.0,
                 ssim: 0.5,
                 msgms: 0.0,
             },
@@ -213,11 +228,10 @@ fn the_engines_gradients_are_the_graphs() {
         let images: Vec<f32> = sines(2 * 3 * size.0 * size.1, 0.2)
             .map(|v| 0.5 + 0.4 * v as f32)
             .collect();
-        let [engine, graph] =
-            learners(&Weights::initial(Architecture { width }, 9), 0.0).map(|(mut learner, layout)| {
-                let masking = Masking::sample(region_size, 3, size, &[3, 4], normalisation, layout).unwrap();
-                differentiate(&mut learner, &images, &masking, loss)
-            });
+        let [engine, graph] = learners(&Weights::initial(architecture, 9), 0.0).map(|(mut learner, layout)| {
+            let masking = Masking::sample(region_size, 3, size, &[3, 4], normalisation, layout).unwrap();
+            differentiate(&mut learner, &images, &masking, loss)
+        });
         assert!((engine.0.total - graph.0.total).abs() < 2e-5 * graph.0.total);
         assert!(engine.1.keys().eq(graph.1.keys()));
         let largest = |values: &[f32]| values.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
@@ -247,7 +261,8 @@ fn a_smaller_batch_is_as_if_it_were_alone() {
     let (size, normalisation) = ((32, 32), Normalisation::default());
     let (weights, loss) = (filled_weights(4), LossWeights::default());
     let images = parity_images();
-    let masking = |seeds: &[u64]| Masking::sample(8, 3, size, seeds, normalisation, Layout::ChannelsLast).unwrap();
+    let masking =
+        |seeds: &[u64]| Masking::sample(Some(8), 3, size, seeds, normalisation, Layout::ChannelsLast).unwrap();
     let [(mut used, _), _] = learners(&weights, 0.0);
     differentiate(&mut used, &images, &masking(&[1, 2]), loss);
     let [(mut fresh, _), _] = learners(&weights, 0.0);
@@ -256,11 +271,12 @@ fn a_smaller_batch_is_as_if_it_were_alone() {
     assert_eq!(used, fresh);
 }
 
-/// The fused CPU plan and the candle graph agree for every preset, on images that fill the range.
+/// The fused CPU plan and the candle graph agree for every preset and an autoencoder, on images that fill the range.
 #[test]
-fn plans_agree_for_every_preset() {
-    for preset in crate::Preset::ALL {
-        let weights = Weights::initial(preset.architecture(), 3);
+fn plans_agree_for_every_network() {
+    let presets = crate::Preset::ALL.map(crate::Preset::architecture);
+    for architecture in presets.into_iter().chain([Architecture::autoencoder(16)]) {
+        let weights = Weights::initial(architecture, 3);
         let (height, width) = (32, 48);
         let input: Vec<f32> = sines(2 * 3 * height * width, 0.9).map(|v| v as f32).collect();
         let graph = GraphPlan::new(&weights, &Device::Cpu)
@@ -278,7 +294,10 @@ fn plans_agree_for_every_preset() {
         let largest = graph.iter().fold(0.0f32, |m, v| m.max(v.abs()));
         for (i, &value) in fused.iter().enumerate() {
             let other = graph[i / (3 * pixels) * 3 * pixels + i % 3 * pixels + i / 3 % pixels];
-            assert!((value - other).abs() <= 1e-4 * largest, "{preset}: {value} {other}");
+            assert!(
+                (value - other).abs() <= 1e-4 * largest,
+                "{architecture:?}: {value} {other}"
+            );
         }
     }
 }
@@ -288,6 +307,38 @@ fn the_mean_filter_keeps_its_share_of_the_image() {
     assert_eq!(ScoringSettings::for_size(256), ScoringSettings::default());
     let smoothing = [64, 128, 512, 1024].map(|size| ScoringSettings::for_size(size).smoothing);
     assert_eq!(smoothing, [5, 11, 43, 85]);
+}
+
+#[test]
+fn losses_are_read_from_their_terms() {
+    let weights = |text: &str| {
+        text.parse::<LossWeights>()
+            .map(|LossWeights { l2, l1, ssim, msgms }| [l2, l1, ssim, msgms])
+    };
+    assert_eq!(weights("riad").unwrap(), [1.0, 0.0, 1.0, 1.0]);
+    assert_eq!(weights("msgms+ssim+l2").unwrap(), [1.0, 0.0, 1.0, 1.0]);
+    assert_eq!(weights("l1").unwrap(), [0.0, 1.0, 0.0, 0.0]);
+    for wrong in ["", "l3", "l2+", "l2 + ssim"] {
+        assert!(
+            weights(wrong).unwrap_err().to_string().contains("no term of the loss"),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn an_autoencoder_comes_back_as_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let scoring = ScoringSettings {
+        region_sizes: vec![],
+        ..ScoringSettings::for_size(32)
+    };
+    let weights = Weights::initial(Architecture::autoencoder(2), 1);
+    let checkpoint = Checkpoint::new(weights, scoring, None, None);
+    checkpoint.save(&path).unwrap();
+    assert_eq!(Checkpoint::open(&path).unwrap(), checkpoint);
+    assert_eq!(checkpoint.header.scoring.passes_per_image(), 1);
 }
 
 #[test]
@@ -301,10 +352,6 @@ fn settings_that_cannot_work_are_refused() {
         },
         ScoringSettings {
             width: 0,
-            ..default.clone()
-        },
-        ScoringSettings {
-            region_sizes: vec![],
             ..default.clone()
         },
         ScoringSettings {

@@ -281,8 +281,8 @@ impl Trainer {
 
         let (epoch, step) = (self.progress.epochs as u64, self.progress.steps as u64);
         let mut rng = ChaCha8Rng::seed_from_u64(derive_seed(&[self.config.seed, REGION_SIZE, epoch, step]));
-        let chosen = random::below(scoring.region_sizes.len() as u32, &mut rng);
-        let region_size = scoring.region_sizes[chosen as usize];
+        let passes = scoring.passes();
+        let region_size = passes[random::below(passes.len() as u32, &mut rng) as usize];
         let seeds: Vec<u64> = (0..count as u64)
             .map(|image| derive_seed(&[self.config.seed, MASKS, epoch, step, image]))
             .collect();
@@ -421,11 +421,18 @@ fn shuffled(count: usize, seed: u64) -> Vec<usize> {
 
 fn history_csv(history: &[EpochRecord]) -> String {
     let mut csv = String::from(
-        "epoch,learning_rate,train,train_l2,train_ssim,train_msgms,validation,validation_l2,validation_ssim,validation_msgms\n",
+        "epoch,learning_rate,train,train_l2,train_l1,train_ssim,train_msgms,\
+         validation,validation_l2,validation_l1,validation_ssim,validation_msgms\n",
     );
     let terms = |terms: Option<LossTerms>| match terms {
-        Some(LossTerms { l2, ssim, msgms, total }) => format!("{total:.6},{l2:.6},{ssim:.6},{msgms:.6}"),
-        None => ",,,".to_owned(),
+        Some(LossTerms {
+            l2,
+            l1,
+            ssim,
+            msgms,
+            total,
+        }) => format!("{total:.6},{l2:.6},{l1:.6},{ssim:.6},{msgms:.6}"),
+        None => ",,,,".to_owned(),
     };
     for EpochRecord {
         epoch,

@@ -56,7 +56,11 @@ impl TrainConfig {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Checks that a run can be started with these settings, as [`Trainer::start`](crate::Trainer::start) does.
+    ///
+    /// # Errors
+    /// Names the setting that is out of range.
+    pub fn check(&self) -> Result<()> {
         self.scoring.check()?;
         let positive = |name: &str, value: f64| {
             if value.is_finite() && value > 0.0 {
@@ -80,11 +84,11 @@ impl TrainConfig {
         positive("the learning rate's decay", self.decay_factor)?;
         not_negative("the weight decay", self.weight_decay)?;
         not_negative("the share of epochs before the decay", self.decay_after)?;
-        let LossWeights { l2, ssim, msgms } = self.loss;
-        for weight in [l2, ssim, msgms] {
+        let LossWeights { l2, l1, ssim, msgms } = self.loss;
+        for weight in [l2, l1, ssim, msgms] {
             not_negative("a loss term's weight", f64::from(weight))?;
         }
-        positive("the sum of the loss terms' weights", f64::from(l2 + ssim + msgms))
+        positive("the sum of the loss terms' weights", f64::from(l2 + l1 + ssim + msgms))
     }
 
     /// The learning rate in `epoch`, from 0.

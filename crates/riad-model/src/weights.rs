@@ -44,10 +44,12 @@ impl Weights {
     }
 
     /// Takes a network's tensors, given with their shapes, after checking that they are those of a network of this
-    /// crate. The width is read from the first convolution. Tensors that the network does not have are an error, save
+    /// crate. The width is read from the first convolution, whether there are skip connections from the first that takes
+    /// one in. Tensors that the network does not have are an error, save
     /// PyTorch's `num_batches_tracked`; the error says which tensor and how it differs.
     pub(crate) fn from_tensors(mut given: NamedTensors) -> Result<Self, String> {
         const FIRST: &str = "down1.conv1.weight";
+        const FIRST_WITH_SKIP: &str = "up1.conv1.weight";
         given.retain(|name, _| !name.ends_with(".num_batches_tracked"));
         let Some((shape, _)) = given.get(FIRST) else {
             let names: Vec<&str> = given.keys().take(3).map(String::as_str).collect();
@@ -55,8 +57,10 @@ impl Weights {
                 "it has no tensor {FIRST}, so it is no RIAD U-Net; its tensors begin with {names:?}"
             ));
         };
-        let architecture = Architecture {
-            width: shape.first().copied().unwrap_or(0),
+        let width = shape.first().copied().unwrap_or(0);
+        let architecture = match given.get(FIRST_WITH_SKIP) {
+            Some((shape, _)) if shape.get(1) == shape.first() => Architecture::autoencoder(width),
+            _ => Architecture::u_net(width),
         };
         if architecture.width == 0 || architecture.width > 4096 {
             return Err(format!(
@@ -137,19 +141,19 @@ mod tests {
 
     #[test]
     fn initial_weights_stay_within_pytorchs_bounds() {
-        let weights = Weights::initial(Architecture { width: 8 }, 1);
+        let weights = Weights::initial(Architecture::u_net(8), 1);
         let conv = weights.get("down2.conv1.weight");
         let bound = 1.0 / f32::sqrt(8.0 * 16.0);
         assert!(conv.iter().all(|v| v.abs() <= bound));
         let variance = conv.iter().map(|v| v * v).sum::<f32>() / conv.len() as f32;
         assert!((variance / (bound * bound / 3.0) - 1.0).abs() < 0.05, "{variance}");
-        assert_eq!(weights, Weights::initial(Architecture { width: 8 }, 1));
-        assert_ne!(weights, Weights::initial(Architecture { width: 8 }, 2));
+        assert_eq!(weights, Weights::initial(Architecture::u_net(8), 1));
+        assert_ne!(weights, Weights::initial(Architecture::u_net(8), 2));
     }
 
     #[test]
     fn foreign_tensors_are_refused_by_name() {
-        let weights = Weights::initial(Architecture { width: 2 }, 1);
+        let weights = Weights::initial(Architecture::u_net(2), 1);
         let mut tensors = given(&weights);
         tensors.insert("down1.bn1.num_batches_tracked".into(), (vec![], vec![3.0]));
         assert_eq!(Weights::from_tensors(tensors.clone()), Ok(weights));

@@ -2,19 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use super::paper::Published;
-
-/// What `riad eval` measures, as fractions of 1; `None` where a metric is undefined, as with test images of one class.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Metrics {
-    pub(crate) image_auroc: Option<f64>,
-    pub(crate) pixel_auroc: Option<f64>,
-    pub(crate) pixel_ap: Option<f64>,
-    pub(crate) aupro: Option<f64>,
-    pub(crate) f1_max: Option<f64>,
-}
+use crate::sweep::Metrics;
 
 const HEADER: [&str; 10] = [
     "category",

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use riad_core::Calibration;
-use riad_model::{Checkpoint, Edges, Header, ScoringSettings, TrainConfig};
+use riad_model::{Checkpoint, Header, ScoringSettings, Similarity, TrainConfig};
 use serde::Serialize;
 
 use crate::{
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<Ending> {
         preset: preset_name(architecture.width),
         parameters: architecture.parameters(),
         macs_per_pass: architecture.macs(scoring.height, scoring.width),
-        passes_per_image: scoring.sets * scoring.region_sizes.len(),
+        passes_per_image: scoring.passes_per_image(),
         normal_map: checkpoint.normal_map.is_some(),
         smallest_fpr: header.calibration.as_ref().map(Calibration::smallest_rate),
         header,
@@ -79,12 +79,17 @@ fn text(info: &Info<'_>) -> String {
         sets,
         mask_seed,
         smoothing,
-        edges,
+        similarity,
     } = scoring;
     line("file", info.file.clone());
+    let network = if architecture.skip_connections {
+        "U-Net"
+    } else {
+        "autoencoder"
+    };
     line(
         "network",
-        format!("U-Net, {}, width {}", info.preset, architecture.width),
+        format!("{network}, {}, width {}", info.preset, architecture.width),
     );
     line("parameters", info.parameters.to_string());
     line(
@@ -96,18 +101,24 @@ fn text(info: &Info<'_>) -> String {
         ),
     );
     line("image size", format!("{width}x{height}"));
-    line(
-        "region sizes K",
-        region_sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(", "),
-    );
-    line("mask sets n", format!("{sets}, from seed {mask_seed}"));
+    if region_sizes.is_empty() {
+        line("hidden", "nothing".into());
+    } else {
+        line(
+            "region sizes K",
+            region_sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(", "),
+        );
+        line("mask sets n", format!("{sets}, from seed {mask_seed}"));
+    }
     line(
         "normalisation",
         format!("(x - {}) / {}", normalisation.mean, normalisation.deviation),
     );
-    let edges = match edges {
-        Edges::Grey => "of luma",
-        Edges::Colour => "of each colour",
+    let similarity = match similarity {
+        Similarity::GmsGrey => "edges of luma",
+        Similarity::GmsColour => "edges of each colour",
+        Similarity::Ssim => "SSIM",
+        Similarity::L2 => "squared error",
     };
     let normal = if info.normal_map {
         ", less what is normal at each place"
@@ -116,7 +127,7 @@ fn text(info: &Info<'_>) -> String {
     };
     line(
         "maps",
-        format!("edges {edges}, mean filter of {smoothing}x{smoothing}{normal}"),
+        format!("{similarity}, mean filter of {smoothing}x{smoothing}{normal}"),
     );
     match training {
         None => line(

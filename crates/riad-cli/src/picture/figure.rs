@@ -94,7 +94,10 @@ fn caption(evaluation: &Evaluation, header: &Header) -> String {
 }
 
 fn columns(region_sizes: &[usize]) -> Vec<String> {
-    let maps = region_sizes.iter().map(|k| format!("map, k = {k}"));
+    let mut maps: Vec<_> = region_sizes.iter().map(|k| format!("map, k = {k}")).collect();
+    if maps.is_empty() {
+        maps.push("map, nothing hidden".into());
+    }
     let before = ["image", "reconstruction"].map(str::to_owned);
     before
         .into_iter()

@@ -14,39 +14,52 @@ use crate::{
     values::Values,
 };
 
-/// A concatenation along the channels: what comes up through the decoder, then what the encoder passes across.
+/// What a decoder block's convolutions take in: along the channels what comes up through the decoder, then what the encoder
+/// passes across, if it does.
 pub(super) struct Joint {
-    /// Channels of either half.
-    half: usize,
+    /// Channels that come up.
+    up: usize,
+    /// Channels that are passed across; 0 without a skip connection.
+    skip: usize,
     pub(super) values: Values,
     pub(super) gradient: Values,
 }
 
 impl Joint {
-    pub(super) fn new(half: usize) -> Self {
+    pub(super) fn new(up: usize, skip: usize) -> Self {
         Self {
-            half,
+            up,
+            skip,
             values: Values::default(),
             gradient: Values::default(),
         }
     }
 
-    pub(super) fn up(&mut self) -> Result<BatchMut<'_>> {
-        let dims = self.values.dims();
-        Ok(self.values.shaped(dims)?.channels(0..self.half)?)
+    pub(super) fn has_skip(&self) -> bool {
+        self.skip > 0
+    }
+
+    fn channels(&self) -> usize {
+        self.up + self.skip
+    }
+
+    /// Where `pixels`, of any number of channels, come up.
+    pub(super) fn up(&mut self, pixels: Dims) -> Result<BatchMut<'_>> {
+        let channels = self.channels();
+        Ok(self.values.shaped(Dims { channels, ..pixels })?.channels(0..self.up)?)
     }
 
     pub(super) fn up_gradient(&self) -> Result<Batch<'_>> {
-        Ok(self.gradient.batch()?.channels(0..self.half)?)
+        Ok(self.gradient.batch()?.channels(0..self.up)?)
     }
 
     pub(super) fn skip(&self) -> Result<Batch<'_>> {
-        Ok(self.values.batch()?.channels(self.half..2 * self.half)?)
+        Ok(self.values.batch()?.channels(self.up..self.channels())?)
     }
 
     /// Adds the gradient to what the encoder passed across.
     pub(super) fn add_skip_gradient(&self, sum: &mut Values) {
-        add_channels(sum.all_mut(), self.half, self.gradient.all(), 2 * self.half, self.half);
+        add_channels(sum.all_mut(), self.skip, self.gradient.all(), self.channels(), self.up);
     }
 }
 
@@ -122,9 +135,9 @@ impl Block {
         self.output.batch()
     }
 
-    /// The same, into the half of a joint that the encoder passes across.
+    /// The same, into what a joint takes across.
     pub(super) fn normalise_into<'a>(&mut self, parameters: &Parameters, joint: &'a mut Joint) -> Result<Batch<'a>> {
-        let pixel = 2 * joint.half;
+        let pixel = joint.channels();
         joint.values.shaped(Dims {
             channels: pixel,
             ..self.convolved.dims()
@@ -132,7 +145,7 @@ impl Block {
         let out = Channels {
             values: joint.values.all_mut(),
             pixel,
-            first: joint.half,
+            first: joint.up,
         };
         self.statistics
             .forward(self.convolved.all(), self.affine(parameters), out);

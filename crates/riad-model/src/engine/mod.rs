@@ -44,7 +44,7 @@ pub(crate) struct Engine {
     encoder: Vec<[Block; 2]>,
     /// From the bottom up.
     decoder: Vec<Up>,
-    /// Of each level that has a skip connection, from the image down.
+    /// Of each level that has a decoder block, from the image down.
     joints: Vec<Joint>,
     /// The network's output, tanh applied.
     output: Values,
@@ -78,7 +78,7 @@ impl Engine {
             parameters: Parameters::new(weights, adam, moments),
             running,
             encoder: encoder.into(),
-            joints: decoder.iter().rev().map(|up| Joint::new(up.output)).collect(),
+            joints: decoder.iter().rev().map(|up| Joint::new(up.output, up.skip)).collect(),
             decoder: decoder
                 .map(|up| Up {
                     conv: format!("{}.upconv", up.name),
@@ -158,7 +158,7 @@ impl Engine {
             first.convolve(parameters, running, x)?;
             let y = first.normalise(parameters)?;
             second.convolve(parameters, running, y)?;
-            x = match self.joints.get_mut(level) {
+            x = match self.joints.get_mut(level).filter(|joint| joint.has_skip()) {
                 Some(joint) => second.normalise_into(parameters, joint)?,
                 None => second.normalise(parameters)?,
             };
@@ -170,7 +170,8 @@ impl Engine {
         let joints = self.joints.iter_mut().rev();
         for (Up { conv, blocks }, joint) in self.decoder.iter_mut().zip(joints) {
             let [weight, bias] = parameters.layer(conv);
-            conv_transpose2d(x, weight, Some(bias), RESIZE_4X4, joint.up()?)?;
+            let up = joint.up(x.dims().conv_transpose2d(bias.len(), RESIZE_4X4)?)?;
+            conv_transpose2d(x, weight, Some(bias), RESIZE_4X4, up)?;
             x = joint.values.batch()?;
             for block in blocks {
                 block.convolve(parameters, running, x)?;
@@ -223,14 +224,19 @@ impl Engine {
             conv_transpose2d_grad_input(up, weight, RESIZE_4X4, dy.shaped(x.dims())?)?;
         }
         for (level, [first, second]) in encoder.iter().enumerate().rev() {
-            if let Some(joint) = joints.get(level) {
+            if let Some(joint) = joints.get(level).filter(|joint| joint.has_skip()) {
                 joint.add_skip_gradient(dy);
             }
             second.backward(parameters, first.output.batch()?, dy, Some(dx))?;
-            match level.checked_sub(1).and_then(|above| joints.get(above)) {
-                Some(joint) => first.backward(parameters, joint.skip()?, dx, Some(dy))?,
-                None => first.backward(parameters, input, dx, None)?,
-            }
+            let Some(above) = level.checked_sub(1) else {
+                first.backward(parameters, input, dx, None)?;
+                continue;
+            };
+            let x = match joints.get(above).filter(|joint| joint.has_skip()) {
+                Some(joint) => joint.skip()?,
+                None => encoder[above][1].output.batch()?,
+            };
+            first.backward(parameters, x, dx, Some(dy))?;
         }
         Ok(())
     }

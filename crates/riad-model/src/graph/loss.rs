@@ -21,20 +21,23 @@ pub(super) fn inpainting_loss(
     let ((height, width), count) = (masking.size(), masking.images());
     let shape = (count, CHANNELS, height, width);
     let images = Tensor::from_slice(images, shape, device)?;
-    let hidden = Tensor::from_vec(masking.hidden(), masking.shape(), device)?;
+    let used = Tensor::from_vec(masking.used(), masking.shape(), device)?;
     let normalisation = masking.normalisation();
-    let reconstructions = (output * hidden)?
+    let reconstructions = (output * used)?
         .reshape((masking.sets(), count, CHANNELS, height, width))?
         .sum(0)?;
     let reconstructions = reconstructions.affine(f64::from(normalisation.deviation), f64::from(normalisation.mean))?;
-    let l2 = (&reconstructions - &images)?.sqr()?.mean_all()?;
+    let error = (&reconstructions - &images)?;
+    let (l2, l1) = (error.sqr()?.mean_all()?, error.abs()?.mean_all()?);
     let ssim = ssim_loss(&images, &reconstructions)?;
     let msgms = msgms_loss(&images, &reconstructions)?;
-    let total = ((&l2 * f64::from(weights.l2))?
-        + ((&ssim * f64::from(weights.ssim))? + (&msgms * f64::from(weights.msgms))?)?)?;
+    let absolute_and_squared = ((&l2 * f64::from(weights.l2))? + (&l1 * f64::from(weights.l1))?)?;
+    let structural = ((&ssim * f64::from(weights.ssim))? + (&msgms * f64::from(weights.msgms))?)?;
+    let total = (absolute_and_squared + structural)?;
     let value = |t: &Tensor| t.to_scalar::<f32>().map(f64::from);
     let terms = LossTerms {
         l2: value(&l2)?,
+        l1: value(&l1)?,
         ssim: value(&ssim)?,
         msgms: value(&msgms)?,
         total: value(&total)?,

@@ -71,7 +71,11 @@ impl Network {
             let up = x
                 .conv_transpose2d(weight, padding, 0, stride, 1)?
                 .broadcast_add(&per_channel(bias)?)?;
-            x = Tensor::cat(&[&up, skip], 1)?;
+            x = if self.architecture.skip_connections {
+                Tensor::cat(&[&up, skip], 1)?
+            } else {
+                up
+            };
             x = self.block(&x, name, 1, SAME_3X3)?;
             x = self.block(&x, name, 2, SAME_3X3)?;
         }

@@ -42,7 +42,7 @@ fn config() -> TrainConfig {
         width: SIDE,
         ..ScoringSettings::default()
     };
-    let config = TrainConfig::published(Architecture { width: 2 }, scoring);
+    let config = TrainConfig::published(Architecture::u_net(2), scoring);
     TrainConfig {
         epochs: 3,
         batch_size: 2,

@@ -1,0 +1,112 @@
+//! How to train, and what: RIAD, parts of it left out, and what it is compared with.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use riad_model::{LossWeights, Preset, Similarity};
+use serde::{Deserialize, Serialize};
+
+use super::preset_parser;
+
+/// Heading of the options for experiments with the method.
+const METHOD: &str = "Method";
+
+/// How to train. What is not given takes the preset's default, or for a run that exists what it was started with.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Training")]
+pub(crate) struct TrainingArgs {
+    /// default: what this program does best, maps of the edges of each colour less what is normal at each place. paper: the
+    /// published method to the letter, for comparison with its numbers [default: default]
+    #[arg(long, help_heading = METHOD, value_enum, value_name = "NAME", hide_possible_values = true)]
+    pub(crate) protocol: Option<Protocol>,
+    /// riad inpaints hidden regions; autoencoder is what it is compared with: the same layers without skip connections, and
+    /// nothing hidden [default: riad]
+    #[arg(long, help_heading = METHOD, value_enum, value_name = "NAME", hide_possible_values = true)]
+    pub(crate) method: Option<Method>,
+    /// Terms of the loss, joined by +: l2, l1, ssim, msgms. riad is l2+ssim+msgms [default: riad]
+    #[arg(long, help_heading = METHOD, value_name = "TERMS")]
+    pub(crate) loss: Option<LossWeights>,
+    /// Region sizes K in pixels [default: 2,4,8,16]
+    #[arg(long, help_heading = METHOD, value_name = "K,…", value_delimiter = ',')]
+    pub(crate) regions: Option<Vec<usize>>,
+    /// Disjoint mask sets n: every image is reconstructed in so many passes for each region size [default: 3]
+    #[arg(long, help_heading = METHOD, value_name = "N")]
+    pub(crate) sets: Option<usize>,
+    /// By what maps compare an image with its reconstruction: gms-colour, gms-grey, ssim or l2 [default: gms-colour;
+    /// gms-grey with --protocol paper]
+    #[arg(long, help_heading = METHOD, value_name = "NAME", value_parser = similarity)]
+    pub(crate) similarity: Option<Similarity>,
+    /// Side in pixels of the mean filter over maps, odd [default: 21 at --size 256, and in proportion]
+    #[arg(long, help_heading = METHOD, value_name = "PIXELS")]
+    pub(crate) smoothing: Option<usize>,
+    /// Size of the network: tiny and small for CPUs, paper is the published one [default: tiny; paper with --protocol
+    /// paper]
+    #[arg(long, value_name = "NAME", value_parser = preset_parser())]
+    pub(crate) preset: Option<Preset>,
+    /// Side in pixels that images are resized to, a multiple of 16 [default: 256]
+    #[arg(long, value_name = "PIXELS")]
+    pub(crate) size: Option<usize>,
+    /// Passes over the images, at most [default: 300]
+    #[arg(long, value_name = "N")]
+    pub(crate) epochs: Option<usize>,
+    /// Images per step [default: 4]
+    #[arg(long, value_name = "N")]
+    pub(crate) batch: Option<usize>,
+    /// Learning rate [default: 1e-3; 1e-4 for the preset or the protocol paper]
+    #[arg(long, value_name = "X")]
+    pub(crate) lr: Option<f64>,
+    /// Stop when so many epochs brought no better validation loss [default: 20]
+    #[arg(long, value_name = "N")]
+    pub(crate) patience: Option<usize>,
+    /// Share of the images held out to choose the best epoch [default: 0.2 less --calibration, but at least 0.1]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) validation: Option<f64>,
+    /// Share of the images held out from all training to calibrate thresholds with [default: 0.1 where that is 19 images
+    /// or more, enough for --fpr 0.05, else 0; 0 with --protocol paper]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) calibration: Option<f64>,
+    /// Decides initial weights, split, order and masks [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Stop after this time, such as 90s, 5m or 1h30m; the run can be resumed
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) max_time: Option<Duration>,
+}
+
+/// How the network is trained and its maps are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Protocol {
+    /// Maps of each colour's edges, less the mean map of training images.
+    #[default]
+    Default,
+    /// The published method.
+    Paper,
+}
+
+impl Protocol {
+    /// [`Self::Paper`], as a function for serde.
+    pub(crate) fn paper() -> Self {
+        Self::Paper
+    }
+}
+
+/// What the network learns to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Method {
+    /// To fill in hidden regions.
+    #[default]
+    Riad,
+    /// To reconstruct what it sees.
+    Autoencoder,
+}
+
+fn similarity(name: &str) -> Result<Similarity, String> {
+    Ok(match name {
+        "gms-colour" => Similarity::GmsColour,
+        "gms-grey" => Similarity::GmsGrey,
+        "ssim" => Similarity::Ssim,
+        "l2" => Similarity::L2,
+        _ => return Err("there are gms-colour, gms-grey, ssim and l2".into()),
+    })
+}

@@ -1,0 +1,168 @@
+//! From the options of a training run to its settings.
+
+use anyhow::Result;
+use riad_data::Shares;
+use riad_model::{Preset, ScoringSettings, Similarity, TrainConfig};
+
+use crate::{
+    args::{Method, Protocol, TrainingArgs},
+    usage,
+};
+
+/// Share of the images held out, as published: for validation, but for what calibration takes of it.
+const HELD_OUT: f64 = 0.2;
+
+/// Share of the images held out for each of validation and calibration where there are both.
+const EACH: f64 = 0.1;
+
+/// Fewer images are not held out for calibration unless asked for: they would not do for a false-positive rate of 0.05,
+/// and validation has more use for them.
+const WORTH_CALIBRATING: f64 = 19.0;
+
+/// The setting to train with: the protocol's, but for what is asked for and the small presets' learning rate.
+///
+/// # Errors
+/// If options contradict each other, or one is out of range.
+pub(crate) fn config(args: &TrainingArgs) -> Result<TrainConfig> {
+    let protocol = args.protocol.unwrap_or_default();
+    let (preset, similarity) = match protocol {
+        Protocol::Default => (Preset::Tiny, Similarity::GmsColour),
+        Protocol::Paper => (Preset::Paper, Similarity::GmsGrey),
+    };
+    let preset = args.preset.unwrap_or(preset);
+    let mut architecture = preset.architecture();
+    let seed = args.seed.unwrap_or(0);
+    let mut scoring = ScoringSettings::for_size(args.size.unwrap_or(ScoringSettings::default().height));
+    scoring.mask_seed = seed;
+    scoring.similarity = args.similarity.unwrap_or(similarity);
+    scoring.smoothing = args.smoothing.unwrap_or(scoring.smoothing);
+    if args.method == Some(Method::Autoencoder) {
+        if args.regions.is_some() || args.sets.is_some() {
+            return Err(usage(
+                "an autoencoder hides nothing: leave out --regions and --sets, or --method autoencoder",
+            ));
+        }
+        architecture.skip_connections = false;
+        scoring.region_sizes.clear();
+        scoring.sets = 1;
+    } else {
+        scoring.region_sizes = args.regions.clone().unwrap_or(scoring.region_sizes);
+        scoring.sets = args.sets.unwrap_or(scoring.sets);
+    }
+
+    let published = TrainConfig::published(architecture, scoring);
+    let learning_rate = match (protocol, preset) {
+        (Protocol::Default, Preset::Tiny | Preset::Small) => 1e-3,
+        _ => published.learning_rate,
+    };
+    let config = TrainConfig {
+        epochs: args.epochs.unwrap_or(published.epochs),
+        batch_size: args.batch.unwrap_or(published.batch_size),
+        learning_rate: args.lr.unwrap_or(learning_rate),
+        patience: args.patience.unwrap_or(published.patience),
+        loss: args.loss.unwrap_or(published.loss),
+        seed,
+        ..published
+    };
+    // Before a folder is made for the run.
+    config.check().map_err(|error| usage(error.to_string()))?;
+    Ok(config)
+}
+
+/// The shares to hold out of `count` images: those asked for, and of the others those that are of use.
+pub(crate) fn shares(args: &TrainingArgs, count: usize) -> Shares {
+    let is_worth_it = (count as f64 * EACH).round() >= WORTH_CALIBRATING && args.protocol != Some(Protocol::Paper);
+    let calibration = args.calibration.unwrap_or(if is_worth_it { EACH } else { 0.0 });
+    let validation = args.validation.unwrap_or((HELD_OUT - calibration).max(EACH));
+    Shares {
+        validation,
+        calibration,
+    }
+}
+
+/// The name of an option that is given and is not what a run was started with, if there is one.
+pub(crate) fn differing(
+    args: &TrainingArgs,
+    protocol: Protocol,
+    shares: Shares,
+    config: &TrainConfig,
+) -> Option<&'static str> {
+    let TrainConfig {
+        architecture,
+        scoring,
+        epochs,
+        batch_size,
+        learning_rate,
+        patience,
+        loss,
+        seed,
+        ..
+    } = config;
+    let size = [scoring.height, scoring.width];
+    let regions = &scoring.region_sizes;
+    let is_riad = architecture.skip_connections;
+    let same = [
+        ("protocol", args.protocol.is_none_or(|given| given == protocol)),
+        (
+            "method",
+            args.method.is_none_or(|given| (given == Method::Riad) == is_riad),
+        ),
+        ("loss", args.loss.is_none_or(|given| given == *loss)),
+        ("regions", args.regions.as_ref().is_none_or(|given| given == regions)),
+        ("sets", args.sets.is_none_or(|given| given == scoring.sets)),
+        (
+            "similarity",
+            args.similarity.is_none_or(|given| given == scoring.similarity),
+        ),
+        (
+            "smoothing",
+            args.smoothing.is_none_or(|given| given == scoring.smoothing),
+        ),
+        (
+            "preset",
+            args.preset
+                .is_none_or(|given| given.architecture().width == architecture.width),
+        ),
+        ("size", args.size.is_none_or(|given| [given; 2] == size)),
+        ("epochs", args.epochs.is_none_or(|given| given == *epochs)),
+        ("batch", args.batch.is_none_or(|given| given == *batch_size)),
+        ("lr", args.lr.is_none_or(|given| given == *learning_rate)),
+        ("patience", args.patience.is_none_or(|given| given == *patience)),
+        (
+            "validation",
+            args.validation.is_none_or(|given| given == shares.validation),
+        ),
+        (
+            "calibration",
+            args.calibration.is_none_or(|given| given == shares.calibration),
+        ),
+        ("seed", args.seed.is_none_or(|given| given == *seed)),
+    ];
+    same.iter().find(|(_, same)| !same).map(|(name, _)| *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_held_out_for_calibration_where_they_are_of_use() {
+        let shares = |validation, calibration, count| {
+            let args = TrainingArgs {
+                validation,
+                calibration,
+                ..TrainingArgs::default()
+            };
+            let Shares {
+                validation,
+                calibration,
+            } = shares(&args, count);
+            (validation, calibration)
+        };
+        assert_eq!(shares(None, None, 209), (0.1, 0.1));
+        assert_eq!(shares(None, None, 64), (0.2, 0.0));
+        assert_eq!(shares(None, Some(0.0), 209), (0.2, 0.0));
+        assert_eq!(shares(None, Some(0.5), 64), (0.1, 0.5));
+        assert_eq!(shares(Some(0.2), None, 209), (0.2, 0.1));
+    }
+}

@@ -1,0 +1,105 @@
+//! Experiments with the method: an autoencoder to compare with, other losses, masks and maps.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::fs;
+
+use serde_json::Value;
+use support::{demo, riad, stderr, stdout};
+
+const SMALL: [&str; 10] = [
+    "--preset", "tiny", "--size", "32", "--epochs", "1", "--batch", "4", "--seed", "3",
+];
+
+fn info(folder: &std::path::Path, run: &str) -> Value {
+    serde_json::from_str(&stdout(folder, &["info", run, "--json"])).unwrap()
+}
+
+#[test]
+fn an_autoencoder_is_trained_and_scored_as_riad_is() {
+    let folder = demo();
+    let data = ["data/badge", "--method", "autoencoder", "--loss", "l1+ssim"];
+    stdout(
+        folder.path(),
+        &[&["train"], &data[..], &SMALL, &["--out", "plain"]].concat(),
+    );
+    let header = info(folder.path(), "plain");
+    assert_eq!(header["architecture"]["skip_connections"], false);
+    assert_eq!(header["passes_per_image"], 1);
+    assert_eq!(header["training"]["loss"]["l1"], 1.0);
+    assert_eq!(header["training"]["loss"]["l2"], 0.0);
+    let table = stdout(folder.path(), &["eval", "data/badge", "--model", "plain"]);
+    assert!(table.contains("badge"), "{table}");
+    let scores = stdout(folder.path(), &["score", "--model", "plain", "data/badge/test/good"]);
+    assert!(scores.lines().count() > 1, "{scores}");
+
+    // Another method is another run.
+    let error = stderr(folder.path(), &["train", "--resume", "plain", "--method", "riad"], 2);
+    assert!(error.contains("another --method"), "{error}");
+    let error = stderr(folder.path(), &["train", "--resume", "plain", "--loss", "l1"], 2);
+    assert!(error.contains("another --loss"), "{error}");
+    riad(folder.path())
+        .args([
+            "train",
+            "--resume",
+            "plain",
+            "--method",
+            "autoencoder",
+            "--loss",
+            "ssim+l1",
+        ])
+        .assert()
+        .success();
+}
+
+#[test]
+fn parts_of_the_method_can_be_changed() {
+    let folder = demo();
+    let options = [
+        "--regions",
+        "4,8",
+        "--sets",
+        "2",
+        "--similarity",
+        "ssim",
+        "--smoothing",
+        "5",
+    ];
+    stdout(
+        folder.path(),
+        &[&["train", "data/fabric"], &SMALL[..], &options, &["--out", "run"]].concat(),
+    );
+    let scoring = &info(folder.path(), "run")["scoring"];
+    assert_eq!(scoring["region_sizes"], serde_json::json!([4, 8]));
+    assert_eq!(scoring["sets"], 2);
+    assert_eq!(scoring["similarity"], "ssim");
+    assert_eq!(scoring["smoothing"], 5);
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_a_run_is_made() {
+    let folder = demo();
+    for (options, expected, code) in [
+        (
+            vec!["--method", "autoencoder", "--sets", "2"],
+            "an autoencoder hides nothing",
+            2,
+        ),
+        (vec!["--loss", "l2+mse"], "no term of the loss", 2),
+        (vec!["--similarity", "cosine"], "gms-colour, gms-grey, ssim and l2", 2),
+        (vec!["--regions", "4,x"], "invalid digit", 2),
+        (vec!["--smoothing", "4"], "odd", 2),
+        (vec!["--regions", "0"], "region", 2),
+        (vec!["--sets", "0"], "set", 2),
+    ] {
+        let error = stderr(
+            folder.path(),
+            &[&["train", "data/badge", "--out", "run"], options.as_slice()].concat(),
+            code,
+        );
+        assert!(error.contains(expected), "{options:?}: {error}");
+        assert!(!fs::exists(folder.path().join("run")).unwrap(), "{options:?}");
+    }
+}
