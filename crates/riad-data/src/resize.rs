@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{
+    FilterType, IntoImageView, IntoImageViewMut, PixelTrait, ResizeAlg, ResizeOptions, Resizer,
+    pixels::{U16, U16x3},
+};
 use image::DynamicImage;
 
 use crate::{DataError, Limits, decode};
@@ -86,10 +89,12 @@ pub fn resize(image: &DynamicImage, height: usize, width: usize) -> Result<Image
         in_16_bits
     } else {
         let mut resized = DynamicImage::new(new_width, new_height, in_16_bits.color());
-        let triangle = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        Resizer::new()
-            .resize(&in_16_bits, &mut resized, &triangle)
-            .map_err(|_| invalid())?;
+        let is_done = if is_gray {
+            resize_pixels::<U16>(&in_16_bits, &mut resized)
+        } else {
+            resize_pixels::<U16x3>(&in_16_bits, &mut resized)
+        };
+        is_done.ok_or_else(invalid)?;
         resized
     };
 
@@ -106,4 +111,12 @@ pub fn resize(image: &DynamicImage, height: usize, width: usize) -> Result<Image
         }
     };
     Ok(Image { height, width, data })
+}
+
+/// Resizes between images whose pixels are both `P`; `None` if one's are not. The resizer's own choice of the pixel by
+/// the image would compile its kernels for all kinds of pixels into this crate, which takes minutes.
+fn resize_pixels<P: PixelTrait>(from: &DynamicImage, to: &mut DynamicImage) -> Option<()> {
+    let triangle = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    let (from, mut to) = (from.image_view::<P>()?, to.image_view_mut::<P>()?);
+    Resizer::new().resize_typed(&from, &mut to, &triangle).ok()
 }
