@@ -4,8 +4,8 @@
 //! and before anything is timed their results are compared. Every round runs all contestants once, and the machine's FMA
 //! peak before and after tells whether it was ours alone.
 
-mod environment;
-mod machine;
+pub(crate) mod environment;
+pub(crate) mod machine;
 mod report;
 mod run;
 mod server;
@@ -223,7 +223,7 @@ fn prepare(python: &Path, directory: &Path) -> Result<()> {
 }
 
 /// What a program prints, which must end well.
-fn output(command: &mut Command) -> Result<String> {
+pub(crate) fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_owned();
     let output = command
         .stdin(Stdio::null())

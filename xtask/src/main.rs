@@ -5,6 +5,7 @@ mod bench;
 mod ci;
 mod eval;
 mod fetch;
+mod race;
 mod slow_tests;
 mod sweep;
 
@@ -30,6 +31,7 @@ enum Task {
     FetchMvtec(fetch::FetchMvtec),
     Eval(eval::Eval),
     Ablate(ablate::Ablate),
+    Race(race::Race),
     Bench(bench::Bench),
     Ci(ci::Ci),
     SlowTests(slow_tests::SlowTests),
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Task::FetchMvtec(task) => task.run(),
         Task::Eval(task) => task.run(),
         Task::Ablate(task) => task.run(),
+        Task::Race(task) => task.run(),
         Task::Bench(task) => task.run(),
         Task::Ci(task) => task.run(),
         Task::SlowTests(task) => task.run(),

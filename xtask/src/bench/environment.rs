@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 const REQUIREMENTS: &str = "bench/requirements.txt";
 
 /// The Python of the environment in `target`, which is made where it is missing or of other versions.
-pub(super) fn provide(target: &Path) -> Result<PathBuf> {
+pub(crate) fn provide(target: &Path) -> Result<PathBuf> {
     let folder = target.join("bench-env");
     let python = match cfg!(windows) {
         true => folder.join("Scripts").join("python.exe"),

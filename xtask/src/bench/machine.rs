@@ -45,7 +45,7 @@ pub(super) fn peak_memory(process: u32) -> Option<f64> {
 }
 
 /// Processor time from an instant on, by who used it.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     start: Instant,
     used: Option<Used>,
 }
@@ -60,7 +60,7 @@ struct Used {
 }
 
 impl Watch {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self {
             start: Instant::now(),
             used: Used::now(),
@@ -69,7 +69,7 @@ impl Watch {
 
     /// Processors that others kept busy on average since the start, 0.05 being 5 % of one; `None` where there is no
     /// `/proc`. What is too short for the clock of `/proc` counts as nothing.
-    pub(super) fn others(&self) -> Option<f64> {
+    pub(crate) fn others(&self) -> Option<f64> {
         let (before, now) = (self.used?, Used::now()?);
         let others = (now.all - before.all) - (now.own - before.own);
         if others <= 5.0 / TICKS {
