@@ -2,16 +2,20 @@
 //!
 //! A score is higher where a defect is more likely; labels are true for a defect. Every metric groups equal scores, so
 //! that neither their order nor a sort's decides. Values equal scikit-learn's (`roc_auc_score`,
-//! `average_precision_score`, `precision_recall_curve`).
+//! `average_precision_score`, `roc_curve`, `precision_recall_curve`).
 
+mod curve;
 mod ranking;
 
 #[cfg(feature = "pixel-metrics")]
 mod pixel;
 
 #[cfg(feature = "pixel-metrics")]
-pub use pixel::{PixelMetrics, PixelScores};
+pub use pixel::{PixelCurves, PixelMetrics, PixelScores};
 
+pub use curve::Curve;
+
+use curve::Thinned;
 use ranking::Ranking;
 use thiserror::Error;
 
@@ -109,6 +113,26 @@ pub fn average_precision(scores: &[f32], labels: &[bool]) -> Result<f64, MetricE
 /// Lengths that differ, no scores, a NaN, or no defect.
 pub fn f1_max(scores: &[f32], labels: &[bool]) -> Result<F1Max, MetricError> {
     rank(scores, labels)?.f1_max()
+}
+
+/// The receiver operating characteristic: the share of good samples that are called defective (x) and the share of the
+/// defects that are (y), from (0, 0) on, for every score as the threshold, the highest first; the last point is (1, 1).
+/// `resolution` thins it, see [`Curve`].
+///
+/// # Errors
+/// As [`auroc`].
+pub fn roc_curve(scores: &[f32], labels: &[bool], resolution: f64) -> Result<Curve, MetricError> {
+    rank(scores, labels)?.roc_curve(resolution)
+}
+
+/// Recall (x) and precision (y), from (0, 1) on, for every score as the threshold, the highest first; the last point has
+/// recall 1 and the share of defects as its precision. Precision does not run straight between two points: drawn as
+/// steps, each as high as its right end, the area below is the average precision. `resolution` thins it, see [`Curve`].
+///
+/// # Errors
+/// As [`average_precision`].
+pub fn precision_recall_curve(scores: &[f32], labels: &[bool], resolution: f64) -> Result<Curve, MetricError> {
+    rank(scores, labels)?.precision_recall_curve(resolution)
 }
 
 fn rank(scores: &[f32], labels: &[bool]) -> Result<Ranking, MetricError> {

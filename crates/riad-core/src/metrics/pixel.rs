@@ -4,7 +4,7 @@ use image::{GrayImage, Luma};
 use imageproc::region_labelling::{Connectivity, connected_components};
 
 use super::ranking::{Ranking, Sample};
-use super::{F1Max, MetricError};
+use super::{Curve, F1Max, MetricError, Thinned};
 
 /// Collects the pixels of a test set map by map, then measures them all at once.
 ///
@@ -27,6 +27,18 @@ pub struct PixelScores {
     pub aupro: f64,
     /// The best F1 over all thresholds.
     pub f1_max: F1Max,
+}
+
+/// The curves whose areas and averages [`PixelScores`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PixelCurves {
+    /// As [`roc_curve`](super::roc_curve) of the pixels.
+    pub roc: Curve,
+    /// As [`precision_recall_curve`](super::precision_recall_curve) of the pixels.
+    pub precision_recall: Curve,
+    /// The share of good pixels that are called defective (x) and the share of a defect region that is found, averaged
+    /// over the regions (y), from (0, 0) to the limit of the false-positive rate.
+    pub overlap: Curve,
 }
 
 impl PixelMetrics {
@@ -93,16 +105,39 @@ impl PixelMetrics {
     /// # Errors
     /// No pixels, pixels of one class only, or a `limit` outside (0, 1].
     pub fn finish(self, limit: f64) -> Result<PixelScores, MetricError> {
+        let (scores, ..) = self.rank(limit, f64::INFINITY)?;
+        Ok(scores)
+    }
+
+    /// As [`finish`](Self::finish), with the curves. `resolution` thins them, see [`Curve`].
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn finish_with_curves(self, limit: f64, resolution: f64) -> Result<(PixelScores, PixelCurves), MetricError> {
+        let (scores, overlap, ranking) = self.rank(limit, resolution)?;
+        let curves = PixelCurves {
+            roc: ranking.roc_curve(resolution)?,
+            precision_recall: ranking.precision_recall_curve(resolution)?,
+            overlap,
+        };
+        Ok((scores, curves))
+    }
+
+    /// The scores, the overlap's curve, which comes with its area, and what the other curves are walks over.
+    fn rank(self, limit: f64, resolution: f64) -> Result<(PixelScores, Curve, Ranking), MetricError> {
         if !(limit > 0.0 && limit <= 1.0) {
             return Err(MetricError::Limit);
         }
         let ranking = Ranking::new(self.samples)?;
-        Ok(PixelScores {
-            auroc: ranking.auroc()?,
+        let auroc = ranking.auroc()?;
+        let (aupro, overlap) = overlap(&ranking, &self.region_sizes, limit, resolution);
+        let scores = PixelScores {
+            auroc,
             average_precision: ranking.average_precision()?,
-            aupro: aupro(&ranking, &self.region_sizes, limit),
+            aupro,
             f1_max: ranking.f1_max()?,
-        })
+        };
+        Ok((scores, overlap, ranking))
     }
 }
 
@@ -118,14 +153,15 @@ fn label_regions(defect: &[bool], height: usize, width: usize) -> Option<Vec<u32
     Some(connected_components(&mask, Connectivity::Eight, Luma([0])).into_raw())
 }
 
-/// Normalised area under the per-region overlap up to `limit`. The ranking has pixels of both classes.
-fn aupro(ranking: &Ranking, region_sizes: &[u64], limit: f64) -> f64 {
+/// Normalised area under the per-region overlap up to `limit`, and the curve. The ranking has pixels of both classes.
+fn overlap(ranking: &Ranking, region_sizes: &[u64], limit: f64, resolution: f64) -> (f64, Curve) {
     let regions = region_sizes.len() as f64;
     // What one pixel of each region, and a good pixel, adds to the mean overlap.
     let shares: Vec<f64> = std::iter::once(0.0)
         .chain(region_sizes.iter().map(|&size| 1.0 / (size as f64 * regions)))
         .collect();
     let good = ranking.good() as f64;
+    let mut curve = Thinned::new([0.0, 0.0], resolution);
     let (mut false_positives, mut rate, mut overlap, mut area) = (0usize, 0.0, 0.0, 0.0);
     for group in ranking.groups() {
         false_positives += group.iter().filter(|sample| sample.region() == 0).count();
@@ -134,10 +170,12 @@ fn aupro(ranking: &Ranking, region_sizes: &[u64], limit: f64) -> f64 {
         if next_rate > limit {
             let overlap_at_limit = overlap + (next_overlap - overlap) * (limit - rate) / (next_rate - rate);
             area += (limit - rate) * (overlap + overlap_at_limit) / 2.0;
+            curve.push([limit, overlap_at_limit]);
             break;
         }
         area += (next_rate - rate) * (overlap + next_overlap) / 2.0;
         (rate, overlap) = (next_rate, next_overlap);
+        curve.push([rate, overlap]);
     }
-    area / limit
+    (area / limit, curve.finish())
 }

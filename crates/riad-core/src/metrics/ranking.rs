@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{F1Max, MetricError};
+use super::{Curve, F1Max, MetricError, Thinned};
 
 /// A score and the number of the defect region that the sample belongs to, 0 for good, in eight bytes whose order is that
 /// of falling scores: 10⁸ pixels fit in 800 MB and sort in place.
@@ -137,6 +137,34 @@ impl Ranking {
             }
         }
         Ok(best)
+    }
+
+    pub(super) fn roc_curve(&self, resolution: f64) -> Result<Curve, MetricError> {
+        self.require_defects()?;
+        self.require_good()?;
+        let mut curve = Thinned::new([0.0, 0.0], resolution);
+        let (mut called, mut found) = (0, 0);
+        for group in self.groups() {
+            called += group.len();
+            found += count_defects(group);
+            curve.push([
+                (called - found) as f64 / self.good() as f64,
+                found as f64 / self.defects as f64,
+            ]);
+        }
+        Ok(curve.finish())
+    }
+
+    pub(super) fn precision_recall_curve(&self, resolution: f64) -> Result<Curve, MetricError> {
+        self.require_defects()?;
+        let mut curve = Thinned::new([0.0, 1.0], resolution);
+        let (mut called, mut found) = (0, 0);
+        for group in self.groups() {
+            called += group.len();
+            found += count_defects(group);
+            curve.push([found as f64 / self.defects as f64, found as f64 / called as f64]);
+        }
+        Ok(curve.finish())
     }
 }
 

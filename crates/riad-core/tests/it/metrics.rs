@@ -1,5 +1,7 @@
 use proptest::prelude::*;
-use riad_core::metrics::{F1Max, MetricError, auroc, average_precision, f1_max};
+use riad_core::metrics::{
+    Curve, F1Max, MetricError, auroc, average_precision, f1_max, precision_recall_curve, roc_curve,
+};
 use serde::Deserialize;
 
 use crate::inputs::{expected, noise};
@@ -32,6 +34,14 @@ fn assert_near(actual: f64, expected: f64) {
     assert!((actual - expected).abs() < 1e-12, "{actual} is not {expected}");
 }
 
+#[track_caller]
+fn assert_same_curve(actual: &Curve, expected: &Curve) {
+    assert_eq!(actual.len(), expected.len());
+    for (actual, expected) in actual.iter().flatten().zip(expected.iter().flatten()) {
+        assert_near(*actual, *expected);
+    }
+}
+
 #[derive(Deserialize)]
 struct ImageCase {
     seed: u64,
@@ -39,6 +49,8 @@ struct ImageCase {
     levels: u64,
     #[serde(flatten)]
     curves: Curves,
+    roc: Option<Curve>,
+    precision_recall: Option<Curve>,
 }
 
 #[test]
@@ -54,6 +66,13 @@ fn image_metrics_equal_scikit_learn() {
             average_precision(&scores, &labels).unwrap(),
             f1_max(&scores, &labels).unwrap(),
         );
+        if let (Some(roc), Some(precision_recall)) = (&case.roc, &case.precision_recall) {
+            assert_same_curve(&roc_curve(&scores, &labels, 0.0).unwrap(), roc);
+            assert_same_curve(
+                &precision_recall_curve(&scores, &labels, 0.0).unwrap(),
+                precision_recall,
+            );
+        }
     }
 }
 
@@ -99,6 +118,31 @@ proptest! {
     }
 
     #[test]
+    fn areas_are_those_below_the_curves((scores, labels) in samples()) {
+        let roc = roc_curve(&scores, &labels, 0.0).unwrap();
+        let trapezoids: f64 = roc.windows(2).map(|ends| (ends[1][0] - ends[0][0]) * (ends[0][1] + ends[1][1]) / 2.0).sum();
+        assert_near(trapezoids, auroc(&scores, &labels).unwrap());
+        let recall = precision_recall_curve(&scores, &labels, 0.0).unwrap();
+        let steps: f64 = recall.windows(2).map(|ends| (ends[1][0] - ends[0][0]) * ends[1][1]).sum();
+        assert_near(steps, average_precision(&scores, &labels).unwrap());
+    }
+
+    #[test]
+    fn a_thinned_curve_stays_within_its_resolution((scores, labels) in samples(), resolution in 0.01..0.5) {
+        for curve in [roc_curve, precision_recall_curve] {
+            let [whole, thinned] = [0.0, resolution].map(|resolution| curve(&scores, &labels, resolution).unwrap());
+            assert_eq!((thinned.first(), thinned.last()), (whole.first(), whole.last()));
+            for point in &whole {
+                let is_near = |kept: &[f64; 2]| kept.iter().zip(point).all(|(a, b)| (a - b).abs() < resolution);
+                assert!(thinned.iter().any(is_near), "{point:?} is far from {thinned:?}");
+            }
+            assert!(thinned.iter().all(|point| whole.contains(point)));
+        }
+        let roc = roc_curve(&scores, &labels, resolution).unwrap();
+        assert!(roc.len() as f64 <= 2.0 / resolution + 2.0, "{} points", roc.len());
+    }
+
+    #[test]
     fn the_best_threshold_gives_the_best_f1((scores, labels) in samples()) {
         let best = f1_max(&scores, &labels).unwrap();
         let f1_at = |threshold: f32| {
@@ -126,10 +170,12 @@ fn signs_of_zero_and_infinities_have_their_place() {
 #[test]
 fn what_cannot_be_measured_is_refused() {
     type Refusal = fn(&[f32], &[bool]) -> Option<MetricError>;
-    let all: [Refusal; 3] = [
+    let all: [Refusal; 5] = [
         |s, l| auroc(s, l).err(),
         |s, l| average_precision(s, l).err(),
         |s, l| f1_max(s, l).err(),
+        |s, l| roc_curve(s, l, 0.1).err(),
+        |s, l| precision_recall_curve(s, l, 0.1).err(),
     ];
     for metric in all {
         assert_eq!(metric(&[], &[]), Some(MetricError::Empty));
@@ -166,8 +212,10 @@ mod pixel {
         levels: u64,
         #[serde(flatten)]
         curves: Curves,
-        /// Limit, area and number of regions.
-        aupro: Vec<(f64, f64, usize)>,
+        roc: Curve,
+        precision_recall: Curve,
+        /// Limit, area, number of regions, and the curve.
+        aupro: Vec<(f64, f64, usize, Curve)>,
     }
 
     /// Discs and a diagonal, some touching at corners only; every third image is good.
@@ -210,11 +258,15 @@ mod pixel {
     #[test]
     fn equal_scikit_learn_and_mvtecs_definition() {
         for case in expected::<PixelCase>("pixel_metrics") {
-            for &(limit, area, _) in &case.aupro {
-                let scores = collected(&case).finish(limit).unwrap();
+            for (limit, area, _, overlap) in &case.aupro {
+                let (scores, curves) = collected(&case).finish_with_curves(*limit, 0.0).unwrap();
                 case.curves
                     .assert_equal(scores.auroc, scores.average_precision, scores.f1_max);
-                assert_near(scores.aupro, area);
+                assert_near(scores.aupro, *area);
+                assert_eq!(collected(&case).finish(*limit), Ok(scores));
+                assert_same_curve(&curves.roc, &case.roc);
+                assert_same_curve(&curves.precision_recall, &case.precision_recall);
+                assert_same_curve(&curves.overlap, overlap);
             }
         }
     }

@@ -179,8 +179,22 @@ def samples(seed, count, levels):
     return scores, labels
 
 
+def curves(scores, labels):
+    """Points in order of falling thresholds; scikit-learn gives precision and recall in the other order."""
+    x, y, _ = sklearn.metrics.roc_curve(labels, scores, drop_intermediate=False)
+    precision, recall, _ = sklearn.metrics.precision_recall_curve(labels, scores)
+    return {"roc": points(x, y), "precision_recall": points(recall[::-1], precision[::-1])}
+
+
+def points(x, y):
+    return [[float(x), float(y)] for x, y in zip(x, y)]
+
+
 def image_metrics(seed, count, levels):
-    return {"seed": seed, "count": count, "levels": levels, **curve_metrics(*samples(seed, count, levels))}
+    scores, labels = samples(seed, count, levels)
+    out = {"seed": seed, "count": count, "levels": levels, **curve_metrics(scores, labels)}
+    # The curve of a thousand distinct scores would fill the file.
+    return out | (curves(scores, labels) if levels < 1000 else {})
 
 
 def defects(seed, count, height, width):
@@ -209,8 +223,9 @@ def aupro(maps, masks, limit):
         y.append(np.mean([(region >= threshold).mean() for region in regions]))
     x, y = np.array(x), np.array(y)
     inside = x <= limit
-    x, y = np.append(x[inside], limit), np.append(y[inside], np.interp(limit, x, y))
-    return np.trapezoid(y, x) / limit, len(regions)
+    if x[inside][-1] < limit:
+        x, y = np.append(x[inside], limit), np.append(y[inside], np.interp(limit, x, y))
+    return np.trapezoid(y, x) / limit, len(regions), points(x, y)
 
 
 def pixel_metrics(seed, count, height, width, levels):
@@ -218,7 +233,7 @@ def pixel_metrics(seed, count, height, width, levels):
     scores = (noise(seed + 50, masks.size) % levels).reshape(masks.shape)
     maps = (scores + masks * np.uint64(levels // 2)).astype(np.float64) / 64
     out = {"seed": seed, "count": count, "height": height, "width": width, "levels": levels}
-    out |= curve_metrics(maps.flatten(), masks.flatten())
+    out |= curve_metrics(maps.flatten(), masks.flatten()) | curves(maps.flatten(), masks.flatten())
     out["aupro"] = [[limit, *aupro(maps, masks, limit)] for limit in (0.05, 0.3, 1.0)]
     return out
 

@@ -1,0 +1,42 @@
+//! Curves with as many points as a picture of them needs.
+
+/// Points (x, y) in order of falling thresholds.
+///
+/// A point that lies less than the curve's `resolution` from the last one kept, in x as in y, is left out, so that the
+/// line through the points is nowhere further than that, in x or in y, from the line through all of them. 0 keeps every
+/// point. A curve that rises in x and in y keeps at most 2 / `resolution` + 2, however many pixels it is of. The first and
+/// the last point are always kept.
+pub type Curve = Vec<[f64; 2]>;
+
+/// A curve that is thinned as it grows, so that the points left out take no memory.
+pub(super) struct Thinned {
+    kept: Curve,
+    /// The newest point, if it was left out.
+    left_out: Option<[f64; 2]>,
+    resolution: f64,
+}
+
+impl Thinned {
+    pub(super) fn new(first: [f64; 2], resolution: f64) -> Self {
+        Self {
+            kept: vec![first],
+            left_out: None,
+            resolution,
+        }
+    }
+
+    pub(super) fn push(&mut self, point: [f64; 2]) {
+        let is_far = |last: &[f64; 2]| last.iter().zip(point).any(|(a, b)| (a - b).abs() >= self.resolution);
+        if self.kept.last().is_none_or(is_far) {
+            self.kept.push(point);
+            self.left_out = None;
+        } else {
+            self.left_out = Some(point);
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Curve {
+        self.kept.extend(self.left_out);
+        self.kept
+    }
+}
