@@ -4,7 +4,6 @@
 //! records what the sweep was asked for, and a category is done when its `OUT/<category>/eval/results.json` exists; so a
 //! sweep can be broken off at any instant and the same command goes on, within a category too.
 
-mod paper;
 mod table;
 
 use std::collections::BTreeMap;
@@ -215,7 +214,7 @@ fn report(done: &BTreeMap<&str, Outcome>, request: &Request, out: &Path) -> Resu
     };
     write_json(&out.join("results.json"), &sweep)?;
     eprintln!(
-        "written to {}: table.md, results.json, and <category>/eval with scores and pictures",
+        "written to {}: table.md, results.json, and <category>/eval with scores and report",
         out.display()
     );
     Ok(())

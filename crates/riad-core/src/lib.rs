@@ -20,6 +20,7 @@
 pub mod calibration;
 pub mod mask;
 pub mod metrics;
+pub mod published;
 pub mod random;
 pub mod similarity;
 pub mod smooth;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::paper::Published;
+use riad_core::published::Published;
+
 use crate::sweep::Metrics;
 
 const HEADER: [&str; 10] = [

@@ -1,17 +1,18 @@
-//! The published numbers that a sweep is set beside, in per cent.
+//! What was published of RIAD on MVTec AD, to set other numbers beside.
 
-/// Published results on one category of MVTec AD.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Published {
-    pub(crate) category: &'static str,
+/// Published results on one category of MVTec AD, in per cent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Published {
+    /// The category's folder in MVTec AD.
+    pub category: &'static str,
     /// Image-level ROC-AUC of RIAD (Zavrtanik, Kristan, Skočaj, Pattern Recognition 112, 2021, table 2).
-    pub(crate) image_auroc: f64,
+    pub image_auroc: f64,
     /// Pixel-level ROC-AUC of RIAD, as tabulated by the same first author in DRAEM (ICCV 2021, table 2).
-    pub(crate) pixel_auroc: f64,
+    pub pixel_auroc: f64,
     /// Pixel-level average precision of RIAD, from the same table.
-    pub(crate) pixel_ap: f64,
+    pub pixel_ap: f64,
     /// Image-level ROC-AUC of the best public re-implementation.
-    pub(crate) reimplementation: f64,
+    pub reimplementation: f64,
 }
 
 const fn published(
@@ -27,7 +28,8 @@ const fn published(
     }
 }
 
-pub(crate) const PUBLISHED: [Published; 15] = [
+/// All fifteen categories, in alphabetical order.
+pub const PUBLISHED: [Published; 15] = [
     published("bottle", [99.9, 98.4, 76.4, 97.1]),
     published("cable", [81.9, 84.2, 24.4, 65.5]),
     published("capsule", [88.4, 92.8, 38.2, 73.1]),
@@ -46,7 +48,8 @@ pub(crate) const PUBLISHED: [Published; 15] = [
 ];
 
 impl Published {
-    pub(crate) fn of(category: &str) -> Option<&'static Self> {
+    /// What was published of `category`; `None` if it is none of MVTec AD's.
+    pub fn of(category: &str) -> Option<&'static Self> {
         PUBLISHED.iter().find(|p| p.category == category)
     }
 }
