@@ -34,7 +34,7 @@ pub(crate) struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  riad eval                                   see it work: demo images, training, results and pictures
+  riad eval                                   see it work: demo images, training, results and a report
   riad train photos/good --out runs/lid       learn from a folder of good pictures
   riad score --model runs/lid photos/today    one score per picture, the larger the more anomalous
   riad score --model runs/lid photos/today --fpr 0.05   with verdicts: one false alarm in 20
@@ -63,6 +63,7 @@ pub(crate) enum Command {
     Train(TrainArgs),
     Calibrate(CalibrateArgs),
     Eval(EvalArgs),
+    Report(ReportArgs),
     Score(ScoreArgs),
     Info(InfoArgs),
 }
@@ -113,7 +114,7 @@ pub(crate) struct TrainArgs {
 /// Measure how well defects are found
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Writes results.json, scores.csv and pictures/ to the folder of --out. Without --model it trains first, each category
+Writes report.html, results.json and scores.csv to the folder of --out. Without --model it trains first, each category
 in <OUT>/<category>/run, and takes up or uses again what it finds there. Without DATA, --model RUN is measured on the
 data that it was trained with. With neither, it runs the demo in the folder riad-demo.
 
@@ -144,6 +145,34 @@ pub(crate) struct EvalArgs {
     pub(crate) fpr: Option<f64>,
     #[command(flatten)]
     pub(crate) training: TrainingArgs,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}
+
+/// Show what a run's model finds, as one HTML file that needs no network
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The report that `eval` writes beside results.json, made at any time from a run alone: its test images are scored again,
+which gives the same as before. Several runs come into one report, one after the other. A run on a folder without test
+images shows the good ones that it held out from training.
+
+With --fpr the verdicts are those of the threshold for this false-positive rate; without, for 0.05, or, where the model
+is not calibrated with enough images for it, of the threshold that is best for the test images' own labels.
+
+Examples:
+  riad report runs/lid
+  riad report runs/lid --fpr 0.01
+  riad report runs/bottle runs/cable --out report.html")]
+pub(crate) struct ReportArgs {
+    /// Folders of runs
+    #[arg(value_name = "RUN", required = true, value_hint = ValueHint::DirPath)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// File to write [default: report.html in the RUN, if there is one]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) out: Option<PathBuf>,
+    /// The false-positive rate whose threshold gives the verdicts [default: 0.05 where the calibration allows it]
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(crate) fpr: Option<f64>,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
 }

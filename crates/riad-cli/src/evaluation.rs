@@ -1,12 +1,19 @@
 //! Measures a model on a category's test images.
 
 use anyhow::{Context, Result};
-use riad_core::metrics::{self, MetricError, PixelMetrics};
+use riad_core::metrics::{self, Curve, F1Max, MetricError, PixelCurves, PixelMetrics};
 use riad_data::{Category, DataError, Limits, LoadedImage, TestItem, load_ahead, load_mask};
 use riad_model::{Scored, Scorer};
 use serde::Serialize;
 
-use crate::{baseline::MeanImage, calibration::Threshold, files::relative, progress::Progress, usage};
+use crate::{
+    baseline::MeanImage,
+    calibration::Threshold,
+    files::relative,
+    picture::{Painter, Thumbnail},
+    progress::Progress,
+    usage,
+};
 
 /// Images that are scored at once.
 const BATCH: usize = 4;
@@ -14,15 +21,36 @@ const BATCH: usize = 4;
 /// False-positive rate up to which AUPRO integrates, as in MVTec's evaluation.
 pub(crate) const AUPRO_LIMIT: f64 = 0.3;
 
+/// How near points of a curve may lie to be one: less than can be seen in a figure.
+const CURVE_RESOLUTION: f64 = 2e-3;
+
 /// How well a model does on a category.
 pub(crate) struct Evaluation {
     /// One for each of the category's test images, in their order.
     pub(crate) images: Vec<ImageScore>,
     pub(crate) metrics: Metrics,
+    pub(crate) curves: Curves,
+    /// What drew the thumbnails, for their legend.
+    pub(crate) painter: Painter,
     /// The mean image's metrics, if it was measured too.
     pub(crate) baseline: Option<Metrics>,
     /// What a threshold does that was set beforehand, if one was asked for and there can be one.
     pub(crate) at_threshold: Option<AtThreshold>,
+}
+
+/// What the metrics are areas and points of; `None` as they are.
+#[derive(Default)]
+pub(crate) struct Curves {
+    pub(crate) image: Option<ImageCurves>,
+    pub(crate) pixel: Option<PixelCurves>,
+}
+
+/// Curves over the images' scores.
+pub(crate) struct ImageCurves {
+    pub(crate) roc: Curve,
+    pub(crate) precision_recall: Curve,
+    pub(crate) average_precision: f64,
+    pub(crate) best_f1: F1Max,
 }
 
 /// What a calibrated threshold flags among the test images.
@@ -89,8 +117,11 @@ impl AtThreshold {
 pub(crate) struct ImageScore {
     /// Below the category's folder, with forward slashes.
     pub(crate) path: String,
-    pub(crate) is_defective: bool,
+    /// The kind of defect; `None` if the image is good.
+    pub(crate) defect: Option<String>,
     pub(crate) score: f32,
+    /// What the report shows of it.
+    pub(crate) thumbnails: Vec<Thumbnail>,
 }
 
 /// Metrics as fractions of 1; `None` where the images do not define them.
@@ -125,6 +156,7 @@ pub(crate) fn evaluate(
             category.root.display()
         )));
     }
+    let painter = Painter::new(category, scorer)?;
     let mut loaded = TestImages::new(&category.test, scorer);
     let mut images = Vec::with_capacity(category.test.len());
     let mut measures = Measures::default();
@@ -135,12 +167,12 @@ pub(crate) fn evaluate(
         Some(Err(reason)) => (None, Some(format!("{reason:#}"))),
     };
     let mut progress = Progress::start(&category.name, "image", 0, category.test.len() as u64);
-    while let Some(batch) = loaded.next_batch()? {
-        let pixels: Vec<f32> = batch.iter().flat_map(|image| &image.pixels).copied().collect();
-        for (image, scored) in batch.iter().zip(scorer.score(&pixels)?) {
+    while let Some(batch) = loaded.next_batch(scorer)? {
+        let thumbnails = painter.thumbnails(&batch)?;
+        for ((image, scored), thumbnails) in batch.iter().zip(thumbnails) {
             measures.add(&scored.map, scored.score, image)?;
             if let Some(at_threshold) = &mut at_threshold {
-                at_threshold.add(&scored, image);
+                at_threshold.add(scored, image);
             }
             if let Some(baseline) = baseline {
                 let map = baseline.map(&image.pixels)?;
@@ -149,18 +181,22 @@ pub(crate) fn evaluate(
             }
             images.push(ImageScore {
                 path: relative(&image.item.path, &category.root),
-                is_defective: image.item.is_defective(),
+                defect: image.item.defect.clone(),
                 score: scored.score,
+                thumbnails,
             });
         }
         progress.tell(images.len() as u64, String::new);
     }
-    let mut metrics = measures.finish()?;
+    let (mut metrics, curves) = measures.finish()?;
     metrics.undefined.extend(no_threshold);
     let baseline = baseline.is_some().then(|| baseline_measures.finish()).transpose()?;
+    let baseline = baseline.map(|(metrics, _)| metrics);
     Ok(Evaluation {
         images,
         metrics,
+        curves,
+        painter,
         baseline,
         at_threshold,
     })
@@ -173,28 +209,12 @@ pub(crate) struct TestImage<'a> {
     pub(crate) pixels: Vec<f32>,
     /// The defect's pixels, `[H, W]`; `None` if they are not known.
     pub(crate) mask: Option<Vec<bool>>,
-    height: usize,
-    width: usize,
-}
-
-/// Scores a choice of test images again, for their pictures: scoring gives the same every time, and so nobody has to
-/// keep the maps of all images.
-pub(crate) fn score_again<'a>(
-    items: impl IntoIterator<Item = &'a TestItem>,
-    scorer: &Scorer,
-) -> Result<Vec<(TestImage<'a>, Scored)>> {
-    let mut loaded = TestImages::new(items, scorer);
-    let mut all = Vec::new();
-    while let Some(batch) = loaded.next_batch()? {
-        let pixels: Vec<f32> = batch.iter().flat_map(|image| &image.pixels).copied().collect();
-        let scored = scorer.score(&pixels)?;
-        all.extend(batch.into_iter().zip(scored));
-    }
-    Ok(all)
+    pub(crate) height: usize,
+    pub(crate) width: usize,
 }
 
 /// Test images with their masks, loaded ahead.
-struct TestImages<'a> {
+pub(crate) struct TestImages<'a> {
     items: std::vec::IntoIter<&'a TestItem>,
     loaded: Box<dyn Iterator<Item = Result<LoadedImage, DataError>>>,
     height: usize,
@@ -202,7 +222,7 @@ struct TestImages<'a> {
 }
 
 impl<'a> TestImages<'a> {
-    fn new(items: impl IntoIterator<Item = &'a TestItem>, scorer: &Scorer) -> Self {
+    pub(crate) fn new(items: impl IntoIterator<Item = &'a TestItem>, scorer: &Scorer) -> Self {
         let (height, width) = (scorer.header().scoring.height, scorer.header().scoring.width);
         let items: Vec<_> = items.into_iter().collect();
         let paths = items.iter().map(|item| item.path.clone()).collect();
@@ -215,7 +235,8 @@ impl<'a> TestImages<'a> {
         }
     }
 
-    fn next_batch(&mut self) -> Result<Option<Vec<TestImage<'a>>>> {
+    /// The next images and what the model finds in them; `None` after the last.
+    pub(crate) fn next_batch(&mut self, scorer: &Scorer) -> Result<Option<Vec<(TestImage<'a>, Scored)>>> {
         let mut batch = Vec::with_capacity(BATCH);
         for item in self.items.by_ref().take(BATCH) {
             let LoadedImage { image, original_size } = self.loaded.next().context("an image was not loaded")??;
@@ -232,7 +253,9 @@ impl<'a> TestImages<'a> {
                 width,
             });
         }
-        Ok((!batch.is_empty()).then_some(batch))
+        let pixels: Vec<f32> = batch.iter().flat_map(|image| &image.pixels).copied().collect();
+        let scored = scorer.score(&pixels)?;
+        Ok((!batch.is_empty()).then(|| batch.into_iter().zip(scored).collect()))
     }
 }
 
@@ -258,33 +281,38 @@ impl Measures {
         Ok(())
     }
 
-    fn finish(self) -> Result<Metrics> {
+    fn finish(self) -> Result<(Metrics, Curves)> {
+        let Self { scores, defective, .. } = &self;
         let mut undefined = Vec::new();
-        let image_auroc = defined(
-            metrics::auroc(&self.scores, &self.defective),
-            "image level",
-            &mut undefined,
-        )?;
-        let f1 = defined(
-            metrics::f1_max(&self.scores, &self.defective),
-            "image level",
-            &mut undefined,
-        )?;
-        let pixels = if self.without_mask > 0 {
+        let image_auroc = defined(metrics::auroc(scores, defective), "image level", &mut undefined)?;
+        // F1 and precision with nothing but defects are 1 for any model.
+        let image = image_auroc
+            .map(|_| {
+                Ok::<_, MetricError>(ImageCurves {
+                    roc: metrics::roc_curve(scores, defective, CURVE_RESOLUTION)?,
+                    precision_recall: metrics::precision_recall_curve(scores, defective, CURVE_RESOLUTION)?,
+                    average_precision: metrics::average_precision(scores, defective)?,
+                    best_f1: metrics::f1_max(scores, defective)?,
+                })
+            })
+            .transpose()?;
+        let (pixels, pixel) = if self.without_mask > 0 {
             undefined.push(format!("pixel level: {} defects have no mask", self.without_mask));
             None
         } else {
-            defined(self.pixels.finish(AUPRO_LIMIT), "pixel level", &mut undefined)?
-        };
-        Ok(Metrics {
+            let measured = self.pixels.finish_with_curves(AUPRO_LIMIT, CURVE_RESOLUTION);
+            defined(measured, "pixel level", &mut undefined)?
+        }
+        .unzip();
+        let metrics = Metrics {
             image_auroc,
             pixel_auroc: pixels.map(|pixels| pixels.auroc),
             pixel_ap: pixels.map(|pixels| pixels.average_precision),
             aupro: pixels.map(|pixels| pixels.aupro),
-            // F1 with nothing but defects is 1 for any model.
-            f1_max: image_auroc.and(f1).map(|best| best.f1),
+            f1_max: image.as_ref().map(|curves| curves.best_f1.f1),
             undefined,
-        })
+        };
+        Ok((metrics, Curves { image, pixel }))
     }
 }
 

@@ -23,10 +23,12 @@ mod commands;
 mod config;
 mod evaluation;
 mod files;
+mod history;
 mod interrupt;
 mod logging;
 mod picture;
 mod progress;
+mod report;
 mod results;
 mod run;
 mod settings;
@@ -61,7 +63,7 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let arguments = match config::merge(arguments) {
         Ok(merged) => merged,
-        Err(error) => return report(&error, false),
+        Err(error) => return complain(&error, false),
     };
     let cli = match Cli::try_parse_from(&arguments.list) {
         Ok(cli) => cli,
@@ -72,7 +74,7 @@ fn main() -> ExitCode {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Incomplete) => ExitCode::from(1),
         Ok(Ending::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
-        Err(error) => report(&error, verbose),
+        Err(error) => complain(&error, verbose),
     }
 }
 
@@ -87,6 +89,7 @@ fn run(cli: Cli) -> Result<Ending> {
         Command::Train(args) => commands::train::run(&args),
         Command::Calibrate(args) => commands::calibrate::run(&args),
         Command::Eval(args) => commands::eval::run(&args),
+        Command::Report(args) => commands::report::run(&args),
         Command::Score(args) => commands::score::run(&args),
         Command::Info(args) => commands::info::run(&args),
     }
@@ -105,7 +108,7 @@ fn refuse(error: &clap::Error, arguments: &config::Merged) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn report(error: &anyhow::Error, verbose: bool) -> ExitCode {
+fn complain(error: &anyhow::Error, verbose: bool) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }

@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result};
-use riad_model::{Header, ScoringSettings, TrainConfig};
+use riad_model::{EpochRecord, Header, ScoringSettings, TrainConfig};
 use serde::Serialize;
 
 use crate::{
+    commands::info::Fact,
     evaluation::{AUPRO_LIMIT, AtThreshold, Evaluation, Flagged, Metrics},
     files::write_whole,
     run::preset_name,
@@ -18,6 +19,12 @@ pub(crate) struct CategoryResult {
     pub(crate) data: String,
     pub(crate) model: String,
     pub(crate) header: Header,
+    /// What the model is, in words.
+    pub(crate) facts: Vec<Fact>,
+    /// The losses of its training, epoch by epoch, as far as they are known.
+    pub(crate) history: Vec<EpochRecord>,
+    /// What readers must know before they take the numbers for those of a test.
+    pub(crate) caution: Option<String>,
     pub(crate) evaluation: Evaluation,
 }
 
@@ -65,6 +72,7 @@ pub(crate) fn write(out: &Path, results: &[CategoryResult]) -> Result<()> {
             metrics,
             baseline,
             at_threshold,
+            ..
         } = &result.evaluation;
         let metrics = CategoryMetrics {
             metrics,
@@ -120,7 +128,11 @@ fn scores_csv(results: &[CategoryResult]) -> Result<Vec<u8>> {
             } else {
                 image.path.clone()
             };
-            csv.write_record([path, u8::from(image.is_defective).to_string(), image.score.to_string()])?;
+            csv.write_record([
+                path,
+                u8::from(image.defect.is_some()).to_string(),
+                image.score.to_string(),
+            ])?;
         }
     }
     csv.into_inner()
@@ -253,7 +265,7 @@ fn threshold_table(results: &[CategoryResult]) -> String {
 }
 
 /// The mean of each metric over the categories, where all have it.
-fn mean<'a>(all: impl Iterator<Item = &'a Metrics> + Clone) -> Metrics {
+pub(crate) fn mean<'a>(all: impl Iterator<Item = &'a Metrics> + Clone) -> Metrics {
     let mean = |metric: fn(&Metrics) -> Option<f64>| {
         let values: Option<Vec<f64>> = all.clone().map(metric).collect();
         values.map(|values| values.iter().sum::<f64>() / values.len() as f64)

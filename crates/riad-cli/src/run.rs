@@ -162,6 +162,20 @@ impl Run {
         &self.settings.data
     }
 
+    /// The images that the run does not train with, those for calibration or else for validation, and what for.
+    ///
+    /// # Errors
+    /// If the category's images are not those that the run was started with.
+    pub(crate) fn held_out(&self, category: &Category) -> Result<(Vec<PathBuf>, &'static str)> {
+        self.check_images(category)?;
+        let calibration = self.images(category, |image| image.calibration);
+        Ok(if calibration.is_empty() {
+            (self.images(category, |image| image.validation), "validation")
+        } else {
+            (calibration, "calibration")
+        })
+    }
+
     /// The SHA-256 of every image that the run learns from or is validated with.
     pub(crate) fn seen(&self) -> HashSet<&str> {
         let seen = self.settings.images.iter().filter(|image| !image.calibration);

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::{fs, path::Path, process::Stdio};
+use std::{fs, process::Stdio};
 
 use serde_json::Value;
 use support::{demo, riad, run_bytes, stderr, stdout};
@@ -101,11 +101,6 @@ fn from_demo_images_to_results() {
     let scores: Vec<_> = rows.iter().map(|(_, label, score)| (*label == 1, *score)).collect();
     let printed = metrics["image_auroc"].as_f64().unwrap();
     assert!((auroc(&scores) - printed).abs() < 1e-12, "{printed}");
-
-    let pictures = out.join("pictures/badge");
-    let figure = image::open(pictures.join("figure.png")).unwrap();
-    assert!(figure.width() > 1000 && figure.height() > 1000);
-    assert!(fs::read_dir(&pictures).unwrap().count() > 10);
 
     // The scores of `score` are those of `eval`.
     let lines = stdout(root, &["score", "--model", "runs/badge", "data/badge/test/good", "-q"]);
@@ -406,8 +401,8 @@ fn the_demo_finds_defects_and_says_what_it_uses_again() {
             mean_image < metrics["image_auroc"].as_f64().unwrap(),
             "{category}: {metrics}"
         );
-        assert!(Path::new(&root.join("riad-demo/pictures").join(category).join("figure.png")).exists());
     }
+    assert!(root.join("riad-demo/report.html").exists());
     let said = stderr(root, &["eval"], 0);
     assert!(said.contains("using the demo set in riad-demo/data again"), "{said}");
     assert!(said.contains("using the run in riad-demo/badge/run again"), "{said}");

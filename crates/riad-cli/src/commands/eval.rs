@@ -10,10 +10,10 @@ use riad_data::{
     Category,
     demo::{self, Demo},
 };
-use riad_model::{Device, Preset, Scorer};
+use riad_model::{Checkpoint, Device, Preset, Scorer};
 use tracing::info;
 
-use super::train::categories;
+use super::{info::facts, train::categories};
 use crate::{
     Ending,
     args::{EvalArgs, TrainingArgs},
@@ -21,8 +21,9 @@ use crate::{
     calibration::Threshold,
     evaluation::evaluate,
     files::shell_quoted,
+    history,
     interrupt::Reason,
-    picture,
+    report,
     results::{self, CategoryResult},
     run::{Run, Trained},
     usage,
@@ -73,12 +74,17 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
                 folder
             }
         };
-        results.push(measure(&plan, &category, &model, &device)?);
+        results.push(measure(&category, &model, plan.fpr, plan.with_baseline, &device)?);
     }
     results::write(&plan.out, &results)?;
+    let shown = plan.out.join(report::FILE);
+    report::write(&shown, &results)?;
     writeln!(io::stdout(), "{}", results::table(&results))?;
-    let out = shell_quoted(&plan.out);
-    info!("results.json, scores.csv and pictures/<category>/figure.png are in {out}");
+    info!(
+        "results.json and scores.csv are in {}; to see it all, open {}",
+        shell_quoted(&plan.out),
+        shell_quoted(&shown)
+    );
     Ok(Ending::Done)
 }
 
@@ -178,27 +184,32 @@ fn train(
     run.train(Some(category), given.max_time, device)
 }
 
-fn measure(plan: &Plan, category: &Category, model: &Path, device: &Device) -> Result<CategoryResult> {
-    let scorer = Scorer::open(model, device)?;
-    let header = scorer.header().clone();
-    let baseline = plan
-        .with_baseline
+/// Measures `model` on the category's test images, with the threshold for a false-positive rate and beside the mean image
+/// where asked for.
+pub(super) fn measure(
+    category: &Category,
+    model: &Path,
+    fpr: Option<f64>,
+    with_baseline: bool,
+    device: &Device,
+) -> Result<CategoryResult> {
+    let checkpoint = Checkpoint::open(model)?;
+    let scorer = Scorer::new(&checkpoint, device)?;
+    let header = checkpoint.header.clone();
+    let baseline = with_baseline
         .then(|| MeanImage::of(category, &header.scoring))
         .transpose()?;
-    let threshold = plan.fpr.map(|rate| Threshold::new(&header, model, rate));
+    let threshold = fpr.map(|rate| Threshold::new(&header, model, rate));
     info!("measuring {} on {} test images", category.name, category.test.len());
     let evaluation = evaluate(category, &scorer, baseline.as_ref(), threshold)?;
-    picture::draw(
-        &plan.out.join("pictures").join(&category.name),
-        category,
-        &evaluation,
-        &scorer,
-    )?;
     Ok(CategoryResult {
         name: category.name.clone(),
         data: category.root.display().to_string(),
         model: model.display().to_string(),
+        history: history::read(model, &header)?,
+        facts: facts(&checkpoint, model),
         header,
+        caution: None,
         evaluation,
     })
 }

@@ -1,8 +1,8 @@
 //! `riad info`.
 
 use std::{
-    fmt::Write as _,
     io::{self, Write as _},
+    path::Path,
 };
 
 use anyhow::{Context, Result};
@@ -36,12 +36,24 @@ struct Info<'a> {
 
 pub(crate) fn run(args: &InfoArgs) -> Result<Ending> {
     let checkpoint = Checkpoint::open(&args.model)?;
+    let text = if args.json {
+        let info = info(&checkpoint, &args.model);
+        serde_json::to_string_pretty(&info).context("the header cannot be written as JSON")? + "\n"
+    } else {
+        let line = |(name, value)| format!("{name:<16} {value}\n");
+        facts(&checkpoint, &args.model).into_iter().map(line).collect()
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(Ending::Done)
+}
+
+fn info<'a>(checkpoint: &'a Checkpoint, model: &Path) -> Info<'a> {
     let header = &checkpoint.header;
     let Header {
         architecture, scoring, ..
     } = header;
-    let info = Info {
-        file: args.model.display().to_string(),
+    Info {
+        file: model.display().to_string(),
         preset: preset_name(architecture.width),
         parameters: architecture.parameters(),
         macs_per_pass: architecture.macs(scoring.height, scoring.width),
@@ -49,19 +61,17 @@ pub(crate) fn run(args: &InfoArgs) -> Result<Ending> {
         normal_map: checkpoint.normal_map.is_some(),
         smallest_fpr: header.calibration.as_ref().map(Calibration::smallest_rate),
         header,
-    };
-    let text = if args.json {
-        serde_json::to_string_pretty(&info).context("the header cannot be written as JSON")? + "\n"
-    } else {
-        text(&info)
-    };
-    io::stdout().write_all(text.as_bytes())?;
-    Ok(Ending::Done)
+    }
 }
 
-fn text(info: &Info<'_>) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: String| _ = writeln!(text, "{name:<16} {value}");
+/// What something of a model is called, and what it is.
+pub(crate) type Fact = (&'static str, String);
+
+/// What there is to know of a model, in words.
+pub(crate) fn facts(checkpoint: &Checkpoint, model: &Path) -> Vec<Fact> {
+    let info = info(checkpoint, model);
+    let mut facts = Vec::new();
+    let mut line = |name, value| facts.push((name, value));
     let Header {
         architecture,
         scoring,
@@ -167,5 +177,5 @@ fn text(info: &Info<'_>) -> String {
             .map_or("nothing, so there is no --fpr: see riad calibrate".into(), reach),
     );
     line("written by", format!("riad {riad_version}, format {format}"));
-    text
+    facts
 }

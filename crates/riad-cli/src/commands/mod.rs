@@ -4,5 +4,6 @@ pub(crate) mod calibrate;
 pub(crate) mod demo_data;
 pub(crate) mod eval;
 pub(crate) mod info;
+pub(crate) mod report;
 pub(crate) mod score;
 pub(crate) mod train;

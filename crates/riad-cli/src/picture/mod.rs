@@ -1,9 +1,7 @@
-//! Pictures: heat maps, overlays, and the figure of the paper.
+//! Pictures: heat maps, overlays, and what the report shows of an image.
 
-mod choice;
 mod colour;
-mod figure;
-mod text;
+mod thumbnail;
 
 use std::path::Path;
 
@@ -11,7 +9,7 @@ use anyhow::{Context, Result};
 use image::{ImageBuffer, ImageFormat, Luma, Rgb, RgbImage, imageops};
 
 pub(crate) use colour::Scale;
-pub(crate) use figure::draw;
+pub(crate) use thumbnail::{Painter, Shows, Thumbnail};
 
 use crate::files::write_whole;
 

@@ -1,0 +1,64 @@
+//! `riad report`.
+
+use anyhow::{Context, Result};
+use riad_data::{Category, TestItem};
+use tracing::info;
+
+use super::eval::measure;
+use crate::{Ending, args::ReportArgs, files::shell_quoted, report, results::CategoryResult, run::Run, usage};
+
+pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
+    let device = riad_model::device(&args.compute.device)?;
+    let file = match (&args.out, args.runs.as_slice()) {
+        (Some(file), _) => file.clone(),
+        (None, [run]) => run.join(report::FILE),
+        (None, _) => return Err(usage("name the file for a report of several runs with --out")),
+    };
+    let mut results = Vec::with_capacity(args.runs.len());
+    for folder in &args.runs {
+        let run = Run::open(folder)?;
+        let mut category = Category::open(run.data()).with_context(|| {
+            format!(
+                "the images of the run in {0} cannot be had; if they have moved, say where: riad eval DATA --model {0}",
+                shell_quoted(folder)
+            )
+        })?;
+        let caution = if category.test.is_empty() {
+            Some(take_held_out(&run, &mut category)?)
+        } else {
+            None
+        };
+        let result = measure(&category, folder, args.fpr, false, &device)?;
+        results.push(CategoryResult { caution, ..result });
+    }
+    report::write(&file, &results)?;
+    info!("open {}", shell_quoted(&file));
+    Ok(Ending::Done)
+}
+
+/// Makes test images of those that the run held out from training, for want of others, and says so.
+fn take_held_out(run: &Run, category: &mut Category) -> Result<String> {
+    let (images, purpose) = run.held_out(category)?;
+    if images.is_empty() {
+        return Err(usage(format!(
+            "{} has no test images, and the run in {} held out none of its images to show instead; name a folder with \
+             test images: riad eval DATA --model {1}",
+            category.root.display(),
+            shell_quoted(run.folder())
+        )));
+    }
+    let caution = format!(
+        "There are no test images. Shown are the {} good images that training held out for {purpose}; how well defects are \
+         found cannot be told from them.",
+        images.len()
+    );
+    category.test = images
+        .into_iter()
+        .map(|path| TestItem {
+            path,
+            defect: None,
+            mask: None,
+        })
+        .collect();
+    Ok(caution)
+}

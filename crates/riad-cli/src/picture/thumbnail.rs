@@ -1,0 +1,299 @@
+//! Small encoded pictures of a test image, made as it is scored, so that a large set takes no more memory than its report.
+
+use anyhow::{Context, Result};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use image::{
+    DynamicImage, GrayImage, ImageEncoder, Luma, RgbImage,
+    codecs::{jpeg::JpegEncoder, png::PngEncoder},
+    imageops::{self, FilterType},
+};
+use rayon::prelude::*;
+use riad_data::{Category, TestItem};
+use riad_model::{Scored, Scorer};
+
+use super::{Plane, Scale, outline, rgb};
+use crate::evaluation::{TestImage, TestImages};
+
+/// The longer side of pictures of an image, in pixels, at most.
+const PICTURE_SIDE: u32 = 160;
+/// The longer side of pictures of a map, which the mean filter has left without detail.
+const MAP_SIDE: u32 = 80;
+/// What all pictures of an image take together: a report of 1,000 images stays below 30 MB, base64 and text included.
+const BYTES: usize = 20_500;
+/// JPEG qualities to try until pictures keep to that, each before smaller pictures are tried.
+const QUALITIES: [u8; 5] = [85, 75, 60, 45, 30];
+/// How often the sides of pictures are halved for it, at most.
+const HALVINGS: usize = 3;
+/// Test images that the colour scale is chosen by.
+const SAMPLE: usize = 16;
+
+/// A small picture.
+pub(crate) struct Thumbnail {
+    pub(crate) shows: Shows,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    /// The encoded picture as a `data:` address.
+    pub(crate) address: String,
+}
+
+/// What a picture shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shows {
+    Image,
+    Reconstruction,
+    /// The map of regions of so many pixels; `None` where nothing is hidden.
+    RegionMap(Option<usize>),
+    MeanMap,
+    /// The mean map over the image, with the defect's outline.
+    Overlay,
+    /// The defect's pixels in white.
+    GroundTruth,
+}
+
+/// Draws the pictures of a category's images, all with one colour scale.
+pub(crate) struct Painter {
+    scale: Scale,
+    region_sizes: Vec<usize>,
+}
+
+impl Painter {
+    /// Chooses the scale by a sample of the category's test images: what is typical of a defect shall be seen in warm
+    /// colours, and not be dwarfed by the one that scores highest. Without defects, good images shall stay cold.
+    pub(crate) fn new(category: &Category, scorer: &Scorer) -> Result<Self> {
+        let defects: Vec<_> = category.test.iter().filter(|item| item.is_defective()).collect();
+        let top = if defects.is_empty() {
+            let maxima = maxima(&category.test.iter().collect::<Vec<_>>(), scorer)?;
+            2.0 * maxima.last().copied().unwrap_or_default()
+        } else {
+            let maxima = maxima(&defects, scorer)?;
+            maxima.get(3 * maxima.len() / 4).copied().unwrap_or_default()
+        };
+        Ok(Self {
+            scale: Scale::up_to(top.max(f32::EPSILON)).context("the maps hold no numbers")?,
+            region_sizes: scorer.header().scoring.region_sizes.clone(),
+        })
+    }
+
+    /// The value of the hottest colour.
+    pub(crate) fn top(&self) -> f32 {
+        self.scale.top()
+    }
+
+    /// The colours from 0 to the hot end, from left to right.
+    pub(crate) fn legend(&self) -> Result<Thumbnail> {
+        let steps: Vec<f32> = (0..256).map(|step| self.top() * step as f32 / 255.0).collect();
+        let bar = self.scale.heat(&Plane::new(&steps, 1, 256)?);
+        Draft::new(Shows::MeanMap, bar).encode(QUALITIES[0])
+    }
+
+    /// The pictures of each of the images, in the order of [`Shows`]; without ground truth where it is not known, or
+    /// there is no defect.
+    pub(crate) fn thumbnails(&self, images: &[(TestImage<'_>, Scored)]) -> Result<Vec<Vec<Thumbnail>>> {
+        let drawn = images
+            .par_iter()
+            .map(|(image, scored)| encode(self.draw(image, scored)?));
+        drawn.collect()
+    }
+
+    fn draw(&self, image: &TestImage<'_>, scored: &Scored) -> Result<Vec<Draft>> {
+        let &TestImage { height, width, .. } = image;
+        let [picture_size, map_size] = [PICTURE_SIDE, MAP_SIDE].map(|side| reduced((height, width), side));
+        let picture = |pixels| Ok::<_, anyhow::Error>(resized(&rgb(pixels, height, width)?, picture_size));
+        let heat = |map: &Plane| self.scale.heat(&map.resized(map_size.0, map_size.1));
+
+        let shown = picture(&image.pixels)?;
+        let mean = Plane::new(&scored.map, height, width)?;
+        let mut overlay = self
+            .scale
+            .overlay(&shown, &mean.resized(picture_size.0, picture_size.1));
+        let mask = image.mask.as_ref().filter(|mask| mask.contains(&true));
+        let is_defective = |x: u32, y: u32| {
+            let (row, column) = (
+                y as usize * height / picture_size.1 as usize,
+                x as usize * width / picture_size.0 as usize,
+            );
+            mask.is_some_and(|mask| mask[row * width + column])
+        };
+        outline(&mut overlay, is_defective);
+
+        let mut drafts = vec![
+            Draft::new(Shows::Image, shown),
+            Draft::new(Shows::Reconstruction, picture(&scored.reconstruction)?),
+        ];
+        for (index, map) in scored.region_maps.iter().enumerate() {
+            let size = self.region_sizes.get(index).copied();
+            drafts.push(Draft::new(
+                Shows::RegionMap(size),
+                heat(&Plane::new(map, height, width)?),
+            ));
+        }
+        drafts.push(Draft::new(Shows::MeanMap, heat(&mean)));
+        drafts.push(Draft::new(Shows::Overlay, overlay));
+        if mask.is_some() {
+            let white = |x, y| Luma([if is_defective(x, y) { 255 } else { 0 }]);
+            let truth = GrayImage::from_fn(picture_size.0, picture_size.1, white);
+            drafts.push(Draft::new(Shows::GroundTruth, truth));
+        }
+        Ok(drafts)
+    }
+}
+
+/// The hottest values of a sample of images, over all of their maps, in ascending order.
+fn maxima(items: &[&TestItem], scorer: &Scorer) -> Result<Vec<f32>> {
+    let sample = items.iter().step_by(items.len().div_ceil(SAMPLE).max(1)).copied();
+    let mut images = TestImages::new(sample, scorer);
+    let mut maxima = Vec::new();
+    while let Some(batch) = images.next_batch(scorer)? {
+        for (_, scored) in &batch {
+            let values = scored.region_maps.iter().flatten().chain(&scored.map);
+            maxima.push(values.copied().fold(0.0, f32::max));
+        }
+    }
+    maxima.sort_unstable_by(f32::total_cmp);
+    Ok(maxima)
+}
+
+/// Width and height of a picture of `height` · `width` pixels whose longer side is at most `side`.
+fn reduced((height, width): (usize, usize), side: u32) -> (u32, u32) {
+    let share = (f64::from(side) / height.max(width) as f64).min(1.0);
+    let reduced = |pixels: usize| ((pixels as f64 * share).round() as u32).max(1);
+    (reduced(width), reduced(height))
+}
+
+fn resized(picture: &RgbImage, (width, height): (u32, u32)) -> RgbImage {
+    imageops::resize(picture, width, height, FilterType::Triangle)
+}
+
+/// A picture before it is encoded.
+struct Draft {
+    shows: Shows,
+    picture: DynamicImage,
+}
+
+impl Draft {
+    fn new(shows: Shows, picture: impl Into<DynamicImage>) -> Self {
+        let picture = picture.into();
+        Self { shows, picture }
+    }
+
+    /// The same at half the size.
+    fn halved(&self) -> Self {
+        let Self { shows, picture } = self;
+        let half = |side: u32| side.div_ceil(2);
+        Self::new(
+            *shows,
+            picture.resize_exact(half(picture.width()), half(picture.height()), FilterType::Triangle),
+        )
+    }
+
+    fn encode(&self, quality: u8) -> Result<Thumbnail> {
+        let Self { shows, picture } = self;
+        let (width, height) = (picture.width(), picture.height());
+        let (bytes, colour) = (picture.as_bytes(), picture.color().into());
+        let mut encoded = Vec::new();
+        let kind = if *shows == Shows::GroundTruth {
+            // A mask has two values, which PNG keeps apart in fewer bytes.
+            PngEncoder::new(&mut encoded).write_image(bytes, width, height, colour)?;
+            "png"
+        } else {
+            JpegEncoder::new_with_quality(&mut encoded, quality).write_image(bytes, width, height, colour)?;
+            "jpeg"
+        };
+        Ok(Thumbnail {
+            shows: *shows,
+            width,
+            height,
+            address: format!("data:image/{kind};base64,{}", BASE64_STANDARD.encode(&encoded)),
+        })
+    }
+}
+
+/// Encodes an image's pictures in the best quality and size with which they take no more than [`BYTES`].
+fn encode(mut drafts: Vec<Draft>) -> Result<Vec<Thumbnail>> {
+    let mut encoded = Vec::new();
+    for _ in 0..=HALVINGS {
+        for quality in QUALITIES {
+            encoded = drafts
+                .iter()
+                .map(|draft| draft.encode(quality))
+                .collect::<Result<_>>()
+                .context("a picture cannot be encoded")?;
+            let characters: usize = encoded.iter().map(|thumbnail| thumbnail.address.len()).sum();
+            if characters <= BYTES * 4 / 3 {
+                return Ok(encoded);
+            }
+        }
+        drafts = drafts.iter().map(Draft::halved).collect();
+    }
+    Ok(encoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pixels without any order are what takes a JPEG the most bytes.
+    fn noise(count: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    /// The pictures of noise, or else of an image without anything on it.
+    fn thumbnails((height, width): (usize, usize), is_noisy: bool) -> Vec<Thumbnail> {
+        let noise = |count, seed| if is_noisy { noise(count, seed) } else { vec![0.6; count] };
+        let pixels = height * width;
+        let item = TestItem {
+            path: "x.png".into(),
+            defect: Some("hole".into()),
+            mask: None,
+        };
+        let image = TestImage {
+            item: &item,
+            pixels: noise(3 * pixels, 1),
+            mask: Some(noise(pixels, 2).iter().map(|value| *value > 0.5).collect()),
+            height,
+            width,
+        };
+        let scored = Scored {
+            score: 1.0,
+            map: noise(pixels, 3),
+            region_maps: (0..4).map(|k| noise(pixels, 4 + k)).collect(),
+            reconstruction: noise(3 * pixels, 9),
+        };
+        let painter = Painter {
+            scale: Scale::up_to(1.0).unwrap(),
+            region_sizes: vec![2, 4, 8, 16],
+        };
+        painter.thumbnails(&[(image, scored)]).unwrap().remove(0)
+    }
+
+    #[test]
+    fn a_report_of_1000_images_stays_below_30_mb() {
+        let thumbnails = thumbnails((256, 256), true);
+        assert_eq!(thumbnails.len(), 9);
+        let characters: usize = thumbnails.iter().map(|thumbnail| thumbnail.address.len()).sum();
+        // What surrounds the pictures of an image in the file is held to the rest by a test of the report.
+        assert!(characters <= 27_400, "{characters}");
+    }
+
+    #[test]
+    fn pictures_keep_the_images_shape() {
+        for (size, picture, map) in [
+            ((256, 256), (160, 160), (80, 80)),
+            ((128, 512), (160, 40), (80, 20)),
+            ((64, 32), (32, 64), (32, 64)),
+        ] {
+            for thumbnail in thumbnails(size, false) {
+                let is_map = matches!(thumbnail.shows, Shows::RegionMap(_) | Shows::MeanMap);
+                let expected = if is_map { map } else { picture };
+                assert_eq!((thumbnail.width, thumbnail.height), expected, "{:?}", thumbnail.shows);
+            }
+        }
+        // A line of pixels has a height, however long it is.
+        assert_eq!(reduced((1, 4096), 80), (80, 1));
+    }
+}

@@ -1,0 +1,162 @@
+//! `report.html`: what an evaluation found, in one file that needs nothing else.
+
+mod chart;
+mod figures;
+mod gallery;
+mod histogram;
+mod table;
+mod verdict;
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use askama::Template;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use riad_core::Calibration;
+use sha2::{Digest, Sha256};
+
+use self::{
+    chart::Chart,
+    gallery::Gallery,
+    histogram::Histogram,
+    table::Table,
+    verdict::{Judge, ThresholdRow, thresholds},
+};
+use crate::{
+    calibration::reach, commands::info::Fact, evaluation::AUPRO_LIMIT, files::write_whole, picture::Thumbnail,
+    results::CategoryResult,
+};
+
+/// The report's name beside `results.json`.
+pub(crate) const FILE: &str = "report.html";
+
+/// The page. What comes from outside, names of files above all, is escaped by the template.
+#[derive(Template)]
+#[template(path = "report.html")]
+struct Page<'a> {
+    title: String,
+    images: usize,
+    version: &'static str,
+    /// What a browser may load: pictures inside the file, and this style and script and no others.
+    policy: String,
+    style: String,
+    script: String,
+    table: Table<'a>,
+    sections: Vec<Section<'a>>,
+}
+
+/// A category's part.
+struct Section<'a> {
+    /// From 1, to tell apart what belongs to one category.
+    number: usize,
+    name: &'a str,
+    /// What readers must know before they read on.
+    notes: Vec<&'a str>,
+    curves: Vec<Chart>,
+    /// Whether there are curves of images, on which thresholds are marked.
+    has_marks: bool,
+    histogram: Option<Histogram>,
+    /// The threshold whose verdicts are shown.
+    judge: Option<Judge>,
+    /// Whether it is one that can be had without the images' labels.
+    is_calibrated: bool,
+    thresholds: Vec<ThresholdRow>,
+    calibration: String,
+    losses: Vec<Chart>,
+    has_validation: bool,
+    facts: &'a [Fact],
+    data: &'a str,
+    gallery: Gallery<'a>,
+    legend: Thumbnail,
+    legend_end: String,
+}
+
+/// Writes the report of some categories' results to `file`, whole.
+pub(crate) fn write(file: &Path, results: &[CategoryResult]) -> Result<()> {
+    // A checkout may have other ends of lines than a browser reads, and the hashes are of what it reads.
+    let [style, script] = [
+        include_str!("../../templates/report.css"),
+        include_str!("../../templates/report.js"),
+    ]
+    .map(|text| text.replace('\r', ""));
+    let title = match results {
+        [single] => format!("RIAD: {}", single.name),
+        several => format!("RIAD: {} categories", several.len()),
+    };
+    let page = Page {
+        title,
+        images: results.iter().map(|result| result.evaluation.images.len()).sum(),
+        version: env!("CARGO_PKG_VERSION"),
+        policy: format!(
+            "default-src 'none'; img-src data:; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; \
+             form-action 'none'",
+            hash(&style),
+            hash(&script)
+        ),
+        style,
+        script,
+        table: Table::new(results),
+        sections: (1..)
+            .zip(results)
+            .map(|(number, result)| Section::new(number, result))
+            .collect::<Result<_>>()?,
+    };
+    let html = page.render().context("the report cannot be put together")?;
+    write_whole(file, html.as_bytes())
+}
+
+/// As a content security policy names an allowed text.
+fn hash(text: &str) -> String {
+    BASE64_STANDARD.encode(Sha256::digest(text))
+}
+
+impl<'a> Section<'a> {
+    fn new(number: usize, result: &'a CategoryResult) -> Result<Self> {
+        let CategoryResult {
+            name,
+            data,
+            header,
+            facts,
+            history,
+            caution,
+            evaluation,
+            ..
+        } = result;
+        let calibration = header.calibration.as_ref();
+        let oracle = Judge::oracle(evaluation);
+        let calibrated = Judge::calibrated(evaluation, calibration);
+        let drawn: Vec<_> = calibrated.iter().chain(&oracle).collect();
+        let curves = figures::curves(evaluation, &drawn);
+        let histogram = Histogram::new(&evaluation.images, &drawn);
+        // The oracle stands in where there is no threshold that could be used.
+        let is_calibrated = calibrated.is_some();
+        let judge = calibrated.or(oracle);
+        let notes = caution.iter().chain(&evaluation.metrics.undefined);
+        Ok(Self {
+            number,
+            name,
+            notes: notes.map(String::as_str).collect(),
+            curves,
+            has_marks: evaluation.curves.image.is_some(),
+            histogram,
+            thresholds: thresholds(evaluation, calibration, judge.as_ref()),
+            calibration: calibrated_with(calibration),
+            losses: figures::losses(history, header),
+            has_validation: history.iter().any(|record| record.validation.is_some()),
+            facts,
+            data,
+            gallery: Gallery::new(&evaluation.images, judge.as_ref(), calibration),
+            legend: evaluation.painter.legend()?,
+            legend_end: format!("{:.3}", evaluation.painter.top()),
+            judge,
+            is_calibrated,
+        })
+    }
+}
+
+fn calibrated_with(calibration: Option<&Calibration>) -> String {
+    calibration.map_or_else(
+        || "The model is not calibrated, so it has no threshold of its own; see riad calibrate.".to_owned(),
+        |calibration| format!("Calibrated with {}.", reach(calibration)),
+    )
+}

@@ -1,0 +1,132 @@
+//! The metrics of all categories, beside the paper's where there are such.
+
+use riad_core::published::Published;
+
+use crate::{
+    evaluation::Metrics,
+    results::{CategoryResult, mean},
+};
+
+/// A table in per cent.
+pub(super) struct Table<'a> {
+    /// Whether the paper has numbers for one of the categories.
+    pub(super) has_paper: bool,
+    /// Whether the mean image was measured too.
+    pub(super) has_baseline: bool,
+    pub(super) rows: Vec<Row<'a>>,
+    /// The means over the categories, where there are several.
+    pub(super) mean: Option<Row<'a>>,
+}
+
+/// A category's metrics, each with the paper's beside it.
+pub(super) struct Row<'a> {
+    pub(super) name: &'a str,
+    pub(super) model: &'a str,
+    pub(super) images: usize,
+    pub(super) image_auroc: Cell,
+    pub(super) reimplementation: String,
+    pub(super) pixel_auroc: Cell,
+    pub(super) pixel_ap: Cell,
+    pub(super) aupro: String,
+    pub(super) f1_max: String,
+    pub(super) baseline_image_auroc: String,
+    pub(super) baseline_pixel_auroc: String,
+}
+
+/// A metric of this model and of the paper's.
+pub(super) struct Cell {
+    pub(super) ours: String,
+    pub(super) paper: String,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(results: &'a [CategoryResult]) -> Self {
+        let papers: Vec<_> = results
+            .iter()
+            .map(|result| Published::of(&result.name).copied())
+            .collect();
+        let rows = results
+            .iter()
+            .zip(&papers)
+            .map(|(result, paper)| {
+                let evaluation = &result.evaluation;
+                Row::new(
+                    [&result.name, &result.model],
+                    evaluation.images.len(),
+                    &evaluation.metrics,
+                    evaluation.baseline.as_ref(),
+                    *paper,
+                )
+            })
+            .collect();
+        let evaluations = || results.iter().map(|result| &result.evaluation);
+        let mean = (results.len() > 1).then(|| {
+            let baselines: Option<Vec<_>> = evaluations().map(|evaluation| evaluation.baseline.as_ref()).collect();
+            Row::new(
+                ["mean", ""],
+                evaluations().map(|evaluation| evaluation.images.len()).sum(),
+                &mean(evaluations().map(|evaluation| &evaluation.metrics)),
+                baselines.map(|all| mean(all.into_iter())).as_ref(),
+                mean_published(&papers),
+            )
+        });
+        Self {
+            has_paper: papers.iter().any(Option::is_some),
+            has_baseline: evaluations().any(|evaluation| evaluation.baseline.is_some()),
+            rows,
+            mean,
+        }
+    }
+
+    /// The categories' rows, then the means.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Row<'a>> {
+        self.rows.iter().chain(&self.mean)
+    }
+}
+
+impl<'a> Row<'a> {
+    fn new(
+        [name, model]: [&'a str; 2],
+        images: usize,
+        metrics: &Metrics,
+        baseline: Option<&Metrics>,
+        paper: Option<Published>,
+    ) -> Self {
+        let published = |value: fn(Published) -> f64| shown(paper.map(value));
+        let ours = |value: Option<f64>| shown(value.map(|value| 100.0 * value));
+        let cell = |value, paper| Cell {
+            ours: ours(value),
+            paper: published(paper),
+        };
+        Self {
+            name,
+            model,
+            images,
+            image_auroc: cell(metrics.image_auroc, |paper| paper.image_auroc),
+            reimplementation: published(|paper| paper.reimplementation),
+            pixel_auroc: cell(metrics.pixel_auroc, |paper| paper.pixel_auroc),
+            pixel_ap: cell(metrics.pixel_ap, |paper| paper.pixel_ap),
+            aupro: ours(metrics.aupro),
+            f1_max: ours(metrics.f1_max),
+            baseline_image_auroc: ours(baseline.and_then(|baseline| baseline.image_auroc)),
+            baseline_pixel_auroc: ours(baseline.and_then(|baseline| baseline.pixel_auroc)),
+        }
+    }
+}
+
+fn shown(percent: Option<f64>) -> String {
+    percent.map_or_else(|| "–".to_owned(), |percent| format!("{percent:.1}"))
+}
+
+/// The means, if every category has published numbers: over fewer, they would be compared with other means.
+fn mean_published(papers: &[Option<Published>]) -> Option<Published> {
+    let papers = papers.iter().copied().collect::<Option<Vec<_>>>()?;
+    let mean = |value: fn(&Published) -> f64| papers.iter().map(value).sum::<f64>() / papers.len() as f64;
+    Some(Published {
+        category: "mean",
+        image_auroc: mean(|paper| paper.image_auroc),
+        pixel_auroc: mean(|paper| paper.pixel_auroc),
+        pixel_ap: mean(|paper| paper.pixel_ap),
+        reimplementation: mean(|paper| paper.reimplementation),
+    })
+}
