@@ -5,12 +5,13 @@
     reason = "clap prints these comments, and <NAME> is what people know from help"
 )]
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{iter, num::NonZeroUsize, path::PathBuf};
 
 use clap::{
     ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint,
     builder::{PossibleValuesParser, TypedValueParser},
 };
+use riad_data::Layout;
 use riad_model::Preset;
 
 use crate::calibration::parse_rate;
@@ -83,13 +84,15 @@ pub(crate) struct DemoDataArgs {
 /// Train a network on good images
 #[derive(Debug, Args)]
 #[command(after_help = "\
-DATA is a folder in MVTec AD's layout (train/good/*.png, …), a folder of such folders with --category, or simply a
-folder of good images. Ctrl-C stops after the step under way and leaves a run that --resume takes up; the resumed run
+DATA is a category's folder of a data set (MVTec AD: train/good/*.png, …; the others are listed at --format), a folder of
+such folders with --category, or simply a folder of good images. Where a data set has images for validation of its own
+(MVTec AD 2, MVTec LOCO), those are held out and all others are trained on. Ctrl-C stops after the step under way and leaves a run that --resume takes up; the resumed run
 ends in the same bytes as one that was never stopped, and so does one that was killed.
 
 Examples:
   riad train data/mvtec/bottle
   riad train data/mvtec --category bottle --preset small --out runs/small
+  riad train data/visa --category candle --format visa
   riad train photos/good --size 128 --epochs 50 --max-time 30m
   riad train --resume runs/bottle")]
 pub(crate) struct TrainArgs {
@@ -99,6 +102,9 @@ pub(crate) struct TrainArgs {
     /// Which category of DATA, where it holds several
     #[arg(long, value_name = "NAME")]
     pub(crate) category: Option<String>,
+    /// How DATA is laid out; auto tells it by what is there
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = format_parser())]
+    pub(crate) format: DataFormat,
     /// Folder of the run [default: runs/<category>]
     #[arg(long, value_name = "RUN", value_hint = ValueHint::DirPath)]
     pub(crate) out: Option<PathBuf>,
@@ -128,7 +134,7 @@ Examples:
   riad eval data/mvtec --max-time 10m --out runs/mvtec
   riad eval data/mvtec --category bottle --model checkpoint.pt")]
 pub(crate) struct EvalArgs {
-    /// A category's folder in MVTec AD's layout, or a folder of such
+    /// A category's folder of a data set, or a folder of such
     #[arg(value_name = "DATA", value_hint = ValueHint::DirPath)]
     pub(crate) data: Option<PathBuf>,
     /// The run's folder or checkpoint to measure, a PyTorch state dict included
@@ -137,6 +143,9 @@ pub(crate) struct EvalArgs {
     /// Which category of DATA [default: all]
     #[arg(long, value_name = "NAME")]
     pub(crate) category: Option<String>,
+    /// How DATA is laid out; auto tells it by what is there
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = format_parser())]
+    pub(crate) format: DataFormat,
     /// Folder to write to [default: <RUN>/eval with --model RUN, riad-demo for the demo, else runs/eval]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) out: Option<PathBuf>,
@@ -270,6 +279,18 @@ pub(crate) struct ComputeArgs {
     /// auto, cpu, cuda, cuda:N or metal; auto is a GPU that this build drives, else the CPU
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: String,
+}
+
+/// The layout that was asked for; `None` to tell it by what is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DataFormat(pub(crate) Option<Layout>);
+
+fn format_parser() -> impl TypedValueParser<Value = DataFormat> {
+    let names = iter::once("auto").chain(Layout::ALL.map(Layout::name));
+    PossibleValuesParser::new(names).try_map(|name| match name.as_str() {
+        "auto" => Ok(DataFormat(None)),
+        name => name.parse().map(|layout| DataFormat(Some(layout))),
+    })
 }
 
 fn preset_parser() -> impl TypedValueParser<Value = Preset> {

@@ -241,9 +241,15 @@ impl<'a> TestImages<'a> {
         for item in self.items.by_ref().take(BATCH) {
             let LoadedImage { image, original_size } = self.loaded.next().context("an image was not loaded")??;
             let (height, width) = (self.height, self.width);
-            let mask = match &item.mask {
-                Some(mask) => Some(load_mask(mask, Some(original_size), height, width, &Limits::default())?),
-                None => (!item.is_defective()).then(|| vec![false; height * width]),
+            let mask = match item.masks.as_slice() {
+                [] => (!item.is_defective()).then(|| vec![false; height * width]),
+                masks => Some(load_mask(
+                    masks,
+                    Some(original_size),
+                    height,
+                    width,
+                    &Limits::default(),
+                )?),
             };
             batch.push(TestImage {
                 item,

@@ -23,6 +23,7 @@ mod commands;
 mod config;
 mod evaluation;
 mod files;
+mod held_out;
 mod history;
 mod interrupt;
 mod logging;

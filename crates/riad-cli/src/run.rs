@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
-use riad_data::{Category, Dataset, Limits, Shares, split};
+use riad_data::{Category, DataError, Dataset, Layout, Limits, Shares};
 use riad_model::{
     Checkpoint, Device, Event, ImageSource, LossTerms, Outcome, Preset, ScoringSettings, TrainConfig, Trainer,
     checkpoint,
@@ -23,6 +23,7 @@ use crate::{
     args::{Protocol, TrainingArgs},
     calibration::{calibrate, find_normal_map, reach},
     files::{relative, sha256, shell_quoted, write_whole},
+    held_out::{divide, good_images, shares},
     interrupt::{Reason, Watch},
     progress::Progress,
     settings, usage,
@@ -48,6 +49,8 @@ struct Settings {
     riad_version: String,
     /// The category's folder.
     data: PathBuf,
+    /// How it is read. Runs begun before there was a choice tell it by what is there.
+    layout: Option<Layout>,
     validation_share: f64,
     /// Runs begun before there was calibration have none.
     #[serde(default)]
@@ -99,9 +102,9 @@ impl Run {
             )));
         }
         let training = settings::config(args)?;
-        let shares = settings::shares(args, category.train.len());
-        let parts = split(category.train.len(), shares, training.seed)?;
-        let mut images = records(category)?;
+        let shares = shares(args, category);
+        let parts = divide(category, shares, training.seed)?;
+        let mut images = records(&good_images(category, shares), &category.root)?;
         for held_out in parts.validation {
             images[held_out].validation = true;
         }
@@ -113,6 +116,7 @@ impl Run {
         let settings = Settings {
             riad_version,
             data,
+            layout: Some(category.layout),
             validation_share: shares.validation,
             calibration_share: shares.calibration,
             protocol: args.protocol.unwrap_or_default(),
@@ -176,6 +180,19 @@ impl Run {
         })
     }
 
+    /// That category, read as when the run was started.
+    pub(crate) fn category(&self) -> std::result::Result<Category, DataError> {
+        match self.settings.layout {
+            Some(layout) => Category::open_as(self.data(), layout),
+            None => Category::open(self.data()),
+        }
+    }
+
+    /// How that folder is read, if the run knows.
+    pub(crate) fn layout(&self) -> Option<Layout> {
+        self.settings.layout
+    }
+
     /// The SHA-256 of every image that the run learns from or is validated with.
     pub(crate) fn seen(&self) -> HashSet<&str> {
         let seen = self.settings.images.iter().filter(|image| !image.calibration);
@@ -186,19 +203,16 @@ impl Run {
     ///
     /// # Errors
     /// Names the first that is not.
-    pub(crate) fn agree(&self, args: &TrainingArgs) -> Result<()> {
+    pub(crate) fn agree(&self, args: &TrainingArgs, layout: Option<Layout>) -> Result<()> {
         let Settings {
-            validation_share,
-            calibration_share,
+            layout: own,
             protocol,
             ref training,
             ..
         } = self.settings;
-        let shares = Shares {
-            validation: validation_share,
-            calibration: calibration_share,
-        };
-        match settings::differing(args, protocol, shares, training) {
+        let other_layout = layout.zip(own).is_some_and(|(given, own)| given != own);
+        let differing = || settings::differing(args, protocol, self.shares(), training);
+        match other_layout.then_some("format").or_else(differing) {
             None => Ok(()),
             Some(name) => Err(usage(format!(
                 "the run in {} was started with another --{name}; leave that option out, or start another run in \
@@ -236,7 +250,7 @@ impl Run {
         let category = match moved {
             Some(category) => category,
             None => {
-                recorded = Category::open(&self.settings.data).with_context(|| {
+                recorded = self.category().with_context(|| {
                     format!("the images of the run in {folder} cannot be had; if they have moved, name their folder")
                 })?;
                 &recorded
@@ -245,6 +259,7 @@ impl Run {
         self.check_images(category)?;
         if moved.is_some() {
             self.settings.data = path::absolute(&category.root)?;
+            self.settings.layout = Some(category.layout);
             self.save()?;
         }
         let trained = self.go_on(&mut trainer, category, &watch)?;
@@ -375,7 +390,7 @@ impl Run {
         let way_out = "a run goes on only with the images that it was started with: bring them back, or start another \
                        run in another folder with --out";
         let root = category.root.display();
-        let now = records(category)?;
+        let now = records(&good_images(category, self.shares()), &category.root)?;
         let missing = self
             .settings
             .images
@@ -409,11 +424,19 @@ impl Run {
         Source(Dataset::new(paths, height, width, Limits::default(), CACHE_BYTES))
     }
 
-    /// The category's training images whose records are `chosen`.
+    /// The run's images whose records are `chosen`.
     fn images(&self, category: &Category, chosen: impl Fn(&ImageRecord) -> bool) -> Vec<PathBuf> {
-        let records = category.train.iter().zip(&self.settings.images);
+        let images = good_images(category, self.shares()).into_iter();
+        let records = images.zip(&self.settings.images);
         let chosen = records.filter(|(_, record)| chosen(record));
-        chosen.map(|(path, _)| path.clone()).collect()
+        chosen.map(|(path, _)| path).collect()
+    }
+
+    fn shares(&self) -> Shares {
+        Shares {
+            validation: self.settings.validation_share,
+            calibration: self.settings.calibration_share,
+        }
     }
 }
 
@@ -434,17 +457,17 @@ impl ImageSource for Source {
     }
 }
 
-/// What the category's training images are now; none is held out.
-fn records(category: &Category) -> Result<Vec<ImageRecord>> {
+/// What `images` below `root` are now; none is held out.
+fn records(images: &[PathBuf], root: &Path) -> Result<Vec<ImageRecord>> {
     let record = |path: &PathBuf| {
         Ok(ImageRecord {
-            name: relative(path, &category.root),
+            name: relative(path, root),
             sha256: sha256(path)?,
             validation: false,
             calibration: false,
         })
     };
-    category.train.par_iter().map(record).collect()
+    images.par_iter().map(record).collect()
 }
 
 /// The preset's name, or the width where it is none of them.

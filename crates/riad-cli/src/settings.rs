@@ -9,16 +9,6 @@ use crate::{
     usage,
 };
 
-/// Share of the images held out, as published: for validation, but for what calibration takes of it.
-const HELD_OUT: f64 = 0.2;
-
-/// Share of the images held out for each of validation and calibration where there are both.
-const EACH: f64 = 0.1;
-
-/// Fewer images are not held out for calibration unless asked for: they would not do for a false-positive rate of 0.05,
-/// and validation has more use for them.
-const WORTH_CALIBRATING: f64 = 19.0;
-
 /// The setting to train with: the protocol's, but for what is asked for and the small presets' learning rate.
 ///
 /// # Errors
@@ -67,17 +57,6 @@ pub(crate) fn config(args: &TrainingArgs) -> Result<TrainConfig> {
     // Before a folder is made for the run.
     config.check().map_err(|error| usage(error.to_string()))?;
     Ok(config)
-}
-
-/// The shares to hold out of `count` images: those asked for, and of the others those that are of use.
-pub(crate) fn shares(args: &TrainingArgs, count: usize) -> Shares {
-    let is_worth_it = (count as f64 * EACH).round() >= WORTH_CALIBRATING && args.protocol != Some(Protocol::Paper);
-    let calibration = args.calibration.unwrap_or(if is_worth_it { EACH } else { 0.0 });
-    let validation = args.validation.unwrap_or((HELD_OUT - calibration).max(EACH));
-    Shares {
-        validation,
-        calibration,
-    }
 }
 
 /// The name of an option that is given and is not what a run was started with, if there is one.
@@ -139,30 +118,4 @@ pub(crate) fn differing(
         ("seed", args.seed.is_none_or(|given| given == *seed)),
     ];
     same.iter().find(|(_, same)| !same).map(|(name, _)| *name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn images_are_held_out_for_calibration_where_they_are_of_use() {
-        let shares = |validation, calibration, count| {
-            let args = TrainingArgs {
-                validation,
-                calibration,
-                ..TrainingArgs::default()
-            };
-            let Shares {
-                validation,
-                calibration,
-            } = shares(&args, count);
-            (validation, calibration)
-        };
-        assert_eq!(shares(None, None, 209), (0.1, 0.1));
-        assert_eq!(shares(None, None, 64), (0.2, 0.0));
-        assert_eq!(shares(None, Some(0.0), 209), (0.2, 0.0));
-        assert_eq!(shares(None, Some(0.5), 64), (0.1, 0.5));
-        assert_eq!(shares(Some(0.2), None, 209), (0.2, 0.1));
-    }
 }

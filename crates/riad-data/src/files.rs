@@ -95,7 +95,7 @@ fn has_image_extension(path: &Path) -> bool {
 }
 
 /// Compares paths part by part, each part by [`natural_order`].
-fn natural_path_order(a: &Path, b: &Path) -> Ordering {
+pub(crate) fn natural_path_order(a: &Path, b: &Path) -> Ordering {
     let parts = |path: &Path| path.components().map(|c| c.as_os_str().to_owned()).collect::<Vec<_>>();
     let (a, b) = (parts(a), parts(b));
     a.iter()

@@ -23,7 +23,7 @@ pub use dataset::{Batch, Batches, Dataset, load_ahead};
 pub use decode::{Limits, decode, image_size};
 pub use error::DataError;
 pub use files::image_files;
-pub use layout::{Category, TestItem, find_categories};
+pub use layout::{Category, Layout, TestItem};
 pub use mask::{load_mask, resize_mask};
 pub use resize::{Image, LoadedImage, load, resize};
 pub use split::{Shares, Split, shuffled, split};

@@ -8,36 +8,61 @@ use imageproc::region_labelling::{Connectivity, connected_components};
 
 use crate::{DataError, Limits, decode};
 
-/// Loads a mask and brings it to `height` × `width`: row by row, true where there is a defect.
+/// Loads the mask that one file or several make up and brings it to `height` × `width`: row by row, true where there is
+/// a defect.
 ///
-/// A pixel of the file is a defect if any of its channels is not 0: some data sets (VisA) store small label values that
-/// look black. Keep masks in lossless formats; what JPEG smears around an edge is not 0 either.
+/// A pixel of a file is a defect if any of its channels is not 0: some data sets (VisA) store small label values that
+/// look black, others (MVTec LOCO) a value for each kind of defect. Keep masks in lossless formats; what JPEG smears
+/// around an edge is not 0 either. A pixel is a defect where it is one in any of the files, before the mask is resized.
 ///
 /// `image_size` is the `(height, width)` of the image that the mask belongs to, as
 /// [`LoadedImage::original_size`](crate::LoadedImage::original_size) or [`image_size`](crate::image_size) tells it; with
-/// `None` the mask's size is not checked. How the mask is resized: see [`resize_mask`].
+/// `None` the files have to agree with each other only. How the mask is resized: see [`resize_mask`].
 ///
 /// # Errors
-/// As [`decode`]; [`DataError::Layout`] if the mask's size is not its image's.
+/// As [`decode`]; [`DataError::Layout`] if a file's size is not the image's, or the first file's;
+/// [`DataError::Parameter`] without any file.
 pub fn load_mask(
-    path: &Path,
+    files: &[impl AsRef<Path>],
     image_size: Option<(usize, usize)>,
     height: usize,
     width: usize,
     limits: &Limits,
 ) -> Result<Vec<bool>, DataError> {
-    let mask = decode(path, limits)?;
-    let (mask_height, mask_width) = (mask.height() as usize, mask.width() as usize);
-    if let Some((image_height, image_width)) = image_size
-        && (mask_height, mask_width) != (image_height, image_width)
-    {
-        let reason = format!(
-            "the mask has {mask_width}x{mask_height} pixels (width x height) but its image {image_width}x{image_height}; \
-             masks must have their image's size"
-        );
-        return Err(DataError::layout(path, reason));
+    let mut whole: Option<(Vec<bool>, usize, usize)> = None;
+    for file in files.iter().map(AsRef::as_ref) {
+        let part = decode(file, limits)?;
+        let (part_height, part_width) = (part.height() as usize, part.width() as usize);
+        let wanted = image_size.map(|size| (size, "its image"));
+        let wanted = wanted.or_else(|| {
+            whole
+                .as_ref()
+                .map(|(_, height, width)| ((*height, *width), "the first of them"))
+        });
+        if let Some(((wanted_height, wanted_width), whose)) = wanted
+            && (part_height, part_width) != (wanted_height, wanted_width)
+        {
+            let reason = format!(
+                "the mask has {part_width}x{part_height} pixels (width x height) but {whose} {wanted_width}x{wanted_height}; \
+                 masks must have their image's size"
+            );
+            return Err(DataError::layout(file, reason));
+        }
+        let part = marked(part);
+        match &mut whole {
+            None => whole = Some((part, part_height, part_width)),
+            Some((whole, ..)) => whole.iter_mut().zip(part).for_each(|(whole, part)| *whole |= part),
+        }
     }
-    Ok(resize_mask(&marked(mask), mask_height, mask_width, height, width))
+    match whole {
+        Some((mask, mask_height, mask_width)) => Ok(resize_mask(&mask, mask_height, mask_width, height, width)),
+        None => Err(DataError::Parameter("a mask takes at least one file".into())),
+    }
+}
+
+/// Whether any pixel of a mask is a defect.
+pub(crate) fn shows_defect(path: &Path, limits: &Limits) -> Result<bool, DataError> {
+    Ok(marked(decode(path, limits)?).contains(&true))
 }
 
 /// Which pixels have a channel that is not 0.

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use riad_data::{Category, DataError, find_categories, image_files};
+use riad_data::{Category, DataError, Layout, image_files};
 use tempfile::TempDir;
 
 /// A folder with empty files in it: which files are images is told by their names.
@@ -70,10 +70,7 @@ fn mvtec_layout() {
         .test
         .iter()
         .map(|item| {
-            let mask = item
-                .mask
-                .as_ref()
-                .map(|mask| names(folder.path(), std::slice::from_ref(mask)).remove(0));
+            let mask = names(folder.path(), &item.masks).pop();
             (
                 names(folder.path(), std::slice::from_ref(&item.path)).remove(0),
                 item.defect.clone(),
@@ -112,7 +109,7 @@ fn masks_pair_by_name_whatever_the_ending() {
         "ground_truth/cut/3_mask_mask.png",
     ]);
     let category = Category::open(folder.path()).unwrap();
-    let masks: Vec<_> = category.test.iter().map(|item| item.mask.clone().unwrap()).collect();
+    let masks: Vec<_> = category.test.iter().map(|item| item.masks[0].clone()).collect();
     let expected = [
         "ground_truth/cut/1.png",
         "ground_truth/cut/2_mask.tif",
@@ -162,15 +159,24 @@ fn empty_folders() {
         Category::open(no_training.path()),
         &no_training.path().join("train/good"),
     );
-    let no_good = tree(&["train/ok/000.png"]);
-    let reason = layout_error(Category::open(no_good.path()), &no_good.path().join("train/good"));
-    assert!(reason.contains("train/good"), "{reason}");
+    let no_good = tree(&["train/fine/000.png"]);
+    let reason = layout_error(Category::open(no_good.path()), no_good.path());
+    assert!(
+        reason.contains("train/good (mvtec)") && reason.contains("Found: the folders train; 0 images"),
+        "{reason}"
+    );
+    let reason = layout_error(
+        Category::open_as(no_good.path(), Layout::Mvtec),
+        &no_good.path().join("train/good"),
+    );
+    assert!(reason.contains("good ones in train/good"), "{reason}");
     let no_defects = with(&["ground_truth/cut/10_mask.png", "test/dent/notes.txt"]);
     layout_error(Category::open(no_defects.path()), &no_defects.path().join("test/dent"));
     let nothing = tempfile::tempdir().unwrap();
     let reason = layout_error(Category::open(nothing.path()), nothing.path());
     assert!(reason.contains("train/good"), "{reason}");
-    layout_error(find_categories(nothing.path()), nothing.path());
+    layout_error(Layout::of(nothing.path()), nothing.path());
+    layout_error(Layout::Mvtec.categories(nothing.path()), nothing.path());
     layout_error(image_files(nothing.path()), nothing.path());
     let absent = nothing.path().join("absent");
     assert!(matches!(Category::open(&absent), Err(DataError::Io { path, .. }) if path == absent));
@@ -205,10 +211,14 @@ fn plain_folders() {
     let test = open(Some(&at("masks")));
     assert_eq!(test[0].path, at("ok_test/2.png"));
     assert_eq!(test[1].defect.as_deref(), Some("bad"));
-    assert_eq!(test[2].mask, Some(at("masks/4_mask.png")));
-    assert!(open(None).iter().all(|item| item.mask.is_none()));
+    assert_eq!(test[2].masks, [at("masks/4_mask.png")]);
+    assert!(open(None).iter().all(|item| item.masks.is_empty()));
     let masks_alone = Category::from_folders(&at("ok"), None, None, Some(&at("masks")));
     assert!(matches!(masks_alone, Err(DataError::Parameter(_))));
+}
+
+fn find_categories(root: &Path) -> Vec<PathBuf> {
+    Layout::of(root).unwrap().categories(root).unwrap()
 }
 
 #[test]
@@ -219,14 +229,14 @@ fn categories_under_a_root() {
         "docs/a.png",
         "licence.txt",
     ]);
-    assert_eq!(
-        names(root.path(), &find_categories(root.path()).unwrap()),
-        ["bottle", "tile"]
-    );
+    assert_eq!(names(root.path(), &find_categories(root.path())), ["bottle", "tile"]);
     let category = root.path().join("tile");
-    assert_eq!(find_categories(&category).unwrap(), [category]);
+    assert_eq!(find_categories(&category), [category]);
     let plain = tree(&["a.png"]);
-    assert_eq!(find_categories(plain.path()).unwrap(), [plain.path()]);
+    assert_eq!(find_categories(plain.path()), [plain.path()]);
+    // A category that lacks something is not passed over: it is the one to open that tells what.
+    let root = tree(&["tile/train/good/0.png", "wood/train/0.png"]);
+    assert_eq!(names(root.path(), &find_categories(root.path())), ["tile", "wood"]);
 }
 
 #[test]
@@ -270,15 +280,7 @@ mod unix {
         }
         let test = Category::open(folder.path()).unwrap().test;
         assert_eq!(test.len(), 1);
-        assert!(
-            test[0]
-                .mask
-                .as_ref()
-                .unwrap()
-                .as_os_str()
-                .as_bytes()
-                .ends_with(b"\xFF1_mask.png")
-        );
+        assert!(test[0].masks[0].as_os_str().as_bytes().ends_with(b"\xFF1_mask.png"));
         assert_eq!(image_files(folder.path()).unwrap().len(), 3);
     }
 
@@ -318,13 +320,13 @@ fn shared(path: &str) -> Option<PathBuf> {
 #[test]
 fn bottle_is_read_whole() {
     let Some(root) = shared("mvtec_bottle_256") else { return };
-    assert_eq!(find_categories(&root).unwrap(), [root.join("bottle")]);
+    assert_eq!(find_categories(&root), [root.join("bottle")]);
     let bottle = Category::open(&root.join("bottle")).unwrap();
     let defective = bottle.test.iter().filter(|item| item.is_defective());
     assert_eq!(
         (bottle.train.len(), bottle.test.len(), defective.clone().count()),
         (209, 83, 63)
     );
-    assert!(defective.into_iter().all(|item| item.mask.is_some()));
+    assert!(defective.into_iter().all(|item| item.masks.len() == 1));
     assert_eq!(bottle.name, "bottle");
 }

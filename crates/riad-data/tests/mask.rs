@@ -119,14 +119,14 @@ fn any_value_but_0_is_a_defect() {
         .unwrap();
     let expected = [false, true, true, true, true, true];
     assert_eq!(
-        load_mask(&path, Some((2, 3)), 2, 3, &Limits::default()).unwrap(),
+        load_mask(&[&path], Some((2, 3)), 2, 3, &Limits::default()).unwrap(),
         expected
     );
     // 16-bit labels would be 0 in 8 bits.
     ImageBuffer::from_fn(3, 2, |x, y| Luma([(x + 3 * y) as u16]))
         .save(&path)
         .unwrap();
-    assert_eq!(load_mask(&path, None, 2, 3, &Limits::default()).unwrap(), expected);
+    assert_eq!(load_mask(&[&path], None, 2, 3, &Limits::default()).unwrap(), expected);
 }
 
 #[test]
@@ -134,11 +134,45 @@ fn a_mask_of_another_size_is_an_error_with_both_sizes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("label.png");
     GrayImage::new(3, 2).save(&path).unwrap();
-    let error = load_mask(&path, Some((3, 2)), 8, 8, &Limits::default()).unwrap_err();
+    let error = load_mask(&[&path], Some((3, 2)), 8, 8, &Limits::default()).unwrap_err();
     assert!(matches!(error, DataError::Layout { .. }));
     let text = error.to_string();
     assert!(
         text.contains("3x2") && text.contains("2x3") && text.contains("label.png"),
         "{text}"
     );
+}
+
+#[test]
+fn several_files_count_together_before_they_are_resized() {
+    let folder = tempfile::tempdir().unwrap();
+    let save = |name: &str, rows: &[&str]| {
+        let path = folder.path().join(name);
+        let (pixels, height, width) = mask(rows);
+        // A value for each kind of defect, as in MVTec LOCO.
+        let value = if name == "0.png" { 255 } else { 2 };
+        GrayImage::from_fn(width as u32, height as u32, |x, y| {
+            Luma([u8::from(pixels[y as usize * width + x as usize]) * value])
+        })
+        .save(&path)
+        .unwrap();
+        path
+    };
+    let files = [
+        save("0.png", &["#...", "....", "....", "...."]),
+        save("1.png", &["....", ".#..", "....", "...#"]),
+    ];
+    // Each covers a fourth of the upper left pixel, both together half of it; the speck in the corner is kept.
+    let load = |files: &[std::path::PathBuf]| load_mask(files, Some((4, 4)), 2, 2, &Limits::default()).unwrap();
+    assert_eq!(load(&files), [true, false, false, true]);
+    let odd = save("2.png", &["#"]);
+    for (files, message) in [
+        (vec![files[0].clone(), odd], "2.png"),
+        (Vec::new(), "at least one file"),
+    ] {
+        let error = load_mask(&files, None, 2, 2, &Limits::default())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(message), "{error}");
+    }
 }

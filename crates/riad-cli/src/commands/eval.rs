@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use riad_data::{
-    Category,
+    Category, Layout,
     demo::{self, Demo},
 };
 use riad_model::{Checkpoint, Device, Preset, Scorer};
@@ -43,8 +43,9 @@ mod demo_settings {
 
 /// What is to be evaluated.
 struct Plan {
-    /// The categories' folders.
+    /// The categories' folders, and how they are read.
     folders: Vec<PathBuf>,
+    layout: Layout,
     /// What to measure; without, each category is trained first.
     model: Option<PathBuf>,
     out: PathBuf,
@@ -60,14 +61,12 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
     let plan = plan(args)?;
     let mut results = Vec::new();
     for folder in &plan.folders {
-        let category = Category::open(folder)?;
+        let category = Category::open_as(folder, plan.layout)?;
         let model = match &plan.model {
             Some(model) => model.clone(),
             None => {
                 let folder = plan.out.join(&category.name).join("run");
-                if train(&folder, &category, &args.training, &plan.training, &device)?
-                    == Trained::Stopped(Reason::Pressed)
-                {
+                if train(&folder, &category, args, &plan.training, &device)? == Trained::Stopped(Reason::Pressed) {
                     info!("the same command goes on from here");
                     return Ok(Ending::Interrupted);
                 }
@@ -93,31 +92,42 @@ fn plan(args: &EvalArgs) -> Result<Plan> {
         data,
         model,
         category,
+        format,
         out,
         training,
         fpr,
         ..
     } = args;
     let fpr = *fpr;
+    if data.is_none() && format.0.is_some() {
+        return Err(usage("--format tells how DATA is laid out, and DATA is missing"));
+    }
     let run = model.as_deref().filter(|model| model.is_dir());
     let measured_out = || {
         out.clone()
             .unwrap_or_else(|| run.map_or_else(|| OUT.into(), |run| run.join("eval")))
     };
     match (data, model) {
-        (Some(data), _) => Ok(Plan {
-            folders: categories(data, category.as_deref())?,
-            model: model.clone(),
-            out: measured_out(),
-            training: training.clone(),
-            with_baseline: false,
-            fpr,
-        }),
+        (Some(data), _) => {
+            let (layout, folders) = categories(data, category.as_deref(), format.0)?;
+            Ok(Plan {
+                folders,
+                layout,
+                model: model.clone(),
+                out: measured_out(),
+                training: training.clone(),
+                with_baseline: false,
+                fpr,
+            })
+        }
         (None, Some(_)) => {
             let missing = "DATA is missing: name the folder of images to measure on";
             let run = run.filter(|_| category.is_none()).ok_or_else(|| usage(missing))?;
+            let run = Run::open(run).context(missing)?;
+            let (layout, folders) = categories(run.data(), None, run.layout())?;
             Ok(Plan {
-                folders: vec![Run::open(run).context(missing)?.data().to_owned()],
+                folders,
+                layout,
                 model: model.clone(),
                 out: measured_out(),
                 training: training.clone(),
@@ -128,8 +138,10 @@ fn plan(args: &EvalArgs) -> Result<Plan> {
         (None, None) => {
             let out = out.clone().unwrap_or_else(|| demo_settings::OUT.into());
             let data = make_demo_data(&out, training.seed.unwrap_or(0))?;
+            let (layout, folders) = categories(&data, category.as_deref(), Some(Layout::Mvtec))?;
             Ok(Plan {
-                folders: categories(&data, category.as_deref())?,
+                folders,
+                layout,
                 model: None,
                 out,
                 training: demo_training(training),
@@ -169,19 +181,19 @@ fn demo_training(given: &TrainingArgs) -> TrainingArgs {
 fn train(
     folder: &Path,
     category: &Category,
-    given: &TrainingArgs,
+    given: &EvalArgs,
     settings: &TrainingArgs,
     device: &Device,
 ) -> Result<Trained> {
     let mut run = if Run::exists(folder) {
         let run = Run::open(folder)?;
-        run.agree(given)?;
+        run.agree(&given.training, given.format.0)?;
         info!("using the run in {} again", shell_quoted(folder));
         run
     } else {
         Run::create(folder, category, settings)?
     };
-    run.train(Some(category), given.max_time, device)
+    run.train(Some(category), given.training.max_time, device)
 }
 
 /// Measures `model` on the category's test images, with the threshold for a false-positive rate and beside the mean image

@@ -17,7 +17,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
     let mut results = Vec::with_capacity(args.runs.len());
     for folder in &args.runs {
         let run = Run::open(folder)?;
-        let mut category = Category::open(run.data()).with_context(|| {
+        let mut category = run.category().with_context(|| {
             format!(
                 "the images of the run in {0} cannot be had; if they have moved, say where: riad eval DATA --model {0}",
                 shell_quoted(folder)
@@ -57,7 +57,7 @@ fn take_held_out(run: &Run, category: &mut Category) -> Result<String> {
         .map(|path| TestItem {
             path,
             defect: None,
-            mask: None,
+            masks: Vec::new(),
         })
         .collect();
     Ok(caution)

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use riad_data::{Category, find_categories};
+use riad_data::{Category, Layout};
 use tracing::info;
 
 use crate::{
@@ -17,17 +17,18 @@ use crate::{
 
 pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
     let device = riad_model::device(&args.compute.device)?;
-    let category = args
-        .data
-        .as_deref()
-        .map(|data| one_category(data, args.category.as_deref()))
-        .transpose()?;
-    let mut run = match (&args.resume, &category) {
-        (Some(folder), _) => {
-            let run = Run::open(folder)?;
-            run.agree(&args.training)?;
-            run
+    let resumed = args.resume.as_deref().map(Run::open).transpose()?;
+    let layout = match &resumed {
+        None => args.format.0,
+        Some(run) => {
+            run.agree(&args.training, args.format.0)?;
+            run.layout().or(args.format.0)
         }
+    };
+    let open = |data: &PathBuf| one_category(data, args.category.as_deref(), layout);
+    let category = args.data.as_ref().map(open).transpose()?;
+    let mut run = match (resumed, &category) {
+        (Some(run), _) => run,
         (None, Some(category)) => {
             let folder = args
                 .out
@@ -57,10 +58,10 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
 }
 
 /// The category in `data`: the one named, or the only one.
-fn one_category(data: &Path, name: Option<&str>) -> Result<Category> {
-    let folders = categories(data, name)?;
+fn one_category(data: &Path, name: Option<&str>, layout: Option<Layout>) -> Result<Category> {
+    let (layout, folders) = categories(data, name, layout)?;
     match folders.as_slice() {
-        [folder] => Ok(Category::open(folder)?),
+        [folder] => Ok(Category::open_as(folder, layout)?),
         folders => {
             let names: Vec<_> = folders
                 .iter()
@@ -77,10 +78,16 @@ fn one_category(data: &Path, name: Option<&str>) -> Result<Category> {
     }
 }
 
-/// The folders of the categories in `data`: the one named, or all.
-pub(crate) fn categories(data: &Path, name: Option<&str>) -> Result<Vec<PathBuf>> {
-    Ok(match name {
-        Some(name) => vec![data.join(name)],
-        None => find_categories(data)?,
-    })
+/// The folders of the categories in `data`, the one named or all, and their layout: the one given, or what is there.
+pub(crate) fn categories(data: &Path, name: Option<&str>, layout: Option<Layout>) -> Result<(Layout, Vec<PathBuf>)> {
+    let root = name.map_or_else(|| data.to_owned(), |name| data.join(name));
+    let layout = match layout {
+        Some(layout) => layout,
+        None => Layout::of(&root)?,
+    };
+    let folders = match name {
+        Some(_) => vec![root],
+        None => layout.categories(&root)?,
+    };
+    Ok((layout, folders))
 }

@@ -249,7 +249,7 @@ mod tests {
         let item = TestItem {
             path: "x.png".into(),
             defect: Some("hole".into()),
-            mask: None,
+            masks: Vec::new(),
         };
         let image = TestImage {
             item: &item,

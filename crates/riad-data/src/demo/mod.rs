@@ -296,7 +296,7 @@ mod tests {
             let category = Category::open(&dir.join(product.name)).unwrap();
             assert_eq!(category.train.len(), 64);
             assert_eq!(category.test.iter().filter(|item| !item.is_defective()).count(), 16);
-            assert_eq!(category.test.iter().filter(|item| item.mask.is_some()).count(), 32);
+            assert_eq!(category.test.iter().filter(|item| !item.masks.is_empty()).count(), 32);
         }
         // Nothing is left beside it.
         assert_eq!(fs::read_dir(folder.path().join("some")).unwrap().count(), 1);

@@ -1,0 +1,14 @@
+//! BTAD (beanTech, 2021): MVTec AD's folders under other names.
+
+use std::path::Path;
+
+use super::{Images, kinds};
+use crate::DataError;
+
+pub(super) fn open(root: &Path) -> Result<Images, DataError> {
+    Ok(Images {
+        train: kinds::training_images(&root.join("train").join("ok"))?,
+        validation: Vec::new(),
+        test: kinds::test_items(&root.join("test"), "ok", &root.join("ground_truth"), kinds::mask_files)?,
+    })
+}

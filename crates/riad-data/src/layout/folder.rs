@@ -1,0 +1,55 @@
+//! Plain folders.
+
+use std::path::Path;
+
+use super::kinds::{self, Masks};
+use super::{Category, Images, Layout, TestItem, name_of, some_images};
+use crate::DataError;
+
+pub(super) fn open(root: &Path) -> Result<Images, DataError> {
+    Ok(Images {
+        train: some_images(root)?,
+        validation: Vec::new(),
+        test: Vec::new(),
+    })
+}
+
+impl Category {
+    /// Takes images from plain folders, wherever they lie: `good` to learn from, `test_good` and `defects` to test on,
+    /// `masks` for the defects. Only images directly in a folder count. The kind of defect is the folder's name.
+    ///
+    /// Without `masks` the defects have none, and only image-level metrics can be told. With `masks`, the rules of
+    /// [`Layout::Mvtec`] hold.
+    ///
+    /// # Errors
+    /// As [`Category::open_as`]; and [`DataError::Parameter`] for masks without defects.
+    pub fn from_folders(
+        good: &Path,
+        test_good: Option<&Path>,
+        defects: Option<&Path>,
+        masks: Option<&Path>,
+    ) -> Result<Self, DataError> {
+        if let (None, Some(masks)) = (defects, masks) {
+            let reason = format!(
+                "the masks in {} belong to no image: name the folder of defects too",
+                masks.display()
+            );
+            return Err(DataError::Parameter(reason));
+        }
+        let mut category = Self::open_as(good, Layout::Folder)?;
+        if let Some(folder) = test_good {
+            category
+                .test
+                .extend(some_images(folder)?.into_iter().map(TestItem::good));
+        }
+        if let Some(folder) = defects {
+            let images = some_images(folder)?;
+            let paired = match masks {
+                Some(masks) => kinds::mask_files(&images, masks)?,
+                None => Masks::new(),
+            };
+            category.test.extend(kinds::defective(images, &name_of(folder), paired));
+        }
+        Ok(category)
+    }
+}

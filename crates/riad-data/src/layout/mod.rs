@@ -1,0 +1,258 @@
+//! Where a category's images and masks lie.
+
+mod btad;
+mod detect;
+mod folder;
+mod kinds;
+mod kolektor;
+mod kolektor2;
+mod labels;
+mod loco;
+mod mvtec;
+mod mvtec2;
+mod visa;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::DataError;
+use crate::files::{images_in, no_images};
+
+/// How a data set lays out its folders and names its masks.
+///
+/// Its name ([`Display`](fmt::Display), [`FromStr`], serde) is the variant's in lower case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Layout {
+    /// MVTec AD, and whoever followed it.
+    ///
+    /// ```text
+    /// bottle/train/good/000.png                       good images to learn from
+    /// bottle/test/good/000.png                        good images to test on
+    /// bottle/test/broken_large/000.png                images of one kind of defect
+    /// bottle/ground_truth/broken_large/000_mask.png   their masks
+    /// ```
+    /// `test` may be missing; once a kind of defect is there, each of its images needs a mask. A mask belongs to the
+    /// image of the same name, with or without `_mask` at the end, whatever the two endings are.
+    Mvtec,
+    /// VisA as its archive unpacks, with the official split for one class; files that the split does not name do not
+    /// count.
+    ///
+    /// ```text
+    /// split_csv/1cls.csv                    object,split,label,image,mask
+    /// candle/Data/Images/Normal/0000.JPG
+    /// candle/Data/Images/Anomaly/000.JPG    one kind of defect, "anomaly"
+    /// candle/Data/Masks/Anomaly/000.png     small label values, which look black
+    /// ```
+    Visa,
+    /// BTAD: as MVTec AD, with `train/ok`, `test/ok`, `test/ko` and `ground_truth/ko`.
+    Btad,
+    /// MVTec AD 2. What is in `test_private` and `test_private_mixed` has no labels and is no part of the category.
+    ///
+    /// ```text
+    /// can/train/good/000_regular.png
+    /// can/validation/good/000_regular.png
+    /// can/test_public/good/000_regular.png
+    /// can/test_public/bad/000_regular.png
+    /// can/test_public/ground_truth/bad/000_regular_mask.png
+    /// ```
+    Mvtec2,
+    /// MVTec LOCO AD: as MVTec AD, with images for validation, and a folder of masks for each defective image, of which
+    /// all count.
+    ///
+    /// ```text
+    /// pushpins/train/good/000.png
+    /// pushpins/validation/good/000.png
+    /// pushpins/test/logical_anomalies/000.png
+    /// pushpins/ground_truth/logical_anomalies/000/000.png, 001.png, …
+    /// ```
+    Loco,
+    /// KolektorSDD: one folder for each item, a label beside each image. An image is good if its label is all 0.
+    ///
+    /// ```text
+    /// kos01/Part0.jpg, Part0_label.bmp, …
+    /// ```
+    /// It has no official split for one class, so this one holds: all images with a defect are tested on; so are the
+    /// good images of every fifth item in natural order (the 1st, 6th, 11th, …). The others are learned from. No item
+    /// has good images on both sides, for the parts of an item look alike.
+    Kolektor,
+    /// KolektorSDD2: a label beside each image. An image is good if its label is all 0. The defective images in `train`
+    /// are left out, and so are the copies (`10301 (copy).png`) that its archive holds by mistake.
+    ///
+    /// ```text
+    /// train/10000.png, 10000_GT.png, …
+    /// test/20000.png, 20000_GT.png, …
+    /// ```
+    Kolektor2,
+    /// A folder of good images to learn from; its subfolders do not count.
+    Folder,
+}
+
+impl Layout {
+    /// All layouts.
+    pub const ALL: [Self; 8] = [
+        Self::Mvtec,
+        Self::Visa,
+        Self::Btad,
+        Self::Mvtec2,
+        Self::Loco,
+        Self::Kolektor,
+        Self::Kolektor2,
+        Self::Folder,
+    ];
+
+    /// Its name, such as `mvtec`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mvtec => "mvtec",
+            Self::Visa => "visa",
+            Self::Btad => "btad",
+            Self::Mvtec2 => "mvtec2",
+            Self::Loco => "loco",
+            Self::Kolektor => "kolektor",
+            Self::Kolektor2 => "kolektor2",
+            Self::Folder => "folder",
+        }
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Layout {
+    type Err = DataError;
+
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        let layout = Self::ALL.into_iter().find(|layout| layout.name() == name);
+        layout.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            DataError::Parameter(format!("there is no layout {name}; there are {names}"))
+        })
+    }
+}
+
+/// One kind of object or texture: good images to learn from, and images to test on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Category {
+    /// The folder's name, for people.
+    pub name: String,
+    /// The folder.
+    pub root: PathBuf,
+    /// How it was read.
+    pub layout: Layout,
+    /// Good images to learn from, in natural order; never empty.
+    pub train: Vec<PathBuf>,
+    /// Good images that the data set itself keeps from training, to choose among models and thresholds with, in natural
+    /// order. Empty where it leaves that choice to whoever trains.
+    pub validation: Vec<PathBuf>,
+    /// Images to test on: the good ones, then one kind of defect after the other, each in natural order. Empty if the
+    /// folder holds training images alone.
+    pub test: Vec<TestItem>,
+}
+
+/// An image whose label is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestItem {
+    /// The image file.
+    pub path: PathBuf,
+    /// The kind of defect that it shows; `None` if it is good.
+    pub defect: Option<String>,
+    /// The images that mark the defect's pixels, which count together ([`load_mask`](crate::load_mask)). Empty for good
+    /// images, and for defects whose place is not known.
+    pub masks: Vec<PathBuf>,
+}
+
+impl TestItem {
+    /// Whether the image shows a defect.
+    pub fn is_defective(&self) -> bool {
+        self.defect.is_some()
+    }
+
+    fn good(path: PathBuf) -> Self {
+        Self {
+            path,
+            defect: None,
+            masks: Vec::new(),
+        }
+    }
+}
+
+impl Category {
+    /// Opens a category's folder in the layout that [`Layout::of`] tells.
+    ///
+    /// # Errors
+    /// As [`Layout::of`] and [`Category::open_as`].
+    pub fn open(root: &Path) -> Result<Self, DataError> {
+        Self::open_as(root, Layout::of(root)?)
+    }
+
+    /// Opens a category's folder in a layout.
+    ///
+    /// # Errors
+    /// [`DataError::Layout`] without training images, for a kind of defect without images, for a defect without its
+    /// mask, a mask without its image, where two images or two masks share a name, and for a row of a split that names
+    /// what is not there or lies outside; [`DataError::Io`] if a folder or an entry cannot be read. Where labels decide
+    /// what is good (KolektorSDD), also as [`decode`](crate::decode).
+    pub fn open_as(root: &Path, layout: Layout) -> Result<Self, DataError> {
+        let Images {
+            train,
+            validation,
+            test,
+        } = match layout {
+            Layout::Mvtec => mvtec::open(root),
+            Layout::Visa => visa::open(root),
+            Layout::Btad => btad::open(root),
+            Layout::Mvtec2 => mvtec2::open(root),
+            Layout::Loco => loco::open(root),
+            Layout::Kolektor => kolektor::open(root),
+            Layout::Kolektor2 => kolektor2::open(root),
+            Layout::Folder => folder::open(root),
+        }?;
+        Ok(Self {
+            name: name_of(root),
+            root: root.to_owned(),
+            layout,
+            train,
+            validation,
+            test,
+        })
+    }
+}
+
+/// What a layout finds in a category's folder.
+struct Images {
+    train: Vec<PathBuf>,
+    validation: Vec<PathBuf>,
+    test: Vec<TestItem>,
+}
+
+/// A folder's own name; "." and ".." are resolved where the file system allows.
+fn name_of(folder: &Path) -> String {
+    let resolved = if folder.file_name().is_none() {
+        folder.canonicalize().ok()
+    } else {
+        None
+    };
+    let folder = resolved.as_deref().unwrap_or(folder);
+    folder
+        .file_name()
+        .unwrap_or(folder.as_os_str())
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// The images of a folder that must have some.
+fn some_images(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let images = images_in(folder)?;
+    if images.is_empty() {
+        return Err(DataError::layout(folder, no_images()));
+    }
+    Ok(images)
+}

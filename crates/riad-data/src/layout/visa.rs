@@ -1,0 +1,137 @@
+//! VisA (2022), read through the split that comes with it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{Images, TestItem, name_of};
+use crate::DataError;
+use crate::files::natural_path_order;
+
+/// The official split for one class, below the data set's folder.
+pub(super) fn split_file(set: &Path) -> PathBuf {
+    set.join("split_csv").join("1cls.csv")
+}
+
+/// A row of the split; paths are below the data set's folder, and `mask` is empty for good images.
+#[derive(Debug, Deserialize)]
+struct Row {
+    object: String,
+    split: String,
+    label: String,
+    image: String,
+    mask: String,
+}
+
+pub(super) fn open(root: &Path) -> Result<Images, DataError> {
+    let object = name_of(root);
+    let inside = if root.file_name().is_some() {
+        root.to_owned()
+    } else {
+        root.canonicalize().map_err(|e| DataError::io(root, e))?
+    };
+    let file = split_file(inside.parent().unwrap_or(root));
+    if !file.is_file() {
+        let reason = "VisA's split is not there: its archive has it beside the categories; put it back";
+        return Err(DataError::layout(&file, reason));
+    }
+    let unreadable = |e: csv::Error| match e.into_kind() {
+        csv::ErrorKind::Io(e) => DataError::io(&file, e),
+        other => DataError::layout(&file, format!("{}; restore the file", csv_text(other))),
+    };
+    let mut reader = csv::Reader::from_path(&file).map_err(unreadable)?;
+    let header = reader.headers().map_err(unreadable)?.clone();
+    let mut images = Images {
+        train: Vec::new(),
+        validation: Vec::new(),
+        test: Vec::new(),
+    };
+    let mut seen = BTreeSet::new();
+    for record in reader.records() {
+        let record = record.map_err(unreadable)?;
+        let row: Row = record.deserialize(Some(&header)).map_err(unreadable)?;
+        if row.object != object {
+            continue;
+        }
+        let line = record.position().map_or(0, csv::Position::line);
+        let wrong = |reason: String| DataError::layout(&file, format!("line {line}: {reason}; restore the file"));
+        let path = find(root, &object, &row.image)?.map_err(wrong)?;
+        if !seen.insert(path.clone()) {
+            return Err(wrong(format!("{} comes a second time", row.image)));
+        }
+        let mask = if row.mask.is_empty() {
+            None
+        } else {
+            Some(find(root, &object, &row.mask)?.map_err(wrong)?)
+        };
+        match (row.split.as_str(), row.label.as_str(), mask) {
+            ("train", "normal", None) => images.train.push(path),
+            ("test", "normal", None) => images.test.push(TestItem::good(path)),
+            ("test", "anomaly", Some(mask)) => images.test.push(TestItem {
+                path,
+                defect: Some(row.label),
+                masks: vec![mask],
+            }),
+            ("train" | "test", "normal", Some(_)) => {
+                return Err(wrong(format!("{} is normal, but has the mask {}", row.image, row.mask)));
+            }
+            ("test", "anomaly", None) => return Err(wrong(format!("the anomaly {} has no mask", row.image))),
+            ("train", "anomaly", _) => {
+                return Err(wrong(format!(
+                    "{} is an anomaly, and not to be learned from",
+                    row.image
+                )));
+            }
+            (split, label, _) => {
+                return Err(wrong(format!(
+                    "a split is train or test and a label normal or anomaly, not {split} and {label}"
+                )));
+            }
+        }
+    }
+    if images.train.is_empty() {
+        let reason = format!("there are no training images: no row has the object {object} and the split train");
+        return Err(DataError::layout(&file, reason));
+    }
+    images.train.sort_by(|a, b| natural_path_order(a, b));
+    images.test.sort_by(|a, b| {
+        let by_path = || natural_path_order(&a.path, &b.path);
+        a.is_defective().cmp(&b.is_defective()).then_with(by_path)
+    });
+    Ok(images)
+}
+
+/// The file that a row names, which begins with the category's folder; the inner error tells what is wrong with the row.
+fn find(root: &Path, object: &str, name: &str) -> Result<Result<PathBuf, String>, DataError> {
+    let named = Path::new(name);
+    let is_plain = named.components().all(|part| matches!(part, Component::Normal(_)));
+    let Some(path) = named.strip_prefix(object).ok().filter(|_| is_plain) else {
+        return Ok(Err(format!("{name} is not below {object}")));
+    };
+    let path = root.join(path);
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_file() => Ok(Ok(path)),
+        Ok(_) => Ok(Err(format!("{name} is not a file"))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Err(format!("{name} is not there"))),
+        Err(e) => Err(DataError::io(&path, e)),
+    }
+}
+
+/// What is wrong with the table, without the name of the library that says so.
+fn csv_text(kind: csv::ErrorKind) -> String {
+    let line = |position: Option<csv::Position>| position.map_or(0, |position| position.line());
+    match kind {
+        csv::ErrorKind::Utf8 { pos, .. } => format!("line {}: not UTF-8", line(pos)),
+        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => format!(
+            "line {}: {len} fields where the first line has {expected_len}",
+            line(pos)
+        ),
+        csv::ErrorKind::Deserialize { err, .. } => {
+            format!("the columns are not object,split,label,image,mask ({err})")
+        }
+        other => format!("{other:?}"),
+    }
+}
