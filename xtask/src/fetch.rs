@@ -1,14 +1,18 @@
-//! `cargo xtask fetch-mvtec`: MVTec AD, from its publisher, a mirror or a local archive, into a folder.
+//! `cargo xtask fetch-mvtec`, `fetch-visa`, `fetch-btad`: a data set, from its publisher, a mirror or a local archive,
+//! into a folder.
 //!
 //! Everything unfinished lives in `<out>/.download`; a category's folder appears by one rename, complete and checked. So
 //! the command can be killed at any instant and run again.
 
+mod btad;
+mod data_set;
 mod disk;
 mod download;
 mod install;
 mod mvtec;
 mod progress;
 mod unpack;
+mod visa;
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -17,11 +21,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use sha2::{Digest, Sha256};
 
+use self::btad::BTAD;
+use self::data_set::{Archive, DataSet, Part};
 use self::download::{Download, Retries};
 use self::install::WorkFolder;
-use self::mvtec::{Archive, CATEGORIES, Category};
+use self::mvtec::MVTEC;
+use self::visa::VISA;
 
 /// Downloads MVTec AD (CC BY-NC-SA 4.0) and unpacks it in its own layout.
 ///
@@ -30,15 +38,69 @@ use self::mvtec::{Archive, CATEGORIES, Category};
 #[derive(Debug, Args)]
 pub(crate) struct FetchMvtec {
     /// Fetch only this category; may be given several times
-    #[arg(long = "category", value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(CATEGORIES.map(|c| c.name())))]
+    #[arg(long = "category", value_name = "NAME", value_parser = names(&MVTEC))]
     categories: Vec<String>,
-    /// Unpack this archive (.tar.xz or .tar, whole or one category) instead of downloading
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Downloads VisA (CC BY 4.0) and unpacks it in its own layout.
+///
+/// All 12 categories come in one archive (1.9 GB to download, about 4 GB of disk while unpacking). What is there already
+/// is kept; an interrupted download goes on where it stopped.
+#[derive(Debug, Args)]
+pub(crate) struct FetchVisa {
+    /// Unpack only this category; may be given several times
+    #[arg(long = "category", value_name = "NAME", value_parser = names(&VISA))]
+    categories: Vec<String>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Downloads BTAD and unpacks it in its own layout.
+///
+/// All 3 categories come in one archive (1.2 GB to download, about 8 GB of disk while unpacking). What is there already
+/// is kept; an interrupted download goes on where it stopped.
+#[derive(Debug, Args)]
+pub(crate) struct FetchBtad {
+    /// Unpack only this category; may be given several times
+    #[arg(long = "category", value_name = "NAME", value_parser = names(&BTAD))]
+    categories: Vec<String>,
+    #[command(flatten)]
+    options: Options,
+}
+
+impl FetchMvtec {
+    pub(crate) fn run(self) -> Result<()> {
+        fetch(&MVTEC, self.categories, self.options)
+    }
+}
+
+impl FetchVisa {
+    pub(crate) fn run(self) -> Result<()> {
+        fetch(&VISA, self.categories, self.options)
+    }
+}
+
+impl FetchBtad {
+    pub(crate) fn run(self) -> Result<()> {
+        fetch(&BTAD, self.categories, self.options)
+    }
+}
+
+fn names(set: &DataSet) -> PossibleValuesParser {
+    PossibleValuesParser::new(set.categories().map(|category| category.name))
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// Unpack this archive (.tar.xz, .tar or .zip; all categories or some) instead of downloading
     #[arg(long, value_name = "FILE", conflicts_with = "mirror")]
     archive: Option<PathBuf>,
-    /// Download from below this address, where CATEGORY.tar.xz and mvtec_anomaly_detection.tar.xz lie
+    /// Download from below this address, where the archives lie under the names that their publisher gave them
     #[arg(long, value_name = "URL", value_parser = parse_mirror)]
     mirror: Option<String>,
-    /// Folder for the categories [default: data/mvtec in the workspace]
+    /// Folder for the categories [default: the set's own in data/ of the workspace]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Failures in a row that a download survives
@@ -65,62 +127,78 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
-impl FetchMvtec {
-    pub(crate) fn run(self) -> Result<()> {
-        eprintln!("{}\n", mvtec::LICENCE);
-        let out = self
-            .out
-            .clone()
-            .unwrap_or_else(|| crate::workspace_root().join("data").join("mvtec"));
-        let work = WorkFolder::open(&out)?;
-        let missing = self.missing(&out)?;
-        if !missing.is_empty() {
-            match &self.archive {
-                Some(file) => self.install_archive(file, &missing, &work)?,
-                None => self.install_downloads(&missing, &work)?,
-            }
+fn fetch(set: &'static DataSet, categories: Vec<String>, options: Options) -> Result<()> {
+    eprintln!("{}\n", set.licence);
+    let default = || crate::workspace_root().join("data").join(set.folder);
+    let out = options.out.clone().unwrap_or_else(default);
+    let work = WorkFolder::open(set, &out)?;
+    let fetch = Fetch {
+        set,
+        categories,
+        options,
+        work,
+    };
+    let missing = fetch.missing(&out)?;
+    if !missing.is_empty() {
+        match &fetch.options.archive {
+            Some(file) => fetch.install_archive(file, &missing)?,
+            None => fetch.install_downloads(&missing)?,
         }
-        drop(work);
-        let complete = CATEGORIES.iter().filter(|c| c.check(&out.join(c.name())).is_ok());
-        let (count, images) = complete.fold((0, 0), |(count, images), c| (count + 1, images + c.images()));
-        eprintln!("{} holds {count} of 15 categories, {images} images.", out.display());
-        Ok(())
     }
+    let complete = set
+        .categories()
+        .filter(|part| set.check(part, &out.join(part.name)).is_ok());
+    let (count, images) = complete.fold((0, 0), |(count, images), part| (count + 1, images + part.images()));
+    let all = set.categories().count();
+    eprintln!("{} holds {count} of {all} categories, {images} images.", out.display());
+    Ok(())
+}
 
-    /// The asked-for categories that are not there yet.
-    fn missing(&self, out: &Path) -> Result<Vec<&'static Category>> {
+/// A fetch under way.
+struct Fetch {
+    set: &'static DataSet,
+    /// The categories asked for; all if empty.
+    categories: Vec<String>,
+    options: Options,
+    work: WorkFolder,
+}
+
+impl Fetch {
+    /// The parts that are asked for, or go with every category, and are not there yet.
+    fn missing(&self, out: &Path) -> Result<Vec<&'static Part>> {
         let mut missing = Vec::new();
-        for category in CATEGORIES
-            .iter()
-            .filter(|c| self.categories.is_empty() || self.asks_for(c.name()))
-        {
-            let dir = out.join(category.name());
-            if !dir.exists() {
-                missing.push(category);
+        for part in self.set.parts {
+            if !self.categories.is_empty() && !self.is_required(part) {
                 continue;
             }
-            category.check(&dir).with_context(|| {
+            let dir = out.join(part.name);
+            if !dir.exists() {
+                missing.push(part);
+                continue;
+            }
+            self.set.check(part, &dir).with_context(|| {
                 format!(
                     "{} is there but not complete: move or delete it, then run this again",
                     dir.display()
                 )
             })?;
-            eprintln!("{}: already complete in {}, kept", category.name(), dir.display());
+            eprintln!("{}: already complete in {}, kept", part.name, dir.display());
         }
         Ok(missing)
     }
 
-    fn asks_for(&self, name: &str) -> bool {
-        self.categories.iter().any(|c| c == name)
+    /// Whether an archive that lacks this part is of no use.
+    fn is_required(&self, part: &Part) -> bool {
+        !part.is_category() || self.categories.iter().any(|name| name == part.name)
     }
 
-    fn install_archive(&self, file: &Path, missing: &[&Category], work: &WorkFolder) -> Result<()> {
+    fn install_archive(&self, file: &Path, missing: &[&'static Part]) -> Result<()> {
         ensure!(
             !file.is_dir(),
-            "{} is a folder; --archive takes a .tar.xz or .tar file",
+            "{} is a folder; --archive takes a .tar.xz, .tar or .zip file",
             file.display()
         );
-        match Archive::by_file_name(file).and_then(|archive| archive.sha256) {
+        match self.set.archive_by_file_name(file).and_then(|archive| archive.sha256) {
             Some(expected) => verify(file, expected).map_err(|error| {
                 anyhow!("{error}: download it anew (an archive that you packed yourself must go by another name)")
             })?,
@@ -130,22 +208,27 @@ impl FetchMvtec {
                 sha256(file)?
             ),
         }
-        work.install(file, missing, |category| self.asks_for(category.name()))?;
+        self.work.install(file, missing, |part| self.is_required(part))?;
         Ok(())
     }
 
-    fn install_downloads(&self, missing: &[&Category], work: &WorkFolder) -> Result<()> {
-        // With some categories there already, the rest is smaller than the whole, unless that has been begun.
-        let whole =
-            self.categories.is_empty() && (missing.len() == CATEGORIES.len() || work.has_begun(&Archive::WHOLE));
-        let archives = if whole {
-            vec![Archive::WHOLE]
-        } else {
-            missing.iter().map(|c| c.archive).collect()
+    fn install_downloads(&self, missing: &[&'static Part]) -> Result<()> {
+        let whole = &self.set.whole;
+        let single: Option<Vec<Archive>> = missing.iter().map(|part| part.archive).collect();
+        let archives = match single {
+            // With some categories there already, the rest is smaller than the whole, unless that has been begun.
+            Some(single)
+                if !self.categories.is_empty()
+                    || (missing.len() < self.set.parts.len() && !self.work.has_begun(whole)) =>
+            {
+                single
+            }
+            _ => vec![*whole],
         };
         for archive in archives {
-            let file = self.download(&archive, work)?;
-            let installed = work.install(&file, missing, |category| whole || category.name() == archive.name);
+            let file = self.download(&archive)?;
+            let holds = |part: &Part| archive.name == whole.name || part.name == archive.name;
+            let installed = self.work.install(&file, missing, holds);
             if installed.as_ref().is_err_and(|error| !error.is_the_archives()) {
                 return installed
                     .with_context(|| format!("{} is downloaded and kept for the next try", file.display()));
@@ -153,39 +236,39 @@ impl FetchMvtec {
             // Installed, or never to be taken for a good one by the next run.
             download::remove_if_there(&file).with_context(|| format!("cannot delete {}", file.display()))?;
             installed.map_err(|error| {
-                let url = archive.url(self.mirror());
+                let url = self.url(&archive);
                 anyhow!(
                     "{error}; it was deleted, for what {url} sent is not usable{}",
-                    by_hand(&archive)
+                    self.by_hand(&archive)
                 )
             })?;
         }
         Ok(())
     }
 
-    fn mirror(&self) -> Option<&str> {
-        self.mirror.as_deref()
+    fn url(&self, archive: &Archive) -> String {
+        self.set.url(archive, self.options.mirror.as_deref())
     }
 
     /// The complete archive in the work folder, downloaded unless it lies there already.
-    fn download(&self, archive: &Archive, work: &WorkFolder) -> Result<PathBuf> {
-        let url = archive.url(self.mirror());
-        let file = work.file(archive);
+    fn download(&self, archive: &Archive) -> Result<PathBuf> {
+        let url = self.url(archive);
+        let file = self.work.file(archive);
         if !file.exists() {
             eprintln!("{}: downloading {url}", archive.name);
             let download = Download {
                 url: &url,
                 file: &file,
                 label: archive.name,
-                reserve_percent: install::UNPACKED_PERCENT,
+                reserve_percent: self.set.unpacked_percent,
                 retries: Retries {
-                    count: self.retries,
-                    wait: self.retry_wait,
+                    count: self.options.retries,
+                    wait: self.options.retry_wait,
                 },
             };
             download.run().map_err(|error| {
                 let advice = if error.is_the_servers() {
-                    by_hand(archive)
+                    self.by_hand(archive)
                 } else {
                     String::new()
                 };
@@ -198,7 +281,7 @@ impl FetchMvtec {
                     fs::remove_file(&file).with_context(|| format!("cannot delete {}", file.display()))?;
                     bail!(
                         "{error}; it was deleted, for {url} sent something else{}",
-                        by_hand(archive)
+                        self.by_hand(archive)
                     );
                 }
             }
@@ -210,18 +293,18 @@ impl FetchMvtec {
         }
         Ok(file)
     }
-}
 
-/// What a person can do when the download fails for good.
-fn by_hand(archive: &Archive) -> String {
-    let file = archive.file_name();
-    format!(
-        "\nMVTec moves its files from time to time. To get them by hand:\n  \
-         1. open {} in a browser and download {file}\n  \
-         2. cargo xtask fetch-mvtec --archive PATH/{file}\n\
-         Or name a server that holds {file}: cargo xtask fetch-mvtec --mirror URL",
-        mvtec::DOWNLOAD_PAGE
-    )
+    /// What a person can do when the download fails for good.
+    fn by_hand(&self, archive: &Archive) -> String {
+        let DataSet { page, command, .. } = self.set;
+        let file = self.set.file_name(archive);
+        format!(
+            "\nPublishers move their files from time to time. To get them by hand:\n  \
+             1. open {page} in a browser and download {file}\n  \
+             2. cargo xtask {command} --archive PATH/{file}\n\
+             Or name a server that holds {file}: cargo xtask {command} --mirror URL"
+        )
+    }
 }
 
 /// Compares a file with its published hash.

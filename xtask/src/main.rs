@@ -29,6 +29,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Task {
     FetchMvtec(fetch::FetchMvtec),
+    FetchVisa(fetch::FetchVisa),
+    FetchBtad(fetch::FetchBtad),
     Eval(eval::Eval),
     Ablate(ablate::Ablate),
     Race(race::Race),
@@ -40,6 +42,8 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::FetchMvtec(task) => task.run(),
+        Task::FetchVisa(task) => task.run(),
+        Task::FetchBtad(task) => task.run(),
         Task::Eval(task) => task.run(),
         Task::Ablate(task) => task.run(),
         Task::Race(task) => task.run(),

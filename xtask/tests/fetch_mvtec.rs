@@ -361,7 +361,7 @@ fn an_archive_with_too_few_images_is_refused() {
     assert_failed(
         &output,
         out.path(),
-        &["does not hold all of toothbrush", "59 PNG files where MVTec AD has 60"],
+        &["does not hold all of toothbrush", "59 files where MVTec AD has 60"],
     );
 }
 
@@ -478,7 +478,7 @@ fn hostile_archives_are_refused_whole() {
             Tar::new().entry(long_name, &vec![b'a'; 64 << 20]).finish_xz(),
             "header larger than any real",
         ),
-        ("zip", b"PK\x03\x04".to_vec(), "but a zip file"),
+        ("zip", b"PK\x03\x04".to_vec(), "damaged or cut short"),
         ("empty", Vec::new(), "(it is empty)"),
         ("cut", toothbrush().finish()[..9999].to_vec(), "damaged or cut short"),
         ("garbage", xz(&[0xAB; 4096]), "damaged"),

@@ -17,7 +17,7 @@ use ureq::http::{HeaderMap, StatusCode};
 use super::disk::{self, DiskError};
 use super::progress::Progress;
 
-/// Larger than every archive of MVTec AD (4.9 GB): a server that announces or sends more serves something else.
+/// Larger than every archive that is fetched here (MVTec AD's has 4.9 GB): a server that announces or sends more serves something else.
 const MAX_ARCHIVE_BYTES: u64 = 8 << 30;
 
 /// A server that sends nothing for this long has stalled; the download is then resumed like a dropped one.
@@ -40,10 +40,7 @@ pub(crate) enum DownloadError {
     /// The server cannot be reached, or drops the connection again and again.
     #[error("{url}: {cause}")]
     Unreachable { url: String, cause: String },
-    #[error(
-        "{url} is larger than {}, so it is not an archive of MVTec AD",
-        HumanBytes(MAX_ARCHIVE_BYTES)
-    )]
+    #[error("{url} is larger than {}, so it is not the archive", HumanBytes(MAX_ARCHIVE_BYTES))]
     TooLarge { url: String },
     #[error(transparent)]
     Disk(#[from] DiskError),

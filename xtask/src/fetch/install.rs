@@ -1,4 +1,4 @@
-//! From an archive to complete category folders, in one step each.
+//! From an archive to complete folders, in one step each.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
@@ -7,30 +7,31 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use super::data_set::{Archive, DataSet, IncompletePart, Part};
 use super::disk::{self, DiskError};
-use super::mvtec::{Archive, Category, IncompleteCategory};
 use super::unpack::{self, UnpackError};
-
-/// Room that an archive needs to be unpacked, in per cent of its size: the images in it hardly compress.
-pub(crate) const UNPACKED_PERCENT: u64 = 110;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InstallError {
     #[error(transparent)]
     Unpack(#[from] UnpackError),
-    #[error("{} holds no category of MVTec AD, only {}", .archive.display(), list(.others))]
-    NoCategory { archive: PathBuf, others: BTreeSet<String> },
-    #[error("{} holds no {category}, only {}", .archive.display(), list(.found))]
+    #[error("{} holds no category of {set}, only {}", .archive.display(), list(.others))]
+    NoCategory {
+        set: &'static str,
+        archive: PathBuf,
+        others: BTreeSet<String>,
+    },
+    #[error("{} holds no {part}, only {}", .archive.display(), list(.found))]
     Lacks {
         archive: PathBuf,
-        category: &'static str,
+        part: &'static str,
         found: BTreeSet<String>,
     },
-    #[error("{} does not hold all of {category}: {source}", .archive.display())]
+    #[error("{} does not hold all of {part}: {source}", .archive.display())]
     Incomplete {
         archive: PathBuf,
-        category: &'static str,
-        source: IncompleteCategory,
+        part: &'static str,
+        source: IncompletePart,
     },
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -64,6 +65,7 @@ fn list(names: &BTreeSet<String>) -> String {
 
 /// `<out>/.download`, locked against a second run: archives that grow, and the folder in which they are unpacked.
 pub(crate) struct WorkFolder {
+    set: &'static DataSet,
     out: PathBuf,
     dir: PathBuf,
     _lock: File,
@@ -71,7 +73,7 @@ pub(crate) struct WorkFolder {
 
 impl WorkFolder {
     /// Makes and locks the folder, and clears what a killed run has left half unpacked.
-    pub(crate) fn open(out: &Path) -> Result<Self> {
+    pub(crate) fn open(set: &'static DataSet, out: &Path) -> Result<Self> {
         let dir = out.join(".download");
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let path = dir.join("lock");
@@ -80,13 +82,15 @@ impl WorkFolder {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 bail!(
-                    "another fetch-mvtec is at work in {}; wait for it to end",
+                    "another {} is at work in {}; wait for it to end",
+                    set.command,
                     out.display()
                 )
             }
             Err(TryLockError::Error(e)) => return Err(e).with_context(|| format!("cannot lock {}", path.display())),
         }
         let work = Self {
+            set,
             out: out.to_owned(),
             dir,
             _lock: lock,
@@ -97,7 +101,7 @@ impl WorkFolder {
 
     /// Where the complete archive lies once it is downloaded.
     pub(crate) fn file(&self, archive: &Archive) -> PathBuf {
-        self.dir.join(archive.file_name())
+        self.dir.join(self.set.file_name(archive))
     }
 
     /// Whether the archive is downloaded, wholly or in part.
@@ -118,15 +122,15 @@ impl WorkFolder {
         }
     }
 
-    /// Unpacks `archive` and moves those of its categories that are `missing` into place, all of them checked before.
+    /// Unpacks `archive` and moves those of its parts that are `missing` into place, all of them checked before.
     ///
     /// # Errors
-    /// Also where a missing category that is `required` is not in the archive; nothing has been moved then.
+    /// Also where a missing part that is `required` is not in the archive; nothing has been moved then.
     pub(crate) fn install(
         &self,
         archive: &Path,
-        missing: &[&Category],
-        required: impl Fn(&Category) -> bool,
+        missing: &[&'static Part],
+        required: impl Fn(&Part) -> bool,
     ) -> Result<(), InstallError> {
         let length = fs::metadata(archive)
             .map_err(|source| UnpackError::Open {
@@ -134,7 +138,7 @@ impl WorkFolder {
                 source,
             })?
             .len();
-        disk::ensure_space(&self.out, length.saturating_mul(UNPACKED_PERCENT) / 100)?;
+        disk::ensure_space(&self.out, length.saturating_mul(self.set.unpacked_percent) / 100)?;
         let dir = self.unpacked();
         fs::create_dir(&dir).map_err(|source| InstallError::Scratch {
             dir: dir.clone(),
@@ -149,46 +153,48 @@ impl WorkFolder {
         &self,
         dir: &Path,
         archive: &Path,
-        missing: &[&Category],
-        required: impl Fn(&Category) -> bool,
+        missing: &[&'static Part],
+        required: impl Fn(&Part) -> bool,
     ) -> Result<(), InstallError> {
-        let is_missing = |name: &str| missing.iter().any(|c| c.name() == name);
-        let contents = unpack::unpack(archive, dir, |name| Category::by_name(name).is_some(), is_missing)?;
+        let contents = unpack::unpack(archive, dir, self.set, missing)?;
         let archive = archive.to_owned();
-        if contents.categories.is_empty() {
+        if contents.parts.is_empty() {
             return Err(InstallError::NoCategory {
+                set: self.set.name,
                 archive,
                 others: contents.others,
             });
         }
-        let (found, absent): (Vec<&Category>, Vec<&Category>) = missing
+        let (found, absent): (Vec<&Part>, Vec<&Part>) = missing
             .iter()
             .copied()
-            .partition(|c| contents.categories.contains(c.name()));
-        if let Some(category) = absent.into_iter().find(|c| required(c)) {
+            .partition(|part| contents.parts.contains(part.name));
+        if let Some(part) = absent.into_iter().find(|part| required(part)) {
             return Err(InstallError::Lacks {
                 archive,
-                category: category.name(),
-                found: contents.categories,
+                part: part.name,
+                found: contents.parts,
             });
         }
-        for category in &found {
-            category
-                .check(&dir.join(category.name()))
+        for part in &found {
+            self.set
+                .check(part, &dir.join(part.name))
                 .map_err(|source| InstallError::Incomplete {
                     archive: archive.clone(),
-                    category: category.name(),
+                    part: part.name,
                     source,
                 })?;
         }
-        for category in found {
-            let (from, to) = (dir.join(category.name()), self.out.join(category.name()));
+        for part in found {
+            let (from, to) = (dir.join(part.name), self.out.join(part.name));
             fs::rename(&from, &to).map_err(|source| InstallError::Move {
                 from,
                 to: to.clone(),
                 source,
             })?;
-            eprintln!("{}: {} images in {}", category.name(), category.images(), to.display());
+            if part.is_category() {
+                eprintln!("{}: {} images in {}", part.name, part.images(), to.display());
+            }
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
 //! A small HTTP/1.1 server on 127.0.0.1 that misbehaves to order, and archives in MVTec's layout to serve.
+#![allow(dead_code, reason = "not every test file needs all of it")]
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
