@@ -66,6 +66,7 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     Report(ReportArgs),
     Score(ScoreArgs),
+    Export(ExportArgs),
     Info(InfoArgs),
 }
 
@@ -259,6 +260,38 @@ pub(crate) enum Format {
     Csv,
     /// {"path": …, "score": …} per line; with --fpr also "p_value" and "verdict"
     Jsonl,
+}
+
+/// Write a model for other programs
+#[derive(Debug, Args)]
+#[command(after_help = "\
+onnx is one graph from `image`, [N, 3, H, W] of RGB in [0, 1], to `map`, [N, H, W], and `score`, [N]: the scores of
+`riad score`, within 1e-4. Its metadata tell how a file becomes `image`, and the thresholds of a calibrated model.
+
+Examples:
+  riad export --model runs/bottle --format onnx --out bottle.onnx
+  riad export --model checkpoint.pt --format onnx-network --out network.onnx
+  riad export --model runs/bottle --format torch --out bottle.pt")]
+pub(crate) struct ExportArgs {
+    /// The run's folder or checkpoint to export, a PyTorch state dict included
+    #[arg(long, value_name = "RUN|FILE", value_hint = ValueHint::AnyPath)]
+    pub(crate) model: PathBuf,
+    /// What to write
+    #[arg(long, value_enum)]
+    pub(crate) format: ExportFormat,
+    /// File to write
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// The whole scorer as an ONNX graph: image in, map and score out
+    Onnx,
+    /// The network alone as an ONNX graph: an image with hidden regions in, the whole image out
+    OnnxNetwork,
+    /// The network's weights as a PyTorch state dict, under the names of the public implementations
+    Torch,
 }
 
 /// Tell what a model is and how it was trained

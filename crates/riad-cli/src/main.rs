@@ -92,6 +92,7 @@ fn run(cli: Cli) -> Result<Ending> {
         Command::Eval(args) => commands::eval::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::Score(args) => commands::score::run(&args),
+        Command::Export(args) => commands::export::run(&args),
         Command::Info(args) => commands::info::run(&args),
     }
 }

@@ -170,7 +170,8 @@ pub struct Checkpoint {
 pub(crate) type Moments = BTreeMap<String, [Vec<f32>; 2]>;
 
 impl Checkpoint {
-    pub(crate) fn new(
+    /// Weights and how they are to be used, not calibrated and without a normal map.
+    pub fn new(
         weights: Weights,
         scoring: ScoringSettings,
         training: Option<TrainConfig>,

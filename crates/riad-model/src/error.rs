@@ -63,6 +63,10 @@ pub enum ModelError {
     )]
     Overflow,
 
+    /// An exported file's archive cannot be made.
+    #[error("the archive cannot be written: {0}")]
+    Archive(#[source] zip::result::ZipError),
+
     /// The device asked for is not there, or this build cannot drive it.
     #[error("{0}")]
     Device(String),

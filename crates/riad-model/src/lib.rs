@@ -6,6 +6,7 @@ pub mod checkpoint;
 mod device;
 mod engine;
 mod error;
+pub mod export;
 mod graph;
 mod import;
 mod learner;

@@ -52,7 +52,7 @@ impl Plan {
 }
 
 /// Weight and bias of the convolution `conv`, with the batch norm `norm` after it folded in.
-fn folded(weights: &Weights, conv: &str, norm: &str) -> (Vec<f32>, Vec<f32>) {
+pub(crate) fn folded(weights: &Weights, conv: &str, norm: &str) -> (Vec<f32>, Vec<f32>) {
     let part = |layer: &str, name: &str| weights.get(&format!("{layer}.{name}"));
     let (weight, bias) = (part(conv, "weight"), part(conv, "bias"));
     let (scale, shift) = (part(norm, "weight"), part(norm, "bias"));

@@ -173,6 +173,11 @@ fn mean_over_channels(image: &[f32], reconstruction: &[f32], map: impl Fn(&[f32]
     mean
 }
 
+/// The seed of the masks of one region size; `None` where nothing is hidden.
+pub(crate) fn mask_seed_of(mask_seed: u64, region_size: Option<usize>) -> u64 {
+    derive_seed(&[mask_seed, region_size.unwrap_or(0) as u64])
+}
+
 /// A network that inpaints images with the fixed masks of its settings.
 pub(crate) struct Reconstructor {
     plan: Plan,
@@ -200,7 +205,7 @@ impl Reconstructor {
             ..
         } = self.settings;
         let count = images.len() / (CHANNELS * height * width);
-        let seeds = vec![derive_seed(&[mask_seed, region_size.unwrap_or(0) as u64]); count];
+        let seeds = vec![mask_seed_of(mask_seed, region_size); count];
         let masking = Masking::sample(
             region_size,
             sets,

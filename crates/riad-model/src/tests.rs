@@ -43,7 +43,7 @@ fn sines(count: usize, phase: f64) -> impl Iterator<Item = f64> {
 }
 
 /// The weights that parity.py fills its model with.
-fn filled_weights(width: usize) -> Weights {
+pub(crate) fn filled_weights(width: usize) -> Weights {
     let architecture = Architecture::u_net(width);
     let mut names: Vec<String> = architecture.tensors().into_iter().map(|spec| spec.name).collect();
     names.sort();

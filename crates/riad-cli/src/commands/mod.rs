@@ -3,6 +3,7 @@
 pub(crate) mod calibrate;
 pub(crate) mod demo_data;
 pub(crate) mod eval;
+pub(crate) mod export;
 pub(crate) mod info;
 pub(crate) mod report;
 pub(crate) mod score;

@@ -188,4 +188,5 @@ def main():
     torch.save({"epoch": 3, "model": small.state_dict(), "loss": 0.5}, path.with_name("nested.pth"))
 
 
-main()
+if __name__ == "__main__":
+    main()

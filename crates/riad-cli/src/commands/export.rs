@@ -1,0 +1,26 @@
+//! `riad export`.
+
+use anyhow::Result;
+use riad_model::{
+    Checkpoint,
+    export::{onnx_network, onnx_scorer, torch_state_dict},
+};
+use tracing::info;
+
+use crate::{
+    Ending,
+    args::{ExportArgs, ExportFormat},
+    files::{shell_quoted, write_whole},
+};
+
+pub(crate) fn run(args: &ExportArgs) -> Result<Ending> {
+    let checkpoint = Checkpoint::open(&args.model)?;
+    let bytes = match args.format {
+        ExportFormat::Onnx => onnx_scorer(&checkpoint)?,
+        ExportFormat::OnnxNetwork => onnx_network(&checkpoint),
+        ExportFormat::Torch => torch_state_dict(&checkpoint.weights)?,
+    };
+    write_whole(&args.out, &bytes)?;
+    info!("{}: {:.1} MB", shell_quoted(&args.out), bytes.len() as f64 / 1e6);
+    Ok(Ending::Done)
+}

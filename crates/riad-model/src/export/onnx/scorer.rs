@@ -1,0 +1,296 @@
+//! The scorer's nodes around the network: what [`crate::Scorer`] does, in ONNX's operators.
+//!
+//! In shapes, N is the number of images, K that of region sizes, n that of mask sets, and C that of the channels whose
+//! edges are compared.
+
+use riad_core::{
+    Masks,
+    similarity::{
+        self, Shape,
+        gms::{self, SCALES},
+    },
+    smooth,
+};
+
+use super::{
+    graph::{Graph, integer, integers, text},
+    network,
+};
+use crate::{
+    Checkpoint, ModelError, Result, ScoringSettings, Similarity, architecture::CHANNELS, scorer::mask_seed_of,
+};
+
+/// Adds the scorer over `image`, `[N, 3, H, W]` in [0, 1]; gives the names of the map, `[N, H, W]`, and the score, `[N]`.
+pub(super) fn add(graph: &mut Graph, checkpoint: &Checkpoint, image: &str) -> Result<[String; 2]> {
+    let scoring = &checkpoint.header.scoring;
+    let (height, width) = (scoring.height, scoring.width);
+    let reconstructions = reconstruct(graph, checkpoint, image)?;
+    let dissimilarity = dissimilarity(graph, scoring, image, &reconstructions)?;
+
+    let rows = filter(graph, "smooth.rows", height, scoring.smoothing)?;
+    let columns = filter(graph, "smooth.columns", width, scoring.smoothing)?;
+    let x = graph.node("smooth.vertical", "MatMul", &[&rows, &dissimilarity], vec![]);
+    let x = graph.node("smooth.horizontal", "MatMul", &[&x, &columns], vec![]);
+    let (least, most) = (graph.float("zero", 0.0), graph.float("one", 1.0));
+    let region_maps = graph.node("region_maps", "Clip", &[&x, &least, &most], vec![]);
+    let over_regions = || vec![integers("axes", &[1]), integer("keepdims", 0)];
+    let map = match &checkpoint.normal_map {
+        None => graph.node("map", "ReduceMean", &[&region_maps], over_regions()),
+        Some(normal) => {
+            let mean = graph.node("mean_map", "ReduceMean", &[&region_maps], over_regions());
+            let normal = graph.floats("normal_map", &[height, width], normal);
+            graph.node("map", "Sub", &[&mean, &normal], vec![])
+        }
+    };
+    let over_pixels = vec![integers("axes", &[1, 2]), integer("keepdims", 0)];
+    let score = graph.node("score", "ReduceMax", &[&map], over_pixels);
+    Ok([map, score])
+}
+
+/// Reconstructions `[N·K, 3, H, W]` in [0, 1] from all passes, which are one batch.
+fn reconstruct(graph: &mut Graph, checkpoint: &Checkpoint, image: &str) -> Result<String> {
+    let scoring = &checkpoint.header.scoring;
+    let mean = graph.float("normalisation.mean", scoring.normalisation.mean);
+    let deviation = graph.float("normalisation.deviation", scoring.normalisation.deviation);
+    let x = graph.node("centred", "Sub", &[image, &mean], vec![]);
+    let x = graph.node("normalised", "Div", &[&x, &deviation], vec![]);
+    let x = if scoring.region_sizes.is_empty() {
+        network::add(graph, &checkpoint.weights, &x)
+    } else {
+        inpaint(graph, checkpoint, &x)?
+    };
+    let x = graph.node("scaled", "Mul", &[&x, &deviation], vec![]);
+    Ok(graph.node("reconstructions", "Add", &[&x, &mean], vec![]))
+}
+
+/// What the network makes of the hidden regions of normalised images, `[N·K, 3, H, W]`.
+fn inpaint(graph: &mut Graph, checkpoint: &Checkpoint, normalised: &str) -> Result<String> {
+    let ScoringSettings {
+        height,
+        width,
+        ref region_sizes,
+        sets,
+        mask_seed,
+        ..
+    } = checkpoint.header.scoring;
+    let mut hidden = Vec::with_capacity(region_sizes.len() * sets * height * width);
+    for &region_size in region_sizes {
+        let seed = mask_seed_of(mask_seed, Some(region_size));
+        let masks = Masks::sample(region_size, sets, height, width, seed)?;
+        for set in 0..sets {
+            hidden.extend((0..height).flat_map(|y| masks.hidden_row(set, y)));
+        }
+    }
+    let passes = region_sizes.len() * sets;
+    let hidden = graph.booleans("hidden", &[1, passes, 1, height, width], &hidden);
+    let nothing = graph.float("nothing", 0.0);
+    let [channels, height, width] = [CHANNELS, height, width].map(|side| side as i64);
+
+    let x = graph.reshape("once", normalised, &[-1, 1, channels, height, width]);
+    let x = graph.node("copies", "Where", &[&hidden, &nothing, &x], vec![]);
+    let x = graph.reshape("masked", &x, &[-1, channels, height, width]);
+    let x = network::add(graph, &checkpoint.weights, &x);
+    let x = graph.reshape("passes", &x, &[-1, passes as i64, channels, height, width]);
+    let x = graph.node("invented", "Where", &[&hidden, &x, &nothing], vec![]);
+    let x = graph.reshape("invented_by_set", &x, &[-1, sets as i64, channels, height, width]);
+    let over_sets = graph.integers("composed.axes", &[1]);
+    Ok(graph.node("composed", "ReduceSum", &[&x, &over_sets], vec![integer("keepdims", 0)]))
+}
+
+/// 1 − similarity of images and reconstructions, `[N, K, H, W]`.
+fn dissimilarity(graph: &mut Graph, scoring: &ScoringSettings, image: &str, reconstructions: &str) -> Result<String> {
+    match scoring.similarity {
+        Similarity::GmsGrey => Ok(gms_dissimilarity(graph, scoring, 1, image, reconstructions)),
+        Similarity::GmsColour => Ok(gms_dissimilarity(graph, scoring, CHANNELS, image, reconstructions)),
+        Similarity::L2 => Ok(squared_error(graph, scoring, image, reconstructions)),
+        Similarity::Ssim => Err(ModelError::Setting(
+            "maps of SSIM, which serve to compare methods, cannot be exported; train with another --similarity".into(),
+        )),
+    }
+}
+
+/// The mean over the channels of the squared error, `[N, K, H, W]`.
+fn squared_error(graph: &mut Graph, scoring: &ScoringSettings, image: &str, reconstructions: &str) -> String {
+    let regions = scoring.passes().len() as i64;
+    let [channels, height, width] = [CHANNELS, scoring.height, scoring.width].map(|side| side as i64);
+    let images = graph.reshape("target", image, &[-1, 1, channels, height, width]);
+    let found = graph.reshape("found", reconstructions, &[-1, regions, channels, height, width]);
+    let x = graph.node("error", "Sub", &[&found, &images], vec![]);
+    let x = graph.node("error.squared", "Mul", &[&x, &x], vec![]);
+    let over_channels = vec![integers("axes", &[2]), integer("keepdims", 0)];
+    graph.node("dissimilarity", "ReduceMean", &[&x], over_channels)
+}
+
+/// 1 − multi-scale GMS of images and reconstructions, in grey or in three `channels`, `[N, K, H, W]`.
+fn gms_dissimilarity(
+    graph: &mut Graph,
+    scoring: &ScoringSettings,
+    channels: usize,
+    image: &str,
+    reconstructions: &str,
+) -> String {
+    let sides = (scoring.height, scoring.width);
+    let compared = [
+        ("image", image, 1),
+        ("reconstruction", reconstructions, scoring.passes().len()),
+    ];
+    let mut compared = compared.map(|(whose, images, regions)| Compared {
+        whose,
+        planes: planes(graph, channels, sides, whose, images),
+        regions,
+    });
+    let constants = Constants::new(graph);
+    let mut sum = dissimilarity_at(graph, &constants, 0, &compared, (channels, sides));
+    for scale in 1..SCALES {
+        for Compared { whose, planes, .. } in &mut compared {
+            let halving = vec![integers("kernel_shape", &[2, 2]), integers("strides", &[2, 2])];
+            *planes = graph.node(&format!("scale{scale}.{whose}"), "AveragePool", &[planes], halving);
+        }
+        let x = dissimilarity_at(graph, &constants, scale, &compared, (channels, sides));
+        let factor = (1 << scale) as f32;
+        let factors = graph.floats(&format!("scale{scale}.factors"), &[4], &[1.0, 1.0, factor, factor]);
+        let bilinear = vec![
+            text("mode", "linear"),
+            text("coordinate_transformation_mode", "half_pixel"),
+        ];
+        let x = graph.node(
+            &format!("scale{scale}.enlarged"),
+            "Resize",
+            &[&x, "", &factors],
+            bilinear,
+        );
+        sum = graph.node(&format!("scale{scale}.sum"), "Add", &[&sum, &x], vec![]);
+    }
+    let share = graph.float("scales.share", 1.0 / SCALES as f32);
+    graph.node("dissimilarity", "Mul", &[&sum, &share], vec![])
+}
+
+/// The images or the reconstructions, on their way down the scales.
+struct Compared {
+    whose: &'static str,
+    /// `[N·regions·C, 1, h, w]`
+    planes: String,
+    regions: usize,
+}
+
+/// 1 − GMS at one scale, the mean over the channels, `[N, K, h, w]`. In the form of riad-core, which loses no digits where
+/// both are alike.
+fn dissimilarity_at(
+    graph: &mut Graph,
+    constants: &Constants,
+    scale: usize,
+    compared: &[Compared; 2],
+    (channels, (height, width)): (usize, (usize, usize)),
+) -> String {
+    let at = |what: &str| format!("scale{scale}.{what}");
+    let [target, found] = compared.each_ref().map(|Compared { whose, planes, regions }| {
+        let edges = magnitudes(graph, constants, &at(&format!("{whose}.edges")), planes);
+        let [regions, channels, height, width] =
+            [*regions, channels, height >> scale, width >> scale].map(|side| side as i64);
+        let by_region = format!("{whose}.by_region");
+        graph.reshape(&at(&by_region), &edges, &[-1, regions, channels, height, width])
+    });
+    let mut square = |what: &str, x: &str| graph.node(&at(what), "Mul", &[x, x], vec![]);
+    let squares = [square("target.squared", &target), square("found.squared", &found)];
+    let difference = graph.node(&at("difference"), "Sub", &[&found, &target], vec![]);
+    let numerator = graph.node(&at("difference.squared"), "Mul", &[&difference, &difference], vec![]);
+    let x = graph.node(&at("squares"), "Add", &[&squares[0], &squares[1]], vec![]);
+    let denominator = graph.node(&at("denominator"), "Add", &[&x, &constants.c], vec![]);
+    let x = graph.node(&at("dissimilarity"), "Div", &[&numerator, &denominator], vec![]);
+    let over_channels = vec![integers("axes", &[2]), integer("keepdims", 0)];
+    graph.node(&at("map"), "ReduceMean", &[&x], over_channels)
+}
+
+/// What every scale is compared with.
+struct Constants {
+    /// Prewitt's kernels, along x and along y.
+    prewitt: String,
+    border: String,
+    components: String,
+    epsilon: String,
+    c: String,
+}
+
+impl Constants {
+    fn new(graph: &mut Graph) -> Self {
+        const T: f32 = 1.0 / 3.0;
+        let prewitt = [
+            [-T, 0.0, T],
+            [-T, 0.0, T],
+            [-T, 0.0, T],
+            [-T, -T, -T],
+            [0.0; 3],
+            [T, T, T],
+        ];
+        Self {
+            prewitt: graph.floats("prewitt", &[2, 1, 3, 3], prewitt.as_flattened()),
+            border: graph.integers("border", &[0, 0, 1, 1, 0, 0, 1, 1]),
+            components: graph.integers("components", &[1]),
+            epsilon: graph.float("gms.epsilon", gms::EPSILON),
+            c: graph.float("gms.c", gms::C),
+        }
+    }
+}
+
+/// The planes whose edges are compared, of images `[M, 3, H, W]`: `[M·C, 1, H, W]`.
+fn planes(graph: &mut Graph, channels: usize, (height, width): (usize, usize), whose: &str, images: &str) -> String {
+    let name = format!("scale0.{whose}");
+    if channels == CHANNELS {
+        return graph.reshape(&name, images, &[-1, 1, height as i64, width as i64]);
+    }
+    // Three images of one pixel, each of one colour, have the weights as their grey values.
+    let colours = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+    let pixel = Shape {
+        images: CHANNELS,
+        channels: CHANNELS,
+        height: 1,
+        width: 1,
+    };
+    let luma = similarity::gray(&colours, pixel);
+    let luma = graph.floats(&format!("{name}.luma"), &[1, CHANNELS, 1, 1], &luma);
+    graph.node(&name, "Conv", &[images, &luma], vec![integers("kernel_shape", &[1, 1])])
+}
+
+/// Gradient magnitudes of planes `[M, 1, h, w]`, whose border continues with its own values; the same shape.
+fn magnitudes(graph: &mut Graph, constants: &Constants, name: &str, planes: &str) -> String {
+    let x = graph.node(
+        &format!("{name}.padded"),
+        "Pad",
+        &[planes, &constants.border],
+        vec![text("mode", "edge")],
+    );
+    let kernel = vec![integers("kernel_shape", &[3, 3])];
+    let x = graph.node(&format!("{name}.gradient"), "Conv", &[&x, &constants.prewitt], kernel);
+    let x = graph.node(&format!("{name}.gradient.squared"), "Mul", &[&x, &x], vec![]);
+    let x = graph.node(
+        &format!("{name}.power"),
+        "ReduceSum",
+        &[&x, &constants.components],
+        vec![integer("keepdims", 1)],
+    );
+    let x = graph.node(
+        &format!("{name}.power.positive"),
+        "Add",
+        &[&x, &constants.epsilon],
+        vec![],
+    );
+    graph.node(name, "Sqrt", &[&x], vec![])
+}
+
+/// The mean filter along one axis as a matrix, `[side, side]`, with riad-core's rule at the borders, which no padding of
+/// ONNX follows: a filter is linear, so its matrix is what it makes of unit vectors.
+fn filter(graph: &mut Graph, name: &str, side: usize, window: usize) -> Result<String> {
+    let mut matrix = vec![0.0; side * side];
+    let mut unit = vec![0.0; side];
+    for column in 0..side {
+        unit[column] = 1.0;
+        let filtered = smooth::mean_filter(&unit, side, 1, window)?;
+        unit[column] = 0.0;
+        for (row, value) in filtered.into_iter().enumerate() {
+            matrix[row * side + column] = value;
+        }
+    }
+    // Two places share as many images of each other whichever is in the middle: the matrix is symmetric, and serves from
+    // the left for rows as from the right for columns.
+    Ok(graph.floats(name, &[side, side], &matrix))
+}
