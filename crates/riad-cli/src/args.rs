@@ -224,11 +224,14 @@ With --fpr R each line has a p-value, how likely a good image scores at least as
 that is at most R. Of good images at most the share R is called defective, on average over calibrations, whatever the
 scores' distribution. An image is defective where its map is above the threshold, and so are those pixels.
 
+MVTec's evaluation scripts read <maps>/<category>/test/<defect>/<image>.tiff; the last example lays maps out so.
+
 Examples:
   riad score --model runs/bottle photos/today > scores.csv
   riad score --model runs/bottle photos/today --fpr 0.05
   riad score --model runs/bottle a.png b.jpg --format jsonl
-  riad score --model runs/bottle photos/today --maps maps")]
+  riad score --model runs/bottle photos/today --maps maps
+  riad score --model runs/bottle mvtec/bottle/test --maps maps/bottle/test --map-format tiff")]
 pub(crate) struct ScoreArgs {
     /// The run's folder or checkpoint to score with, a PyTorch state dict included
     #[arg(long, value_name = "RUN|FILE", value_hint = ValueHint::AnyPath)]
@@ -243,10 +246,12 @@ pub(crate) struct ScoreArgs {
     /// be calibrated (see riad calibrate)
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub(crate) fpr: Option<f64>,
-    /// Write <name>.heat.png and <name>.overlay.png for each image, in the folders that the images have; with --fpr the
-    /// overlay has a line around what is above the threshold
+    /// Write where each image is anomalous, in the folders that the images have
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) maps: Option<PathBuf>,
+    /// What to write for each image
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = MapFormat::Png, requires = "maps")]
+    pub(crate) map_format: MapFormat,
     /// Value of the anomaly map at the hot end of the pictures' colour scale, the same for all images
     #[arg(long, value_name = "VALUE", default_value_t = 0.5, requires = "maps")]
     pub(crate) map_scale: f32,
@@ -260,6 +265,16 @@ pub(crate) enum Format {
     Csv,
     /// {"path": …, "score": …} per line; with --fpr also "p_value" and "verdict"
     Jsonl,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MapFormat {
+    /// <name>.heat.png and <name>.overlay.png; with --fpr the overlay has a line around what is above the threshold
+    Png,
+    /// <name>.tiff, 32-bit floats at the image's own size
+    Tiff,
+    /// <name>.npy, 32-bit floats at the network's size, of which the score is the maximum
+    Npy,
 }
 
 /// Write a model for other programs

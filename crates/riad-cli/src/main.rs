@@ -29,6 +29,7 @@ mod interrupt;
 mod logging;
 mod picture;
 mod progress;
+mod raw_map;
 mod report;
 mod results;
 mod run;

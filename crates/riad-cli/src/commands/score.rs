@@ -8,18 +8,18 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use riad_data::{DataError, Limits, LoadedImage, decode, image_files, load_ahead};
-use riad_model::{Scored, Scorer};
+use riad_model::Scorer;
 use serde_json::json;
 use tracing::{error, info};
 
 use crate::{
     Ending,
-    args::{Format, ScoreArgs},
+    args::{Format, MapFormat, ScoreArgs},
     calibration::Threshold,
-    files::with_suffix,
+    files::{with_suffix, write_whole},
     picture::{Plane, Scale, outline, save},
     progress::{Progress, suspended},
-    usage,
+    raw_map, usage,
 };
 
 /// Images that are scored at once: enough to keep all cores busy, few enough that lines come as scores are known.
@@ -71,7 +71,15 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
                 Ok(loaded) => {
                     let scored = scored.next().context("an image was not scored")?;
                     if let Some(target) = targets.as_ref().and_then(|targets| targets.get(path)) {
-                        draw(target, path, loaded, &scored, &scale, threshold.as_ref())?;
+                        let map = Plane::new(&scored.map, height, width)?;
+                        match args.map_format {
+                            MapFormat::Png => draw(target, path, &map, &scale, threshold.as_ref())?,
+                            MapFormat::Tiff => {
+                                let map = at_original_size(&map, loaded)?;
+                                write_whole(&with_suffix(target, ".tiff"), &raw_map::tiff(&map)?)?;
+                            }
+                            MapFormat::Npy => write_whole(&with_suffix(target, ".npy"), &raw_map::npy(&map)?)?,
+                        }
                     }
                     output.score(path, scored.score)?;
                 }
@@ -189,18 +197,16 @@ impl Output {
     }
 }
 
+/// `map` at the size of the file that the image came from.
+fn at_original_size(map: &Plane, loaded: &LoadedImage) -> Result<Plane> {
+    let (height, width) = loaded.original_size;
+    Ok(map.resized(u32::try_from(width)?, u32::try_from(height)?))
+}
+
 /// Writes an image's heat map and overlay, at the size that the image has. With a threshold the overlay has a line around
 /// what is above it.
-fn draw(
-    target: &Path,
-    path: &Path,
-    loaded: &LoadedImage,
-    scored: &Scored,
-    scale: &Scale,
-    threshold: Option<&Threshold>,
-) -> Result<()> {
+fn draw(target: &Path, path: &Path, map: &Plane, scale: &Scale, threshold: Option<&Threshold>) -> Result<()> {
     let original = decode(path, &Limits::default())?.into_rgb8();
-    let map = Plane::new(&scored.map, loaded.image.height, loaded.image.width)?;
     let map = map.resized(original.width(), original.height());
     save(&scale.heat(&map), &with_suffix(target, ".heat.png"))?;
     let mut overlay = scale.overlay(&original, &map);

@@ -31,6 +31,16 @@ impl Plane {
         buffer.map(Self).context("a map has not the size of its image")
     }
 
+    /// Width and height in pixels.
+    pub(crate) fn size(&self) -> (u32, u32) {
+        self.0.dimensions()
+    }
+
+    /// The values, row by row.
+    pub(crate) fn values(&self) -> &[f32] {
+        self.0.as_raw()
+    }
+
     /// The value of a pixel.
     pub(crate) fn at(&self, x: u32, y: u32) -> f32 {
         self.0.get_pixel(x, y).0[0]
