@@ -34,6 +34,7 @@ mod report;
 mod results;
 mod run;
 mod settings;
+mod tensorboard;
 
 /// A training step allocates and frees hundreds of megabytes; the system's allocator hands them back each time, and a
 /// page fault for every page is most of what that costs.

@@ -26,7 +26,9 @@ use crate::{
     held_out::{divide, good_images, shares},
     interrupt::{Reason, Watch},
     progress::Progress,
-    settings, usage,
+    settings,
+    tensorboard::TensorBoard,
+    usage,
 };
 
 const SETTINGS: &str = "settings.json";
@@ -262,7 +264,7 @@ impl Run {
             self.settings.layout = Some(category.layout);
             self.save()?;
         }
-        let trained = self.go_on(&mut trainer, category, &watch)?;
+        let trained = self.go_on(&mut trainer, category, &watch, device)?;
         // The trainer holds the run's lock until the end. Whoever presses Ctrl-C does not want to wait.
         if trained != Trained::Stopped(Reason::Pressed) && !self.is_complete()? {
             self.complete(category, device)?;
@@ -271,7 +273,7 @@ impl Run {
     }
 
     /// Takes steps.
-    fn go_on(&self, trainer: &mut Trainer, category: &Category, watch: &Watch) -> Result<Trained> {
+    fn go_on(&self, trainer: &mut Trainer, category: &Category, watch: &Watch, device: &Device) -> Result<Trained> {
         let [train, validation] = [false, true].map(|validation| self.source(category, validation));
         let TrainConfig {
             architecture,
@@ -300,6 +302,8 @@ impl Run {
                 trainer.progress().steps
             );
         }
+        let held_out = self.images(category, |image| image.validation && !image.calibration);
+        let mut log = TensorBoard::new(&self.folder, trainer.config(), &held_out, device);
         let mut reason = None;
         let mut progress = Progress::start(&category.name, "step", first as u64, (epochs * steps) as u64);
         let mut validated = String::new();
@@ -316,7 +320,8 @@ impl Run {
                         format!("epoch {epoch} of {epochs}, loss {}{validated}", terms(&loss))
                     });
                 }
-                Event::Epoch { record, best } => {
+                Event::Epoch { record, best, weights } => {
+                    log.epoch(record, weights);
                     let losses = match record.validation {
                         Some(loss) => format!("training {:.4}, validation {}", record.train.total, terms(&loss)),
                         None => format!("training {}", terms(&record.train)),

@@ -64,6 +64,8 @@ pub enum Event<'a> {
         record: &'a EpochRecord,
         /// Whether it is the best so far.
         best: bool,
+        /// The network's weights at its end.
+        weights: &'a Weights,
     },
 }
 
@@ -219,11 +221,18 @@ impl Trainer {
                 self.save()?;
                 return Ok(Outcome::Interrupted);
             }
-            let best = self.end_epoch(train.len(), validation)?;
+            let (best, weights) = self.end_epoch(train.len(), validation)?;
             let flow = match self.progress.history.last() {
-                Some(record) => observe(Event::Epoch { record, best }),
+                Some(record) => observe(Event::Epoch {
+                    record,
+                    best,
+                    weights: &weights,
+                }),
                 None => ControlFlow::Continue(()),
             };
+            if best {
+                self.best = Some(weights);
+            }
             if self.progress.finished || flow.is_break() || self.saved.elapsed() >= SAVE_EVERY {
                 self.save()?;
             }
@@ -302,8 +311,9 @@ impl Trainer {
         Ok((terms, count))
     }
 
-    /// Validates, and settles whether the epoch is the best and whether it is the last.
-    fn end_epoch(&mut self, train_images: usize, validation: &dyn ImageSource) -> Result<bool> {
+    /// Validates, and settles whether the epoch is the best and whether it is the last. Gives whether it is the best, and the
+    /// weights, which the caller has to keep then.
+    fn end_epoch(&mut self, train_images: usize, validation: &dyn ImageSource) -> Result<(bool, Weights)> {
         let mut train = LossTerms::default();
         train.add(self.progress.partial, 1.0 / train_images as f64);
         let weights = self.learner.weights()?;
@@ -327,11 +337,10 @@ impl Trainer {
         });
         if best {
             progress.best_epoch = progress.epochs;
-            self.best = Some(weights);
         }
         let without_progress = progress.epochs - progress.best_epoch;
         progress.finished = progress.epochs >= self.config.epochs || without_progress >= self.config.patience;
-        Ok(best)
+        Ok((best, weights))
     }
 
     fn validate(&self, weights: &Weights, images: &dyn ImageSource) -> Result<Option<LossTerms>> {

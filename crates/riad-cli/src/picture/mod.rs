@@ -53,7 +53,7 @@ impl Plane {
 }
 
 /// The picture of an image `[3, H, W]` in [0, 1].
-fn rgb(image: &[f32], height: usize, width: usize) -> Result<RgbImage> {
+pub(crate) fn rgb(image: &[f32], height: usize, width: usize) -> Result<RgbImage> {
     let pixels = height * width;
     let byte = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
     let bytes = (0..pixels)
