@@ -21,7 +21,7 @@ fn side(pixels: usize) -> Result<u32> {
     u32::try_from(pixels).context("an image is too large to be drawn")
 }
 
-/// One value for each pixel, in [0, 1].
+/// One value for each pixel, in [-1, 1].
 pub(crate) struct Plane(ImageBuffer<Luma<f32>, Vec<f32>>);
 
 impl Plane {
@@ -48,7 +48,15 @@ impl Plane {
 
     /// The values at another size: bilinear when enlarged, averaged when reduced.
     pub(crate) fn resized(&self, width: u32, height: u32) -> Self {
-        Self(imageops::resize(&self.0, width, height, imageops::FilterType::Triangle))
+        if self.size() == (width, height) {
+            return Self(self.0.clone());
+        }
+        // The library cuts off what is not in [0, 1].
+        let mut values = self.0.clone();
+        values.iter_mut().for_each(|value| *value = 0.5 + 0.5 * *value);
+        let mut values = imageops::resize(&values, width, height, imageops::FilterType::Triangle);
+        values.iter_mut().for_each(|value| *value = 2.0 * *value - 1.0);
+        Self(values)
     }
 }
 
