@@ -7,6 +7,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
+use crate::cuda_toolkit;
+
 /// The crates that others may depend on, each of which must build by itself.
 const LIBRARIES: [&str; 4] = ["riad-core", "riad-conv", "riad-data", "riad-model"];
 
@@ -38,6 +40,8 @@ enum Step {
     Alone,
     /// rustdoc, without a warning
     Docs,
+    /// The CUDA code: clippy, linking and what can be tested, where there is a toolkit (CUDA_HOME or cuda-toolkit's)
+    Cuda,
     /// The tests
     Test,
 }
@@ -96,6 +100,22 @@ impl Step {
                 let mut doc = cargo("doc --workspace --no-deps --locked");
                 doc.env("RUSTDOCFLAGS", "-D warnings");
                 vec![doc]
+            }
+            Self::Cuda => {
+                let Some(environment) = cuda_toolkit::environment() else {
+                    eprintln!("skipped: no CUDA toolkit; `cargo xtask cuda-toolkit` installs one");
+                    return Vec::new();
+                };
+                // cudnn compiles all that cuda does.
+                const PACKAGES: &str = "--locked -p riad-model -p riad-cli --features riad-cli/cudnn";
+                let mut commands = vec![
+                    cargo(&format!("clippy {PACKAGES} --all-targets -- -D warnings")),
+                    cargo(&format!("test {PACKAGES} -- device")),
+                ];
+                for command in &mut commands {
+                    command.envs(environment.iter().map(|(name, value)| (name, value)));
+                }
+                commands
             }
             Self::Test => vec![cargo("test --workspace --locked")],
         }

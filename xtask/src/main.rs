@@ -3,6 +3,7 @@
 mod ablate;
 mod bench;
 mod ci;
+mod cuda_toolkit;
 mod eval;
 mod fetch;
 mod race;
@@ -35,6 +36,7 @@ enum Task {
     Ablate(ablate::Ablate),
     Race(race::Race),
     Bench(bench::Bench),
+    CudaToolkit(cuda_toolkit::CudaToolkit),
     Ci(ci::Ci),
     SlowTests(slow_tests::SlowTests),
 }
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Task::Ablate(task) => task.run(),
         Task::Race(task) => task.run(),
         Task::Bench(task) => task.run(),
+        Task::CudaToolkit(task) => task.run(),
         Task::Ci(task) => task.run(),
         Task::SlowTests(task) => task.run(),
     };
