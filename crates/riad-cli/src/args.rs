@@ -12,7 +12,8 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use riad_data::Layout;
-use riad_model::Preset;
+use riad_model::{Device, Preset};
+use tracing::warn;
 
 use crate::calibration::parse_rate;
 
@@ -326,7 +327,22 @@ pub(crate) struct InfoArgs {
 pub(crate) struct ComputeArgs {
     /// auto, cpu, cuda, cuda:N or metal; auto is a GPU that this build drives, else the CPU
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    pub(crate) device: String,
+    device: String,
+}
+
+impl ComputeArgs {
+    /// The device asked for. A build for GPUs that falls back to the CPU says why.
+    pub(crate) fn device(&self) -> riad_model::Result<Device> {
+        if self.device != "auto" {
+            return riad_model::device(&self.device);
+        }
+        riad_model::gpu().or_else(|reason| {
+            if cfg!(any(feature = "cuda", feature = "metal")) {
+                warn!("{reason}; computing on the CPU");
+            }
+            Ok(Device::Cpu)
+        })
+    }
 }
 
 /// The layout that was asked for; `None` to tell it by what is there.

@@ -82,6 +82,16 @@ fn a_device_that_was_not_built_says_how_to() {
     assert!(error.contains("--features cuda"), "{error}");
 }
 
+/// No machine has so many GPUs; without any, or without a driver, the reason is another one.
+#[test]
+#[cfg(feature = "cuda")]
+fn a_device_that_is_not_there_is_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = stderr(folder.path(), &["train", "x", "--device", "cuda:99"], 2);
+    assert!(error.contains("CUDA device 99 cannot be used: "), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+}
+
 #[test]
 fn errors_name_the_file() {
     let folder = tempfile::tempdir().unwrap();

@@ -25,7 +25,7 @@ mod tests;
 pub use architecture::{Architecture, Preset};
 pub use candle_core::Device;
 pub use checkpoint::{Checkpoint, Header, ScoringSettings, Similarity};
-pub use device::device;
+pub use device::{device, gpu};
 pub use error::{ModelError, Result};
 pub use loss::{LossTerms, LossWeights};
 pub use masking::Normalisation;

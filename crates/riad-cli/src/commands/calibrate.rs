@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
-    let device = riad_model::device(&args.compute.device)?;
+    let device = args.compute.device()?;
     let target = match &args.out {
         Some(file) => file.clone(),
         None if args.model.is_dir() => args.model.join(checkpoint::BEST),

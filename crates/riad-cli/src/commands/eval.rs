@@ -57,7 +57,7 @@ struct Plan {
 }
 
 pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
-    let device = riad_model::device(&args.compute.device)?;
+    let device = args.compute.device()?;
     let plan = plan(args)?;
     let mut results = Vec::new();
     for folder in &plan.folders {

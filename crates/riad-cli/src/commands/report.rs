@@ -8,7 +8,7 @@ use super::eval::measure;
 use crate::{Ending, args::ReportArgs, files::shell_quoted, report, results::CategoryResult, run::Run, usage};
 
 pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
-    let device = riad_model::device(&args.compute.device)?;
+    let device = args.compute.device()?;
     let file = match (&args.out, args.runs.as_slice()) {
         (Some(file), _) => file.clone(),
         (None, [run]) => run.join(report::FILE),

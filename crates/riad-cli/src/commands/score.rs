@@ -27,7 +27,7 @@ const BATCH: usize = 4;
 
 pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     let scale = Scale::up_to(args.map_scale).ok_or_else(|| usage("--map-scale must be above 0"))?;
-    let scorer = Scorer::open(&args.model, &riad_model::device(&args.compute.device)?)?;
+    let scorer = Scorer::open(&args.model, &args.compute.device()?)?;
     let (height, width) = (scorer.header().scoring.height, scorer.header().scoring.width);
     let threshold = args
         .fpr

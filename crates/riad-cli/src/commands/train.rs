@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
-    let device = riad_model::device(&args.compute.device)?;
+    let device = args.compute.device()?;
     let resumed = args.resume.as_deref().map(Run::open).transpose()?;
     let layout = match &resumed {
         None => args.format.0,
