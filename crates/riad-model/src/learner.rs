@@ -9,7 +9,7 @@ use crate::{
     engine::Engine,
     graph::Graph,
     loss::{LossTerms, LossWeights},
-    masking::{Layout, Masking},
+    masking::Masking,
     weights::Weights,
 };
 
@@ -22,14 +22,13 @@ pub(crate) enum Learner {
 impl Learner {
     /// Takes up training with `weights`, and with the optimiser's moments, where there are any yet.
     pub(crate) fn new(weights: &Weights, adam: Adam, moments: &Moments, device: &Device) -> Result<Self> {
-        Ok(match Layout::on(device) {
-            Layout::ChannelsLast => Self::Cpu(Box::new(Engine::new(weights, adam, moments))),
-            Layout::ChannelsFirst => Self::Other(Box::new(Graph::new(weights, adam, moments, device)?)),
+        Ok(match device {
+            Device::Cpu => Self::Cpu(Box::new(Engine::new(weights, adam, moments))),
+            _ => Self::Other(Box::new(Graph::new(weights, adam, moments, device)?)),
         })
     }
 
-    /// One step on images, `[B, 3, H, W]` in [0, 1], with masks in the [`Layout`] of the device. A loss that is not finite is
-    /// returned without a step.
+    /// One step on images, `[B, 3, H, W]` in [0, 1], with their masks. A loss that is not finite is returned without a step.
     pub(crate) fn step(
         &mut self,
         images: &[f32],

@@ -4,7 +4,7 @@
 //! pixels are 0 in the network's own range, mid-grey, as in the public implementations whose weights we import. For a
 //! plain autoencoder nothing is hidden, and there is one copy of each image.
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use riad_core::Masks;
 use serde::{Deserialize, Serialize};
 
@@ -30,27 +30,6 @@ impl Default for Normalisation {
         Self {
             mean: 0.5,
             deviation: 0.5,
-        }
-    }
-}
-
-/// The order of a four-dimensional activation's axes. A network runs in one from end to end, so nothing is transposed in
-/// between.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Layout {
-    /// N, C, H, W: what candle's ops take.
-    ChannelsFirst,
-    /// N, H, W, C: what the CPU's kernels take.
-    ChannelsLast,
-}
-
-impl Layout {
-    /// The layout in which the network runs on `device`.
-    pub(crate) fn on(device: &Device) -> Self {
-        if device.is_cpu() {
-            Self::ChannelsLast
-        } else {
-            Self::ChannelsFirst
         }
     }
 }
@@ -90,7 +69,6 @@ pub(crate) struct Masking {
     /// Copies of each image.
     sets: usize,
     normalisation: Normalisation,
-    layout: Layout,
 }
 
 impl Masking {
@@ -101,7 +79,6 @@ impl Masking {
         (height, width): (usize, usize),
         seeds: &[u64],
         normalisation: Normalisation,
-        layout: Layout,
     ) -> Result<Self> {
         let masks = seeds
             .iter()
@@ -114,17 +91,12 @@ impl Masking {
             width,
             sets: if region_size.is_some() { sets } else { 1 },
             normalisation,
-            layout,
         })
     }
 
-    /// The shape of the network's input and output.
+    /// The shape of the network's input and output on the CPU, channels-last: `[n·B, H, W, 3]`.
     pub(crate) fn shape(&self) -> (usize, usize, usize, usize) {
-        let (copies, height, width) = (self.sets * self.images, self.height, self.width);
-        match self.layout {
-            Layout::ChannelsFirst => (copies, CHANNELS, height, width),
-            Layout::ChannelsLast => (copies, height, width, CHANNELS),
-        }
+        (self.sets * self.images, self.height, self.width, CHANNELS)
     }
 
     fn pixels(&self) -> usize {
@@ -148,12 +120,7 @@ impl Masking {
                 );
                 let mut visit_pixel = |pixel: usize, role: Role| {
                     for channel in 0..CHANNELS {
-                        let planar = channel * pixels + pixel;
-                        let copy = match self.layout {
-                            Layout::ChannelsFirst => planar,
-                            Layout::ChannelsLast => pixel * CHANNELS + channel,
-                        };
-                        visit(from + planar, to + copy, role);
+                        visit(from + channel * pixels + pixel, to + pixel * CHANNELS + channel, role);
                     }
                 };
                 match self.masks.get(image) {
@@ -170,7 +137,7 @@ impl Masking {
         }
     }
 
-    /// The masked copies of images `[B, 3, H, W]` in [0, 1], normalised, in the network's layout.
+    /// The masked copies of images `[B, 3, H, W]` in [0, 1], normalised, in [`Self::shape`].
     pub(crate) fn hide(&self, images: &[f32]) -> Result<Vec<f32>> {
         ModelError::length("a batch of images", images.len(), self.image_len())?;
         let Normalisation { mean, deviation } = self.normalisation;
@@ -184,7 +151,8 @@ impl Masking {
         Ok(copies)
     }
 
-    /// Reconstructions `[B, 3, H, W]` in [0, 1]: every pixel from the pass in which it was hidden, or from the only one.
+    /// Reconstructions `[B, 3, H, W]` in [0, 1] from the network's output, in [`Self::shape`]: every pixel from the pass in
+    /// which it was hidden, or from the only one.
     pub(crate) fn compose(&self, outputs: &[f32]) -> Result<Vec<f32>> {
         ModelError::length("the network's output", outputs.len(), self.sets * self.image_len())?;
         let Normalisation { mean, deviation } = self.normalisation;
@@ -210,11 +178,26 @@ impl Masking {
         outputs
     }
 
-    /// 1 where the network's output is used, 0 elsewhere, in the network's layout.
-    pub(crate) fn used(&self) -> Vec<f32> {
-        let mut used = vec![0.0; self.sets * self.image_len()];
-        self.for_each(|_, copy, role| used[copy] = f32::from(u8::from(role.used)));
-        used
+    /// The set in which each pixel is hidden, `[B, H, W]`; `None` where nothing is hidden.
+    pub(crate) fn sets_of_pixels(&self) -> Option<Vec<u8>> {
+        if self.masks.len() < self.images {
+            return None;
+        }
+        let mut sets = Vec::with_capacity(self.images * self.pixels());
+        for masks in &self.masks {
+            for y in 0..self.height {
+                // There are at most 255.
+                sets.extend((0..self.width).map(|x| masks.set_of(y, x) as u8));
+            }
+        }
+        Some(sets)
+    }
+
+    /// Images `[B, 3, H, W]` as a tensor.
+    pub(crate) fn upload(&self, images: &[f32], device: &Device) -> Result<Tensor> {
+        ModelError::length("a batch of images", images.len(), self.image_len())?;
+        let shape = (self.images, CHANNELS, self.height, self.width);
+        Ok(Tensor::from_slice(images, shape, device)?)
     }
 
     pub(crate) fn sets(&self) -> usize {
@@ -262,35 +245,28 @@ mod tests {
 
     #[test]
     fn composing_what_was_hidden_gives_the_image_back() {
-        for layout in [Layout::ChannelsFirst, Layout::ChannelsLast] {
-            let size = (18, 21);
-            let masking = Masking::sample(Some(4), 3, size, &[1, 2], Normalisation::default(), layout).unwrap();
-            let images: Vec<f32> = (0..masking.image_len()).map(|i| (i % 251) as f32 / 250.0).collect();
-            let copies = masking.hide(&images).unwrap();
-            // A perfect network fills in what is hidden: visible values are dropped, hidden ones used.
-            let hidden = masking.used();
-            let whole = Masking::sample(None, 3, size, &[1, 2], Normalisation::default(), layout).unwrap();
-            let shown = whole.compose(&whole.hide(&images).unwrap()).unwrap();
-            assert!(
-                shown.iter().zip(&images).all(|(a, b)| (a - b).abs() < 1e-6),
-                "{layout:?}"
-            );
-            let perfect = whole.spread(&images).repeat(3);
-            let perfect: Vec<f32> = perfect
-                .iter()
-                .zip(&hidden)
-                .map(|(v, h)| if *h == 1.0 { 4.0 * v - 1.0 } else { 77.0 })
-                .collect();
-            let composed = masking.compose(&perfect).unwrap();
-            assert!(
-                composed.iter().zip(&images).all(|(a, b)| (a - b).abs() < 1e-6),
-                "{layout:?}"
-            );
-            // Each value is hidden in one copy and normalised in the others.
-            let hidden_count = hidden.iter().filter(|&&h| h == 1.0).count();
-            assert_eq!(hidden_count, images.len());
-            assert!(copies.iter().zip(&hidden).all(|(c, h)| *h == 0.0 || *c == 0.0));
-        }
+        let size = (18, 21);
+        let masking = Masking::sample(Some(4), 3, size, &[1, 2], Normalisation::default()).unwrap();
+        let images: Vec<f32> = (0..masking.image_len()).map(|i| (i % 251) as f32 / 250.0).collect();
+        let copies = masking.hide(&images).unwrap();
+        // 1 where the copy is hidden: those are the network's outputs that a gradient reaches.
+        let hidden = masking.spread(&vec![2.0; images.len()]);
+        let whole = Masking::sample(None, 3, size, &[1, 2], Normalisation::default()).unwrap();
+        let shown = whole.compose(&whole.hide(&images).unwrap()).unwrap();
+        assert!(shown.iter().zip(&images).all(|(a, b)| (a - b).abs() < 1e-6));
+        // A perfect network fills in what is hidden: visible values are dropped, hidden ones used.
+        let perfect = whole.spread(&images).repeat(3);
+        let perfect: Vec<f32> = perfect
+            .iter()
+            .zip(&hidden)
+            .map(|(v, h)| if *h == 1.0 { 4.0 * v - 1.0 } else { 77.0 })
+            .collect();
+        let composed = masking.compose(&perfect).unwrap();
+        assert!(composed.iter().zip(&images).all(|(a, b)| (a - b).abs() < 1e-6));
+        // Each value is hidden in one copy and normalised in the others.
+        let hidden_count = hidden.iter().filter(|&&h| h == 1.0).count();
+        assert_eq!(hidden_count, images.len());
+        assert!(copies.iter().zip(&hidden).all(|(c, h)| *h == 0.0 || *c == 0.0));
     }
 
     #[test]
@@ -299,7 +275,7 @@ mod tests {
             mean: 0.0,
             deviation: 0.25,
         };
-        let masking = Masking::sample(Some(2), 3, (16, 16), &[5], normalisation, Layout::ChannelsLast).unwrap();
+        let masking = Masking::sample(Some(2), 3, (16, 16), &[5], normalisation).unwrap();
         let gradient: Vec<f32> = (0..masking.image_len()).map(|i| (i as f32).sin()).collect();
         let outputs: Vec<f32> = (0..3 * masking.image_len()).map(|i| (i as f32 * 0.7).cos()).collect();
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();

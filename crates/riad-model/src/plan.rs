@@ -14,7 +14,8 @@ use riad_conv::{Activation, Batch, BatchMut, Conv2d, ConvTranspose2d, Dims, Geom
 use crate::{
     Result,
     architecture::{Architecture, CHANNELS, Down, EPSILON, RESIZE_4X4, SAME_3X3, Up},
-    masking::Layout,
+    graph::DeviceMasks,
+    masking::Masking,
     values::Values,
     weights::Weights,
 };
@@ -27,26 +28,21 @@ pub(crate) enum Plan {
 
 impl Plan {
     pub(crate) fn new(weights: &Weights, device: &Device) -> Result<Self> {
-        match Layout::on(device) {
-            Layout::ChannelsLast => Ok(Self::Cpu(Box::new(CpuPlan::new(weights)?))),
-            Layout::ChannelsFirst => GraphPlan::new(weights, device).map(Self::Graph),
+        match device {
+            Device::Cpu => Ok(Self::Cpu(Box::new(CpuPlan::new(weights)?))),
+            _ => GraphPlan::new(weights, device).map(Self::Graph),
         }
     }
 
-    /// The layout that [`Self::run`] takes and gives.
-    pub(crate) fn layout(&self) -> Layout {
+    /// Reconstructions `[B, 3, H, W]` in [0, 1] of images `[B, 3, H, W]` in [0, 1]: every pixel from the copy in which it is
+    /// hidden. An image's result does not depend on the others in the batch.
+    pub(crate) fn reconstruct(&self, images: &[f32], masking: &Masking) -> Result<Vec<f32>> {
         match self {
-            Self::Cpu(_) => Layout::ChannelsLast,
-            Self::Graph(_) => Layout::ChannelsFirst,
-        }
-    }
-
-    /// Runs the network on `images` three-channel images of `height` × `width`, normalised to [-1, 1]. An image's result
-    /// does not depend on the others in the batch.
-    pub(crate) fn run(&self, input: &[f32], images: usize, height: usize, width: usize) -> Result<Vec<f32>> {
-        match self {
-            Self::Cpu(plan) => plan.run(input, images, height, width),
-            Self::Graph(plan) => plan.run(input, (images, CHANNELS, height, width)),
+            Self::Cpu(plan) => {
+                let (copies, height, width, _) = masking.shape();
+                masking.compose(&plan.run(&masking.hide(images)?, copies, height, width)?)
+            }
+            Self::Graph(plan) => plan.reconstruct(images, masking),
         }
     }
 }
@@ -162,7 +158,8 @@ impl CpuPlan {
         })
     }
 
-    fn run(&self, input: &[f32], images: usize, height: usize, width: usize) -> Result<Vec<f32>> {
+    /// Runs the network on `images` images `[height, width, 3]`, normalised to [-1, 1].
+    pub(crate) fn run(&self, input: &[f32], images: usize, height: usize, width: usize) -> Result<Vec<f32>> {
         let image_len = height * width * CHANNELS;
         let at_once = images_at_once(self.architecture.width, height, width);
         let mut workspace = self.lock().pop().unwrap_or_default();
@@ -300,12 +297,20 @@ impl GraphPlan {
         })
     }
 
-    pub(crate) fn run(&self, input: &[f32], shape: (usize, usize, usize, usize)) -> Result<Vec<f32>> {
+    fn reconstruct(&self, images: &[f32], masking: &Masking) -> Result<Vec<f32>> {
+        let masks = DeviceMasks::new(masking, &self.device)?;
+        let copies = masks.hide(&masking.upload(images, &self.device)?)?;
+        let reconstructions = masks.compose(&self.run(&copies)?)?;
+        Ok(reconstructions.flatten_all()?.to_vec1()?)
+    }
+
+    /// Runs the network on images `[N, 3, H, W]`, normalised to [-1, 1].
+    pub(crate) fn run(&self, input: &Tensor) -> candle_core::Result<Tensor> {
         let convolve = |x: &Tensor, layer: &str, Geometry { stride, padding, .. }: Geometry| {
             let (weight, bias) = &self.layers[layer];
             x.conv2d(weight, padding, stride, 1, 1)?.broadcast_add(bias)
         };
-        let mut x = Tensor::from_slice(input, shape, &self.device)?;
+        let mut x = input.clone();
         let mut skips = Vec::new();
         for Down { name, first, .. } in self.architecture.encoder() {
             x = convolve(&x, &format!("{name}.conv1"), first)?.relu()?;
@@ -325,9 +330,6 @@ impl GraphPlan {
             x = convolve(&x, &format!("{name}.conv1"), SAME_3X3)?.relu()?;
             x = convolve(&x, &format!("{name}.conv2"), SAME_3X3)?.relu()?;
         }
-        Ok(convolve(&x, "conv_final.0", SAME_3X3)?
-            .tanh()?
-            .flatten_all()?
-            .to_vec1()?)
+        convolve(&x, "conv_final.0", SAME_3X3)?.tanh()
     }
 }

@@ -17,7 +17,6 @@ use crate::{
     loss::{self, LossTerms, LossWeights},
     masking::{Masking, derive_seed},
     plan::Plan,
-    weights::Weights,
 };
 
 /// What the network finds in one image.
@@ -50,8 +49,13 @@ impl Scorer {
 
     /// Puts a checkpoint on `device`.
     pub fn new(checkpoint: &Checkpoint, device: &Device) -> Result<Self> {
+        Self::with_plan(checkpoint, Plan::new(&checkpoint.weights, device)?)
+    }
+
+    /// Takes a checkpoint's settings, and its network as it lies on a device.
+    pub(crate) fn with_plan(checkpoint: &Checkpoint, plan: Plan) -> Result<Self> {
         let header = checkpoint.header.clone();
-        let reconstructor = Reconstructor::new(&checkpoint.weights, &header.scoring, device)?;
+        let reconstructor = Reconstructor::new(plan, &header.scoring)?;
         Ok(Self {
             header,
             normal_map: checkpoint.normal_map.clone(),
@@ -185,10 +189,10 @@ pub(crate) struct Reconstructor {
 }
 
 impl Reconstructor {
-    pub(crate) fn new(weights: &Weights, settings: &ScoringSettings, device: &Device) -> Result<Self> {
+    pub(crate) fn new(plan: Plan, settings: &ScoringSettings) -> Result<Self> {
         settings.check()?;
         Ok(Self {
-            plan: Plan::new(weights, device)?,
+            plan,
             settings: settings.clone(),
         })
     }
@@ -206,18 +210,8 @@ impl Reconstructor {
         } = self.settings;
         let count = images.len() / (CHANNELS * height * width);
         let seeds = vec![mask_seed_of(mask_seed, region_size); count];
-        let masking = Masking::sample(
-            region_size,
-            sets,
-            (height, width),
-            &seeds,
-            normalisation,
-            self.plan.layout(),
-        )?;
-        let outputs = self
-            .plan
-            .run(&masking.hide(images)?, masking.sets() * count, height, width)?;
-        masking.compose(&outputs)
+        let masking = Masking::sample(region_size, sets, (height, width), &seeds, normalisation)?;
+        self.plan.reconstruct(images, &masking)
     }
 
     /// The loss of a batch of images with fixed masks, the mean over all region sizes: what early stopping watches.
@@ -237,7 +231,7 @@ impl Reconstructor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Architecture;
+    use crate::{Architecture, Weights, plan::CpuPlan};
 
     #[test]
     fn a_score_depends_on_the_checkpoint_and_the_image_alone() {
@@ -316,7 +310,7 @@ mod tests {
         let normalised: Vec<f32> = (0..image.len())
             .map(|i| 2.0 * image[i % CHANNELS * size * size + i / CHANNELS] - 1.0)
             .collect();
-        let output = Plan::new(&weights, &Device::Cpu)
+        let output = CpuPlan::new(&weights)
             .and_then(|plan| plan.run(&normalised, 1, size, size))
             .unwrap();
         for similarity in [
@@ -332,7 +326,7 @@ mod tests {
             };
             let scorer = Scorer::new(&Checkpoint::new(weights.clone(), scoring, None, None), &Device::Cpu).unwrap();
             let scored = scorer.score(&image).unwrap().remove(0);
-            assert_eq!(scored.region_maps, [scored.map.clone()]);
+            assert_eq!(scored.region_maps, std::slice::from_ref(&scored.map));
             assert!(scored.map.iter().all(|v| (0.01..=1.0).contains(v)), "{similarity:?}");
             for (i, value) in output.iter().enumerate() {
                 let planar = i % CHANNELS * size * size + i / CHANNELS;

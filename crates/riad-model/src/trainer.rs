@@ -19,7 +19,8 @@ use crate::{
     error::ModelError,
     learner::Learner,
     loss::LossTerms,
-    masking::{Layout, Masking, derive_seed},
+    masking::{Masking, derive_seed},
+    plan::Plan,
     scorer::Reconstructor,
     training::{EpochRecord, Progress, TrainConfig},
     weights::Weights,
@@ -295,14 +296,7 @@ impl Trainer {
         let seeds: Vec<u64> = (0..count as u64)
             .map(|image| derive_seed(&[self.config.seed, MASKS, epoch, step, image]))
             .collect();
-        let masking = Masking::sample(
-            region_size,
-            scoring.sets,
-            size,
-            &seeds,
-            scoring.normalisation,
-            Layout::on(&self.device),
-        )?;
+        let masking = Masking::sample(region_size, scoring.sets, size, &seeds, scoring.normalisation)?;
         let learning_rate = self.config.learning_rate_in(self.progress.epochs);
         let terms = self.learner.step(images, &masking, self.config.loss, learning_rate)?;
         if !terms.total.is_finite() {
@@ -348,7 +342,7 @@ impl Trainer {
             return Ok(None);
         }
         let scoring = &self.config.scoring;
-        let reconstructor = Reconstructor::new(weights, scoring, &self.device)?;
+        let reconstructor = Reconstructor::new(Plan::new(weights, &self.device)?, scoring)?;
         let image_len = CHANNELS * scoring.height * scoring.width;
         let mut mean = LossTerms::default();
         for batch in images.batches((0..images.len()).collect(), self.config.batch_size) {

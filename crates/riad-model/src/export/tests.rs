@@ -14,8 +14,8 @@ use riad_core::Calibration;
 use super::{onnx::proto::ModelProto, onnx_network, onnx_scorer, torch_state_dict};
 use crate::{
     Architecture, Checkpoint, ModelError, Normalisation, Scorer, ScoringSettings, Similarity, Weights,
-    plan::{GraphPlan, Plan},
-    tests::filled_weights,
+    plan::GraphPlan,
+    tests::{filled_weights, run_graph},
 };
 
 /// Scorers that differ in everything that the graph depends on: edges, size, regions that do not divide it, sets, a mean
@@ -222,8 +222,8 @@ fn tract_fills_in_as_we_do_at_any_size() {
     for checkpoint in checkpoints() {
         let folder = tempfile::tempdir().unwrap();
         let input: Vec<f32> = (0..3 * 3 * 16 * 64).map(|i| (i as f32 * 0.37).sin()).collect();
-        let plan = Plan::Graph(GraphPlan::new(&checkpoint.weights, &Device::Cpu).unwrap());
-        let expected = plan.run(&input, 3, 16, 64).unwrap();
+        let plan = GraphPlan::new(&checkpoint.weights, &Device::Cpu).unwrap();
+        let expected = run_graph(&plan, &input, (3, 3, 16, 64));
         fs::write(folder.path().join("model.onnx"), onnx_network(&checkpoint)).unwrap();
         let outputs = tract(folder.path(), &input, [3, 3, 16, 64]);
         assert_close("output", &outputs[0], &expected);
@@ -254,7 +254,8 @@ fn pytorch_loads_what_we_export_and_fills_in_as_we_do() {
     let input: Vec<f32> = (0..2 * 3 * 32 * 32).map(|i| (i as f32 * 0.37).sin()).collect();
     write(&at("input"), &input);
     if python("torch_load.py", folder.path()) {
-        let plan = Plan::Graph(GraphPlan::new(&weights, &Device::Cpu).unwrap());
-        assert_close("output", &read(&at("output")), &plan.run(&input, 2, 32, 32).unwrap());
+        let plan = GraphPlan::new(&weights, &Device::Cpu).unwrap();
+        let expected = run_graph(&plan, &input, (2, 3, 32, 32));
+        assert_close("output", &read(&at("output")), &expected);
     }
 }

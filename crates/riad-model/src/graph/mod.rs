@@ -1,6 +1,7 @@
 //! The network under training on devices other than the CPU, on candle's tape.
 
 mod loss;
+mod masks;
 mod network;
 
 use std::collections::BTreeMap;
@@ -15,12 +16,15 @@ use crate::{
     masking::Masking,
     weights::Weights,
 };
+use loss::{Filters, TermTensors};
+pub(crate) use masks::DeviceMasks;
 use network::Network;
 
 /// A network with its optimiser on a device, channels-first.
 pub(crate) struct Graph {
     device: Device,
     network: Network,
+    filters: Filters,
     adam: Adam,
     /// First and second moments of every variable's gradient.
     moments: BTreeMap<String, [Tensor; 2]>,
@@ -44,6 +48,7 @@ impl Graph {
         Ok(Self {
             device: device.clone(),
             network,
+            filters: Filters::new(device)?,
             adam,
             moments: on_device,
         })
@@ -72,18 +77,22 @@ impl Graph {
         weights: LossWeights,
         learning_rate: f64,
     ) -> Result<LossTerms> {
-        let (loss, terms) = self.loss(images, masking, weights)?;
+        let loss = self.loss(images, masking, weights)?;
+        // The device has all of the backward pass to do before the host waits for it, once, to see the loss.
+        let gradients = loss.total.backward()?;
+        let terms = loss.read()?;
         if terms.total.is_finite() {
-            self.descend(&loss.backward()?, learning_rate)?;
+            self.descend(&gradients, learning_rate)?;
         }
         Ok(terms)
     }
 
-    /// The loss as a scalar to differentiate and as terms. The running statistics take in the batch's.
-    fn loss(&mut self, images: &[f32], masking: &Masking, weights: LossWeights) -> Result<(Tensor, LossTerms)> {
-        let input = Tensor::from_vec(masking.hide(images)?, masking.shape(), &self.device)?;
-        let output = self.network.forward(&input)?;
-        loss::inpainting_loss(&output, images, masking, weights)
+    /// The loss, still on the device. The running statistics take in the batch's.
+    fn loss(&mut self, images: &[f32], masking: &Masking, weights: LossWeights) -> Result<TermTensors> {
+        let images = masking.upload(images, &self.device)?;
+        let masks = DeviceMasks::new(masking, &self.device)?;
+        let output = self.network.forward(&masks.hide(&images)?)?;
+        Ok(self.filters.loss(&images, &masks.compose(&output)?, weights)?)
     }
 
     /// The loss, and its gradient to every parameter.
@@ -94,8 +103,8 @@ impl Graph {
         masking: &Masking,
         weights: LossWeights,
     ) -> Result<(LossTerms, BTreeMap<String, Vec<f32>>)> {
-        let (loss, terms) = self.loss(images, masking, weights)?;
-        let gradients = loss.backward()?;
+        let loss = self.loss(images, masking, weights)?;
+        let (gradients, terms) = (loss.total.backward()?, loss.read()?);
         let mut named = BTreeMap::new();
         for (name, variable) in self.network.variables() {
             let values = gradient(&gradients, name, variable)?.flatten_all()?.to_vec1()?;

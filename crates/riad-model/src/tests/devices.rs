@@ -1,0 +1,197 @@
+//! One body for every device that the graph runs on: the CPU by candle's ops, and each kind of GPU where there is one. What
+//! is expected is what the engine and the packed layers make on the CPU.
+
+use super::*;
+use crate::Scorer;
+
+/// Runs `test` on each device, with what its rounding is worth: a factor to the bounds that hold on the CPU.
+fn on_every_device(test: impl Fn(&Device, f32)) {
+    test(&Device::Cpu, 1.0);
+    for name in ["cuda", "metal"] {
+        match crate::device(name) {
+            Ok(device) => {
+                // cuDNN may round factors to TF32, which has 10 bits of 23.
+                let slack = if device.is_cuda() && cfg!(feature = "cudnn") {
+                    100.0
+                } else {
+                    2.0
+                };
+                test(&device, slack);
+            }
+            Err(reason) => eprintln!("skipped, no GPU: {reason}"),
+        }
+    }
+}
+
+fn wavy_images(count: usize, (height, width): (usize, usize)) -> Vec<f32> {
+    sines(count * 3 * height * width, 0.2)
+        .map(|v| 0.5 + 0.4 * v as f32)
+        .collect()
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |largest, v| largest.max(v.abs()))
+}
+
+#[track_caller]
+fn assert_within(what: &str, found: &[f32], expected: &[f32], bound: f32) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (a, b) in found.iter().zip(expected) {
+        assert!(
+            (a - b).abs() <= bound,
+            "{what}: {a} where the CPU has {b}, bound {bound}"
+        );
+    }
+}
+
+#[test]
+fn reconstructions_are_the_cpus_for_every_network() {
+    let presets = crate::Preset::ALL.map(|preset| (preset.architecture(), Some(4)));
+    on_every_device(|device, slack| {
+        for (architecture, region_size) in presets.into_iter().chain([(Architecture::autoencoder(16), None)]) {
+            let weights = Weights::initial(architecture, 3);
+            let size = (32, 48);
+            let images = wavy_images(2, size);
+            let masking = Masking::sample(region_size, 3, size, &[5, 6], Normalisation::default()).unwrap();
+            let on_cpu = Plan::new(&weights, &Device::Cpu).unwrap();
+            let on_device = Plan::Graph(GraphPlan::new(&weights, device).unwrap());
+            let [expected, found] = [on_cpu, on_device].map(|plan| plan.reconstruct(&images, &masking).unwrap());
+            assert_within(
+                &format!("{architecture:?} on {device:?}"),
+                &found,
+                &expected,
+                1e-4 * slack,
+            );
+        }
+    });
+}
+
+#[test]
+fn maps_and_scores_are_the_cpus() {
+    on_every_device(|device, slack| {
+        let scoring = ScoringSettings {
+            height: 32,
+            width: 48,
+            smoothing: 5,
+            ..ScoringSettings::default()
+        };
+        let mut checkpoint = Checkpoint::new(filled_weights(4), scoring, None, None);
+        checkpoint.normal_map = Some(vec![0.1; 32 * 48]);
+        let images = wavy_images(2, (32, 48));
+        let expected = Scorer::new(&checkpoint, &Device::Cpu).unwrap().score(&images).unwrap();
+        let plan = Plan::Graph(GraphPlan::new(&checkpoint.weights, device).unwrap());
+        let found = Scorer::with_plan(&checkpoint, plan).unwrap().score(&images).unwrap();
+        for (found, expected) in found.iter().zip(&expected) {
+            let what = format!("map on {device:?}");
+            assert_within(&what, &found.map, &expected.map, 1e-4 * slack);
+            assert_within(&what, &[found.score], &[expected.score], 1e-4 * slack);
+        }
+    });
+}
+
+/// Whatever the network, the size, the weights of the loss and the normalisation.
+#[test]
+fn gradients_are_the_engines() {
+    on_every_device(|device, slack| {
+        for (architecture, size, region_size, normalisation, loss) in [
+            (
+                Architecture::u_net(3),
+                (32, 48),
+                Some(4),
+                Normalisation::default(),
+                LossWeights::default(),
+            ),
+            (
+                Architecture::autoencoder(4),
+                (32, 48),
+                None,
+                Normalisation::default(),
+                "l1+ssim".parse().unwrap(),
+            ),
+            (
+                Architecture::u_net(16),
+                (48, 32),
+                Some(16),
+                Normalisation {
+                    mean: 0.4,
+                    deviation: 0.3,
+                },
+                LossWeights {
+                    l2: 10.0,
+                    l1: 0.0,
+                    ssim: 0.5,
+                    msgms: 0.0,
+                },
+            ),
+        ] {
+            let images = wavy_images(2, size);
+            let weights = Weights::initial(architecture, 9);
+            let masking = Masking::sample(region_size, 3, size, &[3, 4], normalisation).unwrap();
+            let [engine, graph] = [engine(&weights, 0.0), graph_on(device, &weights, 0.0)]
+                .map(|mut learner| differentiate(&mut learner, &images, &masking, loss));
+            assert!((engine.0.total - graph.0.total).abs() < 2e-5 * f64::from(slack) * graph.0.total);
+            assert!(engine.1.keys().eq(graph.1.keys()));
+            let overall = graph.1.values().map(|values| largest(values)).fold(0.0, f32::max);
+            for (name, expected) in &graph.1 {
+                let found = &engine.1[name];
+                if name.ends_with("conv1.bias") || name.ends_with("conv2.bias") {
+                    // Before a batch norm a bias changes nothing: what the graph has here is rounding.
+                    assert!(
+                        found.iter().all(|v| *v == 0.0) && largest(expected) < 1e-4 * slack * overall,
+                        "{name}"
+                    );
+                    continue;
+                }
+                // Rounding grows on the way down through batch norms over few pixels.
+                let what = format!("{name} on {device:?}");
+                assert_within(&what, expected, found, 1e-3 * slack * largest(expected));
+            }
+        }
+    });
+}
+
+/// Steps as the engine's, and a run that was stopped in between goes on as if it had not been.
+#[test]
+fn training_steps_are_the_engines_and_go_on_after_a_stop() {
+    on_every_device(|device, slack| {
+        let (weights, images, masking) = (filled_weights(4), parity_images(), parity_masking());
+        let train = |learner: &mut Learner, steps: usize| -> Vec<f64> {
+            let totals = (0..steps).map(|_| {
+                learner
+                    .step(&images, &masking, LossWeights::default(), 1e-3)
+                    .unwrap()
+                    .total
+            });
+            totals.collect()
+        };
+        let expected = train(&mut engine(&weights, 1e-2), 4);
+        let mut whole = graph_on(device, &weights, 1e-2);
+        let losses = train(&mut whole, 4);
+        for (found, expected) in losses.iter().zip(&expected) {
+            assert!(
+                (found - expected).abs() <= 2e-4 * f64::from(slack) * expected,
+                "{losses:?} on {device:?} where the CPU has {expected:?}"
+            );
+        }
+
+        let mut first = graph_on(device, &weights, 1e-2);
+        let mut resumed_losses = train(&mut first, 2);
+        let (steps, moments) = first.optimiser().unwrap();
+        let adam = Adam {
+            weight_decay: 1e-2,
+            steps,
+        };
+        let second = Graph::new(&first.weights().unwrap(), adam, &moments, device).unwrap();
+        let mut second = Learner::Other(Box::new(second));
+        resumed_losses.extend(train(&mut second, 2));
+        if device.is_cpu() {
+            assert_eq!(resumed_losses, losses);
+            assert_eq!(second.weights().unwrap(), whole.weights().unwrap());
+        } else {
+            // A GPU may sum in another order each time.
+            for (resumed, whole) in resumed_losses.iter().zip(&losses) {
+                assert!((resumed - whole).abs() <= 2e-4 * f64::from(slack) * whole);
+            }
+        }
+    });
+}
