@@ -18,8 +18,10 @@ use tracing::warn;
 use crate::calibration::parse_rate;
 
 mod training;
+mod watch;
 
 pub(crate) use training::{Method, Protocol, TrainingArgs};
+pub(crate) use watch::{By, WatchArgs};
 
 /// Finds defects in pictures of products after seeing only good ones.
 ///
@@ -68,6 +70,7 @@ pub(crate) enum Command {
     Report(ReportArgs),
     Score(ScoreArgs),
     Export(ExportArgs),
+    Watch(WatchArgs),
     Info(InfoArgs),
 }
 

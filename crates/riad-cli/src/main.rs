@@ -95,6 +95,7 @@ fn run(cli: Cli) -> Result<Ending> {
         Command::Report(args) => commands::report::run(&args),
         Command::Score(args) => commands::score::run(&args),
         Command::Export(args) => commands::export::run(&args),
+        Command::Watch(args) => commands::watch::run(&args),
         Command::Info(args) => commands::info::run(&args),
     }
 }

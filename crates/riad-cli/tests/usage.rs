@@ -16,6 +16,7 @@ fn help_has_examples_for_every_command() {
         vec!["calibrate"],
         vec!["eval"],
         vec!["score"],
+        vec!["watch"],
         vec!["info"],
     ] {
         let help = stdout(folder.path(), &[command.as_slice(), &["--help"]].concat());

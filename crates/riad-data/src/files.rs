@@ -29,26 +29,34 @@ pub fn image_files(path: &Path) -> Result<Vec<PathBuf>, DataError> {
     if !metadata.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let mut files = Vec::new();
-    let entries = WalkDir::new(path).follow_links(true).into_iter();
-    // The folder that the user named is taken even if it is hidden itself.
-    for entry in entries.filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name())) {
-        let entry = entry.map_err(|e| {
-            let at = e.path().unwrap_or(path).to_owned();
-            DataError::Io {
-                path: at,
-                cause: e.into(),
-            }
-        })?;
-        if entry.file_type().is_file() && has_image_extension(entry.path()) {
-            files.push(entry.into_path());
-        }
-    }
+    let mut files = walk_images(path).collect::<Result<Vec<_>, _>>()?;
     if files.is_empty() {
         return Err(DataError::layout(path, no_images()));
     }
     files.sort_by(|a, b| natural_path_order(a, b));
     Ok(files)
+}
+
+/// Walks through `folder` and its subfolders for what [`image_files`] takes for an image, in the order of the file system.
+/// An entry that cannot be read does not keep the others from being found.
+///
+/// # Errors
+/// [`DataError::Io`] in the place of an entry that cannot be read, `folder` itself included.
+pub fn walk_images(folder: &Path) -> impl Iterator<Item = Result<PathBuf, DataError>> {
+    let entries = WalkDir::new(folder).follow_links(true).into_iter();
+    // The folder that the user named is taken even if it is hidden itself.
+    let entries = entries.filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name()));
+    entries.filter_map(move |entry| match entry {
+        Ok(entry) => {
+            let is_image = entry.file_type().is_file() && has_image_extension(entry.path());
+            is_image.then(|| Ok(entry.into_path()))
+        }
+        Err(error) => {
+            let path = error.path().unwrap_or(folder).to_owned();
+            let cause = error.into();
+            Some(Err(DataError::Io { path, cause }))
+        }
+    })
 }
 
 /// The images directly in `folder`, in natural order; possibly none.

@@ -22,7 +22,7 @@ mod split;
 pub use dataset::{Batch, Batches, Dataset, load_ahead};
 pub use decode::{Limits, decode, image_size};
 pub use error::DataError;
-pub use files::image_files;
+pub use files::{image_files, walk_images};
 pub use layout::{Category, Layout, TestItem};
 pub use mask::{load_mask, resize_mask};
 pub use resize::{Image, LoadedImage, load, resize};

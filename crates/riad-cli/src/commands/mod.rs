@@ -8,3 +8,4 @@ pub(crate) mod info;
 pub(crate) mod report;
 pub(crate) mod score;
 pub(crate) mod train;
+pub(crate) mod watch;

@@ -1,0 +1,76 @@
+//! The command line of `riad watch`.
+
+#![allow(
+    rustdoc::invalid_html_tags,
+    reason = "clap prints these comments, and <NAME> is what people know from help"
+)]
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum, ValueHint};
+
+use super::ComputeArgs;
+use crate::calibration::parse_rate;
+
+/// Score images as they appear in a folder
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Images that lie in DIR already are scored first. An image is scored when its size and time of change have been the same
+for the time of --settle: let it be longer than the longest pause of whoever writes there, or let them write under
+another ending or elsewhere on the same disk and rename. DIR is looked at every --interval, also where network shares
+report no changes.
+
+FILE gets one line for each image: path, size, modified, score, with --fpr also p_value and verdict, or error where it
+cannot be decoded. An image that changes, or is replaced under the same name, has another size or time of change, and
+gets another line; its last one counts. Killed at any instant and started again, riad watch goes on: no image is left
+out, none has two lines. Start another FILE to score all images again.
+
+A defect is in DEFECTS, whole, before its line is in FILE. It lies there as below DIR; if another image has its name,
+its name gets a number. Nothing is ever overwritten.
+
+Ctrl-C ends, with exit code 0.
+
+Examples:
+  riad watch --model runs/lid photos/today
+  riad watch --model runs/lid photos/today --fpr 0.01 --out today.csv
+  riad watch --model runs/lid inbox --fpr 0.01 --defects rejects --by move")]
+pub(crate) struct WatchArgs {
+    /// The run's folder or checkpoint to score with, a PyTorch state dict included
+    #[arg(long, value_name = "RUN|FILE", value_hint = ValueHint::AnyPath)]
+    pub(crate) model: PathBuf,
+    /// Folder to watch, with its subfolders
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: PathBuf,
+    /// File that lines are added to: .csv or .jsonl
+    #[arg(long, value_name = "FILE", default_value = "results.csv", value_hint = ValueHint::FilePath)]
+    pub(crate) out: PathBuf,
+    /// Give each image a verdict, with at most this share of good images called defective, such as 0.01; the model must
+    /// be calibrated (see riad calibrate)
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(crate) fpr: Option<f64>,
+    /// Set images aside in this folder that --fpr calls defective; outside of DIR
+    #[arg(long, value_name = "DEFECTS", requires = "fpr", value_hint = ValueHint::DirPath)]
+    pub(crate) defects: Option<PathBuf>,
+    /// How to set defects aside
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = By::Copy, requires = "defects")]
+    pub(crate) by: By,
+    /// How long an image must stay as it is to count as complete, such as 500ms or 10s
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+    pub(crate) settle: Duration,
+    /// How often to look at the folder
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
+    pub(crate) interval: Duration,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}
+
+/// How a defect gets to the folder of defects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    /// A copy
+    Copy,
+    /// A hard link: a second name of the same file, on the same disk. What is later written into that file, both names show
+    Link,
+    /// A link, or a copy where there can be none, and removed from DIR when its line is written
+    Move,
+}

@@ -1,0 +1,337 @@
+//! `riad watch`: every image gets one line and every defect is set aside once, whenever the process is killed.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use support::{demo, stderr, stdout};
+use tempfile::TempDir;
+
+/// What a line says: size, time, score, p-value, verdict and error.
+type Row = (String, u64, String, Option<f32>, Option<f64>, String, String);
+
+/// A folder with a calibrated model `run`, and in `pictures` defects and good products: made-up ones, and real ones where
+/// there are any at hand.
+fn trained() -> TempDir {
+    let folder = demo();
+    let root = folder.path();
+    let train = [
+        "train",
+        "data/badge",
+        "--size",
+        "32",
+        "--epochs",
+        "1",
+        "--out",
+        "run",
+        "-q",
+    ];
+    stdout(root, &train);
+    stdout(root, &["calibrate", "--model", "run", "data/badge/test/good", "-q"]);
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/piped/PA_BDP01_TL/test");
+    let real = riad_data::image_files(&shared).unwrap_or_else(|error| {
+        eprintln!("made-up images only: {error}");
+        vec![]
+    });
+    let made = riad_data::image_files(&root.join("data/badge/test")).unwrap();
+    fs::create_dir(root.join("pictures")).unwrap();
+    for (number, file) in made.iter().chain(real.iter().step_by(6)).enumerate() {
+        fs::copy(file, root.join(format!("pictures/{number}.png"))).unwrap();
+    }
+    folder
+}
+
+fn start(root: &Path, out: &str, more: &[&str]) -> Child {
+    let watch = [
+        "watch",
+        "inbox",
+        "--model",
+        "run",
+        "--interval",
+        "50ms",
+        "--settle",
+        "100ms",
+        "-q",
+    ];
+    Command::new(assert_cmd::cargo::cargo_bin("riad"))
+        .current_dir(root)
+        .args(watch)
+        .args(["--out", out])
+        .args(more)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Ends as Ctrl-C does, and gives what was said.
+fn end(child: Child) -> String {
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    said
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} did not happen");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The whole lines of a CSV file, but for its header.
+fn rows(file: &Path) -> Vec<Row> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+    let rows = csv::Reader::from_reader(whole.as_bytes()).into_deserialize();
+    rows.map(Result::unwrap).collect()
+}
+
+/// A file's size and time as a line has them.
+fn identity(file: &Path) -> (u64, String) {
+    let metadata = fs::metadata(file).unwrap();
+    let modified = humantime::format_rfc3339_nanos(metadata.modified().unwrap());
+    (metadata.len(), modified.to_string())
+}
+
+/// The fractional parts of multiples of the golden ratio: as scattered as random numbers, and the same every time.
+fn scattered(attempt: u32) -> f64 {
+    (f64::from(attempt) * 0.618_034).fract()
+}
+
+/// Brings all pictures to the inbox in ways that cameras have, every fifth of them later replaced by another; gives for
+/// each image that was complete at some time its path, size and time, and the picture's number.
+fn deliver(root: &Path, count: usize) -> HashMap<(String, u64, String), usize> {
+    let mut delivered = HashMap::new();
+    for number in 0..count {
+        let content = fs::read(root.join(format!("pictures/{number}.png"))).unwrap();
+        let path = format!("{}/{number}.png", ["left", "right"][number % 2]);
+        let file = root.join("inbox").join(&path);
+        match number % 3 {
+            // In pieces, of which the first is a good while alone.
+            0 => {
+                let mut target = File::create(&file).unwrap();
+                for piece in content.chunks(content.len().div_ceil(4)) {
+                    target.write_all(piece).unwrap();
+                    thread::sleep(Duration::from_millis(25));
+                }
+            }
+            1 => {
+                let part = root.join("inbox").join(format!("{path}.part"));
+                fs::write(&part, content).unwrap();
+                fs::rename(part, &file).unwrap();
+            }
+            _ => fs::write(&file, content).unwrap(),
+        }
+        let (size, time) = identity(&file);
+        delivered.insert((path.clone(), size, time), number);
+        if number % 5 == 4 {
+            wait_until("the first line of an image that is replaced", || {
+                rows(&root.join("results.csv"))
+                    .iter()
+                    .any(|row| row.0 == path && row.3.is_some())
+            });
+            let other = number - 1;
+            fs::copy(root.join(format!("pictures/{other}.png")), root.join("next.png")).unwrap();
+            let (size, time) = identity(&root.join("next.png"));
+            fs::rename(root.join("next.png"), &file).unwrap();
+            delivered.insert((path, size, time), other);
+        }
+    }
+    delivered
+}
+
+/// Kills `kills` times while images arrive, and checks what is there in the end.
+fn survive(kills: u32, by: &str) {
+    let folder = trained();
+    let root = folder.path();
+    let count = fs::read_dir(root.join("pictures")).unwrap().count();
+    let scores = stdout(root, &["score", "--model", "run", "pictures", "--fpr", "0.5", "-q"]);
+    let expected: BTreeMap<String, (f32, f64, String)> = csv::Reader::from_reader(scores.as_bytes())
+        .into_deserialize::<(String, f32, f64, String)>()
+        .map(|row| row.unwrap())
+        .map(|(path, score, p_value, verdict)| (path, (score, p_value, verdict)))
+        .collect();
+    for side in ["inbox/left", "inbox/right", "defects/left"] {
+        fs::create_dir_all(root.join(side)).unwrap();
+    }
+    // Other files that have the names of defects to come.
+    for number in (0..count).step_by(4) {
+        fs::write(root.join(format!("defects/left/{number}.png")), "of someone else").unwrap();
+    }
+
+    let more = ["--fpr", "0.5", "--defects", "defects", "--by", by];
+    let delivered = thread::scope(|scope| {
+        let delivery = scope.spawn(|| deliver(root, count));
+        for attempt in 1..=kills {
+            let mut child = start(root, "results.csv", &more);
+            thread::sleep(Duration::from_millis(700).mul_f64(scattered(attempt)));
+            assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        let child = start(root, "results.csv", &more);
+        let delivered = delivery.join().unwrap();
+        wait_until("a line for every image", || {
+            let rows = rows(&root.join("results.csv"));
+            delivered.keys().all(|image| {
+                rows.iter()
+                    .any(|row| (&row.0, row.1, &row.2) == (&image.0, image.1, &image.2))
+            })
+        });
+        end(child);
+        delivered
+    });
+
+    let mut lines: HashMap<_, usize> = HashMap::new();
+    let mut defects = Vec::new();
+    for (path, size, time, score, p_value, verdict, error) in rows(&root.join("results.csv")) {
+        let image = (path, size, time);
+        *lines.entry(image.clone()).or_default() += 1;
+        let Some(number) = delivered.get(&image) else {
+            // On a machine so busy that a piece of an image lay there alone for long.
+            assert!(
+                score.is_none() && error.contains("cut off"),
+                "{image:?}: {score:?} {error}"
+            );
+            continue;
+        };
+        let of = &expected[&format!("pictures/{number}.png")];
+        assert_eq!(
+            (score, p_value, &verdict),
+            (Some(of.0), Some(of.1), &of.2),
+            "{image:?}: {error}"
+        );
+        if verdict == "defective" {
+            defects.push((image, *number));
+        }
+    }
+    assert!(lines.values().all(|&count| count == 1), "{lines:?}");
+    assert!(delivered.keys().all(|image| lines.contains_key(image)));
+
+    // Each defect is aside once, under its name or one with a number, and what was there before still is.
+    assert!(!defects.is_empty() && defects.len() < delivered.len());
+    let mut aside: Vec<PathBuf> = riad_data::image_files(&root.join("defects")).unwrap();
+    for ((path, size, time), number) in &defects {
+        let stem = root.join("defects").join(path.trim_end_matches(".png"));
+        let content = fs::read(root.join(format!("pictures/{number}.png"))).unwrap();
+        let found = aside.iter().position(|file| {
+            file.to_str().unwrap().starts_with(stem.to_str().unwrap()) && fs::read(file).unwrap() == content
+        });
+        aside.remove(found.unwrap_or_else(|| panic!("{path} is not aside")));
+        let file = root.join("inbox").join(path);
+        let stays = file.exists() && identity(&file) == (*size, time.clone());
+        assert!(by != "move" || !stays, "{path} was not moved");
+    }
+    assert_eq!(aside.len(), count.div_ceil(4), "{aside:?}");
+    assert!(aside.iter().all(|file| fs::read(file).unwrap() == b"of someone else"));
+    if by != "move" {
+        assert_eq!(riad_data::image_files(&root.join("inbox")).unwrap().len(), count);
+    }
+}
+
+#[test]
+fn killed_while_it_moves_defects_it_goes_on() {
+    survive(5, "move");
+}
+
+#[test]
+#[ignore = "takes minutes: 120 kills"]
+fn a_hundred_kills_leave_one_line_for_every_image() {
+    for by in ["move", "copy", "link"] {
+        survive(40, by);
+    }
+}
+
+#[test]
+fn an_unreadable_image_is_reported_once_and_again_when_it_has_changed() {
+    let folder = trained();
+    let root = folder.path();
+    fs::create_dir(root.join("inbox")).unwrap();
+    fs::write(root.join("inbox/broken.png"), "no image").unwrap();
+    let file = root.join("results.csv");
+    let lines = |count| wait_until("a line", || rows(&file).len() == count);
+
+    let child = start(root, "results.csv", &[]);
+    lines(1);
+    assert!(stderr(root, &["watch", "inbox", "--model", "run"], 2).contains("another riad watch"));
+    let said = end(child);
+    assert_eq!(said.matches("cannot decode inbox/broken.png").count(), 1, "{said}");
+
+    // Not again, neither in this process nor in one that has been torn from its work.
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, [&whole[..], b"0.png,12,20"].concat()).unwrap();
+    let child = start(root, "results.csv", &[]);
+    fs::copy(root.join("pictures/0.png"), root.join("inbox/0.png")).unwrap();
+    lines(2);
+    let said = end(child);
+    assert!(
+        said.contains("the last line is torn") && !said.contains("broken"),
+        "{said}"
+    );
+
+    let child = start(root, "results.csv", &[]);
+    fs::copy(root.join("pictures/1.png"), root.join("inbox/broken.png")).unwrap();
+    lines(3);
+    end(child);
+    let errors: Vec<_> = rows(&file).into_iter().map(|row| (row.0, row.6.is_empty())).collect();
+    let expected = [("broken.png", false), ("0.png", true), ("broken.png", true)];
+    assert_eq!(errors, expected.map(|(path, good)| (path.to_owned(), good)));
+    assert!(fs::read(&file).unwrap().starts_with(&whole));
+
+    // The same in the other format.
+    let child = start(root, "results.jsonl", &[]);
+    let jsonl = || fs::read_to_string(root.join("results.jsonl")).unwrap_or_default();
+    wait_until("both lines", || jsonl().lines().count() == 2);
+    end(child);
+    let mut found: Vec<(String, f64)> = jsonl()
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|line| {
+            (
+                line["path"].as_str().unwrap().to_owned(),
+                line["score"].as_f64().unwrap(),
+            )
+        })
+        .collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    let of = |path: &str| {
+        let row = rows(&file).into_iter().rfind(|row| row.0 == path).unwrap();
+        (path.to_owned(), f64::from(row.3.unwrap()))
+    };
+    for ((path, score), (expected_path, expected)) in found.into_iter().zip([of("0.png"), of("broken.png")]) {
+        assert_eq!((path, score as f32), (expected_path, expected as f32));
+    }
+}
+
+#[test]
+fn folders_that_would_feed_themselves_are_refused() {
+    let folder = trained();
+    let root = folder.path();
+    fs::create_dir(root.join("inbox")).unwrap();
+    for defects in ["inbox", "inbox/defects", "."] {
+        let error = stderr(
+            root,
+            &["watch", "inbox", "--model", "run", "--fpr", "0.5", "--defects", defects],
+            2,
+        );
+        assert!(error.contains("must not lie in each other"), "{error}");
+    }
+    assert!(stderr(root, &["watch", "absent", "--model", "run"], 1).contains("absent is no folder"));
+    assert!(stderr(root, &["watch", "inbox", "--model", "run", "--defects", "d"], 2).contains("--fpr"));
+    assert!(stderr(root, &["watch", "inbox", "--model", "run", "--out", "a.txt"], 2).contains(".jsonl"));
+    assert!(!root.join("a.txt").exists());
+}
