@@ -17,9 +17,11 @@ use tracing::warn;
 
 use crate::calibration::parse_rate;
 
+mod bench;
 mod training;
 mod watch;
 
+pub(crate) use bench::BenchArgs;
 pub(crate) use training::{Method, Protocol, TrainingArgs};
 pub(crate) use watch::{By, WatchArgs};
 
@@ -72,6 +74,7 @@ pub(crate) enum Command {
     Export(ExportArgs),
     Watch(WatchArgs),
     Info(InfoArgs),
+    Bench(BenchArgs),
 }
 
 /// Make the demo data set: two made-up products, a texture and an object, with defects and their masks

@@ -10,7 +10,7 @@ use crate::args::{Protocol, TrainingArgs};
 const HELD_OUT: f64 = 0.2;
 
 /// Share of the images held out for each of validation and calibration where there are both.
-const EACH: f64 = 0.1;
+pub(crate) const EACH: f64 = 0.1;
 
 /// Fewer images are not held out for calibration unless asked for: they would not do for a false-positive rate of 0.05,
 /// and validation has more use for them.
@@ -22,6 +22,11 @@ pub(crate) fn shares(args: &TrainingArgs, category: &Category) -> Shares {
         0 => category.train.len() as f64 * EACH,
         own => own as f64 / 2.0,
     };
+    shares_where(args, each)
+}
+
+/// The shares to hold out where `each` images can be had for each of validation and calibration.
+pub(crate) fn shares_where(args: &TrainingArgs, each: f64) -> Shares {
     let is_worth_it = each.round() >= WORTH_CALIBRATING && args.protocol != Some(Protocol::Paper);
     let calibration = args.calibration.unwrap_or(if is_worth_it { EACH } else { 0.0 });
     let validation = args.validation.unwrap_or((HELD_OUT - calibration).max(EACH));

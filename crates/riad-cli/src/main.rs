@@ -97,6 +97,7 @@ fn run(cli: Cli) -> Result<Ending> {
         Command::Export(args) => commands::export::run(&args),
         Command::Watch(args) => commands::watch::run(&args),
         Command::Info(args) => commands::info::run(&args),
+        Command::Bench(args) => commands::bench::run(&args),
     }
 }
 

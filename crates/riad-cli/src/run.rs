@@ -34,7 +34,7 @@ use crate::{
 const SETTINGS: &str = "settings.json";
 
 /// Training images that the normal map is the mean of, at most: a mean needs no more, and scoring takes its time.
-const NORMAL_IMAGES: usize = 64;
+pub(crate) const NORMAL_IMAGES: usize = 64;
 
 /// What decoded training images may take in memory; those beyond it are decoded again in every epoch.
 const CACHE_BYTES: usize = 1 << 30;

@@ -18,6 +18,7 @@ fn help_has_examples_for_every_command() {
         vec!["score"],
         vec!["watch"],
         vec!["info"],
+        vec!["bench"],
     ] {
         let help = stdout(folder.path(), &[command.as_slice(), &["--help"]].concat());
         assert!(help.contains("Examples:\n  riad "), "{command:?}: {help}");

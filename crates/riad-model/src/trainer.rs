@@ -97,12 +97,18 @@ const SAVE_EVERY: Duration = Duration::from_secs(20);
 /// the step, so a run that was killed and resumed ends in the same bytes as the undisturbed one.
 pub struct Trainer {
     config: TrainConfig,
-    folder: PathBuf,
+    /// Where the run is kept; `None` for a rehearsal.
+    home: Option<Home>,
     device: Device,
     learner: Learner,
     progress: Progress,
     best: Option<Weights>,
     saved: Instant,
+}
+
+/// The folder that a run is kept in.
+struct Home {
+    folder: PathBuf,
     /// Held while the trainer lives, so that two processes never write the same run.
     _lock: File,
 }
@@ -122,24 +128,39 @@ impl Trainer {
                 folder.display()
             )));
         }
+        let home = Home {
+            folder: folder.to_owned(),
+            _lock: lock,
+        };
+        let mut trainer = Self::begin(config, Some(home), device)?;
+        trainer.save()?;
+        Ok(trainer)
+    }
+
+    /// Starts a run that is kept nowhere, to see how long its steps take.
+    ///
+    /// # Errors
+    /// If a setting is out of range.
+    pub fn rehearse(config: TrainConfig, device: &Device) -> Result<Self> {
+        config.check()?;
+        Self::begin(config, None, device)
+    }
+
+    fn begin(config: TrainConfig, home: Option<Home>, device: &Device) -> Result<Self> {
         let weights = Weights::initial(config.architecture, derive_seed(&[config.seed, WEIGHTS]));
         let adam = Adam {
             weight_decay: config.weight_decay,
             steps: 0,
         };
-        let learner = Learner::new(&weights, adam, &Moments::new(), device)?;
-        let mut trainer = Self {
+        Ok(Self {
             config,
-            folder: folder.to_owned(),
+            home,
             device: device.clone(),
-            learner,
+            learner: Learner::new(&weights, adam, &Moments::new(), device)?,
             progress: Progress::default(),
             best: None,
             saved: Instant::now(),
-            _lock: lock,
-        };
-        trainer.save()?;
-        Ok(trainer)
+        })
     }
 
     /// Takes up the run in `folder` where it was last saved.
@@ -179,16 +200,18 @@ impl Trainer {
             0 => None,
             _ => Some(Checkpoint::open(&folder.join(BEST))?.weights),
         };
-        let folder = folder.to_owned();
+        let home = Home {
+            folder: folder.to_owned(),
+            _lock: lock,
+        };
         Ok(Self {
             config,
-            folder,
+            home: Some(home),
             device: device.clone(),
             learner,
             progress,
             best,
             saved: Instant::now(),
-            _lock: lock,
         })
     }
 
@@ -356,6 +379,9 @@ impl Trainer {
     /// Writes the run's state. The best weights come first: a kill between the two files leaves a newer best beside an
     /// older state, and the resumed run arrives at that best again.
     fn save(&mut self) -> Result<()> {
+        let Some(Home { folder, .. }) = &self.home else {
+            return Ok(());
+        };
         let weights = self.learner.weights()?;
         if !weights.is_finite() {
             return Err(self.diverged(f64::NAN));
@@ -366,14 +392,14 @@ impl Trainer {
             progress.epochs = progress.best_epoch;
             (progress.steps, progress.partial, progress.finished) = (0, LossTerms::default(), false);
             progress.optimiser_steps = 0;
-            self.checkpoint(best.clone(), progress).save(&self.folder.join(BEST))?;
+            self.checkpoint(best.clone(), progress).save(&folder.join(BEST))?;
         }
         let (steps, moments) = self.learner.optimiser()?;
         self.progress.optimiser_steps = steps;
         let last = self.checkpoint(weights, self.progress.clone());
-        last.save_with_moments(&self.folder.join(LAST), &moments)?;
+        last.save_with_moments(&folder.join(LAST), &moments)?;
         write_whole(
-            &self.folder.join("history.csv"),
+            &folder.join("history.csv"),
             history_csv(&self.progress.history).as_bytes(),
         )?;
         self.saved = Instant::now();

@@ -1,5 +1,6 @@
 //! One module for each command.
 
+pub(crate) mod bench;
 pub(crate) mod calibrate;
 pub(crate) mod demo_data;
 pub(crate) mod eval;

@@ -1,0 +1,312 @@
+//! `riad bench`.
+
+use std::{
+    error::Error,
+    fmt::Write as _,
+    fs,
+    io::{self, Write as _},
+    ops::ControlFlow,
+    thread::available_parallelism,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use riad_model::{
+    Checkpoint, Device, Event, Header, ImageSource, Preset, Scorer, TrainConfig, Trainer, Weights,
+    architecture::CHANNELS, checkpoint,
+};
+use serde::Serialize;
+use tracing::warn;
+
+use crate::{
+    Ending,
+    args::{BenchArgs, TrainingArgs},
+    held_out::{EACH, shares_where},
+    progress::{Progress, short},
+    run::NORMAL_IMAGES,
+    settings::config,
+};
+
+/// Images at once, as `riad score` takes them, and `riad train` if not told otherwise.
+const BATCH: usize = 4;
+
+const SIZES: [usize; 2] = [128, 256];
+
+/// What would take more than this share of the time that is left is estimated.
+const MOST: f64 = 0.5;
+
+/// Other work on each core, on average over the last minute, from which on numbers are not those of a quiet machine.
+const BUSY: f64 = 0.25;
+
+/// All that was found, as `--json` prints it.
+#[derive(Serialize)]
+struct Findings {
+    riad_version: &'static str,
+    device: &'static str,
+    threads: usize,
+    /// Processes that ran or wanted to on average over the minute before; `None` where the system does not say.
+    load: Option<f64>,
+    images: usize,
+    epochs: usize,
+    networks: Vec<Finding>,
+}
+
+/// What was found of a preset at a size.
+#[derive(Serialize)]
+struct Finding {
+    preset: Preset,
+    size: usize,
+    scoring: Speed,
+    training: Speed,
+    /// Seconds that a whole training takes.
+    training_seconds: f64,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Speed {
+    images_per_second: f64,
+    /// Not measured, but reckoned from a smaller network.
+    estimated: bool,
+}
+
+pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
+    let device = riad_model::device(&args.compute.device)?;
+    let load = load();
+    let presets = args.preset.map_or(Preset::ALL.to_vec(), |preset| vec![preset]);
+    let sizes = args.size.map_or(SIZES.to_vec(), |size| vec![size]);
+    let mut cells: Vec<_> = sizes
+        .iter()
+        .flat_map(|&size| presets.iter().map(move |&preset| (preset, size)))
+        .collect();
+    cells.sort_by_key(|&(preset, size)| preset.architecture().macs(size, size));
+    let share = args.time.div_f64(2.0 * cells.len() as f64);
+    let began = Instant::now();
+    let limit = || args.time.saturating_sub(began.elapsed()).as_secs_f64() * MOST;
+
+    let (mut scoring, mut training) = (Pace::default(), Pace::default());
+    let mut progress = Progress::start("measuring", "network", 0, cells.len() as u64);
+    let mut networks = Vec::new();
+    for (preset, size) in cells {
+        progress.tell(networks.len() as u64, || format!("{preset} at {size}x{size}"));
+        let macs = preset.architecture().macs(size, size);
+        let config = config(&TrainingArgs {
+            preset: Some(preset),
+            size: Some(size),
+            batch: Some(BATCH),
+            ..TrainingArgs::default()
+        })?;
+        let scoring = scoring.speed(macs, limit(), || score(&config, share, &device))?;
+        let training = training.speed(macs, limit(), || train(config, share, &device))?;
+        networks.push(Finding {
+            preset,
+            size,
+            scoring,
+            training,
+            training_seconds: whole_training(args, scoring, training),
+        });
+    }
+    drop(progress);
+    networks.sort_by_key(|found| (found.size, found.preset.architecture().width));
+    let findings = Findings {
+        riad_version: env!("CARGO_PKG_VERSION"),
+        device: match device {
+            Device::Cpu => "cpu",
+            Device::Cuda(_) => "cuda",
+            Device::Metal(_) => "metal",
+        },
+        threads: rayon::current_num_threads(),
+        load,
+        images: args.images.get(),
+        epochs: args.epochs.get(),
+        networks,
+    };
+    let text = if args.json {
+        serde_json::to_string_pretty(&findings).context("the findings cannot be written as JSON")? + "\n"
+    } else {
+        table(&findings)
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    if let Some(load) = load.filter(|load| *load > BUSY * available_parallelism().map_or(1, usize::from) as f64) {
+        warn!("the machine was busy before this began (load {load:.1}); alone on it, riad may be faster");
+    }
+    Ok(Ending::Done)
+}
+
+/// The pace of one kind of work, and what it lets expect of larger networks.
+#[derive(Default)]
+struct Pace {
+    /// Seconds for each multiply-accumulate of a pass, of the largest network measured.
+    seconds_per_mac: Option<f64>,
+}
+
+impl Pace {
+    /// Measures the seconds of a batch, or estimates them where that is to be expected to take more than `limit` seconds.
+    fn speed(&mut self, macs: u64, limit: f64, measure: impl FnOnce() -> Result<f64>) -> Result<Speed> {
+        let expected = self.seconds_per_mac.map(|seconds| seconds * macs as f64);
+        let too_long = expected.filter(|seconds| *seconds > limit);
+        let seconds = match too_long {
+            Some(seconds) => seconds,
+            None => {
+                let seconds = measure()?;
+                self.seconds_per_mac = Some(seconds / macs as f64);
+                seconds
+            }
+        };
+        Ok(Speed {
+            images_per_second: BATCH as f64 / seconds,
+            estimated: too_long.is_some(),
+        })
+    }
+}
+
+/// Seconds to score a batch.
+fn score(config: &TrainConfig, share: Duration, device: &Device) -> Result<f64> {
+    let checkpoint = Checkpoint {
+        header: Header {
+            format: checkpoint::FORMAT,
+            riad_version: env!("CARGO_PKG_VERSION").to_owned(),
+            architecture: config.architecture,
+            scoring: config.scoring.clone(),
+            training: None,
+            progress: None,
+            calibration: None,
+        },
+        weights: Weights::initial(config.architecture, 0),
+        normal_map: None,
+    };
+    let images = images(config.scoring.height);
+    let scorer = Scorer::new(&checkpoint, device)?;
+    let began = Instant::now();
+    let mut times = Vec::new();
+    while times.is_empty() || began.elapsed() < share {
+        let start = Instant::now();
+        scorer.score(&images)?;
+        times.push(start.elapsed().as_secs_f64());
+    }
+    Ok(median_after_first(times))
+}
+
+/// Seconds of a training step.
+fn train(config: TrainConfig, share: Duration, device: &Device) -> Result<f64> {
+    let images = images(config.scoring.height);
+    let mut trainer = Trainer::rehearse(config, device)?;
+    let began = Instant::now();
+    let (mut start, mut times) = (began, Vec::new());
+    trainer.run(&Repeated(images), &Repeated(vec![]), &mut |event| {
+        if let Event::Step { .. } = event {
+            times.push(start.elapsed().as_secs_f64());
+        }
+        start = Instant::now();
+        if began.elapsed() < share {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    })?;
+    Ok(median_after_first(times))
+}
+
+/// The first time holds what is made ready once, so it counts only where there is no other.
+fn median_after_first(mut times: Vec<f64>) -> f64 {
+    if times.len() > 1 {
+        times.remove(0);
+    }
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Seconds that a training with default settings takes: steps and validation in every epoch, then the normal map and the
+/// calibration.
+fn whole_training(args: &BenchArgs, scoring: Speed, training: Speed) -> f64 {
+    let images = args.images.get();
+    let shares = shares_where(&TrainingArgs::default(), images as f64 * EACH);
+    let [validation, calibration] = [shares.validation, shares.calibration].map(|share| share * images as f64);
+    let train = images as f64 - validation - calibration;
+    let epoch = train / training.images_per_second + validation / scoring.images_per_second;
+    let after = train.min(NORMAL_IMAGES as f64) + calibration;
+    args.epochs.get() as f64 * epoch + after / scoring.images_per_second
+}
+
+/// A batch of images `[B, 3, H, W]` in [0, 1].
+fn images(size: usize) -> Vec<f32> {
+    let values = 0..BATCH * CHANNELS * size * size;
+    values.map(|i| 0.5 + 0.5 * (i as f32 * 0.37).sin()).collect()
+}
+
+/// One batch of images, in every epoch again.
+struct Repeated(Vec<f32>);
+
+impl ImageSource for Repeated {
+    fn len(&self) -> usize {
+        if self.0.is_empty() { 0 } else { BATCH }
+    }
+
+    fn batches(
+        &self,
+        _order: Vec<usize>,
+        _batch_size: usize,
+    ) -> Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn Error + Send + Sync>>> + '_> {
+        Box::new(std::iter::once(Ok(self.0.clone())))
+    }
+}
+
+/// The average number of processes at work over the last minute; `None` where there is no `/proc`.
+fn load() -> Option<f64> {
+    let text = fs::read_to_string("/proc/loadavg").ok()?;
+    text.split_whitespace().next()?.parse().ok()
+}
+
+fn table(findings: &Findings) -> String {
+    let mut text = String::new();
+    let whole = format!("{} images, {} epochs", findings.images, findings.epochs);
+    let _ = writeln!(
+        text,
+        "riad {}, device {}, {} threads\n\n{:<7} {:>9} {:>15} {:>15} {:>24}",
+        findings.riad_version, findings.device, findings.threads, "preset", "size", "scoring", "training", whole
+    );
+    for found in &findings.networks {
+        let speed = |speed: Speed| {
+            let mark = if speed.estimated { "~" } else { "" };
+            format!("{mark}{:.2} images/s", speed.images_per_second)
+        };
+        let mark = if found.scoring.estimated || found.training.estimated {
+            "~"
+        } else {
+            ""
+        };
+        let seconds = Duration::try_from_secs_f64(found.training_seconds).unwrap_or(Duration::MAX);
+        let _ = writeln!(
+            text,
+            "{:<7} {:>9} {:>15} {:>15} {:>24}",
+            found.preset,
+            format!("{0}x{0}", found.size),
+            speed(found.scoring),
+            speed(found.training),
+            format!("{mark}{}", short(seconds))
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What would take too long is reckoned from the last network measured, in proportion to its operations.
+    #[test]
+    fn what_takes_too_long_is_estimated() {
+        let mut pace = Pace::default();
+        let first = pace.speed(1_000, 0.0, || Ok(2.0)).unwrap();
+        assert_eq!((first.images_per_second, first.estimated), (2.0, false));
+        let second = pace.speed(1_200, 2.5, || Ok(1.2)).unwrap();
+        assert!(!second.estimated);
+        let third = pace.speed(4_000, 3.5, || panic!("it takes 4 s")).unwrap();
+        assert_eq!((third.images_per_second, third.estimated), (1.0, true));
+    }
+
+    #[test]
+    fn the_first_time_counts_only_where_there_is_no_other() {
+        assert_eq!(median_after_first(vec![9.0]), 9.0);
+        assert_eq!(median_after_first(vec![9.0, 3.0, 1.0, 2.0]), 2.0);
+    }
+}

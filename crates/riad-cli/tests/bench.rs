@@ -1,0 +1,44 @@
+//! `riad bench`: what it prints. How fast anything is, no test can say.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use serde_json::Value;
+use support::{stderr, stdout};
+
+#[test]
+fn a_training_is_estimated_from_what_was_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = [
+        "bench", "--size", "32", "--time", "10ms", "--images", "190", "--epochs", "8",
+    ];
+    let found = stdout(
+        folder.path(),
+        &[&bench[..], &["--preset", "tiny", "--json", "-q"]].concat(),
+    );
+    let found: Value = serde_json::from_str(&found).unwrap();
+    let [network] = found["networks"].as_array().unwrap().as_slice() else {
+        panic!("{found}");
+    };
+    assert_eq!((&network["preset"], &network["size"]), (&"tiny".into(), &32.into()));
+    let speed = |of: &str| {
+        assert_eq!(network[of]["estimated"], false);
+        network[of]["images_per_second"].as_f64().unwrap()
+    };
+    // A tenth is held out for validation and a tenth for calibration; the normal map is that of 64 images.
+    let [scoring, training] = ["scoring", "training"].map(speed);
+    let expected = 8.0 * (152.0 / training + 19.0 / scoring) + (64.0 + 19.0) / scoring;
+    let seconds = network["training_seconds"].as_f64().unwrap();
+    assert!((seconds / expected - 1.0).abs() < 1e-9, "{seconds} {expected}");
+
+    let table = stdout(folder.path(), &[&bench[..], &["-qq"]].concat());
+    let lines: Vec<_> = table.lines().collect();
+    assert!(lines[2].ends_with("190 images, 8 epochs"), "{table}");
+    for (line, preset) in lines[3..].iter().zip(["tiny", "small", "paper"]) {
+        assert!(line.starts_with(preset) && line.contains("32x32"), "{table}");
+    }
+    assert_eq!(lines.len(), 6);
+
+    let error = stderr(folder.path(), &["bench", "--size", "20"], 2);
+    assert!(error.contains("multiple"), "{error}");
+}
