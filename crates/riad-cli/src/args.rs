@@ -18,10 +18,12 @@ use tracing::warn;
 use crate::calibration::parse_rate;
 
 mod bench;
+mod system;
 mod training;
 mod watch;
 
 pub(crate) use bench::BenchArgs;
+pub(crate) use system::{CompletionsArgs, ManArgs};
 pub(crate) use training::{Method, Protocol, TrainingArgs};
 pub(crate) use watch::{By, WatchArgs};
 
@@ -75,6 +77,8 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     Info(InfoArgs),
     Bench(BenchArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Make the demo data set: two made-up products, a texture and an object, with defects and their masks

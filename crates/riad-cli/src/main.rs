@@ -98,6 +98,8 @@ fn run(cli: Cli) -> Result<Ending> {
         Command::Watch(args) => commands::watch::run(&args),
         Command::Info(args) => commands::info::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
+        Command::Completions(args) => commands::completions::run(&args),
+        Command::Man(args) => commands::man::run(&args),
     }
 }
 

@@ -19,6 +19,8 @@ fn help_has_examples_for_every_command() {
         vec!["watch"],
         vec!["info"],
         vec!["bench"],
+        vec!["completions"],
+        vec!["man"],
     ] {
         let help = stdout(folder.path(), &[command.as_slice(), &["--help"]].concat());
         assert!(help.contains("Examples:\n  riad "), "{command:?}: {help}");

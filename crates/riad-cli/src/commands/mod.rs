@@ -2,10 +2,12 @@
 
 pub(crate) mod bench;
 pub(crate) mod calibrate;
+pub(crate) mod completions;
 pub(crate) mod demo_data;
 pub(crate) mod eval;
 pub(crate) mod export;
 pub(crate) mod info;
+pub(crate) mod man;
 pub(crate) mod report;
 pub(crate) mod score;
 pub(crate) mod train;

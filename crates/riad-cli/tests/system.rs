@@ -1,0 +1,66 @@
+//! Shell completions and man pages.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::{fs, process::Command};
+
+use support::stdout;
+
+const COMMANDS: [&str; 5] = ["train", "calibrate", "eval", "score", "watch"];
+
+#[test]
+fn every_command_has_a_man_page() {
+    let folder = tempfile::tempdir().unwrap();
+    stdout(folder.path(), &["man", "share/man1"]);
+    let page = |name: &str| fs::read_to_string(folder.path().join("share/man1").join(name)).unwrap();
+    assert!(page("riad.1").contains(".TH riad 1"));
+    for command in COMMANDS {
+        let page = page(&format!("riad-{command}.1"));
+        assert!(page.contains("Examples:") && page.contains(r"\-\-device"), "{page}");
+    }
+}
+
+#[test]
+fn every_shell_gets_a_script() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let script = stdout(folder.path(), &["completions", shell]);
+        for command in COMMANDS {
+            assert!(script.contains(command), "{shell} does not complete {command}");
+        }
+    }
+}
+
+/// As a person at a prompt: what comes after these words?
+#[test]
+#[cfg(unix)]
+fn bash_completes_commands_options_and_values() {
+    if Command::new("bash").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no bash here");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        folder.path().join("riad.bash"),
+        stdout(folder.path(), &["completions", "bash"]),
+    )
+    .unwrap();
+    for (words, expected) in [
+        ("riad w", "watch"),
+        ("riad train --pres", "--preset"),
+        ("riad watch --by ''", "copy link move"),
+        ("riad score --format j", "jsonl"),
+    ] {
+        let ask = format!(
+            "source riad.bash; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _riad riad \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; echo \"${{COMPREPLY[@]}}\""
+        );
+        let answer = Command::new("bash")
+            .current_dir(folder.path())
+            .args(["-c", &ask])
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer.stdout).trim(), expected, "{words}");
+    }
+}
