@@ -34,6 +34,8 @@ enum Step {
     Unused,
     /// Licences, sources and duplicates of dependencies (cargo-deny); advisories would need a network
     Dependencies,
+    /// Each published crate as the registry would get it: its files and its manifest, without building it again
+    Package,
     /// clippy, without a warning
     Clippy,
     /// Each library alone without its default features
@@ -92,6 +94,9 @@ impl Step {
                 cargo("fetch --locked"),
                 cargo("deny --offline --locked check bans licenses sources"),
             ],
+            Self::Package => vec![cargo(
+                "package --workspace --exclude riad-bench --exclude xtask --no-verify --allow-dirty --locked",
+            )],
             Self::Clippy => vec![cargo("clippy --workspace --all-targets --locked -- -D warnings")],
             Self::Alone => LIBRARIES
                 .map(|library| cargo(&format!("check --locked --no-default-features -p {library}")))

@@ -114,6 +114,16 @@ fn every_published_crate_has_a_readme_a_description_and_its_licences() {
             "{} has no licence",
             manifest.display()
         );
+        // A package holds what lies in its folder.
+        for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
+            let own = fs::read(root.join(&manifest).with_file_name(licence)).unwrap_or_default();
+            assert_eq!(
+                own,
+                fs::read(root.join(licence)).unwrap(),
+                "{} lacks {licence}",
+                manifest.display()
+            );
+        }
     }
     for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
         assert!(root.join(licence).exists(), "{licence} is missing");

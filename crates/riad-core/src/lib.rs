@@ -16,6 +16,7 @@
 //! **Lengths panic, content does not.** What an image, a file or a setting can cause is an error with its cause and the
 //! way out; a slice whose length contradicts the stated size is a mistake in the calling code and panics, as slices do.
 //! The metrics, which take what files say, return errors for both.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod calibration;
 pub mod mask;
