@@ -70,7 +70,7 @@ struct Speed {
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
-    let device = riad_model::device(&args.compute.device)?;
+    let device = args.compute.device()?;
     let load = load();
     let presets = args.preset.map_or(Preset::ALL.to_vec(), |preset| vec![preset]);
     let sizes = args.size.map_or(SIZES.to_vec(), |size| vec![size]);

@@ -36,7 +36,7 @@ const NAP: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
     let end = interrupt::Watch::start(None);
-    let scorer = Scorer::open(&args.model, &riad_model::device(&args.compute.device)?)?;
+    let scorer = Scorer::open(&args.model, &args.compute.device()?)?;
     let threshold = args
         .fpr
         .map(|rate| Threshold::new(scorer.header(), &args.model, rate))
