@@ -42,7 +42,7 @@ impl Training {
         let macs = passes as u64 * preset.architecture().macs(size, size);
         let scoring = ScoringSettings {
             region_sizes: vec![REGION_SIZE],
-            ..ScoringSettings::for_size(size)
+            ..ScoringSettings::for_size(size, size)
         };
         let config = TrainConfig {
             batch_size: batch,

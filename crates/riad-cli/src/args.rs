@@ -18,11 +18,13 @@ use tracing::warn;
 use crate::calibration::parse_rate;
 
 mod bench;
+mod size;
 mod system;
 mod training;
 mod watch;
 
 pub(crate) use bench::BenchArgs;
+pub(crate) use size::Size;
 pub(crate) use system::{CompletionsArgs, ManArgs};
 pub(crate) use training::{Method, Protocol, TrainingArgs};
 pub(crate) use watch::{By, WatchArgs};
@@ -106,6 +108,7 @@ Examples:
   riad train data/mvtec --category bottle --preset small --out runs/small
   riad train data/visa --category candle --format visa
   riad train photos/good --size 128 --epochs 50 --max-time 30m
+  riad train photos/labels --size 96x320 --out runs/labels
   riad train --resume runs/bottle")]
 pub(crate) struct TrainArgs {
     /// Images to learn from; with --resume only if they have moved

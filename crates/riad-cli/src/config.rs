@@ -110,7 +110,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::args::{Cli, Command};
+    use crate::args::{Cli, Command, Size};
 
     fn merged(config: &str, arguments: &[&str]) -> Result<Command> {
         let folder = tempfile::tempdir()?;
@@ -134,7 +134,7 @@ mod tests {
         let args = train("epochs = 5\nlr = 0.5\nsize = 64\n", &["train", "data", "--epochs", "7"]);
         assert_eq!(
             (args.training.epochs, args.training.lr, args.training.size),
-            (Some(7), Some(0.5), Some(64))
+            (Some(7), Some(0.5), Some(Size::square(64)))
         );
     }
 

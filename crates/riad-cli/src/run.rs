@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use crate::{
-    args::{Protocol, TrainingArgs},
+    args::{Protocol, Size, TrainingArgs},
     calibration::{calibrate, find_normal_map, reach},
     files::{relative, sha256, shell_quoted, write_whole},
     held_out::{divide, good_images, shares},
@@ -283,10 +283,9 @@ impl Run {
         } = trainer.config();
         let epochs = *epochs;
         info!(
-            "training {} at {}x{} on {} images of {}, {} held out for validation and {} for calibration, in {}",
+            "training {} at {} on {} images of {}, {} held out for validation and {} for calibration, in {}",
             preset_name(architecture.width),
-            scoring.width,
-            scoring.height,
+            Size::of(scoring),
             train.len(),
             category.name,
             validation.len(),

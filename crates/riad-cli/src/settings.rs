@@ -5,7 +5,7 @@ use riad_data::Shares;
 use riad_model::{Preset, ScoringSettings, Similarity, TrainConfig};
 
 use crate::{
-    args::{Method, Protocol, TrainingArgs},
+    args::{Method, Protocol, Size, TrainingArgs},
     usage,
 };
 
@@ -22,7 +22,10 @@ pub(crate) fn config(args: &TrainingArgs) -> Result<TrainConfig> {
     let preset = args.preset.unwrap_or(preset);
     let mut architecture = preset.architecture();
     let seed = args.seed.unwrap_or(0);
-    let mut scoring = ScoringSettings::for_size(args.size.unwrap_or(ScoringSettings::default().height));
+    let mut scoring = match args.size {
+        Some(Size { height, width }) => ScoringSettings::for_size(height, width),
+        None => ScoringSettings::default(),
+    };
     scoring.mask_seed = seed;
     scoring.similarity = args.similarity.unwrap_or(similarity);
     scoring.smoothing = args.smoothing.unwrap_or(scoring.smoothing);
@@ -77,7 +80,7 @@ pub(crate) fn differing(
         seed,
         ..
     } = config;
-    let size = [scoring.height, scoring.width];
+    let size = Size::of(scoring);
     let regions = &scoring.region_sizes;
     let is_riad = architecture.skip_connections;
     let same = [
@@ -102,7 +105,7 @@ pub(crate) fn differing(
             args.preset
                 .is_none_or(|given| given.architecture().width == architecture.width),
         ),
-        ("size", args.size.is_none_or(|given| [given; 2] == size)),
+        ("size", args.size.is_none_or(|given| given == size)),
         ("epochs", args.epochs.is_none_or(|given| given == *epochs)),
         ("batch", args.batch.is_none_or(|given| given == *batch_size)),
         ("lr", args.lr.is_none_or(|given| given == *learning_rate)),

@@ -38,6 +38,26 @@ fn maps_have_the_size_of_their_image() {
     }
 }
 
+/// Neither square nor multiples of 16: padded for the network alone.
+#[test]
+fn images_have_any_size() {
+    let folder = demo();
+    let root = folder.path();
+    let train = ["train", "data/badge", "--epochs", "1", "-q", "--size"];
+    stdout(root, &[&train[..], &["37x50"]].concat());
+    assert!(stdout(root, &["info", "runs/badge"]).contains("image size       37x50 (height x width)"));
+    let said = stderr(root, &["train", "--resume", "runs/badge", "--size", "50x37"], 2);
+    assert!(said.contains("another --size"), "{said}");
+    stdout(root, &["eval", "--model", "runs/badge", "-q"]);
+    let figure = image::open(root.join("runs/badge/eval/pictures/badge/figure.png")).unwrap();
+    assert!(figure.width() > 1000);
+
+    let error = stderr(root, &[&train[..], &["15", "--out", "small"]].concat(), 2);
+    assert!(error.contains("16 to 16384 pixels, not 15x15"), "{error}");
+    let error = stderr(root, &[&train[..], &["8k", "--out", "wrong"]].concat(), 2);
+    assert!(error.contains("height x width, such as 150x400"), "{error}");
+}
+
 /// The area under the ROC curve by its definition, counting pairs.
 fn auroc(scores: &[(bool, f64)]) -> f64 {
     let of = |label: bool| scores.iter().filter(move |(l, _)| *l == label).map(|(_, score)| *score);

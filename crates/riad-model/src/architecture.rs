@@ -21,8 +21,16 @@ use crate::ModelError;
 /// Colour channels of the images that go in and come out.
 pub const CHANNELS: usize = 3;
 
-/// The encoder halves the image four times, so its sides must be multiples of this.
+/// The encoder halves the image four times, so the sides of what it takes are multiples of this.
 pub const SIZE_MULTIPLE: usize = 16;
+
+/// Height and width of what the network takes for an image of this size.
+pub(crate) fn padded_size(height: usize, width: usize) -> (usize, usize) {
+    (
+        height.next_multiple_of(SIZE_MULTIPLE),
+        width.next_multiple_of(SIZE_MULTIPLE),
+    )
+}
 
 /// Kernel, stride and padding of every 3×3 convolution.
 pub(crate) const SAME_3X3: Geometry = Geometry {
@@ -261,6 +269,7 @@ impl Architecture {
 
     /// Multiply-accumulates of one forward pass over one `height` × `width` image.
     pub fn macs(self, height: usize, width: usize) -> u64 {
+        let (height, width) = padded_size(height, width);
         let (mut pixels, mut total) = ((height * width) as u64, 0);
         for (
             index,

@@ -54,9 +54,9 @@ pub enum Similarity {
 /// Everything besides weights that decides an image's score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScoringSettings {
-    /// Height of the network's input in pixels, a multiple of 16.
+    /// Height in pixels of the images that are scored, from 16.
     pub height: usize,
-    /// Width of the network's input in pixels, a multiple of 16.
+    /// Width in pixels of the images that are scored, from 16.
     pub width: usize,
     /// How values are brought to the network's range.
     pub normalisation: Normalisation,
@@ -90,14 +90,14 @@ impl Default for ScoringSettings {
 }
 
 impl ScoringSettings {
-    /// The published settings for square images of another size. The mean filter keeps its share of the image: 21 pixels
+    /// The published settings for images of another size. The mean filter keeps its share of the shorter side: 21 pixels
     /// of 256 are 11 of 128.
-    pub fn for_size(size: usize) -> Self {
+    pub fn for_size(height: usize, width: usize) -> Self {
         let published = Self::default();
-        let smoothing = published.smoothing * size / published.height;
+        let smoothing = published.smoothing * height.min(width) / published.height;
         Self {
-            height: size,
-            width: size,
+            height,
+            width,
             smoothing: smoothing | 1,
             ..published
         }

@@ -3,6 +3,10 @@
 //! n masked copies of B images make one batch of n·B, set by set: copy `s·B + b` is image b with set s hidden. Hidden
 //! pixels are 0 in the network's own range, mid-grey, as in the public implementations whose weights we import. For a
 //! plain autoencoder nothing is hidden, and there is one copy of each image.
+//!
+//! The network takes sides that are multiples of 16. Copies of other images are continued to the right and below by their
+//! mirror image, hidden regions included: what is hidden is not to be seen in its reflection. Nobody outside sees more
+//! than the image: masks are dealt over its pixels, and what the network makes of the continuation is dropped.
 
 use candle_core::{Device, Tensor};
 use riad_core::Masks;
@@ -10,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Result,
-    architecture::{CHANNELS, SIZE_MULTIPLE},
+    architecture::{CHANNELS, SIZE_MULTIPLE, padded_size},
     error::ModelError,
 };
 
@@ -94,9 +98,15 @@ impl Masking {
         })
     }
 
-    /// The shape of the network's input and output on the CPU, channels-last: `[n·B, H, W, 3]`.
+    /// Height and width of the network's input and output: the image's, up to the next multiples of 16.
+    pub(crate) fn padded_size(&self) -> (usize, usize) {
+        padded_size(self.height, self.width)
+    }
+
+    /// The shape of the network's input and output on the CPU, channels-last: n·B copies of the padded size.
     pub(crate) fn shape(&self) -> (usize, usize, usize, usize) {
-        (self.sets * self.images, self.height, self.width, CHANNELS)
+        let (height, width) = self.padded_size();
+        (self.sets * self.images, height, width, CHANNELS)
     }
 
     fn pixels(&self) -> usize {
@@ -108,28 +118,38 @@ impl Masking {
         self.images * CHANNELS * self.pixels()
     }
 
-    /// Calls `visit` with (offset among the images' values, offset among the copies' values, role) for every value of
-    /// every copy.
-    fn for_each(&self, mut visit: impl FnMut(usize, usize, Role)) {
+    /// Number of values in the copies.
+    fn copies_len(&self) -> usize {
+        let (height, width) = self.padded_size();
+        self.sets * self.images * CHANNELS * height * width
+    }
+
+    /// Calls `visit` with (offset among the images' values, offset among the copies' values, role) for the values of the
+    /// first `height` × `width` pixels of every copy. Those beyond the image are of the pixels that they mirror.
+    fn for_each(&self, (height, width): (usize, usize), mut visit: impl FnMut(usize, usize, Role)) {
         let pixels = self.pixels();
+        let (padded_height, padded_width) = self.padded_size();
+        let copy_pixels = padded_height * padded_width;
+        let columns: Vec<usize> = (0..width).map(|x| mirrored(x, self.width)).collect();
+        let mut roles = vec![Role::BOTH; self.width];
         for set in 0..self.sets {
             for image in 0..self.images {
                 let (from, to) = (
                     image * CHANNELS * pixels,
-                    (set * self.images + image) * CHANNELS * pixels,
+                    (set * self.images + image) * CHANNELS * copy_pixels,
                 );
-                let mut visit_pixel = |pixel: usize, role: Role| {
-                    for channel in 0..CHANNELS {
-                        visit(from + channel * pixels + pixel, to + pixel * CHANNELS + channel, role);
+                for y in 0..height {
+                    let row = mirrored(y, self.height);
+                    if let Some(masks) = self.masks.get(image) {
+                        for (role, hidden) in roles.iter_mut().zip(masks.hidden_row(set, row)) {
+                            *role = if hidden { Role::USED } else { Role::SHOWN };
+                        }
                     }
-                };
-                match self.masks.get(image) {
-                    None => (0..pixels).for_each(|pixel| visit_pixel(pixel, Role::BOTH)),
-                    Some(masks) => {
-                        for y in 0..self.height {
-                            for (x, hidden) in masks.hidden_row(set, y).enumerate() {
-                                visit_pixel(y * self.width + x, if hidden { Role::USED } else { Role::SHOWN });
-                            }
+                    for (x, &column) in columns.iter().enumerate() {
+                        let pixel = y * padded_width + x;
+                        for channel in 0..CHANNELS {
+                            let planar = channel * pixels + row * self.width + column;
+                            visit(from + planar, to + pixel * CHANNELS + channel, roles[column]);
                         }
                     }
                 }
@@ -142,8 +162,8 @@ impl Masking {
         ModelError::length("a batch of images", images.len(), self.image_len())?;
         let Normalisation { mean, deviation } = self.normalisation;
         let scale = 1.0 / deviation;
-        let mut copies = vec![0.0; self.sets * images.len()];
-        self.for_each(|image, copy, role| {
+        let mut copies = vec![0.0; self.copies_len()];
+        self.for_each(self.padded_size(), |image, copy, role| {
             if role.shown {
                 copies[copy] = (images[image] - mean) * scale;
             }
@@ -154,10 +174,10 @@ impl Masking {
     /// Reconstructions `[B, 3, H, W]` in [0, 1] from the network's output, in [`Self::shape`]: every pixel from the pass in
     /// which it was hidden, or from the only one.
     pub(crate) fn compose(&self, outputs: &[f32]) -> Result<Vec<f32>> {
-        ModelError::length("the network's output", outputs.len(), self.sets * self.image_len())?;
+        ModelError::length("the network's output", outputs.len(), self.copies_len())?;
         let Normalisation { mean, deviation } = self.normalisation;
         let mut images = vec![0.0; self.image_len()];
-        self.for_each(|image, copy, role| {
+        self.for_each(self.size(), |image, copy, role| {
             if role.used {
                 images[image] = outputs[copy] * deviation + mean;
             }
@@ -169,8 +189,8 @@ impl Masking {
     /// of [`Self::compose`].
     pub(crate) fn spread(&self, gradient: &[f32]) -> Vec<f32> {
         let factor = self.normalisation.deviation;
-        let mut outputs = vec![0.0; self.sets * self.image_len()];
-        self.for_each(|image, copy, role| {
+        let mut outputs = vec![0.0; self.copies_len()];
+        self.for_each(self.size(), |image, copy, role| {
             if role.used {
                 outputs[copy] = gradient[image] * factor;
             }
@@ -208,6 +228,7 @@ impl Masking {
         self.images
     }
 
+    /// Height and width of the images.
     pub(crate) fn size(&self) -> (usize, usize) {
         (self.height, self.width)
     }
@@ -217,14 +238,24 @@ impl Masking {
     }
 }
 
-/// Refuses image sizes that the network cannot take.
+/// The place on an axis of `size` that `position` shows, which may lie beyond its end: `a b c d | d c b a`.
+pub(crate) fn mirrored(position: usize, size: usize) -> usize {
+    if position < size {
+        position
+    } else {
+        2 * size - 1 - position
+    }
+}
+
+/// Refuses image sizes that the network cannot take. An image must be as large as what may be added to it, which mirrors
+/// it.
 pub(crate) fn check_size(height: usize, width: usize) -> Result<()> {
-    let fits = |side: usize| side >= SIZE_MULTIPLE && side.is_multiple_of(SIZE_MULTIPLE) && side <= 16384;
+    let fits = |side: usize| (SIZE_MULTIPLE..=16384).contains(&side);
     if fits(height) && fits(width) {
         return Ok(());
     }
     Err(ModelError::Setting(format!(
-        "the network takes images whose sides are multiples of {SIZE_MULTIPLE} up to 16384, not {height}×{width}"
+        "the network takes images whose sides are {SIZE_MULTIPLE} to 16384 pixels, not {height}x{width} (height x width)"
     )))
 }
 
@@ -269,15 +300,45 @@ mod tests {
         assert!(copies.iter().zip(&hidden).all(|(c, h)| *h == 0.0 || *c == 0.0));
     }
 
+    /// Hidden regions too: the network must not find in the reflection what it is to invent.
+    #[test]
+    fn copies_continue_mirrored_to_the_next_multiples_of_16() {
+        let (height, width) = (18, 21);
+        let (padded_height, padded_width) = (32, 32);
+        let masking = Masking::sample(Some(2), 3, (height, width), &[1], Normalisation::default()).unwrap();
+        let images: Vec<f32> = (0..masking.image_len()).map(|i| i as f32).collect();
+        let copies = masking.hide(&images).unwrap();
+        let at = |set: usize, channel: usize, y: usize, x: usize| {
+            copies[((set * padded_height + y) * padded_width + x) * CHANNELS + channel]
+        };
+        assert_eq!(copies.len(), 3 * CHANNELS * padded_height * padded_width);
+        for set in 0..3 {
+            for channel in 0..CHANNELS {
+                for beyond in 0..padded_height - height {
+                    for x in 0..width {
+                        let (inside, outside) = (height - 1 - beyond, height + beyond);
+                        assert_eq!(at(set, channel, outside, x), at(set, channel, inside, x));
+                    }
+                }
+                for y in 0..padded_height {
+                    for beyond in 0..padded_width - width {
+                        let (inside, outside) = (width - 1 - beyond, width + beyond);
+                        assert_eq!(at(set, channel, y, outside), at(set, channel, y, inside));
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn spread_is_the_transpose_of_compose() {
         let normalisation = Normalisation {
             mean: 0.0,
             deviation: 0.25,
         };
-        let masking = Masking::sample(Some(2), 3, (16, 16), &[5], normalisation).unwrap();
+        let masking = Masking::sample(Some(2), 3, (16, 20), &[5], normalisation).unwrap();
         let gradient: Vec<f32> = (0..masking.image_len()).map(|i| (i as f32).sin()).collect();
-        let outputs: Vec<f32> = (0..3 * masking.image_len()).map(|i| (i as f32 * 0.7).cos()).collect();
+        let outputs: Vec<f32> = (0..3 * 3 * 16 * 32).map(|i| (i as f32 * 0.7).cos()).collect();
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
         let forward = dot(&masking.compose(&outputs).unwrap(), &gradient);
         let backward = dot(&outputs, &masking.spread(&gradient));

@@ -235,36 +235,42 @@ mod tests {
 
     #[test]
     fn a_score_depends_on_the_checkpoint_and_the_image_alone() {
-        let scoring = ScoringSettings {
-            height: 32,
-            width: 48,
-            region_sizes: vec![2, 5, 16],
-            ..Default::default()
-        };
-        let weights = Weights::initial(Architecture::u_net(4), 1);
-        let scorer = Scorer::new(&Checkpoint::new(weights, scoring, None, None), &Device::Cpu).unwrap();
-        let image_len = CHANNELS * 32 * 48;
-        let images: Vec<f32> = (0..5 * image_len)
-            .map(|i| 0.5 + 0.5 * (i as f32 * 0.013).sin())
-            .collect();
-        let batch = scorer.score(&images).unwrap();
-        assert_eq!(batch.len(), 5);
-        let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        for (image, scored) in images.chunks_exact(image_len).zip(&batch) {
-            assert_eq!(
-                single.install(|| scorer.score(image)).unwrap(),
-                std::slice::from_ref(scored)
-            );
-            assert_eq!(scored.region_maps.len(), 3);
-            assert_eq!(scored.score, scored.map.iter().copied().fold(f32::MIN, f32::max));
-            assert!(scored.map.iter().all(|v| (0.0..=1.0).contains(v)));
-            assert!(scored.reconstruction.iter().all(|v| (0.0..=1.0).contains(v)));
+        for (height, width) in [(32, 48), (37, 50)] {
+            let scoring = ScoringSettings {
+                height,
+                width,
+                region_sizes: vec![2, 5, 16],
+                ..Default::default()
+            };
+            let weights = Weights::initial(Architecture::u_net(4), 1);
+            let scorer = Scorer::new(&Checkpoint::new(weights, scoring, None, None), &Device::Cpu).unwrap();
+            let image_len = CHANNELS * height * width;
+            let images: Vec<f32> = (0..5 * image_len)
+                .map(|i| 0.5 + 0.5 * (i as f32 * 0.013).sin())
+                .collect();
+            let batch = scorer.score(&images).unwrap();
+            assert_eq!(batch.len(), 5);
+            let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+            for (image, scored) in images.chunks_exact(image_len).zip(&batch) {
+                assert_eq!(
+                    single.install(|| scorer.score(image)).unwrap(),
+                    std::slice::from_ref(scored)
+                );
+                assert_eq!(scored.region_maps.len(), 3);
+                assert_eq!(
+                    (scored.map.len(), scored.reconstruction.len()),
+                    (height * width, image_len)
+                );
+                assert_eq!(scored.score, scored.map.iter().copied().fold(f32::MIN, f32::max));
+                assert!(scored.map.iter().all(|v| (0.0..=1.0).contains(v)));
+                assert!(scored.reconstruction.iter().all(|v| (0.0..=1.0).contains(v)));
+            }
+            assert!(scorer.score(&images[1..]).is_err());
+            let mut broken = images[..image_len].to_vec();
+            broken[7] = f32::NAN;
+            assert!(matches!(scorer.score(&broken), Err(ModelError::Overflow)));
+            assert_eq!(scorer.score(&[]).unwrap(), []);
         }
-        assert!(scorer.score(&images[1..]).is_err());
-        let mut broken = images[..image_len].to_vec();
-        broken[7] = f32::NAN;
-        assert!(matches!(scorer.score(&broken), Err(ModelError::Overflow)));
-        assert_eq!(scorer.score(&[]).unwrap(), []);
     }
 
     #[test]
@@ -322,7 +328,7 @@ mod tests {
             let scoring = ScoringSettings {
                 region_sizes: vec![],
                 similarity,
-                ..ScoringSettings::for_size(size)
+                ..ScoringSettings::for_size(size, size)
             };
             let scorer = Scorer::new(&Checkpoint::new(weights.clone(), scoring, None, None), &Device::Cpu).unwrap();
             let scored = scorer.score(&image).unwrap().remove(0);

@@ -225,9 +225,10 @@ fn a_smaller_batch_is_as_if_it_were_alone() {
 
 #[test]
 fn the_mean_filter_keeps_its_share_of_the_image() {
-    assert_eq!(ScoringSettings::for_size(256), ScoringSettings::default());
-    let smoothing = [64, 128, 512, 1024].map(|size| ScoringSettings::for_size(size).smoothing);
-    assert_eq!(smoothing, [5, 11, 43, 85]);
+    assert_eq!(ScoringSettings::for_size(256, 256), ScoringSettings::default());
+    let sizes = [(64, 64), (128, 128), (512, 512), (1024, 1024), (128, 400), (400, 128)];
+    let smoothing = sizes.map(|(height, width)| ScoringSettings::for_size(height, width).smoothing);
+    assert_eq!(smoothing, [5, 11, 43, 85, 11, 11]);
 }
 
 #[test]
@@ -253,7 +254,7 @@ fn an_autoencoder_comes_back_as_one() {
     let path = folder.path().join("model.safetensors");
     let scoring = ScoringSettings {
         region_sizes: vec![],
-        ..ScoringSettings::for_size(32)
+        ..ScoringSettings::for_size(32, 32)
     };
     let weights = Weights::initial(Architecture::autoencoder(2), 1);
     let checkpoint = Checkpoint::new(weights, scoring, None, None);
@@ -268,7 +269,7 @@ fn settings_that_cannot_work_are_refused() {
     assert!(default.check().is_ok());
     for broken in [
         ScoringSettings {
-            height: 100,
+            height: 15,
             ..default.clone()
         },
         ScoringSettings {

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use riad_model::{LossWeights, Preset, Similarity};
 use serde::{Deserialize, Serialize};
 
-use super::preset_parser;
+use super::{Size, preset_parser};
 
 /// Heading of the options for experiments with the method.
 const METHOD: &str = "Method";
@@ -43,9 +43,9 @@ pub(crate) struct TrainingArgs {
     /// paper]
     #[arg(long, value_name = "NAME", value_parser = preset_parser())]
     pub(crate) preset: Option<Preset>,
-    /// Side in pixels that images are resized to, a multiple of 16 [default: 256]
-    #[arg(long, value_name = "PIXELS")]
-    pub(crate) size: Option<usize>,
+    /// Height and width in pixels that images are resized to, whatever their proportions: 200, or 150x400 [default: 256]
+    #[arg(long, value_name = "HEIGHTxWIDTH")]
+    pub(crate) size: Option<Size>,
     /// Passes over the images, at most [default: 300]
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<usize>,

@@ -20,7 +20,7 @@ use tracing::warn;
 
 use crate::{
     Ending,
-    args::{BenchArgs, TrainingArgs},
+    args::{BenchArgs, Size, TrainingArgs},
     held_out::{EACH, shares_where},
     progress::{Progress, short},
     run::NORMAL_IMAGES,
@@ -91,7 +91,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
         let macs = preset.architecture().macs(size, size);
         let config = config(&TrainingArgs {
             preset: Some(preset),
-            size: Some(size),
+            size: Some(Size::square(size)),
             batch: Some(BATCH),
             ..TrainingArgs::default()
         })?;

@@ -16,7 +16,7 @@ use tracing::info;
 use super::{info::facts, train::categories};
 use crate::{
     Ending,
-    args::{EvalArgs, TrainingArgs},
+    args::{EvalArgs, Size, TrainingArgs},
     baseline::MeanImage,
     calibration::Threshold,
     evaluation::evaluate,
@@ -167,7 +167,7 @@ fn demo_training(given: &TrainingArgs) -> TrainingArgs {
     let epochs = given.epochs.unwrap_or(demo_settings::EPOCHS);
     TrainingArgs {
         preset: given.preset.or(Some(Preset::Tiny)),
-        size: given.size.or(Some(demo_settings::SIZE)),
+        size: given.size.or(Some(Size::square(demo_settings::SIZE))),
         epochs: Some(epochs),
         batch: given.batch.or(Some(demo_settings::BATCH)),
         lr: given.lr.or(Some(demo_settings::LEARNING_RATE)),

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     Ending,
-    args::InfoArgs,
+    args::{InfoArgs, Size},
     calibration::reach,
     run::{preset_name, terms},
 };
@@ -82,8 +82,8 @@ pub(crate) fn facts(checkpoint: &Checkpoint, model: &Path) -> Vec<Fact> {
         calibration,
     } = info.header;
     let ScoringSettings {
-        height,
-        width,
+        height: _,
+        width: _,
         normalisation,
         region_sizes,
         sets,
@@ -110,7 +110,7 @@ pub(crate) fn facts(checkpoint: &Checkpoint, model: &Path) -> Vec<Fact> {
             info.macs_per_pass as f64 / 1e9
         ),
     );
-    line("image size", format!("{width}x{height}"));
+    line("image size", format!("{} (height x width)", Size::of(scoring)));
     if region_sizes.is_empty() {
         line("hidden", "nothing".into());
     } else {

@@ -168,7 +168,7 @@ mod tests {
         let weights = Weights::initial(architecture, 1);
         let config = TrainConfig {
             epochs: 40,
-            ..TrainConfig::published(architecture, ScoringSettings::for_size(32))
+            ..TrainConfig::published(architecture, ScoringSettings::for_size(32, 32))
         };
         let image = folder.join("a.png");
         RgbImage::from_fn(40, 40, |x, y| image::Rgb([x as u8 * 6, y as u8 * 6, 99]))

@@ -107,7 +107,7 @@ impl Filters {
         let mut losses = Vec::with_capacity(gms::SCALES);
         for scale in 0..gms::SCALES {
             if scale > 0 {
-                (x, y) = (x.avg_pool2d(2)?, y.avg_pool2d(2)?);
+                (x, y) = (halved(&x)?, halved(&y)?);
             }
             let (gx, gy) = (self.gradient_magnitude(&x)?, self.gradient_magnitude(&y)?);
             let numerator = ((&gx * &gy)? * 2.0)? + f64::from(gms::C);
@@ -123,4 +123,12 @@ impl Filters {
         // An epsilon inside: the square root's gradient is infinite on flat regions.
         ((filter(&self.across)?.sqr()? + filter(&self.down)?.sqr()?)? + f64::from(gms::EPSILON))?.sqrt()
     }
+}
+
+/// Averages of 2x2 pixels; a last row or column without a partner, which candle's pooling drops, is averaged alone.
+fn halved(grey: &Tensor) -> Result<Tensor> {
+    let (_, _, height, width) = grey.dims4()?;
+    grey.pad_with_same(2, 0, height % 2)?
+        .pad_with_same(3, 0, width % 2)?
+        .avg_pool2d(2)
 }

@@ -50,7 +50,7 @@ fn reconstructions_are_the_cpus_for_every_network() {
     on_every_device(|device, slack| {
         for (architecture, region_size) in presets.into_iter().chain([(Architecture::autoencoder(16), None)]) {
             let weights = Weights::initial(architecture, 3);
-            let size = (32, 48);
+            let size = (37, 50);
             let images = wavy_images(2, size);
             let masking = Masking::sample(region_size, 3, size, &[5, 6], Normalisation::default()).unwrap();
             let on_cpu = Plan::new(&weights, &Device::Cpu).unwrap();
@@ -102,8 +102,15 @@ fn gradients_are_the_engines() {
                 LossWeights::default(),
             ),
             (
+                Architecture::u_net(3),
+                (37, 50),
+                Some(4),
+                Normalisation::default(),
+                LossWeights::default(),
+            ),
+            (
                 Architecture::autoencoder(4),
-                (32, 48),
+                (34, 48),
                 None,
                 Normalisation::default(),
                 "l1+ssim".parse().unwrap(),
