@@ -114,6 +114,7 @@ impl ImageSource for Repeated {
         &self,
         order: Vec<usize>,
         _batch_size: usize,
+        _seed: u64,
     ) -> Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn std::error::Error + Send + Sync>>> + '_> {
         let steps = order.len() / self.batch;
         Box::new((0..steps).map(|_| {
@@ -134,6 +135,7 @@ impl ImageSource for Empty {
         &self,
         _order: Vec<usize>,
         _batch_size: usize,
+        _seed: u64,
     ) -> Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn std::error::Error + Send + Sync>>> + '_> {
         Box::new(std::iter::empty())
     }

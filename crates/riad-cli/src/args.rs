@@ -109,6 +109,7 @@ Examples:
   riad train data/visa --category candle --format visa
   riad train photos/good --size 128 --epochs 50 --max-time 30m
   riad train photos/labels --size 96x320 --out runs/labels
+  riad train photos/web --tile 256 --overlap 64 --out runs/web
   riad train --resume runs/bottle")]
 pub(crate) struct TrainArgs {
     /// Images to learn from; with --resume only if they have moved

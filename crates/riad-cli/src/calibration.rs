@@ -5,12 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use riad_core::{Calibration, CalibrationError, calibration::images_needed};
 use riad_data::{Limits, load_ahead};
-use riad_model::{Checkpoint, Device, Header, Scored, Scorer, ScoringSettings};
+use riad_model::{Checkpoint, Device, Header, Keep, Scored, Scorer, ScoringSettings};
 
-use crate::{files::shell_quoted, progress::Progress, usage};
-
-/// Images that are scored at once.
-const BATCH: usize = 4;
+use crate::{files::shell_quoted, progress::Progress, scoring, usage};
 
 /// A threshold for which a false-positive rate was asked.
 #[derive(Clone, Debug)]
@@ -109,18 +106,22 @@ fn score_all(
     mut take: impl FnMut(Scored),
 ) -> Result<()> {
     let scorer = Scorer::new(checkpoint, device)?;
-    let (height, width) = (scorer.header().scoring.height, scorer.header().scoring.width);
     let mut progress = Progress::start(title, "image", 0, images.len() as u64);
     let mut count = 0;
-    let mut loaded = load_ahead(images, height, width, Limits::default());
+    let mut loaded = load_ahead(images, scoring::fit(&scorer.header().scoring), Limits::default());
     loop {
-        let batch = loaded.by_ref().take(BATCH).map(|(_, loaded)| loaded);
+        let batch = loaded
+            .by_ref()
+            .take(scoring::batch_size(&scorer))
+            .map(|(_, loaded)| loaded);
         let batch = batch.collect::<Result<Vec<_>, _>>()?;
         if batch.is_empty() {
             return Ok(());
         }
-        let pixels: Vec<f32> = batch.iter().flat_map(|loaded| &loaded.image.data).copied().collect();
-        scorer.score(&pixels)?.into_iter().for_each(&mut take);
+        let images: Vec<_> = batch.iter().map(|loaded| &loaded.image).collect();
+        scoring::score(&scorer, &images, Keep::Map)?
+            .into_iter()
+            .for_each(&mut take);
         count += batch.len() as u64;
         progress.tell(count, String::new);
     }

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use riad_core::metrics::{self, Curve, F1Max, MetricError, PixelCurves, PixelMetrics};
-use riad_data::{Category, DataError, Limits, LoadedImage, TestItem, load_ahead, load_mask};
-use riad_model::{Scored, Scorer};
+use riad_data::{Category, DataError, Image, Limits, LoadedImage, TestItem, load_ahead, load_mask};
+use riad_model::{Keep, Scored, Scorer};
 use serde::Serialize;
 
 use crate::{
@@ -12,11 +12,8 @@ use crate::{
     files::relative,
     picture::{Painter, Thumbnail},
     progress::Progress,
-    usage,
+    scoring, usage,
 };
-
-/// Images that are scored at once.
-const BATCH: usize = 4;
 
 /// False-positive rate up to which AUPRO integrates, as in MVTec's evaluation.
 pub(crate) const AUPRO_LIMIT: f64 = 0.3;
@@ -202,7 +199,7 @@ pub(crate) fn evaluate(
     })
 }
 
-/// A test image at the network's size.
+/// A test image as the model takes it: at the network's size, or with tiles at its own.
 pub(crate) struct TestImage<'a> {
     pub(crate) item: &'a TestItem,
     /// `[3, H, W]` in [0, 1].
@@ -217,30 +214,29 @@ pub(crate) struct TestImage<'a> {
 pub(crate) struct TestImages<'a> {
     items: std::vec::IntoIter<&'a TestItem>,
     loaded: Box<dyn Iterator<Item = Result<LoadedImage, DataError>>>,
-    height: usize,
-    width: usize,
+    batch_size: usize,
 }
 
 impl<'a> TestImages<'a> {
     pub(crate) fn new(items: impl IntoIterator<Item = &'a TestItem>, scorer: &Scorer) -> Self {
-        let (height, width) = (scorer.header().scoring.height, scorer.header().scoring.width);
         let items: Vec<_> = items.into_iter().collect();
         let paths = items.iter().map(|item| item.path.clone()).collect();
-        let loaded = load_ahead(paths, height, width, Limits::default()).map(|(_, loaded)| loaded);
+        let fit = scoring::fit(&scorer.header().scoring);
+        let loaded = load_ahead(paths, fit, Limits::default()).map(|(_, loaded)| loaded);
         Self {
             items: items.into_iter(),
             loaded: Box::new(loaded),
-            height,
-            width,
+            batch_size: scoring::batch_size(scorer),
         }
     }
 
     /// The next images and what the model finds in them; `None` after the last.
     pub(crate) fn next_batch(&mut self, scorer: &Scorer) -> Result<Option<Vec<(TestImage<'a>, Scored)>>> {
-        let mut batch = Vec::with_capacity(BATCH);
-        for item in self.items.by_ref().take(BATCH) {
+        let mut items = Vec::with_capacity(self.batch_size);
+        let mut images = Vec::with_capacity(self.batch_size);
+        for item in self.items.by_ref().take(self.batch_size) {
             let LoadedImage { image, original_size } = self.loaded.next().context("an image was not loaded")??;
-            let (height, width) = (self.height, self.width);
+            let (height, width) = (image.height, image.width);
             let mask = match item.masks.as_slice() {
                 [] => (!item.is_defective()).then(|| vec![false; height * width]),
                 masks => Some(load_mask(
@@ -251,17 +247,19 @@ impl<'a> TestImages<'a> {
                     &Limits::default(),
                 )?),
             };
-            batch.push(TestImage {
-                item,
-                pixels: image.data,
-                mask,
-                height,
-                width,
-            });
+            items.push((item, mask));
+            images.push(image);
         }
-        let pixels: Vec<f32> = batch.iter().flat_map(|image| &image.pixels).copied().collect();
-        let scored = scorer.score(&pixels)?;
-        Ok((!batch.is_empty()).then(|| batch.into_iter().zip(scored).collect()))
+        let scored = scoring::score(scorer, &images.iter().collect::<Vec<_>>(), Keep::All)?;
+        let test_image = |((item, mask), image): (_, Image)| TestImage {
+            item,
+            pixels: image.data,
+            mask,
+            height: image.height,
+            width: image.width,
+        };
+        let batch = items.into_iter().zip(images).map(test_image).zip(scored);
+        Ok(Some(batch.collect::<Vec<_>>()).filter(|batch| !batch.is_empty()))
     }
 }
 

@@ -33,7 +33,9 @@ mod raw_map;
 mod report;
 mod results;
 mod run;
+mod scoring;
 mod settings;
+mod source;
 mod tensorboard;
 
 /// A training step allocates and frees hundreds of megabytes; the system's allocator hands them back each time, and a

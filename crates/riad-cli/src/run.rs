@@ -11,10 +11,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
-use riad_data::{Category, DataError, Dataset, Layout, Limits, Shares};
+use riad_data::{Category, DataError, Layout, Shares};
 use riad_model::{
-    Checkpoint, Device, Event, ImageSource, LossTerms, Outcome, Preset, ScoringSettings, TrainConfig, Trainer,
-    checkpoint,
+    Checkpoint, Device, Event, ImageSource, LossTerms, Outcome, Preset, TrainConfig, Trainer, checkpoint,
 };
 use serde::{Deserialize, Serialize};
 use tracing::info;
@@ -27,6 +26,7 @@ use crate::{
     interrupt::{Reason, Watch},
     progress::Progress,
     settings,
+    source::{Source, check_sizes},
     tensorboard::TensorBoard,
     usage,
 };
@@ -35,9 +35,6 @@ const SETTINGS: &str = "settings.json";
 
 /// Training images that the normal map is the mean of, at most: a mean needs no more, and scoring takes its time.
 pub(crate) const NORMAL_IMAGES: usize = 64;
-
-/// What decoded training images may take in memory; those beyond it are decoded again in every epoch.
-const CACHE_BYTES: usize = 1 << 30;
 
 /// A run's folder and its settings.
 pub(crate) struct Run {
@@ -105,8 +102,10 @@ impl Run {
         }
         let training = settings::config(args)?;
         let shares = shares(args, category);
+        let good = good_images(category, shares);
+        check_sizes(&good, &training.scoring)?;
         let parts = divide(category, shares, training.seed)?;
-        let mut images = records(&good_images(category, shares), &category.root)?;
+        let mut images = records(&good, &category.root)?;
         for held_out in parts.validation {
             images[held_out].validation = true;
         }
@@ -283,9 +282,10 @@ impl Run {
         } = trainer.config();
         let epochs = *epochs;
         info!(
-            "training {} at {} on {} images of {}, {} held out for validation and {} for calibration, in {}",
+            "training {} at {}{} on {} images of {}, {} held out for validation and {} for calibration, in {}",
             preset_name(architecture.width),
             Size::of(scoring),
+            if scoring.tiling.is_some() { ", in tiles," } else { "" },
             train.len(),
             category.name,
             validation.len(),
@@ -359,15 +359,20 @@ impl Run {
             return Ok(true);
         }
         let Checkpoint { header, normal_map, .. } = Checkpoint::open(&best)?;
-        Ok((normal_map.is_some() || self.settings.protocol == Protocol::Paper)
+        Ok((normal_map.is_some() || !self.has_normal_map())
             && (header.calibration.is_some() || !self.settings.images.iter().any(|image| image.calibration)))
+    }
+
+    /// Whether what is normal at each place is taken off the maps: places in a tile are none on the product.
+    fn has_normal_map(&self) -> bool {
+        self.settings.protocol == Protocol::Default && self.settings.training.scoring.tiling.is_none()
     }
 
     /// Finds what goes with the best weights. A run that is killed before this is done does it when it is resumed.
     fn complete(&self, category: &Category, device: &Device) -> Result<()> {
         let best = self.folder.join(checkpoint::BEST);
         let mut checkpoint = Checkpoint::open(&best)?;
-        if self.settings.protocol == Protocol::Default {
+        if self.has_normal_map() {
             let mut images = self.images(category, |image| !image.calibration && !image.validation);
             // Those of a random split are in the order of their names, which may be that of their taking.
             let step = images.len().div_ceil(NORMAL_IMAGES);
@@ -423,9 +428,8 @@ impl Run {
 
     /// The images to train on, or those to validate with.
     fn source(&self, category: &Category, validation: bool) -> Source {
-        let ScoringSettings { height, width, .. } = self.settings.training.scoring;
         let paths = self.images(category, |image| !image.calibration && image.validation == validation);
-        Source(Dataset::new(paths, height, width, Limits::default(), CACHE_BYTES))
+        Source::new(paths, &self.settings.training.scoring)
     }
 
     /// The run's images whose records are `chosen`.
@@ -441,23 +445,6 @@ impl Run {
             validation: self.settings.validation_share,
             calibration: self.settings.calibration_share,
         }
-    }
-}
-
-/// The images to train or validate with, as the trainer takes them.
-struct Source(Dataset);
-
-impl ImageSource for Source {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn batches(
-        &self,
-        order: Vec<usize>,
-        batch_size: usize,
-    ) -> Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn std::error::Error + Send + Sync>>> + '_> {
-        Box::new(self.0.batches(order, batch_size).map(|batch| Ok(batch?.images)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use riad_data::Shares;
-use riad_model::{Preset, ScoringSettings, Similarity, TrainConfig};
+use riad_model::{Preset, ScoringSettings, Similarity, Tiling, TrainConfig};
 
 use crate::{
     args::{Method, Protocol, Size, TrainingArgs},
@@ -22,10 +22,13 @@ pub(crate) fn config(args: &TrainingArgs) -> Result<TrainConfig> {
     let preset = args.preset.unwrap_or(preset);
     let mut architecture = preset.architecture();
     let seed = args.seed.unwrap_or(0);
-    let mut scoring = match args.size {
+    let mut scoring = match args.tile.or(args.size) {
         Some(Size { height, width }) => ScoringSettings::for_size(height, width),
         None => ScoringSettings::default(),
     };
+    scoring.tiling = args.tile.map(|Size { height, width }| Tiling {
+        overlap: args.overlap.unwrap_or(height.min(width) / 4),
+    });
     scoring.mask_seed = seed;
     scoring.similarity = args.similarity.unwrap_or(similarity);
     scoring.smoothing = args.smoothing.unwrap_or(scoring.smoothing);
@@ -80,7 +83,7 @@ pub(crate) fn differing(
         seed,
         ..
     } = config;
-    let size = Size::of(scoring);
+    let (size, tiling) = (Size::of(scoring), scoring.tiling);
     let regions = &scoring.region_sizes;
     let is_riad = architecture.skip_connections;
     let same = [
@@ -105,7 +108,13 @@ pub(crate) fn differing(
             args.preset
                 .is_none_or(|given| given.architecture().width == architecture.width),
         ),
-        ("size", args.size.is_none_or(|given| given == size)),
+        ("size", args.size.is_none_or(|given| tiling.is_none() && given == size)),
+        ("tile", args.tile.is_none_or(|given| tiling.is_some() && given == size)),
+        (
+            "overlap",
+            args.overlap
+                .is_none_or(|given| tiling == Some(Tiling { overlap: given })),
+        ),
         ("epochs", args.epochs.is_none_or(|given| given == *epochs)),
         ("batch", args.batch.is_none_or(|given| given == *batch_size)),
         ("lr", args.lr.is_none_or(|given| given == *learning_rate)),

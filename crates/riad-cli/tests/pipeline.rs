@@ -49,8 +49,7 @@ fn images_have_any_size() {
     let said = stderr(root, &["train", "--resume", "runs/badge", "--size", "50x37"], 2);
     assert!(said.contains("another --size"), "{said}");
     stdout(root, &["eval", "--model", "runs/badge", "-q"]);
-    let figure = image::open(root.join("runs/badge/eval/pictures/badge/figure.png")).unwrap();
-    assert!(figure.width() > 1000);
+    assert!(root.join("runs/badge/eval/report.html").exists());
 
     let error = stderr(root, &[&train[..], &["15", "--out", "small"]].concat(), 2);
     assert!(error.contains("16 to 16384 pixels, not 15x15"), "{error}");

@@ -1,11 +1,12 @@
 //! Images in batches, ready before the network asks for them.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock, atomic::AtomicUsize, atomic::Ordering};
+use std::sync::Arc;
 
 use crate::ahead::Ahead;
-use crate::resize::load_with_size;
-use crate::{DataError, Image, Limits, LoadedImage, load};
+use crate::cache::Cache;
+use crate::resize::load_fitted;
+use crate::{DataError, Fit, Image, Limits, LoadedImage, load};
 
 /// Images of one size, loaded when needed and kept in memory as far as they fit.
 ///
@@ -21,12 +22,10 @@ struct Inner {
     height: usize,
     width: usize,
     limits: Limits,
-    /// Bytes of images that may be kept from now on.
-    cache_left: AtomicUsize,
-    kept: Vec<OnceLock<Arc<Image>>>,
+    kept: Cache<Image>,
 }
 
-/// Some images of a [`Dataset`], stacked.
+/// Some images of a [`Dataset`], or tiles of a [`Crops`](crate::Crops), stacked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// Which images these are.
@@ -39,15 +38,13 @@ impl Dataset {
     /// Images to be resized to `height` × `width`. At most `cache_bytes` of resized images (12 · height · width bytes
     /// each) are kept, so that they are decoded but once; with 0, none. Nothing is read yet.
     pub fn new(paths: Vec<PathBuf>, height: usize, width: usize, limits: Limits, cache_bytes: usize) -> Self {
-        let kept = paths.iter().map(|_| OnceLock::new()).collect();
-        let cache_left = AtomicUsize::new(cache_bytes);
+        let kept = Cache::new(paths.len(), cache_bytes);
         Self {
             inner: Arc::new(Inner {
                 paths,
                 height,
                 width,
                 limits,
-                cache_left,
                 kept,
             }),
         }
@@ -96,42 +93,27 @@ impl Dataset {
             let index = order[position];
             (index, inner.get(index))
         };
-        Batches {
-            images: Ahead::new(count, batch_size.saturating_mul(2), work),
-            batch_size,
-        }
+        Batches::new(Ahead::new(count, batch_size.saturating_mul(2), work), batch_size)
     }
 }
 
 impl Inner {
     fn get(&self, index: usize) -> Result<Arc<Image>, DataError> {
-        let Some((path, kept)) = self.paths.get(index).zip(self.kept.get(index)) else {
-            let reason = format!("there is no image {index}: the data set has {}", self.paths.len());
-            return Err(DataError::Parameter(reason));
-        };
-        if let Some(image) = kept.get() {
-            return Ok(Arc::clone(image));
-        }
-        let image = Arc::new(load(path, self.height, self.width, &self.limits)?);
-        let bytes = size_of_val(image.data.as_slice());
-        let reserve = |left: usize| left.checked_sub(bytes);
-        // Two threads may load the same image at the same time; the later one gives its reservation back.
-        if self
-            .cache_left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve)
-            .is_ok()
-            && kept.set(Arc::clone(&image)).is_err()
-        {
-            self.cache_left.fetch_add(bytes, Ordering::Relaxed);
-        }
-        Ok(image)
+        let load = || load(&self.paths[index], self.height, self.width, &self.limits);
+        self.kept.get(index, |image| size_of_val(image.data.as_slice()), load)
     }
 }
 
-/// The iterator of [`Dataset::batches`].
+/// The iterator of [`Dataset::batches`] and [`Crops::batches`](crate::Crops::batches).
 pub struct Batches {
     images: Ahead<(usize, Result<Arc<Image>, DataError>)>,
     batch_size: usize,
+}
+
+impl Batches {
+    pub(crate) fn new(images: Ahead<(usize, Result<Arc<Image>, DataError>)>, batch_size: usize) -> Self {
+        Self { images, batch_size }
+    }
 }
 
 impl Iterator for Batches {
@@ -169,17 +151,20 @@ impl ExactSizeIterator for Batches {}
 /// Loads files one after the other, in their order, ahead of the consumer; for scoring, where a file that cannot be
 /// read must not keep the others from being scored.
 ///
-/// A few images more than the rayon pool has threads are loaded ahead; all else is as with [`Dataset::batches`].
+/// A few images more than the rayon pool has threads are loaded ahead; all else is as with [`Dataset::batches`]. Images
+/// that keep their own size may be large, and looking at one takes long, so none of them is loaded before it is asked for.
 pub fn load_ahead(
     paths: Vec<PathBuf>,
-    height: usize,
-    width: usize,
+    fit: Fit,
     limits: Limits,
 ) -> impl Iterator<Item = (PathBuf, Result<LoadedImage, DataError>)> + Send {
-    let window = rayon::current_num_threads() + 2;
+    let window = match fit {
+        Fit::Resized { .. } => rayon::current_num_threads() + 2,
+        Fit::AtLeast { .. } => 0,
+    };
     Ahead::new(paths.len(), window, move |index: usize| {
         let path = paths[index].clone();
-        let loaded = load_with_size(&path, height, width, &limits);
+        let loaded = load_fitted(&path, fit, &limits);
         (path, loaded)
     })
 }

@@ -9,6 +9,8 @@
 //! nor on the number of threads, nor on the instruction set.
 
 mod ahead;
+mod cache;
+mod crops;
 mod dataset;
 mod decode;
 pub mod demo;
@@ -19,11 +21,12 @@ mod mask;
 mod resize;
 mod split;
 
+pub use crops::Crops;
 pub use dataset::{Batch, Batches, Dataset, load_ahead};
 pub use decode::{Limits, decode, image_size};
 pub use error::DataError;
 pub use files::{image_files, walk_images};
 pub use layout::{Category, Layout, TestItem};
 pub use mask::{load_mask, resize_mask};
-pub use resize::{Image, LoadedImage, load, resize};
+pub use resize::{Fit, Image, LoadedImage, load, resize};
 pub use split::{Shares, Split, shuffled, split};

@@ -22,13 +22,49 @@ pub struct Image {
     pub data: Vec<f32>,
 }
 
-/// An [`Image`] at the network's size and the size of the file that it came from.
+/// An [`Image`] as it is to be looked at, and the size of the file that it came from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoadedImage {
-    /// The resized image.
+    /// The image, fitted.
     pub image: Image,
     /// `(height, width)` of the upright original.
     pub original_size: (usize, usize),
+}
+
+/// What sizes images are to have; heights and widths in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// They are resized to this size; see [`resize`].
+    Resized {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+    },
+    /// They keep their own size, which must not be smaller in either direction.
+    AtLeast {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+    },
+}
+
+impl Fit {
+    /// Checks that an image of this `(height, width)` need not be refused.
+    ///
+    /// # Errors
+    /// [`DataError::Layout`], which names `path`.
+    pub fn check(self, path: &Path, (height, width): (usize, usize)) -> Result<(), DataError> {
+        let reason = match self {
+            Self::AtLeast { height: h, width: w } if height < h || width < w => format!(
+                "the image has {height}x{width} pixels (height x width), but a tile {h}x{w}; leave it out, or train a model \
+                 with smaller tiles"
+            ),
+            _ => return Ok(()),
+        };
+        Err(DataError::layout(path, reason))
+    }
 }
 
 /// Decodes a file and resizes it to `height` × `width`; see [`decode`] and [`resize`].
@@ -36,18 +72,18 @@ pub struct LoadedImage {
 /// # Errors
 /// As [`decode`] and [`resize`].
 pub fn load(path: &Path, height: usize, width: usize, limits: &Limits) -> Result<Image, DataError> {
-    Ok(load_with_size(path, height, width, limits)?.image)
+    Ok(load_fitted(path, Fit::Resized { height, width }, limits)?.image)
 }
 
-/// [`load`] that also tells the original's size.
-pub(crate) fn load_with_size(
-    path: &Path,
-    height: usize,
-    width: usize,
-    limits: &Limits,
-) -> Result<LoadedImage, DataError> {
+/// Decodes a file and fits it.
+pub(crate) fn load_fitted(path: &Path, fit: Fit, limits: &Limits) -> Result<LoadedImage, DataError> {
     let original = decode(path, limits)?;
     let original_size = (original.height() as usize, original.width() as usize);
+    fit.check(path, original_size)?;
+    let (height, width) = match fit {
+        Fit::Resized { height, width } => (height, width),
+        Fit::AtLeast { .. } => original_size,
+    };
     Ok(LoadedImage {
         image: resize(&original, height, width)?,
         original_size,

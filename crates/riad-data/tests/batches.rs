@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use riad_data::{Batch, Category, DataError, Dataset, Limits, load, load_ahead, load_mask};
+use riad_data::{Batch, Category, Crops, DataError, Dataset, Fit, Limits, load, load_ahead, load_mask};
 use tempfile::TempDir;
 
 /// `count` different images of 6 × 5 pixels.
@@ -113,7 +113,9 @@ fn scoring_goes_on_after_a_bad_file() {
     let (folder, mut paths) = images(5);
     paths.insert(2, folder.path().join("absent.png"));
     for threads in [1, 2] {
-        let loaded: Vec<_> = in_pool(threads, || load_ahead(paths.clone(), 8, 9, Limits::default()).collect());
+        let loaded: Vec<_> = in_pool(threads, || {
+            load_ahead(paths.clone(), Fit::Resized { height: 8, width: 9 }, Limits::default()).collect()
+        });
         assert_eq!(loaded.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>(), paths);
         for (i, (path, result)) in loaded.into_iter().enumerate() {
             match result {
@@ -128,6 +130,77 @@ fn scoring_goes_on_after_a_bad_file() {
 }
 
 #[test]
+fn images_that_keep_their_size_are_loaded_when_asked_for() {
+    let (folder, mut paths) = images(2);
+    let small = folder.path().join("small.png");
+    image::RgbImage::new(6, 4).save(&small).unwrap();
+    paths.insert(1, small);
+    let fit = Fit::AtLeast { height: 5, width: 3 };
+    let loaded: Vec<_> = load_ahead(paths.clone(), fit, Limits::default())
+        .map(|(_, loaded)| loaded)
+        .collect();
+    for i in [0, 2] {
+        let loaded = loaded[i].as_ref().unwrap();
+        assert_eq!(loaded.original_size, (5, 6));
+        assert_eq!(loaded.image, load(&paths[i], 5, 6, &Limits::default()).unwrap());
+    }
+    let error = loaded[1].as_ref().unwrap_err();
+    assert!(matches!(error, DataError::Layout { .. }), "{error:?}");
+    assert!(
+        error
+            .to_string()
+            .contains("small.png: the image has 4x6 pixels (height x width), but a tile 5x3"),
+        "{error}"
+    );
+}
+
+/// Every tile is a part of its image, where the seed and the image put it, whatever else is asked for.
+#[test]
+fn tiles_are_cut_at_random_and_the_same_again() {
+    let (folder, mut paths) = images(4);
+    let whole: Vec<_> = paths
+        .iter()
+        .map(|path| load(path, 5, 6, &Limits::default()).unwrap().data)
+        .collect();
+    let (height, width) = (3, 4);
+    let mut places = std::collections::BTreeSet::new();
+    for seed in 0..40 {
+        let batches = |threads, cache, order: &[usize]| -> Vec<Vec<f32>> {
+            let crops = Crops::new(paths.clone(), height, width, Limits::default(), cache);
+            let order = order.to_vec();
+            let batches = || {
+                crops
+                    .batches(order, 1, seed)
+                    .map(|batch| batch.unwrap().images)
+                    .collect()
+            };
+            in_pool(threads, batches)
+        };
+        let tiles = batches(1, usize::MAX, &[0, 1, 2, 3]);
+        assert_eq!(batches(3, 0, &[2, 1]), [tiles[2].clone(), tiles[1].clone()]);
+        for (tile, whole) in tiles.iter().zip(&whole) {
+            let part = |top: usize, left: usize| -> Vec<f32> {
+                let rows = (0..3 * height).map(|row| (row / height, row % height));
+                rows.flat_map(|(channel, y)| &whole[(channel * 5 + top + y) * 6 + left..][..width])
+                    .copied()
+                    .collect()
+            };
+            let place = (0..3).flat_map(|top| (0..3).map(move |left| (top, left)));
+            places.insert(place.into_iter().find(|&(top, left)| part(top, left) == *tile).unwrap());
+        }
+    }
+    assert_eq!(places.len(), 9, "every place occurs");
+
+    let small = folder.path().join("small.png");
+    image::RgbImage::new(6, 2).save(&small).unwrap();
+    paths.push(small);
+    let crops = Crops::new(paths, height, width, Limits::default(), 0);
+    assert!(matches!(crops.get(4, 0), Err(DataError::Layout { .. })));
+    assert!(matches!(crops.get(5, 0), Err(DataError::Parameter(_))));
+    assert_eq!((crops.len(), crops.is_empty()), (5, false));
+}
+
+#[test]
 fn bottle_and_its_masks_load() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/mvtec_bottle_256/bottle");
     if !root.is_dir() {
@@ -136,7 +209,8 @@ fn bottle_and_its_masks_load() {
     let bottle = Category::open(&root).unwrap();
     let paths = bottle.test.iter().map(|item| item.path.clone()).collect();
     let mut count = 0;
-    for ((_, loaded), item) in load_ahead(paths, 64, 64, Limits::default()).zip(&bottle.test) {
+    let fit = Fit::Resized { height: 64, width: 64 };
+    for ((_, loaded), item) in load_ahead(paths, fit, Limits::default()).zip(&bottle.test) {
         let loaded = loaded.unwrap();
         assert!(loaded.image.data.iter().all(|v| (0.0..=1.0).contains(v)));
         if item.is_defective() {

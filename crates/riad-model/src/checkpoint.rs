@@ -19,6 +19,7 @@ use crate::{
     architecture::{Architecture, TensorSpec},
     error::ModelError,
     masking::{Normalisation, check_size},
+    tiling::Tiling,
     training::{Progress, TrainConfig},
     weights::{NamedTensors, Weights},
 };
@@ -54,10 +55,13 @@ pub enum Similarity {
 /// Everything besides weights that decides an image's score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScoringSettings {
-    /// Height in pixels of the images that are scored, from 16.
+    /// Height in pixels of what the network looks at, from 16: a whole image, or a tile of one.
     pub height: usize,
-    /// Width in pixels of the images that are scored, from 16.
+    /// Width in pixels of what the network looks at, from 16.
     pub width: usize,
+    /// How tiles are cut from larger images; `None` where images are resized to the network's size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiling: Option<Tiling>,
     /// How values are brought to the network's range.
     pub normalisation: Normalisation,
     /// Region sizes K in pixels. Where there are none, nothing is hidden: a plain autoencoder reconstructs what it sees.
@@ -79,6 +83,7 @@ impl Default for ScoringSettings {
         Self {
             height: 256,
             width: 256,
+            tiling: None,
             normalisation: Normalisation::default(),
             region_sizes: vec![2, 4, 8, 16],
             sets: 3,
@@ -119,6 +124,9 @@ impl ScoringSettings {
     /// Checks that images can be masked, reconstructed and mapped with these settings.
     pub(crate) fn check(&self) -> Result<()> {
         check_size(self.height, self.width)?;
+        if let Some(tiling) = self.tiling {
+            tiling.check(self.height, self.width)?;
+        }
         let Normalisation { mean, deviation } = self.normalisation;
         if !mean.is_finite() || !deviation.is_finite() || deviation == 0.0 {
             return Err(ModelError::Setting(format!(
@@ -162,7 +170,8 @@ pub struct Checkpoint {
     pub weights: Weights,
     /// What good images' maps hold on average, `[H, W]` of the scoring settings. A network is less sure in some places than
     /// in others, at edges above all; where they are the same in every image, this tells them from defects. It is taken
-    /// off every map; `None` takes nothing off, as published.
+    /// off every map; `None` takes nothing off, as published. With tiles there is none: places in a tile are no places on
+    /// the product.
     pub normal_map: Option<Vec<f32>>,
 }
 
@@ -273,7 +282,11 @@ impl Checkpoint {
         }
         let size = [header.scoring.height, header.scoring.width];
         let normal_map = match tensors.remove(NORMAL_MAP) {
-            Some((shape, values)) if shape == size && values.iter().all(|value| value.is_finite()) => Some(values),
+            Some((shape, values))
+                if shape == size && header.scoring.tiling.is_none() && values.iter().all(|value| value.is_finite()) =>
+            {
+                Some(values)
+            }
             Some(_) => {
                 return Err(invalid(
                     path,

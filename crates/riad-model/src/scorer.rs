@@ -17,6 +17,7 @@ use crate::{
     loss::{self, LossTerms, LossWeights},
     masking::{Masking, derive_seed},
     plan::Plan,
+    tiling::Grid,
 };
 
 /// What the network finds in one image.
@@ -27,11 +28,23 @@ pub struct Scored {
     /// The anomaly map, `[H, W]`: the mean of [`Self::region_maps`], less [`Checkpoint::normal_map`].
     pub map: Vec<f32>,
     /// One map for each region size, in the checkpoint's order, `[H, W]` each: 1 − the smoothed [`Similarity`] of the
-    /// image and its reconstruction. A single one where nothing is hidden.
+    /// image and its reconstruction. A single one where nothing is hidden. Empty with [`Keep::Map`].
     pub region_maps: Vec<Vec<f32>>,
-    /// The mean of the reconstructions over the region sizes, `[3, H, W]` in [0, 1].
+    /// The mean of the reconstructions over the region sizes, `[3, H, W]` in [0, 1]. Empty with [`Keep::Map`].
     pub reconstruction: Vec<f32>,
 }
+
+/// What is kept of the scoring of an image, which may be large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// The map and the score: 4 bytes a pixel.
+    Map,
+    /// The reconstruction and the map of each region size too.
+    All,
+}
+
+/// Pixels of the tiles that are scored at once, at most (but one tile): memory does not grow with the image.
+const PIXELS_AT_ONCE: usize = 4 * 256 * 256;
 
 /// A trained network with its settings. Scoring is a pure function of the checkpoint and the image: its masks come from
 /// the checkpoint's seed, and an image's result does not depend on its batch or on the number of threads.
@@ -55,6 +68,12 @@ impl Scorer {
     /// Takes a checkpoint's settings, and its network as it lies on a device.
     pub(crate) fn with_plan(checkpoint: &Checkpoint, plan: Plan) -> Result<Self> {
         let header = checkpoint.header.clone();
+        if header.scoring.tiling.is_some() && checkpoint.normal_map.is_some() {
+            return Err(ModelError::Setting(
+                "a normal map says nothing of tiles, which lie anywhere on the product; leave one of the two out"
+                    .into(),
+            ));
+        }
         let reconstructor = Reconstructor::new(plan, &header.scoring)?;
         Ok(Self {
             header,
@@ -68,7 +87,61 @@ impl Scorer {
         &self.header
     }
 
-    /// Scores a batch of images `[B, 3, H, W]` in [0, 1], of the size in [`ScoringSettings`].
+    /// Scores one image `[3, H, W]` in [0, 1] at its own size: with tiles any that is not smaller than one of them, else
+    /// the size in [`ScoringSettings`].
+    ///
+    /// The tiles' maps are blended so that no seam shows, and the score is the maximum of the blended map. The memory
+    /// that this takes beyond the image and what is kept does not depend on the image's size.
+    ///
+    /// # Errors
+    /// If the slice is no image of this size, the size is none for this checkpoint, the network's values overflow, or the
+    /// device fails.
+    pub fn score_image(&self, image: &[f32], height: usize, width: usize, keep: Keep) -> Result<Scored> {
+        let scoring = &self.header.scoring;
+        ModelError::length("an image", image.len(), CHANNELS * height * width)?;
+        let tile = (scoring.height, scoring.width);
+        let Some(tiling) = scoring.tiling else {
+            ModelError::length("an image", image.len(), CHANNELS * tile.0 * tile.1)?;
+            let mut scored = self.score(image)?.swap_remove(0);
+            if keep == Keep::Map {
+                (scored.region_maps, scored.reconstruction) = (Vec::new(), Vec::new());
+            }
+            return Ok(scored);
+        };
+        let grid = Grid::new((height, width), tile, tiling)?;
+        let mut whole = Scored {
+            score: f32::NEG_INFINITY,
+            map: vec![0.0; height * width],
+            region_maps: Vec::new(),
+            reconstruction: Vec::new(),
+        };
+        if keep == Keep::All {
+            whole.region_maps = vec![whole.map.clone(); scoring.passes().len()];
+            whole.reconstruction = vec![0.0; image.len()];
+        }
+        let at_once = (PIXELS_AT_ONCE / (tile.0 * tile.1)).max(1);
+        let mut tiles = Vec::new();
+        for first in (0..grid.len()).step_by(at_once) {
+            let indices = first..(first + at_once).min(grid.len());
+            tiles.clear();
+            for index in indices.clone() {
+                grid.cut(image, index, &mut tiles);
+            }
+            for (index, scored) in indices.zip(self.score(&tiles)?) {
+                grid.blend(&scored.map, index, &mut whole.map);
+                if keep == Keep::All {
+                    grid.blend(&scored.reconstruction, index, &mut whole.reconstruction);
+                    for (map, whole) in scored.region_maps.iter().zip(&mut whole.region_maps) {
+                        grid.blend(map, index, whole);
+                    }
+                }
+            }
+        }
+        whole.score = highest(&whole.map);
+        Ok(whole)
+    }
+
+    /// Scores a batch of images `[B, 3, H, W]` in [0, 1], of the size in [`ScoringSettings`]; with tiles that of one tile.
     ///
     /// # Errors
     /// If the slice is no whole number of such images, the network's values overflow, or the device fails.
@@ -126,10 +199,15 @@ impl Scorer {
                     .zip(normal)
                     .for_each(|(value, normal)| *value -= normal);
             }
-            scored.score = scored.map.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            scored.score = highest(&scored.map);
         }
         Ok(scored)
     }
+}
+
+/// The maximum of a map without NaN.
+fn highest(map: &[f32]) -> f32 {
+    map.iter().copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
 /// How similar an image and its reconstruction are, `[3, H, W]` in [0, 1] each: `[H, W]` in [0, 1].
@@ -231,7 +309,7 @@ impl Reconstructor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Architecture, Weights, plan::CpuPlan};
+    use crate::{Architecture, Tiling, Weights, plan::CpuPlan};
 
     #[test]
     fn a_score_depends_on_the_checkpoint_and_the_image_alone() {
@@ -303,6 +381,115 @@ mod tests {
         // Below what is normal everywhere, and still ranked.
         checkpoint.normal_map = Some(vec![1.0; size * size]);
         assert_eq!(score(&checkpoint).score, plain.score - 1.0);
+    }
+
+    /// A scorer of tiles of 32×48 that overlap by 8, and one of whole images of that size.
+    fn with_and_without_tiles() -> [Scorer; 2] {
+        [Some(Tiling { overlap: 8 }), None].map(|tiling| {
+            let scoring = ScoringSettings {
+                height: 32,
+                width: 48,
+                tiling,
+                smoothing: 5,
+                ..Default::default()
+            };
+            let weights = Weights::initial(Architecture::u_net(2), 1);
+            Scorer::new(&Checkpoint::new(weights, scoring, None, None), &Device::Cpu).unwrap()
+        })
+    }
+
+    #[test]
+    fn an_image_of_one_tile_is_scored_as_without_tiles() {
+        let [tiled, plain] = with_and_without_tiles();
+        let image: Vec<f32> = (0..CHANNELS * 32 * 48)
+            .map(|i| 0.5 + 0.5 * (i as f32 * 0.013).sin())
+            .collect();
+        let expected = plain.score(&image).unwrap().remove(0);
+        assert_eq!(tiled.score_image(&image, 32, 48, Keep::All).unwrap(), expected);
+        assert_eq!(plain.score_image(&image, 32, 48, Keep::All).unwrap(), expected);
+        for scorer in [&tiled, &plain] {
+            let Scored {
+                score,
+                map,
+                region_maps,
+                reconstruction,
+            } = scorer.score_image(&image, 32, 48, Keep::Map).unwrap();
+            assert_eq!((score, map), (expected.score, expected.map.clone()));
+            assert!(region_maps.is_empty() && reconstruction.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_large_image_is_a_blend_of_its_tiles_whatever_the_threads() {
+        let [tiled, plain] = with_and_without_tiles();
+        let (height, width) = (70, 101);
+        let image: Vec<f32> = (0..CHANNELS * height * width)
+            .map(|i| 0.5 + 0.5 * (i as f32 * 0.013).sin())
+            .collect();
+        let whole = tiled.score_image(&image, height, width, Keep::All).unwrap();
+        assert_eq!(whole.score, whole.map.iter().copied().fold(f32::MIN, f32::max));
+        assert_eq!(whole.region_maps.len(), 4);
+        // The corners belong to one tile each.
+        let corner: Vec<f32> = (0..CHANNELS * 32)
+            .flat_map(|row| &image[(row / 32 * height + row % 32) * width..][..48])
+            .copied()
+            .collect();
+        let corner = plain.score(&corner).unwrap().remove(0);
+        for y in 0..19 {
+            assert_eq!(whole.map[y * width..][..20], corner.map[y * 48..][..20]);
+            assert_eq!(
+                whole.region_maps[2][y * width..][..20],
+                corner.region_maps[2][y * 48..][..20]
+            );
+            assert_eq!(
+                whole.reconstruction[y * width..][..20],
+                corner.reconstruction[y * 48..][..20]
+            );
+        }
+        let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let again = single.install(|| tiled.score_image(&image, height, width, Keep::All).unwrap());
+        assert_eq!(again, whole);
+        let map_only = tiled.score_image(&image, height, width, Keep::Map).unwrap();
+        assert_eq!((map_only.map, map_only.score), (whole.map, whole.score));
+
+        assert!(matches!(
+            plain.score_image(&image, height, width, Keep::Map),
+            Err(ModelError::Length { .. })
+        ));
+        assert!(matches!(
+            tiled.score_image(&image, width, height - 1, Keep::Map),
+            Err(ModelError::Length { .. })
+        ));
+        let low = &image[..CHANNELS * 31 * width];
+        assert!(matches!(
+            tiled.score_image(low, 31, width, Keep::Map),
+            Err(ModelError::Setting(_))
+        ));
+        let mut broken = image;
+        broken[9] = f32::NAN;
+        assert!(matches!(
+            tiled.score_image(&broken, height, width, Keep::Map),
+            Err(ModelError::Overflow)
+        ));
+    }
+
+    #[test]
+    fn tiles_have_no_normal_map_and_an_overlap_within_reach() {
+        let scoring = |overlap| ScoringSettings {
+            height: 32,
+            width: 48,
+            tiling: Some(Tiling { overlap }),
+            ..Default::default()
+        };
+        assert!(scoring(16).check().is_ok() && scoring(0).check().is_ok());
+        assert!(scoring(17).check().is_err());
+        let weights = Weights::initial(Architecture::u_net(2), 1);
+        let mut checkpoint = Checkpoint::new(weights, scoring(8), None, None);
+        checkpoint.normal_map = Some(vec![0.1; 32 * 48]);
+        assert!(matches!(
+            Scorer::new(&checkpoint, &Device::Cpu),
+            Err(ModelError::Setting(_))
+        ));
     }
 
     /// Its reconstruction is the network's output for the image itself, and every similarity sees that it is not the image.

@@ -38,10 +38,14 @@ pub trait ImageSource {
 
     /// The images at the places `order`, in that order, in batches of `batch_size` (the last may be smaller). Each batch
     /// is `[B, 3, H, W]` in [0, 1], of the size in the scoring settings.
+    ///
+    /// What is chosen at random, such as where a tile is cut from an image, must follow from `seed` and the place alone.
+    /// Training gives another seed in every epoch, validation always the same.
     fn batches(
         &self,
         order: Vec<usize>,
         batch_size: usize,
+        seed: u64,
     ) -> Box<dyn Iterator<Item = std::result::Result<Vec<f32>, Box<dyn std::error::Error + Send + Sync>>> + '_>;
 }
 
@@ -86,6 +90,7 @@ const WEIGHTS: u64 = 1;
 const ORDER: u64 = 2;
 const REGION_SIZE: u64 = 3;
 const MASKS: u64 = 4;
+const TILES: u64 = 5;
 
 /// Least time between two saves within a run. A save never changes what is computed, only how much a kill costs.
 const SAVE_EVERY: Duration = Duration::from_secs(20);
@@ -283,7 +288,8 @@ impl Trainer {
             derive_seed(&[self.config.seed, ORDER, self.progress.epochs as u64]),
         );
         let rest = order.into_iter().skip(self.progress.steps * batch_size).collect();
-        for images in train.batches(rest, batch_size) {
+        let seed = derive_seed(&[self.config.seed, TILES, self.progress.epochs as u64]);
+        for images in train.batches(rest, batch_size, seed) {
             let (loss, count) = self.step(&images.map_err(ModelError::Images)?)?;
             self.progress.steps += 1;
             self.progress.partial.add(loss, count as f64);
@@ -368,7 +374,8 @@ impl Trainer {
         let reconstructor = Reconstructor::new(Plan::new(weights, &self.device)?, scoring)?;
         let image_len = CHANNELS * scoring.height * scoring.width;
         let mut mean = LossTerms::default();
-        for batch in images.batches((0..images.len()).collect(), self.config.batch_size) {
+        let seed = derive_seed(&[self.config.seed, TILES]);
+        for batch in images.batches((0..images.len()).collect(), self.config.batch_size, seed) {
             let batch = batch.map_err(ModelError::Images)?;
             let share = (batch.len() / image_len) as f64 / images.len() as f64;
             mean.add(reconstructor.validation_loss(&batch, self.config.loss)?, share);

@@ -46,6 +46,13 @@ pub(crate) struct TrainingArgs {
     /// Height and width in pixels that images are resized to, whatever their proportions: 200, or 150x400 [default: 256]
     #[arg(long, value_name = "HEIGHTxWIDTH")]
     pub(crate) size: Option<Size>,
+    /// Look at images at their own resolution, in overlapping tiles of this size, instead of resizing them: 256, or
+    /// 128x512 (height x width). An epoch looks at one tile of each image, elsewhere every time
+    #[arg(long, value_name = "HEIGHTxWIDTH", conflicts_with = "size")]
+    pub(crate) tile: Option<Size>,
+    /// Pixels that neighbouring tiles share at least when an image is scored [default: a quarter of a tile's shorter side]
+    #[arg(long, value_name = "PIXELS", requires = "tile")]
+    pub(crate) overlap: Option<usize>,
     /// Passes over the images, at most [default: 300]
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<usize>,

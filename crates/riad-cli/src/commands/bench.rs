@@ -243,6 +243,7 @@ impl ImageSource for Repeated {
         &self,
         _order: Vec<usize>,
         _batch_size: usize,
+        _seed: u64,
     ) -> Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn Error + Send + Sync>>> + '_> {
         Box::new(std::iter::once(Ok(self.0.clone())))
     }

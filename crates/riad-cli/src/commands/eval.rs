@@ -167,7 +167,9 @@ fn demo_training(given: &TrainingArgs) -> TrainingArgs {
     let epochs = given.epochs.unwrap_or(demo_settings::EPOCHS);
     TrainingArgs {
         preset: given.preset.or(Some(Preset::Tiny)),
-        size: given.size.or(Some(Size::square(demo_settings::SIZE))),
+        size: given
+            .size
+            .or_else(|| given.tile.is_none().then_some(Size::square(demo_settings::SIZE))),
         epochs: Some(epochs),
         batch: given.batch.or(Some(demo_settings::BATCH)),
         lr: given.lr.or(Some(demo_settings::LEARNING_RATE)),
@@ -208,7 +210,8 @@ pub(super) fn measure(
     let checkpoint = Checkpoint::open(model)?;
     let scorer = Scorer::new(&checkpoint, device)?;
     let header = checkpoint.header.clone();
-    let baseline = with_baseline
+    // There is no mean of images of different sizes.
+    let baseline = (with_baseline && header.scoring.tiling.is_none())
         .then(|| MeanImage::of(category, &header.scoring))
         .transpose()?;
     let threshold = fpr.map(|rate| Threshold::new(&header, model, rate));

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use riad_core::Calibration;
-use riad_model::{Checkpoint, Header, ScoringSettings, Similarity, TrainConfig};
+use riad_model::{Checkpoint, Header, ScoringSettings, Similarity, Tiling, TrainConfig};
 use serde::Serialize;
 
 use crate::{
@@ -84,6 +84,7 @@ pub(crate) fn facts(checkpoint: &Checkpoint, model: &Path) -> Vec<Fact> {
     let ScoringSettings {
         height: _,
         width: _,
+        tiling,
         normalisation,
         region_sizes,
         sets,
@@ -105,12 +106,22 @@ pub(crate) fn facts(checkpoint: &Checkpoint, model: &Path) -> Vec<Fact> {
     line(
         "work per image",
         format!(
-            "{} passes of {:.1} GMAC",
+            "{} passes of {:.1} GMAC{}",
             info.passes_per_image,
-            info.macs_per_pass as f64 / 1e9
+            info.macs_per_pass as f64 / 1e9,
+            if scoring.tiling.is_some() { " for each tile" } else { "" }
         ),
     );
-    line("image size", format!("{} (height x width)", Size::of(scoring)));
+    match tiling {
+        None => line("image size", format!("{} (height x width)", Size::of(scoring))),
+        Some(Tiling { overlap }) => line(
+            "image size",
+            format!(
+                "any, in tiles of {} (height x width) that overlap by {overlap} pixels or more",
+                Size::of(scoring)
+            ),
+        ),
+    }
     if region_sizes.is_empty() {
         line("hidden", "nothing".into());
     } else {

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use riad_data::{DataError, Limits, LoadedImage, decode, image_files, load_ahead};
-use riad_model::Scorer;
+use riad_model::{Keep, Scorer};
 use serde_json::json;
 use tracing::{error, info};
 
@@ -19,16 +19,12 @@ use crate::{
     files::{with_suffix, write_whole},
     picture::{Plane, Scale, outline, save},
     progress::{Progress, suspended},
-    raw_map, usage,
+    raw_map, scoring, usage,
 };
-
-/// Images that are scored at once: enough to keep all cores busy, few enough that lines come as scores are known.
-const BATCH: usize = 4;
 
 pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     let scale = Scale::up_to(args.map_scale).ok_or_else(|| usage("--map-scale must be above 0"))?;
     let scorer = Scorer::open(&args.model, &args.compute.device()?)?;
-    let (height, width) = (scorer.header().scoring.height, scorer.header().scoring.width);
     let threshold = args
         .fpr
         .map(|rate| Threshold::new(scorer.header(), &args.model, rate))
@@ -56,22 +52,22 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     // A bar would run into lines that go to the same terminal.
     let mut progress = (!io::stdout().is_terminal()).then(|| Progress::start("scoring", "image", 0, total));
     let mut done = 0;
-    let mut loaded = load_ahead(files, height, width, Limits::default());
+    let mut loaded = load_ahead(files, scoring::fit(&scorer.header().scoring), Limits::default());
     loop {
-        let batch: Vec<_> = loaded.by_ref().take(BATCH).collect();
+        let batch: Vec<_> = loaded.by_ref().take(scoring::batch_size(&scorer)).collect();
         if batch.is_empty() {
             break;
         }
         let readable = batch.iter().filter_map(|(_, loaded)| loaded.as_ref().ok());
-        let pixels: Vec<f32> = readable.flat_map(|loaded| &loaded.image.data).copied().collect();
-        let mut scored = scorer.score(&pixels)?.into_iter();
+        let images: Vec<_> = readable.map(|loaded| &loaded.image).collect();
+        let mut scored = scoring::score(&scorer, &images, Keep::Map)?.into_iter();
         for (path, loaded) in &batch {
             match loaded {
                 Err(error) => output.failure(path, error)?,
                 Ok(loaded) => {
                     let scored = scored.next().context("an image was not scored")?;
                     if let Some(target) = targets.as_ref().and_then(|targets| targets.get(path)) {
-                        let map = Plane::new(&scored.map, height, width)?;
+                        let map = Plane::new(&scored.map, loaded.image.height, loaded.image.width)?;
                         match args.map_format {
                             MapFormat::Png => draw(target, path, &map, &scale, threshold.as_ref())?,
                             MapFormat::Tiff => {

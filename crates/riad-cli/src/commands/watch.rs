@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use riad_data::{DataError, Limits, LoadedImage, load_ahead};
-use riad_model::Scorer;
+use riad_model::{Keep, Scorer};
 use tracing::{info, warn};
 
 use self::{
@@ -26,10 +26,7 @@ use self::{
     folder::{Folder, Identity, Image},
     journal::{Journal, Line, Verdict},
 };
-use crate::{Ending, args::WatchArgs, calibration::Threshold, files::shell_quoted, interrupt};
-
-/// Images that are scored at once, at most: there is no line before all of them are.
-const BATCH: usize = 4;
+use crate::{Ending, args::WatchArgs, calibration::Threshold, files::shell_quoted, interrupt, scoring};
 
 /// How often to look for Ctrl-C while there is nothing to do.
 const NAP: Duration = Duration::from_millis(50);
@@ -117,13 +114,13 @@ impl Station {
     fn inspect(&mut self, complete: Vec<Image>, folder: &Folder, end: &interrupt::Watch) -> Result<()> {
         let mut fresh: Vec<Image> = complete;
         fresh.retain(|image| !self.done.contains_key(&image.identity));
-        let (height, width) = (self.scorer.header().scoring.height, self.scorer.header().scoring.width);
+        let fit = scoring::fit(&self.scorer.header().scoring);
         let files = fresh.iter().map(|image| image.file.clone()).collect();
         let mut loaded = fresh
             .into_iter()
-            .zip(load_ahead(files, height, width, Limits::default()).map(|(_, loaded)| loaded));
+            .zip(load_ahead(files, fit, Limits::default()).map(|(_, loaded)| loaded));
         while end.reason().is_none() {
-            let batch: Vec<_> = loaded.by_ref().take(BATCH).collect();
+            let batch: Vec<_> = loaded.by_ref().take(scoring::batch_size(&self.scorer)).collect();
             if batch.is_empty() {
                 break;
             }
@@ -136,8 +133,9 @@ impl Station {
         // One that changed while it was read is another image, and is complete when that is.
         batch.retain(|(image, _)| folder.still_has(image));
         let readable = batch.iter().filter_map(|(_, loaded)| loaded.as_ref().ok());
-        let pixels: Vec<f32> = readable.flat_map(|loaded| &loaded.image.data).copied().collect();
-        let mut scores = self.scorer.score(&pixels)?.into_iter().map(|scored| scored.score);
+        let images: Vec<_> = readable.map(|loaded| &loaded.image).collect();
+        let scored = scoring::score(&self.scorer, &images, Keep::Map)?;
+        let mut scores = scored.into_iter().map(|scored| scored.score);
 
         let mut results = Vec::with_capacity(batch.len());
         for (image, loaded) in batch {

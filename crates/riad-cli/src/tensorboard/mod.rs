@@ -10,12 +10,14 @@ use std::{
 
 use anyhow::{Context, Result};
 use image::{ImageFormat, RgbImage, imageops};
-use riad_data::{Limits, load};
-use riad_model::{Checkpoint, Device, EpochRecord, LossTerms, Scorer, TrainConfig, Weights};
+use riad_model::{Checkpoint, Device, EpochRecord, ImageSource, LossTerms, Scorer, TrainConfig, Weights};
 use tracing::warn;
 
 use self::events::{EventFile, Image, Value};
-use crate::picture::{Plane, Scale, rgb};
+use crate::{
+    picture::{Plane, Scale, rgb},
+    source::Source,
+};
 
 /// Validation images that are shown.
 const SHOWN: usize = 3;
@@ -84,8 +86,11 @@ impl<'a> TensorBoard<'a> {
         let scorer = Scorer::new(&checkpoint, self.device)?;
         let scale = Scale::up_to(TOP).context("the colour scale is empty")?;
         let mut values = Vec::new();
-        for path in &self.shown {
-            let pixels = load(path, height, width, &Limits::default())?.data;
+        // Tiled as in training, and the same tiles each time.
+        let source = Source::new(self.shown.clone(), scoring);
+        let order = (0..self.shown.len()).collect();
+        for (path, pixels) in self.shown.iter().zip(source.batches(order, 1, 0)) {
+            let pixels = pixels.map_err(anyhow::Error::from_boxed)?;
             for scored in scorer.score(&pixels)? {
                 let cells = [
                     rgb(&pixels, height, width)?,

@@ -5,14 +5,15 @@ use crate::{Architecture, ScoringSettings};
 
 const SIDE: usize = 32;
 
-/// Smooth images that differ from each other.
+/// Smooth images that differ from each other, and from epoch to epoch.
 struct Waves(usize);
 
 impl Waves {
-    fn image(index: usize) -> impl Iterator<Item = f32> {
+    fn image(index: usize, seed: u64) -> impl Iterator<Item = f32> {
+        let shift = (seed % 8) as f32 * 0.1;
         (0..CHANNELS * SIDE * SIDE).map(move |i| {
             let (x, y) = (i % SIDE, i / SIDE);
-            0.5 + 0.4 * ((x as f32 * 0.4 + index as f32).sin() * (y as f32 * 0.3).cos())
+            0.5 + 0.4 * ((x as f32 * 0.4 + index as f32 + shift).sin() * (y as f32 * 0.3).cos())
         })
     }
 }
@@ -26,12 +27,13 @@ impl ImageSource for Waves {
         &self,
         order: Vec<usize>,
         batch_size: usize,
+        seed: u64,
     ) -> Box<dyn Iterator<Item = std::result::Result<Vec<f32>, Box<dyn std::error::Error + Send + Sync>>> + '_> {
         let batches: Vec<Vec<usize>> = order.chunks(batch_size).map(<[usize]>::to_vec).collect();
         Box::new(
             batches
                 .into_iter()
-                .map(|batch| Ok(batch.into_iter().flat_map(Waves::image).collect())),
+                .map(move |batch| Ok(batch.into_iter().flat_map(|index| Waves::image(index, seed)).collect())),
         )
     }
 }
@@ -160,6 +162,7 @@ fn a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_good_state() {
             &self,
             _: Vec<usize>,
             batch_size: usize,
+            _: u64,
         ) -> Box<dyn Iterator<Item = std::result::Result<Vec<f32>, Box<dyn std::error::Error + Send + Sync>>> + '_>
         {
             let values = |value: f32| Ok(vec![value; batch_size * CHANNELS * SIDE * SIDE]);

@@ -12,7 +12,11 @@ use self::{
     graph::{Graph, Side},
     proto::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto},
 };
-use crate::{Checkpoint, Result, ScoringSettings, Similarity, architecture::CHANNELS, masking::Normalisation};
+use crate::{
+    Checkpoint, ModelError, Result, ScoringSettings, Similarity,
+    architecture::{CHANNELS, SIZE_MULTIPLE, padded_size},
+    masking::Normalisation,
+};
 
 /// Version of the operators: old enough for every runtime of the last years. Later ones gave nothing that is needed here.
 const OPSET: i64 = 13;
@@ -37,11 +41,25 @@ const RATES: [f64; 7] = [0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
 /// | `riad.calibration_scores` | where calibrated: the scores of the good images, JSON, ascending |
 ///
 /// # Errors
-/// If the maps are those of [`Similarity::Ssim`], or the settings cannot be scored with, which a checkpoint that was read
-/// excludes.
+/// If the maps are those of [`Similarity::Ssim`], the size is not one of multiples of 16, the checkpoint looks at tiles, or
+/// the settings cannot be scored with, which a checkpoint that was read excludes.
 pub fn onnx_scorer(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
-    checkpoint.header.scoring.check()?;
-    let ScoringSettings { height, width, .. } = checkpoint.header.scoring;
+    let scoring = &checkpoint.header.scoring;
+    scoring.check()?;
+    let ScoringSettings { height, width, .. } = *scoring;
+    if padded_size(height, width) != (height, width) {
+        return Err(ModelError::Setting(format!(
+            "a scorer of images of {height}x{width} (height x width) cannot be exported: the graph takes sides that are \
+             multiples of {SIZE_MULTIPLE}; train with such a --size"
+        )));
+    }
+    if scoring.tiling.is_some() {
+        return Err(ModelError::Setting(
+            "a scorer of tiles cannot be exported: the graph would score a single tile; export the network alone \
+             (onnx-network), or train without --tile"
+                .into(),
+        ));
+    }
     let mut graph = Graph::new("riad_scorer");
     let image = [
         Side::Named("N"),
@@ -132,6 +150,7 @@ fn scoring_json(scoring: &ScoringSettings) -> String {
         mask_seed,
         smoothing,
         similarity,
+        tiling: _,
     } = scoring;
     let similarity = match similarity {
         Similarity::GmsGrey => "gms-grey",

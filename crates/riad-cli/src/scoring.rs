@@ -1,0 +1,40 @@
+//! From files to scores: what sizes a model takes, and how many images it looks at at once.
+
+use anyhow::Result;
+use riad_data::{Fit, Image};
+use riad_model::{Keep, Scored, Scorer, ScoringSettings};
+
+/// Images of the network's size that are scored at once: enough to keep all cores busy, few enough that scores come
+/// steadily.
+const BATCH: usize = 4;
+
+/// How images are brought to a size that is scored.
+pub(crate) fn fit(scoring: &ScoringSettings) -> Fit {
+    let &ScoringSettings {
+        height, width, tiling, ..
+    } = scoring;
+    match tiling {
+        None => Fit::Resized { height, width },
+        Some(_) => Fit::AtLeast { height, width },
+    }
+}
+
+/// How many images to load and score at once: large ones, which are scored by tiles, one by one.
+pub(crate) fn batch_size(scorer: &Scorer) -> usize {
+    match scorer.header().scoring.tiling {
+        None => BATCH,
+        Some(_) => 1,
+    }
+}
+
+/// Scores images that are fitted to the model.
+pub(crate) fn score(scorer: &Scorer, images: &[&Image], keep: Keep) -> Result<Vec<Scored>> {
+    if scorer.header().scoring.tiling.is_none() {
+        let pixels: Vec<f32> = images.iter().flat_map(|image| &image.data).copied().collect();
+        return Ok(scorer.score(&pixels)?);
+    }
+    images
+        .iter()
+        .map(|image| Ok(scorer.score_image(&image.data, image.height, image.width, keep)?))
+        .collect()
+}
