@@ -213,6 +213,7 @@ its calibration.
 
 Examples:
   riad calibrate --model runs/lid photos/more-good
+  riad calibrate --model runs/lid photos/more-good --roi lid-mask.png
   riad calibrate --model checkpoint.pt photos/good --out calibrated.safetensors")]
 pub(crate) struct CalibrateArgs {
     /// The run's folder or checkpoint to calibrate, a PyTorch state dict included
@@ -221,6 +222,9 @@ pub(crate) struct CalibrateArgs {
     /// Good images, and folders of such with their subfolders
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
+    /// Look for defects only where this mask image is not black from now on, instead of where the model did
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) roi: Option<PathBuf>,
     /// File to write the calibrated model to [default: the run's best.safetensors, for a RUN]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) out: Option<PathBuf>,

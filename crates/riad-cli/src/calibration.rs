@@ -86,6 +86,8 @@ pub(crate) fn calibrate(checkpoint: &mut Checkpoint, images: Vec<PathBuf>, devic
 /// If an image cannot be read.
 pub(crate) fn find_normal_map(checkpoint: &mut Checkpoint, images: Vec<PathBuf>, device: &Device) -> Result<()> {
     checkpoint.normal_map = None;
+    // What is normal is so wherever one looks.
+    let roi = checkpoint.roi.take();
     let share = 1.0 / images.len() as f32;
     let ScoringSettings { height, width, .. } = checkpoint.header.scoring;
     let mut mean = vec![0.0; height * width];
@@ -94,7 +96,7 @@ pub(crate) fn find_normal_map(checkpoint: &mut Checkpoint, images: Vec<PathBuf>,
             .zip(&scored.map)
             .for_each(|(sum, value)| *sum += value * share);
     })?;
-    checkpoint.normal_map = Some(mean);
+    (checkpoint.normal_map, checkpoint.roi) = (Some(mean), roi);
     Ok(())
 }
 
@@ -108,7 +110,7 @@ fn score_all(
     let scorer = Scorer::new(checkpoint, device)?;
     let mut progress = Progress::start(title, "image", 0, images.len() as u64);
     let mut count = 0;
-    let mut loaded = load_ahead(images, scoring::fit(&scorer.header().scoring), Limits::default());
+    let mut loaded = load_ahead(images, scoring::fit(&scorer), Limits::default());
     loop {
         let batch = loaded
             .by_ref()

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use riad_core::metrics::{self, Curve, F1Max, MetricError, PixelCurves, PixelMetrics};
 use riad_data::{Category, DataError, Image, Limits, LoadedImage, TestItem, load_ahead, load_mask};
-use riad_model::{Keep, Scored, Scorer};
+use riad_model::{Keep, Roi, Scored, Scorer};
 use serde::Serialize;
 
 use crate::{
@@ -92,14 +92,16 @@ impl AtThreshold {
         }
     }
 
-    fn add(&mut self, scored: &Scored, image: &TestImage<'_>) {
+    fn add(&mut self, scored: &Scored, image: &TestImage<'_>, inside: Option<&[bool]>) {
         let images = if image.item.is_defective() {
             &mut self.defective_images
         } else {
             &mut self.good_images
         };
         images.add(scored.score > self.threshold);
-        for (&value, &is_defective) in scored.map.iter().zip(image.mask.iter().flatten()) {
+        let pixels = scored.map.iter().zip(image.mask.iter().flatten()).enumerate();
+        let counting = pixels.filter(|&(index, _)| inside.is_none_or(|inside| inside[index]));
+        for (_, (&value, &is_defective)) in counting {
             let pixels = if is_defective {
                 &mut self.defective_pixels
             } else {
@@ -163,18 +165,19 @@ pub(crate) fn evaluate(
         Some(Ok(threshold)) => (Some(AtThreshold::new(&threshold)), None),
         Some(Err(reason)) => (None, Some(format!("{reason:#}"))),
     };
+    let inside = scorer.roi().map(Roi::inside);
     let mut progress = Progress::start(&category.name, "image", 0, category.test.len() as u64);
     while let Some(batch) = loaded.next_batch(scorer)? {
         let thumbnails = painter.thumbnails(&batch)?;
         for ((image, scored), thumbnails) in batch.iter().zip(thumbnails) {
-            measures.add(&scored.map, scored.score, image)?;
+            measures.add(&scored.map, scored.score, image, inside)?;
             if let Some(at_threshold) = &mut at_threshold {
-                at_threshold.add(scored, image);
+                at_threshold.add(scored, image, inside);
             }
             if let Some(baseline) = baseline {
                 let map = baseline.map(&image.pixels)?;
                 let score = map.iter().copied().fold(0.0, f32::max);
-                baseline_measures.add(&map, score, image)?;
+                baseline_measures.add(&map, score, image, inside)?;
             }
             images.push(ImageScore {
                 path: relative(&image.item.path, &category.root),
@@ -221,7 +224,7 @@ impl<'a> TestImages<'a> {
     pub(crate) fn new(items: impl IntoIterator<Item = &'a TestItem>, scorer: &Scorer) -> Self {
         let items: Vec<_> = items.into_iter().collect();
         let paths = items.iter().map(|item| item.path.clone()).collect();
-        let fit = scoring::fit(&scorer.header().scoring);
+        let fit = scoring::fit(scorer);
         let loaded = load_ahead(paths, fit, Limits::default()).map(|(_, loaded)| loaded);
         Self {
             items: items.into_iter(),
@@ -274,13 +277,15 @@ struct Measures {
 }
 
 impl Measures {
-    fn add(&mut self, map: &[f32], score: f32, image: &TestImage<'_>) -> Result<()> {
+    /// Takes in an image. Pixels count if they are `inside`; the image's label is what it was, even if its defect is not.
+    fn add(&mut self, map: &[f32], score: f32, image: &TestImage<'_>, inside: Option<&[bool]>) -> Result<()> {
         // The label is the folder's: a mask at the network's size may have lost a tiny defect.
         self.scores.push(score);
         self.defective.push(image.item.is_defective());
-        match &image.mask {
-            Some(mask) => self.pixels.push(map, mask, image.height, image.width)?,
-            None => self.without_mask += 1,
+        match (&image.mask, inside) {
+            (Some(mask), None) => self.pixels.push(map, mask, image.height, image.width)?,
+            (Some(mask), Some(inside)) => self.pixels.push_inside(map, mask, inside, image.height, image.width)?,
+            (None, _) => self.without_mask += 1,
         }
         Ok(())
     }

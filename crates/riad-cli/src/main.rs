@@ -32,6 +32,7 @@ mod progress;
 mod raw_map;
 mod report;
 mod results;
+mod roi;
 mod run;
 mod scoring;
 mod settings;

@@ -25,6 +25,8 @@ pub(crate) struct CategoryResult {
     pub(crate) history: Vec<EpochRecord>,
     /// What readers must know before they take the numbers for those of a test.
     pub(crate) caution: Option<String>,
+    /// The share of the images that is looked at; `None` without a region of interest.
+    pub(crate) roi_share: Option<f64>,
     pub(crate) evaluation: Evaluation,
 }
 
@@ -62,6 +64,8 @@ struct ModelSettings<'a> {
     training: &'a Option<TrainConfig>,
     seed: Option<u64>,
     best_epoch: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roi_share: Option<f64>,
 }
 
 /// Writes `results.json` and `scores.csv` to `out`.
@@ -88,6 +92,7 @@ pub(crate) fn write(out: &Path, results: &[CategoryResult]) -> Result<()> {
              data,
              model,
              header,
+             roi_share,
              ..
          }| {
             let settings = ModelSettings {
@@ -99,6 +104,7 @@ pub(crate) fn write(out: &Path, results: &[CategoryResult]) -> Result<()> {
                 training: &header.training,
                 seed: header.training.as_ref().map(|training| training.seed),
                 best_epoch: header.progress.as_ref().map(|progress| progress.best_epoch),
+                roi_share: *roi_share,
             };
             (name.as_str(), settings)
         },
@@ -204,7 +210,19 @@ pub(crate) fn table(results: &[CategoryResult]) -> String {
         text += "Mean image: the distance to the pixel-wise mean of the training images, for comparison.\n";
     }
     text += &threshold_table(results);
-    for CategoryResult { name, evaluation, .. } in results {
+    for CategoryResult {
+        name,
+        evaluation,
+        roi_share,
+        ..
+    } in results
+    {
+        if let Some(share) = roi_share {
+            text += &format!(
+                "{name}: only pixels in the region of interest count, {:.1} % of the image; images keep their labels\n",
+                100.0 * share
+            );
+        }
         for reason in &evaluation.metrics.undefined {
             text += &format!("{name}: {reason}\n");
         }

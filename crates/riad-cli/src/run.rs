@@ -25,6 +25,7 @@ use crate::{
     held_out::{divide, good_images, shares},
     interrupt::{Reason, Watch},
     progress::Progress,
+    roi::load_roi,
     settings,
     source::{Source, check_sizes},
     tensorboard::TensorBoard,
@@ -32,6 +33,9 @@ use crate::{
 };
 
 const SETTINGS: &str = "settings.json";
+
+/// The mask of the region of interest, as it was given.
+const ROI: &str = "roi";
 
 /// Training images that the normal map is the mean of, at most: a mean needs no more, and scoring takes its time.
 pub(crate) const NORMAL_IMAGES: usize = 64;
@@ -57,6 +61,9 @@ struct Settings {
     /// Runs begun before there was a choice follow the paper.
     #[serde(default = "Protocol::paper")]
     protocol: Protocol,
+    /// SHA-256 of the mask of the region of interest, which the run keeps; `None` where all is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    roi: Option<String>,
     training: TrainConfig,
     images: Vec<ImageRecord>,
 }
@@ -104,6 +111,13 @@ impl Run {
         let shares = shares(args, category);
         let good = good_images(category, shares);
         check_sizes(&good, &training.scoring)?;
+        let mut roi = None;
+        if let Some(file) = &args.roi {
+            load_roi(file, &training.scoring, &good)?;
+            let mask = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            write_whole(&folder.join(ROI), &mask)?;
+            roi = Some(sha256(file)?);
+        }
         let parts = divide(category, shares, training.seed)?;
         let mut images = records(&good, &category.root)?;
         for held_out in parts.validation {
@@ -121,6 +135,7 @@ impl Run {
             validation_share: shares.validation,
             calibration_share: shares.calibration,
             protocol: args.protocol.unwrap_or_default(),
+            roi,
             training,
             images,
         };
@@ -211,9 +226,12 @@ impl Run {
             ref training,
             ..
         } = self.settings;
+        let is_our_roi = |file: &PathBuf| sha256(file).is_ok_and(|sum| Some(sum) == self.settings.roi);
+        let other_roi = !args.roi.as_ref().is_none_or(is_our_roi);
         let other_layout = layout.zip(own).is_some_and(|(given, own)| given != own);
         let differing = || settings::differing(args, protocol, self.shares(), training);
-        match other_layout.then_some("format").or_else(differing) {
+        let other = other_layout.then_some("format").or(other_roi.then_some("roi"));
+        match other.or_else(differing) {
             None => Ok(()),
             Some(name) => Err(usage(format!(
                 "the run in {} was started with another --{name}; leave that option out, or start another run in \
@@ -358,8 +376,14 @@ impl Run {
         if !best.exists() {
             return Ok(true);
         }
-        let Checkpoint { header, normal_map, .. } = Checkpoint::open(&best)?;
+        let Checkpoint {
+            header,
+            normal_map,
+            roi,
+            ..
+        } = Checkpoint::open(&best)?;
         Ok((normal_map.is_some() || !self.has_normal_map())
+            && (roi.is_some() || self.settings.roi.is_none())
             && (header.calibration.is_some() || !self.settings.images.iter().any(|image| image.calibration)))
     }
 
@@ -378,6 +402,9 @@ impl Run {
             let step = images.len().div_ceil(NORMAL_IMAGES);
             images = images.into_iter().step_by(step.max(1)).collect();
             find_normal_map(&mut checkpoint, images, device)?;
+        }
+        if self.settings.roi.is_some() {
+            checkpoint.roi = Some(load_roi(&self.folder.join(ROI), &checkpoint.header.scoring, &[])?);
         }
         let held_out = self.images(category, |image| image.calibration);
         if !held_out.is_empty() {

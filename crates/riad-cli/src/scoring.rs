@@ -2,20 +2,21 @@
 
 use anyhow::Result;
 use riad_data::{Fit, Image};
-use riad_model::{Keep, Scored, Scorer, ScoringSettings};
+use riad_model::{Keep, Roi, Scored, Scorer, ScoringSettings};
 
 /// Images of the network's size that are scored at once: enough to keep all cores busy, few enough that scores come
 /// steadily.
 const BATCH: usize = 4;
 
 /// How images are brought to a size that is scored.
-pub(crate) fn fit(scoring: &ScoringSettings) -> Fit {
-    let &ScoringSettings {
+pub(crate) fn fit(scorer: &Scorer) -> Fit {
+    let ScoringSettings {
         height, width, tiling, ..
-    } = scoring;
-    match tiling {
-        None => Fit::Resized { height, width },
-        Some(_) => Fit::AtLeast { height, width },
+    } = scorer.header().scoring;
+    match (tiling, scorer.roi().map(Roi::size)) {
+        (None, _) => Fit::Resized { height, width },
+        (Some(_), None) => Fit::AtLeast { height, width },
+        (Some(_), Some((height, width))) => Fit::Exactly { height, width },
     }
 }
 

@@ -4,10 +4,8 @@ use std::{error::Error, path::PathBuf};
 
 use anyhow::Result;
 use rayon::prelude::*;
-use riad_data::{Batch, Crops, DataError, Dataset, Limits, image_size};
+use riad_data::{Batch, Crops, DataError, Dataset, Fit, Limits, image_size};
 use riad_model::{ImageSource, ScoringSettings};
-
-use crate::scoring::fit;
 
 /// What decoded images may take in memory; those beyond it are decoded again in every epoch.
 const CACHE_BYTES: usize = 1 << 30;
@@ -60,10 +58,14 @@ impl ImageSource for Source {
 /// # Errors
 /// Names the first that is smaller than a tile, or cannot be read.
 pub(crate) fn check_sizes(paths: &[PathBuf], scoring: &ScoringSettings) -> Result<()> {
-    if scoring.tiling.is_none() {
+    let &ScoringSettings {
+        height, width, tiling, ..
+    } = scoring;
+    if tiling.is_none() {
         return Ok(());
     }
-    let check = |path: &PathBuf| fit(scoring).check(path, image_size(path, &Limits::default())?);
+    let fit = Fit::AtLeast { height, width };
+    let check = |path: &PathBuf| fit.check(path, image_size(path, &Limits::default())?);
     let checked: Vec<_> = paths.par_iter().map(check).collect();
     Ok(checked.into_iter().collect::<Result<(), _>>()?)
 }

@@ -53,6 +53,7 @@ fn images_have_any_size() {
 
     let error = stderr(root, &[&train[..], &["15", "--out", "small"]].concat(), 2);
     assert!(error.contains("16 to 16384 pixels, not 15x15"), "{error}");
+    assert!(!root.join("small").exists());
     let error = stderr(root, &[&train[..], &["8k", "--out", "wrong"]].concat(), 2);
     assert!(error.contains("height x width, such as 150x400"), "{error}");
 }

@@ -160,7 +160,7 @@ pub fn load_ahead(
 ) -> impl Iterator<Item = (PathBuf, Result<LoadedImage, DataError>)> + Send {
     let window = match fit {
         Fit::Resized { .. } => rayon::current_num_threads() + 2,
-        Fit::AtLeast { .. } => 0,
+        Fit::AtLeast { .. } | Fit::Exactly { .. } => 0,
     };
     Ahead::new(paths.len(), window, move |index: usize| {
         let path = paths[index].clone();

@@ -48,6 +48,13 @@ pub enum Fit {
         /// Columns.
         width: usize,
     },
+    /// They keep their own size, which must be this: that of a region of interest.
+    Exactly {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+    },
 }
 
 impl Fit {
@@ -60,6 +67,10 @@ impl Fit {
             Self::AtLeast { height: h, width: w } if height < h || width < w => format!(
                 "the image has {height}x{width} pixels (height x width), but a tile {h}x{w}; leave it out, or train a model \
                  with smaller tiles"
+            ),
+            Self::Exactly { height: h, width: w } if (height, width) != (h, w) => format!(
+                "the image has {height}x{width} pixels (height x width), but the region of interest {h}x{w}; leave it out, or \
+                 use a model without that region"
             ),
             _ => return Ok(()),
         };
@@ -82,7 +93,7 @@ pub(crate) fn load_fitted(path: &Path, fit: Fit, limits: &Limits) -> Result<Load
     fit.check(path, original_size)?;
     let (height, width) = match fit {
         Fit::Resized { height, width } => (height, width),
-        Fit::AtLeast { .. } => original_size,
+        Fit::AtLeast { .. } | Fit::Exactly { .. } => original_size,
     };
     Ok(LoadedImage {
         image: resize(&original, height, width)?,

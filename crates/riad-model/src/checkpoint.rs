@@ -19,6 +19,7 @@ use crate::{
     architecture::{Architecture, TensorSpec},
     error::ModelError,
     masking::{Normalisation, check_size},
+    roi::Roi,
     tiling::Tiling,
     training::{Progress, TrainConfig},
     weights::{NamedTensors, Weights},
@@ -34,6 +35,7 @@ pub const LAST: &str = "last.safetensors";
 
 const METADATA_KEY: &str = "riad";
 const NORMAL_MAP: &str = "riad.normal_map";
+const ROI: &str = "riad.roi";
 
 /// By what an image is compared with its reconstruction for a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,6 +141,24 @@ impl ScoringSettings {
         riad_core::smooth::mean_filter(&[0.0], 1, 1, self.smoothing)?;
         Ok(())
     }
+
+    /// Checks that a region of interest is of a size that images have with these settings.
+    pub(crate) fn check_roi(&self, roi: &Roi) -> Result<()> {
+        let (height, width) = roi.size();
+        let fits = match self.tiling {
+            None => (height, width) == (self.height, self.width),
+            Some(_) => height >= self.height && width >= self.width,
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(ModelError::Setting(format!(
+            "the region of interest is {height}x{width} (height x width), but images are {}{}x{}",
+            if self.tiling.is_some() { "at least " } else { "" },
+            self.height,
+            self.width
+        )))
+    }
 }
 
 /// What a checkpoint says of itself.
@@ -173,6 +193,9 @@ pub struct Checkpoint {
     /// off every map; `None` takes nothing off, as published. With tiles there is none: places in a tile are no places on
     /// the product.
     pub normal_map: Option<Vec<f32>>,
+    /// The part of images that is looked at, of the size in the scoring settings; with tiles of the images' own size, which
+    /// all must have then. `None` looks at all.
+    pub roi: Option<Roi>,
 }
 
 /// First and second moments of Adam, by the variable's name.
@@ -199,6 +222,7 @@ impl Checkpoint {
             header,
             weights,
             normal_map: None,
+            roi: None,
         }
     }
 
@@ -295,6 +319,13 @@ impl Checkpoint {
             }
             None => None,
         };
+        let roi = match tensors.remove(ROI) {
+            Some((shape, values)) => Some(
+                roi(&header.scoring, &shape, &values)
+                    .map_err(|error| invalid(path, format!("its region of interest cannot be used: {error}")))?,
+            ),
+            None => None,
+        };
         let weights = Weights::from_tensors(tensors).map_err(|reason| invalid(path, reason))?;
         if weights.architecture() != header.architecture {
             return Err(invalid(
@@ -306,6 +337,7 @@ impl Checkpoint {
             header,
             weights,
             normal_map,
+            roi,
         };
         Ok((checkpoint, moments))
     }
@@ -330,18 +362,37 @@ impl Checkpoint {
             let ScoringSettings { height, width, .. } = self.header.scoring;
             tensors.push((NORMAL_MAP.to_owned(), vec![height, width], bytes(values)));
         }
+        let roi = self.roi.as_ref().map(|roi| {
+            let (height, width) = roi.size();
+            let inside: Vec<u8> = roi.inside().iter().copied().map(u8::from).collect();
+            (vec![height, width], inside)
+        });
         let broken = |error: safetensors::SafeTensorError| invalid(path, format!("it cannot be written: {error}"));
-        let views = tensors
+        let mut views = tensors
             .iter()
             .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
             .collect::<std::result::Result<Vec<_>, _>>()
             .map_err(broken)?;
+        if let Some((shape, inside)) = &roi {
+            let view = TensorView::new(Dtype::U8, shape.clone(), inside).map_err(broken)?;
+            views.push((ROI, view));
+        }
         let json = serde_json::to_string(&self.header)
             .map_err(|error| invalid(path, format!("its header cannot be written: {error}")))?;
         let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
         let file = safetensors::serialize(views, Some(metadata)).map_err(broken)?;
         write_whole(path, &file)
     }
+}
+
+/// The region of interest in a checkpoint with these settings.
+fn roi(scoring: &ScoringSettings, shape: &[usize], values: &[f32]) -> Result<Roi> {
+    let &[height, width] = shape else {
+        return Err(ModelError::Setting(format!("it has {} dimensions, not 2", shape.len())));
+    };
+    let roi = Roi::new(height, width, values.iter().map(|value| *value != 0.0).collect())?;
+    scoring.check_roi(&roi)?;
+    Ok(roi)
 }
 
 /// The file to read for `path`: a run's best weights where it is a folder.
@@ -385,6 +436,7 @@ fn floats(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Vec<f32>> {
         Dtype::F32 => each(data, f32::from_le_bytes),
         Dtype::F64 => each(data, |bytes| f64::from_le_bytes(bytes) as f32),
         Dtype::I64 => each(data, |bytes| i64::from_le_bytes(bytes) as f32),
+        Dtype::U8 => each(data, |bytes| f32::from(u8::from_le_bytes(bytes))),
         dtype => {
             return Err(invalid(
                 path,

@@ -17,6 +17,7 @@ use crate::{
     loss::{self, LossTerms, LossWeights},
     masking::{Masking, derive_seed},
     plan::Plan,
+    roi::Roi,
     tiling::Grid,
 };
 
@@ -25,7 +26,8 @@ use crate::{
 pub struct Scored {
     /// The map's maximum: the larger, the more anomalous. At most 1, and at least 0 without a normal map.
     pub score: f32,
-    /// The anomaly map, `[H, W]`: the mean of [`Self::region_maps`], less [`Checkpoint::normal_map`].
+    /// The anomaly map, `[H, W]`: the mean of [`Self::region_maps`], less [`Checkpoint::normal_map`];
+    /// [`Roi::OUTSIDE`] outside of [`Checkpoint::roi`].
     pub map: Vec<f32>,
     /// One map for each region size, in the checkpoint's order, `[H, W]` each: 1 − the smoothed [`Similarity`] of the
     /// image and its reconstruction. A single one where nothing is hidden. Empty with [`Keep::Map`].
@@ -51,6 +53,7 @@ const PIXELS_AT_ONCE: usize = 4 * 256 * 256;
 pub struct Scorer {
     header: Header,
     normal_map: Option<Vec<f32>>,
+    roi: Option<Roi>,
     reconstructor: Reconstructor,
 }
 
@@ -74,10 +77,14 @@ impl Scorer {
                     .into(),
             ));
         }
+        if let Some(roi) = &checkpoint.roi {
+            header.scoring.check_roi(roi)?;
+        }
         let reconstructor = Reconstructor::new(plan, &header.scoring)?;
         Ok(Self {
             header,
             normal_map: checkpoint.normal_map.clone(),
+            roi: checkpoint.roi.clone(),
             reconstructor,
         })
     }
@@ -85,6 +92,11 @@ impl Scorer {
     /// What the checkpoint says of itself.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// The part of images that is looked at, if not all.
+    pub fn roi(&self) -> Option<&Roi> {
+        self.roi.as_ref()
     }
 
     /// Scores one image `[3, H, W]` in [0, 1] at its own size: with tiles any that is not smaller than one of them, else
@@ -109,6 +121,13 @@ impl Scorer {
             return Ok(scored);
         };
         let grid = Grid::new((height, width), tile, tiling)?;
+        self.check_roi(height, width)?;
+        // What lies outside has no place in the map, only in pictures of all there is.
+        let inside = |index: &usize| {
+            let is_inside = |roi: &Roi| grid.has_any(roi.inside(), *index);
+            keep == Keep::All || self.roi.as_ref().is_none_or(is_inside)
+        };
+        let looked_at: Vec<usize> = (0..grid.len()).filter(inside).collect();
         let mut whole = Scored {
             score: f32::NEG_INFINITY,
             map: vec![0.0; height * width],
@@ -121,13 +140,12 @@ impl Scorer {
         }
         let at_once = (PIXELS_AT_ONCE / (tile.0 * tile.1)).max(1);
         let mut tiles = Vec::new();
-        for first in (0..grid.len()).step_by(at_once) {
-            let indices = first..(first + at_once).min(grid.len());
+        for indices in looked_at.chunks(at_once) {
             tiles.clear();
-            for index in indices.clone() {
+            for &index in indices {
                 grid.cut(image, index, &mut tiles);
             }
-            for (index, scored) in indices.zip(self.score(&tiles)?) {
+            for (&index, scored) in indices.iter().zip(self.score_all(&tiles)?) {
                 grid.blend(&scored.map, index, &mut whole.map);
                 if keep == Keep::All {
                     grid.blend(&scored.reconstruction, index, &mut whole.reconstruction);
@@ -137,15 +155,44 @@ impl Scorer {
                 }
             }
         }
-        whole.score = highest(&whole.map);
+        self.conclude(&mut whole);
         Ok(whole)
+    }
+
+    /// Leaves in the map what is looked at, and finds the score.
+    fn conclude(&self, scored: &mut Scored) {
+        if let Some(roi) = &self.roi {
+            roi.cover(&mut scored.map);
+        }
+        scored.score = scored.map.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    }
+
+    fn check_roi(&self, height: usize, width: usize) -> Result<()> {
+        match &self.roi {
+            Some(roi) if roi.size() != (height, width) => {
+                let (h, w) = roi.size();
+                Err(ModelError::Setting(format!(
+                    "the region of interest is of images of {h}x{w} (height x width), and this one is {height}x{width}"
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Scores a batch of images `[B, 3, H, W]` in [0, 1], of the size in [`ScoringSettings`]; with tiles that of one tile.
     ///
     /// # Errors
-    /// If the slice is no whole number of such images, the network's values overflow, or the device fails.
+    /// If the slice is no whole number of such images, the region of interest is of larger ones, the network's values
+    /// overflow, or the device fails.
     pub fn score(&self, images: &[f32]) -> Result<Vec<Scored>> {
+        self.check_roi(self.header.scoring.height, self.header.scoring.width)?;
+        let mut scored = self.score_all(images)?;
+        scored.iter_mut().for_each(|scored| self.conclude(scored));
+        Ok(scored)
+    }
+
+    /// [`Self::score`] without a look at the region of interest, and without scores.
+    fn score_all(&self, images: &[f32]) -> Result<Vec<Scored>> {
         let ScoringSettings {
             height,
             width,
@@ -199,15 +246,9 @@ impl Scorer {
                     .zip(normal)
                     .for_each(|(value, normal)| *value -= normal);
             }
-            scored.score = highest(&scored.map);
         }
         Ok(scored)
     }
-}
-
-/// The maximum of a map without NaN.
-fn highest(map: &[f32]) -> f32 {
-    map.iter().copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
 /// How similar an image and its reconstruction are, `[3, H, W]` in [0, 1] each: `[H, W]` in [0, 1].
@@ -307,257 +348,4 @@ impl Reconstructor {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Architecture, Tiling, Weights, plan::CpuPlan};
-
-    #[test]
-    fn a_score_depends_on_the_checkpoint_and_the_image_alone() {
-        for (height, width) in [(32, 48), (37, 50)] {
-            let scoring = ScoringSettings {
-                height,
-                width,
-                region_sizes: vec![2, 5, 16],
-                ..Default::default()
-            };
-            let weights = Weights::initial(Architecture::u_net(4), 1);
-            let scorer = Scorer::new(&Checkpoint::new(weights, scoring, None, None), &Device::Cpu).unwrap();
-            let image_len = CHANNELS * height * width;
-            let images: Vec<f32> = (0..5 * image_len)
-                .map(|i| 0.5 + 0.5 * (i as f32 * 0.013).sin())
-                .collect();
-            let batch = scorer.score(&images).unwrap();
-            assert_eq!(batch.len(), 5);
-            let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-            for (image, scored) in images.chunks_exact(image_len).zip(&batch) {
-                assert_eq!(
-                    single.install(|| scorer.score(image)).unwrap(),
-                    std::slice::from_ref(scored)
-                );
-                assert_eq!(scored.region_maps.len(), 3);
-                assert_eq!(
-                    (scored.map.len(), scored.reconstruction.len()),
-                    (height * width, image_len)
-                );
-                assert_eq!(scored.score, scored.map.iter().copied().fold(f32::MIN, f32::max));
-                assert!(scored.map.iter().all(|v| (0.0..=1.0).contains(v)));
-                assert!(scored.reconstruction.iter().all(|v| (0.0..=1.0).contains(v)));
-            }
-            assert!(scorer.score(&images[1..]).is_err());
-            let mut broken = images[..image_len].to_vec();
-            broken[7] = f32::NAN;
-            assert!(matches!(scorer.score(&broken), Err(ModelError::Overflow)));
-            assert_eq!(scorer.score(&[]).unwrap(), []);
-        }
-    }
-
-    #[test]
-    fn a_normal_map_is_taken_off_every_map() {
-        let size = 32;
-        let scoring = ScoringSettings {
-            height: size,
-            width: size,
-            smoothing: 3,
-            ..Default::default()
-        };
-        let weights = Weights::initial(Architecture::u_net(2), 1);
-        let mut checkpoint = Checkpoint::new(weights, scoring, None, None);
-        let image: Vec<f32> = (0..CHANNELS * size * size)
-            .map(|i| 0.5 + 0.5 * (i as f32 * 0.7).sin())
-            .collect();
-        let score = |checkpoint: &Checkpoint| {
-            let scorer = Scorer::new(checkpoint, &Device::Cpu).unwrap();
-            scorer.score(&image).unwrap().remove(0)
-        };
-        let plain = score(&checkpoint);
-        checkpoint.normal_map = Some((0..size * size).map(|i| 0.3 + 0.5 * (i % 2) as f32).collect());
-        let less = score(&checkpoint);
-        assert_eq!(less.region_maps, plain.region_maps);
-        let expected: Vec<f32> = (plain.map.iter().enumerate())
-            .map(|(i, value)| value - if i % 2 == 0 { 0.3 } else { 0.8 })
-            .collect();
-        assert_eq!(less.map, expected);
-        assert_eq!(less.score, expected.iter().copied().fold(f32::MIN, f32::max));
-        // Below what is normal everywhere, and still ranked.
-        checkpoint.normal_map = Some(vec![1.0; size * size]);
-        assert_eq!(score(&checkpoint).score, plain.score - 1.0);
-    }
-
-    /// A scorer of tiles of 32×48 that overlap by 8, and one of whole images of that size.
-    fn with_and_without_tiles() -> [Scorer; 2] {
-        [Some(Tiling { overlap: 8 }), None].map(|tiling| {
-            let scoring = ScoringSettings {
-                height: 32,
-                width: 48,
-                tiling,
-                smoothing: 5,
-                ..Default::default()
-            };
-            let weights = Weights::initial(Architecture::u_net(2), 1);
-            Scorer::new(&Checkpoint::new(weights, scoring, None, None), &Device::Cpu).unwrap()
-        })
-    }
-
-    #[test]
-    fn an_image_of_one_tile_is_scored_as_without_tiles() {
-        let [tiled, plain] = with_and_without_tiles();
-        let image: Vec<f32> = (0..CHANNELS * 32 * 48)
-            .map(|i| 0.5 + 0.5 * (i as f32 * 0.013).sin())
-            .collect();
-        let expected = plain.score(&image).unwrap().remove(0);
-        assert_eq!(tiled.score_image(&image, 32, 48, Keep::All).unwrap(), expected);
-        assert_eq!(plain.score_image(&image, 32, 48, Keep::All).unwrap(), expected);
-        for scorer in [&tiled, &plain] {
-            let Scored {
-                score,
-                map,
-                region_maps,
-                reconstruction,
-            } = scorer.score_image(&image, 32, 48, Keep::Map).unwrap();
-            assert_eq!((score, map), (expected.score, expected.map.clone()));
-            assert!(region_maps.is_empty() && reconstruction.is_empty());
-        }
-    }
-
-    #[test]
-    fn a_large_image_is_a_blend_of_its_tiles_whatever_the_threads() {
-        let [tiled, plain] = with_and_without_tiles();
-        let (height, width) = (70, 101);
-        let image: Vec<f32> = (0..CHANNELS * height * width)
-            .map(|i| 0.5 + 0.5 * (i as f32 * 0.013).sin())
-            .collect();
-        let whole = tiled.score_image(&image, height, width, Keep::All).unwrap();
-        assert_eq!(whole.score, whole.map.iter().copied().fold(f32::MIN, f32::max));
-        assert_eq!(whole.region_maps.len(), 4);
-        // The corners belong to one tile each.
-        let corner: Vec<f32> = (0..CHANNELS * 32)
-            .flat_map(|row| &image[(row / 32 * height + row % 32) * width..][..48])
-            .copied()
-            .collect();
-        let corner = plain.score(&corner).unwrap().remove(0);
-        for y in 0..19 {
-            assert_eq!(whole.map[y * width..][..20], corner.map[y * 48..][..20]);
-            assert_eq!(
-                whole.region_maps[2][y * width..][..20],
-                corner.region_maps[2][y * 48..][..20]
-            );
-            assert_eq!(
-                whole.reconstruction[y * width..][..20],
-                corner.reconstruction[y * 48..][..20]
-            );
-        }
-        let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        let again = single.install(|| tiled.score_image(&image, height, width, Keep::All).unwrap());
-        assert_eq!(again, whole);
-        let map_only = tiled.score_image(&image, height, width, Keep::Map).unwrap();
-        assert_eq!((map_only.map, map_only.score), (whole.map, whole.score));
-
-        assert!(matches!(
-            plain.score_image(&image, height, width, Keep::Map),
-            Err(ModelError::Length { .. })
-        ));
-        assert!(matches!(
-            tiled.score_image(&image, width, height - 1, Keep::Map),
-            Err(ModelError::Length { .. })
-        ));
-        let low = &image[..CHANNELS * 31 * width];
-        assert!(matches!(
-            tiled.score_image(low, 31, width, Keep::Map),
-            Err(ModelError::Setting(_))
-        ));
-        let mut broken = image;
-        broken[9] = f32::NAN;
-        assert!(matches!(
-            tiled.score_image(&broken, height, width, Keep::Map),
-            Err(ModelError::Overflow)
-        ));
-    }
-
-    #[test]
-    fn tiles_have_no_normal_map_and_an_overlap_within_reach() {
-        let scoring = |overlap| ScoringSettings {
-            height: 32,
-            width: 48,
-            tiling: Some(Tiling { overlap }),
-            ..Default::default()
-        };
-        assert!(scoring(16).check().is_ok() && scoring(0).check().is_ok());
-        assert!(scoring(17).check().is_err());
-        let weights = Weights::initial(Architecture::u_net(2), 1);
-        let mut checkpoint = Checkpoint::new(weights, scoring(8), None, None);
-        checkpoint.normal_map = Some(vec![0.1; 32 * 48]);
-        assert!(matches!(
-            Scorer::new(&checkpoint, &Device::Cpu),
-            Err(ModelError::Setting(_))
-        ));
-    }
-
-    /// Its reconstruction is the network's output for the image itself, and every similarity sees that it is not the image.
-    #[test]
-    fn an_autoencoder_sees_the_whole_image_once() {
-        let size = 32;
-        let weights = Weights::initial(Architecture::autoencoder(4), 1);
-        let image: Vec<f32> = (0..CHANNELS * size * size)
-            .map(|i| 0.5 + 0.5 * (i as f32 * 0.7).sin())
-            .collect();
-        let normalised: Vec<f32> = (0..image.len())
-            .map(|i| 2.0 * image[i % CHANNELS * size * size + i / CHANNELS] - 1.0)
-            .collect();
-        let output = CpuPlan::new(&weights)
-            .and_then(|plan| plan.run(&normalised, 1, size, size))
-            .unwrap();
-        for similarity in [
-            Similarity::GmsGrey,
-            Similarity::GmsColour,
-            Similarity::Ssim,
-            Similarity::L2,
-        ] {
-            let scoring = ScoringSettings {
-                region_sizes: vec![],
-                similarity,
-                ..ScoringSettings::for_size(size, size)
-            };
-            let scorer = Scorer::new(&Checkpoint::new(weights.clone(), scoring, None, None), &Device::Cpu).unwrap();
-            let scored = scorer.score(&image).unwrap().remove(0);
-            assert_eq!(scored.region_maps, std::slice::from_ref(&scored.map));
-            assert!(scored.map.iter().all(|v| (0.01..=1.0).contains(v)), "{similarity:?}");
-            for (i, value) in output.iter().enumerate() {
-                let planar = i % CHANNELS * size * size + i / CHANNELS;
-                assert!((scored.reconstruction[planar] - (0.5 + 0.5 * value)).abs() < 1e-6);
-            }
-        }
-    }
-
-    #[test]
-    fn colour_edges_are_grey_ones_without_colour_and_see_more_with_it() {
-        let size = (32, 32);
-        let grey: Vec<f32> = (0..size.0 * size.1)
-            .map(|i| 0.5 + 0.4 * (i as f32 * 0.3).sin())
-            .collect();
-        let (image, blurred) = (
-            grey.repeat(CHANNELS),
-            grey.iter().map(|v| 0.3 + 0.4 * v).collect::<Vec<_>>(),
-        );
-        let [by_luma, by_channel] = [Similarity::GmsGrey, Similarity::GmsColour]
-            .map(|similarity| similarity_map(&image, &blurred.repeat(CHANNELS), size, similarity).unwrap());
-        for (a, b) in by_luma.iter().zip(&by_channel) {
-            assert!((a - b).abs() < 1e-5, "{a} {b}");
-        }
-        // A stain of the same luma: more red for less blue.
-        let mut stained = image.clone();
-        for y in 10..20 {
-            for x in 10..20 {
-                stained[y * size.1 + x] += 0.3;
-                stained[2 * grey.len() + y * size.1 + x] -= 0.3 * 0.299 / 0.114;
-            }
-        }
-        let sum = |similarity| -> f32 {
-            similarity_map(&image, &stained, size, similarity)
-                .unwrap()
-                .iter()
-                .map(|v| 1.0 - v)
-                .sum()
-        };
-        assert!(sum(Similarity::GmsColour) > 20.0 * sum(Similarity::GmsGrey));
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@ use riad_core::Calibration;
 use serde::Deserialize;
 
 use crate::{
-    Architecture, Checkpoint, LossTerms, LossWeights, ModelError, Normalisation, ScoringSettings, Weights,
+    Architecture, Checkpoint, LossTerms, LossWeights, ModelError, Normalisation, Roi, ScoringSettings, Weights,
     adam::Adam,
     architecture::Role,
     checkpoint::Moments,
@@ -325,10 +325,11 @@ fn a_checkpoint_comes_back_as_it_was_saved_and_a_damaged_one_is_refused() {
     let mut checkpoint = Checkpoint::new(filled_weights(2), scoring, None, None);
     checkpoint.header.calibration = Some(Calibration::new(vec![0.3, 0.123_456_79]).unwrap());
     checkpoint.normal_map = Some(vec![0.25; 32 * 48]);
+    checkpoint.roi = Some(Roi::new(32, 48, (0..32 * 48).map(|i| i % 5 == 0).collect()).unwrap());
     checkpoint.save(&path).unwrap();
     assert_eq!(Checkpoint::open(&path).unwrap(), checkpoint);
     // Checkpoints that nobody calibrated have no such entries.
-    (checkpoint.header.calibration, checkpoint.normal_map) = (None, None);
+    (checkpoint.header.calibration, checkpoint.normal_map, checkpoint.roi) = (None, None, None);
     checkpoint.save(&path).unwrap();
     assert!(!String::from_utf8_lossy(&fs::read(&path).unwrap()).contains("calibration"));
     assert_eq!(Checkpoint::open(&path).unwrap(), checkpoint);
@@ -346,6 +347,11 @@ fn a_checkpoint_comes_back_as_it_was_saved_and_a_damaged_one_is_refused() {
     for length in (0..whole.len()).step_by(whole.len() / 50) {
         refused(&whole[..length]);
     }
+    // A region of interest of another size than the images.
+    let mut other = checkpoint.clone();
+    other.roi = Some(Roi::new(16, 48, vec![true; 16 * 48]).unwrap());
+    other.save(&path).unwrap();
+    assert!(refused(&fs::read(&path).unwrap()).contains("region of interest is 16x48"));
     // A format of the future is named before anything of it is read.
     let mut newer = whole.clone();
     let place = whole

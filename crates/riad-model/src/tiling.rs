@@ -122,6 +122,11 @@ impl Grid {
         }
     }
 
+    /// Whether `marks`, one for each pixel of the image, has any in the tile numbered `index`.
+    pub(crate) fn has_any(&self, marks: &[bool], index: usize) -> bool {
+        self.tile_rows(index).any(|(row, _)| marks[row].contains(&true))
+    }
+
     /// Adds the planes of the tile numbered `index`, weighted, to those of the image. Over all tiles the weights of a
     /// pixel sum to 1.
     pub(crate) fn blend(&self, tile: &[f32], index: usize, image: &mut [f32]) {

@@ -1,8 +1,8 @@
 //! How to train, and what: RIAD, parts of it left out, and what it is compared with.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use riad_model::{LossWeights, Preset, Similarity};
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,10 @@ pub(crate) struct TrainingArgs {
     /// Pixels that neighbouring tiles share at least when an image is scored [default: a quarter of a tile's shorter side]
     #[arg(long, value_name = "PIXELS", requires = "tile")]
     pub(crate) overlap: Option<usize>,
+    /// Look for defects only where this mask image is not black; images are seen and learned whole. It has the images'
+    /// proportions, with --tile their size
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) roi: Option<PathBuf>,
     /// Passes over the images, at most [default: 300]
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<usize>,

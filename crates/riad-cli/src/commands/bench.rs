@@ -12,8 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use riad_model::{
-    Checkpoint, Device, Event, Header, ImageSource, Preset, Scorer, TrainConfig, Trainer, Weights,
-    architecture::CHANNELS, checkpoint,
+    Checkpoint, Device, Event, ImageSource, Preset, Scorer, TrainConfig, Trainer, Weights, architecture::CHANNELS,
 };
 use serde::Serialize;
 use tracing::warn;
@@ -161,19 +160,8 @@ impl Pace {
 
 /// Seconds to score a batch.
 fn score(config: &TrainConfig, share: Duration, device: &Device) -> Result<f64> {
-    let checkpoint = Checkpoint {
-        header: Header {
-            format: checkpoint::FORMAT,
-            riad_version: env!("CARGO_PKG_VERSION").to_owned(),
-            architecture: config.architecture,
-            scoring: config.scoring.clone(),
-            training: None,
-            progress: None,
-            calibration: None,
-        },
-        weights: Weights::initial(config.architecture, 0),
-        normal_map: None,
-    };
+    let weights = Weights::initial(config.architecture, 0);
+    let checkpoint = Checkpoint::new(weights, config.scoring.clone(), None, None);
     let images = images(config.scoring.height);
     let scorer = Scorer::new(&checkpoint, device)?;
     let began = Instant::now();

@@ -16,6 +16,7 @@ use crate::{
     args::CalibrateArgs,
     calibration::{calibrate, reach},
     files::{sha256, shell_quoted},
+    roi::load_roi,
     run::Run,
     usage,
 };
@@ -41,6 +42,9 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
         images.extend(image_files(path)?);
     }
     check(&images, &args.model)?;
+    if let Some(file) = &args.roi {
+        checkpoint.roi = Some(load_roi(file, &checkpoint.header.scoring, &images)?);
+    }
     calibrate(&mut checkpoint, images, &device)?;
     checkpoint.save(&target)?;
 

@@ -10,7 +10,7 @@ use riad_data::{
     Category, Layout,
     demo::{self, Demo},
 };
-use riad_model::{Checkpoint, Device, Preset, Scorer};
+use riad_model::{Checkpoint, Device, Preset, Roi, Scorer};
 use tracing::info;
 
 use super::{info::facts, train::categories};
@@ -225,6 +225,7 @@ pub(super) fn measure(
         facts: facts(&checkpoint, model),
         header,
         caution: None,
+        roi_share: scorer.roi().map(Roi::share),
         evaluation,
     })
 }

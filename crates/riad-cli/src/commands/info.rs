@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use riad_core::Calibration;
-use riad_model::{Checkpoint, Header, ScoringSettings, Similarity, Tiling, TrainConfig};
+use riad_model::{Checkpoint, Header, Roi, ScoringSettings, Similarity, Tiling, TrainConfig};
 use serde::Serialize;
 
 use crate::{
@@ -28,6 +28,8 @@ struct Info<'a> {
     passes_per_image: usize,
     /// Whether what is normal at each place is taken off the maps.
     normal_map: bool,
+    /// The share of the image that is looked at; `None` without a region of interest.
+    roi_share: Option<f64>,
     /// The smallest false-positive rate that the calibration allows; `None` without one.
     smallest_fpr: Option<f64>,
     #[serde(flatten)]
@@ -59,6 +61,7 @@ fn info<'a>(checkpoint: &'a Checkpoint, model: &Path) -> Info<'a> {
         macs_per_pass: architecture.macs(scoring.height, scoring.width),
         passes_per_image: scoring.passes_per_image(),
         normal_map: checkpoint.normal_map.is_some(),
+        roi_share: checkpoint.roi.as_ref().map(Roi::share),
         smallest_fpr: header.calibration.as_ref().map(Calibration::smallest_rate),
         header,
     }
@@ -121,6 +124,12 @@ pub(crate) fn facts(checkpoint: &Checkpoint, model: &Path) -> Vec<Fact> {
                 Size::of(scoring)
             ),
         ),
+    }
+    if let Some(share) = info.roi_share {
+        line(
+            "looked at",
+            format!("{:.1} % of the image, the region of interest", 100.0 * share),
+        );
     }
     if region_sizes.is_empty() {
         line("hidden", "nothing".into());

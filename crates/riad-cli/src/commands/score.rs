@@ -52,7 +52,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     // A bar would run into lines that go to the same terminal.
     let mut progress = (!io::stdout().is_terminal()).then(|| Progress::start("scoring", "image", 0, total));
     let mut done = 0;
-    let mut loaded = load_ahead(files, scoring::fit(&scorer.header().scoring), Limits::default());
+    let mut loaded = load_ahead(files, scoring::fit(&scorer), Limits::default());
     loop {
         let batch: Vec<_> = loaded.by_ref().take(scoring::batch_size(&scorer)).collect();
         if batch.is_empty() {

@@ -114,7 +114,7 @@ impl Station {
     fn inspect(&mut self, complete: Vec<Image>, folder: &Folder, end: &interrupt::Watch) -> Result<()> {
         let mut fresh: Vec<Image> = complete;
         fresh.retain(|image| !self.done.contains_key(&image.identity));
-        let fit = scoring::fit(&self.scorer.header().scoring);
+        let fit = scoring::fit(&self.scorer);
         let files = fresh.iter().map(|image| image.file.clone()).collect();
         let mut loaded = fresh
             .into_iter()

@@ -56,6 +56,46 @@ impl PixelMetrics {
     /// # Errors
     /// Lengths that contradict the size or each other, or a NaN in the map. Nothing is added then.
     pub fn push(&mut self, map: &[f32], defect: &[bool], height: usize, width: usize) -> Result<(), MetricError> {
+        self.add(map, defect, |_| true, height, width)
+    }
+
+    /// As [`push`](Self::push), but only the pixels that are `inside` count, `height * width` values too. Of a defect the
+    /// part inside is a region, or several if it falls apart.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn push_inside(
+        &mut self,
+        map: &[f32],
+        defect: &[bool],
+        inside: &[bool],
+        height: usize,
+        width: usize,
+    ) -> Result<(), MetricError> {
+        for labels in [defect, inside] {
+            if map.len() != labels.len() {
+                return Err(MetricError::LengthMismatch {
+                    scores: map.len(),
+                    labels: labels.len(),
+                });
+            }
+        }
+        let defect: Vec<bool> = defect
+            .iter()
+            .zip(inside)
+            .map(|(defect, inside)| *defect && *inside)
+            .collect();
+        self.add(map, &defect, |index| inside[index], height, width)
+    }
+
+    fn add(
+        &mut self,
+        map: &[f32],
+        defect: &[bool],
+        counts: impl Fn(usize) -> bool,
+        height: usize,
+        width: usize,
+    ) -> Result<(), MetricError> {
         if Some(map.len()) != height.checked_mul(width) {
             return Err(MetricError::MapSize {
                 len: map.len(),
@@ -73,8 +113,9 @@ impl PixelMetrics {
             return Err(MetricError::NanScore { index });
         }
         if !defect.contains(&true) {
+            let counting = map.iter().enumerate().filter(|&(index, _)| counts(index));
             self.samples
-                .extend(map.iter().filter_map(|&score| Sample::new(score, 0)));
+                .extend(counting.filter_map(|(_, &score)| Sample::new(score, 0)));
             return Ok(());
         }
         let regions = label_regions(defect, height, width).ok_or(MetricError::TooLarge)?;
@@ -84,7 +125,8 @@ impl PixelMetrics {
 
         self.region_sizes.resize(after as usize, 0);
         self.samples.reserve(map.len());
-        for (&score, &region) in map.iter().zip(&regions) {
+        let pixels = map.iter().zip(&regions).enumerate();
+        for (_, (&score, &region)) in pixels.filter(|&(index, _)| counts(index)) {
             let region = if region == 0 { 0 } else { before + region };
             if let Some(index) = (region as usize).checked_sub(1) {
                 self.region_sizes[index] += 1;

@@ -366,4 +366,30 @@ mod pixel {
             assert_eq!(pixels.finish(0.3).unwrap().aupro, 1.0, "{height}x{width}");
         }
     }
+
+    /// Pixels outside might as well not be there: a strip inside is measured as an image of its own.
+    #[test]
+    fn pixels_outside_do_not_count() {
+        let (height, width, strip) = (6, 9, 2..5);
+        let map: Vec<f32> = noise(3, height * width).map(|value| (value % 7) as f32).collect();
+        let defect: Vec<bool> = noise(4, height * width).map(|value| value % 4 == 0).collect();
+        let inside: Vec<bool> = (0..height * width).map(|i| strip.contains(&(i / width))).collect();
+        let of_strip = strip.start * width..strip.end * width;
+        let (mut whole, mut alone) = (PixelMetrics::new(), PixelMetrics::new());
+        for _ in 0..2 {
+            whole.push_inside(&map, &defect, &inside, height, width).unwrap();
+            alone
+                .push(&map[of_strip.clone()], &defect[of_strip.clone()], strip.len(), width)
+                .unwrap();
+            // A defect outside alone leaves a good image.
+            let outside: Vec<bool> = inside.iter().map(|inside| !inside).collect();
+            whole.push_inside(&map, &outside, &inside, height, width).unwrap();
+            alone
+                .push(&map[of_strip.clone()], &[false; 27], strip.len(), width)
+                .unwrap();
+        }
+        assert_eq!(whole.finish(0.3).unwrap(), alone.finish(0.3).unwrap());
+        let error = PixelMetrics::new().push_inside(&map, &defect, &inside[1..], height, width);
+        assert!(matches!(error, Err(MetricError::LengthMismatch { .. })), "{error:?}");
+    }
 }

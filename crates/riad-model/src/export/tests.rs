@@ -13,13 +13,13 @@ use riad_core::Calibration;
 
 use super::{onnx::proto::ModelProto, onnx_network, onnx_scorer, torch_state_dict};
 use crate::{
-    Architecture, Checkpoint, ModelError, Normalisation, Scorer, ScoringSettings, Similarity, Weights,
+    Architecture, Checkpoint, ModelError, Normalisation, Roi, Scorer, ScoringSettings, Similarity, Weights,
     plan::GraphPlan,
     tests::{filled_weights, run_graph},
 };
 
 /// Scorers that differ in everything that the graph depends on: edges, size, regions that do not divide it, sets, a mean
-/// filter smaller and larger than the image, normalisation, normal map; and a plain autoencoder, which sees all.
+/// filter smaller and larger than the image, normalisation, normal map, region of interest; and a plain autoencoder, which sees all.
 fn checkpoints() -> [Checkpoint; 3] {
     let grey = ScoringSettings {
         height: 32,
@@ -44,6 +44,7 @@ fn checkpoints() -> [Checkpoint; 3] {
     };
     let [grey, mut colour] = [grey, colour].map(|scoring| Checkpoint::new(filled_weights(4), scoring, None, None));
     colour.normal_map = Some((0..48 * 32).map(|i| 0.1 + 0.1 * (i as f32).sin()).collect());
+    colour.roi = Some(Roi::new(48, 32, (0..48 * 32).map(|i| i % 32 > 9).collect()).unwrap());
     let scores = (0..19).map(|i| 0.1 + 0.01 * i as f32).collect();
     colour.header.calibration = Some(Calibration::new(scores).unwrap());
     let autoencoder = ScoringSettings {

@@ -17,7 +17,7 @@ use super::{
     network,
 };
 use crate::{
-    Checkpoint, ModelError, Result, ScoringSettings, Similarity, architecture::CHANNELS, scorer::mask_seed_of,
+    Checkpoint, ModelError, Result, Roi, ScoringSettings, Similarity, architecture::CHANNELS, scorer::mask_seed_of,
 };
 
 /// Adds the scorer over `image`, `[N, 3, H, W]` in [0, 1]; gives the names of the map, `[N, H, W]`, and the score, `[N]`.
@@ -34,14 +34,17 @@ pub(super) fn add(graph: &mut Graph, checkpoint: &Checkpoint, image: &str) -> Re
     let (least, most) = (graph.float("zero", 0.0), graph.float("one", 1.0));
     let region_maps = graph.node("region_maps", "Clip", &[&x, &least, &most], vec![]);
     let over_regions = || vec![integers("axes", &[1]), integer("keepdims", 0)];
-    let map = match &checkpoint.normal_map {
-        None => graph.node("map", "ReduceMean", &[&region_maps], over_regions()),
-        Some(normal) => {
-            let mean = graph.node("mean_map", "ReduceMean", &[&region_maps], over_regions());
-            let normal = graph.floats("normal_map", &[height, width], normal);
-            graph.node("map", "Sub", &[&mean, &normal], vec![])
-        }
-    };
+    let mut x = graph.node("mean_map", "ReduceMean", &[&region_maps], over_regions());
+    if let Some(normal) = &checkpoint.normal_map {
+        let normal = graph.floats("normal_map", &[height, width], normal);
+        x = graph.node("unusual", "Sub", &[&x, &normal], vec![]);
+    }
+    if let Some(roi) = &checkpoint.roi {
+        let inside = graph.booleans("roi", &[1, height, width], roi.inside());
+        let outside = graph.float("roi.outside", Roi::OUTSIDE);
+        x = graph.node("looked_at", "Where", &[&inside, &x, &outside], vec![]);
+    }
+    let map = graph.node("map", "Identity", &[&x], vec![]);
     let over_pixels = vec![integers("axes", &[1, 2]), integer("keepdims", 0)];
     let score = graph.node("score", "ReduceMax", &[&map], over_pixels);
     Ok([map, score])

@@ -1,0 +1,57 @@
+//! The region of interest: the part of images that is looked at.
+
+use crate::{Result, error::ModelError};
+
+/// Which pixels of an image are looked at; at least one is.
+///
+/// It belongs to a checkpoint. Maps outside of it are [`Self::OUTSIDE`], so a score is the maximum inside. It changes
+/// nothing in what the network sees or learns: surroundings help it to fill in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roi {
+    height: usize,
+    width: usize,
+    inside: Vec<bool>,
+}
+
+impl Roi {
+    /// What a map holds outside: the least that a map can hold anywhere, so that nothing outside is above any threshold,
+    /// or drawn.
+    pub const OUTSIDE: f32 = -1.0;
+
+    /// Takes `height` · `width` values, row by row, true where the image is looked at.
+    ///
+    /// # Errors
+    /// [`ModelError::Length`] for another number of values, [`ModelError::Setting`] if all are false.
+    pub fn new(height: usize, width: usize, inside: Vec<bool>) -> Result<Self> {
+        ModelError::length("a region of interest", inside.len(), height * width)?;
+        if !inside.contains(&true) {
+            return Err(ModelError::Setting(
+                "the region of interest is empty, so nothing would be looked at; mark it with pixels that are not black"
+                    .into(),
+            ));
+        }
+        Ok(Self { height, width, inside })
+    }
+
+    /// `(height, width)` in pixels.
+    pub fn size(&self) -> (usize, usize) {
+        (self.height, self.width)
+    }
+
+    /// Row by row, true where the image is looked at.
+    pub fn inside(&self) -> &[bool] {
+        &self.inside
+    }
+
+    /// The share of the image that is looked at, above 0.
+    pub fn share(&self) -> f64 {
+        self.inside.iter().filter(|inside| **inside).count() as f64 / self.inside.len() as f64
+    }
+
+    /// Blots out what is outside of a map of the same size.
+    pub(crate) fn cover(&self, map: &mut [f32]) {
+        for (value, _) in map.iter_mut().zip(&self.inside).filter(|(_, inside)| !**inside) {
+            *value = Self::OUTSIDE;
+        }
+    }
+}
