@@ -39,6 +39,6 @@ fn a_training_is_estimated_from_what_was_measured() {
     }
     assert_eq!(lines.len(), 6);
 
-    let error = stderr(folder.path(), &["bench", "--size", "20"], 2);
-    assert!(error.contains("multiple"), "{error}");
+    let error = stderr(folder.path(), &["bench", "--size", "8"], 2);
+    assert!(error.contains("16 to 16384 pixels"), "{error}");
 }
