@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use support::stdout;
 
@@ -62,5 +62,28 @@ fn bash_completes_commands_options_and_values() {
             .output()
             .unwrap();
         assert_eq!(String::from_utf8_lossy(&answer.stdout).trim(), expected, "{words}");
+    }
+}
+
+/// `docs/commands.md` is what the commands' help says. Where it is not, it is written anew, to be looked at and committed.
+#[test]
+fn the_books_commands_are_the_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = stdout(folder.path(), &["--help"]);
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let lines = commands.lines().take_while(|line| !line.is_empty());
+    // A description goes on further to the right.
+    let entries = lines.filter_map(|line| line.strip_prefix("  ").filter(|entry| !entry.starts_with(' ')));
+    let names = entries.filter_map(|entry| entry.split_whitespace().next());
+    let mut page = format!("# Commands\n\nWhat `riad help COMMAND` says.\n\n```text\n{help}```\n");
+    for name in names.filter(|name| *name != "help") {
+        let help = stdout(folder.path(), &[name, "--help"]);
+        page += &format!("\n## riad {name}\n\n```text\n{help}```\n");
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/commands.md");
+    let is_there = fs::read_to_string(&file).is_ok_and(|text| text.replace('\r', "") == page);
+    if !is_there {
+        fs::write(&file, page).unwrap();
+        panic!("docs/commands.md was not what the commands' help says, and is now: look at it and commit it");
     }
 }
