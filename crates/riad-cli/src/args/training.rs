@@ -44,11 +44,11 @@ pub(crate) struct TrainingArgs {
     #[arg(long, value_name = "NAME", value_parser = preset_parser())]
     pub(crate) preset: Option<Preset>,
     /// Height and width in pixels that images are resized to, whatever their proportions: 200, or 150x400 [default: 256]
-    #[arg(long, value_name = "HEIGHTxWIDTH")]
+    #[arg(long, value_name = "HxW")]
     pub(crate) size: Option<Size>,
     /// Look at images at their own resolution, in overlapping tiles of this size, instead of resizing them: 256, or
     /// 128x512 (height x width). An epoch looks at one tile of each image, elsewhere every time
-    #[arg(long, value_name = "HEIGHTxWIDTH", conflicts_with = "size")]
+    #[arg(long, value_name = "HxW", conflicts_with = "size")]
     pub(crate) tile: Option<Size>,
     /// Pixels that neighbouring tiles share at least when an image is scored [default: a quarter of a tile's shorter side]
     #[arg(long, value_name = "PIXELS", requires = "tile")]
