@@ -133,7 +133,8 @@ proptest! {
     fn gradients_equal_finite_differences((target, recon, shape) in pairs(), seed in 0u64..1000) {
         let direction: Vec<f32> =
             images(seed, shape.images * shape.channels, shape.height, shape.width).iter().map(|v| v - 0.5).collect();
-        const STEP: f32 = 1.0 / 1024.0;
+        // Where a gradient magnitude is near 0, GMS bends within 1/1000.
+        const STEP: f32 = 1.0 / 8192.0;
         let moved = |step: f32| -> Vec<f32> { recon.iter().zip(&direction).map(|(v, d)| v + step * d).collect() };
         // L1 has kinks that a finite step crosses; PyTorch's gradient is its judge.
         for loss in [l2_loss as Loss, gms::multiscale_loss, SSIM] {
