@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{self, Path, PathBuf};
+use std::path::{self, PathBuf};
 use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use crate::sweep::{Metrics, find_categories, finish, read_results, record, watch_interrupts, write, write_json};
+use crate::sweep::{Metrics, categories, finish, read_results, record, watch_interrupts, write, write_json};
 
 /// Trains and evaluates variants of the method on every category, over several seeds, and prints a table for each group
 /// with means and standard deviations.
@@ -223,18 +223,6 @@ impl Ablate {
         eprintln!("written to {}: ablation.md, ablation.json", out.display());
         Ok(())
     }
-}
-
-/// The categories in `data`, or `data` itself, by name.
-fn categories(data: &Path) -> Result<Vec<(String, PathBuf)>> {
-    if data.join("train").is_dir() {
-        let name = data
-            .file_name()
-            .with_context(|| format!("{} has no name", data.display()))?;
-        return Ok(vec![(name.to_string_lossy().into_owned(), data.to_owned())]);
-    }
-    let names = find_categories(data)?;
-    Ok(names.into_iter().map(|name| (name.clone(), data.join(name))).collect())
 }
 
 /// A folder's name for these options.

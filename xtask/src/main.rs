@@ -6,6 +6,7 @@ mod ci;
 mod cuda_toolkit;
 mod eval;
 mod fetch;
+mod make_defects;
 mod race;
 mod slow_tests;
 mod sweep;
@@ -33,6 +34,7 @@ enum Task {
     FetchVisa(fetch::FetchVisa),
     FetchBtad(fetch::FetchBtad),
     Eval(eval::Eval),
+    MakeDefects(make_defects::MakeDefects),
     Ablate(ablate::Ablate),
     Race(race::Race),
     Bench(bench::Bench),
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Task::FetchVisa(task) => task.run(),
         Task::FetchBtad(task) => task.run(),
         Task::Eval(task) => task.run(),
+        Task::MakeDefects(task) => task.run(),
         Task::Ablate(task) => task.run(),
         Task::Race(task) => task.run(),
         Task::Bench(task) => task.run(),

@@ -9,7 +9,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::bench::{environment, machine};
-use crate::sweep::{find_categories, finish, read_results, write, write_json};
+use crate::sweep::{categories, finish, read_results, write, write_json};
 
 /// Trains `riad eval` and bench/loop.py, a PyTorch loop, one after the other for the same time, and compares their AUROCs.
 ///
@@ -73,10 +73,6 @@ impl Race {
             .clone()
             .unwrap_or_else(|| crate::workspace_root().join("runs").join("race"));
         let data = path::absolute(&self.data).with_context(|| format!("cannot resolve {}", self.data.display()))?;
-        let folders = match data.join("train").is_dir() {
-            true => vec![data],
-            false => find_categories(&data)?.iter().map(|name| data.join(name)).collect(),
-        };
         let threads = match self.threads {
             Some(threads) => threads,
             None => std::thread::available_parallelism()?.get(),
@@ -89,8 +85,7 @@ impl Race {
         };
 
         let mut heats = Vec::new();
-        for folder in &folders {
-            let category = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        for (category, folder) in categories(&data)? {
             eprintln!("{category}: riad");
             let dir = out.join(format!("{category}-{}-epochs-seed-{}", self.epochs, self.seed));
             ensure!(
@@ -100,7 +95,7 @@ impl Race {
             );
             let (watch, start) = (machine::Watch::start(), Instant::now());
             let mut eval = Command::new(&riad);
-            eval.arg("eval").arg(folder).arg("--out").arg(&dir);
+            eval.arg("eval").arg(&folder).arg("--out").arg(&dir);
             eval.args(["--size", "128", "-q", "--threads", &threads.to_string()]);
             eval.args([
                 "--epochs",
@@ -118,7 +113,7 @@ impl Race {
             let mut pytorch = Command::new(&python);
             pytorch
                 .arg(crate::workspace_root().join("bench").join("loop.py"))
-                .arg(folder);
+                .arg(&folder);
             pytorch.args([self.minutes.to_string(), self.seed.to_string()]);
             pytorch.env("THREADS", threads.to_string());
             let printed = crate::bench::output(&mut pytorch)?;

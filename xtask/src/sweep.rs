@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,6 +57,18 @@ pub(crate) fn find_categories(data: &Path) -> Result<Vec<String>> {
         data.display()
     );
     Ok(categories)
+}
+
+/// The categories in `data`, or `data` itself, by name.
+pub(crate) fn categories(data: &Path) -> Result<Vec<(String, PathBuf)>> {
+    if data.join("train").is_dir() {
+        let name = data
+            .file_name()
+            .with_context(|| format!("{} has no name", data.display()))?;
+        return Ok(vec![(name.to_string_lossy().into_owned(), data.to_owned())]);
+    }
+    let names = find_categories(data)?;
+    Ok(names.into_iter().map(|name| (name.clone(), data.join(name))).collect())
 }
 
 /// Writes what a sweep was asked for to `sweep.json`, or compares with what is there: results of another request do not
