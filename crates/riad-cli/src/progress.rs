@@ -61,6 +61,14 @@ impl Progress {
         }
     }
 
+    /// There is less or more to do than was thought.
+    pub(crate) fn set_total(&mut self, total: u64) {
+        self.total = total;
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+        }
+    }
+
     /// Tells that `count` units are done, and with `details` what there is to say of them.
     pub(crate) fn tell(&mut self, count: u64, details: impl FnOnce() -> String) {
         if let Some(bar) = &self.bar {

@@ -295,10 +295,10 @@ impl Run {
         let TrainConfig {
             architecture,
             scoring,
-            epochs,
+            patience,
             ..
         } = trainer.config();
-        let epochs = *epochs;
+        let (patience, mut epochs) = (*patience, trainer.last_epoch());
         info!(
             "training {} at {}{} on {} images of {}, {} held out for validation and {} for calibration, in {}",
             preset_name(architecture.width),
@@ -337,7 +337,12 @@ impl Run {
                         format!("epoch {epoch} of {epochs}, loss {}{validated}", terms(&loss))
                     });
                 }
-                Event::Epoch { record, best, weights } => {
+                Event::Epoch {
+                    record,
+                    best,
+                    last,
+                    weights,
+                } => {
                     log.epoch(record, weights);
                     let losses = match record.validation {
                         Some(loss) => format!("training {:.4}, validation {}", record.train.total, terms(&loss)),
@@ -345,6 +350,16 @@ impl Run {
                     };
                     let best = if best { ", the best so far" } else { "" };
                     progress.note(|| format!("{}: epoch {} of {epochs}, {losses}{best}", category.name, record.epoch));
+                    if last < epochs {
+                        epochs = last;
+                        progress.set_total((epochs * steps) as u64);
+                        progress.note(|| {
+                            format!(
+                                "{}: no better epoch in {patience}, so the learning rate decays now, and epoch {epochs} is the last",
+                                category.name
+                            )
+                        });
+                    }
                     if let Some(loss) = record.validation {
                         validated = format!(", validation {:.4}{best}", loss.total);
                     }

@@ -56,6 +56,7 @@ pub(crate) fn config(args: &TrainingArgs) -> Result<TrainConfig> {
         batch_size: args.batch.unwrap_or(published.batch_size),
         learning_rate: args.lr.unwrap_or(learning_rate),
         patience: args.patience.unwrap_or(published.patience),
+        decays_early: protocol == Protocol::Default,
         loss: args.loss.unwrap_or(published.loss),
         seed,
         ..published

@@ -69,6 +69,8 @@ pub enum Event<'a> {
         record: &'a EpochRecord,
         /// Whether it is the best so far.
         best: bool,
+        /// The epoch that will be the last, as [`Trainer::last_epoch`] tells.
+        last: usize,
         /// The network's weights at its end.
         weights: &'a Weights,
     },
@@ -79,7 +81,7 @@ pub enum Event<'a> {
 pub enum Outcome {
     /// All epochs were run.
     Completed,
-    /// The validation loss had not improved for the patience.
+    /// The validation loss did not improve for the patience, so there were fewer.
     Stopped,
     /// The observer broke off; the run can be resumed.
     Interrupted,
@@ -230,6 +232,12 @@ impl Trainer {
         &self.progress
     }
 
+    /// The epoch, from 1, that is the last unless patience runs out before. It comes closer where the learning rate decays
+    /// early.
+    pub fn last_epoch(&self) -> usize {
+        self.config.last_epoch(&self.progress)
+    }
+
     /// Trains until the last epoch, until the validation loss stops improving, or until `observe` breaks off, and leaves
     /// the run saved.
     ///
@@ -255,6 +263,7 @@ impl Trainer {
                 Some(record) => observe(Event::Epoch {
                     record,
                     best,
+                    last: self.last_epoch(),
                     weights: &weights,
                 }),
                 None => ControlFlow::Continue(()),
@@ -326,7 +335,7 @@ impl Trainer {
             .map(|image| derive_seed(&[self.config.seed, MASKS, epoch, step, image]))
             .collect();
         let masking = Masking::sample(region_size, scoring.sets, size, &seeds, scoring.normalisation)?;
-        let learning_rate = self.config.learning_rate_in(self.progress.epochs);
+        let learning_rate = self.config.learning_rate_after(&self.progress);
         let terms = self.learner.step(images, &masking, self.config.loss, learning_rate)?;
         if !terms.total.is_finite() {
             return Err(self.diverged(terms.total));
@@ -348,7 +357,7 @@ impl Trainer {
         // Without validation images the last epoch counts as the best: the training loss says little of which is.
         let best = validation.is_none() || self.progress.best_loss().is_none_or(|best| loss < best);
         let progress = &mut self.progress;
-        let learning_rate = self.config.learning_rate_in(progress.epochs);
+        let learning_rate = self.config.learning_rate_after(progress);
         progress.epochs += 1;
         progress.steps = 0;
         progress.partial = LossTerms::default();
@@ -361,8 +370,7 @@ impl Trainer {
         if best {
             progress.best_epoch = progress.epochs;
         }
-        let without_progress = progress.epochs - progress.best_epoch;
-        progress.finished = progress.epochs >= self.config.epochs || without_progress >= self.config.patience;
+        self.config.settle(progress);
         Ok((best, weights))
     }
 
@@ -397,6 +405,7 @@ impl Trainer {
             let mut progress = self.progress.clone();
             progress.history.truncate(progress.best_epoch);
             progress.epochs = progress.best_epoch;
+            progress.decayed_early = progress.decayed_early.filter(|&decay| decay < progress.best_epoch);
             (progress.steps, progress.partial, progress.finished) = (0, LossTerms::default(), false);
             progress.optimiser_steps = 0;
             self.checkpoint(best.clone(), progress).save(&folder.join(BEST))?;

@@ -31,6 +31,11 @@ pub struct TrainConfig {
     pub decay_factor: f64,
     /// Epochs without a better validation loss after which training stops.
     pub patience: usize,
+    /// Whether the learning rate decays when patience runs out before its time has come. Training then goes on for as many
+    /// epochs as were to follow the decay, or until patience, which begins anew with it, runs out again. The published
+    /// setting stops at once, and then never gets what the lower rate brings.
+    #[serde(default)]
+    pub decays_early: bool,
     /// Weights of the loss's terms.
     pub loss: LossWeights,
     /// Decides initial weights, order of images, region sizes and masks.
@@ -51,6 +56,7 @@ impl TrainConfig {
             decay_after: 5.0 / 6.0,
             decay_factor: 0.1,
             patience: 20,
+            decays_early: false,
             loss: LossWeights::default(),
             seed: 0,
         }
@@ -91,14 +97,40 @@ impl TrainConfig {
         positive("the sum of the loss terms' weights", f64::from(l2 + l1 + ssim + msgms))
     }
 
-    /// The learning rate in `epoch`, from 0.
-    pub(crate) fn learning_rate_in(&self, epoch: usize) -> f64 {
-        let decayed = epoch as f64 >= (self.epochs as f64 * self.decay_after).round();
-        if decayed {
+    /// Epochs before the learning rate is to decay.
+    fn planned_decay(&self) -> usize {
+        (self.epochs as f64 * self.decay_after).round() as usize
+    }
+
+    /// The learning rate in the epoch after those completed.
+    pub(crate) fn learning_rate_after(&self, progress: &Progress) -> f64 {
+        if progress.epochs >= progress.decayed_early.unwrap_or(self.planned_decay()) {
             self.learning_rate * self.decay_factor
         } else {
             self.learning_rate
         }
+    }
+
+    /// The epoch that is the last unless patience runs out before.
+    pub(crate) fn last_epoch(&self, progress: &Progress) -> usize {
+        progress.decayed_early.map_or(self.epochs, |decay| {
+            decay + self.epochs.saturating_sub(self.planned_decay())
+        })
+    }
+
+    /// Settles, after an epoch, whether the learning rate decays early and whether that epoch was the last.
+    pub(crate) fn settle(&self, progress: &mut Progress) {
+        let decay = progress.decayed_early.unwrap_or(self.planned_decay());
+        let mut since = progress.best_epoch;
+        if self.decays_early && progress.epochs >= decay {
+            since = since.max(decay);
+        }
+        let mut out_of_patience = progress.epochs - since >= self.patience;
+        if out_of_patience && self.decays_early && progress.epochs < decay {
+            progress.decayed_early = Some(progress.epochs);
+            out_of_patience = false;
+        }
+        progress.finished = out_of_patience || progress.epochs >= self.last_epoch(progress);
     }
 }
 
@@ -128,6 +160,9 @@ pub struct Progress {
     pub optimiser_steps: u64,
     /// Epoch with the best validation loss so far, from 1; 0 before there is one.
     pub best_epoch: usize,
+    /// Epochs completed when patience ran out and the learning rate decayed for it, with [`TrainConfig::decays_early`].
+    #[serde(default)]
+    pub decayed_early: Option<usize>,
     /// Every epoch's losses.
     pub history: Vec<EpochRecord>,
     /// Whether training has ended, by the last epoch or by patience.
@@ -140,5 +175,65 @@ impl Progress {
     pub fn best_loss(&self) -> Option<f64> {
         let record = self.history.get(self.best_epoch.checked_sub(1)?)?;
         Some(record.validation.unwrap_or(record.train).total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of a run of 30 epochs, of which 5 are to follow the decay, if only the epochs `improve` are better than
+    /// those before. Gives the progress and the epochs at the lower rate, from 1.
+    fn run(patience: usize, decays_early: bool, improve: &[usize]) -> (Progress, Vec<usize>) {
+        let published = TrainConfig::published(Architecture::u_net(2), ScoringSettings::default());
+        let config = TrainConfig {
+            epochs: 30,
+            patience,
+            decays_early,
+            ..published
+        };
+        let mut progress = Progress::default();
+        let mut lowered = Vec::new();
+        while !progress.finished {
+            let is_lowered = config.learning_rate_after(&progress) < config.learning_rate;
+            progress.epochs += 1;
+            if is_lowered {
+                lowered.push(progress.epochs);
+            }
+            if improve.contains(&progress.epochs) {
+                progress.best_epoch = progress.epochs;
+            }
+            config.settle(&mut progress);
+            assert!(progress.epochs <= config.last_epoch(&progress));
+        }
+        (progress, lowered)
+    }
+
+    #[test]
+    fn patience_decays_first_and_stops_later_if_asked_to() {
+        let all: Vec<usize> = (1..=30).collect();
+        let (progress, lowered) = run(4, true, &all);
+        assert_eq!((progress.epochs, progress.decayed_early), (30, None));
+        assert_eq!(lowered, [26, 27, 28, 29, 30]);
+
+        // Out of patience after epoch 7. The lower rate is better at once: all of its epochs are run.
+        let (progress, lowered) = run(4, true, &[1, 2, 3, 8, 10]);
+        assert_eq!((progress.epochs, progress.decayed_early), (12, Some(7)));
+        assert_eq!(lowered, [8, 9, 10, 11, 12]);
+
+        // It is not: patience, begun anew, runs out again.
+        let (progress, lowered) = run(4, true, &[1, 2, 3]);
+        assert_eq!((progress.epochs, lowered), (11, vec![8, 9, 10, 11]));
+
+        // The planned decay gives patience anew as well.
+        let (progress, lowered) = run(4, true, &all[..22]);
+        assert_eq!((progress.epochs, progress.decayed_early), (29, None));
+        assert_eq!(lowered, [26, 27, 28, 29]);
+
+        // The published rule.
+        let (progress, lowered) = run(4, false, &[1, 2, 3]);
+        assert_eq!((progress.epochs, lowered), (7, vec![]));
+        let (progress, lowered) = run(4, false, &all[..24]);
+        assert_eq!((progress.epochs, lowered), (28, vec![26, 27, 28]));
     }
 }

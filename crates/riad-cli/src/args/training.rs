@@ -66,7 +66,8 @@ pub(crate) struct TrainingArgs {
     /// Learning rate [default: 1e-3; 1e-4 for the preset or the protocol paper]
     #[arg(long, value_name = "X")]
     pub(crate) lr: Option<f64>,
-    /// Stop when so many epochs brought no better validation loss [default: 20]
+    /// Lower the learning rate, and later stop, when so many epochs brought no better validation loss; with --protocol
+    /// paper stop at once [default: 20]
     #[arg(long, value_name = "N")]
     pub(crate) patience: Option<usize>,
     /// Share of the images held out to choose the best epoch [default: 0.2 less --calibration, but at least 0.1]

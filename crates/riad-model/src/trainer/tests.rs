@@ -66,40 +66,44 @@ fn files(folder: &Path) -> [Vec<u8>; 3] {
 
 #[test]
 fn a_run_broken_off_anywhere_resumes_to_the_same_bytes() {
-    let folder = tempfile::tempdir().unwrap();
-    let undisturbed = folder.path().join("undisturbed");
-    assert_eq!(
-        train(&mut Trainer::start(config(), &undisturbed, &Device::Cpu).unwrap()),
-        Outcome::Completed
-    );
-    for broken_off_at in 1..=12 {
-        let run = folder.path().join(format!("run{broken_off_at}"));
-        let mut trainer = Trainer::start(config(), &run, &Device::Cpu).unwrap();
-        let mut events = 0;
-        let outcome = trainer.run(&Waves(5), &Waves(2), &mut |_| {
-            events += 1;
-            if events == broken_off_at {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        });
-        drop(trainer);
-        let outcome = outcome.unwrap();
-        assert_eq!(
-            outcome,
-            if broken_off_at < 12 {
-                Outcome::Interrupted
-            } else {
-                Outcome::Completed
-            }
-        );
-        train(&mut Trainer::resume(&run, &Device::Cpu).unwrap());
-        // Not assert_eq: it would print every byte.
-        assert!(
-            files(&run) == files(&undisturbed),
-            "broken off at event {broken_off_at}"
-        );
+    // One that runs to its end, and one whose learning rate decays early.
+    let early = TrainConfig {
+        epochs: 60,
+        patience: 1,
+        learning_rate: 1e-30,
+        decays_early: true,
+        ..config()
+    };
+    for (config, every) in [(config(), 1), (early, 29)] {
+        let folder = tempfile::tempdir().unwrap();
+        let undisturbed = folder.path().join("undisturbed");
+        let mut trainer = Trainer::start(config.clone(), &undisturbed, &Device::Cpu).unwrap();
+        train(&mut trainer);
+        assert_eq!(trainer.progress().decayed_early.is_some(), config.decays_early);
+        // Three steps and the validation.
+        let all_events = 4 * trainer.progress().epochs;
+        for broken_off_at in (1..=all_events).step_by(every) {
+            let run = folder.path().join(format!("run{broken_off_at}"));
+            let mut trainer = Trainer::start(config.clone(), &run, &Device::Cpu).unwrap();
+            let mut events = 0;
+            let outcome = trainer.run(&Waves(5), &Waves(2), &mut |_| {
+                events += 1;
+                if events == broken_off_at {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+            drop(trainer);
+            let is_interrupted = outcome.unwrap() == Outcome::Interrupted;
+            assert_eq!(is_interrupted, broken_off_at < all_events);
+            train(&mut Trainer::resume(&run, &Device::Cpu).unwrap());
+            // Not assert_eq: it would print every byte.
+            assert!(
+                files(&run) == files(&undisturbed),
+                "broken off at event {broken_off_at}"
+            );
+        }
     }
 }
 
