@@ -368,7 +368,7 @@ mod tests {
                     );
                     area += usize::from(mask.get_pixel(x, y)[0] == 255);
                 }
-                assert!(area >= 4 && area < 90 * 60 / 3, "{kind:?}, seed {seed}: {area} pixels");
+                assert!((4..90 * 60 / 3).contains(&area), "{kind:?}, seed {seed}: {area} pixels");
             }
         }
         let plain = RgbImage::from_pixel(90, 60, Rgb([100; 3]));
