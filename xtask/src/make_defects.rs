@@ -11,7 +11,7 @@ use std::path::{self, Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use image::imageops::{self, FilterType};
-use image::{GrayImage, ImageBuffer, Luma, Rgb, RgbImage};
+use image::{DynamicImage, GrayImage, ImageBuffer, ImageDecoder, ImageReader, Luma, Rgb, RgbImage};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -101,11 +101,11 @@ impl MakeDefects {
             let out = self.out.join(&name);
             let train = make_folder(&out, &["train", "good"])?;
             for path in &trained_on {
-                copy(path, &train)?;
+                convert(path, &train)?;
             }
             let good = make_folder(&out, &["test", "good"])?;
             for path in &held_out {
-                copy(path, &good)?;
+                convert(path, &good)?;
             }
             for kind in Kind::ALL {
                 let images = make_folder(&out, &["test", kind.name()])?;
@@ -166,15 +166,30 @@ fn make_folder(out: &Path, names: &[&str]) -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn copy(path: &Path, folder: &Path) -> Result<()> {
-    let to = folder.join(path.file_name().unwrap_or_default());
-    fs::copy(path, &to).with_context(|| format!("cannot copy {} to {}", path.display(), to.display()))?;
-    Ok(())
+/// Writes a good image as those with defects are written: nothing but the defect may tell them apart, such as the depth of
+/// their colours, transparency, or a rotation that only EXIF knows of.
+fn convert(path: &Path, folder: &Path) -> Result<()> {
+    let to = folder
+        .join(path.file_stem().unwrap_or_default())
+        .with_added_extension("png");
+    ensure!(
+        !to.exists(),
+        "{} has the name of another image beside it but for the ending: rename it",
+        path.display()
+    );
+    save(read(path)?.save(&to), folder)
 }
 
+/// An image upright, in 8 bits a channel.
 fn read(path: &Path) -> Result<RgbImage> {
-    let image = image::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(image.into_rgb8())
+    let decode = || {
+        let mut decoder = ImageReader::open(path)?.with_guessed_format()?.into_decoder()?;
+        let orientation = decoder.orientation()?;
+        let mut image = DynamicImage::from_decoder(decoder)?;
+        image.apply_orientation(orientation);
+        image::ImageResult::Ok(image.into_rgb8())
+    };
+    decode().with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn save(saved: image::ImageResult<()>, folder: &Path) -> Result<()> {
