@@ -6,12 +6,11 @@ mod support;
 use std::{
     fs::{self, File},
     path::Path,
-    process::Command,
 };
 
 use npyz::NpyFile;
 use riad_model::Checkpoint;
-use support::{demo, stdout};
+use support::{demo, python, stdout};
 use tempfile::TempDir;
 use tiff::decoder::{Decoder, DecodingResult};
 
@@ -113,18 +112,11 @@ fn the_python_example_gives_the_scores_of_riad_score() {
         &["export", "--model", "run", "--format", "onnx", "--out", "lid.onnx"],
     );
     let scored = scores(root, &["data/badge/test"]);
-    let python = std::env::var_os("RIAD_PYTHON").unwrap_or("python3".into());
-    let mut command = Command::new(python);
-    let command = command.arg("example.py").args(scored.iter().map(|(path, _)| path));
-    let Ok(output) = command.current_dir(root).output() else {
-        return eprintln!("skipped: Python cannot be started");
+    let paths = scored.iter().map(|(path, _)| path.as_str());
+    let arguments: Vec<&str> = std::iter::once("example.py").chain(paths).collect();
+    let Some(lines) = python(root, &arguments) else {
+        return;
     };
-    let said = String::from_utf8_lossy(&output.stderr);
-    if said.contains("ModuleNotFoundError") {
-        return eprintln!("skipped: {said}");
-    }
-    assert!(output.status.success(), "{said}");
-    let lines = String::from_utf8(output.stdout).unwrap();
     assert_eq!(lines.lines().count(), scored.len());
     for (line, (path, score)) in lines.lines().zip(&scored) {
         let rest = line.strip_prefix(path).unwrap();

@@ -3,10 +3,10 @@
 
 mod support;
 
-use std::{fs::File, path::Path, process::Command};
+use std::{fs::File, path::Path};
 
 use npyz::NpyFile;
-use support::{demo, stdout};
+use support::{demo, python, stdout};
 
 fn read_npy(path: &Path) -> Vec<f32> {
     NpyFile::new(File::open(path).unwrap()).unwrap().into_vec().unwrap()
@@ -47,17 +47,10 @@ fn maps_of_a_public_checkpoint_are_those_of_pytorch_but_for_the_chance_in_masks(
         let ours = read_npy(&root.join("maps").join(name.file_name().unwrap()));
 
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/public_maps.py");
-        let python = std::env::var_os("RIAD_PYTHON").unwrap_or("python3".into());
-        let mut command = Command::new(python);
-        command.args([script, "public.pt", &DRAWS.to_string(), &image, "theirs.npy"]);
-        let Ok(output) = command.current_dir(root).output() else {
-            return eprintln!("skipped: Python cannot be started");
-        };
-        let said = String::from_utf8_lossy(&output.stderr);
-        if said.contains("ModuleNotFoundError") {
-            return eprintln!("skipped: {said}");
+        let arguments = [script, "public.pt", &DRAWS.to_string(), &image, "theirs.npy"];
+        if python(root, &arguments).is_none() {
+            return;
         }
-        assert!(output.status.success(), "{said}");
         let theirs = read_npy(&root.join("theirs.npy"));
         let draws: Vec<&[f32]> = theirs.chunks_exact(theirs.len() / DRAWS).collect();
         let to_the_others = |left_out: usize| {
