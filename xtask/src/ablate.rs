@@ -58,6 +58,8 @@ enum Group {
     Similarity,
     /// The mean filter over maps
     Smoothing,
+    /// Scales of GMS in maps
+    Scales,
     /// The default and the published protocol's maps, with the same training
     Protocol,
     /// Size of the network
@@ -68,13 +70,14 @@ enum Group {
 
 impl Group {
     /// All that a machine without a GPU can do in bearable time.
-    const DEFAULT: [Self; 7] = [
+    const DEFAULT: [Self; 8] = [
         Self::Methods,
         Self::Regions,
         Self::Sets,
         Self::Loss,
         Self::Similarity,
         Self::Smoothing,
+        Self::Scales,
         Self::Protocol,
     ];
 
@@ -86,6 +89,7 @@ impl Group {
             Self::Loss => "Terms of the loss",
             Self::Similarity => "What maps compare by",
             Self::Smoothing => "Side of the mean filter",
+            Self::Scales => "Scales of GMS",
             Self::Protocol => "Protocol",
             Self::Preset => "Network",
             Self::Size => "Image size",
@@ -129,6 +133,11 @@ impl Group {
                 ("5", &["--smoothing", "5"]),
                 ("11", &["--smoothing", "11"]),
                 ("21", &["--smoothing", "21"]),
+            ],
+            Self::Scales => vec![
+                ("2", &["--scales", "2"]),
+                ("3", &["--scales", "3"]),
+                ("4", &["--scales", "4"]),
             ],
             Self::Protocol => vec![
                 ("default", &[]),

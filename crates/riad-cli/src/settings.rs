@@ -32,6 +32,7 @@ pub(crate) fn config(args: &TrainingArgs) -> Result<TrainConfig> {
     scoring.mask_seed = seed;
     scoring.similarity = args.similarity.unwrap_or(similarity);
     scoring.smoothing = args.smoothing.unwrap_or(scoring.smoothing);
+    scoring.scales = args.scales.unwrap_or(scoring.scales);
     if args.method == Some(Method::Autoencoder) {
         if args.regions.is_some() || args.sets.is_some() {
             return Err(usage(
@@ -104,6 +105,7 @@ pub(crate) fn differing(
             "smoothing",
             args.smoothing.is_none_or(|given| given == scoring.smoothing),
         ),
+        ("scales", args.scales.is_none_or(|given| given == scoring.scales)),
         (
             "preset",
             args.preset

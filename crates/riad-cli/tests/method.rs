@@ -66,6 +66,8 @@ fn parts_of_the_method_can_be_changed() {
         "ssim",
         "--smoothing",
         "5",
+        "--scales",
+        "2",
     ];
     stdout(
         folder.path(),
@@ -76,6 +78,7 @@ fn parts_of_the_method_can_be_changed() {
     assert_eq!(scoring["sets"], 2);
     assert_eq!(scoring["similarity"], "ssim");
     assert_eq!(scoring["smoothing"], 5);
+    assert_eq!(scoring["scales"], 2);
 }
 
 #[test]
@@ -91,6 +94,7 @@ fn what_cannot_be_is_refused_before_a_run_is_made() {
         (vec!["--similarity", "cosine"], "gms-colour, gms-grey, ssim and l2", 2),
         (vec!["--regions", "4,x"], "invalid digit", 2),
         (vec!["--smoothing", "4"], "odd", 2),
+        (vec!["--scales", "5"], "1 to 4 scales", 2),
         (vec!["--regions", "0"], "region", 2),
         (vec!["--sets", "0"], "set", 2),
     ] {

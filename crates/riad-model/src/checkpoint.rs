@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use riad_core::{Calibration, Masks};
+use riad_core::{Calibration, Masks, similarity::gms};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
@@ -77,10 +77,18 @@ pub struct ScoringSettings {
     /// What the maps tell of.
     #[serde(alias = "edges")]
     pub similarity: Similarity,
+    /// Number of scales that maps of GMS are the mean of, 1 to 4, each half as fine as the one before.
+    #[serde(default = "published_scales")]
+    pub scales: usize,
+}
+
+/// What checkpoints have whose header does not say.
+fn published_scales() -> usize {
+    gms::SCALES
 }
 
 impl Default for ScoringSettings {
-    /// The published settings: 256×256, K = {2, 4, 8, 16}, n = 3, GMS of luma, a 21×21 mean filter.
+    /// The published settings: 256×256, K = {2, 4, 8, 16}, n = 3, GMS of luma at four scales, a 21×21 mean filter.
     fn default() -> Self {
         Self {
             height: 256,
@@ -92,6 +100,7 @@ impl Default for ScoringSettings {
             mask_seed: 0,
             smoothing: 21,
             similarity: Similarity::GmsGrey,
+            scales: published_scales(),
         }
     }
 }
@@ -139,6 +148,13 @@ impl ScoringSettings {
             Masks::sample(region_size, self.sets, self.height, self.width, self.mask_seed)?;
         }
         riad_core::smooth::mean_filter(&[0.0], 1, 1, self.smoothing)?;
+        if !(1..=gms::SCALES).contains(&self.scales) {
+            return Err(ModelError::Setting(format!(
+                "maps have 1 to {} scales, not {}",
+                gms::SCALES,
+                self.scales
+            )));
+        }
         Ok(())
     }
 

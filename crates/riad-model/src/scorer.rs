@@ -205,6 +205,7 @@ impl Scorer {
         let image_len = CHANNELS * pixels;
         let count = images.len() / image_len;
         ModelError::length("a batch of images", images.len(), count * image_len)?;
+            scales,
 
         let blank = Scored {
             score: 0.0,
@@ -221,7 +222,7 @@ impl Scorer {
                 .zip(images.par_chunks(image_len))
                 .zip(reconstructions.par_chunks(image_len))
                 .try_for_each(|((scored, image), reconstruction)| -> Result<()> {
-                    let similar = similarity_map(image, reconstruction, (height, width), similarity)?;
+                    let similar = similarity_map(image, reconstruction, (height, width), similarity, scales)?;
                     let mut map = smooth::mean_filter(&similar, height, width, smoothing)?;
                     map.iter_mut().for_each(|v| *v = (1.0 - *v).clamp(0.0, 1.0));
                     scored.map.iter_mut().zip(&map).for_each(|(sum, v)| *sum += v * share);
@@ -264,13 +265,14 @@ fn similarity_map(
         height,
         width,
     };
+    scales: usize,
     Ok(match similarity {
         Similarity::GmsGrey => {
             let [image, reconstruction] = [image, reconstruction].map(|image| core_similarity::gray(image, shape));
-            gms::multiscale_map(&image, &reconstruction, height, width)
+            gms::map(&image, &reconstruction, height, width, scales)
         }
         Similarity::GmsColour => mean_over_channels(image, reconstruction, |image, reconstruction| {
-            gms::multiscale_map(image, reconstruction, height, width)
+            gms::map(image, reconstruction, height, width, scales)
         }),
         Similarity::Ssim => {
             let map = ssim::map(image, reconstruction, shape)?;

@@ -289,6 +289,14 @@ fn settings_that_cannot_work_are_refused() {
             ..default.clone()
         },
         ScoringSettings {
+        ScoringSettings {
+            scales: 0,
+            ..default.clone()
+        },
+        ScoringSettings {
+            scales: 5,
+            ..default.clone()
+        },
             normalisation: Normalisation {
                 mean: 0.5,
                 deviation: 0.0,

@@ -94,6 +94,7 @@ pub(crate) fn facts(checkpoint: &Checkpoint, model: &Path) -> Vec<Fact> {
         mask_seed,
         smoothing,
         similarity,
+        scales,
     } = scoring;
     line("file", info.file.clone());
     let network = if architecture.skip_connections {
@@ -145,10 +146,10 @@ pub(crate) fn facts(checkpoint: &Checkpoint, model: &Path) -> Vec<Fact> {
         format!("(x - {}) / {}", normalisation.mean, normalisation.deviation),
     );
     let similarity = match similarity {
-        Similarity::GmsGrey => "edges of luma",
-        Similarity::GmsColour => "edges of each colour",
-        Similarity::Ssim => "SSIM",
-        Similarity::L2 => "squared error",
+        Similarity::GmsGrey => format!("edges of luma, scales: {scales}"),
+        Similarity::GmsColour => format!("edges of each colour, scales: {scales}"),
+        Similarity::Ssim => "SSIM".into(),
+        Similarity::L2 => "squared error".into(),
     };
     let normal = if info.normal_map {
         ", less what is normal at each place"

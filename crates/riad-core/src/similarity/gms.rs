@@ -1,5 +1,5 @@
 //! Gradient magnitude similarity (Xue et al., "Gradient magnitude similarity deviation", arXiv 1308.3052) on gray
-//! images, at one scale or at [`SCALES`].
+//! images, at up to [`SCALES`] scales.
 //!
 //! `GMS = (2 g r + c) / (g² + r² + c)` with the gradient magnitudes g of the target and r of the reconstruction: 1 where
 //! they are equal, towards 0 where only one image has an edge. The magnitude is
@@ -21,28 +21,19 @@ pub const C: f32 = 0.0026;
 /// step (1 / 765, squared 1.7e-6), hence without influence on the similarity of real images.
 pub const EPSILON: f32 = 1e-8;
 
-/// The similarity of each pixel at the images' own scale: `height * width` values in (0, 1], 1 where the gradients are
-/// equally strong. Symmetric in its images.
+/// The mean over the first `scales` scales of the similarity of each pixel, coarser maps enlarged bilinearly:
+/// `height * width` values in (0, 1], 1 where the gradients are equally strong. Symmetric in its images.
+///
+/// One scale is that of the images themselves.
 ///
 /// # Panics
-/// If an image has another length than `height * width`, or either is 0.
-pub fn map(target_gray: &[f32], recon_gray: &[f32], height: usize, width: usize) -> Vec<f32> {
+/// If an image has another length than `height * width`, either is 0, or there are no scales or more than [`SCALES`].
+pub fn map(target_gray: &[f32], recon_gray: &[f32], height: usize, width: usize, scales: usize) -> Vec<f32> {
     check_planes(target_gray, recon_gray, height, width);
-    let [target, recon] = [target_gray, recon_gray].map(|gray| Plane {
-        values: gray.to_vec(),
-        height,
-        width,
-    });
-    similarity_map(&target, &recon).values
-}
-
-/// The mean over [`SCALES`] of the similarity of each pixel, coarser maps enlarged bilinearly: `height * width` values
-/// in (0, 1].
-///
-/// # Panics
-/// If an image has another length than `height * width`, or either is 0.
-pub fn multiscale_map(target_gray: &[f32], recon_gray: &[f32], height: usize, width: usize) -> Vec<f32> {
-    check_planes(target_gray, recon_gray, height, width);
+    assert!(
+        (1..=SCALES).contains(&scales),
+        "there are 1 to {SCALES} scales, not {scales}"
+    );
     let [target, recon]: [[Plane; SCALES]; 2] = [target_gray, recon_gray].map(|gray| {
         Plane {
             values: gray.to_vec(),
@@ -52,11 +43,16 @@ pub fn multiscale_map(target_gray: &[f32], recon_gray: &[f32], height: usize, wi
         .pyramid()
     });
     let mut mean = similarity_map(&target[0], &recon[0]);
-    similarity_map(&target[1], &recon[1]).add_enlarged::<2>(&mut mean);
-    similarity_map(&target[2], &recon[2]).add_enlarged::<4>(&mut mean);
-    similarity_map(&target[3], &recon[3]).add_enlarged::<8>(&mut mean);
+    let add: [fn(&Plane, &mut Plane); SCALES - 1] = [
+        Plane::add_enlarged::<2>,
+        Plane::add_enlarged::<4>,
+        Plane::add_enlarged::<8>,
+    ];
+    for ((target, recon), add) in target.iter().zip(&recon).take(scales).skip(1).zip(add) {
+        add(&similarity_map(target, recon), &mut mean);
+    }
     for value in &mut mean.values {
-        *value *= 1.0 / SCALES as f32;
+        *value *= 1.0 / scales as f32;
     }
     mean.values
 }

@@ -97,17 +97,19 @@ fn gms_maps_equal_pytorch() {
         seed: u64,
         height: usize,
         width: usize,
-        gms: Vec<f64>,
-        multiscale: Vec<f64>,
+        /// By the number of scales, from 1.
+        maps: Vec<Vec<f64>>,
     }
     for case in expected::<Maps>("gray_maps") {
         let [target, recon] = [0, 1].map(|offset| images(case.seed + offset, 1, case.height, case.width));
-        assert_close(gms::map(&target, &recon, case.height, case.width), &case.gms, 1e-5);
-        assert_close(
-            gms::multiscale_map(&target, &recon, case.height, case.width),
-            &case.multiscale,
-            1e-5,
-        );
+        assert_eq!(case.maps.len(), gms::SCALES);
+        for (scales, expected) in (1..).zip(&case.maps) {
+            assert_close(
+                gms::map(&target, &recon, case.height, case.width, scales),
+                expected,
+                1e-5,
+            );
+        }
     }
 }
 
@@ -166,8 +168,10 @@ proptest! {
     fn gms_is_symmetric_and_within_its_range((target, recon, shape) in pairs()) {
         let [target_gray, recon_gray] = [&target, &recon].map(|images| gray(images, shape));
         let plane = shape.plane_len();
-        for map in [gms::map, gms::multiscale_map] {
-            let map = |left: &[f32], right: &[f32]| map(&left[..plane], &right[..plane], shape.height, shape.width);
+        for scales in 1..=gms::SCALES {
+            let map = |left: &[f32], right: &[f32]| {
+                gms::map(&left[..plane], &right[..plane], shape.height, shape.width, scales)
+            };
             let similarity = map(&target_gray, &recon_gray);
             prop_assert!(similarity.iter().all(|&value| value > 0.0 && value <= 1.0));
             prop_assert_eq!(similarity, map(&recon_gray, &target_gray));
@@ -230,7 +234,7 @@ fn scales_lie_on_top_of_each_other() {
             let step: Vec<f32> = (0..32 * width)
                 .map(|index| if index % width < edge { 0.2 } else { 0.8 })
                 .collect();
-            let map = gms::multiscale_map(&step, &vec![0.5; step.len()], 32, width);
+            let map = gms::map(&step, &vec![0.5; step.len()], 32, width, gms::SCALES);
             let row = &map[16 * width..][..width];
             let weighted = |(x, value): (usize, &f32)| (x as f32 + 0.5) * (1.0 - value);
             let dissimilarity: f32 = row.iter().map(|value| 1.0 - value).sum();

@@ -73,13 +73,14 @@ def msgms_loss(target, recon):
     return sum((1 - level).mean() for level in scales(gray(target), gray(recon))) / 4
 
 
-def msgms_map(target, recon):
+def msgms_maps(target, recon):
+    """The mean maps of the first scale, of the first two, three and four."""
     height, width = target.shape[2:]
     full = [
         F.interpolate(level, scale_factor=2**i, mode="bilinear", align_corners=False)[:, :, :height, :width]
         for i, level in enumerate(scales(target, recon))
     ]
-    return sum(full) / 4
+    return [sum(full[:count]) / count for count in range(1, 5)]
 
 
 def ssim_loss(target, recon):
@@ -136,8 +137,7 @@ def gray_maps(seed, height, width):
         "height": height,
         "width": width,
         "seed": seed,
-        "gms": rounded(gms(target, recon).flatten().numpy()),
-        "multiscale": rounded(msgms_map(target, recon).flatten().numpy()),
+        "maps": [rounded(map.flatten().numpy()) for map in msgms_maps(target, recon)],
     }
 
 

@@ -18,7 +18,7 @@ use crate::{
     tests::{filled_weights, run_graph},
 };
 
-/// Scorers that differ in everything that the graph depends on: edges, size, regions that do not divide it, sets, a mean
+/// Scorers that differ in everything that the graph depends on: edges, scales, size, regions that do not divide it, sets, a mean
 /// filter smaller and larger than the image, normalisation, normal map, region of interest; and a plain autoencoder, which sees all.
 fn checkpoints() -> [Checkpoint; 3] {
     let grey = ScoringSettings {
@@ -37,6 +37,7 @@ fn checkpoints() -> [Checkpoint; 3] {
         smoothing: 101,
         similarity: Similarity::GmsColour,
         normalisation: Normalisation {
+        scales: 3,
             mean: 0.4,
             deviation: 0.3,
         },

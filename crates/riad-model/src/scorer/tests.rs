@@ -272,7 +272,7 @@ fn colour_edges_are_grey_ones_without_colour_and_see_more_with_it() {
         grey.iter().map(|v| 0.3 + 0.4 * v).collect::<Vec<_>>(),
     );
     let [by_luma, by_channel] = [Similarity::GmsGrey, Similarity::GmsColour]
-        .map(|similarity| similarity_map(&image, &blurred.repeat(CHANNELS), size, similarity).unwrap());
+        .map(|similarity| similarity_map(&image, &blurred.repeat(CHANNELS), size, similarity, 4).unwrap());
     for (a, b) in by_luma.iter().zip(&by_channel) {
         assert!((a - b).abs() < 1e-5, "{a} {b}");
     }
@@ -285,7 +285,7 @@ fn colour_edges_are_grey_ones_without_colour_and_see_more_with_it() {
         }
     }
     let sum = |similarity| -> f32 {
-        similarity_map(&image, &stained, size, similarity)
+        similarity_map(&image, &stained, size, similarity, 4)
             .unwrap()
             .iter()
             .map(|v| 1.0 - v)

@@ -150,6 +150,7 @@ fn scoring_json(scoring: &ScoringSettings) -> String {
         mask_seed,
         smoothing,
         similarity,
+        scales,
         tiling: _,
     } = scoring;
     let similarity = match similarity {
@@ -161,6 +162,7 @@ fn scoring_json(scoring: &ScoringSettings) -> String {
     serde_json::json!({
         "height": height, "width": width, "mean": mean, "deviation": deviation, "region_sizes": region_sizes,
         "sets": sets, "mask_seed": mask_seed, "smoothing": smoothing, "similarity": similarity,
+        "scales": scales,
     })
     .to_string()
 }

@@ -5,10 +5,7 @@
 
 use riad_core::{
     Masks,
-    similarity::{
-        self, Shape,
-        gms::{self, SCALES},
-    },
+    similarity::{self, Shape, gms},
     smooth,
 };
 
@@ -144,7 +141,7 @@ fn gms_dissimilarity(
     });
     let constants = Constants::new(graph);
     let mut sum = dissimilarity_at(graph, &constants, 0, &compared, (channels, sides));
-    for scale in 1..SCALES {
+    for scale in 1..scoring.scales {
         for Compared { whose, planes, .. } in &mut compared {
             let halving = vec![integers("kernel_shape", &[2, 2]), integers("strides", &[2, 2])];
             *planes = graph.node(&format!("scale{scale}.{whose}"), "AveragePool", &[planes], halving);
@@ -164,7 +161,7 @@ fn gms_dissimilarity(
         );
         sum = graph.node(&format!("scale{scale}.sum"), "Add", &[&sum, &x], vec![]);
     }
-    let share = graph.float("scales.share", 1.0 / SCALES as f32);
+    let share = graph.float("scales.share", 1.0 / scoring.scales as f32);
     graph.node("dissimilarity", "Mul", &[&sum, &share], vec![])
 }
 
