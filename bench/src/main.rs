@@ -10,7 +10,8 @@
 //! - `output WORKLOAD PEER FILE` does as well, and writes the results to FILE as f64, little-endian;
 //! - `forget` frees what was made ready.
 //!
-//! A workload is made ready, untimed, when it is first named. The peer is for `peers.py`, which answers the same lines.
+//! A workload is made ready, untimed, when it is first named. The peer is `riad` or `riad_bf16`; `peers.py` answers the same
+//! lines with its own.
 //! Weights, images and maps lie in DIR, where `peers.py prepare` has put them.
 
 mod images;
@@ -18,13 +19,14 @@ mod metrics;
 mod network;
 mod training;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use riad_model::Precision;
 use serde_json::{Value, json};
 
 /// As in `riad`: what is measured is the program that users run.
@@ -57,12 +59,14 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn workload(&self, name: &str) -> Result<Box<dyn Workload>> {
+    fn workload(&self, name: &str, precision: Precision) -> Result<Box<dyn Workload>> {
         let words: Vec<&str> = name.split('-').collect();
         let number = |text: &str| text.parse::<usize>().with_context(|| format!("{text} is no number"));
         Ok(match words[..] {
-            ["forward", preset, batch] => Box::new(network::forward(&self.directory, preset, number(batch)?)?),
-            ["score", preset, count] => Box::new(network::scoring(&self.directory, preset, number(count)?)?),
+            ["forward", preset, batch] => {
+                Box::new(network::forward(&self.directory, preset, number(batch)?, precision)?)
+            }
+            ["score", preset, count] => Box::new(network::scoring(&self.directory, preset, number(count)?, precision)?),
             ["train", preset, size, batch] => Box::new(training::Training::start(
                 &self.directory,
                 preset.parse()?,
@@ -112,21 +116,30 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn answer(line: &str, inputs: &Inputs, ready: &mut BTreeMap<String, Box<dyn Workload>>) -> Result<Value> {
+/// That of one of us.
+fn precision(contestant: &str) -> Result<Precision> {
+    match contestant {
+        "riad" => Ok(Precision::F32),
+        "riad_bf16" => Ok(Precision::Bf16),
+        _ => bail!("{contestant} is not one of us"),
+    }
+}
+
+fn answer(line: &str, inputs: &Inputs, ready: &mut BTreeMap<(String, String), Box<dyn Workload>>) -> Result<Value> {
     let words: Vec<&str> = line.splitn(4, ' ').collect();
-    let (name, output) = match words[..] {
+    let (name, contestant, output) = match words[..] {
         ["forget"] => {
             ready.clear();
             return Ok(json!({}));
         }
-        ["run", name, _] => (name, None),
-        ["output", name, _, path] => (name, Some(path)),
+        ["run", name, contestant] => (name, contestant, None),
+        ["output", name, contestant, path] => (name, contestant, Some(path)),
         _ => bail!("cannot understand {line:?}"),
     };
-    if !ready.contains_key(name) {
-        ready.insert(name.to_owned(), inputs.workload(name)?);
-    }
-    let workload = ready.get_mut(name).context("just made")?;
+    let workload = match ready.entry((name.to_owned(), contestant.to_owned())) {
+        Entry::Occupied(made) => made.into_mut(),
+        Entry::Vacant(place) => place.insert(inputs.workload(name, precision(contestant)?)?),
+    };
     let (seconds, values) = workload.run()?;
     if let Some(path) = output {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();

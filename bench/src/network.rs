@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use riad_core::Masks;
-use riad_model::{Checkpoint, Device, Scored, Scorer, ScoringSettings};
+use riad_model::{Checkpoint, Device, Precision, Scored, Scorer, ScoringSettings};
 
 use crate::{Workload, read_floats, timed};
 
@@ -23,28 +23,44 @@ pub(crate) struct Scoring {
 
 /// One pass for each of `batch` images: a single set of masks hides all of the image, so the reconstruction is what the
 /// network makes of an empty input. Masking, composing, one map and its smoothing are part of it.
-pub(crate) fn forward(directory: &Path, preset: &str, batch: usize) -> Result<Scoring> {
+pub(crate) fn forward(directory: &Path, preset: &str, batch: usize, precision: Precision) -> Result<Scoring> {
     let settings = ScoringSettings {
         region_sizes: vec![8],
         sets: 1,
         ..Default::default()
     };
-    Scoring::new(directory, preset, settings, batch, batch, |scored| {
-        scored.reconstruction
-    })
+    let network = Network {
+        directory,
+        preset,
+        precision,
+    };
+    Scoring::new(network, settings, batch, batch, |scored| scored.reconstruction)
 }
 
 /// Twelve passes and four maps for each image.
-pub(crate) fn scoring(directory: &Path, preset: &str, images: usize) -> Result<Scoring> {
-    Scoring::new(directory, preset, ScoringSettings::default(), images, BATCH, |scored| {
-        scored.map
-    })
+pub(crate) fn scoring(directory: &Path, preset: &str, images: usize, precision: Precision) -> Result<Scoring> {
+    let network = Network {
+        directory,
+        preset,
+        precision,
+    };
+    Scoring::new(network, ScoringSettings::default(), images, BATCH, |scored| scored.map)
+}
+
+/// What scores.
+struct Network<'a> {
+    directory: &'a Path,
+    preset: &'a str,
+    precision: Precision,
 }
 
 impl Scoring {
     fn new(
-        directory: &Path,
-        preset: &str,
+        Network {
+            directory,
+            preset,
+            precision,
+        }: Network,
         settings: ScoringSettings,
         count: usize,
         at_once: usize,
@@ -56,7 +72,7 @@ impl Scoring {
         let macs = passes as u64 * checkpoint.header.architecture.macs(settings.height, settings.width);
         checkpoint.header.scoring = settings;
         Ok(Self {
-            scorer: Scorer::new(&checkpoint, &Device::Cpu)?,
+            scorer: Scorer::new(&checkpoint, &Device::Cpu, precision)?,
             images: read_floats(&directory.join("images-256.f32"), count * image_len)?,
             values_at_once: at_once * image_len,
             macs,

@@ -15,7 +15,7 @@ use riad_data::Layout;
 use riad_model::{Device, Preset};
 use tracing::warn;
 
-use crate::calibration::parse_rate;
+use crate::{calibration::parse_rate, scoring::Compute};
 
 mod bench;
 mod size;
@@ -171,7 +171,7 @@ pub(crate) struct EvalArgs {
     #[command(flatten)]
     pub(crate) training: TrainingArgs,
     #[command(flatten)]
-    pub(crate) compute: ComputeArgs,
+    pub(crate) compute: ScoringArgs,
 }
 
 /// Show what a run's model finds, as one HTML file that needs no network
@@ -229,7 +229,7 @@ pub(crate) struct CalibrateArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) compute: ComputeArgs,
+    pub(crate) compute: ScoringArgs,
 }
 
 /// Score images: the larger the score, the more anomalous
@@ -275,7 +275,7 @@ pub(crate) struct ScoreArgs {
     #[arg(long, value_name = "VALUE", default_value_t = 0.5, requires = "maps")]
     pub(crate) map_scale: f32,
     #[command(flatten)]
-    pub(crate) compute: ComputeArgs,
+    pub(crate) compute: ScoringArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -361,6 +361,38 @@ impl ComputeArgs {
             Ok(Device::Cpu)
         })
     }
+}
+
+/// Where and how to score.
+#[derive(Debug, Args)]
+pub(crate) struct ScoringArgs {
+    #[command(flatten)]
+    compute: ComputeArgs,
+    /// What the network multiplies when it scores. bf16 is faster on processors with AMX (Intel Xeon from 2023 on), which it
+    /// takes; scores differ by some thousandths, so calibrate with the same
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Precision::F32)]
+    precision: Precision,
+}
+
+impl ScoringArgs {
+    /// The device asked for, with the precision.
+    pub(crate) fn compute(&self) -> riad_model::Result<Compute> {
+        let precision = match self.precision {
+            Precision::F32 => riad_model::Precision::F32,
+            Precision::Bf16 => riad_model::Precision::Bf16,
+        };
+        Ok(Compute {
+            device: self.compute.device()?,
+            precision,
+        })
+    }
+}
+
+/// What the network multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Precision {
+    F32,
+    Bf16,
 }
 
 /// The layout that was asked for; `None` to tell it by what is there.

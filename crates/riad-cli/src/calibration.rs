@@ -5,9 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use riad_core::{Calibration, CalibrationError, calibration::images_needed};
 use riad_data::{Limits, load_ahead};
-use riad_model::{Checkpoint, Device, Header, Keep, Scored, Scorer, ScoringSettings};
+use riad_model::{Checkpoint, Header, Keep, Scored, ScoringSettings};
 
-use crate::{files::shell_quoted, progress::Progress, scoring, usage};
+use crate::{
+    files::shell_quoted,
+    progress::Progress,
+    scoring::{self, Compute},
+    usage,
+};
 
 /// A threshold for which a false-positive rate was asked.
 #[derive(Clone, Debug)]
@@ -68,12 +73,12 @@ pub(crate) fn parse_rate(text: &str) -> Result<f64, String> {
 ///
 /// # Errors
 /// If there are no images, or one cannot be read: a choice of what can be read is not what the guarantee is about.
-pub(crate) fn calibrate(checkpoint: &mut Checkpoint, images: Vec<PathBuf>, device: &Device) -> Result<()> {
+pub(crate) fn calibrate(checkpoint: &mut Checkpoint, images: Vec<PathBuf>, compute: &Compute) -> Result<()> {
     if images.is_empty() {
         bail!("there are no images to calibrate with");
     }
     let mut scores = Vec::with_capacity(images.len());
-    score_all(checkpoint, images, device, "calibrating", |scored| {
+    score_all(checkpoint, images, compute, "calibrating", |scored| {
         scores.push(scored.score)
     })?;
     checkpoint.header.calibration = Some(Calibration::new(scores)?);
@@ -84,14 +89,14 @@ pub(crate) fn calibrate(checkpoint: &mut Checkpoint, images: Vec<PathBuf>, devic
 ///
 /// # Errors
 /// If an image cannot be read.
-pub(crate) fn find_normal_map(checkpoint: &mut Checkpoint, images: Vec<PathBuf>, device: &Device) -> Result<()> {
+pub(crate) fn find_normal_map(checkpoint: &mut Checkpoint, images: Vec<PathBuf>, compute: &Compute) -> Result<()> {
     checkpoint.normal_map = None;
     // What is normal is so wherever one looks.
     let roi = checkpoint.roi.take();
     let share = 1.0 / images.len() as f32;
     let ScoringSettings { height, width, .. } = checkpoint.header.scoring;
     let mut mean = vec![0.0; height * width];
-    score_all(checkpoint, images, device, "what is normal", |scored| {
+    score_all(checkpoint, images, compute, "what is normal", |scored| {
         mean.iter_mut()
             .zip(&scored.map)
             .for_each(|(sum, value)| *sum += value * share);
@@ -103,11 +108,11 @@ pub(crate) fn find_normal_map(checkpoint: &mut Checkpoint, images: Vec<PathBuf>,
 fn score_all(
     checkpoint: &Checkpoint,
     images: Vec<PathBuf>,
-    device: &Device,
+    compute: &Compute,
     title: &str,
     mut take: impl FnMut(Scored),
 ) -> Result<()> {
-    let scorer = Scorer::new(checkpoint, device)?;
+    let scorer = compute.scorer(checkpoint)?;
     let mut progress = Progress::start(title, "image", 0, images.len() as u64);
     let mut count = 0;
     let mut loaded = load_ahead(images, scoring::fit(&scorer), Limits::default());

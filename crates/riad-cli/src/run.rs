@@ -26,6 +26,7 @@ use crate::{
     interrupt::{Reason, Watch},
     progress::Progress,
     roi::load_roi,
+    scoring::Compute,
     settings,
     source::{Source, check_sizes},
     tensorboard::TensorBoard,
@@ -409,6 +410,7 @@ impl Run {
 
     /// Finds what goes with the best weights. A run that is killed before this is done does it when it is resumed.
     fn complete(&self, category: &Category, device: &Device) -> Result<()> {
+        let compute = Compute::f32(device);
         let best = self.folder.join(checkpoint::BEST);
         let mut checkpoint = Checkpoint::open(&best)?;
         if self.has_normal_map() {
@@ -416,14 +418,14 @@ impl Run {
             // Those of a random split are in the order of their names, which may be that of their taking.
             let step = images.len().div_ceil(NORMAL_IMAGES);
             images = images.into_iter().step_by(step.max(1)).collect();
-            find_normal_map(&mut checkpoint, images, device)?;
+            find_normal_map(&mut checkpoint, images, &compute)?;
         }
         if self.settings.roi.is_some() {
             checkpoint.roi = Some(load_roi(&self.folder.join(ROI), &checkpoint.header.scoring, &[])?);
         }
         let held_out = self.images(category, |image| image.calibration);
         if !held_out.is_empty() {
-            calibrate(&mut checkpoint, held_out, device)?;
+            calibrate(&mut checkpoint, held_out, &compute)?;
         }
         checkpoint.save(&best)?;
         if let Some(calibration) = &checkpoint.header.calibration {

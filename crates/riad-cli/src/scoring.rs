@@ -1,12 +1,38 @@
-//! From files to scores: what sizes a model takes, and how many images it looks at at once.
+//! From files to scores: where and how to compute, what sizes a model takes, and how many images it looks at at once.
+
+use std::path::Path;
 
 use anyhow::Result;
 use riad_data::{Fit, Image};
-use riad_model::{Keep, Roi, Scored, Scorer, ScoringSettings};
+use riad_model::{Checkpoint, Device, Keep, Precision, Roi, Scored, Scorer, ScoringSettings};
 
 /// Images of the network's size that are scored at once: enough to keep all cores busy, few enough that scores come
 /// steadily.
 const BATCH: usize = 4;
+
+/// Where and how to score.
+pub(crate) struct Compute {
+    pub(crate) device: Device,
+    pub(crate) precision: Precision,
+}
+
+impl Compute {
+    /// As runs are completed and reported.
+    pub(crate) fn f32(device: &Device) -> Self {
+        Self {
+            device: device.clone(),
+            precision: Precision::F32,
+        }
+    }
+
+    pub(crate) fn scorer(&self, checkpoint: &Checkpoint) -> riad_model::Result<Scorer> {
+        Scorer::new(checkpoint, &self.device, self.precision)
+    }
+
+    pub(crate) fn open(&self, model: &Path) -> riad_model::Result<Scorer> {
+        Scorer::open(model, &self.device, self.precision)
+    }
+}
 
 /// How images are brought to a size that is scored.
 pub(crate) fn fit(scorer: &Scorer) -> Fit {

@@ -404,6 +404,36 @@ fn results_do_not_depend_on_the_number_of_threads() {
     assert_eq!(score("1"), score("3"));
 }
 
+/// Nobody gets bf16 unasked, or f32 who asked for bf16.
+#[test]
+fn bf16_is_refused_or_near_f32() {
+    let folder = trained();
+    let root = folder.path();
+    let plain = ["score", "--model", "runs/badge", "data/badge/test", "-q"];
+    let bf16 = [&plain[..], &["--precision", "bf16"]].concat();
+    let refused = riad(root)
+        .args(&bf16)
+        .env("RIAD_CONV_SIMD", "portable")
+        .assert()
+        .failure();
+    let said = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(said.contains("AMX") && said.contains("leave it out"), "{said}");
+    if riad_model::Precision::Bf16.check().is_err() {
+        assert_eq!(stderr(root, &bf16, 1), said);
+        return;
+    }
+    let scores = |arguments: &[&str]| -> Vec<f64> {
+        let text = stdout(root, arguments);
+        let scores = text.lines().skip(1).map(|line| line.rsplit(',').next().unwrap());
+        scores.map(|score| score.parse().unwrap()).collect()
+    };
+    let (f32, bf16) = (scores(&plain), scores(&bf16));
+    assert!(f32.len() == bf16.len() && f32 != bf16);
+    for (f32, bf16) in f32.iter().zip(&bf16) {
+        assert!((f32 - bf16).abs() < 0.02, "{f32} {bf16}");
+    }
+}
+
 #[test]
 #[ignore = "takes minutes: the demo at its full size"]
 fn the_demo_finds_defects_and_says_what_it_uses_again() {

@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 
 use image::RgbImage;
 use riad_data::{Limits, decode, resize};
-use riad_model::{Checkpoint, Device, Keep, Scorer, Tiling};
+use riad_model::{Checkpoint, Device, Keep, Precision, Scorer, Tiling};
 use serde_json::Value;
 use support::{demo, run_bytes, stderr, stdout};
 
@@ -218,7 +218,7 @@ fn maps_of_real_images_have_no_seams() {
     const MARGIN: usize = 24;
     let mut measure = |overlap, borders: &[usize]| {
         checkpoint.header.scoring.tiling = Some(Tiling { overlap });
-        let scorer = Scorer::new(&checkpoint, &Device::Cpu).unwrap();
+        let scorer = Scorer::new(&checkpoint, &Device::Cpu, Precision::F32).unwrap();
         let map = |at: u32| scorer.score_image(&part(at, at), SIDE, SIDE, Keep::Map).unwrap().map;
         let (map, shifted) = (map(200), map(200 + SHIFT as u32));
         let mean = map.iter().map(|&v| f64::from(v)).sum::<f64>() / map.len() as f64;

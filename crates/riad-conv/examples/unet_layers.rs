@@ -14,12 +14,13 @@ use std::io::Write;
 
 use cpu_time::ProcessTime;
 use riad_conv::{
-    Activation, Batch, BatchMut, Conv2d, ConvError, ConvTranspose2d, Dims, Geometry, conv_transpose2d,
+    Activation, Batch, BatchMut, Conv2d, ConvError, ConvTranspose2d, Dims, Geometry, Precision, conv_transpose2d,
     conv_transpose2d_grad_input, conv_transpose2d_grad_weight, conv2d, conv2d_grad_input, conv2d_grad_weight,
     grad_bias,
 };
 
-const OPERATIONS: [&str; 4] = ["packed", "forward", "grad_input", "grad_weight"];
+/// `packed-bf16` runs in f32 where the machine has no bf16.
+const OPERATIONS: [&str; 5] = ["packed", "packed-bf16", "forward", "grad_input", "grad_weight"];
 
 struct Layer {
     name: String,
@@ -80,6 +81,7 @@ struct Bench {
     dw: Vec<f32>,
     db: Vec<f32>,
     packed: Packed,
+    bf16: Packed,
 }
 
 enum Packed {
@@ -109,19 +111,20 @@ impl Bench {
         } else {
             Activation::Relu
         };
-        let packed = if transposed {
-            let layer = ConvTranspose2d::new(&weight, dims.channels, out_channels, Some(&bias), geometry, activation)?;
-            Packed::Transposed(layer)
-        } else {
-            Packed::Plain(Conv2d::new(
-                &weight,
-                dims.channels,
-                out_channels,
-                Some(&bias),
-                geometry,
-                activation,
-            )?)
+        let pack = |precision| {
+            let (channels, bias) = (dims.channels, Some(&bias[..]));
+            Ok(if transposed {
+                let layer =
+                    ConvTranspose2d::new(&weight, channels, out_channels, bias, geometry, activation, precision)?;
+                Packed::Transposed(layer)
+            } else {
+                let layer = Conv2d::new(&weight, channels, out_channels, bias, geometry, activation, precision)?;
+                Packed::Plain(layer)
+            })
         };
+        let packed = pack(Precision::F32)?;
+        let has_bf16 = Precision::Bf16.check().is_ok();
+        let bf16 = pack(if has_bf16 { Precision::Bf16 } else { Precision::F32 })?;
         let (x, dy, out) = (
             noise(dims.values()?),
             noise(out_dims.values()?),
@@ -140,6 +143,7 @@ impl Bench {
             dw,
             db,
             packed,
+            bf16,
         })
     }
 
@@ -162,6 +166,7 @@ impl Bench {
             dw,
             db,
             packed,
+            bf16,
         } = self;
         let geometry = *geometry;
         let (x, dy) = (Batch::new(x, *dims)?, Batch::new(dy, *out_dims)?);
@@ -181,7 +186,7 @@ impl Bench {
                 run(x, dy, geometry, dw)?;
                 grad_bias(dy, db)?;
             }
-            _ => match packed {
+            (operation, _) => match if operation == "packed-bf16" { bf16 } else { packed } {
                 Packed::Plain(layer) => layer.forward(x, out)?,
                 Packed::Transposed(layer) => layer.forward(x, out)?,
             },

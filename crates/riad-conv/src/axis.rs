@@ -30,6 +30,22 @@ pub(crate) struct Tap {
     pub(crate) kernel: usize,
 }
 
+/// The outputs that lie `row` and `column` after a cell's first, and what they see.
+pub(crate) struct PlanePhase {
+    pub(crate) row: usize,
+    pub(crate) column: usize,
+    /// In the order of their offsets, row by row.
+    pub(crate) taps: Vec<PlaneTap>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlaneTap {
+    /// Row and column that it reads, below `extent`.
+    pub(crate) offset: (usize, usize),
+    /// Its place among the kernel's weights.
+    pub(crate) kernel: usize,
+}
+
 impl Axis {
     /// out\[o] = Σ in\[o·stride + k − padding] · w\[k].
     pub(crate) fn conv(geometry: Geometry) -> Self {
@@ -82,6 +98,33 @@ impl Axis {
             extent,
             phases: phases.collect(),
         }
+    }
+
+    /// The phases of a plane with this axis in both directions, for kernels with `side` rows and columns.
+    pub(crate) fn plane(&self, side: usize) -> Vec<PlanePhase> {
+        let sorted = |taps: &[Tap]| {
+            let mut taps = taps.to_vec();
+            taps.sort_by_key(|tap| tap.offset);
+            taps
+        };
+        let axis: Vec<Vec<Tap>> = self.phases.iter().map(|taps| sorted(taps)).collect();
+        let mut phases = Vec::new();
+        for (row, rows) in axis.iter().enumerate() {
+            for (column, columns) in axis.iter().enumerate() {
+                let taps = rows.iter().flat_map(|row| {
+                    columns.iter().map(|column| PlaneTap {
+                        offset: (row.offset, column.offset),
+                        kernel: row.kernel * side + column.kernel,
+                    })
+                });
+                phases.push(PlanePhase {
+                    row,
+                    column,
+                    taps: taps.collect(),
+                });
+            }
+        }
+        phases
     }
 
     /// Cells that cover `size` output positions.

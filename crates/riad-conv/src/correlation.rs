@@ -2,11 +2,12 @@
 
 use crate::axis::Axis;
 use crate::batch::{Batch, BatchMut};
+use crate::bf16::{self, Bf16};
 use crate::buffer::Buffer;
 use crate::direct::Direct;
 use crate::kernel::Activation;
 use crate::narrow::Narrow;
-use crate::simd::{Kernels, LANES};
+use crate::simd::{Bf16Kernels, Kernels, LANES};
 use crate::winograd::{self, Winograd};
 
 /// Weights as PyTorch lays them out, a kernel's rows and columns last.
@@ -70,15 +71,17 @@ pub(crate) struct Correlation {
 }
 
 enum Method {
+    Bf16(Bf16),
     Direct(Direct),
     Narrow(Narrow),
     Winograd(Winograd),
 }
 
 impl Correlation {
-    /// Packs the weights into `memory`, whatever was in it.
+    /// Packs the weights into `memory`, whatever was in it; for `bf16` kernels where the layer gains by them.
     pub(crate) fn new(
         kernels: &Kernels,
+        bf16: Option<&'static Bf16Kernels>,
         axis: Axis,
         filter: Filter,
         bias: Option<&[f32]>,
@@ -94,6 +97,13 @@ impl Correlation {
             bias: padded,
             activation,
         };
+        if let Some(bf16) = bf16.filter(|_| bf16::pays(filter.in_channels)) {
+            return Self {
+                in_channels: filter.in_channels,
+                epilogue,
+                method: Method::Bf16(Bf16::new(bf16, axis, filter, memory)),
+            };
+        }
         let pays = winograd::pays(filter.in_channels, filter.out_channels);
         #[cfg(test)]
         let pays = WINOGRAD.get().unwrap_or(pays);
@@ -113,6 +123,7 @@ impl Correlation {
     /// The memory of the packed weights, for the next one.
     pub(crate) fn into_memory(self) -> Buffer {
         match self.method {
+            Method::Bf16(bf16) => bf16.into_memory(),
             Method::Direct(direct) => direct.into_memory(),
             Method::Narrow(narrow) => narrow.into_memory(),
             Method::Winograd(winograd) => winograd.into_memory(),
@@ -128,6 +139,7 @@ impl Correlation {
         assert!(dims.images == out_dims.images);
         if dims.images > 0 {
             match &self.method {
+                Method::Bf16(bf16) => bf16.run(input, &self.epilogue, out),
                 Method::Direct(direct) => direct.run(kernels, input, &self.epilogue, out),
                 Method::Narrow(narrow) => narrow.run(kernels, input, &self.epilogue, out),
                 Method::Winograd(winograd) => winograd.run(kernels, input, &self.epilogue, out),

@@ -77,4 +77,10 @@ pub enum ConvError {
         /// The values that would be accepted.
         available: Vec<&'static str>,
     },
+    /// This machine has no bf16 products that are worth their digits.
+    #[error(
+        "bf16 takes a processor with AMX (Intel Xeon from 2023 on) under Linux, and RIAD_CONV_SIMD unset; leave it out, \
+         f32 runs everywhere"
+    )]
+    NoBf16,
 }

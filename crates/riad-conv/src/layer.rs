@@ -8,7 +8,30 @@ use crate::correlation::{Correlation, Filter};
 use crate::kernel::Activation;
 use crate::ops::fits;
 use crate::shape::{self, Dims, Geometry};
-use crate::simd::Kernels;
+use crate::simd::{Bf16Kernels, Kernels};
+
+/// What a layer's products are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// f32, on every machine.
+    #[default]
+    F32,
+    /// bf16, with sums in f32, in layers with at least sixteen input channels; the others stay in f32. An image's and a weight's
+    /// values are rounded to 8 significant bits. Only where a processor has many more bf16 products than f32 ones, which
+    /// for now are those with AMX.
+    Bf16,
+}
+
+impl Precision {
+    /// # Errors
+    /// [`ConvError::NoBf16`] where this machine does not have it, or `RIAD_CONV_SIMD` asks for less than the machine has.
+    pub fn check(self) -> Result<(), ConvError> {
+        match self {
+            Self::F32 => Ok(()),
+            Self::Bf16 => Bf16Kernels::active().map(|_| ()),
+        }
+    }
+}
 
 /// A convolution with packed weights, bias and activation; the mathematics of [`conv2d`](crate::conv2d).
 pub struct Conv2d {
@@ -22,7 +45,7 @@ impl Conv2d {
     /// Packs `weight` (OIHW: out_channels × in_channels × kernel × kernel) and `bias` (out_channels).
     ///
     /// # Errors
-    /// Where a slice's length does not fit its shape or a size is 0.
+    /// Where a slice's length does not fit its shape, a size is 0, or this machine does not have `precision`.
     pub fn new(
         weight: &[f32],
         in_channels: usize,
@@ -30,10 +53,11 @@ impl Conv2d {
         bias: Option<&[f32]>,
         geometry: Geometry,
         activation: Activation,
+        precision: Precision,
     ) -> Result<Self, ConvError> {
         geometry.check()?;
         let filter = Filter::new(weight, geometry, in_channels, out_channels, true)?;
-        let correlation = packed(Axis::conv(geometry), filter, bias, activation)?;
+        let correlation = packed(Axis::conv(geometry), filter, bias, activation, precision)?;
         Ok(Self {
             correlation,
             geometry,
@@ -72,7 +96,7 @@ impl ConvTranspose2d {
     /// Packs `weight` (IOHW: in_channels × out_channels × kernel × kernel) and `bias` (out_channels).
     ///
     /// # Errors
-    /// Where a slice's length does not fit its shape or a size is 0.
+    /// Where a slice's length does not fit its shape, a size is 0, or this machine does not have `precision`.
     pub fn new(
         weight: &[f32],
         in_channels: usize,
@@ -80,10 +104,11 @@ impl ConvTranspose2d {
         bias: Option<&[f32]>,
         geometry: Geometry,
         activation: Activation,
+        precision: Precision,
     ) -> Result<Self, ConvError> {
         geometry.check()?;
         let filter = Filter::new(weight, geometry, in_channels, out_channels, false)?;
-        let correlation = packed(Axis::transposed(geometry), filter, bias, activation)?;
+        let correlation = packed(Axis::transposed(geometry), filter, bias, activation, precision)?;
         Ok(Self {
             correlation,
             geometry,
@@ -109,12 +134,23 @@ impl ConvTranspose2d {
     }
 }
 
-fn packed(axis: Axis, filter: Filter, bias: Option<&[f32]>, activation: Activation) -> Result<Correlation, ConvError> {
+fn packed(
+    axis: Axis,
+    filter: Filter,
+    bias: Option<&[f32]>,
+    activation: Activation,
+    precision: Precision,
+) -> Result<Correlation, ConvError> {
     if let Some(bias) = bias {
         shape::length("bias", filter.out_channels, bias.len())?;
     }
+    let bf16 = match precision {
+        Precision::F32 => None,
+        Precision::Bf16 => Some(Bf16Kernels::active()?),
+    };
     Ok(Correlation::new(
         Kernels::active()?,
+        bf16,
         axis,
         filter,
         bias,

@@ -15,6 +15,9 @@
 //! **Winograd** F(4×4, 3×3), and F(4×4, 2×2) on phases, wherever a layer splits into 3×3 or 2×2 neighbouring taps and has
 //! at least sixteen channels on both sides; otherwise the direct sum. The choice looks at channels and geometry alone.
 //!
+//! **bf16** layers are the direct algorithm in AMX's tile registers, which hold sixteen cells by 32 input channels. The bands
+//! are the same with two bf16 in place of each f32; pixels are rounded on their way into them.
+//!
 //! **Vectors.** Kernels are written once over a vector of sixteen `f32` and compiled for each instruction set (one, two, four
 //! registers, or an array), chosen when the first layer runs. Channels are packed in blocks of sixteen at all of them.
 //!
@@ -32,6 +35,7 @@
 
 mod axis;
 mod batch;
+mod bf16;
 mod buffer;
 mod correlation;
 mod direct;
@@ -51,7 +55,7 @@ mod winograd;
 pub use batch::{Batch, BatchMut};
 pub use error::ConvError;
 pub use kernel::Activation;
-pub use layer::{Conv2d, ConvTranspose2d};
+pub use layer::{Conv2d, ConvTranspose2d, Precision};
 pub use ops::{
     conv_transpose2d, conv_transpose2d_grad_input, conv_transpose2d_grad_weight, conv2d, conv2d_grad_input,
     conv2d_grad_weight, grad_bias,

@@ -81,7 +81,7 @@ impl Narrow {
             let layout = Layout::new(&self.axis, band, dims.width);
             let taps: Vec<usize> = (0..self.axis.extent).map(|row| layout.tap(row, 0)).collect();
             scratch::with(|[source, products, ..]| {
-                layout.fill(kernels, &self.axis, band, input, 0..self.in_channels, source);
+                layout.fill(kernels.deal, &self.axis, band, input, 0..self.in_channels, source);
                 products.grow((products_row + 1) * LANES); // One more, since the last loads end in it.
                 for (image, row) in (0..band.images).flat_map(|image| (0..band.rows).map(move |row| (image, row))) {
                     let mut column = 0;

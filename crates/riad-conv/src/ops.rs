@@ -170,7 +170,7 @@ fn correlate(
     }
     let kernels = Kernels::active()?;
     let memory = PACKED.take();
-    let correlation = Correlation::new(kernels, axis, filter, bias, Activation::None, memory);
+    let correlation = Correlation::new(kernels, None, axis, filter, bias, Activation::None, memory);
     correlation.run(kernels, input, out);
     PACKED.set(correlation.into_memory());
     Ok(())

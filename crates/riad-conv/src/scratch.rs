@@ -6,8 +6,8 @@ use std::ops::Range;
 use crate::axis::Axis;
 use crate::batch::Batch;
 use crate::buffer::Buffer;
-use crate::kernel::DealRow;
-use crate::simd::{Kernels, LANES};
+use crate::kernel::{Deal, DealRow};
+use crate::simd::LANES;
 
 /// A run of rows of cells: of one image, or all rows of several images.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +65,8 @@ impl Bands {
     }
 }
 
-/// Where a band's values lie in scratch: `[block of 16 channels][image][row][column mod step][column / step][16]`.
+/// Where a band's values lie in scratch: `[block of 16 channels][image][row][column mod step][column / step][16]`, or with
+/// channels in bf16 blocks of 32, two to a value.
 ///
 /// Columns are dealt out by their remainder so that neighbouring cells are always sixteen values apart. Where all pixels
 /// of a row that a cell sees have sixteen values or less, they are folded into one vector instead, `[image][row][cell]\
@@ -140,14 +141,14 @@ impl Layout {
     /// Copies `channels` of the band out of `batch`, zeros around the image and in unused lanes.
     pub(crate) fn fill(
         &self,
-        kernels: &Kernels,
+        deal: Deal,
         axis: &Axis,
         band: Band,
         batch: Batch<'_>,
         channels: Range<usize>,
         scratch: &mut Buffer,
     ) {
-        let blocks = channels.len().div_ceil(LANES);
+        let blocks = channels.len().div_ceil(deal.channels);
         scratch.grow(blocks * self.block());
         let dims = batch.dims();
         for (image, row) in (0..self.images).flat_map(|image| (0..self.rows).map(move |row| (image, row))) {
@@ -171,7 +172,7 @@ impl Layout {
                 );
             } else {
                 self.deal_row(
-                    kernels,
+                    deal,
                     axis,
                     (source, batch.pixel()),
                     channels.clone(),
@@ -184,14 +185,13 @@ impl Layout {
     #[allow(unsafe_code)] // Calls the kernels.
     fn deal_row(
         &self,
-        kernels: &Kernels,
+        deal: Deal,
         axis: &Axis,
         (source, pixel): (&[f32], usize),
         channels: Range<usize>,
         scratch: &mut [f32],
     ) {
-        let (whole, rest) = (channels.len() / LANES, channels.len() % LANES);
-        let blocks = channels.len().div_ceil(LANES);
+        let blocks = channels.len().div_ceil(deal.channels);
         let width = source.len().div_ceil(pixel) as isize;
         for remainder in 0..self.remainders {
             // Columns in the image: 0 ≤ column · step + position < width.
@@ -210,26 +210,18 @@ impl Layout {
             let first = (position + (inside.start * self.step) as isize).unsigned_abs() * pixel + channels.start;
             let start = start + inside.start * LANES;
             let last = inside.len() - 1;
-            assert!(whole == 0 || first + last * self.step * pixel + whole * LANES <= source.len());
-            assert!(whole == 0 || (whole - 1) * self.block() + start + inside.len() * LANES <= scratch.len());
+            assert!(first + last * self.step * pixel + channels.len() <= source.len());
+            assert!((blocks - 1) * self.block() + start + inside.len() * LANES <= scratch.len());
             let call = DealRow {
                 source: source[first..].as_ptr(),
                 pixel: self.step * pixel,
                 pixels: inside.len(),
-                blocks: whole,
+                channels: channels.len(),
                 to: scratch[start..].as_mut_ptr(),
                 block: self.block(),
             };
-            // SAFETY: `kernels` came from those that this machine has; both ends were just checked.
-            unsafe { (kernels.deal)(&call) };
-            if rest > 0 {
-                let row = &mut scratch[whole * self.block() + start..][..inside.len() * LANES];
-                for (index, vector) in row.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-                    *vector = [0.0; LANES];
-                    let from = first + index * self.step * pixel + whole * LANES;
-                    vector[..rest].copy_from_slice(&source[from..][..rest]);
-                }
-            }
+            // SAFETY: `deal` is of kernels that this machine has; both ends were just checked.
+            unsafe { (deal.row)(&call) };
         }
     }
 

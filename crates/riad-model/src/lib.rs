@@ -31,6 +31,7 @@ pub use device::{device, gpu};
 pub use error::{ModelError, Result};
 pub use loss::{LossTerms, LossWeights};
 pub use masking::Normalisation;
+pub use riad_conv::Precision;
 pub use roi::Roi;
 pub use scorer::{Keep, Scored, Scorer};
 pub use tiling::Tiling;

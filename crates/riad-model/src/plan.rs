@@ -9,11 +9,12 @@ use std::{
 };
 
 use candle_core::{Device, Tensor};
-use riad_conv::{Activation, Batch, BatchMut, Conv2d, ConvTranspose2d, Dims, Geometry};
+use riad_conv::{Activation, Batch, BatchMut, Conv2d, ConvTranspose2d, Dims, Geometry, Precision};
 
 use crate::{
     Result,
     architecture::{Architecture, CHANNELS, Down, EPSILON, RESIZE_4X4, SAME_3X3, Up},
+    error::ModelError,
     graph::DeviceMasks,
     masking::Masking,
     values::Values,
@@ -27,10 +28,13 @@ pub(crate) enum Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(weights: &Weights, device: &Device) -> Result<Self> {
-        match device {
-            Device::Cpu => Ok(Self::Cpu(Box::new(CpuPlan::new(weights)?))),
-            _ => GraphPlan::new(weights, device).map(Self::Graph),
+    pub(crate) fn new(weights: &Weights, device: &Device, precision: Precision) -> Result<Self> {
+        match (device, precision) {
+            (Device::Cpu, _) => Ok(Self::Cpu(Box::new(CpuPlan::new(weights, precision)?))),
+            (_, Precision::F32) => GraphPlan::new(weights, device).map(Self::Graph),
+            (_, Precision::Bf16) => Err(ModelError::Setting(
+                "bf16 is for the CPU; leave it out, or choose the device cpu".into(),
+            )),
         }
     }
 
@@ -106,12 +110,13 @@ struct Workspace {
 }
 
 impl CpuPlan {
-    pub(crate) fn new(weights: &Weights) -> Result<Self> {
+    pub(crate) fn new(weights: &Weights, precision: Precision) -> Result<Self> {
         let architecture = weights.architecture();
         let conv = |block: &str, index: usize, geometry: Geometry| {
             let (weight, bias) = folded(weights, &format!("{block}.conv{index}"), &format!("{block}.bn{index}"));
             let inputs = weight.len() / bias.len() / (geometry.kernel * geometry.kernel);
-            Conv2d::new(&weight, inputs, bias.len(), Some(&bias), geometry, Activation::Relu)
+            let (outputs, bias) = (bias.len(), Some(&bias[..]));
+            Conv2d::new(&weight, inputs, outputs, bias, geometry, Activation::Relu, precision)
         };
         let encoder = architecture
             .encoder()
@@ -132,7 +137,8 @@ impl CpuPlan {
                  }| {
                     let weight = weights.get(&format!("{name}.upconv.weight"));
                     let bias = weights.get(&format!("{name}.upconv.bias"));
-                    let up = ConvTranspose2d::new(weight, input, output, Some(bias), RESIZE_4X4, Activation::None)?;
+                    let (bias, activation) = (Some(bias), Activation::None);
+                    let up = ConvTranspose2d::new(weight, input, output, bias, RESIZE_4X4, activation, precision)?;
                     Ok(CpuUp {
                         up,
                         conv1: conv(name, 1, SAME_3X3)?,
@@ -148,6 +154,7 @@ impl CpuPlan {
             Some(weights.get("conv_final.0.bias")),
             SAME_3X3,
             Activation::Tanh,
+            precision,
         )?;
         Ok(Self {
             encoder,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use rayon::prelude::*;
+use riad_conv::Precision;
 use riad_core::{
     similarity::{self as core_similarity, Shape, gms, ssim},
     smooth,
@@ -58,14 +59,20 @@ pub struct Scorer {
 }
 
 impl Scorer {
-    /// Opens a checkpoint as [`Checkpoint::open`] does and puts it on `device`.
-    pub fn open(path: &Path, device: &Device) -> Result<Self> {
-        Self::new(&Checkpoint::open(path)?, device)
+    /// Opens a checkpoint as [`Checkpoint::open`] does and puts it on `device`; see [`Self::new`].
+    pub fn open(path: &Path, device: &Device, precision: Precision) -> Result<Self> {
+        Self::new(&Checkpoint::open(path)?, device, precision)
     }
 
     /// Puts a checkpoint on `device`.
-    pub fn new(checkpoint: &Checkpoint, device: &Device) -> Result<Self> {
-        Self::with_plan(checkpoint, Plan::new(&checkpoint.weights, device)?)
+    ///
+    /// In [`Precision::Bf16`] maps and scores differ from those in f32, by some thousandths as a rule: calibrate in the precision
+    /// that you score in.
+    ///
+    /// # Errors
+    /// If the checkpoint's settings contradict each other, the device does not have `precision`, or it fails.
+    pub fn new(checkpoint: &Checkpoint, device: &Device, precision: Precision) -> Result<Self> {
+        Self::with_plan(checkpoint, Plan::new(&checkpoint.weights, device, precision)?)
     }
 
     /// Takes a checkpoint's settings, and its network as it lies on a device.
@@ -198,6 +205,7 @@ impl Scorer {
             width,
             smoothing,
             similarity,
+            scales,
             ..
         } = self.header.scoring;
         let passes = self.header.scoring.passes();
@@ -205,7 +213,6 @@ impl Scorer {
         let image_len = CHANNELS * pixels;
         let count = images.len() / image_len;
         ModelError::length("a batch of images", images.len(), count * image_len)?;
-            scales,
 
         let blank = Scored {
             score: 0.0,
@@ -258,6 +265,7 @@ fn similarity_map(
     reconstruction: &[f32],
     (height, width): (usize, usize),
     similarity: Similarity,
+    scales: usize,
 ) -> Result<Vec<f32>> {
     let shape = Shape {
         images: 1,
@@ -265,7 +273,6 @@ fn similarity_map(
         height,
         width,
     };
-    scales: usize,
     Ok(match similarity {
         Similarity::GmsGrey => {
             let [image, reconstruction] = [image, reconstruction].map(|image| core_similarity::gray(image, shape));

@@ -5,6 +5,7 @@ mod devices;
 use std::{collections::BTreeMap, convert::Infallible, fs, path::Path};
 
 use candle_core::{Device, Tensor};
+use riad_conv::Precision;
 use riad_core::Calibration;
 use serde::Deserialize;
 
@@ -110,7 +111,7 @@ fn scoring_pass_reconstruction_and_loss_are_pytorchs() {
     let (expected, weights, images) = (parity(), filled_weights(4), parity_images());
     let masking = parity_masking();
     let copies = masking.hide(&images).unwrap();
-    let fused = CpuPlan::new(&weights).unwrap();
+    let fused = CpuPlan::new(&weights, Precision::F32).unwrap();
     let graph = GraphPlan::new(&weights, &Device::Cpu).unwrap();
     let outputs = [
         planar(&fused.run(&copies, 6, SIZE, SIZE).unwrap(), SIZE * SIZE),
@@ -224,11 +225,23 @@ fn a_smaller_batch_is_as_if_it_were_alone() {
 }
 
 #[test]
-fn the_mean_filter_keeps_its_share_of_the_image() {
+fn what_maps_average_over_keeps_its_share_of_the_image() {
     assert_eq!(ScoringSettings::for_size(256, 256), ScoringSettings::default());
     let sizes = [(64, 64), (128, 128), (512, 512), (1024, 1024), (128, 400), (400, 128)];
     let smoothing = sizes.map(|(height, width)| ScoringSettings::for_size(height, width).smoothing);
     assert_eq!(smoothing, [5, 11, 43, 85, 11, 11]);
+    let sizes = [
+        (16, 16),
+        (63, 64),
+        (64, 64),
+        (128, 128),
+        (255, 300),
+        (512, 512),
+        (128, 400),
+        (400, 128),
+    ];
+    let scales = sizes.map(|(height, width)| ScoringSettings::for_size(height, width).scales);
+    assert_eq!(scales, [1, 1, 2, 3, 3, 4, 3, 3]);
 }
 
 #[test]
@@ -289,7 +302,6 @@ fn settings_that_cannot_work_are_refused() {
             ..default.clone()
         },
         ScoringSettings {
-        ScoringSettings {
             scales: 0,
             ..default.clone()
         },
@@ -297,6 +309,7 @@ fn settings_that_cannot_work_are_refused() {
             scales: 5,
             ..default.clone()
         },
+        ScoringSettings {
             normalisation: Normalisation {
                 mean: 0.5,
                 deviation: 0.0,

@@ -9,6 +9,7 @@ use std::{
 
 use candle_core::Device;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use riad_conv::Precision;
 use riad_core::random;
 
 use crate::{
@@ -379,7 +380,7 @@ impl Trainer {
             return Ok(None);
         }
         let scoring = &self.config.scoring;
-        let reconstructor = Reconstructor::new(Plan::new(weights, &self.device)?, scoring)?;
+        let reconstructor = Reconstructor::new(Plan::new(weights, &self.device, Precision::F32)?, scoring)?;
         let image_len = CHANNELS * scoring.height * scoring.width;
         let mut mean = LossTerms::default();
         let seed = derive_seed(&[self.config.seed, TILES]);

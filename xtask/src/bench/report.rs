@@ -35,13 +35,18 @@ impl Bout {
         !self.is_memory && 2 * self.quiet.iter().filter(|quiet| **quiet).count() < self.quiet.len()
     }
 
-    fn ours(&self) -> Option<Summary> {
-        self.summary(self.contestants.first()?)
+    /// Ours in f32, or in bf16.
+    fn ours(&self, bf16: bool) -> Option<Summary> {
+        let ours = self.contestants.iter().find(|one| one.is_ours() && one.bf16 == bf16)?;
+        self.summary(ours)
     }
 
-    /// The best of the peers in the same arithmetic as ours, or in bf16.
+    /// The best of the peers in f32, or in bf16.
     fn best(&self, bf16: bool) -> Option<(&Contestant, Summary)> {
-        let peers = self.contestants.iter().skip(1).filter(|peer| peer.bf16 == bf16);
+        let peers = self
+            .contestants
+            .iter()
+            .filter(|peer| !peer.is_ours() && peer.bf16 == bf16);
         peers
             .filter_map(|peer| Some((peer, self.summary(peer)?)))
             .min_by(|(_, a), (_, b)| a.median.total_cmp(&b.median))
@@ -73,11 +78,11 @@ pub(super) fn table(bout: &Bout, peak: f64) -> String {
     );
     let columns = 4 + 2 * usize::from(has_macs) + usize::from(!difference_column.is_empty());
     let _ = writeln!(text, "|{}", "---|".repeat(columns));
-    let ours = bout.ours();
+    let ours = bout.ours(false);
     let best = bout.best(false).map(|(peer, _)| peer.title.as_str());
     let mut notes = String::new();
-    for (place, contestant) in bout.contestants.iter().enumerate() {
-        let is_marked = place == 0 || Some(contestant.title.as_str()) == best;
+    for contestant in &bout.contestants {
+        let is_marked = contestant.is_ours() || Some(contestant.title.as_str()) == best;
         let mark = if is_marked { "**" } else { "" };
         let Some(summary) = bout.summary(contestant) else {
             let _ = writeln!(
@@ -175,31 +180,40 @@ pub(super) fn document(results: &Results) -> String {
     text += "\n## How to read it\n\n\
         All contestants of a workload run in turn, round after round, in the same minutes, on the same weights and inputs; \
         the order rotates. Numbers are medians over the rounds in which no other process used over 5 % of a processor and \
-        the FMA peak stayed within 10 % of its best. *Takes, of ours* is a peer's median divided by ours: above 1, riad is \
-        faster or smaller; below 1, the peer is. In bold: riad and the best peer of the same precision. riad computes in \
-        f32; bf16 rows trade digits for speed, and are shown because a user could choose them. GFLOP/s count the \
+        the FMA peak stayed within 10 % of its best. *Takes, of ours* is a peer's median divided by ours in f32: above 1, riad is \
+        faster or smaller; below 1, the peer is. In bold: riad and the best peer in f32. bf16 rows trade digits for speed, \
+        and are shown because a user could choose them; riad has it for scoring on processors with AMX, and the summary sets \
+        bf16 peers against the faster of both. GFLOP/s count the \
         multiplications and additions of the layers' definition, so an algorithm that needs fewer can pass 100 % of the \
         peak. Inference peers run with batch norms folded.\n\n\
         What is not here: GPUs, other processors than this one, and int8.\n\n\
         ## In short\n\n\
-        | work | riad | best peer in f32 | takes, of ours | best in bf16 | takes, of ours |\n|---|---|---|---|---|---|\n";
+        | work | riad | best peer in f32 | takes, of ours | riad in bf16 | best peer in bf16 | takes, of our faster |\n\
+        |---|---|---|---|---|---|---|\n";
     for bout in &results.bouts {
-        let Some(ours) = bout.ours() else {
+        let Some(ours) = bout.ours(false) else {
             continue;
         };
-        let mut cells = String::new();
-        for bf16 in [false, true] {
-            cells += &match bout.best(bf16) {
-                Some((peer, summary)) => format!(
-                    " {}, {} | {:.2}× |",
-                    peer.title,
-                    bout.show(summary.median),
-                    summary.median / ours.median
-                ),
-                None => " – | – |".into(),
-            };
-        }
-        let _ = writeln!(text, "| {} | {} |{cells}", bout.title, bout.show(ours.median));
+        let bf16 = bout.ours(true);
+        let faster = bf16.map_or(ours.median, |bf16| bf16.median.min(ours.median));
+        let against = |peer: Option<(&Contestant, Summary)>, ours: f64| match peer {
+            Some((peer, summary)) => format!(
+                "{}, {} | {:.2}×",
+                peer.title,
+                bout.show(summary.median),
+                summary.median / ours
+            ),
+            None => "– | –".into(),
+        };
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} |",
+            bout.title,
+            bout.show(ours.median),
+            against(bout.best(false), ours.median),
+            bf16.map_or("–".into(), |bf16| bout.show(bf16.median)),
+            against(bout.best(true), faster)
+        );
     }
     text += "\n## Each workload\n";
     for bout in &results.bouts {
@@ -213,7 +227,8 @@ mod tests {
     use super::*;
 
     fn bout(quiet: &[bool], ours: &[f64], peer: &[f64]) -> Bout {
-        let contestant = |title: &str, values: &[f64]| Contestant {
+        let contestant = |title: &'static str, values: &[f64]| Contestant {
+            peer: title,
             title: title.into(),
             values: values.to_vec(),
             ..Default::default()
@@ -236,7 +251,7 @@ mod tests {
         let values = [1.0, 9.0, 2.0, 3.0];
         let calm = bout(&[true, false, true, true], &values, &values);
         assert_eq!(
-            calm.ours(),
+            calm.ours(false),
             Some(Summary {
                 median: 2.0,
                 least: 1.0,
@@ -244,7 +259,7 @@ mod tests {
             })
         );
         let busy = bout(&[true, false, false, false], &values, &values);
-        assert_eq!(busy.ours().map(|summary| summary.median), Some(2.5));
+        assert_eq!(busy.ours(false).map(|summary| summary.median), Some(2.5));
         assert!(table(&busy, 0.0).contains("do not rely on these numbers"));
         assert!(!table(&calm, 0.0).contains("do not rely on these numbers"));
     }

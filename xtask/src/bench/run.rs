@@ -55,6 +55,9 @@ pub(super) struct Bout {
     pub(super) quiet: Vec<bool>,
 }
 
+/// Ours, and ours in bf16 where the machine has it, as the servers know them.
+const OURS: [&str; 2] = ["riad", "riad_bf16"];
+
 /// One program's part in a bout.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Contestant {
@@ -70,6 +73,12 @@ pub(super) struct Contestant {
     pub(super) note: String,
     /// Why it is out.
     pub(super) failure: Option<String>,
+}
+
+impl Contestant {
+    pub(super) fn is_ours(&self) -> bool {
+        OURS.contains(&self.peer)
+    }
 }
 
 /// The contestants' servers and the referee's clock.
@@ -146,24 +155,28 @@ impl<'a> Ring<'a> {
             bf16: peer.bf16,
             ..Default::default()
         });
-        let ours = Contestant {
-            peer: "riad",
-            title: "riad".to_owned(),
+        let ours = |peer, title: &str, bf16| Contestant {
+            peer,
+            title: title.to_owned(),
+            bf16,
             ..Default::default()
         };
-        let mut contestants: Vec<_> = std::iter::once(ours).chain(peers).collect();
+        let mut contestants = vec![ours(OURS[0], "riad", false)];
+        // Where the network runs forward alone.
+        contestants.extend(workload.scores().then(|| ours(OURS[1], "riad, bf16", true)));
+        contestants.extend(peers);
         let mut bout_seconds = 0.0;
         let mut macs = 0.0;
         let mut expected = Vec::new();
         for contestant in &mut contestants {
             match self.introduce(workload, contestant, &expected) {
                 Ok((values, seconds, its_macs)) => {
-                    if contestant.peer == "riad" {
+                    if contestant.peer == OURS[0] {
                         (expected, macs) = (values, its_macs);
                     }
                     bout_seconds += seconds;
                 }
-                Err(error) if contestant.peer == "riad" => return Err(error.context(workload.name.clone())),
+                Err(error) if contestant.peer == OURS[0] => return Err(error.context(workload.name.clone())),
                 Err(error) => {
                     eprintln!("  {} is out: {error:#}", contestant.title);
                     contestant.failure = Some(format!("{error:#}"));
@@ -274,7 +287,7 @@ impl<'a> Ring<'a> {
             Kind::Start { preset } => Ok(self.score_afresh(peer, preset)?.0),
             Kind::Memory { of } => {
                 let mut server = match peer {
-                    "riad" => self.programs.ours()?,
+                    _ if OURS.contains(&peer) => self.programs.ours()?,
                     _ => self.programs.frugal_peers()?,
                 };
                 for _ in 0..3 {
@@ -289,7 +302,7 @@ impl<'a> Ring<'a> {
 
     /// Asks the server of a contestant; one that gives no answer is started again, for the others.
     fn ask(&mut self, peer: &str, request: &str) -> Result<Answer> {
-        let is_ours = peer == "riad";
+        let is_ours = OURS.contains(&peer);
         let server = if is_ours { &mut self.ours } else { &mut self.theirs };
         match server.ask(request, LIMIT) {
             Ok(Ok(answer)) => Ok(answer),
@@ -304,7 +317,7 @@ impl<'a> Ring<'a> {
     }
 
     fn forget(&mut self) -> Result<()> {
-        self.ask("riad", "forget")?;
+        self.ask(OURS[0], "forget")?;
         self.ask("peers", "forget")?;
         Ok(())
     }
@@ -313,13 +326,14 @@ impl<'a> Ring<'a> {
     fn score_afresh(&self, peer: &str, preset: &str) -> Result<(f64, f64)> {
         let directory = &self.programs.directory;
         let mut command = match peer {
-            "riad" => {
+            _ if OURS.contains(&peer) => {
                 let mut riad = Command::new(&self.programs.riad);
                 riad.args(["score", "--quiet", "--device", "cpu", "--threads"])
                     .arg(self.programs.threads.to_string())
                     .arg("--model")
                     .arg(directory.join(format!("weights-{preset}.safetensors")))
                     .arg(directory.join("image.png"))
+                    .args(["--precision", if peer == OURS[1] { "bf16" } else { "f32" }])
                     .stderr(Stdio::null());
                 riad
             }

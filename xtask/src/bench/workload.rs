@@ -18,6 +18,17 @@ pub(super) struct Workload {
     pub(super) long: bool,
 }
 
+impl Workload {
+    /// Whether the network scores, for which we have bf16 as well.
+    pub(super) fn scores(&self) -> bool {
+        match self.kind {
+            Kind::Run => self.name.starts_with("forward") || self.name.starts_with("score"),
+            Kind::Memory { of } => of.starts_with("score"),
+            Kind::Start { .. } => true,
+        }
+    }
+}
+
 /// How a workload is run and what of it is measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {

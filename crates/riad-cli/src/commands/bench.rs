@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use riad_model::{
-    Checkpoint, Device, Event, ImageSource, Preset, Scorer, TrainConfig, Trainer, Weights, architecture::CHANNELS,
+    Checkpoint, Device, Event, ImageSource, Preset, TrainConfig, Trainer, Weights, architecture::CHANNELS,
 };
 use serde::Serialize;
 use tracing::warn;
@@ -23,6 +23,7 @@ use crate::{
     held_out::{EACH, shares_where},
     progress::{Progress, short},
     run::NORMAL_IMAGES,
+    scoring::Compute,
     settings::config,
 };
 
@@ -69,7 +70,8 @@ struct Speed {
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
-    let device = args.compute.device()?;
+    let compute = args.compute.compute()?;
+    let device = &compute.device;
     let load = load();
     let presets = args.preset.map_or(Preset::ALL.to_vec(), |preset| vec![preset]);
     let sizes = args.size.map_or(SIZES.to_vec(), |size| vec![size]);
@@ -94,8 +96,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
             batch: Some(BATCH),
             ..TrainingArgs::default()
         })?;
-        let scoring = scoring.speed(macs, limit(), || score(&config, share, &device))?;
-        let training = training.speed(macs, limit(), || train(config, share, &device))?;
+        let scoring = scoring.speed(macs, limit(), || score(&config, share, &compute))?;
+        let training = training.speed(macs, limit(), || train(config, share, device))?;
         networks.push(Finding {
             preset,
             size,
@@ -159,11 +161,11 @@ impl Pace {
 }
 
 /// Seconds to score a batch.
-fn score(config: &TrainConfig, share: Duration, device: &Device) -> Result<f64> {
+fn score(config: &TrainConfig, share: Duration, compute: &Compute) -> Result<f64> {
     let weights = Weights::initial(config.architecture, 0);
     let checkpoint = Checkpoint::new(weights, config.scoring.clone(), None, None);
     let images = images(config.scoring.height);
-    let scorer = Scorer::new(&checkpoint, device)?;
+    let scorer = compute.scorer(&checkpoint)?;
     let began = Instant::now();
     let mut times = Vec::new();
     while times.is_empty() || began.elapsed() < share {

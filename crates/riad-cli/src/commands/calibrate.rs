@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
-    let device = args.compute.device()?;
+    let compute = args.compute.compute()?;
     let target = match &args.out {
         Some(file) => file.clone(),
         None if args.model.is_dir() => args.model.join(checkpoint::BEST),
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
     if let Some(file) = &args.roi {
         checkpoint.roi = Some(load_roi(file, &checkpoint.header.scoring, &images)?);
     }
-    calibrate(&mut checkpoint, images, &device)?;
+    calibrate(&mut checkpoint, images, &compute)?;
     checkpoint.save(&target)?;
 
     if let Some(calibration) = &checkpoint.header.calibration {

@@ -10,7 +10,7 @@ use riad_data::{
     Category, Layout,
     demo::{self, Demo},
 };
-use riad_model::{Checkpoint, Device, Preset, Roi, Scorer};
+use riad_model::{Checkpoint, Device, Preset, Roi};
 use tracing::info;
 
 use super::{info::facts, train::categories};
@@ -26,6 +26,7 @@ use crate::{
     report,
     results::{self, CategoryResult},
     run::{Run, Trained},
+    scoring::Compute,
     usage,
 };
 
@@ -57,7 +58,7 @@ struct Plan {
 }
 
 pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
-    let device = args.compute.device()?;
+    let compute = args.compute.compute()?;
     let plan = plan(args)?;
     let mut results = Vec::new();
     for folder in &plan.folders {
@@ -66,14 +67,16 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
             Some(model) => model.clone(),
             None => {
                 let folder = plan.out.join(&category.name).join("run");
-                if train(&folder, &category, args, &plan.training, &device)? == Trained::Stopped(Reason::Pressed) {
+                if train(&folder, &category, args, &plan.training, &compute.device)?
+                    == Trained::Stopped(Reason::Pressed)
+                {
                     info!("the same command goes on from here");
                     return Ok(Ending::Interrupted);
                 }
                 folder
             }
         };
-        results.push(measure(&category, &model, plan.fpr, plan.with_baseline, &device)?);
+        results.push(measure(&category, &model, plan.fpr, plan.with_baseline, &compute)?);
     }
     results::write(&plan.out, &results)?;
     let shown = plan.out.join(report::FILE);
@@ -205,10 +208,10 @@ pub(super) fn measure(
     model: &Path,
     fpr: Option<f64>,
     with_baseline: bool,
-    device: &Device,
+    compute: &Compute,
 ) -> Result<CategoryResult> {
     let checkpoint = Checkpoint::open(model)?;
-    let scorer = Scorer::new(&checkpoint, device)?;
+    let scorer = compute.scorer(&checkpoint)?;
     let header = checkpoint.header.clone();
     // There is no mean of images of different sizes.
     let baseline = (with_baseline && header.scoring.tiling.is_none())

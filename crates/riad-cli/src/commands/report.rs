@@ -5,10 +5,12 @@ use riad_data::{Category, TestItem};
 use tracing::info;
 
 use super::eval::measure;
-use crate::{Ending, args::ReportArgs, files::shell_quoted, report, results::CategoryResult, run::Run, usage};
+use crate::{
+    Ending, args::ReportArgs, files::shell_quoted, report, results::CategoryResult, run::Run, scoring::Compute, usage,
+};
 
 pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
-    let device = args.compute.device()?;
+    let compute = Compute::f32(&args.compute.device()?);
     let file = match (&args.out, args.runs.as_slice()) {
         (Some(file), _) => file.clone(),
         (None, [run]) => run.join(report::FILE),
@@ -28,7 +30,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
         } else {
             None
         };
-        let result = measure(&category, folder, args.fpr, false, &device)?;
+        let result = measure(&category, folder, args.fpr, false, &compute)?;
         results.push(CategoryResult { caution, ..result });
     }
     report::write(&file, &results)?;

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use riad_data::{DataError, Limits, LoadedImage, decode, image_files, load_ahead};
-use riad_model::{Keep, Scorer};
+use riad_model::Keep;
 use serde_json::json;
 use tracing::{error, info};
 
@@ -24,7 +24,7 @@ use crate::{
 
 pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     let scale = Scale::up_to(args.map_scale).ok_or_else(|| usage("--map-scale must be above 0"))?;
-    let scorer = Scorer::open(&args.model, &args.compute.device()?)?;
+    let scorer = args.compute.compute()?.open(&args.model)?;
     let threshold = args
         .fpr
         .map(|rate| Threshold::new(scorer.header(), &args.model, rate))

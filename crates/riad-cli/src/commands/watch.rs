@@ -33,7 +33,7 @@ const NAP: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
     let end = interrupt::Watch::start(None);
-    let scorer = Scorer::open(&args.model, &args.compute.device()?)?;
+    let scorer = args.compute.compute()?.open(&args.model)?;
     let threshold = args
         .fpr
         .map(|rate| Threshold::new(scorer.header(), &args.model, rate))

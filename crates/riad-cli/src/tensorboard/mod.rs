@@ -10,12 +10,13 @@ use std::{
 
 use anyhow::{Context, Result};
 use image::{ImageFormat, RgbImage, imageops};
-use riad_model::{Checkpoint, Device, EpochRecord, ImageSource, LossTerms, Scorer, TrainConfig, Weights};
+use riad_model::{Checkpoint, Device, EpochRecord, ImageSource, LossTerms, TrainConfig, Weights};
 use tracing::warn;
 
 use self::events::{EventFile, Image, Value};
 use crate::{
     picture::{Plane, Scale, rgb},
+    scoring::Compute,
     source::Source,
 };
 
@@ -83,7 +84,7 @@ impl<'a> TensorBoard<'a> {
         let scoring = &self.config.scoring;
         let (height, width) = (scoring.height, scoring.width);
         let checkpoint = Checkpoint::new(weights.clone(), scoring.clone(), None, None);
-        let scorer = Scorer::new(&checkpoint, self.device)?;
+        let scorer = Compute::f32(self.device).scorer(&checkpoint)?;
         let scale = Scale::up_to(TOP).context("the colour scale is empty")?;
         let mut values = Vec::new();
         // Tiled as in training, and the same tiles each time.

@@ -65,7 +65,7 @@ impl Sums for DirectGrad<'_> {
                 let new = if self.folded { Layout::folded } else { Layout::new };
                 let layout = new(&self.axis, band, columns);
                 layout.fill(
-                    self.kernels,
+                    self.kernels.deal,
                     &self.axis,
                     band,
                     pair.input,
@@ -73,7 +73,7 @@ impl Sums for DirectGrad<'_> {
                     source,
                 );
                 let grad_layout = Layout::new(&pointwise, band, columns);
-                grad_layout.fill(self.kernels, &pointwise, band, pair.grad, channels.clone(), grads);
+                grad_layout.fill(self.kernels.deal, &pointwise, band, pair.grad, channels.clone(), grads);
                 for (index, sums) in sums.chunks_exact_mut(TILE).enumerate() {
                     let (block, rest) = (index / (pair.in_blocks() * taps), index % (pair.in_blocks() * taps));
                     let (in_block, tap) = (rest / taps, rest % taps);

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::axis::{Axis, Tap};
+use crate::axis::{Axis, PlanePhase};
 use crate::batch::{Batch, BatchMut, Place};
 use crate::buffer::Buffer;
 use crate::correlation::{Epilogue, Filter, Target};
@@ -38,37 +38,24 @@ struct Phase {
 }
 
 impl Direct {
-    pub(crate) fn new(mut axis: Axis, filter: Filter, mut weights: Buffer) -> Self {
-        // Folded pixels lie in the order of their columns; so must the taps then, and may always.
-        axis.phases
-            .iter_mut()
-            .for_each(|taps| taps.sort_by_key(|tap| tap.offset));
+    pub(crate) fn new(axis: Axis, filter: Filter, mut weights: Buffer) -> Self {
         let folded = axis.phases.len() == 1 && scratch::folds(&axis, filter.in_channels);
         let blocks = filter.out_channels.div_ceil(LANES);
         let mut phases = Vec::new();
         let mut places = Vec::new(); // Of each phase, the taps' places in the filter.
         let mut total = 0;
-        for (row, row_taps) in axis.phases.iter().enumerate() {
-            for (column, column_taps) in axis.phases.iter().enumerate() {
-                let taps: Vec<(Tap, Tap)> = row_taps
-                    .iter()
-                    .flat_map(|&row| column_taps.iter().map(move |&column| (row, column)))
-                    .collect();
-                let offsets = taps.iter().map(|(row, column)| (row.offset, column.offset));
-                let offsets = offsets.filter(|&(_, column)| !folded || column == 0).collect();
-                places.push(
-                    taps.iter()
-                        .map(|(row, column)| row.kernel * filter.kernel + column.kernel)
-                        .collect(),
-                );
-                phases.push(Phase {
-                    row,
-                    column,
-                    taps: offsets,
-                    weights: total,
-                });
-                total += blocks * filter.in_channels * taps.len() * LANES;
-            }
+        for PlanePhase { row, column, taps } in axis.plane(filter.kernel) {
+            // Folded pixels lie in the order of their columns, as the taps do.
+            let offsets = taps.iter().map(|tap| tap.offset);
+            let offsets = offsets.filter(|&(_, column)| !folded || column == 0).collect();
+            places.push(taps.iter().map(|tap| tap.kernel).collect());
+            phases.push(Phase {
+                row,
+                column,
+                taps: offsets,
+                weights: total,
+            });
+            total += blocks * filter.in_channels * taps.len() * LANES;
         }
         weights.grow(total);
         pack(filter, &phases, &places, &mut weights);
@@ -93,7 +80,9 @@ impl Direct {
             rows: self.axis.cells(dims.height),
             columns: self.axis.cells(dims.width),
         };
-        let (bands, shares) = self.split(kernels, cells, epilogue.out_channels.div_ceil(LANES));
+        let values = self.in_channels.next_multiple_of(LANES);
+        let blocks = epilogue.out_channels.div_ceil(LANES);
+        let (bands, shares) = split(&self.axis, cells, values, blocks, kernels.correlate.len());
         let target = Target::new(out.as_mut_ptr());
         (0..bands.count() * shares.len()).into_par_iter().for_each(|task| {
             let (band, share) = (bands.get(task / shares.len()), shares[task % shares.len()].clone());
@@ -105,7 +94,7 @@ impl Direct {
                 self.in_channels
             };
             scratch::with(|[source, ..]| {
-                layout.fill(kernels, &self.axis, band, input, 0..self.in_channels, source);
+                layout.fill(kernels.deal, &self.axis, band, input, 0..self.in_channels, source);
                 for phase in &self.phases {
                     let taps: Vec<usize> = phase
                         .taps
@@ -158,36 +147,43 @@ impl Direct {
             });
         });
     }
+}
 
-    /// Cuts the work into bands of rows and shares of output blocks. The cut changes no result, since every output is
-    /// one sum in one order, so it may look at the number of threads.
-    fn split(&self, kernels: &Kernels, cells: Cells, blocks: usize) -> (Bands, Vec<Range<usize>>) {
-        let step = kernels.correlate.len();
-        let threads = rayon::current_num_threads();
-        let wanted = if threads == 1 { 1 } else { 4 * threads };
-        let row = cells.columns * self.axis.step * self.in_channels.next_multiple_of(LANES);
-        let fitting = scratch::rows_in_cache(row * self.axis.step, row * (self.axis.extent - 1));
-        // Thin bands copy their borders too often and reuse the weights too rarely: 128 cells are enough to hide both.
-        let thinnest = 128_usize.div_ceil(cells.columns);
-        let even = (cells.images * cells.rows).div_ceil(wanted);
-        let bands = Bands::new(cells.images, cells.rows, fitting.min(even.max(thinnest)));
-        let shares = wanted.div_ceil(bands.count()).min(blocks.div_ceil(step));
-        let share = blocks.div_ceil(step).div_ceil(shares) * step;
-        (
-            bands,
-            (0..blocks)
-                .step_by(share)
-                .map(|first| first..blocks.min(first + share))
-                .collect(),
-        )
-    }
+/// Cuts the work into bands of rows and shares of output blocks, which are taken `step` at a time. A pixel brings `values` of
+/// scratch.
+///
+/// The cut changes no result, since every output is one sum in one order, so it may look at the number of threads.
+pub(crate) fn split(
+    axis: &Axis,
+    cells: Cells,
+    values: usize,
+    blocks: usize,
+    step: usize,
+) -> (Bands, Vec<Range<usize>>) {
+    let threads = rayon::current_num_threads();
+    let wanted = if threads == 1 { 1 } else { 4 * threads };
+    let row = cells.columns * axis.step * values;
+    let fitting = scratch::rows_in_cache(row * axis.step, row * (axis.extent - 1));
+    // Thin bands copy their borders too often and reuse the weights too rarely: 128 cells are enough to hide both.
+    let thinnest = 128_usize.div_ceil(cells.columns);
+    let even = (cells.images * cells.rows).div_ceil(wanted);
+    let bands = Bands::new(cells.images, cells.rows, fitting.min(even.max(thinnest)));
+    let shares = wanted.div_ceil(bands.count()).min(blocks.div_ceil(step));
+    let share = blocks.div_ceil(step).div_ceil(shares) * step;
+    (
+        bands,
+        (0..blocks)
+            .step_by(share)
+            .map(|first| first..blocks.min(first + share))
+            .collect(),
+    )
 }
 
 #[derive(Clone, Copy)]
-struct Cells {
-    images: usize,
-    rows: usize,
-    columns: usize,
+pub(crate) struct Cells {
+    pub(crate) images: usize,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
 }
 
 /// Packs the weights of all phases, which together use every tap once.

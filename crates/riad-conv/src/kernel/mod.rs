@@ -36,14 +36,18 @@ macro_rules! unrolled {
     };
 }
 
+mod bf16;
 mod correlate;
 mod deal;
 mod grad_weight;
 mod narrow;
 mod winograd;
 
+#[cfg(test)]
+pub(crate) use bf16::portable as portable_bf16;
+pub(crate) use bf16::{Bf16Kernel, Bf16Panel, PAIRED, SEGMENT, Segment, finish, pair};
 pub(crate) use correlate::{Correlate, CorrelateTile, correlate_tile, tile_widths};
-pub(crate) use deal::{DealKernel, DealRow, deal_row};
+pub(crate) use deal::{Deal, DealRow, deal_row};
 pub(crate) use grad_weight::{GradWeight, GradWeightTile, grad_weight_tile};
 pub(crate) use narrow::{NarrowKernel, NarrowRow, narrow_row};
 pub(crate) use winograd::{

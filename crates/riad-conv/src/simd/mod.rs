@@ -42,7 +42,10 @@ macro_rules! kernels {
                 correlate: &[$(&[$(correlate::<$cells, $blocks>),*]),*],
                 grad_weight,
                 narrow,
-                deal,
+                deal: Deal {
+                    row: deal,
+                    channels: $crate::simd::LANES,
+                },
                 winograd: [winograd::<5>(), winograd::<6>()],
             }
         };
@@ -57,6 +60,8 @@ macro_rules! kernels {
     };
 }
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
@@ -68,7 +73,7 @@ use std::sync::OnceLock;
 
 use crate::ConvError;
 use crate::kernel::{
-    CorrelateTile, DealKernel, GradWeightTile, InputTile, NarrowKernel, OutputTile, WeightGradTile, WeightTile,
+    Bf16Kernel, CorrelateTile, Deal, GradWeightTile, InputTile, NarrowKernel, OutputTile, WeightGradTile, WeightTile,
 };
 
 /// Values in a vector of [`Lanes`], and channels in a block of the packed layouts.
@@ -102,9 +107,44 @@ pub(crate) struct Kernels {
     pub(crate) correlate: &'static [&'static [CorrelateTile]],
     pub(crate) grad_weight: GradWeightTile,
     pub(crate) narrow: NarrowKernel,
-    pub(crate) deal: DealKernel,
+    pub(crate) deal: Deal,
     /// With five points per direction, and with six.
     winograd: [WinogradKernels; 2],
+}
+
+/// What layers with bf16 products run.
+pub(crate) struct Bf16Kernels {
+    #[cfg(test)]
+    pub(crate) name: &'static str,
+    pub(crate) panel: Bf16Kernel,
+    /// Rounds to bf16.
+    pub(crate) deal: Deal,
+}
+
+impl Bf16Kernels {
+    /// The kernels of this machine.
+    ///
+    /// # Errors
+    /// [`ConvError::NoBf16`] where it has none that are worth it, or `RIAD_CONV_SIMD` asks for less than all it has.
+    pub(crate) fn active() -> Result<&'static Self, ConvError> {
+        #[cfg(test)]
+        if let Some(forced) = FORCED_BF16.get() {
+            return Ok(forced);
+        }
+        let wants_all = Kernels::active()?.name == Kernels::available()[0].name;
+        let best = Self::available().first().copied();
+        best.filter(|_| wants_all).ok_or(ConvError::NoBf16)
+    }
+
+    /// The kernels that this machine can run, fastest first.
+    pub(crate) fn available() -> Vec<&'static Self> {
+        let mut levels = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        levels.extend(amx::available());
+        #[cfg(test)]
+        levels.push(&PORTABLE_BF16);
+        levels
+    }
 }
 
 /// The transforms of one number of points.
@@ -175,7 +215,22 @@ impl Kernels {
 thread_local! {
     /// What [`Kernels::active`] answers on this thread, so that tests reach every level of the machine.
     pub(crate) static FORCED: std::cell::Cell<Option<&'static Kernels>> = const { std::cell::Cell::new(None) };
+    /// The same for [`Bf16Kernels::active`].
+    pub(crate) static FORCED_BF16: std::cell::Cell<Option<&'static Bf16Kernels>> = const { std::cell::Cell::new(None) };
 }
+
+/// bf16 kernels for any machine, too slow for anything but tests.
+#[cfg(test)]
+static PORTABLE_BF16: Bf16Kernels = Bf16Kernels {
+    name: "portable bf16",
+    panel: crate::kernel::portable_bf16::panel,
+    deal: Deal {
+        row: crate::kernel::portable_bf16::deal,
+        channels: crate::kernel::PAIRED,
+    },
+};
+#[cfg(test)]
+pub(crate) use portable::Portable;
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ kernels! {
 }
 
 #[derive(Clone, Copy)]
-struct Portable([f32; LANES]);
+pub(crate) struct Portable([f32; LANES]);
 
 impl Portable {
     fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {

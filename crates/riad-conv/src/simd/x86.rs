@@ -19,7 +19,7 @@ kernels! {
 }
 
 #[derive(Clone, Copy)]
-struct Avx512(__m512);
+pub(super) struct Avx512(__m512);
 
 impl Lanes for Avx512 {
     #[inline(always)]

@@ -129,7 +129,7 @@ impl Winograd {
             let start = task % shares * share;
             let layout = Layout::new(&self.axis, cells(band), columns * SIDE);
             scratch::with(|[source, transformed, products, ..]| {
-                layout.fill(kernels, &self.axis, cells(band), input, 0..channels, source);
+                layout.fill(kernels.deal, &self.axis, cells(band), input, 0..channels, source);
                 for run in Run::all(band, columns, limit) {
                     for (index, phase) in self.phases.iter().enumerate() {
                         let parts: Vec<usize> = phase

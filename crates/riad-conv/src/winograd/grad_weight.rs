@@ -77,7 +77,7 @@ impl Sums for WinogradGrad<'_> {
             for band in pieces.map(|piece| self.bands.get(piece)) {
                 let layout = Layout::new(&self.axis, cells(band), self.columns * SIDE);
                 layout.fill(
-                    self.kernels,
+                    self.kernels.deal,
                     &self.axis,
                     cells(band),
                     pair.input,
@@ -86,7 +86,7 @@ impl Sums for WinogradGrad<'_> {
                 );
                 let grad_layout = Layout::new(&pointwise, cells(band), self.columns * SIDE);
                 grad_layout.fill(
-                    self.kernels,
+                    self.kernels.deal,
                     &pointwise,
                     cells(band),
                     pair.grad,

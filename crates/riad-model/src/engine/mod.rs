@@ -11,8 +11,8 @@ mod parameters;
 use std::{collections::BTreeMap, convert::Infallible};
 
 use riad_conv::{
-    Activation, Batch, Conv2d, Dims, conv_transpose2d, conv_transpose2d_grad_input, conv_transpose2d_grad_weight,
-    conv2d_grad_input, conv2d_grad_weight, grad_bias,
+    Activation, Batch, Conv2d, Dims, Precision, conv_transpose2d, conv_transpose2d_grad_input,
+    conv_transpose2d_grad_weight, conv2d_grad_input, conv2d_grad_weight, grad_bias,
 };
 
 use crate::{
@@ -186,6 +186,7 @@ impl Engine {
             Some(bias),
             SAME_3X3,
             Activation::Tanh,
+            Precision::F32,
         )?;
         Ok(layer.forward(x, self.output.shaped(layer.output(x.dims())?)?)?)
     }

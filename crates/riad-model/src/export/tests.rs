@@ -9,6 +9,7 @@ use std::{
 
 use candle_core::Device;
 use prost::Message;
+use riad_conv::Precision;
 use riad_core::Calibration;
 
 use super::{onnx::proto::ModelProto, onnx_network, onnx_scorer, torch_state_dict};
@@ -36,8 +37,8 @@ fn checkpoints() -> [Checkpoint; 3] {
         sets: 4,
         smoothing: 101,
         similarity: Similarity::GmsColour,
-        normalisation: Normalisation {
         scales: 3,
+        normalisation: Normalisation {
             mean: 0.4,
             deviation: 0.3,
         },
@@ -87,7 +88,7 @@ fn assert_close(what: &str, got: &[f32], expected: &[f32]) {
 /// Checks what a runtime made of a scorer.
 #[track_caller]
 fn assert_scores(checkpoint: &Checkpoint, maps: &[f32], scores: &[f32]) {
-    let scorer = Scorer::new(checkpoint, &Device::Cpu).unwrap();
+    let scorer = Scorer::new(checkpoint, &Device::Cpu, Precision::F32).unwrap();
     let expected = scorer.score(&images(checkpoint)).unwrap();
     let expected_maps: Vec<f32> = expected.iter().flat_map(|scored| scored.map.clone()).collect();
     assert_close("map", maps, &expected_maps);

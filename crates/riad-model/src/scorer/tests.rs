@@ -1,7 +1,7 @@
 //! Scores depend on what they should, at any size.
 
 use super::*;
-use crate::{Architecture, Tiling, Weights, plan::CpuPlan};
+use crate::{Architecture, Tiling, Weights, plan::CpuPlan, tests::filled_weights};
 
 #[test]
 fn a_score_depends_on_the_checkpoint_and_the_image_alone() {
@@ -13,7 +13,12 @@ fn a_score_depends_on_the_checkpoint_and_the_image_alone() {
             ..Default::default()
         };
         let weights = Weights::initial(Architecture::u_net(4), 1);
-        let scorer = Scorer::new(&Checkpoint::new(weights, scoring, None, None), &Device::Cpu).unwrap();
+        let scorer = Scorer::new(
+            &Checkpoint::new(weights, scoring, None, None),
+            &Device::Cpu,
+            Precision::F32,
+        )
+        .unwrap();
         let image_len = CHANNELS * height * width;
         let images: Vec<f32> = (0..5 * image_len)
             .map(|i| 0.5 + 0.5 * (i as f32 * 0.013).sin())
@@ -58,7 +63,7 @@ fn a_normal_map_is_taken_off_every_map() {
         .map(|i| 0.5 + 0.5 * (i as f32 * 0.7).sin())
         .collect();
     let score = |checkpoint: &Checkpoint| {
-        let scorer = Scorer::new(checkpoint, &Device::Cpu).unwrap();
+        let scorer = Scorer::new(checkpoint, &Device::Cpu, Precision::F32).unwrap();
         scorer.score(&image).unwrap().remove(0)
     };
     let plain = score(&checkpoint);
@@ -86,7 +91,12 @@ fn with_and_without_tiles() -> [Scorer; 2] {
             ..Default::default()
         };
         let weights = Weights::initial(Architecture::u_net(2), 1);
-        Scorer::new(&Checkpoint::new(weights, scoring, None, None), &Device::Cpu).unwrap()
+        Scorer::new(
+            &Checkpoint::new(weights, scoring, None, None),
+            &Device::Cpu,
+            Precision::F32,
+        )
+        .unwrap()
     })
 }
 
@@ -220,9 +230,35 @@ fn tiles_have_no_normal_map_and_an_overlap_within_reach() {
     let mut checkpoint = Checkpoint::new(weights, scoring(8), None, None);
     checkpoint.normal_map = Some(vec![0.1; 32 * 48]);
     assert!(matches!(
-        Scorer::new(&checkpoint, &Device::Cpu),
+        Scorer::new(&checkpoint, &Device::Cpu, Precision::F32),
         Err(ModelError::Setting(_))
     ));
+}
+
+/// With as many digits, a product that is off by 2⁻⁹ of itself on either side is noise to a map, and a wrong channel is not.
+#[test]
+fn bf16_maps_are_near_those_in_f32() {
+    if Precision::Bf16.check().is_err() {
+        eprintln!("skipped: this machine has no bf16");
+        return;
+    }
+    let scoring = ScoringSettings::for_size(48, 64);
+    let checkpoint = Checkpoint::new(filled_weights(16), scoring, None, None);
+    let image: Vec<f32> = (0..CHANNELS * 48 * 64)
+        .map(|i| 0.5 + 0.3 * (i as f32 * 0.011).sin() + 0.2 * (i as f32 * 0.7).sin())
+        .collect();
+    let [f32, bf16] = [Precision::F32, Precision::Bf16].map(|precision| {
+        let scorer = Scorer::new(&checkpoint, &Device::Cpu, precision).unwrap();
+        scorer.score(&[&image[..], &image[..]].concat()).unwrap()
+    });
+    assert_eq!(bf16[0], bf16[1]);
+    assert_ne!(bf16[0], f32[0]);
+    let furthest = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let (reconstruction, map) = (
+        furthest(&bf16[0].reconstruction, &f32[0].reconstruction),
+        furthest(&bf16[0].map, &f32[0].map),
+    );
+    assert!(reconstruction < 0.02 && map < 0.02, "{reconstruction}, {map}");
 }
 
 /// Its reconstruction is the network's output for the image itself, and every similarity sees that it is not the image.
@@ -236,7 +272,7 @@ fn an_autoencoder_sees_the_whole_image_once() {
     let normalised: Vec<f32> = (0..image.len())
         .map(|i| 2.0 * image[i % CHANNELS * size * size + i / CHANNELS] - 1.0)
         .collect();
-    let output = CpuPlan::new(&weights)
+    let output = CpuPlan::new(&weights, Precision::F32)
         .and_then(|plan| plan.run(&normalised, 1, size, size))
         .unwrap();
     for similarity in [
@@ -250,7 +286,12 @@ fn an_autoencoder_sees_the_whole_image_once() {
             similarity,
             ..ScoringSettings::for_size(size, size)
         };
-        let scorer = Scorer::new(&Checkpoint::new(weights.clone(), scoring, None, None), &Device::Cpu).unwrap();
+        let scorer = Scorer::new(
+            &Checkpoint::new(weights.clone(), scoring, None, None),
+            &Device::Cpu,
+            Precision::F32,
+        )
+        .unwrap();
         let scored = scorer.score(&image).unwrap().remove(0);
         assert_eq!(scored.region_maps, std::slice::from_ref(&scored.map));
         assert!(scored.map.iter().all(|v| (0.01..=1.0).contains(v)), "{similarity:?}");

@@ -53,7 +53,7 @@ fn reconstructions_are_the_cpus_for_every_network() {
             let size = (37, 50);
             let images = wavy_images(2, size);
             let masking = Masking::sample(region_size, 3, size, &[5, 6], Normalisation::default()).unwrap();
-            let on_cpu = Plan::new(&weights, &Device::Cpu).unwrap();
+            let on_cpu = Plan::new(&weights, &Device::Cpu, Precision::F32).unwrap();
             let on_device = Plan::Graph(GraphPlan::new(&weights, device).unwrap());
             let [expected, found] = [on_cpu, on_device].map(|plan| plan.reconstruct(&images, &masking).unwrap());
             assert_within(
@@ -78,7 +78,10 @@ fn maps_and_scores_are_the_cpus() {
         let mut checkpoint = Checkpoint::new(filled_weights(4), scoring, None, None);
         checkpoint.normal_map = Some(vec![0.1; 32 * 48]);
         let images = wavy_images(2, (32, 48));
-        let expected = Scorer::new(&checkpoint, &Device::Cpu).unwrap().score(&images).unwrap();
+        let expected = Scorer::new(&checkpoint, &Device::Cpu, Precision::F32)
+            .unwrap()
+            .score(&images)
+            .unwrap();
         let plan = Plan::Graph(GraphPlan::new(&checkpoint.weights, device).unwrap());
         let found = Scorer::with_plan(&checkpoint, plan).unwrap().score(&images).unwrap();
         for (found, expected) in found.iter().zip(&expected) {
