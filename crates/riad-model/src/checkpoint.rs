@@ -106,15 +106,22 @@ impl Default for ScoringSettings {
 }
 
 impl ScoringSettings {
-    /// The published settings for images of another size. The mean filter keeps its share of the shorter side: 21 pixels
-    /// of 256 are 11 of 128.
+    /// The published settings for images of another size. What maps average over keeps its share of the shorter side: a mean
+    /// filter of 21 pixels of 256 is one of 11 of 128, and as the coarsest of four scales of GMS has 32 pixels for 256, there
+    /// are three at 128, and one where the side is too short for more.
     pub fn for_size(height: usize, width: usize) -> Self {
         let published = Self::default();
-        let smoothing = published.smoothing * height.min(width) / published.height;
+        let side = height.min(width);
+        let smoothing = published.smoothing * side / published.height;
+        let coarsest = published.height >> (published.scales - 1);
+        let scales = (side / coarsest)
+            .checked_ilog2()
+            .map_or(1, |halvings| 1 + halvings as usize);
         Self {
             height,
             width,
             smoothing: smoothing | 1,
+            scales: scales.min(published.scales),
             ..published
         }
     }

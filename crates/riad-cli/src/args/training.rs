@@ -39,7 +39,7 @@ pub(crate) struct TrainingArgs {
     /// Side in pixels of the mean filter over maps, odd [default: 21 at --size 256, and in proportion]
     #[arg(long, help_heading = METHOD, value_name = "PIXELS")]
     pub(crate) smoothing: Option<usize>,
-    /// Number of scales at which gms maps compare, 1 to 4 [default: 4]
+    /// Number of scales at which gms maps compare, 1 to 4 [default: 4 at --size 256, 3 at 128, and so on]
     #[arg(long, help_heading = METHOD, value_name = "N")]
     pub(crate) scales: Option<usize>,
     /// Size of the network: tiny and small for CPUs, paper is the published one [default: tiny; paper with --protocol
