@@ -33,6 +33,26 @@ fn nearest_bf16(value: f32) -> f32 {
     ((f64::from(value) / spacing).round_ties_even() * spacing) as f32
 }
 
+/// So small that Miri gets through them: `cargo +nightly miri test -p riad-conv --lib bf16::small`.
+#[test]
+fn small_layers_are_their_definition() {
+    for (transposed, channels, out_channels, geometry) in [
+        (false, 17, 18, Geometry::new(3, 1, 1)),
+        (false, 33, 1, Geometry::new(4, 2, 1)),
+        (true, 16, 34, Geometry::new(4, 2, 1)),
+        (true, 16, 2, Geometry::new(1, 3, 0)), // Phases without a tap.
+    ] {
+        let case = Case {
+            transposed,
+            dims: Dims::new(2, 3, 4, channels),
+            out_channels,
+            geometry,
+        };
+        let x = noise(case.dims.values().unwrap(), 1);
+        check(case, &x, &noise(case.weights(), 2), &noise(out_channels, 3));
+    }
+}
+
 /// Bits must not depend on the number of threads, nor an image's on its neighbours in the batch.
 #[test]
 fn threads_and_neighbours_change_no_bit() {
