@@ -44,7 +44,7 @@ fn small_layers_are_their_definition() {
     ] {
         let case = Case {
             transposed,
-            dims: Dims::new(2, 3, 4, channels),
+            dims: Dims::new(1, 2, 3, channels),
             out_channels,
             geometry,
         };
