@@ -33,7 +33,7 @@ fn nearest_bf16(value: f32) -> f32 {
     ((f64::from(value) / spacing).round_ties_even() * spacing) as f32
 }
 
-/// So small that Miri gets through them: `cargo +nightly miri test -p riad-conv --lib bf16::small`.
+/// Channels that fill no block on either side, and phases without a tap.
 #[test]
 fn small_layers_are_their_definition() {
     for (transposed, channels, out_channels, geometry) in [
