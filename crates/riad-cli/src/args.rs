@@ -369,7 +369,7 @@ pub(crate) struct ScoringArgs {
     #[command(flatten)]
     compute: ComputeArgs,
     /// What the network multiplies when it scores. bf16 is faster on processors with AMX (Intel Xeon from 2023 on), which it
-    /// takes; scores differ by some thousandths, so calibrate with the same
+    /// takes; scores differ by about a thousandth, so calibrate with the same
     #[arg(long, value_enum, value_name = "NAME", default_value_t = Precision::F32)]
     precision: Precision,
 }

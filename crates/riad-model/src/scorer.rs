@@ -66,7 +66,7 @@ impl Scorer {
 
     /// Puts a checkpoint on `device`.
     ///
-    /// In [`Precision::Bf16`] maps and scores differ from those in f32, by some thousandths as a rule: calibrate in the precision
+    /// In [`Precision::Bf16`] maps and scores differ from those in f32, by about a thousandth as a rule: calibrate in the precision
     /// that you score in.
     ///
     /// # Errors
