@@ -18,8 +18,8 @@
 //! **bf16** layers are the direct algorithm in AMX's tile registers, which hold sixteen cells by 32 input channels. The bands
 //! are the same with two bf16 in place of each f32; pixels are rounded on their way into them.
 //!
-//! **Vectors.** Kernels are written once over a vector of sixteen `f32` and compiled for each instruction set (one, two, four
-//! registers, or an array), chosen when the first layer runs. Channels are packed in blocks of sixteen at all of them.
+//! **Vectors.** Kernels are written once over a vector of `f32` and compiled for each instruction set, chosen when the first
+//! layer runs. Channels are packed in blocks of sixteen at all of them: one, two or four registers, or an array.
 //!
 //! # What it guarantees
 //! - **Determinism.** On one instruction set, the same bits for any number of threads, and for an image whatever its

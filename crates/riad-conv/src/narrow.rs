@@ -4,6 +4,8 @@
 //! only rows are taps: a third of the work for a 3×3 kernel. Each output then adds one lane from each of its neighbours.
 #![allow(unsafe_code)] // Calls the kernels, and writes parts of one output from many threads.
 
+use std::ptr;
+
 use rayon::prelude::*;
 
 use crate::axis::Axis;
@@ -93,6 +95,8 @@ impl Narrow {
                             taps: &taps,
                             weights: self.weights.as_ptr(),
                             weights_block: 0,
+                            next: ptr::null(),
+                            next_lines: 0,
                             bias: [0.0; LANES].as_ptr(),
                             out: products[column * LANES..].as_mut_ptr(),
                             out_cell: LANES,

@@ -1,14 +1,13 @@
 //! The most floating-point operations that a thread can do: a loop of nothing else, as wide as the machine allows.
 #![allow(unsafe_code)] // The loop is of intrinsics.
 
-use std::hint::black_box;
-
-const ROUNDS: usize = 300_000;
-
 /// Runs independent FMAs for some milliseconds and gives the number of floating-point operations.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn run() -> f64 {
     use std::arch::x86_64::*;
+    use std::hint::black_box;
+
+    const ROUNDS: usize = 300_000;
 
     #[target_feature(enable = "avx512f")]
     fn avx512() -> f64 {

@@ -6,6 +6,7 @@ mod grad_weight;
 pub(crate) use grad_weight::DirectGrad;
 
 use std::ops::Range;
+use std::ptr;
 
 use rayon::prelude::*;
 
@@ -125,6 +126,8 @@ impl Direct {
                                     taps: &taps,
                                     weights: self.weights[phase.weights + block * weights_block..].as_ptr(),
                                     weights_block,
+                                    next: ptr::null(),
+                                    next_lines: 0,
                                     bias: epilogue.bias[block * LANES..].as_ptr(),
                                     // SAFETY: pixel `x` and these channels lie inside the output, whose length was
                                     // checked.

@@ -1,4 +1,5 @@
 //! Sums of bf16 products, and what follows them.
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // Only AMX runs these, and tests.
 
 use super::{Activation, store, tanh};
 use crate::simd::{LANES, Lanes};

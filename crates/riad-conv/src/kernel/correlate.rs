@@ -17,6 +17,10 @@ pub(crate) struct Correlate<'a> {
     pub(crate) weights: *const f32,
     /// From one output block's weights to the next.
     pub(crate) weights_block: usize,
+    /// Weights of the first output block that a later tile reads, to be brought near: so many vectors for every block of
+    /// input channels and tap. Any address will do.
+    pub(crate) next: *const f32,
+    pub(crate) next_lines: usize,
     /// Bias, a full vector per output block.
     pub(crate) bias: *const f32,
     /// First output value of the first cell.
@@ -50,9 +54,14 @@ pub(crate) unsafe fn correlate_tile<L: Lanes, const P: usize, const B: usize>(ti
         let mut weights = tile.weights;
         let mut block = tile.source;
         let mut left = tile.channels;
+        let mut next = tile.next;
         while left > 0 {
             let channels = left.min(LANES);
             for &tap in tile.taps {
+                for _ in 0..tile.next_lines {
+                    unrolled!(b < B <= 2, { L::prefetch(next.wrapping_add(b * tile.weights_block)) });
+                    next = next.wrapping_add(LANES);
+                }
                 let cells = block.add(tap);
                 for channel in 0..channels {
                     let mut w = [zero, zero];

@@ -43,9 +43,11 @@ mod grad_weight;
 mod narrow;
 mod winograd;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use bf16::finish;
 #[cfg(test)]
 pub(crate) use bf16::portable as portable_bf16;
-pub(crate) use bf16::{Bf16Kernel, Bf16Panel, PAIRED, SEGMENT, Segment, finish, pair};
+pub(crate) use bf16::{Bf16Kernel, Bf16Panel, PAIRED, SEGMENT, Segment, pair};
 pub(crate) use correlate::{Correlate, CorrelateTile, correlate_tile, tile_widths};
 pub(crate) use deal::{Deal, DealRow, deal_row};
 pub(crate) use grad_weight::{GradWeight, GradWeightTile, grad_weight_tile};
@@ -68,12 +70,12 @@ pub enum Activation {
 }
 
 /// # Safety
-/// `L`'s instruction set is available, and `out` is valid for writing `lanes` values, or sixteen where they are more.
+/// `L`'s instruction set is available, and `out` is valid for writing `lanes` values, or `L::COUNT` where they are more.
 #[inline(always)]
 unsafe fn store<L: Lanes>(value: L, out: *mut f32, lanes: usize) {
     // SAFETY: by this function's own contract.
     unsafe {
-        if lanes >= LANES {
+        if lanes >= L::COUNT {
             value.store(out);
         } else {
             let mut all = [0.0; LANES];

@@ -3,12 +3,13 @@
 
 /// Compiles the kernels over one implementation of [`Lanes`], under its `#[target_feature]` if it needs one.
 ///
+/// `transforms` go over narrower vectors where a whole tile of wide ones would not fit into registers.
 /// `tiles` lists, for one block of output channels and more, the widths of tiles whose accumulators fit into registers;
 /// `channels` is how many input channels a weight gradient holds, a divisor of sixteen.
 macro_rules! kernels {
     (
         $(#[$documentation:meta])*
-        $name:ident = $text:literal over $lanes:ident $(with $feature:literal)?,
+        $name:ident = $text:literal over $lanes:ty, transforms over $part:ident $(with $feature:literal)?,
         tiles $([$($cells:literal)*] by $blocks:literal),*,
         channels $channels:literal
     ) => {
@@ -21,11 +22,11 @@ macro_rules! kernels {
             kernels!(@ $($feature)?, grad_weight<>(GradWeight) = grad_weight_tile::<$lanes, $channels>);
             kernels!(@ $($feature)?, narrow<>(NarrowRow) = narrow_row::<$lanes>);
             kernels!(@ $($feature)?, deal<>(DealRow) = deal_row::<$lanes>);
-            kernels!(@ $($feature)?, input<N>(WinogradInput) = input_tile::<$lanes, N>);
-            kernels!(@ $($feature)?, output<N>(WinogradOutput) = output_tile::<$lanes, N>);
-            kernels!(@ $($feature)?, weights<N>(WinogradWeights) = weight_tile::<$lanes, N>);
-            kernels!(@ $($feature)?, grad<N>(WinogradInput) = grad_tile::<$lanes, N>);
-            kernels!(@ $($feature)?, weight_grad<N>(WinogradWeightGrad) = weight_grad_tile::<$lanes, N>);
+            kernels!(@ $($feature)?, input<N>(WinogradInput) = input_tile::<$part, N>);
+            kernels!(@ $($feature)?, output<N>(WinogradOutput) = output_tile::<$part, N>);
+            kernels!(@ $($feature)?, weights<N>(WinogradWeights) = weight_tile::<$part, N>);
+            kernels!(@ $($feature)?, grad<N>(WinogradInput) = grad_tile::<$part, N>);
+            kernels!(@ $($feature)?, weight_grad<N>(WinogradWeightGrad) = weight_grad_tile::<$part, N>);
 
             const fn winograd<const N: usize>() -> WinogradKernels {
                 WinogradKernels {
@@ -65,6 +66,7 @@ mod amx;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
+mod twice;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -79,12 +81,18 @@ use crate::kernel::{
 /// Values in a vector of [`Lanes`], and channels in a block of the packed layouts.
 pub(crate) const LANES: usize = 16;
 
-/// Sixteen `f32`, in as many registers as the instruction set needs. All kernels are written over it.
+/// Some `f32`, in as many registers as the instruction set needs: sixteen, or, where a kernel allows it, a divisor of
+/// sixteen. All kernels are written over it.
 ///
 /// # Safety
 /// Every function may only be called where the implementing instruction set is available. Pointers must be valid for
-/// sixteen values; they need no alignment.
+/// `COUNT` values; they need no alignment.
 pub(crate) trait Lanes: Copy {
+    /// Values in the vector.
+    const COUNT: usize;
+
+    /// Asks for the cache line at `from`, any address at all, to be brought near, where the instruction set can ask.
+    unsafe fn prefetch(_from: *const f32) {}
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
@@ -138,12 +146,13 @@ impl Bf16Kernels {
 
     /// The kernels that this machine can run, fastest first.
     pub(crate) fn available() -> Vec<&'static Self> {
-        let mut levels = Vec::new();
         #[cfg(target_arch = "x86_64")]
-        levels.extend(amx::available());
+        let levels = amx::available();
+        #[cfg(not(target_arch = "x86_64"))]
+        let levels = None;
         #[cfg(test)]
-        levels.push(&PORTABLE_BF16);
-        levels
+        let levels = levels.into_iter().chain([&PORTABLE_BF16]);
+        levels.into_iter().collect()
     }
 }
 

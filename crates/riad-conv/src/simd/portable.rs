@@ -4,7 +4,7 @@ use super::{LANES, Lanes};
 
 kernels! {
     /// Tiles for sixteen registers of four values, the least that is common.
-    PORTABLE = "portable" over Portable,
+    PORTABLE = "portable" over Portable, transforms over Portable,
     tiles [1 2] by 1,
     channels 2
 }
@@ -19,6 +19,8 @@ impl Portable {
 }
 
 impl Lanes for Portable {
+    const COUNT: usize = LANES;
+
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
         Self([value; LANES])

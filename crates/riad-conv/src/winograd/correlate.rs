@@ -169,18 +169,25 @@ impl Winograd {
         let point_len = (run.count * blocks.len() + 1) * LANES;
         products.grow(self.points * self.points * point_len);
         let tiles = kernels.correlate[blocks.len() - 1];
+        let channels = self.phases[phase].parts.len() * self.part_channels;
         for point in 0..self.points * self.points {
             let weights =
                 (phase * self.out_blocks + blocks.start) * self.block_weights() + point * self.point_weights();
+            // Weights come from far: while the tiles of one point are multiplied, each brings its share of the next point's,
+            // which lie behind, or the next block's behind the last.
+            let next_lines = LANES.div_ceil(run.count.div_ceil(tiles.len()));
+            let mut next = self.weights.as_ptr().wrapping_add(weights + self.point_weights());
             let mut tile = 0;
             for cells in tile_widths(run.count, tiles.len()) {
                 let call = Correlate {
                     source: transformed[point * in_point + tile * LANES..].as_ptr(),
                     source_block: run.count * LANES,
-                    channels: self.phases[phase].parts.len() * self.part_channels,
+                    channels,
                     taps: &[0],
                     weights: self.weights[weights..].as_ptr(),
                     weights_block: self.block_weights(),
+                    next,
+                    next_lines,
                     bias: [0.0; 2 * LANES].as_ptr(),
                     out: products[point * point_len + tile * blocks.len() * LANES..].as_mut_ptr(),
                     out_cell: blocks.len() * LANES,
@@ -192,6 +199,7 @@ impl Winograd {
                 // lie one after another.
                 unsafe { tiles[cells - 1](&call) };
                 tile += cells;
+                next = next.wrapping_add(channels.div_ceil(LANES) * next_lines * LANES);
             }
         }
         point_len
