@@ -40,6 +40,8 @@ enum Step {
     Clippy,
     /// Each library alone without its default features
     Alone,
+    /// riad-conv for ARM: clippy, where rustup can provide the target
+    Arm,
     /// rustdoc, without a warning
     Docs,
     /// The CUDA code: clippy, linking and what can be tested, where there is a toolkit (CUDA_HOME or cuda-toolkit's)
@@ -101,6 +103,18 @@ impl Step {
             Self::Alone => LIBRARIES
                 .map(|library| cargo(&format!("check --locked --no-default-features -p {library}")))
                 .into(),
+            Self::Arm => {
+                const TARGET: &str = "aarch64-unknown-linux-gnu";
+                let added = Command::new("rustup").args(["target", "add", TARGET]).status();
+                if !added.is_ok_and(|status| status.success()) {
+                    eprintln!("skipped: no rustup, or no network to install {TARGET}");
+                    return Vec::new();
+                }
+                // Its kernels are the one code here that other processors do not compile.
+                vec![cargo(&format!(
+                    "clippy --locked -p riad-conv --target {TARGET} -- -D warnings"
+                ))]
+            }
             Self::Docs => {
                 let mut doc = cargo("doc --workspace --no-deps --locked");
                 doc.env("RUSTDOCFLAGS", "-D warnings");
