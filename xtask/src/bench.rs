@@ -107,6 +107,7 @@ impl Bench {
         }
         let log = directory.join("peers.log");
         let log = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let machine = machine::describe();
         let programs = Programs {
             bench,
             riad,
@@ -115,11 +116,12 @@ impl Bench {
             directory: directory.clone(),
             images,
             threads,
+            bf16: machine::has_bf16(&machine),
             log,
         };
         let mut ring = run::Ring::new(&programs, self.quick)?;
         let mut results = Results {
-            machine: machine::describe(),
+            machine,
             threads,
             command: std::iter::once("cargo xtask".to_owned())
                 .chain(std::env::args().skip(1))

@@ -139,9 +139,12 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn is_usage(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.is::<UsageError>()
-            || cause.downcast_ref::<ModelError>().is_some_and(ModelError::is_usage)
-            || matches!(cause.downcast_ref::<DataError>(), Some(DataError::Parameter(_)))
-    })
+    fn blames_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
+        match cause.downcast_ref() {
+            Some(ModelError::Images(cause)) => blames_usage(cause.as_ref()),
+            Some(error) => error.is_usage(),
+            None => cause.is::<UsageError>() || matches!(cause.downcast_ref(), Some(DataError::Parameter(_))),
+        }
+    }
+    error.chain().any(blames_usage)
 }

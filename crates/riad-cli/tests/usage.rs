@@ -125,6 +125,11 @@ fn errors_name_the_file() {
             "{arguments:?}: {error}"
         );
         assert!(!error.contains("stack backtrace"), "{error}");
+        let mut parts: Vec<&str> = error.trim_end().split(": ").collect();
+        let said = parts.len();
+        parts.sort_unstable();
+        parts.dedup();
+        assert_eq!(parts.len(), said, "it repeats itself: {error}");
     }
 }
 

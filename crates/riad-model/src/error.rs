@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 /// What can go wrong in this crate.
+///
+/// The cause is part of every message, and not its source as well, so that nothing is repeated when a caller prints a chain.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
@@ -11,12 +13,12 @@ pub enum ModelError {
     Setting(String),
 
     /// A file cannot be read or written: the machine's fault.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
 
     /// A file is not a checkpoint, or not one that this version can use: the file's fault.
@@ -30,7 +32,7 @@ pub enum ModelError {
 
     /// The images that the caller supplied could not be had.
     #[error("{0}")]
-    Images(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Images(Box<dyn std::error::Error + Send + Sync>),
 
     /// Images do not fit the network or each other.
     #[error("{what} has {got} values where {expected} were expected")]
@@ -65,7 +67,7 @@ pub enum ModelError {
 
     /// An exported file's archive cannot be made.
     #[error("the archive cannot be written: {0}")]
-    Archive(#[source] zip::result::ZipError),
+    Archive(zip::result::ZipError),
 
     /// The device asked for is not there, or this build cannot drive it.
     #[error("{0}")]
@@ -73,22 +75,22 @@ pub enum ModelError {
 
     /// candle failed: out of memory, a driver's error, or a bug of ours.
     #[error("the tensor library failed: {0}")]
-    Tensor(#[from] candle_core::Error),
+    Tensor(candle_core::Error),
 
     /// A convolution kernel refused its arguments: a bug of ours.
     #[error("a convolution failed: {0}")]
-    Convolution(#[from] riad_conv::ConvError),
+    Convolution(riad_conv::ConvError),
 
     /// Masks cannot be made for this size.
-    #[error("{0}")]
+    #[error(transparent)]
     Mask(#[from] riad_core::mask::MaskError),
 
     /// Two images cannot be compared.
-    #[error("{0}")]
+    #[error(transparent)]
     Similarity(#[from] riad_core::similarity::SimilarityError),
 
     /// The smoothing window does not fit.
-    #[error("{0}")]
+    #[error(transparent)]
     Smooth(#[from] riad_core::smooth::SmoothError),
 }
 
@@ -102,9 +104,9 @@ impl ModelError {
     }
 
     pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
-        |source| Self::Io {
+        |cause| Self::Io {
             path: path.to_owned(),
-            source,
+            cause,
         }
     }
 
@@ -113,6 +115,22 @@ impl ModelError {
             Ok(())
         } else {
             Err(Self::Length { what, got, expected })
+        }
+    }
+}
+
+impl From<candle_core::Error> for ModelError {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Tensor(error)
+    }
+}
+
+impl From<riad_conv::ConvError> for ModelError {
+    fn from(error: riad_conv::ConvError) -> Self {
+        match error {
+            // What the caller chose, and not a bug.
+            riad_conv::ConvError::NoBf16 | riad_conv::ConvError::Simd { .. } => Self::Setting(error.to_string()),
+            error => Self::Convolution(error),
         }
     }
 }

@@ -21,8 +21,10 @@ pub(super) fn describe() -> String {
         (Some(family), Some(model)) => format!(" (family {family}, model {model})"),
         _ => String::new(),
     };
-    let flags = field("/proc/cpuinfo", "flags").unwrap_or_default();
-    let simd: Vec<&str> = ["avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16"]
+    // On ARM, the list has another name.
+    let flags = field("/proc/cpuinfo", "flags").or_else(|| field("/proc/cpuinfo", "Features"));
+    let flags = flags.unwrap_or_default();
+    let simd: Vec<&str> = ["avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16"]
         .into_iter()
         .filter(|name| flags.split(' ').any(|flag| flag == *name))
         .collect();
@@ -35,6 +37,12 @@ pub(super) fn describe() -> String {
         std::thread::available_parallelism().map_or(0, |n| n.get()),
         simd.join(" ")
     )
+}
+
+/// Whether a processor that [`describe`] described multiplies bf16 itself. The others emulate it, some forty times more slowly
+/// than f32.
+pub(super) fn has_bf16(description: &str) -> bool {
+    description.contains("bf16")
 }
 
 /// Peak resident memory of a process in bytes; `None` where there is no `/proc`.

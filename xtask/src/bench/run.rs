@@ -33,6 +33,8 @@ pub(super) struct Programs {
     pub(super) directory: PathBuf,
     pub(super) images: Vec<PathBuf>,
     pub(super) threads: usize,
+    /// Whether contestants in bf16 take part.
+    pub(super) bf16: bool,
     /// Where the peers may complain.
     pub(super) log: File,
 }
@@ -165,6 +167,7 @@ impl<'a> Ring<'a> {
         // Where the network runs forward alone.
         contestants.extend(workload.scores().then(|| ours(OURS[1], "riad, bf16", true)));
         contestants.extend(peers);
+        contestants.retain(|contestant| self.programs.bf16 || !contestant.bf16);
         let mut bout_seconds = 0.0;
         let mut macs = 0.0;
         let mut expected = Vec::new();
