@@ -1,5 +1,7 @@
 //! Layers whose weights are packed once, for networks that only run forward.
 
+use std::fmt;
+
 use crate::ConvError;
 use crate::axis::Axis;
 use crate::batch::{Batch, BatchMut};
@@ -20,6 +22,15 @@ pub enum Precision {
     /// values are rounded to 8 significant bits. Only where a processor has many more bf16 products than f32 ones, which
     /// for now are those with AMX.
     Bf16,
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        })
+    }
 }
 
 impl Precision {

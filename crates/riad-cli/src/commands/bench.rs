@@ -43,6 +43,8 @@ const BUSY: f64 = 0.25;
 struct Findings {
     riad_version: &'static str,
     device: &'static str,
+    /// What scoring multiplies; training always does f32.
+    scoring_precision: String,
     threads: usize,
     /// Processes that ran or wanted to on average over the minute before; `None` where the system does not say.
     load: Option<f64>,
@@ -115,6 +117,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
             Device::Cuda(_) => "cuda",
             Device::Metal(_) => "metal",
         },
+        scoring_precision: compute.precision.to_string(),
         threads: rayon::current_num_threads(),
         load,
         images: args.images.get(),
@@ -250,8 +253,16 @@ fn table(findings: &Findings) -> String {
     let whole = format!("{} images, {} epochs", findings.images, findings.epochs);
     let _ = writeln!(
         text,
-        "riad {}, device {}, {} threads\n\n{:<7} {:>9} {:>15} {:>15} {:>24}",
-        findings.riad_version, findings.device, findings.threads, "preset", "size", "scoring", "training", whole
+        "riad {}, device {}, {} threads, scoring in {}\n\n{:<7} {:>9} {:>15} {:>15} {:>24}",
+        findings.riad_version,
+        findings.device,
+        findings.threads,
+        findings.scoring_precision,
+        "preset",
+        "size",
+        "scoring",
+        "training",
+        whole
     );
     for found in &findings.networks {
         let speed = |speed: Speed| {
