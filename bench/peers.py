@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,9 +86,29 @@ def load(torch, path, width):
     return model
 
 
-def folded(torch, path, width):
+def random_unet(torch, width, images):
+    """Random weights, and batch norms with the statistics of the images."""
+    torch.manual_seed(width)
+    model = unet(torch, width).train()
+    for module in model.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
+            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.8, 1.2)
+            torch.nn.init.uniform_(module.bias, -0.1, 0.1)
+            module.momentum = None  # The statistics of the one batch below.
+    with torch.no_grad():
+        model.conv_final[0].weight *= 0.3
+        model(images)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 0.1  # As for training.
+    return model
+
+
+def folded(torch, model):
     """For inference: each batch norm folded into its convolution."""
-    model = load(torch, path, width).eval()
+    model = model.eval()
     for block in model.children():
         for number in ("1", "2"):
             if hasattr(block, "bn" + number):
@@ -95,6 +116,16 @@ def folded(torch, path, width):
                 setattr(block, "conv" + number, torch.nn.utils.fuse_conv_bn_eval(conv, norm))
                 setattr(block, "bn" + number, torch.nn.Identity())
     return model
+
+
+def textures(torch, rng, count, size):
+    """Smooth colours, a regular pattern and noise, in [0, 1]."""
+    coarse = torch.from_numpy(rng.random((count, 3, 8, 8), np.float32))
+    smooth = torch.nn.functional.interpolate(coarse, size=size, mode="bicubic").numpy()
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    pattern = 0.1 * np.sin(x / 3) * np.sin(y / 5)
+    noise = 0.05 * rng.standard_normal((count, 3, size, size), np.float32)
+    return np.clip(smooth + pattern + noise, 0, 1)
 
 
 def read_floats(path, *shape):
@@ -134,13 +165,41 @@ def region_maps(torch, image_gray, reconstructions):
     scales = gms(torch, image_gray, luma(reconstructions))
     enlarge = lambda x: interpolate(x, size=size, mode="bilinear", align_corners=False) if x.shape[-2:] != size else x
     mean = sum(enlarge(scale) for scale in scales) / 4
-    half = SMOOTHING // 2
+    half, arange = SMOOTHING // 2, partial(torch.arange, device=mean.device)
     rows, columns = (
-        torch.cat((torch.arange(half - 1, -1, -1), torch.arange(n), torch.arange(n - 1, n - 1 - half, -1))) for n in size
+        torch.cat((arange(half - 1, -1, -1), arange(n), arange(n - 1, n - 1 - half, -1))) for n in size
     )
     mirrored = mean[:, :, rows][..., columns]
     smooth = avg_pool2d(avg_pool2d(mirrored, (SMOOTHING, 1), 1), (1, SMOOTHING), 1)
     return (1 - smooth).clamp(0, 1)
+
+
+# The loss of training.
+
+
+def ssim_line(torch):
+    line = torch.exp(-torch.arange(-5.0, 6.0) ** 2 / (2 * 1.5**2))
+    return line / line.sum()
+
+
+def ssim(torch, x, y, line):
+    conv2d = torch.nn.functional.conv2d
+    planes = torch.cat([x, y, x * x, y * y, x * y]).reshape(-1, 1, *x.shape[-2:])
+    filtered = conv2d(conv2d(planes, line.reshape(1, 1, 11, 1)), line.reshape(1, 1, 1, 11))
+    mx, my, xx, yy, xy = filtered.chunk(5)
+    vx, vy, covariance = xx - mx * mx, yy - my * my, xy - mx * my
+    c1, c2 = 0.01**2, 0.03**2
+    return (((2 * mx * my + c1) * (2 * covariance + c2)) / ((mx * mx + my * my + c1) * (vx + vy + c2))).mean()
+
+
+def training_loss(torch, images, hidden, output, line):
+    """L2 + SSIM + MSGMS of the images and what the network made of their copies."""
+    parts = output.float().reshape(SETS, *images.shape)
+    reconstruction = ((parts * hidden).sum(0) + 1) / 2
+    scales = gms(torch, luma(images), luma(reconstruction))
+    msgms = sum((1 - scale).mean() for scale in scales) / 4
+    l2 = torch.nn.functional.mse_loss(reconstruction, images)
+    return l2 + (1 - ssim(torch, images, reconstruction, line)) + msgms
 
 
 class Scoring:
@@ -169,7 +228,7 @@ class Scoring:
 
 
 def torch_network(torch, directory, preset, peer):
-    model = folded(torch, directory / f"weights-{preset}.safetensors", WIDTHS[preset])
+    model = folded(torch, load(torch, directory / f"weights-{preset}.safetensors", WIDTHS[preset]))
     dtype = torch.bfloat16 if peer.endswith("bf16") else torch.float32
     model = model.to(dtype)
     if peer.startswith("channels_last"):
@@ -277,7 +336,6 @@ def score(directory, peer, preset, count):
 
 def train(directory, peer, preset, size, batch):
     torch = import_torch()
-    functional = torch.nn.functional
     images = torch.from_numpy(read_floats(directory / f"images-{size}.f32", batch, 3, size, size))
     model = load(torch, directory / f"initial-{preset}-{size}-{batch}.safetensors", WIDTHS[preset]).train()
     memory_format = torch.contiguous_format
@@ -285,24 +343,10 @@ def train(directory, peer, preset, size, batch):
         memory_format = torch.channels_last
         model = model.to(memory_format=memory_format)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=1e-5, fused=True)
-    line = torch.exp(-torch.arange(-5.0, 6.0) ** 2 / (2 * 1.5**2))
-    line = line / line.sum()
-
-    def ssim(x, y):
-        planes = torch.cat([x, y, x * x, y * y, x * y]).reshape(-1, 1, size, size)
-        filtered = functional.conv2d(functional.conv2d(planes, line.reshape(1, 1, 11, 1)), line.reshape(1, 1, 1, 11))
-        mx, my, xx, yy, xy = filtered.chunk(5)
-        vx, vy, covariance = xx - mx * mx, yy - my * my, xy - mx * my
-        c1, c2 = 0.01**2, 0.03**2
-        return (((2 * mx * my + c1) * (2 * covariance + c2)) / ((mx * mx + my * my + c1) * (vx + vy + c2))).mean()
+    line = ssim_line(torch)
 
     def loss_of(copies, hidden):
-        output = model(copies)
-        parts = output.float().reshape(SETS, batch, 3, size, size)
-        reconstruction = ((parts * hidden).sum(0) + 1) / 2
-        scales = gms(torch, luma(images), luma(reconstruction))
-        msgms = sum((1 - scale).mean() for scale in scales) / 4
-        return functional.mse_loss(reconstruction, images) + (1 - ssim(images, reconstruction)) + msgms
+        return training_loss(torch, images, hidden, model(copies), line)
 
     step_loss = torch.compile(loss_of) if peer == "compile" else loss_of
     cells = (size // TRAINING_REGION) ** 2
@@ -456,38 +500,17 @@ def prepare(directory):
     from safetensors.torch import save_file
 
     rng = np.random.default_rng(1)
-
-    def textures(count, size):
-        """Smooth colours, a regular pattern and noise, in [0, 1]."""
-        coarse = torch.from_numpy(rng.random((count, 3, 8, 8), np.float32))
-        smooth = torch.nn.functional.interpolate(coarse, size=size, mode="bicubic").numpy()
-        y, x = np.mgrid[:size, :size].astype(np.float32)
-        pattern = 0.1 * np.sin(x / 3) * np.sin(y / 5)
-        noise = 0.05 * rng.standard_normal((count, 3, size, size), np.float32)
-        return np.clip(smooth + pattern + noise, 0, 1)
-
-    images = textures(32, SIZE)
+    images = textures(torch, rng, 32, SIZE)
     images.tofile(directory / "images-256.f32")
-    textures(4, 128).tofile(directory / "images-128.f32")
+    textures(torch, rng, 4, 128).tofile(directory / "images-128.f32")
     Image.fromarray((images[0].transpose(1, 2, 0) * 255).round().astype(np.uint8)).save(directory / "image.png")
 
     for preset, width in WIDTHS.items():
-        torch.manual_seed(width)
-        model = unet(torch, width).train()
-        for module in model.modules():
-            if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
-                torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if isinstance(module, torch.nn.BatchNorm2d):
-                torch.nn.init.uniform_(module.weight, 0.8, 1.2)
-                torch.nn.init.uniform_(module.bias, -0.1, 0.1)
-                module.momentum = None  # The statistics of the one batch below.
-        with torch.no_grad():
-            model.conv_final[0].weight *= 0.3
-            visible = torch.from_numpy(rng.random((2, 1, SIZE, SIZE)) > 1 / SETS)
-            model((torch.from_numpy(images[:2]) * 2 - 1) * visible)
+        visible = torch.from_numpy(rng.random((2, 1, SIZE, SIZE)) > 1 / SETS)
+        model = random_unet(torch, width, (torch.from_numpy(images[:2]) * 2 - 1) * visible)
         state = {name: value for name, value in model.state_dict().items() if "num_batches" not in name}
         save_file(state, directory / f"weights-{preset}.safetensors")
-        export(torch, folded(torch, directory / f"weights-{preset}.safetensors", width), directory / f"model-{preset}.onnx")
+        export(torch, folded(torch, model), directory / f"model-{preset}.onnx")
 
     for size in (256, 1024):
         y, x = np.mgrid[:size, :size].astype(np.float32) / size

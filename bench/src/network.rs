@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use riad_core::Masks;
-use riad_model::{Checkpoint, Device, Precision, Scored, Scorer, ScoringSettings};
+use riad_model::{Checkpoint, Device, Keep, Precision, Scored, Scorer, ScoringSettings};
 
 use crate::{Workload, read_floats, timed};
 
@@ -86,7 +86,7 @@ impl Workload for Scoring {
         let (seconds, scored) = timed(|| {
             let mut scored = Vec::new();
             for images in self.images.chunks(self.values_at_once) {
-                scored.extend(self.scorer.score(images)?);
+                scored.extend(self.scorer.score(images, Keep::Map)?);
             }
             Ok(scored)
         })?;

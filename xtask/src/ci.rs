@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use crate::cuda_toolkit;
 
 /// The crates that others may depend on, each of which must build by itself.
-const LIBRARIES: [&str; 4] = ["riad-core", "riad-conv", "riad-data", "riad-model"];
+const LIBRARIES: [&str; 5] = ["riad-core", "riad-conv", "riad-cuda", "riad-data", "riad-model"];
 
 /// Runs what CI runs; without steps, all of them.
 ///
@@ -125,11 +125,10 @@ impl Step {
                     eprintln!("skipped: no CUDA toolkit; `cargo xtask cuda-toolkit` installs one");
                     return Vec::new();
                 };
-                // cudnn compiles all that cuda does.
-                const PACKAGES: &str = "--locked -p riad-model -p riad-cli --features riad-cli/cudnn";
+                const PACKAGES: &str = "--locked -p riad-cuda -p riad-model -p riad-cli --features riad-cli/cuda";
                 let mut commands = vec![
                     cargo(&format!("clippy {PACKAGES} --all-targets -- -D warnings")),
-                    cargo(&format!("test {PACKAGES} -- device")),
+                    cargo(&format!("test {PACKAGES} -- cuda device")),
                 ];
                 for command in &mut commands {
                     command.envs(environment.iter().map(|(name, value)| (name, value)));

@@ -1,7 +1,7 @@
 //! `cargo xtask cuda-toolkit`: what builds the CUDA code on a machine without CUDA, with or without a GPU.
 //!
 //! NVIDIA's compiler comes from five packages of PyPI, pinned by version and SHA-256. The libraries that a program then
-//! runs with (driver, cuBLAS, cuRAND, cuDNN) are not among them; [`on_demand`] makes what stands in for them at link time.
+//! runs with (driver, cuDNN) are not among them; [`on_demand`] makes what stands in for them at link time.
 
 mod on_demand;
 
@@ -19,7 +19,7 @@ const REQUIREMENTS: &str = include_str!("cuda_toolkit/requirements.txt");
 /// In an installed toolkit, what it was made from. Written last.
 const MADE_FROM: &str = "made-from.txt";
 
-/// Installs what `--features cuda` and `cudnn` need to be built, 104 MB from PyPI, and prints the environment to build in.
+/// Installs what `--features cuda` needs to be built, 104 MB from PyPI, and prints the environment to build in.
 ///
 /// No GPU, no driver and no CUDA is needed, but x86-64 Linux, a C++ compiler, and Python 3 with pip. A program that is
 /// built with it starts on every machine, and loads the libraries of CUDA 13 when it first uses a GPU. What is installed

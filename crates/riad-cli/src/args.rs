@@ -12,7 +12,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use riad_data::Layout;
-use riad_model::{Device, Preset};
+use riad_model::{Device, Precision, Preset};
 use tracing::warn;
 
 use crate::{calibration::parse_rate, scoring::Compute};
@@ -171,7 +171,7 @@ pub(crate) struct EvalArgs {
     #[command(flatten)]
     pub(crate) training: TrainingArgs,
     #[command(flatten)]
-    pub(crate) compute: ScoringArgs,
+    pub(crate) compute: ComputeArgs,
 }
 
 /// Show what a run's model finds, as one HTML file that needs no network
@@ -199,7 +199,7 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub(crate) fpr: Option<f64>,
     #[command(flatten)]
-    pub(crate) compute: ComputeArgs,
+    pub(crate) device: DeviceArgs,
 }
 
 /// Calibrate a model's thresholds with good images that it was not trained with
@@ -229,7 +229,7 @@ pub(crate) struct CalibrateArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) compute: ScoringArgs,
+    pub(crate) compute: ComputeArgs,
 }
 
 /// Score images: the larger the score, the more anomalous
@@ -275,7 +275,7 @@ pub(crate) struct ScoreArgs {
     #[arg(long, value_name = "VALUE", default_value_t = 0.5, requires = "maps")]
     pub(crate) map_scale: f32,
     #[command(flatten)]
-    pub(crate) compute: ScoringArgs,
+    pub(crate) compute: ComputeArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -342,13 +342,13 @@ pub(crate) struct InfoArgs {
 
 /// Where to compute.
 #[derive(Debug, Args)]
-pub(crate) struct ComputeArgs {
+pub(crate) struct DeviceArgs {
     /// auto, cpu, cuda, cuda:N or metal; auto is a GPU that this build drives, else the CPU
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
 }
 
-impl ComputeArgs {
+impl DeviceArgs {
     /// The device asked for. A build for GPUs that falls back to the CPU says why.
     pub(crate) fn device(&self) -> riad_model::Result<Device> {
         if self.device != "auto" {
@@ -363,36 +363,36 @@ impl ComputeArgs {
     }
 }
 
-/// Where and how to score.
+/// Where and in what numbers to compute.
 #[derive(Debug, Args)]
-pub(crate) struct ScoringArgs {
+pub(crate) struct ComputeArgs {
     #[command(flatten)]
-    compute: ComputeArgs,
-    /// What the network multiplies when it scores. bf16 is faster on processors with AMX (Intel Xeon from 2023 on), which it
-    /// takes; scores differ by about a thousandth, so calibrate with the same
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = Precision::F32)]
-    precision: Precision,
+    device: DeviceArgs,
+    /// What the network multiplies: f32, tf32 or bf16 [default: f32]. The last two are for NVIDIA GPUs, to train and to score;
+    /// bf16 is also for processors with AMX (Intel Xeon from 2023 on), to score. In bf16 scores differ by about a
+    /// thousandth, so calibrate in what you score in
+    #[arg(long, value_name = "NAME", value_parser = precision_parser())]
+    precision: Option<Precision>,
 }
 
-impl ScoringArgs {
-    /// The device asked for, with the precision.
+impl ComputeArgs {
+    /// The device asked for, with the precision to score in.
     pub(crate) fn compute(&self) -> riad_model::Result<Compute> {
-        let precision = match self.precision {
-            Precision::F32 => riad_model::Precision::F32,
-            Precision::Bf16 => riad_model::Precision::Bf16,
-        };
         Ok(Compute {
-            device: self.compute.device()?,
-            precision,
+            device: self.device.device()?,
+            precision: self.precision.unwrap_or_default(),
         })
+    }
+
+    /// The precision asked for, if any.
+    pub(crate) fn precision(&self) -> Option<Precision> {
+        self.precision
     }
 }
 
-/// What the network multiplies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Precision {
-    F32,
-    Bf16,
+fn precision_parser() -> impl TypedValueParser<Value = Precision> {
+    let names = Precision::ALL.map(Precision::name);
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Precision>())
 }
 
 /// The layout that was asked for; `None` to tell it by what is there.

@@ -58,7 +58,7 @@ pub(crate) fn batch_size(scorer: &Scorer) -> usize {
 pub(crate) fn score(scorer: &Scorer, images: &[&Image], keep: Keep) -> Result<Vec<Scored>> {
     if scorer.header().scoring.tiling.is_none() {
         let pixels: Vec<f32> = images.iter().flat_map(|image| &image.data).copied().collect();
-        return Ok(scorer.score(&pixels)?);
+        return Ok(scorer.score(&pixels, keep)?);
     }
     images
         .iter()

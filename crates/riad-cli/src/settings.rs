@@ -59,6 +59,7 @@ pub(crate) fn config(args: &TrainingArgs) -> Result<TrainConfig> {
         patience: args.patience.unwrap_or(published.patience),
         decays_early: protocol == Protocol::Default,
         loss: args.loss.unwrap_or(published.loss),
+        precision: args.precision.unwrap_or_default(),
         seed,
         ..published
     };
@@ -82,6 +83,7 @@ pub(crate) fn differing(
         learning_rate,
         patience,
         loss,
+        precision,
         seed,
         ..
     } = config;
@@ -130,6 +132,7 @@ pub(crate) fn differing(
             "calibration",
             args.calibration.is_none_or(|given| given == shares.calibration),
         ),
+        ("precision", args.precision.is_none_or(|given| given == *precision)),
         ("seed", args.seed.is_none_or(|given| given == *seed)),
     ];
     same.iter().find(|(_, same)| !same).map(|(name, _)| *name)

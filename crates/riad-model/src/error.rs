@@ -77,6 +77,10 @@ pub enum ModelError {
     #[error("the tensor library failed: {0}")]
     Tensor(candle_core::Error),
 
+    /// The GPU failed: out of memory, a driver's error, or a bug of ours.
+    #[error("{0}")]
+    Gpu(riad_cuda::CudaError),
+
     /// A convolution kernel refused its arguments: a bug of ours.
     #[error("a convolution failed: {0}")]
     Convolution(riad_conv::ConvError),
@@ -122,6 +126,15 @@ impl ModelError {
 impl From<candle_core::Error> for ModelError {
     fn from(error: candle_core::Error) -> Self {
         Self::Tensor(error)
+    }
+}
+
+impl From<riad_cuda::CudaError> for ModelError {
+    fn from(error: riad_cuda::CudaError) -> Self {
+        match error {
+            riad_cuda::CudaError::Device(reason) => Self::Device(reason),
+            error => Self::Gpu(error),
+        }
     }
 }
 

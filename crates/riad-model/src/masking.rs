@@ -200,7 +200,7 @@ impl Masking {
 
     /// The set in which each pixel is hidden, `[B, H, W]`; `None` where nothing is hidden.
     pub(crate) fn sets_of_pixels(&self) -> Option<Vec<u8>> {
-        if self.masks.len() < self.images {
+        if !self.hides() {
             return None;
         }
         let mut sets = Vec::with_capacity(self.images * self.pixels());
@@ -211,6 +211,11 @@ impl Masking {
             }
         }
         Some(sets)
+    }
+
+    /// Whether anything is hidden.
+    pub(crate) fn hides(&self) -> bool {
+        self.images > 0 && self.masks.len() == self.images
     }
 
     /// Images `[B, 3, H, W]` as a tensor.

@@ -1,19 +1,20 @@
 //! The U-Net for scoring: batch norms folded into the convolutions before them.
 //!
-//! On the CPU the plan runs `riad-conv`'s packed layers without a candle tensor inside; on other devices it is a candle
-//! graph. Both give what [`crate::network::Network`] would give in PyTorch's evaluation mode, within rounding.
+//! On the CPU the plan runs `riad-conv`'s packed layers without a candle tensor inside, on NVIDIA GPUs it is that of
+//! [`crate::cuda`], on others a candle graph. All give what PyTorch would give in its evaluation mode, within rounding.
 
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use candle_core::{Device, Tensor};
-use riad_conv::{Activation, Batch, BatchMut, Conv2d, ConvTranspose2d, Dims, Geometry, Precision};
+use candle_core::Tensor;
+use riad_conv::{Activation, Batch, BatchMut, Conv2d, ConvTranspose2d, Dims, Geometry};
 
 use crate::{
-    Result,
+    Device, Precision, Result,
     architecture::{Architecture, CHANNELS, Down, EPSILON, RESIZE_4X4, SAME_3X3, Up},
+    cuda::CudaPlan,
     error::ModelError,
     graph::DeviceMasks,
     masking::Masking,
@@ -24,17 +25,19 @@ use crate::{
 /// A network ready to score on one device.
 pub(crate) enum Plan {
     Cpu(Box<CpuPlan>),
+    Cuda(Box<CudaPlan>),
     Graph(GraphPlan),
 }
 
 impl Plan {
     pub(crate) fn new(weights: &Weights, device: &Device, precision: Precision) -> Result<Self> {
         match (device, precision) {
-            (Device::Cpu, _) => Ok(Self::Cpu(Box::new(CpuPlan::new(weights, precision)?))),
-            (_, Precision::F32) => GraphPlan::new(weights, device).map(Self::Graph),
-            (_, Precision::Bf16) => Err(ModelError::Setting(
-                "bf16 is for the CPU; leave it out, or choose the device cpu".into(),
-            )),
+            (Device::Cpu, _) => Ok(Self::Cpu(Box::new(CpuPlan::new(weights, precision.on_cpu()?)?))),
+            (Device::Cuda(gpu), _) => Ok(Self::Cuda(Box::new(CudaPlan::new(weights, gpu, precision.on_gpu())?))),
+            (Device::Metal(device), Precision::F32) => GraphPlan::new(weights, device).map(Self::Graph),
+            (Device::Metal(_), _) => Err(ModelError::Setting(format!(
+                "{precision} is not for Apple's GPUs; leave --precision out, or choose another device"
+            ))),
         }
     }
 
@@ -46,6 +49,7 @@ impl Plan {
                 let (copies, height, width, _) = masking.shape();
                 masking.compose(&plan.run(&masking.hide(images)?, copies, height, width)?)
             }
+            Self::Cuda(plan) => plan.reconstruct(images, masking),
             Self::Graph(plan) => plan.reconstruct(images, masking),
         }
     }
@@ -110,7 +114,7 @@ struct Workspace {
 }
 
 impl CpuPlan {
-    pub(crate) fn new(weights: &Weights, precision: Precision) -> Result<Self> {
+    pub(crate) fn new(weights: &Weights, precision: riad_conv::Precision) -> Result<Self> {
         let architecture = weights.architecture();
         let conv = |block: &str, index: usize, geometry: Geometry| {
             let (weight, bias) = folded(weights, &format!("{block}.conv{index}"), &format!("{block}.bn{index}"));
@@ -242,12 +246,12 @@ fn images_at_once(network_width: usize, height: usize, width: usize) -> usize {
 /// The network as a candle graph, channels-first.
 pub(crate) struct GraphPlan {
     architecture: Architecture,
-    device: Device,
+    device: candle_core::Device,
     layers: BTreeMap<String, (Tensor, Tensor)>,
 }
 
 impl GraphPlan {
-    pub(crate) fn new(weights: &Weights, device: &Device) -> Result<Self> {
+    pub(crate) fn new(weights: &Weights, device: &candle_core::Device) -> Result<Self> {
         let architecture = weights.architecture();
         let mut layers = BTreeMap::new();
         let mut insert = |name: String, shape: [usize; 4], weight: &[f32], bias: &[f32]| -> Result<()> {

@@ -2,18 +2,18 @@
 
 use std::path::Path;
 
-use candle_core::Device;
 use rayon::prelude::*;
-use riad_conv::Precision;
 use riad_core::{
     similarity::{self as core_similarity, Shape, gms, ssim},
     smooth,
 };
+use riad_cuda::{MapSettings, Planes};
 
 use crate::{
-    Result,
+    Device, Precision, Result,
     architecture::CHANNELS,
     checkpoint::{Checkpoint, Header, ScoringSettings, Similarity},
+    cuda::{CudaMasks, CudaPlan},
     error::ModelError,
     loss::{self, LossTerms, LossWeights},
     masking::{Masking, derive_seed},
@@ -121,11 +121,7 @@ impl Scorer {
         let tile = (scoring.height, scoring.width);
         let Some(tiling) = scoring.tiling else {
             ModelError::length("an image", image.len(), CHANNELS * tile.0 * tile.1)?;
-            let mut scored = self.score(image)?.swap_remove(0);
-            if keep == Keep::Map {
-                (scored.region_maps, scored.reconstruction) = (Vec::new(), Vec::new());
-            }
-            return Ok(scored);
+            return Ok(self.score(image, keep)?.swap_remove(0));
         };
         let grid = Grid::new((height, width), tile, tiling)?;
         self.check_roi(height, width)?;
@@ -152,7 +148,7 @@ impl Scorer {
             for &index in indices {
                 grid.cut(image, index, &mut tiles);
             }
-            for (&index, scored) in indices.iter().zip(self.score_all(&tiles)?) {
+            for (&index, scored) in indices.iter().zip(self.score_all(&tiles, keep)?) {
                 grid.blend(&scored.map, index, &mut whole.map);
                 if keep == Keep::All {
                     grid.blend(&scored.reconstruction, index, &mut whole.reconstruction);
@@ -191,15 +187,40 @@ impl Scorer {
     /// # Errors
     /// If the slice is no whole number of such images, the region of interest is of larger ones, the network's values
     /// overflow, or the device fails.
-    pub fn score(&self, images: &[f32]) -> Result<Vec<Scored>> {
+    pub fn score(&self, images: &[f32], keep: Keep) -> Result<Vec<Scored>> {
         self.check_roi(self.header.scoring.height, self.header.scoring.width)?;
-        let mut scored = self.score_all(images)?;
+        let mut scored = self.score_all(images, keep)?;
         scored.iter_mut().for_each(|scored| self.conclude(scored));
         Ok(scored)
     }
 
     /// [`Self::score`] without a look at the region of interest, and without scores.
-    fn score_all(&self, images: &[f32]) -> Result<Vec<Scored>> {
+    fn score_all(&self, images: &[f32], keep: Keep) -> Result<Vec<Scored>> {
+        let ScoringSettings { height, width, .. } = self.header.scoring;
+        let image_len = CHANNELS * height * width;
+        ModelError::length("a batch of images", images.len(), images.len() / image_len * image_len)?;
+        let mut scored = match self.reconstructor.maps(images, keep)? {
+            Some(scored) => scored,
+            None => self.maps_on_cpu(images, keep)?,
+        };
+        for scored in &mut scored {
+            // `f32::max` passes over NaN: a network that overflows would call every image good.
+            if scored.map.iter().any(|value| value.is_nan()) {
+                return Err(ModelError::Overflow);
+            }
+            if let Some(normal) = &self.normal_map {
+                scored
+                    .map
+                    .iter_mut()
+                    .zip(normal)
+                    .for_each(|(value, normal)| *value -= normal);
+            }
+        }
+        Ok(scored)
+    }
+
+    /// The maps of reconstructions, whatever device they come from.
+    fn maps_on_cpu(&self, images: &[f32], keep: Keep) -> Result<Vec<Scored>> {
         let ScoringSettings {
             height,
             width,
@@ -211,16 +232,16 @@ impl Scorer {
         let passes = self.header.scoring.passes();
         let pixels = height * width;
         let image_len = CHANNELS * pixels;
-        let count = images.len() / image_len;
-        ModelError::length("a batch of images", images.len(), count * image_len)?;
-
         let blank = Scored {
             score: 0.0,
             map: vec![0.0; pixels],
-            region_maps: Vec::with_capacity(passes.len()),
-            reconstruction: vec![0.0; image_len],
+            region_maps: Vec::new(),
+            reconstruction: match keep {
+                Keep::Map => Vec::new(),
+                Keep::All => vec![0.0; image_len],
+            },
         };
-        let mut scored = vec![blank; count];
+        let mut scored = vec![blank; images.len() / image_len];
         let share = 1.0 / passes.len() as f32;
         for region_size in passes {
             let reconstructions = self.reconstructor.reconstruct(images, region_size)?;
@@ -238,22 +259,11 @@ impl Scorer {
                         .iter_mut()
                         .zip(reconstruction)
                         .for_each(|(sum, v)| *sum += v * share);
-                    scored.region_maps.push(map);
+                    if keep == Keep::All {
+                        scored.region_maps.push(map);
+                    }
                     Ok(())
                 })?;
-        }
-        for scored in &mut scored {
-            // `f32::max` passes over NaN: a network that overflows would call every image good.
-            if scored.map.iter().any(|value| value.is_nan()) {
-                return Err(ModelError::Overflow);
-            }
-            if let Some(normal) = &self.normal_map {
-                scored
-                    .map
-                    .iter_mut()
-                    .zip(normal)
-                    .for_each(|(value, normal)| *value -= normal);
-            }
         }
         Ok(scored)
     }
@@ -314,20 +324,30 @@ pub(crate) fn mask_seed_of(mask_seed: u64, region_size: Option<usize>) -> u64 {
 pub(crate) struct Reconstructor {
     plan: Plan,
     settings: ScoringSettings,
+    /// The masks of an image, where the plan keeps them on a GPU.
+    masks: Option<CudaMasks>,
 }
 
 impl Reconstructor {
     pub(crate) fn new(plan: Plan, settings: &ScoringSettings) -> Result<Self> {
         settings.check()?;
-        Ok(Self {
+        let mut reconstructor = Self {
             plan,
             settings: settings.clone(),
-        })
+            masks: None,
+        };
+        if let Plan::Cuda(plan) = &reconstructor.plan {
+            let passes = settings.passes().into_iter();
+            let maskings: Vec<Masking> = passes
+                .map(|pass| reconstructor.masking(pass, 1))
+                .collect::<Result<_>>()?;
+            reconstructor.masks = Some(plan.masks(&maskings, 0)?);
+        }
+        Ok(reconstructor)
     }
 
-    /// Reconstructions of images `[B, 3, H, W]` with regions of one size, or with nothing hidden. Every image has the same
-    /// masks, drawn from the settings' seed.
-    fn reconstruct(&self, images: &[f32], region_size: Option<usize>) -> Result<Vec<f32>> {
+    /// The masks of `count` images, the same for each.
+    fn masking(&self, region_size: Option<usize>, count: usize) -> Result<Masking> {
         let ScoringSettings {
             height,
             width,
@@ -336,14 +356,68 @@ impl Reconstructor {
             mask_seed,
             ..
         } = self.settings;
-        let count = images.len() / (CHANNELS * height * width);
         let seeds = vec![mask_seed_of(mask_seed, region_size); count];
-        let masking = Masking::sample(region_size, sets, (height, width), &seeds, normalisation)?;
-        self.plan.reconstruct(images, &masking)
+        Masking::sample(region_size, sets, (height, width), &seeds, normalisation)
+    }
+
+    fn on_gpu(&self) -> Option<(&CudaPlan, &CudaMasks)> {
+        match (&self.plan, &self.masks) {
+            (Plan::Cuda(plan), Some(masks)) => Some((&**plan, masks)),
+            _ => None,
+        }
+    }
+
+    /// Maps that a GPU makes, before a normal map is taken away, without scores; `None` where it does not.
+    fn maps(&self, images: &[f32], keep: Keep) -> Result<Option<Vec<Scored>>> {
+        let ScoringSettings {
+            height,
+            width,
+            smoothing,
+            similarity,
+            scales,
+            ..
+        } = self.settings;
+        let planes = match similarity {
+            Similarity::GmsGrey => Planes::Grey,
+            Similarity::GmsColour => Planes::Colours,
+            Similarity::Ssim | Similarity::L2 => return Ok(None),
+        };
+        let Some((plan, masks)) = self.on_gpu() else {
+            return Ok(None);
+        };
+        let settings = MapSettings {
+            planes,
+            scales,
+            smoothing,
+        };
+        let pixels = height * width;
+        let maps = plan.maps(images, masks, settings, keep == Keep::All)?;
+        let of_image = self.settings.passes().len() * pixels;
+        let mut regions = maps.regions.chunks_exact(of_image);
+        let mut reconstructions = maps.reconstructions.chunks_exact(CHANNELS * pixels);
+        let scored = maps.means.chunks_exact(pixels).map(|map| Scored {
+            score: 0.0,
+            map: map.to_vec(),
+            region_maps: regions.next().map_or_else(Vec::new, |maps| {
+                maps.chunks_exact(pixels).map(<[f32]>::to_vec).collect()
+            }),
+            reconstruction: reconstructions.next().map_or_else(Vec::new, <[f32]>::to_vec),
+        });
+        Ok(Some(scored.collect()))
+    }
+
+    /// Reconstructions of images `[B, 3, H, W]` with regions of one size, or with nothing hidden. Every image has the same
+    /// masks, drawn from the settings' seed.
+    fn reconstruct(&self, images: &[f32], region_size: Option<usize>) -> Result<Vec<f32>> {
+        let count = images.len() / (CHANNELS * self.settings.height * self.settings.width);
+        self.plan.reconstruct(images, &self.masking(region_size, count)?)
     }
 
     /// The loss of a batch of images with fixed masks, the mean over all region sizes: what early stopping watches.
     pub(crate) fn validation_loss(&self, images: &[f32], weights: LossWeights) -> Result<LossTerms> {
+        if let Some((plan, masks)) = self.on_gpu() {
+            return plan.loss(images, masks, weights);
+        }
         let ScoringSettings { height, width, .. } = self.settings;
         let passes = self.settings.passes();
         let mut mean = LossTerms::default();

@@ -4,18 +4,16 @@ mod devices;
 
 use std::{collections::BTreeMap, convert::Infallible, fs, path::Path};
 
-use candle_core::{Device, Tensor};
-use riad_conv::Precision;
+use candle_core::Tensor;
 use riad_core::Calibration;
 use serde::Deserialize;
 
 use crate::{
-    Architecture, Checkpoint, LossTerms, LossWeights, ModelError, Normalisation, Roi, ScoringSettings, Weights,
+    Architecture, Checkpoint, Device, LossTerms, LossWeights, ModelError, Normalisation, Precision, Roi,
+    ScoringSettings, Weights,
     adam::Adam,
     architecture::Role,
     checkpoint::Moments,
-    engine::Engine,
-    graph::Graph,
     learner::Learner,
     loss,
     masking::Masking,
@@ -111,8 +109,8 @@ fn scoring_pass_reconstruction_and_loss_are_pytorchs() {
     let (expected, weights, images) = (parity(), filled_weights(4), parity_images());
     let masking = parity_masking();
     let copies = masking.hide(&images).unwrap();
-    let fused = CpuPlan::new(&weights, Precision::F32).unwrap();
-    let graph = GraphPlan::new(&weights, &Device::Cpu).unwrap();
+    let fused = CpuPlan::new(&weights, riad_conv::Precision::F32).unwrap();
+    let graph = GraphPlan::new(&weights, &candle_core::Device::Cpu).unwrap();
     let outputs = [
         planar(&fused.run(&copies, 6, SIZE, SIZE).unwrap(), SIZE * SIZE),
         run_graph(&graph, &planar(&copies, SIZE * SIZE), (6, 3, SIZE, SIZE)),
@@ -121,7 +119,8 @@ fn scoring_pass_reconstruction_and_loss_are_pytorchs() {
         let sampled = output.iter().step_by(997).map(|&v| f64::from(v));
         assert_close("output", sampled, &expected.eval_output, 1e-5);
     }
-    for plan in [Plan::Cpu(Box::new(fused)), Plan::Graph(graph)] {
+    let cuda = Plan::new(&weights, &emulated_gpu(), Precision::F32).unwrap();
+    for plan in [Plan::Cpu(Box::new(fused)), Plan::Graph(graph), cuda] {
         let reconstruction = plan.reconstruct(&images, &masking).unwrap();
         let sampled = reconstruction.iter().step_by(101).map(|&v| f64::from(v));
         assert_close("reconstruction", sampled, &expected.eval_reconstruction, 1e-5);
@@ -138,7 +137,7 @@ fn scoring_pass_reconstruction_and_loss_are_pytorchs() {
 /// The output of a graph on the CPU for images `[N, 3, H, W]`.
 pub(crate) fn run_graph(plan: &GraphPlan, input: &[f32], shape: (usize, usize, usize, usize)) -> Vec<f32> {
     let output = plan
-        .run(&Tensor::from_slice(input, shape, &Device::Cpu).unwrap())
+        .run(&Tensor::from_slice(input, shape, &candle_core::Device::Cpu).unwrap())
         .unwrap();
     output.flatten_all().unwrap().to_vec1().unwrap()
 }
@@ -158,26 +157,42 @@ fn differentiate(
             let gradients = trained.map(|spec| (spec.name.clone(), engine.gradient(&spec.name).to_vec()));
             (terms, gradients.collect())
         }
-        Learner::Other(graph) => graph.differentiate(images, masking, weights).unwrap(),
+        Learner::Cuda(learner) => learner.gradients(images, masking, weights).unwrap(),
+        Learner::Tape(graph) => graph.differentiate(images, masking, weights).unwrap(),
     }
 }
 
-/// The engine that trains on the CPU, and the graph that trains elsewhere.
-fn learners(weights: &Weights, weight_decay: f64) -> [Learner; 2] {
-    [
-        engine(weights, weight_decay),
-        graph_on(&Device::Cpu, weights, weight_decay),
-    ]
+/// One step, and its loss.
+fn step(learner: &mut Learner, images: &[f32], masking: &Masking, learning_rate: f64) -> f64 {
+    learner.stage(images, masking).unwrap();
+    let begun = learner
+        .begin(images, masking, LossWeights::default(), learning_rate)
+        .unwrap();
+    learner.finish(begun).unwrap().total
+}
+
+/// What trains on the CPU, on candle's tape, and on an NVIDIA GPU.
+fn learners(weights: &Weights, weight_decay: f64) -> [Learner; 3] {
+    [Device::Cpu, tape(), emulated_gpu()].map(|device| learner_on(&device, weights, weight_decay))
+}
+
+/// The path of Apple's GPUs, on the CPU.
+fn tape() -> Device {
+    Device::Metal(candle_core::Device::Cpu)
+}
+
+/// The path of NVIDIA's GPUs: their kernels, compiled for the CPU.
+fn emulated_gpu() -> Device {
+    Device::Cuda(riad_cuda::Gpu::emulated())
 }
 
 fn engine(weights: &Weights, weight_decay: f64) -> Learner {
-    let adam = Adam { weight_decay, steps: 0 };
-    Learner::Cpu(Box::new(Engine::new(weights, adam, &Moments::new())))
+    learner_on(&Device::Cpu, weights, weight_decay)
 }
 
-fn graph_on(device: &Device, weights: &Weights, weight_decay: f64) -> Learner {
+fn learner_on(device: &Device, weights: &Weights, weight_decay: f64) -> Learner {
     let adam = Adam { weight_decay, steps: 0 };
-    Learner::Other(Box::new(Graph::new(weights, adam, &Moments::new(), device).unwrap()))
+    Learner::new(weights, adam, &Moments::new(), device, Precision::F32).unwrap()
 }
 
 #[test]
@@ -199,7 +214,7 @@ fn training_steps_gradients_and_running_statistics_are_pytorchs() {
     // Anew, since differentiating has moved the running statistics.
     for mut learner in learners(&weights, 1e-2) {
         let steps = expected.train_totals.iter();
-        let totals = steps.map(|_| learner.step(&images, &masking, loss, 1e-3).unwrap().total);
+        let totals = steps.map(|_| step(&mut learner, &images, &masking, 1e-3));
         // Adam divides by gradients near zero, which amplifies rounding from step to step.
         assert_close("losses", totals.collect::<Vec<_>>(), &expected.train_totals, 2e-4);
         let weights = learner.weights().unwrap();

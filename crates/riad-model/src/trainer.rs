@@ -7,18 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use candle_core::Device;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
-use riad_conv::Precision;
 use riad_core::random;
 
 use crate::{
-    Result,
+    Device, Result,
     adam::Adam,
     architecture::CHANNELS,
     checkpoint::{BEST, Checkpoint, LAST, Moments, write_whole},
     error::ModelError,
-    learner::Learner,
+    learner::{Begun, Learner},
     loss::LossTerms,
     masking::{Masking, derive_seed},
     plan::Plan,
@@ -160,11 +158,12 @@ impl Trainer {
             weight_decay: config.weight_decay,
             steps: 0,
         };
+        let precision = config.precision;
         Ok(Self {
             config,
             home,
             device: device.clone(),
-            learner: Learner::new(&weights, adam, &Moments::new(), device)?,
+            learner: Learner::new(&weights, adam, &Moments::new(), device, precision)?,
             progress: Progress::default(),
             best: None,
             saved: Instant::now(),
@@ -203,7 +202,7 @@ impl Trainer {
             weight_decay: config.weight_decay,
             steps: progress.optimiser_steps,
         };
-        let learner = Learner::new(&weights, adam, &moments, device)?;
+        let learner = Learner::new(&weights, adam, &moments, device, config.precision)?;
         let best = match progress.best_epoch {
             0 => None,
             _ => Some(Checkpoint::open(&folder.join(BEST))?.weights),
@@ -299,49 +298,71 @@ impl Trainer {
         );
         let rest = order.into_iter().skip(self.progress.steps * batch_size).collect();
         let seed = derive_seed(&[self.config.seed, TILES, self.progress.epochs as u64]);
+        let mut running = None;
         for images in train.batches(rest, batch_size, seed) {
-            let (loss, count) = self.step(&images.map_err(ModelError::Images)?)?;
-            self.progress.steps += 1;
-            self.progress.partial.add(loss, count as f64);
-            let event = Event::Step {
-                epoch: self.progress.epochs + 1,
-                step: self.progress.steps,
-                steps,
-                loss,
-            };
-            if observe(event).is_break() {
+            let images = images.map_err(ModelError::Images)?;
+            // Images and masks are made ready while the device is at the step before.
+            let masking = self.masks(&images, usize::from(running.is_some()))?;
+            self.learner.stage(&images, &masking)?;
+            if let Some(step) = running.take()
+                && self.finish_step(step, steps, observe)?.is_break()
+            {
                 return Ok(ControlFlow::Break(()));
             }
-            if self.saved.elapsed() >= SAVE_EVERY {
-                self.save()?;
-            }
+            let learning_rate = self.config.learning_rate_after(&self.progress);
+            let begun = self.learner.begin(&images, &masking, self.config.loss, learning_rate)?;
+            running = Some((begun, masking.images()));
+        }
+        match running {
+            Some(step) => self.finish_step(step, steps, observe),
+            None => Ok(ControlFlow::Continue(())),
+        }
+    }
+
+    /// Waits for a step on so many images, and tells of it.
+    fn finish_step(
+        &mut self,
+        (begun, count): (Begun, usize),
+        steps: usize,
+        observe: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        let loss = self.learner.finish(begun)?;
+        if !loss.total.is_finite() {
+            return Err(self.diverged(loss.total));
+        }
+        self.progress.steps += 1;
+        self.progress.partial.add(loss, count as f64);
+        let event = Event::Step {
+            epoch: self.progress.epochs + 1,
+            step: self.progress.steps,
+            steps,
+            loss,
+        };
+        if observe(event).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        if self.saved.elapsed() >= SAVE_EVERY {
+            self.save()?;
         }
         Ok(ControlFlow::Continue(()))
     }
 
-    /// One step of the optimiser on a batch: a region size for all its images, masks for each. Gives the loss and the
-    /// number of images.
-    fn step(&mut self, images: &[f32]) -> Result<(LossTerms, usize)> {
+    /// Masks for a batch of the step after `ahead` others: a region size for all its images, masks for each.
+    fn masks(&self, images: &[f32], ahead: usize) -> Result<Masking> {
         let scoring = &self.config.scoring;
         let size = (scoring.height, scoring.width);
         let image_len = CHANNELS * size.0 * size.1;
         let count = images.len() / image_len;
         ModelError::length("a batch of training images", images.len(), count * image_len)?;
 
-        let (epoch, step) = (self.progress.epochs as u64, self.progress.steps as u64);
+        let (epoch, step) = (self.progress.epochs as u64, (self.progress.steps + ahead) as u64);
         let mut rng = ChaCha8Rng::seed_from_u64(derive_seed(&[self.config.seed, REGION_SIZE, epoch, step]));
         let passes = scoring.passes();
         let region_size = passes[random::below(passes.len() as u32, &mut rng) as usize];
         let seeds: Vec<u64> = (0..count as u64)
             .map(|image| derive_seed(&[self.config.seed, MASKS, epoch, step, image]))
             .collect();
-        let masking = Masking::sample(region_size, scoring.sets, size, &seeds, scoring.normalisation)?;
-        let learning_rate = self.config.learning_rate_after(&self.progress);
-        let terms = self.learner.step(images, &masking, self.config.loss, learning_rate)?;
-        if !terms.total.is_finite() {
-            return Err(self.diverged(terms.total));
-        }
-        Ok((terms, count))
+        Masking::sample(region_size, scoring.sets, size, &seeds, scoring.normalisation)
     }
 
     /// Validates, and settles whether the epoch is the best and whether it is the last. Gives whether it is the best, and the
@@ -380,7 +401,7 @@ impl Trainer {
             return Ok(None);
         }
         let scoring = &self.config.scoring;
-        let reconstructor = Reconstructor::new(Plan::new(weights, &self.device, Precision::F32)?, scoring)?;
+        let reconstructor = Reconstructor::new(Plan::new(weights, &self.device, self.config.precision)?, scoring)?;
         let image_len = CHANNELS * scoring.height * scoring.width;
         let mut mean = LossTerms::default();
         let seed = derive_seed(&[self.config.seed, TILES]);

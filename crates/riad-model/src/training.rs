@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Result,
+    Precision, Result,
     architecture::Architecture,
     checkpoint::ScoringSettings,
     error::ModelError,
@@ -38,8 +38,15 @@ pub struct TrainConfig {
     pub decays_early: bool,
     /// Weights of the loss's terms.
     pub loss: LossWeights,
+    /// In what numbers the layers multiply.
+    #[serde(default, skip_serializing_if = "is_f32")]
+    pub precision: Precision,
     /// Decides initial weights, order of images, region sizes and masks.
     pub seed: u64,
+}
+
+fn is_f32(precision: &Precision) -> bool {
+    *precision == Precision::F32
 }
 
 impl TrainConfig {
@@ -58,6 +65,7 @@ impl TrainConfig {
             patience: 20,
             decays_early: false,
             loss: LossWeights::default(),
+            precision: Precision::F32,
             seed: 0,
         }
     }

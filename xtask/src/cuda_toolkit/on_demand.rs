@@ -1,6 +1,6 @@
 //! Archives that stand in for the CUDA libraries at link time, and load these when they are first called.
 //!
-//! candle has cudarc link them dynamically, so that a program does not start where one is missing, be it for `--help`.
+//! riad-cuda has cudarc link them dynamically, so that a program does not start where one is missing, be it for `--help`.
 //! `on_demand.c` defers that to the first call. Its list of functions is that of cudarc's bindings.
 
 use std::collections::BTreeMap;
@@ -25,36 +25,12 @@ struct Library {
     absent: u32,
 }
 
-const LIBRARIES: [Library; 6] = [
+const LIBRARIES: [Library; 2] = [
     Library {
         name: "cuda",
         file: "libcuda.so.1",
         module: "driver",
         absent: 303, // CUDA_ERROR_SHARED_OBJECT_INIT_FAILED
-    },
-    Library {
-        name: "cublas",
-        file: "libcublas.so.13",
-        module: "cublas",
-        absent: 1, // CUBLAS_STATUS_NOT_INITIALIZED
-    },
-    Library {
-        name: "cublasLt",
-        file: "libcublasLt.so.13",
-        module: "cublaslt",
-        absent: 1, // CUBLAS_STATUS_NOT_INITIALIZED
-    },
-    Library {
-        name: "curand",
-        file: "libcurand.so.10",
-        module: "curand",
-        absent: 101, // CURAND_STATUS_NOT_INITIALIZED
-    },
-    Library {
-        name: "nvrtc",
-        file: "libnvrtc.so.13",
-        module: "nvrtc",
-        absent: 11, // NVRTC_ERROR_INTERNAL_ERROR
     },
     Library {
         name: "cudnn",
@@ -66,8 +42,9 @@ const LIBRARIES: [Library; 6] = [
 
 /// What the archives are made from, in words that change with it.
 pub(super) fn made_from() -> Result<String> {
+    let names = LIBRARIES.map(|library| library.file).join(" ");
     Ok(format!(
-        "{}\n{SOURCE}",
+        "{}\n{names}\n{SOURCE}",
         cudarc()?.file_name().unwrap_or_default().display()
     ))
 }
@@ -121,7 +98,7 @@ fn run(mut command: Command) -> Result<()> {
     Ok(())
 }
 
-/// The folder of the cudarc that candle uses.
+/// The folder of the cudarc that riad-cuda uses.
 fn cudarc() -> Result<PathBuf> {
     let output = crate::cargo(["metadata", "--format-version=1", "--locked", "--all-features"])
         .arg("--filter-platform=x86_64-unknown-linux-gnu")

@@ -10,7 +10,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use clap::Args;
 use riad_model::Preset;
 
-use super::{ScoringArgs, preset_parser};
+use super::{ComputeArgs, preset_parser};
 
 /// Tell how fast this machine scores and trains, to choose a preset and a size
 #[derive(Debug, Args)]
@@ -44,5 +44,5 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) compute: ScoringArgs,
+    pub(crate) compute: ComputeArgs,
 }

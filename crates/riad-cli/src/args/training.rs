@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, ValueHint};
-use riad_model::{LossWeights, Preset, Similarity};
+use riad_model::{LossWeights, Precision, Preset, Similarity};
 use serde::{Deserialize, Serialize};
 
 use super::{Size, preset_parser};
@@ -15,6 +15,9 @@ const METHOD: &str = "Method";
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Training")]
 pub(crate) struct TrainingArgs {
+    /// In what numbers, which a command takes beside the device.
+    #[arg(skip)]
+    pub(crate) precision: Option<Precision>,
     /// default: what this program does best, maps of the edges of each colour less what is normal at each place. paper: the
     /// published method to the letter, for comparison with its numbers [default: default]
     #[arg(long, help_heading = METHOD, value_enum, value_name = "NAME", hide_possible_values = true)]

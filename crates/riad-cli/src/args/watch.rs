@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::ScoringArgs;
+use super::ComputeArgs;
 use crate::calibration::parse_rate;
 
 /// Score images as they appear in a folder
@@ -61,7 +61,7 @@ pub(crate) struct WatchArgs {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
     pub(crate) interval: Duration,
     #[command(flatten)]
-    pub(crate) compute: ScoringArgs,
+    pub(crate) compute: ComputeArgs,
 }
 
 /// How a defect gets to the folder of defects.

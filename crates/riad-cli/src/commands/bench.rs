@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use riad_model::{
-    Checkpoint, Device, Event, ImageSource, Preset, TrainConfig, Trainer, Weights, architecture::CHANNELS,
+    Checkpoint, Device, Event, ImageSource, Keep, Preset, TrainConfig, Trainer, Weights, architecture::CHANNELS,
 };
 use serde::Serialize;
 use tracing::warn;
@@ -96,6 +96,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
             preset: Some(preset),
             size: Some(Size::square(size)),
             batch: Some(BATCH),
+            precision: matches!(device, Device::Cuda(_)).then_some(compute.precision),
             ..TrainingArgs::default()
         })?;
         let scoring = scoring.speed(macs, limit(), || score(&config, share, &compute))?;
@@ -112,11 +113,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
     networks.sort_by_key(|found| (found.size, found.preset.architecture().width));
     let findings = Findings {
         riad_version: env!("CARGO_PKG_VERSION"),
-        device: match device {
-            Device::Cpu => "cpu",
-            Device::Cuda(_) => "cuda",
-            Device::Metal(_) => "metal",
-        },
+        device: device.kind(),
         scoring_precision: compute.precision.to_string(),
         threads: rayon::current_num_threads(),
         load,
@@ -173,7 +170,7 @@ fn score(config: &TrainConfig, share: Duration, compute: &Compute) -> Result<f64
     let mut times = Vec::new();
     while times.is_empty() || began.elapsed() < share {
         let start = Instant::now();
-        scorer.score(&images)?;
+        scorer.score(&images, Keep::Map)?;
         times.push(start.elapsed().as_secs_f64());
     }
     Ok(mean_after_first(&times))

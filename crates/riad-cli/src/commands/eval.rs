@@ -59,7 +59,13 @@ struct Plan {
 
 pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
     let compute = args.compute.compute()?;
-    let plan = plan(args)?;
+    // On a CPU the precision asked for is that of scoring alone.
+    let is_of_training = matches!(compute.device, Device::Cuda(_));
+    let given = TrainingArgs {
+        precision: args.compute.precision().filter(|_| is_of_training),
+        ..args.training.clone()
+    };
+    let plan = plan(args, &given)?;
     let mut results = Vec::new();
     for folder in &plan.folders {
         let category = Category::open_as(folder, plan.layout)?;
@@ -67,8 +73,13 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
             Some(model) => model.clone(),
             None => {
                 let folder = plan.out.join(&category.name).join("run");
-                if train(&folder, &category, args, &plan.training, &compute.device)?
-                    == Trained::Stopped(Reason::Pressed)
+                if train(
+                    &folder,
+                    &category,
+                    (&given, args.format.0),
+                    &plan.training,
+                    &compute.device,
+                )? == Trained::Stopped(Reason::Pressed)
                 {
                     info!("the same command goes on from here");
                     return Ok(Ending::Interrupted);
@@ -90,14 +101,13 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
     Ok(Ending::Done)
 }
 
-fn plan(args: &EvalArgs) -> Result<Plan> {
+fn plan(args: &EvalArgs, training: &TrainingArgs) -> Result<Plan> {
     let EvalArgs {
         data,
         model,
         category,
         format,
         out,
-        training,
         fpr,
         ..
     } = args;
@@ -186,19 +196,19 @@ fn demo_training(given: &TrainingArgs) -> TrainingArgs {
 fn train(
     folder: &Path,
     category: &Category,
-    given: &EvalArgs,
+    (given, layout): (&TrainingArgs, Option<Layout>),
     settings: &TrainingArgs,
     device: &Device,
 ) -> Result<Trained> {
     let mut run = if Run::exists(folder) {
         let run = Run::open(folder)?;
-        run.agree(&given.training, given.format.0)?;
+        run.agree(given, layout)?;
         info!("using the run in {} again", shell_quoted(folder));
         run
     } else {
         Run::create(folder, category, settings)?
     };
-    run.train(Some(category), given.training.max_time, device)
+    run.train(Some(category), given.max_time, device)
 }
 
 /// Measures `model` on the category's test images, with the threshold for a false-positive rate and beside the mean image

@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
-    let compute = Compute::f32(&args.compute.device()?);
+    let compute = Compute::f32(&args.device.device()?);
     let file = match (&args.out, args.runs.as_slice()) {
         (Some(file), _) => file.clone(),
         (None, [run]) => run.join(report::FILE),

@@ -8,7 +8,7 @@ use tracing::info;
 
 use crate::{
     Ending,
-    args::TrainArgs,
+    args::{TrainArgs, TrainingArgs},
     files::shell_quoted,
     interrupt::Reason,
     run::{Run, Trained},
@@ -16,12 +16,16 @@ use crate::{
 };
 
 pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
-    let device = args.compute.device()?;
+    let device = args.compute.compute()?.device;
+    let training = TrainingArgs {
+        precision: args.compute.precision(),
+        ..args.training.clone()
+    };
     let resumed = args.resume.as_deref().map(Run::open).transpose()?;
     let layout = match &resumed {
         None => args.format.0,
         Some(run) => {
-            run.agree(&args.training, args.format.0)?;
+            run.agree(&training, args.format.0)?;
             run.layout().or(args.format.0)
         }
     };
@@ -34,7 +38,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
                 .out
                 .clone()
                 .unwrap_or_else(|| Path::new("runs").join(&category.name));
-            Run::create(&folder, category, &args.training)?
+            Run::create(&folder, category, &training)?
         }
         (None, None) => return Err(usage("DATA is missing: name the folder of images to learn from")),
     };

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use image::{ImageFormat, RgbImage, imageops};
-use riad_model::{Checkpoint, Device, EpochRecord, ImageSource, LossTerms, TrainConfig, Weights};
+use riad_model::{Checkpoint, Device, EpochRecord, ImageSource, Keep, LossTerms, TrainConfig, Weights};
 use tracing::warn;
 
 use self::events::{EventFile, Image, Value};
@@ -92,7 +92,7 @@ impl<'a> TensorBoard<'a> {
         let order = (0..self.shown.len()).collect();
         for (path, pixels) in self.shown.iter().zip(source.batches(order, 1, 0)) {
             let pixels = pixels.map_err(anyhow::Error::from_boxed)?;
-            for scored in scorer.score(&pixels)? {
+            for scored in scorer.score(&pixels, Keep::All)? {
                 let cells = [
                     rgb(&pixels, height, width)?,
                     rgb(&scored.reconstruction, height, width)?,

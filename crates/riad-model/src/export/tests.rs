@@ -7,14 +7,13 @@ use std::{
     process::{Command, Output},
 };
 
-use candle_core::Device;
 use prost::Message;
-use riad_conv::Precision;
 use riad_core::Calibration;
 
 use super::{onnx::proto::ModelProto, onnx_network, onnx_scorer, torch_state_dict};
 use crate::{
-    Architecture, Checkpoint, ModelError, Normalisation, Roi, Scorer, ScoringSettings, Similarity, Weights,
+    Architecture, Checkpoint, Device, Keep, ModelError, Normalisation, Precision, Roi, Scorer, ScoringSettings,
+    Similarity, Weights,
     plan::GraphPlan,
     tests::{filled_weights, run_graph},
 };
@@ -89,7 +88,7 @@ fn assert_close(what: &str, got: &[f32], expected: &[f32]) {
 #[track_caller]
 fn assert_scores(checkpoint: &Checkpoint, maps: &[f32], scores: &[f32]) {
     let scorer = Scorer::new(checkpoint, &Device::Cpu, Precision::F32).unwrap();
-    let expected = scorer.score(&images(checkpoint)).unwrap();
+    let expected = scorer.score(&images(checkpoint), Keep::All).unwrap();
     let expected_maps: Vec<f32> = expected.iter().flat_map(|scored| scored.map.clone()).collect();
     assert_close("map", maps, &expected_maps);
     let expected_scores: Vec<f32> = expected.iter().map(|scored| scored.score).collect();
@@ -225,7 +224,7 @@ fn tract_fills_in_as_we_do_at_any_size() {
     for checkpoint in checkpoints() {
         let folder = tempfile::tempdir().unwrap();
         let input: Vec<f32> = (0..3 * 3 * 16 * 64).map(|i| (i as f32 * 0.37).sin()).collect();
-        let plan = GraphPlan::new(&checkpoint.weights, &Device::Cpu).unwrap();
+        let plan = GraphPlan::new(&checkpoint.weights, &candle_core::Device::Cpu).unwrap();
         let expected = run_graph(&plan, &input, (3, 3, 16, 64));
         fs::write(folder.path().join("model.onnx"), onnx_network(&checkpoint)).unwrap();
         let outputs = tract(folder.path(), &input, [3, 3, 16, 64]);
@@ -257,7 +256,7 @@ fn pytorch_loads_what_we_export_and_fills_in_as_we_do() {
     let input: Vec<f32> = (0..2 * 3 * 32 * 32).map(|i| (i as f32 * 0.37).sin()).collect();
     write(&at("input"), &input);
     if python("torch_load.py", folder.path()) {
-        let plan = GraphPlan::new(&weights, &Device::Cpu).unwrap();
+        let plan = GraphPlan::new(&weights, &candle_core::Device::Cpu).unwrap();
         let expected = run_graph(&plan, &input, (2, 3, 32, 32));
         assert_close("output", &read(&at("output")), &expected);
     }

@@ -23,12 +23,12 @@ fn a_score_depends_on_the_checkpoint_and_the_image_alone() {
         let images: Vec<f32> = (0..5 * image_len)
             .map(|i| 0.5 + 0.5 * (i as f32 * 0.013).sin())
             .collect();
-        let batch = scorer.score(&images).unwrap();
+        let batch = scorer.score(&images, Keep::All).unwrap();
         assert_eq!(batch.len(), 5);
         let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         for (image, scored) in images.chunks_exact(image_len).zip(&batch) {
             assert_eq!(
-                single.install(|| scorer.score(image)).unwrap(),
+                single.install(|| scorer.score(image, Keep::All)).unwrap(),
                 std::slice::from_ref(scored)
             );
             assert_eq!(scored.region_maps.len(), 3);
@@ -40,11 +40,11 @@ fn a_score_depends_on_the_checkpoint_and_the_image_alone() {
             assert!(scored.map.iter().all(|v| (0.0..=1.0).contains(v)));
             assert!(scored.reconstruction.iter().all(|v| (0.0..=1.0).contains(v)));
         }
-        assert!(scorer.score(&images[1..]).is_err());
+        assert!(scorer.score(&images[1..], Keep::All).is_err());
         let mut broken = images[..image_len].to_vec();
         broken[7] = f32::NAN;
-        assert!(matches!(scorer.score(&broken), Err(ModelError::Overflow)));
-        assert_eq!(scorer.score(&[]).unwrap(), []);
+        assert!(matches!(scorer.score(&broken, Keep::All), Err(ModelError::Overflow)));
+        assert_eq!(scorer.score(&[], Keep::All).unwrap(), []);
     }
 }
 
@@ -64,7 +64,7 @@ fn a_normal_map_is_taken_off_every_map() {
         .collect();
     let score = |checkpoint: &Checkpoint| {
         let scorer = Scorer::new(checkpoint, &Device::Cpu, Precision::F32).unwrap();
-        scorer.score(&image).unwrap().remove(0)
+        scorer.score(&image, Keep::All).unwrap().remove(0)
     };
     let plain = score(&checkpoint);
     checkpoint.normal_map = Some((0..size * size).map(|i| 0.3 + 0.5 * (i % 2) as f32).collect());
@@ -106,7 +106,7 @@ fn an_image_of_one_tile_is_scored_as_without_tiles() {
     let image: Vec<f32> = (0..CHANNELS * 32 * 48)
         .map(|i| 0.5 + 0.5 * (i as f32 * 0.013).sin())
         .collect();
-    let expected = plain.score(&image).unwrap().remove(0);
+    let expected = plain.score(&image, Keep::All).unwrap().remove(0);
     assert_eq!(tiled.score_image(&image, 32, 48, Keep::All).unwrap(), expected);
     assert_eq!(plain.score_image(&image, 32, 48, Keep::All).unwrap(), expected);
     for scorer in [&tiled, &plain] {
@@ -136,7 +136,7 @@ fn a_large_image_is_a_blend_of_its_tiles_whatever_the_threads() {
         .flat_map(|row| &image[(row / 32 * height + row % 32) * width..][..48])
         .copied()
         .collect();
-    let corner = plain.score(&corner).unwrap().remove(0);
+    let corner = plain.score(&corner, Keep::All).unwrap().remove(0);
     for y in 0..19 {
         assert_eq!(whole.map[y * width..][..20], corner.map[y * 48..][..20]);
         assert_eq!(
@@ -195,7 +195,7 @@ fn what_is_outside_of_the_region_of_interest_does_not_count() {
     assert_eq!(part.score, expected);
     assert!(part.score < all.score, "the maximum is to be outside");
     assert!(matches!(
-        tiled.score(&image[..CHANNELS * 32 * 48]),
+        tiled.score(&image[..CHANNELS * 32 * 48], Keep::All),
         Err(ModelError::Setting(_))
     ));
     let low = &image[..CHANNELS * 69 * width];
@@ -205,9 +205,9 @@ fn what_is_outside_of_the_region_of_interest_does_not_count() {
     ));
 
     let image = &image[..CHANNELS * 32 * 48];
-    let all = plain.score(image).unwrap().remove(0);
+    let all = plain.score(image, Keep::All).unwrap().remove(0);
     plain.roi = Some(Roi::new(32, 48, (0..32 * 48).map(|i| i % 48 >= 40).collect()).unwrap());
-    let part = plain.score(image).unwrap().remove(0);
+    let part = plain.score(image, Keep::All).unwrap().remove(0);
     assert_eq!(part.region_maps, all.region_maps);
     assert_eq!((part.map[40], part.map[39]), (all.map[40], Roi::OUTSIDE));
 
@@ -238,7 +238,7 @@ fn tiles_have_no_normal_map_and_an_overlap_within_reach() {
 /// With as many digits, a product that is off by 2⁻⁹ of itself on either side is noise to a map, and a wrong channel is not.
 #[test]
 fn bf16_maps_are_near_those_in_f32() {
-    if Precision::Bf16.check().is_err() {
+    if Precision::Bf16.check_on_cpu().is_err() {
         eprintln!("skipped: this machine has no bf16");
         return;
     }
@@ -249,7 +249,7 @@ fn bf16_maps_are_near_those_in_f32() {
         .collect();
     let [f32, bf16] = [Precision::F32, Precision::Bf16].map(|precision| {
         let scorer = Scorer::new(&checkpoint, &Device::Cpu, precision).unwrap();
-        scorer.score(&[&image[..], &image[..]].concat()).unwrap()
+        scorer.score(&[&image[..], &image[..]].concat(), Keep::All).unwrap()
     });
     assert_eq!(bf16[0], bf16[1]);
     assert_ne!(bf16[0], f32[0]);
@@ -272,7 +272,7 @@ fn an_autoencoder_sees_the_whole_image_once() {
     let normalised: Vec<f32> = (0..image.len())
         .map(|i| 2.0 * image[i % CHANNELS * size * size + i / CHANNELS] - 1.0)
         .collect();
-    let output = CpuPlan::new(&weights, Precision::F32)
+    let output = CpuPlan::new(&weights, riad_conv::Precision::F32)
         .and_then(|plan| plan.run(&normalised, 1, size, size))
         .unwrap();
     for similarity in [
@@ -292,7 +292,7 @@ fn an_autoencoder_sees_the_whole_image_once() {
             Precision::F32,
         )
         .unwrap();
-        let scored = scorer.score(&image).unwrap().remove(0);
+        let scored = scorer.score(&image, Keep::All).unwrap().remove(0);
         assert_eq!(scored.region_maps, std::slice::from_ref(&scored.map));
         assert!(scored.map.iter().all(|v| (0.01..=1.0).contains(v)), "{similarity:?}");
         for (i, value) in output.iter().enumerate() {

@@ -1,0 +1,110 @@
+// From images and reconstructions to anomaly maps, as riad-core's gms::map and smooth::mean_filter.
+#pragma once
+#include "loss.cuh"
+
+struct GmsMap {
+    const float *images;            // one scale, [targets, height, width]
+    const float *reconstructions;   // [planes, height, width]: of the images, again and again
+    float *map;                     // GMS of each pixel
+    int planes, targets, height, width;
+};
+
+__device__ void gms_map_of_pixels(const GmsMap &a) {
+    const uint32_t pixels = a.height * a.width;
+    const uint32_t place = blockIdx.x * blockDim.x + threadIdx.x;
+    if (place >= pixels * a.planes) return;
+    const int x = place % a.width, y = place / a.width % a.height;
+    const uint32_t plane = place / pixels;
+    float across, down;
+    edges(a.images + (size_t)(plane % a.targets) * pixels, a.height, a.width, y, x, across, down);
+    const float target = magnitude(across, down);
+    edges(a.reconstructions + (size_t)plane * pixels, a.height, a.width, y, x, across, down);
+    const float found = magnitude(across, down);
+    const float difference = found - target;
+    a.map[place] = 1.0f - difference * difference / (target * target + found * found + GMS_C);
+}
+EXPORT(gms_map, gms_map_of_pixels, GmsMap)
+
+struct MeanOverScales {
+    const float *maps[4];   // [planes, …], each half the size of the one before, rounded up
+    float *mean;            // [planes/channels, height, width]
+    int images, channels, height, width, scales;
+};
+
+// Coarser maps enlarged bilinearly between the centres of their values, by exactly the factor of the halvings.
+__device__ void mean_of_scales(const MeanOverScales &a) {
+    const uint32_t pixels = a.height * a.width;
+    const uint32_t place = blockIdx.x * blockDim.x + threadIdx.x;
+    if (place >= pixels * a.images) return;
+    const int x = place % a.width, y = place / a.width % a.height;
+    float sum = 0.0f;
+    for (int channel = 0; channel < a.channels; channel++) {
+        const size_t plane = (size_t)(place / pixels) * a.channels + channel;
+        int height = a.height, width = a.width;
+        sum += a.maps[0][plane * pixels + (size_t)y * width + x];
+        for (int scale = 1; scale < a.scales; scale++) {
+            height = (height + 1) / 2;
+            width = (width + 1) / 2;
+            const int factor = 1 << scale;
+            const float *map = a.maps[scale] + plane * height * width;
+            const int below = (y + factor / 2) / factor, right = (x + factor / 2) / factor;
+            const float share_y = ((y + factor / 2) % factor + 0.5f) / factor;
+            const float share_x = ((x + factor / 2) % factor + 0.5f) / factor;
+            const float *upper = map + (size_t)max(below - 1, 0) * width, *lower = map + (size_t)min(below, height - 1) * width;
+            const int left = max(right - 1, 0), last = min(right, width - 1);
+            const float lefts = upper[left] + (lower[left] - upper[left]) * share_y;
+            const float rights = upper[last] + (lower[last] - upper[last]) * share_y;
+            sum += lefts + (rights - lefts) * share_x;
+        }
+    }
+    a.mean[place] = sum / (float)(a.scales * a.channels);
+}
+EXPORT(mean_over_scales, mean_of_scales, MeanOverScales)
+
+struct MeanFilter {
+    const float *from;   // [planes, height, width]
+    float *to;           // along rows the means, along columns 1 − the means of these
+    int planes, height, width, window;
+};
+
+__device__ void mean_along_rows(const MeanFilter &a) {
+    const uint32_t place = blockIdx.x * blockDim.x + threadIdx.x;
+    if (place >= (uint32_t)a.planes * a.height * a.width) return;
+    const int x = place % a.width;
+    const float *row = a.from + (place - x);
+    float sum = 0.0f;
+    for (int i = x - a.window / 2; i <= x + a.window / 2; i++) sum += row[mirrored(i % (2 * a.width), a.width)];
+    a.to[place] = sum / a.window;
+}
+EXPORT(mean_rows, mean_along_rows, MeanFilter)
+
+__device__ void map_along_columns(const MeanFilter &a) {
+    const uint32_t place = blockIdx.x * blockDim.x + threadIdx.x;
+    if (place >= (uint32_t)a.planes * a.height * a.width) return;
+    const int x = place % a.width, y = place / a.width % a.height;
+    const float *column = a.from + (size_t)(place / a.width / a.height) * a.height * a.width + x;
+    float sum = 0.0f;
+    for (int i = y - a.window / 2; i <= y + a.window / 2; i++) {
+        sum += column[(size_t)mirrored(i % (2 * a.height), a.height) * a.width];
+    }
+    // NaN stays: whoever reads the map must see that the network has overflowed.
+    const float value = 1.0f - sum / a.window;
+    a.to[place] = value < 0.0f ? 0.0f : value > 1.0f ? 1.0f : value;
+}
+EXPORT(map_columns, map_along_columns, MeanFilter)
+
+struct MeanOverRegions {
+    const float *from;   // [regions, count]
+    float *mean;         // [count]
+    uint32_t regions, count;
+};
+
+__device__ void mean_of_regions(const MeanOverRegions &a) {
+    const uint32_t place = blockIdx.x * blockDim.x + threadIdx.x;
+    if (place >= a.count) return;
+    const float share = 1.0f / a.regions;
+    float sum = 0.0f;
+    for (uint32_t region = 0; region < a.regions; region++) sum += a.from[(size_t)region * a.count + place] * share;
+    a.mean[place] = sum;
+}
+EXPORT(mean_over_regions, mean_of_regions, MeanOverRegions)

@@ -1,0 +1,78 @@
+//! In what numbers a network computes.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ModelError;
+
+/// In what numbers a network's layers multiply. They add up in f32, and what is trained is kept in f32, always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// f32.
+    #[default]
+    F32,
+    /// f32, rounded to 10 bits of 23 as they are multiplied. On NVIDIA GPUs.
+    Tf32,
+    /// bf16, which has 7. On NVIDIA GPUs, and, to score, on CPUs with AMX.
+    Bf16,
+}
+
+impl Precision {
+    /// All there are, the most exact first.
+    pub const ALL: [Self; 3] = [Self::F32, Self::Tf32, Self::Bf16];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// Whether this machine's processor scores in it.
+    ///
+    /// # Errors
+    /// [`ModelError::Setting`] with the reason and the way out, if it does not.
+    pub fn check_on_cpu(self) -> Result<(), ModelError> {
+        Ok(self.on_cpu()?.check()?)
+    }
+
+    /// What `riad-conv` calls it.
+    pub(crate) fn on_cpu(self) -> Result<riad_conv::Precision, ModelError> {
+        match self {
+            Self::F32 => Ok(riad_conv::Precision::F32),
+            Self::Bf16 => Ok(riad_conv::Precision::Bf16),
+            Self::Tf32 => Err(ModelError::Setting(
+                "tf32 is for NVIDIA GPUs; leave it out, or choose the device cuda".into(),
+            )),
+        }
+    }
+
+    /// What `riad-cuda` calls it.
+    pub(crate) fn on_gpu(self) -> riad_cuda::Precision {
+        match self {
+            Self::F32 => riad_cuda::Precision::F32,
+            Self::Tf32 => riad_cuda::Precision::Tf32,
+            Self::Bf16 => riad_cuda::Precision::Bf16,
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Precision {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self, ModelError> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|precision| precision.name() == name)
+            .ok_or_else(|| ModelError::Setting(format!("there is no precision {name:?}; there are f32, tf32 and bf16")))
+    }
+}
