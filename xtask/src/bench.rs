@@ -5,6 +5,7 @@
 //! peak before and after tells whether it was ours alone.
 
 pub(crate) mod environment;
+mod gpu;
 pub(crate) mod machine;
 mod report;
 mod run;
@@ -48,6 +49,13 @@ pub(crate) struct Bench {
     /// Use this Python, which has the packages of bench/requirements.txt, instead of making an environment
     #[arg(long, value_name = "FILE")]
     python: Option<PathBuf>,
+    /// Measure training and scoring on this GPU instead, cuda or cuda:N, beside PyTorch in the Python of --python [default:
+    /// python3 on the PATH]
+    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["only", "threads", "images"])]
+    device: Option<String>,
+    /// With --device: use this riad, built with --features cuda, instead of building one
+    #[arg(long, value_name = "FILE", requires = "device")]
+    riad: Option<PathBuf>,
 }
 
 /// Everything a run found, as it is kept in `target/bench/results.json`.
@@ -67,6 +75,9 @@ struct Results {
 
 impl Bench {
     pub(crate) fn run(self) -> Result<()> {
+        if let Some(device) = &self.device {
+            return gpu::run(device, self.quick, self.riad.as_deref(), self.python.as_deref());
+        }
         let threads = match self.threads {
             Some(threads) => threads,
             None => thread::available_parallelism()?.get(),

@@ -134,6 +134,14 @@ impl Gpu {
         self.0.backend.memory()
     }
 
+    /// Bytes of its memory that this program has had allocated at once, at most.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn peak_memory(&self) -> Result<usize, CudaError> {
+        self.0.backend.peak_memory()
+    }
+
     /// Zeroed memory for `bytes` bytes.
     ///
     /// # Errors

@@ -25,6 +25,14 @@ impl Device {
             Self::Metal(_) => "metal",
         }
     }
+
+    /// Bytes of the GPU's memory that this program has had allocated at once, at most; `None` where the device does not tell.
+    pub fn peak_memory(&self) -> Option<usize> {
+        match self {
+            Self::Cuda(gpu) => gpu.peak_memory().ok(),
+            Self::Cpu | Self::Metal(_) => None,
+        }
+    }
 }
 
 /// The device that `name` asks for: `cpu`, `cuda`, `cuda:N`, `metal`, or `auto` for [`gpu`] where there is one, else the

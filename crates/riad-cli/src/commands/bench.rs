@@ -43,8 +43,11 @@ const BUSY: f64 = 0.25;
 struct Findings {
     riad_version: &'static str,
     device: &'static str,
-    /// What scoring multiplies; training always does f32.
+    /// What scoring multiplies, and training on an NVIDIA GPU; elsewhere that is f32.
     scoring_precision: String,
+    /// Bytes of GPU memory in use at once, at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_gpu_memory: Option<usize>,
     threads: usize,
     /// Processes that ran or wanted to on average over the minute before; `None` where the system does not say.
     load: Option<f64>,
@@ -115,6 +118,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
         riad_version: env!("CARGO_PKG_VERSION"),
         device: device.kind(),
         scoring_precision: compute.precision.to_string(),
+        peak_gpu_memory: device.peak_memory(),
         threads: rayon::current_num_threads(),
         load,
         images: args.images.get(),

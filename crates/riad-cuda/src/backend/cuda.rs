@@ -134,6 +134,13 @@ impl Backend for Cuda {
         Ok((free + self.queue.kept()?, all))
     }
 
+    fn peak_memory(&self) -> Result<usize, CudaError> {
+        match &self.queue.pool {
+            Some(pool) => pool.bytes(CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH),
+            None => self.memory().map(|(free, all)| all - free),
+        }
+    }
+
     fn allocate(&self, bytes: usize) -> Result<Allocation, CudaError> {
         let memory = self.queue.allocate(bytes)?;
         Ok(Allocation {
@@ -255,6 +262,16 @@ unsafe impl Send for Pool {}
 // SAFETY: as above.
 unsafe impl Sync for Pool {}
 
+impl Pool {
+    /// One of the pool's attributes that count bytes.
+    fn bytes(&self, name: CUmemPool_attribute) -> Result<usize, CudaError> {
+        let mut bytes = 0u64;
+        // SAFETY: the pool is valid, and attributes that count bytes are of 64 bits.
+        let status = unsafe { sys::cuMemPoolGetAttribute(self.0, name, (&raw mut bytes).cast()) };
+        check("asking the memory pool", status).map(|()| bytes as usize)
+    }
+}
+
 impl Queue {
     fn open(index: usize) -> Result<Self, CudaError> {
         // cudarc cuts the number to 32 bits; no machine has as many GPUs.
@@ -321,15 +338,9 @@ impl Queue {
     /// Bytes that have been given back, but are kept for later allocations.
     fn kept(&self) -> Result<usize, CudaError> {
         let Some(pool) = &self.pool else { return Ok(0) };
-        let ask = |name| {
-            let mut bytes = 0u64;
-            // SAFETY: the pool is valid, and both attributes are of 64 bits.
-            let status = unsafe { sys::cuMemPoolGetAttribute(pool.0, name, (&raw mut bytes).cast()) };
-            check("asking the memory pool", status).map(|()| bytes)
-        };
-        let reserved = ask(CUmemPool_attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT)?;
-        let used = ask(CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT)?;
-        Ok(reserved.saturating_sub(used) as usize)
+        let reserved = pool.bytes(CUmemPool_attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT)?;
+        let used = pool.bytes(CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT)?;
+        Ok(reserved.saturating_sub(used))
     }
 }
 

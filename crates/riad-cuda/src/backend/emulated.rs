@@ -63,6 +63,11 @@ impl Backend for Emulated {
         Ok((MEMORY, MEMORY))
     }
 
+    fn peak_memory(&self) -> Result<usize, CudaError> {
+        let (free, all) = self.memory()?;
+        Ok(all - free)
+    }
+
     fn allocate(&self, bytes: usize) -> Result<Allocation, CudaError> {
         let memory = Memory::new(bytes, &self.live)?;
         Ok(Allocation {

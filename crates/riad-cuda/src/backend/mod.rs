@@ -32,6 +32,9 @@ pub(crate) trait Backend: Send + Sync {
     /// Bytes of memory: free, and all.
     fn memory(&self) -> Result<(usize, usize), CudaError>;
 
+    /// Bytes of memory that were allocated at once, at most; where the device does not tell, those that are now.
+    fn peak_memory(&self) -> Result<usize, CudaError>;
+
     fn allocate(&self, bytes: usize) -> Result<Allocation, CudaError>;
 
     /// Copies to the device; `from` may change once this returns. Does not wait for what is in the queue, but for a copy

@@ -118,11 +118,11 @@ fn naive(spec: &ConvolutionSpec, tensors: [&[f32]; 3], bias: &[f32]) -> [Vec<f64
                         .checked_sub(spec.padding)
                         .filter(|&at| at < size)
                 };
-                let (Some(iy), Some(ix)) = (place(oy, r, spec.height), place(ox, s, spec.width)) else {
+                let (Some(in_y), Some(in_x)) = (place(oy, r, spec.height), place(ox, s, spec.width)) else {
                     continue;
                 };
                 for (k, c) in (0..spec.outputs).flat_map(|k| (0..spec.inputs).map(move |c| (k, c))) {
-                    let at_x = ((n * spec.height + iy) * spec.width + ix) * spec.x_pixel + c;
+                    let at_x = ((n * spec.height + in_y) * spec.width + in_x) * spec.x_pixel + c;
                     let at_w = ((k * spec.kernel + r) * spec.kernel + s) * spec.inputs + c;
                     let at_y = ((n * out_height + oy) * out_width + ox) * spec.y_pixel + k;
                     match spec.kind {
