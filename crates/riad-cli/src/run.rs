@@ -344,7 +344,7 @@ impl Run {
                     last,
                     weights,
                 } => {
-                    log.epoch(record, weights);
+                    log.epoch(record, || weights.get());
                     let losses = match record.validation {
                         Some(loss) => format!("training {:.4}, validation {}", record.train.total, terms(&loss)),
                         None => format!("training {}", terms(&record.train)),

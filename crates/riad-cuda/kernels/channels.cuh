@@ -361,3 +361,32 @@ __device__ void add_partials(const ChannelSums &a) {
     if (threadIdx.x < CHANNELS_OF_BLOCK && channel < a.channels) a.sums[channel] = (float)sums.x;
 }
 EXPORT(channel_sums, add_partials, ChannelSums)
+
+struct Fold {
+    const float *weight;   // [rows, …], a row for each output channel
+    const float *bias;
+    const float *scale, *shift, *mean, *variance;   // null without a batch norm
+    void *folded_weight;
+    float *folded_bias;
+    uint32_t weights, row, biases;
+    float epsilon;
+};
+
+// A convolution with the batch norm after it, for scoring.
+template <typename T>
+__device__ void fold(const Fold &a) {
+    const uint32_t place = blockIdx.x * blockDim.x + threadIdx.x;
+    if (place < a.biases) {
+        float bias = a.bias[place];
+        if (a.scale) {
+            const float factor = a.scale[place] / sqrtf(a.variance[place] + a.epsilon);
+            bias = (bias - a.mean[place]) * factor + a.shift[place];
+        }
+        a.folded_bias[place] = bias;
+    }
+    if (place >= a.weights) return;
+    const uint32_t channel = place / a.row;
+    const float factor = a.scale ? a.scale[channel] / sqrtf(a.variance[channel] + a.epsilon) : 1.0f;
+    from_float(a.weight[place] * factor, ((T *)a.folded_weight)[place]);
+}
+EXPORT_BOTH(fold, fold, Fold)

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // Launches kernels.
 
 use crate::{
-    CudaError,
+    CudaError, Precision,
     gpu::{Buffer, Gpu, Pixels, Span, THREADS, kernel, one_thread_each},
 };
 
@@ -363,6 +363,73 @@ impl Gpu {
         unsafe {
             self.launch(kernel!("take_channels", x.precision), grid, &take)?;
             self.launch("channel_sums", adding_up(x.channels), &add)
+        }
+    }
+}
+
+#[repr(C)]
+struct Fold {
+    weight: u64,
+    bias: u64,
+    scale: u64,
+    shift: u64,
+    mean: u64,
+    variance: u64,
+    folded_weight: u64,
+    folded_bias: u64,
+    weights: u32,
+    row: u32,
+    biases: u32,
+    epsilon: f32,
+}
+
+impl Gpu {
+    /// A convolution's weight and bias with the batch norm after it folded in: `norm` is its scale, shift, mean and
+    /// variance. Without one the weight is rounded to `precision` alone. All else is f32. `weights` values of the weight are
+    /// in `rows` rows, one for each of the `biases` output channels where there is a norm.
+    ///
+    /// # Errors
+    /// If shapes do not match, or the device fails.
+    pub fn fold(
+        &self,
+        precision: Precision,
+        [rows, weights, biases]: [usize; 3],
+        [weight, bias]: [Span<'_>; 2],
+        norm: Option<[Span<'_>; 4]>,
+        epsilon: f32,
+        [folded_weight, folded_bias]: [Span<'_>; 2],
+    ) -> Result<(), CudaError> {
+        let [scale, shift, mean, variance] = match norm {
+            Some(parts) => {
+                let mut pointers = [0; 4];
+                for (pointer, part) in pointers.iter_mut().zip(parts) {
+                    *pointer = part.of::<f32>("a norm to fold", rows)?;
+                }
+                pointers
+            }
+            None => [0; 4],
+        };
+        let arguments = Fold {
+            weight: weight.of::<f32>("a weight to fold", weights)?,
+            bias: bias.of::<f32>("a bias to fold", biases)?,
+            scale,
+            shift,
+            mean,
+            variance,
+            folded_weight: folded_weight.of::<u8>("a folded weight", weights * precision.bytes())?,
+            folded_bias: folded_bias.of::<f32>("a folded bias", biases)?,
+            weights: weights as u32,
+            row: (weights / rows.max(1)).max(1) as u32,
+            biases: biases as u32,
+            epsilon,
+        };
+        // SAFETY: lengths were checked above; the struct is that of channels.cuh.
+        unsafe {
+            self.launch(
+                kernel!("fold", precision),
+                one_thread_each(weights.max(biases)),
+                &arguments,
+            )
         }
     }
 }

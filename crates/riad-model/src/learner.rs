@@ -10,6 +10,7 @@ use crate::{
     graph::Graph,
     loss::{LossTerms, LossWeights},
     masking::Masking,
+    plan::Plan,
     weights::Weights,
 };
 
@@ -86,6 +87,14 @@ impl Learner {
             (Begun::Running, Self::Cuda(learner)) => learner.finish(),
             (Begun::Running, _) => Ok(LossTerms::default()),
             (Begun::Done(terms), _) => Ok(terms),
+        }
+    }
+
+    /// The network as it is, ready to score on the device that it lies on.
+    pub(crate) fn plan(&self, device: &Device, precision: Precision) -> Result<Plan> {
+        match self {
+            Self::Cuda(learner) => Ok(Plan::Cuda(Box::new(learner.plan()?))),
+            Self::Cpu(_) | Self::Tape(_) => Plan::new(&self.weights()?, device, precision),
         }
     }
 

@@ -36,6 +36,6 @@ pub use precision::Precision;
 pub use roi::Roi;
 pub use scorer::{Keep, Scored, Scorer};
 pub use tiling::Tiling;
-pub use trainer::{Event, ImageSource, Outcome, Trainer, lock_run};
+pub use trainer::{EndWeights, Event, ImageSource, Outcome, Trainer, lock_run};
 pub use training::{EpochRecord, Progress, TrainConfig};
 pub use weights::Weights;

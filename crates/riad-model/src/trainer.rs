@@ -1,6 +1,7 @@
 //! The training loop: steps, validation, early stopping, and checkpoints from which a killed run resumes bit by bit.
 
 use std::{
+    fmt,
     fs::{self, File, TryLockError},
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -19,7 +20,6 @@ use crate::{
     learner::{Begun, Learner},
     loss::LossTerms,
     masking::{Masking, derive_seed},
-    plan::Plan,
     scorer::Reconstructor,
     training::{EpochRecord, Progress, TrainConfig},
     weights::Weights,
@@ -71,8 +71,28 @@ pub enum Event<'a> {
         /// The epoch that will be the last, as [`Trainer::last_epoch`] tells.
         last: usize,
         /// The network's weights at its end.
-        weights: &'a Weights,
+        weights: EndWeights<'a>,
     },
+}
+
+/// A network's weights at the end of an epoch, where the network lies: perhaps on a GPU.
+#[derive(Clone, Copy)]
+pub struct EndWeights<'a>(&'a Learner);
+
+impl EndWeights<'_> {
+    /// A copy of them.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn get(&self) -> Result<Weights> {
+        self.0.weights()
+    }
+}
+
+impl fmt::Debug for EndWeights<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndWeights").finish_non_exhaustive()
+    }
 }
 
 /// How a call of [`Trainer::run`] ended.
@@ -258,18 +278,18 @@ impl Trainer {
                 self.save()?;
                 return Ok(Outcome::Interrupted);
             }
-            let (best, weights) = self.end_epoch(train.len(), validation)?;
+            let best = self.end_epoch(train.len(), validation)?;
             let flow = match self.progress.history.last() {
                 Some(record) => observe(Event::Epoch {
                     record,
                     best,
                     last: self.last_epoch(),
-                    weights: &weights,
+                    weights: EndWeights(&self.learner),
                 }),
                 None => ControlFlow::Continue(()),
             };
             if best {
-                self.best = Some(weights);
+                self.best = Some(self.learner.weights()?);
             }
             if self.progress.finished || flow.is_break() || self.saved.elapsed() >= SAVE_EVERY {
                 self.save()?;
@@ -365,13 +385,12 @@ impl Trainer {
         Masking::sample(region_size, scoring.sets, size, &seeds, scoring.normalisation)
     }
 
-    /// Validates, and settles whether the epoch is the best and whether it is the last. Gives whether it is the best, and the
-    /// weights, which the caller has to keep then.
-    fn end_epoch(&mut self, train_images: usize, validation: &dyn ImageSource) -> Result<(bool, Weights)> {
+    /// Validates, and settles whether the epoch is the best and whether it is the last. Gives whether it is the best: the
+    /// caller has to keep the weights then.
+    fn end_epoch(&mut self, train_images: usize, validation: &dyn ImageSource) -> Result<bool> {
         let mut train = LossTerms::default();
         train.add(self.progress.partial, 1.0 / train_images as f64);
-        let weights = self.learner.weights()?;
-        let validation = self.validate(&weights, validation)?;
+        let validation = self.validate(validation)?;
         let loss = validation.unwrap_or(train).total;
         if !loss.is_finite() {
             return Err(self.diverged(loss));
@@ -393,15 +412,16 @@ impl Trainer {
             progress.best_epoch = progress.epochs;
         }
         self.config.settle(progress);
-        Ok((best, weights))
+        Ok(best)
     }
 
-    fn validate(&self, weights: &Weights, images: &dyn ImageSource) -> Result<Option<LossTerms>> {
+    fn validate(&self, images: &dyn ImageSource) -> Result<Option<LossTerms>> {
         if images.is_empty() {
             return Ok(None);
         }
         let scoring = &self.config.scoring;
-        let reconstructor = Reconstructor::new(Plan::new(weights, &self.device, self.config.precision)?, scoring)?;
+        let plan = self.learner.plan(&self.device, self.config.precision)?;
+        let reconstructor = Reconstructor::new(plan, scoring)?;
         let image_len = CHANNELS * scoring.height * scoring.width;
         let mut mean = LossTerms::default();
         let seed = derive_seed(&[self.config.seed, TILES]);

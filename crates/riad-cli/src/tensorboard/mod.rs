@@ -10,13 +10,12 @@ use std::{
 
 use anyhow::{Context, Result};
 use image::{ImageFormat, RgbImage, imageops};
-use riad_model::{Checkpoint, Device, EpochRecord, ImageSource, Keep, LossTerms, TrainConfig, Weights};
+use riad_model::{Checkpoint, Device, EpochRecord, ImageSource, Keep, LossTerms, Scorer, TrainConfig, Weights};
 use tracing::warn;
 
 use self::events::{EventFile, Image, Value};
 use crate::{
     picture::{Plane, Scale, rgb},
-    scoring::Compute,
     source::Source,
 };
 
@@ -55,8 +54,8 @@ impl<'a> TensorBoard<'a> {
         }
     }
 
-    /// Writes down an epoch that has ended with these weights.
-    pub(crate) fn epoch(&mut self, record: &EpochRecord, weights: &Weights) {
+    /// Writes down an epoch that has ended with these weights, which are asked for only now and then.
+    pub(crate) fn epoch(&mut self, record: &EpochRecord, weights: impl FnOnce() -> riad_model::Result<Weights>) {
         if self.has_failed {
             return;
         }
@@ -66,11 +65,11 @@ impl<'a> TensorBoard<'a> {
         }
     }
 
-    fn append(&mut self, record: &EpochRecord, weights: &Weights) -> Result<()> {
+    fn append(&mut self, record: &EpochRecord, weights: impl FnOnce() -> riad_model::Result<Weights>) -> Result<()> {
         let every = self.config.epochs.div_ceil(TIMES);
         let mut values = scalars(record);
         if record.epoch == 1 || record.epoch.is_multiple_of(every) {
-            values.extend(self.pictures(weights)?);
+            values.extend(self.pictures(weights()?)?);
         }
         let file = match &mut self.file {
             Some(file) => file,
@@ -80,11 +79,11 @@ impl<'a> TensorBoard<'a> {
     }
 
     /// Each image shown, its reconstruction and its map in a row.
-    fn pictures(&self, weights: &Weights) -> Result<Vec<Value>> {
+    fn pictures(&self, weights: Weights) -> Result<Vec<Value>> {
         let scoring = &self.config.scoring;
         let (height, width) = (scoring.height, scoring.width);
-        let checkpoint = Checkpoint::new(weights.clone(), scoring.clone(), None, None);
-        let scorer = Compute::f32(self.device).scorer(&checkpoint)?;
+        let checkpoint = Checkpoint::new(weights, scoring.clone(), None, None);
+        let scorer = Scorer::new(&checkpoint, self.device, self.config.precision)?;
         let scale = Scale::up_to(TOP).context("the colour scale is empty")?;
         let mut values = Vec::new();
         // Tiled as in training, and the same tiles each time.
@@ -193,7 +192,7 @@ mod tests {
                     train: terms((10 * session + epoch) as f64),
                     validation: (session == 1).then(|| terms(0.5)),
                 };
-                log.epoch(&record, &weights);
+                log.epoch(&record, || Ok(weights.clone()));
                 assert!(!log.has_failed);
             }
         }

@@ -125,6 +125,11 @@ impl CudaLearner {
         })
     }
 
+    /// The network as it is, ready to score.
+    pub(crate) fn plan(&self) -> Result<CudaPlan> {
+        CudaPlan::of(&self.gpu, &self.network)
+    }
+
     /// A copy of the weights on the host.
     pub(crate) fn weights(&self) -> Result<Weights> {
         Ok(self.network.weights()?)

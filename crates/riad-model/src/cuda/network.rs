@@ -123,6 +123,43 @@ impl Network {
         })
     }
 
+    pub(super) fn architecture(&self) -> Architecture {
+        self.architecture
+    }
+
+    pub(super) fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Weight and bias of the convolution `conv` for scoring, with the batch norm `norm` after it folded in, if there is one.
+    pub(super) fn folded(&self, conv: &str, norm: Option<&str>) -> Result<(Buffer, Buffer), CudaError> {
+        let kernel = self.layout.slot(&format!("{conv}.weight"));
+        let bias = self.layout.slot(&format!("{conv}.bias"));
+        let rows = if norm.is_some() { bias.len } else { 1 };
+        let weight = self.gpu.buffer(kernel.len * self.precision.bytes())?;
+        let folded_bias = self.gpu.buffer(bias.len * size_of::<f32>())?;
+        let norm = norm.map(|norm| {
+            let running = |part: &str| {
+                let slot = self.layout.slot(&format!("{norm}.{part}"));
+                self.running.part::<f32>(slot.first, slot.len)
+            };
+            [
+                self.vector(&format!("{norm}.weight")),
+                self.vector(&format!("{norm}.bias")),
+                running("running_mean"),
+                running("running_var"),
+            ]
+        });
+        let from = [
+            self.kernels.values.part::<f32>(kernel.first, kernel.len),
+            self.vector(&format!("{conv}.bias")),
+        ];
+        let shape = [rows, kernel.len, bias.len];
+        let to = [weight.span(), folded_bias.span()];
+        self.gpu.fold(self.precision, shape, from, norm, EPSILON as f32, to)?;
+        Ok((weight, folded_bias))
+    }
+
     /// A copy of the weights on the host. Waits for the GPU.
     pub(super) fn weights(&self) -> Result<Weights, CudaError> {
         let arenas = [

@@ -14,7 +14,7 @@ use super::{
     copies, factors,
     layers::Layers,
     layout::{Layout, padded},
-    network::LAST,
+    network::{LAST, Network},
     normalisation,
     shape::Side,
     terms,
@@ -160,6 +160,30 @@ impl CudaPlan {
             gpu: gpu.clone(),
             architecture,
             precision,
+            layers,
+            state: Mutex::default(),
+        })
+    }
+
+    /// Takes a network under training as it is, without a way through the host.
+    pub(super) fn of(gpu: &Gpu, network: &Network) -> Result<Self> {
+        let architecture = network.architecture();
+        let mut layers = BTreeMap::new();
+        let blocks = architecture.encoder().map(|down| down.name);
+        for name in blocks.into_iter().chain(architecture.decoder().map(|up| up.name)) {
+            for index in [1, 2] {
+                let conv = format!("{name}.conv{index}");
+                layers.insert(conv.clone(), network.folded(&conv, Some(&format!("{name}.bn{index}")))?);
+            }
+        }
+        let others = architecture.decoder().map(|up| format!("{}.upconv", up.name));
+        for name in others.into_iter().chain([LAST.to_owned()]) {
+            layers.insert(name.clone(), network.folded(&name, None)?);
+        }
+        Ok(Self {
+            gpu: gpu.clone(),
+            architecture,
+            precision: network.precision(),
             layers,
             state: Mutex::default(),
         })

@@ -192,3 +192,59 @@ fn training_steps_are_the_engines_and_go_on_after_a_stop() {
         }
     });
 }
+
+/// What validation looks at is what a checkpoint of the same moment gives.
+#[test]
+fn a_network_under_training_reconstructs_as_its_weights_do() {
+    on_every_device(|device, slack| {
+        let (images, masking) = (parity_images(), parity_masking());
+        for architecture in [Architecture::u_net(4), Architecture::autoencoder(3)] {
+            let mut learner = learner_on(device, &Weights::initial(architecture, 5), 0.0);
+            step(&mut learner, &images, &masking, 1e-3);
+            let weights = learner.weights().unwrap();
+            let saved = Plan::new(&weights, device, Precision::F32).unwrap();
+            let running = learner.plan(device, Precision::F32).unwrap();
+            let [expected, found] = [saved, running].map(|plan| plan.reconstruct(&images, &masking).unwrap());
+            assert_within(
+                &format!("{architecture:?} on {device:?}"),
+                &found,
+                &expected,
+                1e-5 * slack,
+            );
+        }
+    });
+}
+
+/// With as many digits, a product that is off by 2⁻⁹ of itself on either side is noise, and a wrong channel is not.
+#[test]
+fn bf16_and_tf32_train_and_score_near_f32() {
+    on_every_device(|device, _| {
+        if !matches!(device, Device::Cuda(_)) {
+            return;
+        }
+        let (weights, images, masking) = (filled_weights(8), parity_images(), parity_masking());
+        let adam = Adam {
+            weight_decay: 0.0,
+            steps: 0,
+        };
+        let [exact, tf32, bf16] = Precision::ALL.map(|precision| {
+            let mut learner = Learner::new(&weights, adam, &Moments::new(), device, precision).unwrap();
+            let losses: Vec<f32> = (0..3)
+                .map(|_| step(&mut learner, &images, &masking, 1e-3) as f32)
+                .collect();
+            let plan = Plan::new(&weights, device, precision).unwrap();
+            (losses, plan.reconstruct(&images, &masking).unwrap())
+        });
+        for (precision, found, bound) in [("tf32", tf32, 5e-3), ("bf16", bf16, 5e-2)] {
+            // Adam's first steps go by the gradients' signs, so that what is near zero parts the later losses.
+            let (losses, first) = (&found.0, exact.0[0]);
+            assert_within(&format!("loss in {precision}"), &losses[..1], &[first], bound * first);
+            assert!(
+                losses[1] < losses[0] && losses[2] < losses[1],
+                "{precision}: {losses:?}"
+            );
+            assert_within(&format!("reconstructions in {precision}"), &found.1, &exact.1, bound);
+            assert_ne!(found.1, exact.1, "{precision}");
+        }
+    });
+}
