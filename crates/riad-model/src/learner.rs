@@ -85,7 +85,7 @@ impl Learner {
     pub(crate) fn finish(&mut self, begun: Begun) -> Result<LossTerms> {
         match (begun, self) {
             (Begun::Running, Self::Cuda(learner)) => learner.finish(),
-            (Begun::Running, _) => Ok(LossTerms::default()),
+            (Begun::Running, _) => unreachable!("nothing but an NVIDIA GPU is left running"),
             (Begun::Done(terms), _) => Ok(terms),
         }
     }

@@ -279,6 +279,9 @@ impl Trainer {
                 return Ok(Outcome::Interrupted);
             }
             let best = self.end_epoch(train.len(), validation)?;
+            if best {
+                self.best = Some(self.learner.weights()?);
+            }
             let flow = match self.progress.history.last() {
                 Some(record) => observe(Event::Epoch {
                     record,
@@ -288,9 +291,6 @@ impl Trainer {
                 }),
                 None => ControlFlow::Continue(()),
             };
-            if best {
-                self.best = Some(self.learner.weights()?);
-            }
             if self.progress.finished || flow.is_break() || self.saved.elapsed() >= SAVE_EVERY {
                 self.save()?;
             }

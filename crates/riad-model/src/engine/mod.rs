@@ -2,7 +2,8 @@
 //!
 //! Forward and backward passes are written out over `riad-conv`'s kernels, channels-last, in buffers that live as long as
 //! the run: a tape of tensors spends as much time on new pages, copies and sums of gradients as on the layers themselves.
-//! [`crate::graph`] is the same network on candle's tape, for other devices, and what this one is tested against.
+//! [`crate::graph`] is the same network on candle's tape, for Apple's GPUs, and what this one is tested against;
+//! [`crate::cuda`] is this one for NVIDIA's.
 
 mod layers;
 mod norm;

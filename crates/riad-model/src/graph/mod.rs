@@ -1,4 +1,4 @@
-//! The network under training on devices other than the CPU, on candle's tape.
+//! The network under training on Apple's GPUs, on candle's tape; and on the CPU, in tests of the others.
 
 mod loss;
 mod masks;
