@@ -7,11 +7,12 @@
 mod table;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{self, Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -46,9 +47,10 @@ pub(crate) struct Eval {
     /// Passes over the training images
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
-    /// Device to train and evaluate on, as `riad --device` takes it
-    #[arg(long, value_name = "DEVICE")]
-    device: Option<String>,
+    /// Device to train and evaluate on, as `riad --device` takes it; over several, such as cuda:0,cuda:1, the categories are
+    /// spread
+    #[arg(long, value_name = "DEVICE,…", value_delimiter = ',')]
+    device: Vec<String>,
     /// Use this riad program instead of building it
     #[arg(long, value_name = "FILE")]
     riad: Option<PathBuf>,
@@ -93,34 +95,30 @@ impl Eval {
         };
         let interrupted = watch_interrupts()?;
 
-        let mut done = BTreeMap::new();
-        let mut failed = Vec::new();
-        for (number, category) in categories.iter().enumerate() {
-            let place = format!("[{}/{}] {category}", number + 1, categories.len());
-            let dir = out.join(category);
-            if let Ok(results) = read_results(&dir.join("eval"), category) {
-                eprintln!("{place}: kept from an earlier run");
-                done.insert(category.as_str(), results);
-                continue;
+        let devices: Vec<_> = match self.device.as_slice() {
+            [] => vec![None],
+            devices => devices.iter().map(|device| Some(device.as_str())).collect(),
+        };
+        let sweep = Progress {
+            eval: &self,
+            riad: &riad,
+            request: &request,
+            out: &out,
+            categories: &categories,
+            interrupted: &interrupted,
+            next: AtomicUsize::new(devices.len()),
+            found: Mutex::default(),
+        };
+        // Each device has a category to begin with, and takes the next as soon as it is through with one.
+        thread::scope(|scope| {
+            for (first, device) in devices.into_iter().enumerate() {
+                let sweep = &sweep;
+                scope.spawn(move || sweep.work(first, device));
             }
-            eprintln!("{place}");
-            let start = Instant::now();
-            match self.category(&riad, &request, &dir, category) {
-                Ok(results) => {
-                    eprintln!("{place}: done in {:.0} s", start.elapsed().as_secs_f64());
-                    done.insert(category.as_str(), results);
-                }
-                Err(_) if interrupted.load(Ordering::SeqCst) => {
-                    bail!("interrupted in {category}; the same command goes on from there");
-                }
-                Err(error) => {
-                    eprintln!("{place}: failed: {error:#}");
-                    failed.push(category.as_str());
-                }
-            }
-            if interrupted.load(Ordering::SeqCst) {
-                bail!("interrupted after {category}; the same command goes on from there");
-            }
+        });
+        let Found { done, failed, stopped } = sweep.found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stopped) = stopped {
+            bail!("{stopped}; the same command goes on from there");
         }
         if !done.is_empty() {
             report(&done, &request, &out)?;
@@ -153,14 +151,17 @@ impl Eval {
         })
     }
 
-    /// Trains, where no checkpoint is given, and evaluates one category.
-    fn category(&self, riad: &Path, request: &Request, dir: &Path, category: &str) -> Result<Outcome> {
+    /// Trains, where no checkpoint is given, and evaluates one category on a device.
+    fn category(
+        &self,
+        riad: &Path,
+        device: Option<&str>,
+        request: &Request,
+        dir: &Path,
+        category: &str,
+    ) -> Result<Outcome> {
         let data = request.data.join(category);
-        let device: Vec<OsString> = self
-            .device
-            .iter()
-            .flat_map(|device| ["--device".into(), device.into()])
-            .collect();
+        let device: Vec<_> = device.iter().flat_map(|device| ["--device", device]).collect();
         let model = match &request.checkpoints {
             Some(folder) => find_checkpoint(folder, category)?,
             None => {
@@ -184,6 +185,72 @@ impl Eval {
             .arg(dir.join("eval"));
         finish(eval.args(&device))?;
         read_results(&dir.join("eval"), category)
+    }
+}
+
+/// A sweep that is under way.
+struct Progress<'a> {
+    eval: &'a Eval,
+    riad: &'a Path,
+    request: &'a Request,
+    out: &'a Path,
+    categories: &'a [String],
+    interrupted: &'a AtomicBool,
+    /// The category that nobody has begun.
+    next: AtomicUsize,
+    found: Mutex<Found<'a>>,
+}
+
+#[derive(Default)]
+struct Found<'a> {
+    done: BTreeMap<&'a str, Outcome>,
+    failed: Vec<&'a str>,
+    /// Where it was interrupted, if it was.
+    stopped: Option<String>,
+}
+
+impl<'a> Progress<'a> {
+    /// Goes through categories on one device, from the one at `index` on, until there are none left.
+    fn work(&self, mut index: usize, device: Option<&str>) {
+        while let Some(category) = self.categories.get(index) {
+            let place = format!("[{}/{}] {category}", index + 1, self.categories.len());
+            index = self.next.fetch_add(1, Ordering::SeqCst);
+            let dir = self.out.join(category);
+            if let Ok(results) = read_results(&dir.join("eval"), category) {
+                eprintln!("{place}: kept from an earlier run");
+                self.found().done.insert(category, results);
+                continue;
+            }
+            eprintln!(
+                "{place}{}",
+                device.map_or_else(String::new, |device| format!(" on {device}"))
+            );
+            let start = Instant::now();
+            match self.eval.category(self.riad, device, self.request, &dir, category) {
+                Ok(results) => {
+                    eprintln!("{place}: done in {:.0} s", start.elapsed().as_secs_f64());
+                    self.found().done.insert(category, results);
+                }
+                Err(_) if self.interrupted.load(Ordering::SeqCst) => {
+                    self.found().stopped = Some(format!("interrupted in {category}"));
+                    return;
+                }
+                Err(error) => {
+                    eprintln!("{place}: failed: {error:#}");
+                    self.found().failed.push(category);
+                }
+            }
+            if self.interrupted.load(Ordering::SeqCst) {
+                self.found()
+                    .stopped
+                    .get_or_insert_with(|| format!("interrupted after {category}"));
+                return;
+            }
+        }
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found<'a>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

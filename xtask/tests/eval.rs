@@ -229,3 +229,27 @@ fn variants_are_run_over_seeds_once_each_and_kept() {
         stderr(&output)
     );
 }
+
+#[test]
+fn categories_are_spread_over_devices() {
+    let fixture = Fixture::new();
+    let output = fixture.eval(&["--device", "cuda:0,cuda:1"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let calls = fixture.calls();
+    // Each category is trained and evaluated on one of them, and no device is left out while there is work.
+    for category in ["bottle", "cable", "own_part"] {
+        let of_category = calls.iter().filter(|call| call.contains(&format!("data/{category} ")));
+        let devices: Vec<_> = of_category.map(|call| call.rsplit(' ').next().unwrap()).collect();
+        assert_eq!(devices.len(), 2, "{calls:?}");
+        assert_eq!(devices[0], devices[1], "{calls:?}");
+    }
+    for device in ["cuda:0", "cuda:1"] {
+        assert!(calls.iter().any(|call| call.ends_with(device)), "{calls:?}");
+    }
+    let one = fixture.eval(&[]);
+    assert!(
+        stderr(&one).contains("[3/3] own_part: kept from an earlier run"),
+        "{}",
+        stderr(&one)
+    );
+}

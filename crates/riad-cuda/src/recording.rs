@@ -84,6 +84,8 @@ impl Recordings {
 #[derive(Default)]
 pub struct Repeated {
     was_done: bool,
+    /// Not every device can, and not everything that cuDNN does.
+    cannot_be_recorded: bool,
     recording: Option<Recording>,
 }
 
@@ -110,10 +112,14 @@ impl Repeated {
             return Ok(recorded.run()?);
         }
         // Kernels are loaded when they are first called, which cannot be recorded.
-        if mem::replace(&mut self.was_done, true) {
-            self.recording = gpu.record(&work)?;
-            if self.recording.is_some() {
-                return self.run(gpu, work);
+        if mem::replace(&mut self.was_done, true) && !self.cannot_be_recorded {
+            match gpu.record(&work) {
+                Ok(Some(recording)) => {
+                    self.recording = Some(recording);
+                    return self.run(gpu, work);
+                }
+                // If it was not the recording that failed, the work fails again below.
+                Ok(None) | Err(_) => self.cannot_be_recorded = true,
             }
         }
         work()

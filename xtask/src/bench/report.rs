@@ -186,7 +186,7 @@ pub(super) fn document(results: &Results) -> String {
         bf16 peers against the faster of both. GFLOP/s count the \
         multiplications and additions of the layers' definition, so an algorithm that needs fewer can pass 100 % of the \
         peak. Inference peers run with batch norms folded.\n\n\
-        What is not here: GPUs, [other processors](processors.md) than this one, int8, and bf16 where the processor has no \
+        What is not here: [GPUs](gpu.md), [other processors](processors.md) than this one, int8, and bf16 where the processor has no \
         instructions for it.\n\n\
         ## In short\n\n\
         | work | riad | best peer in f32 | takes, of ours | riad in bf16 | best peer in bf16 | takes, of our faster |\n\

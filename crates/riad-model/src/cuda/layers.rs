@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use riad_cuda::{Buffer, Convolution, CudaError, Epilogue, Gpu, Kind, PIXEL, Pixels, Precision, Span};
+use riad_cuda::{Buffer, Convolution, ConvolutionSpec, CudaError, Epilogue, Gpu, Kind, PIXEL, Pixels, Precision, Span};
 
 use super::{
     layout::padded,
@@ -40,40 +40,37 @@ struct Layer {
 }
 
 impl Layer {
-    fn new(
-        gpu: &Gpu,
-        kind: Kind,
-        precision: Precision,
-        side: Side,
-        [x, y]: [Pixel; 2],
-        geometry: riad_conv::Geometry,
-        epilogue: Epilogue,
-    ) -> std::result::Result<Self, CudaError> {
-        let mut spec = spec(kind, precision, side, [x.channels, y.channels], geometry);
-        spec.epilogue = epilogue;
-        (spec.x_pixel, spec.y_pixel) = (x.pixel, y.pixel);
-        let zeros = gpu.buffer(x.channels.max(y.channels) * size_of::<f32>())?;
-        let mut dense = [None, None];
-        let convolution = match gpu.convolution(spec) {
-            Err(CudaError::Failed { .. }) if x.channels != x.pixel || y.channels != y.pixel => {
-                let (height, width) = spec.y_size();
-                let bytes = precision.bytes();
-                if x.channels != x.pixel {
-                    dense[0] = Some(gpu.buffer(side.pixels() * x.channels * bytes)?);
-                    spec.x_pixel = x.channels;
-                }
-                if y.channels != y.pixel {
-                    dense[1] = Some(gpu.buffer(side.images * height * width * y.channels * bytes)?);
-                    spec.y_pixel = y.channels;
-                }
-                gpu.convolution(spec)?
+    fn new(gpu: &Gpu, spec: ConvolutionSpec) -> std::result::Result<Self, CudaError> {
+        match gpu.convolution(spec) {
+            Err(CudaError::Failed { .. }) if spec.x_pixel != spec.inputs || spec.y_pixel != spec.outputs => {
+                Self::by_way_of_dense(gpu, spec)
             }
-            convolution => convolution?,
-        };
+            convolution => Ok(Self {
+                convolution: convolution?,
+                dense: [None, None],
+                zeros: gpu.buffer(0)?,
+            }),
+        }
+    }
+
+    /// For a cuDNN that takes dense tensors alone. Only of [`Kind::Forward`].
+    fn by_way_of_dense(gpu: &Gpu, spec: ConvolutionSpec) -> std::result::Result<Self, CudaError> {
+        let bytes = spec.precision.bytes();
+        let (height, width) = spec.y_size();
+        let x = spec.images * spec.height * spec.width * spec.inputs * bytes;
+        let y = spec.images * height * width * spec.outputs * bytes;
+        let dense = |is_needed: bool, bytes| is_needed.then(|| gpu.buffer(bytes)).transpose();
         Ok(Self {
-            convolution,
-            dense,
-            zeros,
+            dense: [
+                dense(spec.x_pixel != spec.inputs, x)?,
+                dense(spec.y_pixel != spec.outputs, y)?,
+            ],
+            zeros: gpu.buffer(spec.inputs.max(spec.outputs) * size_of::<f32>())?,
+            convolution: gpu.convolution(ConvolutionSpec {
+                x_pixel: spec.inputs,
+                y_pixel: spec.outputs,
+                ..spec
+            })?,
         })
     }
 
@@ -87,30 +84,16 @@ impl Layer {
         bias: Option<Span<'_>>,
     ) -> std::result::Result<(), CudaError> {
         let spec = self.convolution.spec();
-        let [dense_x, dense_y] = &self.dense;
-        fn dense<'a>(buffer: Option<&'a Buffer>, precision: Precision, pixels: Pixels<'a>) -> Pixels<'a> {
-            buffer.map_or(pixels, |buffer| {
-                buffer.pixels(precision, pixels.len(), pixels.channel_count())
-            })
-        }
-        let (own_x, own_y) = (
-            dense(dense_x.as_ref(), spec.precision, x),
-            dense(dense_y.as_ref(), spec.precision, y),
-        );
-        let writes_x = spec.kind == Kind::GradInput;
-        let zeros = self.zeros.span();
-        if writes_x && dense_y.is_some() {
-            gpu.add_bias(y, zeros, own_y)?;
-        }
-        if !writes_x && dense_x.is_some() {
-            gpu.add_bias(x, zeros, own_x)?;
+        let [own_x, own_y] = [(&self.dense[0], x), (&self.dense[1], y)].map(|(dense, pixels)| match dense {
+            Some(buffer) => buffer.pixels(spec.precision, pixels.len(), pixels.channel_count()),
+            None => pixels,
+        });
+        if self.dense[0].is_some() {
+            gpu.add_bias(x, self.zeros.span(), own_x)?;
         }
         self.convolution.run(own_x, weight, own_y, bias)?;
-        if writes_x && dense_x.is_some() {
-            gpu.add_bias(own_x, zeros, x)?;
-        }
-        if !writes_x && dense_y.is_some() {
-            gpu.add_bias(own_y, zeros, y)?;
+        if self.dense[1].is_some() {
+            gpu.add_bias(own_y, self.zeros.span(), y)?;
         }
         Ok(())
     }
@@ -145,8 +128,15 @@ impl Layers {
     pub(super) fn new(gpu: &Gpu, architecture: Architecture, precision: Precision, side: Side) -> Result<Self> {
         let bytes = precision.bytes();
         let has_skips = architecture.skip_connections;
-        let layer = |kind, level: usize, pixels: [Pixel; 2], geometry, epilogue| {
-            Layer::new(gpu, kind, precision, side.at(level), pixels, geometry, epilogue)
+        let layer = |kind, level: usize, [x, y]: [Pixel; 2], geometry, epilogue| {
+            let dense = spec(kind, precision, side.at(level), [x.channels, y.channels], geometry);
+            let spec = ConvolutionSpec {
+                epilogue,
+                x_pixel: x.pixel,
+                y_pixel: y.pixel,
+                ..dense
+            };
+            Layer::new(gpu, spec)
         };
         let decoder = architecture.decoder();
         // The encoder's half of a joint, or a tensor of its own.
@@ -285,5 +275,48 @@ impl Layers {
             x = y;
         }
         Ok(layer(&self.last, LAST, x, output)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_way_of_dense_tensors_a_layer_gives_the_same_and_nothing_else_changes() {
+        let gpu = Gpu::emulated();
+        let side = Side {
+            images: 2,
+            height: 6,
+            width: 4,
+        };
+        let (count, precision) = (side.pixels(), Precision::F32);
+        let spec = ConvolutionSpec {
+            epilogue: Epilogue::BiasRelu,
+            x_pixel: 24,
+            y_pixel: 32,
+            ..spec(Kind::Forward, precision, side, [8, 16], SAME_3X3)
+        };
+        let values = |count: usize| (0..count).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<_>>();
+        let x = gpu.upload(&values(count * 24)).unwrap();
+        let (weight, bias) = (
+            gpu.upload(&values(16 * 9 * 8)).unwrap(),
+            gpu.upload(&values(16)).unwrap(),
+        );
+        let results = [Layer::new(&gpu, spec), Layer::by_way_of_dense(&gpu, spec)].map(|layer| {
+            let y = gpu.upload(&vec![7.0f32; count * 32]).unwrap();
+            let x_part = x.pixels(precision, count, 24).channels(16, 8);
+            let y_part = y.pixels(precision, count, 32).channels(8, 16);
+            let layer = layer.unwrap();
+            layer
+                .run(&gpu, x_part, weight.span(), y_part, Some(bias.span()))
+                .unwrap();
+            y.read::<f32>(0, count * 32).unwrap()
+        });
+        assert_eq!(results[0], results[1]);
+        for pixel in results[0].chunks_exact(32) {
+            assert!(pixel[..8].iter().chain(&pixel[24..]).all(|value| *value == 7.0));
+            assert!(pixel[8..24].iter().any(|value| *value != 7.0));
+        }
     }
 }
