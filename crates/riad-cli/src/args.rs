@@ -378,10 +378,17 @@ pub(crate) struct ComputeArgs {
 impl ComputeArgs {
     /// The device asked for, with the precision to score in.
     pub(crate) fn compute(&self) -> riad_model::Result<Compute> {
-        Ok(Compute {
-            device: self.device.device()?,
-            precision: self.precision.unwrap_or_default(),
-        })
+        let (device, precision) = (self.device()?, self.precision.unwrap_or_default());
+        // Before anything is read, trained or written.
+        if matches!(device, Device::Cpu) {
+            precision.check_on_cpu()?;
+        }
+        Ok(Compute { device, precision })
+    }
+
+    /// The device asked for.
+    pub(crate) fn device(&self) -> riad_model::Result<Device> {
+        self.device.device()
     }
 
     /// The precision asked for, if any.

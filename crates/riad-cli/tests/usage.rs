@@ -47,6 +47,14 @@ fn wrong_usage_exits_with_2() {
             "cannot be used with",
         ),
         (vec!["train", "empty", "--max-time", "soon"], "--max-time"),
+        (
+            vec!["train", "empty", "--device", "cpu", "--precision", "bf16"],
+            "takes an NVIDIA GPU",
+        ),
+        (
+            vec!["eval", "empty", "--device", "cpu", "--precision", "tf32"],
+            "tf32 is for NVIDIA GPUs",
+        ),
         (vec!["train", "empty", "--threads", "0"], "--threads"),
         (vec!["score", "--model", "m"], "<PATH>"),
         (vec!["score", "--model", "m", "--map-scale", "1", "x.png"], "--maps"),

@@ -6,7 +6,6 @@ use crate::{
     checkpoint::Moments,
     cuda::CudaLearner,
     engine::Engine,
-    error::ModelError,
     graph::Graph,
     loss::{LossTerms, LossWeights},
     masking::Masking,
@@ -39,11 +38,7 @@ impl Learner {
         device: &Device,
         precision: Precision,
     ) -> Result<Self> {
-        if precision != Precision::F32 && !matches!(device, Device::Cuda(_)) {
-            return Err(ModelError::Setting(format!(
-                "training in {precision} is for NVIDIA GPUs; leave --precision out, or choose the device cuda"
-            )));
-        }
+        precision.check_training(device)?;
         Ok(match device {
             Device::Cpu => Self::Cpu(Box::new(Engine::new(weights, adam, moments))),
             Device::Cuda(gpu) => {

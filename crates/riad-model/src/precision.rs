@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ModelError;
+use crate::{Device, ModelError};
 
 /// In what numbers a network's layers multiply. They add up in f32, and what is trained is kept in f32, always.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,19 @@ impl Precision {
     /// [`ModelError::Setting`] with the reason and the way out, if it does not.
     pub fn check_on_cpu(self) -> Result<(), ModelError> {
         Ok(self.on_cpu()?.check()?)
+    }
+
+    /// Whether a network can be trained in it on `device`.
+    ///
+    /// # Errors
+    /// [`ModelError::Setting`] with the way out, if it cannot.
+    pub fn check_training(self, device: &Device) -> Result<(), ModelError> {
+        if self == Self::F32 || matches!(device, Device::Cuda(_)) {
+            return Ok(());
+        }
+        Err(ModelError::Setting(format!(
+            "training in {self} takes an NVIDIA GPU (--device cuda); elsewhere leave --precision out, for a run of its own"
+        )))
     }
 
     /// What `riad-conv` calls it.

@@ -16,7 +16,9 @@ use crate::{
 };
 
 pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
-    let device = args.compute.compute()?.device;
+    let device = args.compute.device()?;
+    // Before a folder is made for the run.
+    args.compute.precision().unwrap_or_default().check_training(&device)?;
     let training = TrainingArgs {
         precision: args.compute.precision(),
         ..args.training.clone()
