@@ -29,8 +29,7 @@ pub(crate) struct CudaToolkit {
     /// Folder to install to [default: target/cuda-toolkit in the workspace]
     #[arg(value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Oldest GPUs to build for, by compute capability: 75 Turing, 80 Ampere, 89 Ada. Newer ones run it too, but code for 90
-    /// and above runs on that family alone
+    /// Oldest GPUs to build for, by compute capability: 75 Turing, 80 Ampere, 89 Ada, 90 Hopper. Newer ones run it too
     #[arg(long, value_name = "NUMBER", default_value_t = 80, value_parser = clap::value_parser!(u32).range(75..))]
     compute_cap: u32,
 }

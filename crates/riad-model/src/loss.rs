@@ -83,6 +83,19 @@ pub struct LossTerms {
 }
 
 impl LossTerms {
+    /// Terms and total as a device leaves them, in the order of the fields. What is missing is NaN.
+    pub(crate) fn from_device(values: impl IntoIterator<Item = f64>) -> Self {
+        let mut values = values.into_iter();
+        let mut next = || values.next().unwrap_or(f64::NAN);
+        Self {
+            l2: next(),
+            l1: next(),
+            ssim: next(),
+            msgms: next(),
+            total: next(),
+        }
+    }
+
     pub(crate) fn add(&mut self, other: Self, weight: f64) {
         self.l2 += other.l2 * weight;
         self.l1 += other.l1 * weight;

@@ -79,16 +79,7 @@ fn factors(weights: LossWeights) -> Factors {
 }
 
 fn terms(memory: &LossMemory) -> Result<LossTerms> {
-    let values = memory.terms().read::<f64>(0, TERMS)?;
-    let mut values = values.into_iter();
-    let mut next = || values.next().unwrap_or(f64::NAN);
-    Ok(LossTerms {
-        l2: next(),
-        l1: next(),
-        ssim: next(),
-        msgms: next(),
-        total: next(),
-    })
+    Ok(LossTerms::from_device(memory.terms().read(0, TERMS)?))
 }
 
 impl Memory {

@@ -33,15 +33,9 @@ impl TermTensors {
     /// The terms on the host: waits once for the device.
     pub(super) fn read(&self) -> Result<LossTerms> {
         let terms = Tensor::stack(&[&self.l2, &self.l1, &self.ssim, &self.msgms, &self.total], 0)?;
-        let mut values = terms.to_vec1::<f32>()?.into_iter().map(f64::from);
-        let mut next = || values.next().unwrap_or(f64::NAN);
-        Ok(LossTerms {
-            l2: next(),
-            l1: next(),
-            ssim: next(),
-            msgms: next(),
-            total: next(),
-        })
+        Ok(LossTerms::from_device(
+            terms.to_vec1::<f32>()?.into_iter().map(f64::from),
+        ))
     }
 }
 

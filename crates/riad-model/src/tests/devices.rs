@@ -82,6 +82,13 @@ fn maps_and_scores_are_the_cpus() {
             assert_within(&what, &found.map, &expected.map, 1e-4 * slack);
             assert_within(&what, &[found.score], &[expected.score], 1e-4 * slack);
         }
+        // A map that is no number would call every image good.
+        let mut broken = images.clone();
+        broken[3 * 32 * 48 - 700] = f32::NAN;
+        assert!(
+            matches!(scorer.score(&broken, Keep::Map), Err(ModelError::Overflow)),
+            "{device:?}"
+        );
     });
 }
 
