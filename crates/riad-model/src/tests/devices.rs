@@ -2,7 +2,7 @@
 //! CPU, and each kind of GPU where there is one. What is expected is what the engine and the packed layers make on the CPU.
 
 use super::*;
-use crate::{Keep, Scorer};
+use crate::{Keep, Scorer, Similarity};
 
 /// Runs `test` on each device, with what its rounding is worth: a factor to the bounds that hold for candle's ops.
 fn on_every_device(test: impl Fn(&Device, f32)) {
@@ -62,33 +62,43 @@ fn reconstructions_are_the_cpus_for_every_network() {
 #[test]
 fn maps_and_scores_are_the_cpus() {
     on_every_device(|device, slack| {
-        let scoring = ScoringSettings {
-            height: 32,
-            width: 48,
-            smoothing: 5,
-            ..ScoringSettings::default()
-        };
-        let mut checkpoint = Checkpoint::new(filled_weights(4), scoring, None, None);
-        checkpoint.normal_map = Some(vec![0.1; 32 * 48]);
-        let images = wavy_images(2, (32, 48));
-        let expected = Scorer::new(&checkpoint, &Device::Cpu, Precision::F32)
-            .unwrap()
-            .score(&images, Keep::All)
-            .unwrap();
-        let scorer = Scorer::new(&checkpoint, device, Precision::F32).unwrap();
-        let found = scorer.score(&images, Keep::All).unwrap();
-        for (found, expected) in found.iter().zip(&expected) {
-            let what = format!("map on {device:?}");
-            assert_within(&what, &found.map, &expected.map, 1e-4 * slack);
-            assert_within(&what, &[found.score], &[expected.score], 1e-4 * slack);
+        for similarity in [
+            Similarity::GmsGrey,
+            Similarity::GmsColour,
+            Similarity::Ssim,
+            Similarity::L2,
+        ] {
+            let scoring = ScoringSettings {
+                height: 32,
+                width: 48,
+                smoothing: 5,
+                similarity,
+                ..ScoringSettings::default()
+            };
+            let mut checkpoint = Checkpoint::new(filled_weights(4), scoring, None, None);
+            checkpoint.normal_map = Some(vec![0.1; 32 * 48]);
+            let images = wavy_images(2, (32, 48));
+            let expected = Scorer::new(&checkpoint, &Device::Cpu, Precision::F32)
+                .unwrap()
+                .score(&images, Keep::All)
+                .unwrap();
+            let scorer = Scorer::new(&checkpoint, device, Precision::F32).unwrap();
+            let found = scorer.score(&images, Keep::All).unwrap();
+            assert_eq!(found.len(), expected.len());
+            let what = format!("{similarity:?} on {device:?}");
+            for (found, expected) in found.iter().zip(&expected) {
+                assert_within(&what, &found.map, &expected.map, 1e-4 * slack);
+                assert_within(&what, &[found.score], &[expected.score], 1e-4 * slack);
+            }
+            assert_eq!(scorer.score(&[], Keep::All).unwrap(), [], "{what}");
+            // A map that is no number would call every image good.
+            let mut broken = images.clone();
+            broken[3 * 32 * 48 - 700] = f32::NAN;
+            assert!(
+                matches!(scorer.score(&broken, Keep::Map), Err(ModelError::Overflow)),
+                "{what}"
+            );
         }
-        // A map that is no number would call every image good.
-        let mut broken = images.clone();
-        broken[3 * 32 * 48 - 700] = f32::NAN;
-        assert!(
-            matches!(scorer.score(&broken, Keep::Map), Err(ModelError::Overflow)),
-            "{device:?}"
-        );
     });
 }
 
