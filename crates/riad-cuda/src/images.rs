@@ -60,6 +60,20 @@ impl Copies {
         }
     }
 
+    fn with(&self, [mean, deviation]: [f32; 2]) -> Shape {
+        Shape {
+            sources: self.sources.max(1) as i32,
+            images: self.images as i32,
+            copies: self.copies as i32,
+            height: self.size.0 as i32,
+            width: self.size.1 as i32,
+            padded_height: self.padded.0 as i32,
+            padded_width: self.padded.1 as i32,
+            mean,
+            deviation,
+        }
+    }
+
     fn padded_pixels(&self, what: &'static str, pixels: Pixels<'_>) -> Result<u64, CudaError> {
         if pixels.count < self.pixels() || (pixels.channels, pixels.pixel) != (PIXEL, PIXEL) {
             return Err(CudaError::Length {
@@ -72,20 +86,26 @@ impl Copies {
     }
 }
 
+/// [`Copies`] and the normalisation, as the kernels take them.
 #[repr(C)]
-struct Hide {
-    images: u64,
-    sets: u64,
-    copies: u64,
-    sources_count: i32,
-    images_count: i32,
-    copies_count: i32,
+struct Shape {
+    sources: i32,
+    images: i32,
+    copies: i32,
     height: i32,
     width: i32,
     padded_height: i32,
     padded_width: i32,
     mean: f32,
-    scale: f32,
+    deviation: f32,
+}
+
+#[repr(C)]
+struct Hide {
+    images: u64,
+    sets: u64,
+    copies: u64,
+    shape: Shape,
 }
 
 #[repr(C)]
@@ -94,13 +114,7 @@ struct Compose {
     bias: u64,
     sets: u64,
     reconstructions: u64,
-    images_count: i32,
-    height: i32,
-    width: i32,
-    padded_height: i32,
-    padded_width: i32,
-    mean: f32,
-    deviation: f32,
+    shape: Shape,
 }
 
 #[repr(C)]
@@ -109,14 +123,7 @@ struct Spread {
     reconstructions: u64,
     sets: u64,
     outputs: u64,
-    images_count: i32,
-    copies_count: i32,
-    height: i32,
-    width: i32,
-    padded_height: i32,
-    padded_width: i32,
-    mean: f32,
-    deviation: f32,
+    shape: Shape,
 }
 
 impl Gpu {
@@ -130,22 +137,14 @@ impl Gpu {
         shape: &Copies,
         images: Span<'_>,
         sets: Span<'_>,
-        [mean, deviation]: [f32; 2],
+        normalisation: [f32; 2],
         copies: Pixels<'_>,
     ) -> Result<(), CudaError> {
         let arguments = Hide {
             images: images.of::<f32>("images", shape.source_values())?,
             sets: shape.sets(sets)?,
             copies: shape.padded_pixels("masked copies", copies)?,
-            sources_count: shape.sources.max(1) as i32,
-            images_count: shape.images as i32,
-            copies_count: shape.copies as i32,
-            height: shape.size.0 as i32,
-            width: shape.size.1 as i32,
-            padded_height: shape.padded.0 as i32,
-            padded_width: shape.padded.1 as i32,
-            mean,
-            scale: 1.0 / deviation,
+            shape: shape.with(normalisation),
         };
         // SAFETY: lengths were checked above; the struct is that of images.cuh.
         unsafe {
@@ -168,7 +167,7 @@ impl Gpu {
         outputs: Pixels<'_>,
         bias: Span<'_>,
         sets: Span<'_>,
-        [mean, deviation]: [f32; 2],
+        normalisation: [f32; 2],
         reconstructions: Span<'_>,
     ) -> Result<(), CudaError> {
         let arguments = Compose {
@@ -176,13 +175,7 @@ impl Gpu {
             bias: bias.of::<f32>("the last bias", PIXEL)?,
             sets: shape.sets(sets)?,
             reconstructions: reconstructions.of::<f32>("reconstructions", shape.image_values())?,
-            images_count: shape.images as i32,
-            height: shape.size.0 as i32,
-            width: shape.size.1 as i32,
-            padded_height: shape.padded.0 as i32,
-            padded_width: shape.padded.1 as i32,
-            mean,
-            deviation,
+            shape: shape.with(normalisation),
         };
         let grid = one_thread_each(shape.image_pixels());
         // SAFETY: lengths were checked above; the struct is that of images.cuh.
@@ -200,7 +193,7 @@ impl Gpu {
         gradient: Span<'_>,
         reconstructions: Span<'_>,
         sets: Span<'_>,
-        [mean, deviation]: [f32; 2],
+        normalisation: [f32; 2],
         outputs: Pixels<'_>,
     ) -> Result<(), CudaError> {
         let arguments = Spread {
@@ -208,14 +201,7 @@ impl Gpu {
             reconstructions: reconstructions.of::<f32>("reconstructions", shape.image_values())?,
             sets: shape.sets(sets)?,
             outputs: shape.padded_pixels("the network's output", outputs)?,
-            images_count: shape.images as i32,
-            copies_count: shape.copies as i32,
-            height: shape.size.0 as i32,
-            width: shape.size.1 as i32,
-            padded_height: shape.padded.0 as i32,
-            padded_width: shape.padded.1 as i32,
-            mean,
-            deviation,
+            shape: shape.with(normalisation),
         };
         let grid = one_thread_each(shape.pixels());
         // SAFETY: lengths were checked above; the struct is that of images.cuh.
