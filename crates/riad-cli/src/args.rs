@@ -368,9 +368,9 @@ impl DeviceArgs {
 pub(crate) struct ComputeArgs {
     #[command(flatten)]
     device: DeviceArgs,
-    /// What the network multiplies: f32, tf32 or bf16 [default: f32]. The last two are for NVIDIA GPUs, to train and to score;
-    /// bf16 is also for processors with AMX (Intel Xeon from 2023 on), to score. In bf16 scores differ by about a
-    /// thousandth, so calibrate in what you score in
+    /// What the network multiplies: f32, tf32 or bf16 [default: f32; tf32 to train on an NVIDIA GPU]. The last two are for
+    /// NVIDIA GPUs, to train and to score; bf16 is also for processors with AMX (Intel Xeon from 2023 on), to score. In
+    /// bf16 scores differ by about a thousandth, so calibrate in what you score in
     #[arg(long, value_name = "NAME", value_parser = precision_parser())]
     precision: Option<Precision>,
 }

@@ -18,6 +18,7 @@ fn a_training_is_estimated_from_what_was_measured() {
     );
     let found: Value = serde_json::from_str(&found).unwrap();
     assert_eq!(found["scoring_precision"], "f32");
+    assert_eq!(found["training_precision"], "f32");
     let [network] = found["networks"].as_array().unwrap().as_slice() else {
         panic!("{found}");
     };
@@ -34,7 +35,10 @@ fn a_training_is_estimated_from_what_was_measured() {
 
     let table = stdout(folder.path(), &[&bench[..], &["-qq"]].concat());
     let lines: Vec<_> = table.lines().collect();
-    assert!(lines[0].ends_with("threads, scoring in f32"), "{table}");
+    assert!(
+        lines[0].ends_with("threads, scoring in f32, training in f32"),
+        "{table}"
+    );
     assert!(lines[2].ends_with("190 images, 8 epochs"), "{table}");
     for (line, preset) in lines[3..].iter().zip(["tiny", "small", "paper"]) {
         assert!(line.starts_with(preset) && line.contains("32x32"), "{table}");

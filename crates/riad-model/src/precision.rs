@@ -32,6 +32,15 @@ impl Precision {
         }
     }
 
+    /// What networks are trained in on `device` where nothing else is asked for: tf32 on an NVIDIA GPU, as PyTorch's
+    /// convolutions are, since the GPU is many times as fast in it; else f32.
+    pub fn of_training(device: &Device) -> Self {
+        match device {
+            Device::Cuda(_) => Self::Tf32,
+            Device::Cpu | Device::Metal(_) => Self::F32,
+        }
+    }
+
     /// Whether this machine's processor scores in it.
     ///
     /// # Errors

@@ -12,7 +12,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use riad_model::{
-    Checkpoint, Device, Event, ImageSource, Keep, Preset, TrainConfig, Trainer, Weights, architecture::CHANNELS,
+    Checkpoint, Device, Event, ImageSource, Keep, Precision, Preset, TrainConfig, Trainer, Weights,
+    architecture::CHANNELS,
 };
 use serde::Serialize;
 use tracing::warn;
@@ -43,8 +44,8 @@ const BUSY: f64 = 0.25;
 struct Findings {
     riad_version: &'static str,
     device: &'static str,
-    /// What scoring multiplies, and training on an NVIDIA GPU; elsewhere that is f32.
     scoring_precision: String,
+    training_precision: String,
     /// Bytes of GPU memory in use at once, at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_gpu_memory: Option<usize>,
@@ -77,6 +78,9 @@ struct Speed {
 pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
     let compute = args.compute.compute()?;
     let device = &compute.device;
+    // On a CPU the precision asked for is that of scoring alone.
+    let given = args.compute.precision().filter(|_| matches!(device, Device::Cuda(_)));
+    let training_precision = given.unwrap_or(Precision::of_training(device));
     let load = load();
     let presets = args.preset.map_or(Preset::ALL.to_vec(), |preset| vec![preset]);
     let sizes = args.size.map_or(SIZES.to_vec(), |size| vec![size]);
@@ -99,7 +103,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
             preset: Some(preset),
             size: Some(Size::square(size)),
             batch: Some(BATCH),
-            precision: matches!(device, Device::Cuda(_)).then_some(compute.precision),
+            precision: Some(training_precision),
             ..TrainingArgs::default()
         })?;
         let scoring = scoring.speed(macs, limit(), || score(&config, share, &compute))?;
@@ -118,6 +122,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
         riad_version: env!("CARGO_PKG_VERSION"),
         device: device.kind(),
         scoring_precision: compute.precision.to_string(),
+        training_precision: training_precision.to_string(),
         peak_gpu_memory: device.peak_memory(),
         threads: rayon::current_num_threads(),
         load,
@@ -254,11 +259,12 @@ fn table(findings: &Findings) -> String {
     let whole = format!("{} images, {} epochs", findings.images, findings.epochs);
     let _ = writeln!(
         text,
-        "riad {}, device {}, {} threads, scoring in {}\n\n{:<7} {:>9} {:>15} {:>15} {:>24}",
+        "riad {}, device {}, {} threads, scoring in {}, training in {}\n\n{:<7} {:>9} {:>15} {:>15} {:>24}",
         findings.riad_version,
         findings.device,
         findings.threads,
         findings.scoring_precision,
+        findings.training_precision,
         "preset",
         "size",
         "scoring",

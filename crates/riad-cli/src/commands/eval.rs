@@ -10,7 +10,7 @@ use riad_data::{
     Category, Layout,
     demo::{self, Demo},
 };
-use riad_model::{Checkpoint, Device, Preset, Roi};
+use riad_model::{Checkpoint, Device, Precision, Preset, Roi};
 use tracing::info;
 
 use super::{info::facts, train::categories};
@@ -65,7 +65,10 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
         precision: args.compute.precision().filter(|_| is_of_training),
         ..args.training.clone()
     };
-    let plan = plan(args, &given)?;
+    let mut plan = plan(args, &given)?;
+    plan.training
+        .precision
+        .get_or_insert(Precision::of_training(&compute.device));
     let mut results = Vec::new();
     for folder in &plan.folders {
         let category = Category::open_as(folder, plan.layout)?;

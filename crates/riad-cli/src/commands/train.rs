@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use riad_data::{Category, Layout};
+use riad_model::Precision;
 use tracing::info;
 
 use crate::{
@@ -17,12 +18,13 @@ use crate::{
 
 pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
     let device = args.compute.device()?;
-    // Before a folder is made for the run.
-    args.compute.precision().unwrap_or_default().check_training(&device)?;
     let training = TrainingArgs {
         precision: args.compute.precision(),
         ..args.training.clone()
     };
+    let precision = training.precision.unwrap_or(Precision::of_training(&device));
+    // Before a folder is made for the run.
+    precision.check_training(&device)?;
     let resumed = args.resume.as_deref().map(Run::open).transpose()?;
     let layout = match &resumed {
         None => args.format.0,
@@ -40,7 +42,11 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
                 .out
                 .clone()
                 .unwrap_or_else(|| Path::new("runs").join(&category.name));
-            Run::create(&folder, category, &training)?
+            let settings = TrainingArgs {
+                precision: Some(precision),
+                ..training
+            };
+            Run::create(&folder, category, &settings)?
         }
         (None, None) => return Err(usage("DATA is missing: name the folder of images to learn from")),
     };

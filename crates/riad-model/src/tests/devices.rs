@@ -232,6 +232,13 @@ fn a_network_under_training_reconstructs_as_its_weights_do() {
     });
 }
 
+/// f32 on a GPU would be many times as slow, and whoever has one would not know why.
+#[test]
+fn a_gpu_trains_in_tf32_unless_asked_otherwise() {
+    assert_eq!(Precision::of_training(&emulated_gpu()), Precision::Tf32);
+    assert_eq!(Precision::of_training(&Device::Cpu), Precision::F32);
+}
+
 /// With as many digits, a product that is off by 2⁻⁹ of itself on either side is noise, and a wrong channel is not.
 #[test]
 fn bf16_and_tf32_train_and_score_near_f32() {
