@@ -297,8 +297,12 @@ impl Run {
             architecture,
             scoring,
             patience,
+            precision,
             ..
         } = trainer.config();
+        if !matches!(device, Device::Cpu) {
+            info!("computing on {} in {precision}", device.kind());
+        }
         let (patience, mut epochs) = (*patience, trainer.last_epoch());
         info!(
             "training {} at {}{} on {} images of {}, {} held out for validation and {} for calibration, in {}",

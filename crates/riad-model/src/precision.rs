@@ -58,7 +58,7 @@ impl Precision {
             return Ok(());
         }
         Err(ModelError::Setting(format!(
-            "training in {self} takes an NVIDIA GPU (--device cuda); elsewhere leave --precision out, for a run of its own"
+            "training in {self} takes an NVIDIA GPU (--device cuda); elsewhere start a run of its own without --precision"
         )))
     }
 
