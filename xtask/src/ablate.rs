@@ -146,7 +146,11 @@ impl Group {
                     &["--protocol", "paper", "--preset", "tiny", "--lr", "1e-3"],
                 ),
             ],
-            Self::Preset => vec![("tiny", &[]), ("small", &["--preset", "small"])],
+            Self::Preset => vec![
+                ("tiny", &[]),
+                ("small", &["--preset", "small"]),
+                ("paper", &["--preset", "paper"]),
+            ],
             Self::Size => vec![
                 ("default", &[]),
                 ("64", &["--size", "64"]),
