@@ -391,6 +391,11 @@ impl ComputeArgs {
         self.device.device()
     }
 
+    /// The precision asked for to train in, by commands that score as well: on a CPU it is that of scoring alone.
+    pub(crate) fn training_precision(&self, device: &Device) -> Option<Precision> {
+        self.precision.filter(|_| matches!(device, Device::Cuda(_)))
+    }
+
     /// The precision asked for, if any.
     pub(crate) fn precision(&self) -> Option<Precision> {
         self.precision

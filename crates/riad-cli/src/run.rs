@@ -101,14 +101,14 @@ impl Run {
     ///
     /// # Errors
     /// If `folder` holds a run already, an image cannot be read, or the folder cannot be written.
-    pub(crate) fn create(folder: &Path, category: &Category, args: &TrainingArgs) -> Result<Self> {
+    pub(crate) fn create(folder: &Path, category: &Category, args: &TrainingArgs, device: &Device) -> Result<Self> {
         if folder.join(checkpoint::LAST).exists() {
             return Err(usage(format!(
                 "{0} already holds a run; go on with it by --resume {0}, or choose another folder with --out",
                 shell_quoted(folder)
             )));
         }
-        let training = settings::config(args)?;
+        let training = settings::config(args, device)?;
         let shares = shares(args, category);
         let good = good_images(category, shares);
         check_sizes(&good, &training.scoring)?;

@@ -2,18 +2,18 @@
 
 use anyhow::Result;
 use riad_data::Shares;
-use riad_model::{Preset, ScoringSettings, Similarity, Tiling, TrainConfig};
+use riad_model::{Device, Precision, Preset, ScoringSettings, Similarity, Tiling, TrainConfig};
 
 use crate::{
     args::{Method, Protocol, Size, TrainingArgs},
     usage,
 };
 
-/// The setting to train with: the protocol's, but for what is asked for and the small presets' learning rate.
+/// The setting to train with on `device`: the protocol's, but for what is asked for and the small presets' learning rate.
 ///
 /// # Errors
 /// If options contradict each other, or one is out of range.
-pub(crate) fn config(args: &TrainingArgs) -> Result<TrainConfig> {
+pub(crate) fn config(args: &TrainingArgs, device: &Device) -> Result<TrainConfig> {
     let protocol = args.protocol.unwrap_or_default();
     let (preset, similarity) = match protocol {
         Protocol::Default => (Preset::Tiny, Similarity::GmsColour),
@@ -59,7 +59,7 @@ pub(crate) fn config(args: &TrainingArgs) -> Result<TrainConfig> {
         patience: args.patience.unwrap_or(published.patience),
         decays_early: protocol == Protocol::Default,
         loss: args.loss.unwrap_or(published.loss),
-        precision: args.precision.unwrap_or_default(),
+        precision: args.precision.unwrap_or(Precision::of_training(device)),
         seed,
         ..published
     };

@@ -60,7 +60,7 @@ impl Copies {
         }
     }
 
-    fn with(&self, [mean, deviation]: [f32; 2]) -> Shape {
+    fn for_kernels(&self, [mean, deviation]: [f32; 2]) -> Shape {
         Shape {
             sources: self.sources.max(1) as i32,
             images: self.images as i32,
@@ -144,7 +144,7 @@ impl Gpu {
             images: images.of::<f32>("images", shape.source_values())?,
             sets: shape.sets(sets)?,
             copies: shape.padded_pixels("masked copies", copies)?,
-            shape: shape.with(normalisation),
+            shape: shape.for_kernels(normalisation),
         };
         // SAFETY: lengths were checked above; the struct is that of images.cuh.
         unsafe {
@@ -175,7 +175,7 @@ impl Gpu {
             bias: bias.of::<f32>("the last bias", PIXEL)?,
             sets: shape.sets(sets)?,
             reconstructions: reconstructions.of::<f32>("reconstructions", shape.image_values())?,
-            shape: shape.with(normalisation),
+            shape: shape.for_kernels(normalisation),
         };
         let grid = one_thread_each(shape.image_pixels());
         // SAFETY: lengths were checked above; the struct is that of images.cuh.
@@ -201,7 +201,7 @@ impl Gpu {
             reconstructions: reconstructions.of::<f32>("reconstructions", shape.image_values())?,
             sets: shape.sets(sets)?,
             outputs: shape.padded_pixels("the network's output", outputs)?,
-            shape: shape.with(normalisation),
+            shape: shape.for_kernels(normalisation),
         };
         let grid = one_thread_each(shape.pixels());
         // SAFETY: lengths were checked above; the struct is that of images.cuh.

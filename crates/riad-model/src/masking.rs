@@ -109,7 +109,8 @@ impl Masking {
         (self.sets * self.images, height, width, CHANNELS)
     }
 
-    fn pixels(&self) -> usize {
+    /// Number of pixels in an image.
+    pub(crate) fn pixels(&self) -> usize {
         self.height * self.width
     }
 

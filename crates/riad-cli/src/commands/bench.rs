@@ -78,8 +78,7 @@ struct Speed {
 pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
     let compute = args.compute.compute()?;
     let device = &compute.device;
-    // On a CPU the precision asked for is that of scoring alone.
-    let given = args.compute.precision().filter(|_| matches!(device, Device::Cuda(_)));
+    let given = args.compute.training_precision(device);
     let training_precision = given.unwrap_or(Precision::of_training(device));
     let load = load();
     let presets = args.preset.map_or(Preset::ALL.to_vec(), |preset| vec![preset]);
@@ -99,13 +98,14 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
     for (preset, size) in cells {
         progress.tell(networks.len() as u64, || format!("{preset} at {size}x{size}"));
         let macs = preset.architecture().macs(size, size);
-        let config = config(&TrainingArgs {
+        let wanted = TrainingArgs {
             preset: Some(preset),
             size: Some(Size::square(size)),
             batch: Some(BATCH),
-            precision: Some(training_precision),
+            precision: given,
             ..TrainingArgs::default()
-        })?;
+        };
+        let config = config(&wanted, device)?;
         let scoring = scoring.speed(macs, limit(), || score(&config, share, &compute))?;
         let training = training.speed(macs, limit(), || train(config, share, device))?;
         networks.push(Finding {

@@ -10,7 +10,7 @@ use riad_data::{
     Category, Layout,
     demo::{self, Demo},
 };
-use riad_model::{Checkpoint, Device, Precision, Preset, Roi};
+use riad_model::{Checkpoint, Device, Preset, Roi};
 use tracing::info;
 
 use super::{info::facts, train::categories};
@@ -59,16 +59,11 @@ struct Plan {
 
 pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
     let compute = args.compute.compute()?;
-    // On a CPU the precision asked for is that of scoring alone.
-    let is_of_training = matches!(compute.device, Device::Cuda(_));
     let given = TrainingArgs {
-        precision: args.compute.precision().filter(|_| is_of_training),
+        precision: args.compute.training_precision(&compute.device),
         ..args.training.clone()
     };
-    let mut plan = plan(args, &given)?;
-    plan.training
-        .precision
-        .get_or_insert(Precision::of_training(&compute.device));
+    let plan = plan(args, &given)?;
     let mut results = Vec::new();
     for folder in &plan.folders {
         let category = Category::open_as(folder, plan.layout)?;
@@ -209,7 +204,7 @@ fn train(
         info!("using the run in {} again", shell_quoted(folder));
         run
     } else {
-        Run::create(folder, category, settings)?
+        Run::create(folder, category, settings, device)?
     };
     run.train(Some(category), given.max_time, device)
 }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use riad_data::{Category, Layout};
-use riad_model::Precision;
 use tracing::info;
 
 use crate::{
@@ -22,9 +21,10 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
         precision: args.compute.precision(),
         ..args.training.clone()
     };
-    let precision = training.precision.unwrap_or(Precision::of_training(&device));
     // Before a folder is made for the run.
-    precision.check_training(&device)?;
+    if let Some(precision) = training.precision {
+        precision.check_training(&device)?;
+    }
     let resumed = args.resume.as_deref().map(Run::open).transpose()?;
     let layout = match &resumed {
         None => args.format.0,
@@ -42,11 +42,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
                 .out
                 .clone()
                 .unwrap_or_else(|| Path::new("runs").join(&category.name));
-            let settings = TrainingArgs {
-                precision: Some(precision),
-                ..training
-            };
-            Run::create(&folder, category, &settings)?
+            Run::create(&folder, category, &training, &device)?
         }
         (None, None) => return Err(usage("DATA is missing: name the folder of images to learn from")),
     };

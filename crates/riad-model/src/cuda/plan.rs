@@ -218,8 +218,7 @@ impl CudaPlan {
     /// Reconstructions `[B, 3, H, W]` in [0, 1] of images likewise. An image's result does not depend on the others in the batch.
     pub(crate) fn reconstruct(&self, images: &[f32], masking: &Masking) -> Result<Vec<f32>> {
         ModelError::length("a batch of images", images.len(), masking.image_len())?;
-        let (height, width) = masking.size();
-        let image_len = CHANNELS * height * width;
+        let image_len = CHANNELS * masking.pixels();
         let mut all = Vec::with_capacity(images.len());
         let mut state = self.lock();
         for (index, image) in images.chunks_exact(image_len).enumerate() {
