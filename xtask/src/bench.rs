@@ -2,12 +2,15 @@
 //!
 //! Two servers do the work: `riad-bench`, and `bench/peers.py` for everyone else. They get the same weights and inputs,
 //! and before anything is timed their results are compared. Every round runs all contestants once, and the machine's FMA
-//! peak before and after tells whether it was ours alone.
+//! peak before and after tells whether it was ours alone. The peak is also what no result may pass by more than an algorithm
+//! can spare, and beside our training steps stands what `riad bench`, with another stopwatch, says of them.
 
 pub(crate) mod environment;
 mod gpu;
+mod limit;
 pub(crate) mod machine;
 mod report;
+mod riad_bench;
 mod run;
 mod server;
 mod workload;
@@ -31,7 +34,7 @@ use self::workload::Workload;
 ///
 /// Makes a Python environment in the target folder first (5 GB). On two cores all of it takes some 40 minutes. What is
 /// measured so far is in target/bench all the while, and stays there where a run is quick, of some workloads alone, or
-/// broken off.
+/// broken off. A result that this machine cannot bring about is refused: the run then ends with an error.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
     /// Few rounds, and no workload that takes long
@@ -127,7 +130,7 @@ impl Bench {
             directory: directory.clone(),
             images,
             threads,
-            bf16: machine::has_bf16(&machine),
+            bf16_products: machine::bf16_products(&machine),
             log,
         };
         let mut ring = run::Ring::new(&programs, self.quick)?;
@@ -154,12 +157,23 @@ impl Bench {
             write(&directory.join("results.json"), serde_json::to_vec_pretty(&results)?)?;
             write(&directory.join("benchmarks.md"), report::document(&results))?;
         }
-        if !self.quick && self.only.is_empty() {
+        let refused: Vec<&str> = results
+            .bouts
+            .iter()
+            .filter(|bout| bout.refused().next().is_some())
+            .map(|bout| bout.name.as_str())
+            .collect();
+        if !self.quick && self.only.is_empty() && refused.is_empty() {
             let document = crate::workspace_root().join("docs").join("benchmarks.md");
             write(&document, report::document(&results))?;
             eprintln!("written: {}", document.display());
         }
         eprintln!("written: benchmarks.md and results.json in {}", directory.display());
+        ensure!(
+            refused.is_empty(),
+            "in {} somebody was faster than this machine can be, so a stopwatch is broken; benchmarks.md names them",
+            refused.join(", ")
+        );
         Ok(())
     }
 

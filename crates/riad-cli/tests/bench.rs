@@ -10,7 +10,7 @@ use support::{stderr, stdout};
 fn a_training_is_estimated_from_what_was_measured() {
     let folder = tempfile::tempdir().unwrap();
     let bench = [
-        "bench", "--size", "32", "--time", "10ms", "--images", "190", "--epochs", "8",
+        "bench", "--size", "32", "--batch", "2", "--time", "10ms", "--images", "190", "--epochs", "8",
     ];
     let found = stdout(
         folder.path(),
@@ -47,4 +47,6 @@ fn a_training_is_estimated_from_what_was_measured() {
 
     let error = stderr(folder.path(), &["bench", "--size", "8"], 2);
     assert!(error.contains("16 to 16384 pixels"), "{error}");
+    let error = stderr(folder.path(), &["bench", "--batch", "0"], 2);
+    assert!(error.contains("0 is not in 1..=1024"), "{error}");
 }

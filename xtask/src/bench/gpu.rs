@@ -9,31 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::{output, write};
+use super::{riad_bench, write};
 
 /// In what riad computes, the fastest first.
 const PRECISIONS: [&str; 3] = ["bf16", "tf32", "f32"];
-
-/// What `riad bench --json` prints, as far as it is needed.
-#[derive(Deserialize)]
-struct Findings {
-    networks: Vec<Finding>,
-    peak_gpu_memory: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Finding {
-    scoring: Speed,
-    training: Speed,
-}
-
-#[derive(Deserialize)]
-struct Speed {
-    images_per_second: f64,
-}
 
 /// One contestant at one work.
 struct Measured {
@@ -75,26 +56,23 @@ pub(super) fn run(device: &str, quick: bool, riad: Option<&Path>, python: Option
 fn ours(riad: &Path, device: &str, quick: bool, results: &mut Vec<Measured>) -> Result<()> {
     for precision in PRECISIONS {
         eprintln!("measuring riad in {precision}");
-        let mut bench = Command::new(riad);
-        bench.args(["bench", "--json", "--preset", "paper", "--size", "256"]);
-        bench.args(["--device", device, "--precision", precision]);
         // Preparing convolutions counts as well.
-        bench.args(["--time", if quick { "10s" } else { "16s" }]);
-        let findings: Findings = serde_json::from_str(&output(&mut bench)?).context("cannot read riad's findings")?;
-        let Finding { scoring, training } = findings.networks.into_iter().next().context("riad has found nothing")?;
-        for (work, speed) in [("train", training), ("score", scoring)] {
+        let time = if quick { "10s" } else { "16s" };
+        let options = ["--device", device, "--precision", precision, "--time", time];
+        let found = riad_bench::ask(riad, "paper", "256", &options)?;
+        for (work, speed) in [("train", found.training), ("score", found.scoring)] {
             let contestant = format!("riad {precision}");
             let known = results
                 .iter_mut()
                 .find(|result| result.work == work && result.contestant == contestant);
             match known {
-                Some(result) => result.images_per_second.push(speed.images_per_second),
+                Some(result) => result.images_per_second.push(speed),
                 None => results.push(Measured {
                     work,
                     contestant,
                     batch: 4,
-                    images_per_second: vec![speed.images_per_second],
-                    memory: findings.peak_gpu_memory,
+                    images_per_second: vec![speed],
+                    memory: found.peak_gpu_memory,
                 }),
             }
         }

@@ -14,9 +14,9 @@ struct Summary {
 }
 
 impl Bout {
-    /// Over the rounds that nobody disturbed, if those are at least half.
+    /// Over the rounds that nobody disturbed, if those are at least half. There is none of who failed or was refused.
     fn summary(&self, contestant: &Contestant) -> Option<Summary> {
-        if contestant.failure.is_some() {
+        if contestant.failure.is_some() || contestant.refusal.is_some() {
             return None;
         }
         let chosen = contestant.values.iter().zip(&self.quiet);
@@ -80,33 +80,11 @@ pub(super) fn table(bout: &Bout, peak: f64) -> String {
     let _ = writeln!(text, "|{}", "---|".repeat(columns));
     let ours = bout.ours(false);
     let best = bout.best(false).map(|(peer, _)| peer.title.as_str());
-    let mut notes = String::new();
-    for contestant in &bout.contestants {
-        let is_marked = contestant.is_ours() || Some(contestant.title.as_str()) == best;
-        let mark = if is_marked { "**" } else { "" };
-        let Some(summary) = bout.summary(contestant) else {
-            let _ = writeln!(
-                notes,
-                "- {} could not take part: {}",
-                contestant.title,
-                contestant.failure.as_deref().unwrap_or("no round ended")
-            );
-            continue;
-        };
-        if !contestant.note.is_empty() {
-            let _ = writeln!(notes, "- {}: {}.", contestant.title, contestant.note);
-        }
-        let ratio = ours.map_or(f64::NAN, |ours| summary.median / ours.median);
-        let _ = write!(
-            text,
-            "| {mark}{}{mark} | {} | {ratio:.2}× | {} to {} |",
-            contestant.title,
-            bout.show(summary.median),
-            bout.show(summary.least),
-            bout.show(summary.largest),
-        );
+    let mut row = |title: &str, value: f64, spread: &str, difference: Option<f64>| {
+        let ratio = ours.map_or("–".into(), |ours| format!("{:.2}×", value / ours.median));
+        let _ = write!(text, "| {title} | {} | {ratio} | {spread} |", bout.show(value));
         if has_macs {
-            let rate = 2.0 * bout.macs / summary.median / 1e9;
+            let rate = 2.0 * bout.macs / value / 1e9;
             let share = if peak > 0.0 {
                 format!("{:.0} %", 100.0 * rate / peak)
             } else {
@@ -115,10 +93,37 @@ pub(super) fn table(bout: &Bout, peak: f64) -> String {
             let _ = write!(text, " {rate:.0} | {share} |");
         }
         if !difference_column.is_empty() {
-            let difference = contestant.difference.map_or("–".into(), |value| format!("{value:.1e}"));
+            let difference = difference.map_or("–".into(), |value| format!("{value:.1e}"));
             let _ = write!(text, " {difference} |");
         }
         text.push('\n');
+    };
+    let mut notes = String::new();
+    for contestant in &bout.contestants {
+        let is_marked = contestant.is_ours() || Some(contestant.title.as_str()) == best;
+        let mark = if is_marked { "**" } else { "" };
+        let Some(summary) = bout.summary(contestant) else {
+            if contestant.refusal.is_none() {
+                let failure = contestant.failure.as_deref().unwrap_or("no round ended");
+                let _ = writeln!(notes, "- {} could not take part: {failure}", contestant.title);
+            }
+            continue;
+        };
+        if !contestant.note.is_empty() {
+            let _ = writeln!(notes, "- {}: {}.", contestant.title, contestant.note);
+        }
+        let spread = format!("{} to {}", bout.show(summary.least), bout.show(summary.largest));
+        let title = format!("{mark}{}{mark}", contestant.title);
+        row(&title, summary.median, &spread, contestant.difference);
+    }
+    if let Some(riad_bench) = bout.riad_bench.as_ref().filter(|one| one.refusal.is_none()) {
+        for mean in &riad_bench.values {
+            row(&riad_bench.title, *mean, "–", None);
+        }
+    }
+    for refused in bout.refused() {
+        let refusal = refused.refusal.as_deref().unwrap_or_default();
+        let _ = writeln!(notes, "- **{} is refused**: {refusal}.", refused.title);
     }
     text.push('\n');
     if !notes.is_empty() {
@@ -149,10 +154,20 @@ pub(super) fn document(results: &Results) -> String {
         "# Benchmarks\n\n\
          Written by `{}` on {}; raw numbers in `target/bench/results.json`.\n\n\
          - Machine: {}\n\
-         - Threads of every contestant: {}\n\
-         - FMA peak, measured between rounds, best: {:.0} GFLOP/s f32\n",
-        results.command, results.date, results.machine, results.threads, results.peak
+         - Threads of every contestant: {}\n",
+        results.command, results.date, results.machine, results.threads
     );
+    let _ = match results.peak > 0.0 {
+        true => writeln!(
+            text,
+            "- FMA peak, measured between rounds, best: {:.0} GFLOP/s f32",
+            results.peak
+        ),
+        false => writeln!(
+            text,
+            "- FMA peak: not known of this processor, so no result can be refused"
+        ),
+    };
     let versions = results.versions.as_object().into_iter().flatten();
     let versions: Vec<String> = versions
         .map(|(name, version)| format!("{name} {}", version.as_str().unwrap_or_default()))
@@ -177,6 +192,15 @@ pub(super) fn document(results: &Results) -> String {
     if !disturbed.is_empty() {
         let _ = writeln!(text, "- **Disturbed, not to be relied on: {}.**", disturbed.join("; "));
     }
+    for bout in &results.bouts {
+        for refused in bout.refused() {
+            let _ = writeln!(
+                text,
+                "- **Refused, faster than this machine can be: {}, {}.**",
+                bout.title, refused.title
+            );
+        }
+    }
     text += "\n## How to read it\n\n\
         All contestants of a workload run in turn, round after round, in the same minutes, on the same weights and inputs; \
         the order rotates. Numbers are medians over the rounds in which no other process used over 5 % of a processor and \
@@ -185,34 +209,33 @@ pub(super) fn document(results: &Results) -> String {
         and are shown because a user could choose them; riad has it for scoring on processors with AMX, and the summary sets \
         bf16 peers against the faster of both. GFLOP/s count the \
         multiplications and additions of the layers' definition, so an algorithm that needs fewer can pass 100 % of the \
-        peak. Inference peers run with batch norms folded.\n\n\
+        peak: Winograd's needs a quarter of them at the least. Who passes four times the peak, in bf16 four times what the \
+        processor's instructions for it do, has not done the work in the time, and is refused. Inference peers run with \
+        batch norms folded.\n\n\
         What is not here: [GPUs](gpu.md), [other processors](processors.md) than this one, int8, and bf16 where the processor has no \
         instructions for it.\n\n\
         ## In short\n\n\
         | work | riad | best peer in f32 | takes, of ours | riad in bf16 | best peer in bf16 | takes, of our faster |\n\
         |---|---|---|---|---|---|---|\n";
     for bout in &results.bouts {
-        let Some(ours) = bout.ours(false) else {
-            continue;
+        let (ours, bf16) = (bout.ours(false), bout.ours(true));
+        let show = |ours: Option<Summary>| ours.map_or("–".into(), |ours| bout.show(ours.median));
+        let against = |peer: Option<(&Contestant, Summary)>, ours: Option<f64>| {
+            let Some((peer, summary)) = peer else {
+                return "– | –".into();
+            };
+            let ratio = ours.map_or("–".into(), |ours| format!("{:.2}×", summary.median / ours));
+            format!("{}, {} | {ratio}", peer.title, bout.show(summary.median))
         };
-        let bf16 = bout.ours(true);
-        let faster = bf16.map_or(ours.median, |bf16| bf16.median.min(ours.median));
-        let against = |peer: Option<(&Contestant, Summary)>, ours: f64| match peer {
-            Some((peer, summary)) => format!(
-                "{}, {} | {:.2}×",
-                peer.title,
-                bout.show(summary.median),
-                summary.median / ours
-            ),
-            None => "– | –".into(),
-        };
+        let medians = [ours, bf16].map(|ours| ours.map(|ours| ours.median));
+        let faster = medians.into_iter().flatten().reduce(f64::min);
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} | {} |",
             bout.title,
-            bout.show(ours.median),
-            against(bout.best(false), ours.median),
-            bf16.map_or("–".into(), |bf16| bout.show(bf16.median)),
+            show(ours),
+            against(bout.best(false), medians[0]),
+            show(bf16),
             against(bout.best(true), faster)
         );
     }
@@ -237,13 +260,9 @@ mod tests {
         Bout {
             name: "x".into(),
             title: "X".into(),
-            caveat: "",
-            compared: "",
-            tolerance: 0.0,
-            is_memory: false,
-            macs: 0.0,
             contestants: vec![contestant("riad", ours), contestant("peer", peer)],
             quiet: quiet.to_vec(),
+            ..Default::default()
         }
     }
 
@@ -280,6 +299,46 @@ mod tests {
         assert!(
             text.contains("broken could not take part: no answer within 300 s"),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn who_is_refused_is_named_and_counts_for_nothing() {
+        let mut bout = bout(&[true], &[1e-4], &[1.0]);
+        bout.macs = 1e9;
+        bout.contestants[0].refusal = Some("too fast".into());
+        bout.riad_bench = Some(Contestant {
+            title: "`riad bench`".into(),
+            values: vec![0.5],
+            ..Default::default()
+        });
+        let text = table(&bout, 4.0);
+        assert!(text.contains("- **riad is refused**: too fast."), "{text}");
+        assert!(!text.contains("0.1 ms"), "{text}");
+        assert!(
+            text.contains("| **peer** | 1.00 s | – | 1.00 s to 1.00 s | 2 | 50 % |"),
+            "{text}"
+        );
+        assert!(text.contains("| `riad bench` | 500 ms | – | – | 4 | 100 % |"), "{text}");
+
+        let results = Results {
+            machine: "a machine".into(),
+            threads: 1,
+            command: "a command".into(),
+            date: "a date".into(),
+            versions: serde_json::Value::Null,
+            peak: 4.0,
+            others_before: None,
+            bouts: vec![bout],
+        };
+        let document = document(&results);
+        assert!(
+            document.contains("- **Refused, faster than this machine can be: X, riad.**"),
+            "{document}"
+        );
+        assert!(
+            document.contains("| X | – | peer, 1.00 s | – | – | – | – |"),
+            "{document}"
         );
     }
 }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
+use super::limit::Limit;
 use super::machine::{Watch, peak_memory};
+use super::riad_bench;
 use super::server::{Answer, Server};
 use super::workload::{Kind, Workload};
 
@@ -33,14 +35,14 @@ pub(super) struct Programs {
     pub(super) directory: PathBuf,
     pub(super) images: Vec<PathBuf>,
     pub(super) threads: usize,
-    /// Whether contestants in bf16 take part.
-    pub(super) bf16: bool,
+    /// The products in bf16 that a core does for each one in f32. Contestants in bf16 take part where there are any.
+    pub(super) bf16_products: Option<f64>,
     /// Where the peers may complain.
     pub(super) log: File,
 }
 
 /// A workload's measurements.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Bout {
     pub(super) name: String,
     pub(super) title: String,
@@ -53,6 +55,8 @@ pub(super) struct Bout {
     pub(super) macs: f64,
     /// Ours first.
     pub(super) contestants: Vec<Contestant>,
+    /// What `riad bench` says of the same work: one value, which is no round's.
+    pub(super) riad_bench: Option<Contestant>,
     /// Whether nobody disturbed a round.
     pub(super) quiet: Vec<bool>,
 }
@@ -75,6 +79,16 @@ pub(super) struct Contestant {
     pub(super) note: String,
     /// Why it is out.
     pub(super) failure: Option<String>,
+    /// Why its values cannot be.
+    pub(super) refusal: Option<String>,
+}
+
+impl Bout {
+    /// Whoever was faster than the machine can be.
+    pub(super) fn refused(&self) -> impl Iterator<Item = &Contestant> {
+        let all = self.contestants.iter().chain(&self.riad_bench);
+        all.filter(|contestant| contestant.refusal.is_some())
+    }
 }
 
 impl Contestant {
@@ -167,7 +181,7 @@ impl<'a> Ring<'a> {
         // Where the network runs forward alone.
         contestants.extend(workload.scores().then(|| ours(OURS[1], "riad, bf16", true)));
         contestants.extend(peers);
-        contestants.retain(|contestant| self.programs.bf16 || !contestant.bf16);
+        contestants.retain(|contestant| self.programs.bf16_products.is_some() || !contestant.bf16);
         let mut bout_seconds = 0.0;
         let mut macs = 0.0;
         let mut expected = Vec::new();
@@ -215,12 +229,16 @@ impl<'a> Ring<'a> {
             peaks.push(self.peak()?);
         }
         self.forget()?;
+        let riad_bench = match workload.training() {
+            Some(training) => Some(self.riad_bench(training)?),
+            None => None,
+        };
 
         let quiet = others.iter().zip(peaks.windows(2)).map(|(others, peaks)| {
             let lowest = peaks.iter().copied().fold(f64::INFINITY, f64::min);
             *others <= OTHERS_ALLOWED && lowest >= PEAK_WANTED * self.best_peak
         });
-        Ok(Bout {
+        let mut bout = Bout {
             name: workload.name.clone(),
             title: workload.title.clone(),
             caveat: workload.caveat,
@@ -229,7 +247,38 @@ impl<'a> Ring<'a> {
             is_memory: matches!(workload.kind, Kind::Memory { .. }),
             macs,
             contestants,
+            riad_bench,
             quiet: quiet.collect(),
+        };
+        if let Some(limit) = Limit::new(self.best_peak, self.programs.bf16_products.unwrap_or(1.0)) {
+            limit.judge(&mut bout);
+        }
+        Ok(bout)
+    }
+
+    /// What `riad bench` says of a training step.
+    fn riad_bench(&self, [preset, size, batch]: [&str; 3]) -> Result<Contestant> {
+        // Half of the time is for scoring, which the same command measures.
+        let time = if self.quick { "6s" } else { "20s" };
+        let threads = self.programs.threads.to_string();
+        let options = [
+            "--batch",
+            batch,
+            "--device",
+            "cpu",
+            "--threads",
+            &threads,
+            "--time",
+            time,
+        ];
+        let found = riad_bench::ask(&self.programs.riad, preset, size, &options)?;
+        let seconds = batch.parse::<f64>()? / found.training;
+        eprintln!("  riad bench: {seconds:.3} s");
+        Ok(Contestant {
+            peer: "riad_bench",
+            title: "`riad bench`".into(),
+            values: vec![seconds],
+            ..Default::default()
         })
     }
 

@@ -27,6 +27,14 @@ impl Workload {
             Kind::Start { .. } => true,
         }
     }
+
+    /// The preset, the size and the batch of training steps, where it is one.
+    pub(super) fn training(&self) -> Option<[&str; 3]> {
+        match self.name.split('-').collect::<Vec<_>>()[..] {
+            ["train", preset, size, batch] => Some([preset, size, batch]),
+            _ => None,
+        }
+    }
 }
 
 /// How a workload is run and what of it is measured.
@@ -108,9 +116,11 @@ const SCORE_CAVEAT: &str = "Per image: twelve masked passes (K = 2, 4, 8, 16; n 
 const SCORE_MANY_CAVEAT: &str = "As one image; the peers go image by image, we four images at once, as `riad score` does. \
     Each run takes long, so only two peers take part.";
 const TRAIN_CAVEAT: &str = "Three masked copies of each image, forward, L2 + SSIM + MSGMS, backward, Adam with coupled \
-    weight decay. Ours is `Trainer::run` with images in memory, from asking for a batch to the step's event; the peers \
-    use fused Adam and separable SSIM windows. Masks are drawn by each side for itself, so first losses from equal \
-    weights agree but roughly; that steps are equal to the last digits is tested in riad-model.";
+    weight decay. Ours is `Trainer::run` with images in memory, from one step's event to the next: a whole step, and making \
+    the next batch ready. Nothing is saved in that time, which a run that is kept does every 20 s at most. The peers use \
+    fused Adam and separable SSIM windows. Masks are drawn by each side for itself, so first losses from equal weights agree \
+    but roughly; that steps are equal to the last digits is tested in riad-model. `riad bench` is no contestant: it says what \
+    a step of the same work takes by a stopwatch of its own, on average over one run after the rounds.";
 const METRICS_CAVEAT: &str = "Ours computes average precision and the best F1 as well. MVTec's AUPRO is its published \
     algorithm with scikit-image's labels; the one-sort variant is what a careful user of numpy could write.";
 const DECODING_CAVEAT: &str = "24 files, nothing cached but by the system. Pillow rounds to 8 bits after each axis, we \

@@ -15,8 +15,8 @@ use super::{ComputeArgs, preset_parser};
 /// Tell how fast this machine scores and trains, to choose a preset and a size
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Measured in batches of 4 with random weights, on which speed does not depend; reading image files comes on top. What
-would take too long is estimated from the largest network measured by the number of operations, and marked with ~; ask
+Measured with random weights, on which speed does not depend, and scoring in batches of 4; reading image files comes on top.
+What would take too long is estimated from the largest network measured by the number of operations, and marked with ~; ask
 for that preset and size alone to have it measured. The last column is what `riad train` takes for so many images, with
 validation and calibration.
 
@@ -31,6 +31,9 @@ pub(crate) struct BenchArgs {
     /// Side of the images in pixels, a multiple of 16 [default: 128 and 256]
     #[arg(long, value_name = "PIXELS")]
     pub(crate) size: Option<usize>,
+    /// Images per training step
+    #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) batch: u16,
     /// Good images that a training to estimate has
     #[arg(long, value_name = "N", default_value = "200")]
     pub(crate) images: NonZeroUsize,

@@ -28,7 +28,7 @@ use crate::{
     settings::config,
 };
 
-/// Images at once, as `riad score` takes them, and `riad train` if not told otherwise.
+/// Images scored at once, as `riad score` does.
 const BATCH: usize = 4;
 
 const SIZES: [usize; 2] = [128, 256];
@@ -88,6 +88,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
         .flat_map(|&size| presets.iter().map(move |&preset| (preset, size)))
         .collect();
     cells.sort_by_key(|&(preset, size)| preset.architecture().macs(size, size));
+    let batch = usize::from(args.batch);
     let share = args.time.div_f64(2.0 * cells.len() as f64);
     let began = Instant::now();
     let limit = || args.time.saturating_sub(began.elapsed()).as_secs_f64() * MOST;
@@ -101,13 +102,13 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
         let wanted = TrainingArgs {
             preset: Some(preset),
             size: Some(Size::square(size)),
-            batch: Some(BATCH),
+            batch: Some(batch),
             precision: given,
             ..TrainingArgs::default()
         };
         let config = config(&wanted, device)?;
-        let scoring = scoring.speed(macs, limit(), || score(&config, share, &compute))?;
-        let training = training.speed(macs, limit(), || train(config, share, device))?;
+        let scoring = scoring.speed(BATCH, macs, limit(), || score(&config, share, &compute))?;
+        let training = training.speed(batch, macs, limit(), || train(config, share, device))?;
         networks.push(Finding {
             preset,
             size,
@@ -145,13 +146,14 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
 /// The pace of one kind of work, and what it lets expect of larger networks.
 #[derive(Default)]
 struct Pace {
-    /// Seconds for each multiply-accumulate of a pass, of the largest network measured.
+    /// Seconds of a batch for each multiply-accumulate of a pass, of the largest network measured.
     seconds_per_mac: Option<f64>,
 }
 
 impl Pace {
-    /// Measures the seconds of a batch, or estimates them where that is to be expected to take more than `limit` seconds.
-    fn speed(&mut self, macs: u64, limit: f64, measure: impl FnOnce() -> Result<f64>) -> Result<Speed> {
+    /// Measures the seconds of a batch of so many images, or estimates them where that is to be expected to take more than
+    /// `limit` seconds.
+    fn speed(&mut self, batch: usize, macs: u64, limit: f64, measure: impl FnOnce() -> Result<f64>) -> Result<Speed> {
         let expected = self.seconds_per_mac.map(|seconds| seconds * macs as f64);
         let too_long = expected.filter(|seconds| *seconds > limit);
         let seconds = match too_long {
@@ -163,7 +165,7 @@ impl Pace {
             }
         };
         Ok(Speed {
-            images_per_second: BATCH as f64 / seconds,
+            images_per_second: batch as f64 / seconds,
             estimated: too_long.is_some(),
         })
     }
@@ -173,7 +175,7 @@ impl Pace {
 fn score(config: &TrainConfig, share: Duration, compute: &Compute) -> Result<f64> {
     let weights = Weights::initial(config.architecture, 0);
     let checkpoint = Checkpoint::new(weights, config.scoring.clone(), None, None);
-    let images = images(config.scoring.height);
+    let images = images(BATCH, config.scoring.height);
     let scorer = compute.scorer(&checkpoint)?;
     let began = Instant::now();
     let mut times = Vec::new();
@@ -187,11 +189,19 @@ fn score(config: &TrainConfig, share: Duration, compute: &Compute) -> Result<f64
 
 /// Seconds of a training step.
 fn train(config: TrainConfig, share: Duration, device: &Device) -> Result<f64> {
-    let images = images(config.scoring.height);
+    let batch = Repeated {
+        images: images(config.batch_size, config.scoring.height),
+        count: config.batch_size,
+    };
+    let none = Repeated {
+        images: Vec::new(),
+        count: 0,
+    };
     let mut trainer = Trainer::rehearse(config, device)?;
     let began = Instant::now();
     let (mut start, mut times) = (began, Vec::new());
-    trainer.run(&Repeated(images), &Repeated(vec![]), &mut |event| {
+    // A step begins where the event before it ends. It is the only one of its epoch, so nothing is asked for ahead of it.
+    trainer.run(&batch, &none, &mut |event| {
         if let Event::Step { .. } = event {
             times.push(start.elapsed().as_secs_f64());
         }
@@ -224,18 +234,21 @@ fn whole_training(args: &BenchArgs, scoring: Speed, training: Speed) -> f64 {
     args.epochs.get() as f64 * epoch + after / scoring.images_per_second
 }
 
-/// A batch of images `[B, 3, H, W]` in [0, 1].
-fn images(size: usize) -> Vec<f32> {
-    let values = 0..BATCH * CHANNELS * size * size;
+/// `count` images `[B, 3, H, W]` in [0, 1].
+fn images(count: usize, size: usize) -> Vec<f32> {
+    let values = 0..count * CHANNELS * size * size;
     values.map(|i| 0.5 + 0.5 * (i as f32 * 0.37).sin()).collect()
 }
 
-/// One batch of images, in every epoch again.
-struct Repeated(Vec<f32>);
+/// One batch of so many images, in every epoch again.
+struct Repeated {
+    images: Vec<f32>,
+    count: usize,
+}
 
 impl ImageSource for Repeated {
     fn len(&self) -> usize {
-        if self.0.is_empty() { 0 } else { BATCH }
+        self.count
     }
 
     fn batches(
@@ -244,7 +257,7 @@ impl ImageSource for Repeated {
         _batch_size: usize,
         _seed: u64,
     ) -> Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn Error + Send + Sync>>> + '_> {
-        Box::new(std::iter::once(Ok(self.0.clone())))
+        Box::new(std::iter::once(Ok(self.images.clone())))
     }
 }
 
@@ -303,12 +316,12 @@ mod tests {
     #[test]
     fn what_takes_too_long_is_estimated() {
         let mut pace = Pace::default();
-        let first = pace.speed(1_000, 0.0, || Ok(2.0)).unwrap();
+        let first = pace.speed(4, 1_000, 0.0, || Ok(2.0)).unwrap();
         assert_eq!((first.images_per_second, first.estimated), (2.0, false));
-        let second = pace.speed(1_200, 2.5, || Ok(1.2)).unwrap();
-        assert!(!second.estimated);
-        let third = pace.speed(4_000, 3.5, || panic!("it takes 4 s")).unwrap();
-        assert_eq!((third.images_per_second, third.estimated), (1.0, true));
+        let second = pace.speed(8, 1_200, 2.5, || Ok(1.2)).unwrap();
+        assert_eq!((second.images_per_second, second.estimated), (8.0 / 1.2, false));
+        let third = pace.speed(8, 4_000, 3.5, || panic!("it takes 4 s")).unwrap();
+        assert_eq!((third.images_per_second, third.estimated), (2.0, true));
     }
 
     #[test]
