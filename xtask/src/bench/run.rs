@@ -259,7 +259,7 @@ impl<'a> Ring<'a> {
     /// What `riad bench` says of a training step.
     fn riad_bench(&self, [preset, size, batch]: [&str; 3]) -> Result<Contestant> {
         // Half of the time is for scoring, which the same command measures.
-        let time = if self.quick { "6s" } else { "20s" };
+        let time = if self.quick { "10s" } else { "20s" };
         let threads = self.programs.threads.to_string();
         let options = [
             "--batch",
