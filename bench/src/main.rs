@@ -142,6 +142,7 @@ fn answer(line: &str, inputs: &Inputs, ready: &mut BTreeMap<(String, String), Bo
     };
     let (seconds, values) = workload.run()?;
     if let Some(path) = output {
+        ensure!(!values.is_empty(), "{name} has no results to compare");
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         fs::write(path, bytes).with_context(|| format!("cannot write {path}"))?;
     }

@@ -18,6 +18,8 @@ pub(crate) struct Scoring {
     images: Vec<f32>,
     values_at_once: usize,
     macs: u64,
+    /// What the scorer keeps of an image, for `result`.
+    keep: Keep,
     result: fn(Scored) -> Vec<f32>,
 }
 
@@ -34,7 +36,9 @@ pub(crate) fn forward(directory: &Path, preset: &str, batch: usize, precision: P
         preset,
         precision,
     };
-    Scoring::new(network, settings, batch, batch, |scored| scored.reconstruction)
+    Scoring::new(network, settings, batch, batch, Keep::All, |scored| {
+        scored.reconstruction
+    })
 }
 
 /// Twelve passes and four maps for each image.
@@ -44,7 +48,8 @@ pub(crate) fn scoring(directory: &Path, preset: &str, images: usize, precision: 
         preset,
         precision,
     };
-    Scoring::new(network, ScoringSettings::default(), images, BATCH, |scored| scored.map)
+    let settings = ScoringSettings::default();
+    Scoring::new(network, settings, images, BATCH, Keep::Map, |scored| scored.map)
 }
 
 /// What scores.
@@ -64,6 +69,7 @@ impl Scoring {
         settings: ScoringSettings,
         count: usize,
         at_once: usize,
+        keep: Keep,
         result: fn(Scored) -> Vec<f32>,
     ) -> Result<Self> {
         let image_len = 3 * settings.height * settings.width;
@@ -76,6 +82,7 @@ impl Scoring {
             images: read_floats(&directory.join("images-256.f32"), count * image_len)?,
             values_at_once: at_once * image_len,
             macs,
+            keep,
             result,
         })
     }
@@ -86,7 +93,7 @@ impl Workload for Scoring {
         let (seconds, scored) = timed(|| {
             let mut scored = Vec::new();
             for images in self.images.chunks(self.values_at_once) {
-                scored.extend(self.scorer.score(images, Keep::Map)?);
+                scored.extend(self.scorer.score(images, self.keep)?);
             }
             Ok(scored)
         })?;
