@@ -96,7 +96,7 @@ impl Bench {
         )?;
         let riad = bench.with_file_name(format!("riad{}", std::env::consts::EXE_SUFFIX));
         let fma_peak = crate::build(
-            &["build", "--release", "-p", "riad-conv", "--example", "fma_peak"],
+            &["build", "--release", "-p", "riad-conv", "--bench", "fma_peak"],
             "fma_peak",
         )?;
         let target = bench

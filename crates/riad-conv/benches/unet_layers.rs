@@ -1,6 +1,6 @@
 //! Times the layers of RIAD's U-Net, forward and backward, against the machine's peak.
 //!
-//!     cargo run --release -p riad-conv --example unet_layers -- WIDTH SIZE BATCH [rounds]
+//!     cargo bench -p riad-conv --bench unet_layers -- WIDTH SIZE BATCH [rounds]
 //!
 //! Prints the best of the rounds: milliseconds, GFLOP/s (of the direct algorithm) and the share of the FMA peak, which is
 //! measured before and after each layer. Threads: RAYON_NUM_THREADS. With `--serve` it reads `name operation` lines and
@@ -30,6 +30,7 @@ struct Layer {
     geometry: Geometry,
 }
 
+/// The layers of riad-model's U-Net, which this crate does not know: shapes to measure with, and nothing else.
 fn unet(width: usize, size: usize, images: usize) -> Vec<Layer> {
     let (same, resize) = (Geometry::new(3, 1, 1), Geometry::new(4, 2, 1));
     let mut layers = Vec::new();
@@ -232,7 +233,8 @@ fn seconds_since(start: ProcessTime) -> f64 {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     let serve = arguments.iter().any(|argument| argument == "--serve");
-    arguments.retain(|argument| argument != "--serve");
+    // cargo says of itself that it benches.
+    arguments.retain(|argument| argument != "--serve" && argument != "--bench");
     let number = |index: usize, default: usize| arguments.get(index).map_or(Ok(default), |text| text.parse());
     let (width, size, batch, rounds) = (number(0, 16)?, number(1, 128)?, number(2, 12)?, number(3, 7)?);
     let layers = unet(width, size, batch);

@@ -1,6 +1,6 @@
 //! Measures the machine's FMA peak whenever it reads a line, for programs that compare others with it.
 //!
-//!     cargo run --release -p riad-conv --example fma_peak
+//!     cargo bench -p riad-conv --bench fma_peak
 //!
 //! Answers each line with GFLOP/s of f32 on all threads (RAYON_NUM_THREADS), by the clock on the wall: the best of a few
 //! tries of some milliseconds. Where a neighbour takes the machine's time, they all suffer. NaN where it is not known how
