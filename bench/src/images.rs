@@ -1,14 +1,16 @@
 //! From image files to the network's input.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use riad_data::{Dataset, Limits};
+use riad_core::Size;
+use riad_data::{Dataset, Reader};
 
 use crate::{Workload, timed};
 
-const SIZE: usize = 256;
-const BATCH: usize = 4;
+const SIZE: Size = Size::new(256, 256);
+const BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
 
 /// Files to decode and resize, none of which is kept.
 pub(crate) struct Decoding {
@@ -18,7 +20,7 @@ pub(crate) struct Decoding {
 impl Decoding {
     pub(crate) fn new(paths: Vec<PathBuf>) -> Self {
         Self {
-            files: Dataset::new(paths, SIZE, SIZE, Limits::default(), 0),
+            files: Dataset::new(paths, Reader::default(), SIZE, 0),
         }
     }
 }

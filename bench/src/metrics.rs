@@ -4,41 +4,39 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use riad_core::metrics::PixelMetrics;
+use riad_core::{Map, Size, metrics::PixelMetrics};
 
 use crate::{Workload, read_floats, timed};
 
-/// Maps and their ground truth.
-pub(crate) struct Metrics {
-    size: usize,
-    maps: Vec<f32>,
-    truth: Vec<bool>,
-}
+/// Maps, each with its ground truth.
+pub(crate) struct Metrics(Vec<(Map, Map<bool>)>);
 
 impl Metrics {
     pub(crate) fn read(directory: &Path, size: usize) -> Result<Self> {
         let path = directory.join(format!("truth-{size}.u8"));
         let truth = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let size = Size::new(size, size);
         ensure!(
-            truth.len() % (size * size) == 0,
+            truth.len() % size.pixels() == 0,
             "{} holds no whole maps",
             path.display()
         );
-        Ok(Self {
-            size,
-            maps: read_floats(&directory.join(format!("maps-{size}.f32")), truth.len())?,
-            truth: truth.into_iter().map(|value| value != 0).collect(),
-        })
+        let maps = read_floats(&directory.join(format!("maps-{}.f32", size.width)), truth.len())?;
+        let pairs = maps.chunks(size.pixels()).zip(truth.chunks(size.pixels()));
+        let pairs = pairs.map(|(map, truth)| {
+            let truth = truth.iter().map(|value| *value != 0).collect();
+            Ok((Map::new(size, map.to_vec())?, Map::new(size, truth)?))
+        });
+        Ok(Self(pairs.collect::<Result<_>>()?))
     }
 }
 
 impl Workload for Metrics {
     fn run(&mut self) -> Result<(f64, Vec<f64>)> {
-        let pixels = self.size * self.size;
         let (seconds, scores) = timed(|| {
             let mut metrics = PixelMetrics::new();
-            for (map, truth) in self.maps.chunks(pixels).zip(self.truth.chunks(pixels)) {
-                metrics.push(map, truth, self.size, self.size)?;
+            for (map, truth) in &self.0 {
+                metrics.push(map, truth)?;
             }
             Ok(metrics.finish(0.3)?)
         })?;

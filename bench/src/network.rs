@@ -26,11 +26,8 @@ pub(crate) struct Scoring {
 /// One pass for each of `batch` images: a single set of masks hides all of the image, so the reconstruction is what the
 /// network makes of an empty input. Masking, composing, one map and its smoothing are part of it.
 pub(crate) fn forward(directory: &Path, preset: &str, batch: usize, precision: Precision) -> Result<Scoring> {
-    let settings = ScoringSettings {
-        region_sizes: vec![8],
-        sets: 1,
-        ..Default::default()
-    };
+    let mut settings = ScoringSettings::default();
+    (settings.region_sizes, settings.sets) = (vec![8], 1);
     let network = Network {
         directory,
         preset,
@@ -49,7 +46,9 @@ pub(crate) fn scoring(directory: &Path, preset: &str, images: usize, precision: 
         precision,
     };
     let settings = ScoringSettings::default();
-    Scoring::new(network, settings, images, BATCH, Keep::Map, |scored| scored.map)
+    Scoring::new(network, settings, images, BATCH, Keep::Map, |scored| {
+        scored.map.into_values()
+    })
 }
 
 /// What scores.
@@ -72,13 +71,14 @@ impl Scoring {
         keep: Keep,
         result: fn(Scored) -> Vec<f32>,
     ) -> Result<Self> {
-        let image_len = 3 * settings.height * settings.width;
         let mut checkpoint = Checkpoint::open(&directory.join(format!("weights-{preset}.safetensors")))?;
+        let architecture = checkpoint.header.architecture;
+        let image_len = architecture.channels * settings.size().pixels();
         let passes = count * settings.region_sizes.len() * settings.sets;
-        let macs = passes as u64 * checkpoint.header.architecture.macs(settings.height, settings.width);
+        let macs = passes as u64 * architecture.macs(settings.height, settings.width)?;
         checkpoint.header.scoring = settings;
         Ok(Self {
-            scorer: Scorer::new(&checkpoint, &Device::Cpu, precision)?,
+            scorer: Scorer::new(&checkpoint, &Device::CPU, precision)?,
             images: read_floats(&directory.join("images-256.f32"), count * image_len)?,
             values_at_once: at_once * image_len,
             macs,
@@ -108,19 +108,14 @@ impl Workload for Scoring {
 
 /// Writes the masks with which images are scored, for the peers: the set of each pixel, a plane for each region size.
 pub(crate) fn write_masks(directory: &Path) -> Result<()> {
-    let ScoringSettings {
-        height,
-        width,
-        region_sizes,
-        sets,
-        mask_seed,
-        ..
-    } = ScoringSettings::default();
+    let settings = ScoringSettings::default();
+    let size = settings.size();
     let mut planes = Vec::new();
-    for region_size in region_sizes {
-        let masks = Masks::sample(region_size, sets, height, width, region_seed(mask_seed, region_size))?;
-        for y in 0..height {
-            planes.extend((0..width).map(|x| masks.set_of(y, x) as u8));
+    for region_size in settings.region_sizes {
+        let seed = region_seed(settings.mask_seed, region_size);
+        let masks = Masks::sample(region_size, settings.sets, size, seed)?;
+        for y in 0..size.height {
+            planes.extend((0..size.width).filter_map(|x| masks.set_of(y, x)).map(|set| set as u8));
         }
     }
     let path = directory.join("masks.u8");

@@ -38,22 +38,18 @@ impl Training {
         }
         // Backward is two passes, by the input and by the weights, for each forward one.
         let passes = 3 * batch * ScoringSettings::default().sets;
-        let macs = passes as u64 * preset.architecture().macs(size, size);
-        let scoring = ScoringSettings {
-            region_sizes: vec![REGION_SIZE],
-            ..ScoringSettings::for_size(size, size)
-        };
-        let config = TrainConfig {
-            batch_size: batch,
-            ..TrainConfig::published(preset.architecture(), scoring)
-        };
+        let macs = passes as u64 * preset.architecture().macs(size, size)?;
+        let mut scoring = ScoringSettings::for_size(size, size);
+        scoring.region_sizes = vec![REGION_SIZE];
+        let mut config = TrainConfig::published(preset.architecture(), scoring);
+        config.batch_size = batch;
         // A run saves itself when it starts, and later every 20 s at most, which would fall into a step's time now and then.
         // So this one is left where it starts, and the one that is timed is its rehearsal: the same steps, never saved.
-        drop(Trainer::start(config.clone(), &folder, &Device::Cpu)?);
+        drop(Trainer::start(config.clone(), &folder, &Device::CPU)?);
         let initial = directory.join(format!("initial-{name}.safetensors"));
-        fs::copy(folder.join(riad_model::checkpoint::LAST), &initial)
+        fs::copy(folder.join(riad_model::store::LAST), &initial)
             .with_context(|| format!("cannot write {}", initial.display()))?;
-        let mut trainer = Trainer::rehearse(config, &Device::Cpu)?;
+        let mut trainer = Trainer::rehearse(config, &Device::CPU)?;
 
         let images = Repeated {
             images: read_floats(&directory.join(format!("images-{size}.f32")), batch * 3 * size * size)?,
@@ -205,11 +201,9 @@ mod tests {
     #[test]
     fn the_times_of_steps_hold_all_that_the_trainer_does_and_no_more() {
         let scoring = ScoringSettings::for_size(SIDE, SIDE);
-        let config = TrainConfig {
-            batch_size: 1,
-            ..TrainConfig::published(Preset::Tiny.architecture(), scoring)
-        };
-        let mut trainer = Trainer::rehearse(config, &Device::Cpu).unwrap();
+        let mut config = TrainConfig::published(Preset::Tiny.architecture(), scoring);
+        config.batch_size = 1;
+        let mut trainer = Trainer::rehearse(config, &Device::CPU).unwrap();
         let clock = Clock::default();
         let images = Repeated {
             images: vec![0.5; 3 * SIDE * SIDE],

@@ -1,21 +1,84 @@
-//! Compiles the kernels: by nvcc for GPUs, as C++ for the CPU.
+//! Compiles the kernels: by nvcc for GPUs, as C++ for the CPU. With them goes a header that compares what they take with what
+//! Rust gives them.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=kernels");
+    println!("cargo::rerun-if-changed=src/ops/arguments.rs");
     #[cfg(feature = "cuda")]
     if let Err(message) = cuda::compile() {
         println!("cargo::error={message}");
     }
     #[cfg(feature = "emulated")]
-    emulated::compile();
+    if let Err(message) = emulated::compile() {
+        println!("cargo::error={message}");
+    }
+}
+
+/// Rust's side of what kernels take, from the file that the crate has it from.
+#[cfg(any(feature = "cuda", feature = "emulated"))]
+mod layout {
+    #![allow(dead_code)] // Only layouts matter here.
+
+    use std::env;
+    use std::fmt::Write as _;
+    use std::fs;
+    use std::mem::offset_of;
+    use std::path::PathBuf;
+
+    macro_rules! constants {
+        ($($(#[$doc:meta])* $name:ident: $type:ty = $value:expr;)*) => {
+            $(const $name: $type = $value;)*
+
+            fn write_constants(text: &mut String) {
+                $(let _ = writeln!(text, "static_assert({0} == {1}, \"{0} differs\");", stringify!($name), $name);)*
+            }
+        };
+    }
+
+    macro_rules! arguments {
+        ($($name:ident { $($field:ident: $type:ty),* })*) => {
+            $(
+                #[repr(C)]
+                struct $name { $($field: $type),* }
+            )*
+
+            fn write_arguments(text: &mut String) {
+                $(
+                    let (name, bytes) = (stringify!($name), size_of::<$name>());
+                    let _ = writeln!(text, "static_assert(sizeof({name}) == {bytes}, \"{name} differs\");");
+                    $(
+                        let (field, at, bytes) = (stringify!($field), offset_of!($name, $field), size_of::<$type>());
+                        let _ = writeln!(
+                            text,
+                            "static_assert(offsetof({name}, {field}) == {at} && sizeof({name}::{field}) == {bytes}, \
+                             \"{name}::{field} differs\");"
+                        );
+                    )*
+                )*
+            }
+        };
+    }
+
+    include!("src/ops/arguments.rs");
+
+    /// Writes `layout.h`, which the kernels end with, and returns its folder.
+    pub(crate) fn write() -> Result<PathBuf, String> {
+        let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo has not set OUT_DIR")?);
+        let mut text = "// Made by build.rs of src/ops/arguments.rs.\n#include <stddef.h>\n".to_owned();
+        write_constants(&mut text);
+        write_arguments(&mut text);
+        let path = out.join("layout.h");
+        fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        Ok(out)
+    }
 }
 
 #[cfg(feature = "cuda")]
 mod cuda {
     use std::env;
     use std::io::ErrorKind;
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
     use std::process::Command;
 
     /// Makes `kernels.ptx` in `OUT_DIR`. PTX of a GPU runs on all newer ones too: the driver compiles it.
@@ -25,17 +88,16 @@ mod cuda {
         let home = env::var_os("CUDA_HOME").map(PathBuf::from);
         let from_home = home.as_deref().map(|home| home.join("bin").join("nvcc"));
         let nvcc = from_home.filter(|nvcc| nvcc.exists()).unwrap_or_else(|| "nvcc".into());
-        let out = env::var_os("OUT_DIR").ok_or("cargo has not set OUT_DIR")?;
+        let out = super::layout::write()?;
 
         let mut command = Command::new(nvcc);
         command.args(["--ptx", "-O3", "-std=c++17"]);
         command.arg(format!("-arch=compute_{}", compute_cap()?));
-        command.arg("-Ikernels");
+        command.arg("-Ikernels").arg("-I").arg(&out);
         if let Some(home) = home {
             command.arg("-I").arg(home.join("include"));
         }
-        command.arg("kernels/kernels.cu").arg("-o");
-        command.arg(Path::new(&out).join("kernels.ptx"));
+        command.arg("kernels/kernels.cu").arg("-o").arg(out.join("kernels.ptx"));
         let status = command.status().map_err(|error| match error.kind() {
             ErrorKind::NotFound => {
                 "riad-cuda's feature `cuda` needs CUDA's compiler: install CUDA and set CUDA_HOME, or \
@@ -63,7 +125,14 @@ mod cuda {
 
 #[cfg(feature = "emulated")]
 mod emulated {
-    pub(crate) fn compile() {
+    use std::env;
+
+    /// Compiles the kernels as C++, for Linux: what runs them switches between stacks by its C library. Elsewhere there is no
+    /// emulation, and nothing to compile; what counts is where the program is to run, not where it is built.
+    pub(crate) fn compile() -> Result<(), String> {
+        if env::var_os("CARGO_CFG_TARGET_OS").is_none_or(|target| target != "linux") {
+            return Ok(());
+        }
         let mut build = cc::Build::new();
         build
             .cpp(true)
@@ -72,6 +141,7 @@ mod emulated {
             .warnings(false)
             .define("RIAD_EMULATED", None)
             .include("kernels")
+            .include(super::layout::write()?)
             .file("kernels/emulated.cpp");
         // nvcc's C++ reads a float4 from where floats were written.
         build.flag("-w").flag("-fno-strict-aliasing").flag("-ffp-contract=off");
@@ -80,5 +150,6 @@ mod emulated {
             build.flag(flag);
         }
         build.compile("riad_emulated");
+        Ok(())
     }
 }

@@ -17,16 +17,17 @@ use tracing::warn;
 
 use crate::{calibration::parse_rate, scoring::Compute};
 
+mod bands;
 mod bench;
 mod size;
 mod system;
 mod training;
 mod watch;
 
+pub(crate) use bands::BandsArgs;
 pub(crate) use bench::BenchArgs;
-pub(crate) use size::Size;
 pub(crate) use system::{CompletionsArgs, ManArgs};
-pub(crate) use training::{Method, Protocol, TrainingArgs};
+pub(crate) use training::{Protocol, TrainingArgs};
 pub(crate) use watch::{By, WatchArgs};
 
 /// Finds defects in pictures of products after seeing only good ones.
@@ -110,6 +111,7 @@ Examples:
   riad train photos/good --size 128 --epochs 50 --max-time 30m
   riad train photos/labels --size 96x320 --out runs/labels
   riad train photos/web --tile 256 --overlap 64 --out runs/web
+  riad train photos/cast --bands '*_light{0..3}.png' --out runs/cast
   riad train --resume runs/bottle")]
 pub(crate) struct TrainArgs {
     /// Images to learn from; with --resume only if they have moved
@@ -127,6 +129,8 @@ pub(crate) struct TrainArgs {
     /// Take up this run where it was last saved
     #[arg(long, value_name = "RUN", conflicts_with = "out", value_hint = ValueHint::DirPath)]
     pub(crate) resume: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) images: BandsArgs,
     #[command(flatten)]
     pub(crate) training: TrainingArgs,
     #[command(flatten)]
@@ -168,6 +172,8 @@ pub(crate) struct EvalArgs {
     /// Tell what the threshold calibrated for this false-positive rate flags, such as 0.05
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub(crate) fpr: Option<f64>,
+    #[command(flatten)]
+    pub(crate) images: BandsArgs,
     #[command(flatten)]
     pub(crate) training: TrainingArgs,
     #[command(flatten)]
@@ -229,6 +235,8 @@ pub(crate) struct CalibrateArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) images: BandsArgs,
+    #[command(flatten)]
     pub(crate) compute: ComputeArgs,
 }
 
@@ -275,6 +283,8 @@ pub(crate) struct ScoreArgs {
     #[arg(long, value_name = "VALUE", default_value_t = 0.5, requires = "maps")]
     pub(crate) map_scale: f32,
     #[command(flatten)]
+    pub(crate) images: BandsArgs,
+    #[command(flatten)]
     pub(crate) compute: ComputeArgs,
 }
 
@@ -299,8 +309,9 @@ pub(crate) enum MapFormat {
 /// Write a model for other programs
 #[derive(Debug, Args)]
 #[command(after_help = "\
-onnx is one graph from `image`, [N, 3, H, W] of RGB in [0, 1], to `map`, [N, H, W], and `score`, [N]: the scores of
-`riad score`, within 1e-4. Its metadata tell how a file becomes `image`, and the thresholds of a calibrated model.
+onnx is one graph from `image`, [N, C, H, W] in [0, 1] with the model's channels, RGB if there are 3, to `map`, [N, H, W],
+and `score`, [N]: the scores of `riad score`, within 1e-4. Its metadata tell how a file becomes `image`, and the thresholds
+of a calibrated model.
 
 Examples:
   riad export --model runs/bottle --format onnx --out bottle.onnx
@@ -343,7 +354,8 @@ pub(crate) struct InfoArgs {
 /// Where to compute.
 #[derive(Debug, Args)]
 pub(crate) struct DeviceArgs {
-    /// auto, cpu, cuda, cuda:N or metal; auto is a GPU that this build drives, else the CPU
+    /// auto, cpu, cuda, cuda:N, candle-cuda, candle-cuda:N or metal; auto is a GPU that this build drives, else the CPU.
+    /// candle-cuda is an NVIDIA GPU by candle's kernels instead of our own
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
 }
@@ -355,10 +367,10 @@ impl DeviceArgs {
             return riad_model::device(&self.device);
         }
         riad_model::gpu().or_else(|reason| {
-            if cfg!(any(feature = "cuda", feature = "metal")) {
+            if cfg!(any(feature = "cuda", feature = "candle-cuda", feature = "metal")) {
                 warn!("{reason}; computing on the CPU");
             }
-            Ok(Device::Cpu)
+            Ok(Device::CPU)
         })
     }
 }
@@ -380,9 +392,7 @@ impl ComputeArgs {
     pub(crate) fn compute(&self) -> riad_model::Result<Compute> {
         let (device, precision) = (self.device()?, self.precision.unwrap_or_default());
         // Before anything is read, trained or written.
-        if matches!(device, Device::Cpu) {
-            precision.check_on_cpu()?;
-        }
+        precision.check_scoring(&device)?;
         Ok(Compute { device, precision })
     }
 
@@ -393,7 +403,7 @@ impl ComputeArgs {
 
     /// The precision asked for to train in, by commands that score as well: on a CPU it is that of scoring alone.
     pub(crate) fn training_precision(&self, device: &Device) -> Option<Precision> {
-        self.precision.filter(|_| matches!(device, Device::Cuda(_)))
+        self.precision.filter(|_| device.kind() == "cuda")
     }
 
     /// The precision asked for, if any.
@@ -403,7 +413,7 @@ impl ComputeArgs {
 }
 
 fn precision_parser() -> impl TypedValueParser<Value = Precision> {
-    let names = Precision::ALL.map(Precision::name);
+    let names = Precision::ALL.iter().map(|precision| precision.name());
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Precision>())
 }
 
@@ -412,7 +422,7 @@ fn precision_parser() -> impl TypedValueParser<Value = Precision> {
 pub(crate) struct DataFormat(pub(crate) Option<Layout>);
 
 fn format_parser() -> impl TypedValueParser<Value = DataFormat> {
-    let names = iter::once("auto").chain(Layout::ALL.map(Layout::name));
+    let names = iter::once("auto").chain(Layout::ALL.iter().map(|layout| layout.name()));
     PossibleValuesParser::new(names).try_map(|name| match name.as_str() {
         "auto" => Ok(DataFormat(None)),
         name => name.parse().map(|layout| DataFormat(Some(layout))),
@@ -420,7 +430,8 @@ fn format_parser() -> impl TypedValueParser<Value = DataFormat> {
 }
 
 fn preset_parser() -> impl TypedValueParser<Value = Preset> {
-    PossibleValuesParser::new(["tiny", "small", "paper"]).try_map(|name| name.parse::<Preset>())
+    let names = Preset::ALL.iter().map(|preset| preset.name());
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Preset>())
 }
 
 #[cfg(test)]

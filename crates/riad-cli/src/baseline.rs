@@ -1,33 +1,31 @@
 //! What RIAD has to be better than: the distance to the mean of the training images.
 
+use std::num::NonZeroUsize;
+
 use anyhow::Result;
-use riad_core::smooth;
-use riad_data::{Category, Dataset, Limits};
-use riad_model::ScoringSettings;
+use riad_core::{Map, Size, smooth};
+use riad_data::{Category, Dataset};
+
+use crate::scoring::Model;
 
 /// Images that are averaged at once.
-const BATCH: usize = 16;
+const BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
 
 /// The pixel-wise mean of good images.
 pub(crate) struct MeanImage {
-    /// `[3, H, W]` in [0, 1].
+    /// `[C, H, W]` in [0, 1].
     mean: Vec<f32>,
-    height: usize,
-    width: usize,
+    size: Size,
     smoothing: usize,
 }
 
 impl MeanImage {
-    /// The mean of all training images of the category, at the size and with the smoothing that RIAD has.
-    pub(crate) fn of(category: &Category, scoring: &ScoringSettings) -> Result<Self> {
-        let &ScoringSettings {
-            height,
-            width,
-            smoothing,
-            ..
-        } = scoring;
-        let images = Dataset::new(category.train.clone(), height, width, Limits::default(), 0);
-        let mut sum = vec![0.0f64; 3 * height * width];
+    /// The mean of all training images of the category, at the size and with the smoothing that the model has.
+    pub(crate) fn of(category: &Category, model: &Model) -> Result<Self> {
+        let scoring = &model.header().scoring;
+        let (size, reader) = (scoring.size(), model.reader().clone());
+        let mut sum = vec![0.0f64; reader.channels * size.pixels()];
+        let images = Dataset::new(category.train.clone(), reader, size, 0);
         for batch in images.batches((0..images.len()).collect(), BATCH) {
             for image in batch?.images.chunks_exact(sum.len()) {
                 sum.iter_mut()
@@ -38,20 +36,27 @@ impl MeanImage {
         let mean = sum.iter().map(|sum| (sum / images.len() as f64) as f32).collect();
         Ok(Self {
             mean,
-            height,
-            width,
-            smoothing,
+            size,
+            smoothing: scoring.smoothing,
         })
     }
 
-    /// The map of an image `[3, H, W]`: its distance to the mean image, averaged over the channels and smoothed.
-    pub(crate) fn map(&self, image: &[f32]) -> Result<Vec<f32>> {
-        let pixels = self.height * self.width;
-        let mut distance = vec![0.0; pixels];
+    /// The map of an image `[C, H, W]`: its distance to the mean image, averaged over the channels and smoothed.
+    pub(crate) fn map(&self, image: &[f32]) -> Result<Map> {
+        let pixels = self.size.pixels();
+        let mut distance = Map::filled(self.size, 0.0);
+        let channels = (self.mean.len() / pixels) as f32;
         for (image, mean) in image.chunks_exact(pixels).zip(self.mean.chunks_exact(pixels)) {
-            let channel = image.iter().zip(mean).map(|(value, mean)| (value - mean).abs() / 3.0);
-            distance.iter_mut().zip(channel).for_each(|(sum, d)| *sum += d);
+            let channel = image
+                .iter()
+                .zip(mean)
+                .map(|(value, mean)| (value - mean).abs() / channels);
+            distance
+                .values_mut()
+                .iter_mut()
+                .zip(channel)
+                .for_each(|(sum, d)| *sum += d);
         }
-        Ok(smooth::mean_filter(&distance, self.height, self.width, self.smoothing)?)
+        Ok(smooth::mean_filter(&distance, self.smoothing)?)
     }
 }

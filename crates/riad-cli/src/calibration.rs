@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use riad_core::{Calibration, CalibrationError, calibration::images_needed};
-use riad_data::{Limits, load_ahead};
-use riad_model::{Checkpoint, Header, Keep, Scored, ScoringSettings};
+use riad_core::{Calibration, CalibrationError, Map, calibration::images_needed};
+use riad_data::Pattern;
+use riad_model::{Checkpoint, Header, Keep, Scored};
 
 use crate::{
     files::shell_quoted,
     progress::Progress,
-    scoring::{self, Compute},
+    scoring::{Compute, Model},
     usage,
 };
 
@@ -69,66 +69,63 @@ pub(crate) fn parse_rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Scores good `images` with a checkpoint and keeps the scores in it, in place of those it may have.
+/// Scores good `images`, whose files belong together as `bands` says, with a checkpoint and keeps the scores in it, in place
+/// of those it may have.
 ///
 /// # Errors
 /// If there are no images, or one cannot be read: a choice of what can be read is not what the guarantee is about.
-pub(crate) fn calibrate(checkpoint: &mut Checkpoint, images: Vec<PathBuf>, compute: &Compute) -> Result<()> {
+pub(crate) fn calibrate(
+    checkpoint: &mut Checkpoint,
+    images: Vec<PathBuf>,
+    bands: Option<&Pattern>,
+    compute: &Compute,
+) -> Result<()> {
     if images.is_empty() {
         bail!("there are no images to calibrate with");
     }
     let mut scores = Vec::with_capacity(images.len());
-    score_all(checkpoint, images, compute, "calibrating", |scored| {
-        scores.push(scored.score)
-    })?;
+    let model = Model::new(checkpoint, bands.cloned(), compute)?;
+    score_all(&model, images, "calibrating", |scored| scores.push(scored.score))?;
     checkpoint.header.calibration = Some(Calibration::new(scores)?);
     Ok(())
 }
 
-/// Keeps in a checkpoint what the maps of good `images` hold on average.
+/// Keeps in a checkpoint what the maps of good `images`, whose files belong together as `bands` says, hold on average.
 ///
 /// # Errors
 /// If an image cannot be read.
-pub(crate) fn find_normal_map(checkpoint: &mut Checkpoint, images: Vec<PathBuf>, compute: &Compute) -> Result<()> {
+pub(crate) fn find_normal_map(
+    checkpoint: &mut Checkpoint,
+    images: Vec<PathBuf>,
+    bands: Option<&Pattern>,
+    compute: &Compute,
+) -> Result<()> {
     checkpoint.normal_map = None;
     // What is normal is so wherever one looks.
     let roi = checkpoint.roi.take();
     let share = 1.0 / images.len() as f32;
-    let ScoringSettings { height, width, .. } = checkpoint.header.scoring;
-    let mut mean = vec![0.0; height * width];
-    score_all(checkpoint, images, compute, "what is normal", |scored| {
-        mean.iter_mut()
-            .zip(&scored.map)
-            .for_each(|(sum, value)| *sum += value * share);
+    let mut mean = Map::filled(checkpoint.header.scoring.size(), 0.0);
+    let model = Model::new(checkpoint, bands.cloned(), compute)?;
+    score_all(&model, images, "what is normal", |scored| {
+        let pairs = mean.values_mut().iter_mut().zip(scored.map.values());
+        pairs.for_each(|(sum, value)| *sum += value * share);
     })?;
     (checkpoint.normal_map, checkpoint.roi) = (Some(mean), roi);
     Ok(())
 }
 
-fn score_all(
-    checkpoint: &Checkpoint,
-    images: Vec<PathBuf>,
-    compute: &Compute,
-    title: &str,
-    mut take: impl FnMut(Scored),
-) -> Result<()> {
-    let scorer = compute.scorer(checkpoint)?;
+fn score_all(model: &Model, images: Vec<PathBuf>, title: &str, mut take: impl FnMut(Scored)) -> Result<()> {
     let mut progress = Progress::start(title, "image", 0, images.len() as u64);
     let mut count = 0;
-    let mut loaded = load_ahead(images, scoring::fit(&scorer), Limits::default());
+    let mut loaded = model.load(images).map(|(_, loaded)| loaded);
     loop {
-        let batch = loaded
-            .by_ref()
-            .take(scoring::batch_size(&scorer))
-            .map(|(_, loaded)| loaded);
+        let batch = loaded.by_ref().take(model.batch_size());
         let batch = batch.collect::<Result<Vec<_>, _>>()?;
         if batch.is_empty() {
             return Ok(());
         }
         let images: Vec<_> = batch.iter().map(|loaded| &loaded.image).collect();
-        scoring::score(&scorer, &images, Keep::Map)?
-            .into_iter()
-            .for_each(&mut take);
+        model.score(&images, Keep::Map)?.into_iter().for_each(&mut take);
         count += batch.len() as u64;
         progress.tell(count, String::new);
     }

@@ -108,9 +108,10 @@ fn typed(arg: &Arg, key: &str, value: &Value) -> Option<Vec<OsString>> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use riad_core::Size;
 
     use super::*;
-    use crate::args::{Cli, Command, Size};
+    use crate::args::{Cli, Command};
 
     fn merged(config: &str, arguments: &[&str]) -> Result<Command> {
         let folder = tempfile::tempdir()?;
@@ -134,7 +135,7 @@ mod tests {
         let args = train("epochs = 5\nlr = 0.5\nsize = 64\n", &["train", "data", "--epochs", "7"]);
         assert_eq!(
             (args.training.epochs, args.training.lr, args.training.size),
-            (Some(7), Some(0.5), Some(Size::square(64)))
+            (Some(7), Some(0.5), Some(Size::new(64, 64)))
         );
     }
 

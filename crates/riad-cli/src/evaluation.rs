@@ -1,9 +1,12 @@
 //! Measures a model on a category's test images.
 
-use anyhow::{Context, Result};
-use riad_core::metrics::{self, Curve, F1Max, MetricError, PixelCurves, PixelMetrics};
-use riad_data::{Category, DataError, Image, Limits, LoadedImage, TestItem, load_ahead, load_mask};
-use riad_model::{Keep, Roi, Scored, Scorer};
+use anyhow::Result;
+use riad_core::{
+    Map,
+    metrics::{self, Curve, F1Max, MetricError, PixelCurves, PixelMetrics},
+};
+use riad_data::Category;
+use riad_model::{Roi, Scored};
 use serde::Serialize;
 
 use crate::{
@@ -12,7 +15,9 @@ use crate::{
     files::relative,
     picture::{Painter, Thumbnail},
     progress::Progress,
-    scoring, usage,
+    scoring::Model,
+    test_images::{TestImage, TestImages},
+    usage,
 };
 
 /// False-positive rate up to which AUPRO integrates, as in MVTec's evaluation.
@@ -92,15 +97,16 @@ impl AtThreshold {
         }
     }
 
-    fn add(&mut self, scored: &Scored, image: &TestImage<'_>, inside: Option<&[bool]>) {
+    fn add(&mut self, scored: &Scored, image: &TestImage<'_>, inside: Option<&Map<bool>>) {
         let images = if image.item.is_defective() {
             &mut self.defective_images
         } else {
             &mut self.good_images
         };
         images.add(scored.score > self.threshold);
-        let pixels = scored.map.iter().zip(image.mask.iter().flatten()).enumerate();
-        let counting = pixels.filter(|&(index, _)| inside.is_none_or(|inside| inside[index]));
+        let mask = image.mask.iter().flat_map(Map::values);
+        let pixels = scored.map.values().iter().zip(mask).enumerate();
+        let counting = pixels.filter(|&(index, _)| inside.is_none_or(|inside| inside.values()[index]));
         for (_, (&value, &is_defective)) in counting {
             let pixels = if is_defective {
                 &mut self.defective_pixels
@@ -145,7 +151,7 @@ pub(crate) struct Metrics {
 /// numbers of the whole.
 pub(crate) fn evaluate(
     category: &Category,
-    scorer: &Scorer,
+    model: &Model,
     baseline: Option<&MeanImage>,
     threshold: Option<Result<Threshold>>,
 ) -> Result<Evaluation> {
@@ -155,8 +161,8 @@ pub(crate) fn evaluate(
             category.root.display()
         )));
     }
-    let painter = Painter::new(category, scorer)?;
-    let mut loaded = TestImages::new(&category.test, scorer);
+    let painter = Painter::new(category, model)?;
+    let mut loaded = TestImages::new(&category.test, model);
     let mut images = Vec::with_capacity(category.test.len());
     let mut measures = Measures::default();
     let mut baseline_measures = Measures::default();
@@ -165,9 +171,9 @@ pub(crate) fn evaluate(
         Some(Ok(threshold)) => (Some(AtThreshold::new(&threshold)), None),
         Some(Err(reason)) => (None, Some(format!("{reason:#}"))),
     };
-    let inside = scorer.roi().map(Roi::inside);
+    let inside = model.roi().map(Roi::map);
     let mut progress = Progress::start(&category.name, "image", 0, category.test.len() as u64);
-    while let Some(batch) = loaded.next_batch(scorer)? {
+    while let Some(batch) = loaded.next_batch()? {
         let thumbnails = painter.thumbnails(&batch)?;
         for ((image, scored), thumbnails) in batch.iter().zip(thumbnails) {
             measures.add(&scored.map, scored.score, image, inside)?;
@@ -176,8 +182,7 @@ pub(crate) fn evaluate(
             }
             if let Some(baseline) = baseline {
                 let map = baseline.map(&image.pixels)?;
-                let score = map.iter().copied().fold(0.0, f32::max);
-                baseline_measures.add(&map, score, image, inside)?;
+                baseline_measures.add(&map, map.max().unwrap_or_default(), image, inside)?;
             }
             images.push(ImageScore {
                 path: relative(&image.item.path, &category.root),
@@ -202,70 +207,6 @@ pub(crate) fn evaluate(
     })
 }
 
-/// A test image as the model takes it: at the network's size, or with tiles at its own.
-pub(crate) struct TestImage<'a> {
-    pub(crate) item: &'a TestItem,
-    /// `[3, H, W]` in [0, 1].
-    pub(crate) pixels: Vec<f32>,
-    /// The defect's pixels, `[H, W]`; `None` if they are not known.
-    pub(crate) mask: Option<Vec<bool>>,
-    pub(crate) height: usize,
-    pub(crate) width: usize,
-}
-
-/// Test images with their masks, loaded ahead.
-pub(crate) struct TestImages<'a> {
-    items: std::vec::IntoIter<&'a TestItem>,
-    loaded: Box<dyn Iterator<Item = Result<LoadedImage, DataError>>>,
-    batch_size: usize,
-}
-
-impl<'a> TestImages<'a> {
-    pub(crate) fn new(items: impl IntoIterator<Item = &'a TestItem>, scorer: &Scorer) -> Self {
-        let items: Vec<_> = items.into_iter().collect();
-        let paths = items.iter().map(|item| item.path.clone()).collect();
-        let fit = scoring::fit(scorer);
-        let loaded = load_ahead(paths, fit, Limits::default()).map(|(_, loaded)| loaded);
-        Self {
-            items: items.into_iter(),
-            loaded: Box::new(loaded),
-            batch_size: scoring::batch_size(scorer),
-        }
-    }
-
-    /// The next images and what the model finds in them; `None` after the last.
-    pub(crate) fn next_batch(&mut self, scorer: &Scorer) -> Result<Option<Vec<(TestImage<'a>, Scored)>>> {
-        let mut items = Vec::with_capacity(self.batch_size);
-        let mut images = Vec::with_capacity(self.batch_size);
-        for item in self.items.by_ref().take(self.batch_size) {
-            let LoadedImage { image, original_size } = self.loaded.next().context("an image was not loaded")??;
-            let (height, width) = (image.height, image.width);
-            let mask = match item.masks.as_slice() {
-                [] => (!item.is_defective()).then(|| vec![false; height * width]),
-                masks => Some(load_mask(
-                    masks,
-                    Some(original_size),
-                    height,
-                    width,
-                    &Limits::default(),
-                )?),
-            };
-            items.push((item, mask));
-            images.push(image);
-        }
-        let scored = scoring::score(scorer, &images.iter().collect::<Vec<_>>(), Keep::All)?;
-        let test_image = |((item, mask), image): (_, Image)| TestImage {
-            item,
-            pixels: image.data,
-            mask,
-            height: image.height,
-            width: image.width,
-        };
-        let batch = items.into_iter().zip(images).map(test_image).zip(scored);
-        Ok(Some(batch.collect::<Vec<_>>()).filter(|batch| !batch.is_empty()))
-    }
-}
-
 /// Collects what the metrics are computed from.
 #[derive(Default)]
 struct Measures {
@@ -278,13 +219,13 @@ struct Measures {
 
 impl Measures {
     /// Takes in an image. Pixels count if they are `inside`; the image's label is what it was, even if its defect is not.
-    fn add(&mut self, map: &[f32], score: f32, image: &TestImage<'_>, inside: Option<&[bool]>) -> Result<()> {
+    fn add(&mut self, map: &Map, score: f32, image: &TestImage<'_>, inside: Option<&Map<bool>>) -> Result<()> {
         // The label is the folder's: a mask at the network's size may have lost a tiny defect.
         self.scores.push(score);
         self.defective.push(image.item.is_defective());
         match (&image.mask, inside) {
-            (Some(mask), None) => self.pixels.push(map, mask, image.height, image.width)?,
-            (Some(mask), Some(inside)) => self.pixels.push_inside(map, mask, inside, image.height, image.width)?,
+            (Some(mask), None) => self.pixels.push(map, mask)?,
+            (Some(mask), Some(inside)) => self.pixels.push_inside(map, mask, inside)?,
             (None, _) => self.without_mask += 1,
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use riad_model::checkpoint;
+use riad_model::store;
 use sha2::{Digest, Sha256};
 
 /// Writes `bytes` to `path` as checkpoints are written: whole, whenever the program is killed. Folders on the way are made.
@@ -14,14 +14,16 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    checkpoint::write_whole(path, bytes).context("cannot write")
+    store::write_whole(path, bytes).context("cannot write")
 }
 
-/// The SHA-256 of a file's content, in hexadecimal.
-pub(crate) fn sha256(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let sum = Sha256::digest(&bytes);
-    Ok(sum.iter().map(|byte| format!("{byte:02x}")).collect())
+/// The SHA-256 of what files hold one after the other, in hexadecimal.
+pub(crate) fn sha256(files: &[impl AsRef<Path>]) -> Result<String> {
+    let mut hash = Sha256::new();
+    for file in files.iter().map(AsRef::as_ref) {
+        hash.update(fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// `path` with `suffix` after its name, whatever bytes the name has.

@@ -33,25 +33,26 @@ impl From<Line> for EpochRecord {
             .zip(line.validation_l2)
             .zip(line.validation_ssim)
             .zip(line.validation_msgms);
-        Self {
-            epoch: line.epoch,
-            learning_rate: line.learning_rate,
-            train: LossTerms {
-                total: line.train,
-                l2: line.train_l2,
-                l1: line.train_l1,
-                ssim: line.train_ssim,
-                msgms: line.train_msgms,
-            },
-            validation: validation.map(|(((total, l2), ssim), msgms)| LossTerms {
-                l2,
-                l1: line.validation_l1.unwrap_or_default(),
-                ssim,
-                msgms,
-                total,
-            }),
-        }
+        let mut record = Self::default();
+        (record.epoch, record.learning_rate) = (line.epoch, line.learning_rate);
+        record.train = terms([
+            line.train,
+            line.train_l2,
+            line.train_l1,
+            line.train_ssim,
+            line.train_msgms,
+        ]);
+        record.validation = validation.map(|(((total, l2), ssim), msgms)| {
+            terms([total, l2, line.validation_l1.unwrap_or_default(), ssim, msgms])
+        });
+        record
     }
+}
+
+fn terms([total, l2, l1, ssim, msgms]: [f64; 5]) -> LossTerms {
+    let mut terms = LossTerms::default();
+    (terms.total, terms.l2, terms.l1, terms.ssim, terms.msgms) = (total, l2, l1, ssim, msgms);
+    terms
 }
 
 /// Every epoch of the run in the folder `model`; of a checkpoint elsewhere, the epochs up to its own, which is all that
@@ -91,22 +92,12 @@ mod tests {
         let header = "epoch,learning_rate,train,train_l2,train_l1,train_ssim,train_msgms,\
                       validation,validation_l2,validation_l1,validation_ssim,validation_msgms\n";
         let records = parse(format!("{header}1,0.001,0.9,0.1,0.3,0.2,0.6,0.8,0.2,0.4,0.1,0.5\n").as_bytes()).unwrap();
-        let terms = |[total, l2, l1, ssim, msgms]: [f64; 5]| LossTerms {
-            l2,
-            l1,
-            ssim,
-            msgms,
-            total,
-        };
         assert_eq!(
-            records,
-            [EpochRecord {
-                epoch: 1,
-                learning_rate: 0.001,
-                train: terms([0.9, 0.1, 0.3, 0.2, 0.6]),
-                validation: Some(terms([0.8, 0.2, 0.4, 0.1, 0.5])),
-            }]
+            (records.len(), records[0].epoch, records[0].learning_rate),
+            (1, 1, 0.001)
         );
+        assert_eq!(records[0].train, terms([0.9, 0.1, 0.3, 0.2, 0.6]));
+        assert_eq!(records[0].validation, Some(terms([0.8, 0.2, 0.4, 0.1, 0.5])));
         let without = parse(format!("{header}1,0.001,0.9,0.1,0.3,0.2,0.6,,,,,\n").as_bytes()).unwrap();
         assert_eq!(without[0].validation, None);
 

@@ -22,6 +22,7 @@ mod calibration;
 mod commands;
 mod config;
 mod evaluation;
+mod facts;
 mod files;
 mod held_out;
 mod history;
@@ -38,6 +39,7 @@ mod scoring;
 mod settings;
 mod source;
 mod tensorboard;
+mod test_images;
 
 /// A training step allocates and frees hundreds of megabytes; the system's allocator hands them back each time, and a
 /// page fault for every page is most of what that costs.

@@ -7,8 +7,8 @@ use riad_model::{EpochRecord, Header, ScoringSettings, TrainConfig};
 use serde::Serialize;
 
 use crate::{
-    commands::info::Fact,
     evaluation::{AUPRO_LIMIT, AtThreshold, Evaluation, Flagged, Metrics},
+    facts::Fact,
     files::write_whole,
     run::preset_name,
 };

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use rayon::prelude::*;
-use riad_data::{Limits, image_size, load_mask};
+use riad_core::Size;
+use riad_data::{Reader, load_mask};
 use riad_model::{Roi, ScoringSettings};
 
 use crate::usage;
@@ -13,12 +14,12 @@ use crate::usage;
 /// its own.
 ///
 /// # Errors
-/// If it cannot be read, marks nothing, or does not fit one of the `images` that it is for.
-pub(crate) fn load_roi(file: &Path, scoring: &ScoringSettings, images: &[PathBuf]) -> Result<Roi> {
-    let limits = Limits::default();
-    let own = image_size(file, &limits)?;
+/// If it cannot be read, marks nothing, or does not fit one of the `images` that it is for, which `reader` reads.
+pub(crate) fn load_roi(file: &Path, scoring: &ScoringSettings, images: &[PathBuf], reader: &Reader) -> Result<Roi> {
+    let of_masks = Reader::default();
+    let own = of_masks.size(file)?;
     let is_tiled = scoring.tiling.is_some();
-    let sizes: Vec<_> = images.par_iter().map(|path| image_size(path, &limits)).collect();
+    let sizes: Vec<_> = images.par_iter().map(|path| reader.size(path)).collect();
     for (path, size) in images.iter().zip(sizes) {
         let size = size?;
         let (fits, needed) = if is_tiled {
@@ -31,25 +32,25 @@ pub(crate) fn load_roi(file: &Path, scoring: &ScoringSettings, images: &[PathBuf
         };
         if !fits {
             return Err(usage(format!(
-                "the region of interest in {} has {}x{} pixels (height x width), but {} has {}x{}; draw it on one of the \
+                "the region of interest in {} has {own} pixels (height x width), but {} has {size}; draw it on one of the \
                  images: it must have their {needed}",
                 file.display(),
-                own.0,
-                own.1,
                 path.display(),
-                size.0,
-                size.1
             )));
         }
     }
-    let (height, width) = if is_tiled { own } else { (scoring.height, scoring.width) };
-    let inside = load_mask(&[file], None, height, width, &limits)?;
-    Roi::new(height, width, inside).map_err(|error| usage(format!("{}: {error}", file.display())))
+    let inside = load_mask(
+        &[file],
+        None,
+        if is_tiled { own } else { scoring.size() },
+        &of_masks.limits,
+    )?;
+    Roi::new(inside).map_err(|error| usage(format!("{}: {error}", file.display())))
 }
 
 /// Whether one is the other at another scale, but for a pixel of the smaller one.
-fn has_proportions_of((height, width): (usize, usize), other: (usize, usize)) -> bool {
-    (height * other.1).abs_diff(width * other.0) <= width.max(other.1)
+fn has_proportions_of(one: Size, other: Size) -> bool {
+    (one.height * other.width).abs_diff(one.width * other.height) <= one.width.max(other.width)
 }
 
 #[cfg(test)]
@@ -63,6 +64,7 @@ mod tests {
             ((67, 100), (1000, 1500)),
             ((150, 400), (75, 200)),
         ] {
+            let (a, b) = (Size::new(a.0, a.1), Size::new(b.0, b.1));
             assert!(has_proportions_of(a, b) && has_proportions_of(b, a), "{a:?} {b:?}");
         }
         for (a, b) in [
@@ -70,6 +72,7 @@ mod tests {
             ((100, 103), (1000, 1000)),
             ((480, 640), (720, 1280)),
         ] {
+            let (a, b) = (Size::new(a.0, a.1), Size::new(b.0, b.1));
             assert!(!has_proportions_of(a, b) && !has_proportions_of(b, a), "{a:?} {b:?}");
         }
     }

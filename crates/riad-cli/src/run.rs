@@ -1,36 +1,42 @@
 //! A training run's folder: what the trainer keeps there, and beside it `settings.json`, which tells the run's images,
 //! so that the folder alone is enough to go on.
 
+mod images;
+mod session;
+
 use std::{
     collections::HashSet,
     fs,
-    ops::ControlFlow,
     path::{self, Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
-use rayon::prelude::*;
-use riad_data::{Category, DataError, Layout, Shares};
+use anyhow::{Context, Result};
+use riad_data::{Category, DataError, Layout, Pattern, Reader, Shares};
 use riad_model::{
-    Checkpoint, Device, Event, ImageSource, LossTerms, Outcome, Preset, TrainConfig, Trainer, checkpoint,
+    Checkpoint, Device, Preset, TrainConfig, Trainer,
+    store::{BEST, LAST},
 };
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use crate::{
-    args::{Protocol, Size, TrainingArgs},
+    args::{Protocol, TrainingArgs},
     calibration::{calibrate, find_normal_map, reach},
-    files::{relative, sha256, shell_quoted, write_whole},
+    files::{sha256, shell_quoted, write_whole},
     held_out::{divide, good_images, shares},
     interrupt::{Reason, Watch},
-    progress::Progress,
     roi::load_roi,
     scoring::Compute,
     settings,
-    source::{Source, check_sizes},
-    tensorboard::TensorBoard,
+    source::{Source, check_headers},
     usage,
+};
+
+pub(crate) use self::{images::image_sha256, session::terms};
+use self::{
+    images::{ImageRecord, check_same, records},
+    session::best,
 };
 
 const SETTINGS: &str = "settings.json";
@@ -59,6 +65,9 @@ struct Settings {
     /// Runs begun before there was calibration have none.
     #[serde(default)]
     calibration_share: f64,
+    /// Which files make one image together; `None` where each file is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bands: Option<Pattern>,
     /// Runs begun before there was a choice follow the paper.
     #[serde(default = "Protocol::paper")]
     protocol: Protocol,
@@ -69,17 +78,18 @@ struct Settings {
     images: Vec<ImageRecord>,
 }
 
-/// An image that the run was started with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct ImageRecord {
-    /// Path below the category's folder. A name that is not UTF-8 is approximated: it serves to compare.
-    name: String,
-    sha256: String,
-    /// Whether it is held out for validation.
-    validation: bool,
-    /// Whether it is held out for calibration, and so not for validation.
-    #[serde(default)]
-    calibration: bool,
+impl Settings {
+    /// How the run's images are read.
+    fn reader(&self) -> Reader {
+        Reader::new(self.training.architecture.channels).with_pattern(self.bands.clone())
+    }
+
+    fn shares(&self) -> Shares {
+        Shares {
+            validation: self.validation_share,
+            calibration: self.calibration_share,
+        }
+    }
 }
 
 /// How training ended.
@@ -94,7 +104,7 @@ pub(crate) enum Trained {
 impl Run {
     /// Whether there is a run in `folder`, even one that was killed before its first step.
     pub(crate) fn exists(folder: &Path) -> bool {
-        folder.join(SETTINGS).exists() || folder.join(checkpoint::LAST).exists()
+        folder.join(SETTINGS).exists() || folder.join(LAST).exists()
     }
 
     /// Lays out a run: splits the category's training images and writes down what they are. Nothing is trained yet.
@@ -102,7 +112,7 @@ impl Run {
     /// # Errors
     /// If `folder` holds a run already, an image cannot be read, or the folder cannot be written.
     pub(crate) fn create(folder: &Path, category: &Category, args: &TrainingArgs, device: &Device) -> Result<Self> {
-        if folder.join(checkpoint::LAST).exists() {
+        if folder.join(LAST).exists() {
             return Err(usage(format!(
                 "{0} already holds a run; go on with it by --resume {0}, or choose another folder with --out",
                 shell_quoted(folder)
@@ -111,35 +121,34 @@ impl Run {
         let training = settings::config(args, device)?;
         let shares = shares(args, category);
         let good = good_images(category, shares);
-        check_sizes(&good, &training.scoring)?;
-        let mut roi = None;
-        if let Some(file) = &args.roi {
-            load_roi(file, &training.scoring, &good)?;
-            let mask = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-            write_whole(&folder.join(ROI), &mask)?;
-            roi = Some(sha256(file)?);
-        }
-        let parts = divide(category, shares, training.seed)?;
-        let mut images = records(&good, &category.root)?;
-        for held_out in parts.validation {
-            images[held_out].validation = true;
-        }
-        for held_out in parts.calibration {
-            images[held_out].calibration = true;
-        }
-        let data = path::absolute(&category.root)?;
-        let riad_version = env!("CARGO_PKG_VERSION").to_owned();
-        let settings = Settings {
-            riad_version,
-            data,
+        let mut settings = Settings {
+            riad_version: env!("CARGO_PKG_VERSION").to_owned(),
+            data: path::absolute(&category.root)?,
             layout: Some(category.layout),
+            bands: args.bands.clone(),
             validation_share: shares.validation,
             calibration_share: shares.calibration,
             protocol: args.protocol.unwrap_or_default(),
-            roi,
+            roi: None,
             training,
-            images,
+            images: Vec::new(),
         };
+        let (reader, scoring) = (settings.reader(), &settings.training.scoring);
+        check_headers(&good, &reader, scoring)?;
+        if let Some(file) = &args.roi {
+            load_roi(file, scoring, &good, &reader)?;
+            let mask = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            write_whole(&folder.join(ROI), &mask)?;
+            settings.roi = Some(sha256(&[file])?);
+        }
+        let parts = divide(category, shares, settings.training.seed)?;
+        settings.images = records(&good, &category.root, args.bands.as_ref())?;
+        for held_out in parts.validation {
+            settings.images[held_out].validation = true;
+        }
+        for held_out in parts.calibration {
+            settings.images[held_out].calibration = true;
+        }
         let run = Self {
             folder: folder.to_owned(),
             settings,
@@ -166,6 +175,16 @@ impl Run {
             folder: folder.to_owned(),
             settings,
         })
+    }
+
+    /// Opens the run that a model lies in: its folder, or a checkpoint in that; `None` where it lies in none.
+    ///
+    /// # Errors
+    /// If the run's settings cannot be read.
+    pub(crate) fn of(model: &Path) -> Result<Option<Self>> {
+        let folder = if model.is_dir() { Some(model) } else { model.parent() };
+        let run = folder.filter(|folder| folder.join(SETTINGS).exists());
+        run.map(Self::open).transpose()
     }
 
     fn save(&self) -> Result<()> {
@@ -200,9 +219,19 @@ impl Run {
     /// That category, read as when the run was started.
     pub(crate) fn category(&self) -> std::result::Result<Category, DataError> {
         match self.settings.layout {
-            Some(layout) => Category::open_as(self.data(), layout),
-            None => Category::open(self.data()),
+            Some(layout) => Category::open_as(self.data(), layout, self.bands()),
+            None => Category::open(self.data(), self.bands()),
         }
+    }
+
+    /// Which files make one of the run's images together, where each has several.
+    pub(crate) fn bands(&self) -> Option<&Pattern> {
+        self.settings.bands.as_ref()
+    }
+
+    /// How the run's images are read.
+    fn reader(&self) -> Reader {
+        self.settings.reader()
     }
 
     /// How that folder is read, if the run knows.
@@ -227,11 +256,15 @@ impl Run {
             ref training,
             ..
         } = self.settings;
-        let is_our_roi = |file: &PathBuf| sha256(file).is_ok_and(|sum| Some(sum) == self.settings.roi);
+        let is_our_roi = |file: &PathBuf| sha256(&[file]).is_ok_and(|sum| Some(sum) == self.settings.roi);
         let other_roi = !args.roi.as_ref().is_none_or(is_our_roi);
         let other_layout = layout.zip(own).is_some_and(|(given, own)| given != own);
-        let differing = || settings::differing(args, protocol, self.shares(), training);
-        let other = other_layout.then_some("format").or(other_roi.then_some("roi"));
+        let other_bands = args.bands.is_some() && args.bands.as_ref() != self.bands();
+        let differing = || settings::differing(args, protocol, self.settings.shares(), training);
+        let other = other_layout
+            .then_some("format")
+            .or(other_roi.then_some("roi"))
+            .or(other_bands.then_some("bands"));
         match other.or_else(differing) {
             None => Ok(()),
             Some(name) => Err(usage(format!(
@@ -256,7 +289,7 @@ impl Run {
     ) -> Result<Trained> {
         // Before anything is written: from its first file on, a run stops in good order.
         let watch = Watch::start(budget);
-        let mut trainer = if self.folder.join(checkpoint::LAST).exists() {
+        let mut trainer = if self.folder.join(LAST).exists() {
             Trainer::resume(&self.folder, device)?
         } else {
             Trainer::start(self.settings.training.clone(), &self.folder, device)?
@@ -290,109 +323,9 @@ impl Run {
         Ok(trained)
     }
 
-    /// Takes steps.
-    fn go_on(&self, trainer: &mut Trainer, category: &Category, watch: &Watch, device: &Device) -> Result<Trained> {
-        let [train, validation] = [false, true].map(|validation| self.source(category, validation));
-        let TrainConfig {
-            architecture,
-            scoring,
-            patience,
-            precision,
-            ..
-        } = trainer.config();
-        if !matches!(device, Device::Cpu) {
-            info!("computing on {} in {precision}", device.kind());
-        }
-        let (patience, mut epochs) = (*patience, trainer.last_epoch());
-        info!(
-            "training {} at {}{} on {} images of {}, {} held out for validation and {} for calibration, in {}",
-            preset_name(architecture.width),
-            Size::of(scoring),
-            if scoring.tiling.is_some() { ", in tiles," } else { "" },
-            train.len(),
-            category.name,
-            validation.len(),
-            self.images(category, |image| image.calibration).len(),
-            shell_quoted(&self.folder)
-        );
-        let steps = train.len().div_ceil(trainer.config().batch_size);
-        let first = trainer.progress().epochs * steps + trainer.progress().steps;
-        if first > 0 {
-            info!(
-                "going on after {} epochs and {} steps",
-                trainer.progress().epochs,
-                trainer.progress().steps
-            );
-        }
-        let held_out = self.images(category, |image| image.validation && !image.calibration);
-        let mut log = TensorBoard::new(&self.folder, trainer.config(), &held_out, device);
-        let mut reason = None;
-        let mut progress = Progress::start(&category.name, "step", first as u64, (epochs * steps) as u64);
-        let mut validated = String::new();
-        let outcome = trainer.run(&train, &validation, &mut |event| {
-            match event {
-                Event::Step {
-                    epoch,
-                    step,
-                    steps,
-                    loss,
-                } => {
-                    let count = (epoch - 1) * steps + step;
-                    progress.tell(count as u64, || {
-                        format!("epoch {epoch} of {epochs}, loss {}{validated}", terms(&loss))
-                    });
-                }
-                Event::Epoch {
-                    record,
-                    best,
-                    last,
-                    weights,
-                } => {
-                    log.epoch(record, || weights.get());
-                    let losses = match record.validation {
-                        Some(loss) => format!("training {:.4}, validation {}", record.train.total, terms(&loss)),
-                        None => format!("training {}", terms(&record.train)),
-                    };
-                    let best = if best { ", the best so far" } else { "" };
-                    progress.note(|| format!("{}: epoch {} of {epochs}, {losses}{best}", category.name, record.epoch));
-                    if last < epochs {
-                        epochs = last;
-                        progress.set_total((epochs * steps) as u64);
-                        progress.note(|| {
-                            format!(
-                                "{}: no better epoch in {patience}, so the learning rate decays now, and epoch {epochs} is the last",
-                                category.name
-                            )
-                        });
-                    }
-                    if let Some(loss) = record.validation {
-                        validated = format!(", validation {:.4}{best}", loss.total);
-                    }
-                }
-            }
-            reason = watch.reason();
-            if reason.is_some() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        })?;
-        drop(progress);
-        match (outcome, reason) {
-            (Outcome::Interrupted, reason) => {
-                info!("stopped in epoch {}; nothing is lost", trainer.progress().epochs + 1);
-                Ok(Trained::Stopped(reason.unwrap_or(Reason::Pressed)))
-            }
-            (Outcome::Completed | Outcome::Stopped, _) => {
-                info!("training is finished: {}", best(trainer));
-                Ok(Trained::Finished)
-            }
-        }
-    }
-
     /// Whether the best weights, if there are any yet, have all that goes with them.
     fn is_complete(&self) -> Result<bool> {
-        let best = self.folder.join(checkpoint::BEST);
+        let best = self.folder.join(BEST);
         if !best.exists() {
             return Ok(true);
         }
@@ -415,21 +348,22 @@ impl Run {
     /// Finds what goes with the best weights. A run that is killed before this is done does it when it is resumed.
     fn complete(&self, category: &Category, device: &Device) -> Result<()> {
         let compute = Compute::f32(device);
-        let best = self.folder.join(checkpoint::BEST);
+        let best = self.folder.join(BEST);
         let mut checkpoint = Checkpoint::open(&best)?;
         if self.has_normal_map() {
             let mut images = self.images(category, |image| !image.calibration && !image.validation);
             // Those of a random split are in the order of their names, which may be that of their taking.
             let step = images.len().div_ceil(NORMAL_IMAGES);
             images = images.into_iter().step_by(step.max(1)).collect();
-            find_normal_map(&mut checkpoint, images, &compute)?;
+            find_normal_map(&mut checkpoint, images, self.bands(), &compute)?;
         }
         if self.settings.roi.is_some() {
-            checkpoint.roi = Some(load_roi(&self.folder.join(ROI), &checkpoint.header.scoring, &[])?);
+            let roi = load_roi(&self.folder.join(ROI), &checkpoint.header.scoring, &[], &self.reader())?;
+            checkpoint.roi = Some(roi);
         }
         let held_out = self.images(category, |image| image.calibration);
         if !held_out.is_empty() {
-            calibrate(&mut checkpoint, held_out, &compute)?;
+            calibrate(&mut checkpoint, held_out, self.bands(), &compute)?;
         }
         checkpoint.save(&best)?;
         if let Some(calibration) = &checkpoint.header.calibration {
@@ -444,94 +378,39 @@ impl Run {
     }
 
     fn check_images(&self, category: &Category) -> Result<()> {
-        let way_out = "a run goes on only with the images that it was started with: bring them back, or start another \
-                       run in another folder with --out";
-        let root = category.root.display();
-        let now = records(&good_images(category, self.shares()), &category.root)?;
-        let missing = self
-            .settings
-            .images
-            .iter()
-            .find(|old| !now.iter().any(|new| new.name == old.name));
-        if let Some(ImageRecord { name, .. }) = missing {
-            bail!("{root}: the training image {name} is missing; {way_out}");
-        }
-        let added = now
-            .iter()
-            .find(|new| !self.settings.images.iter().any(|old| old.name == new.name));
-        if let Some(ImageRecord { name, .. }) = added {
-            bail!("{root}: the training image {name} was not there when the run was started; {way_out}");
-        }
-        let changed = self
-            .settings
-            .images
-            .iter()
-            .zip(&now)
-            .find(|(old, new)| (&old.name, &old.sha256) != (&new.name, &new.sha256));
-        if let Some((ImageRecord { name, .. }, _)) = changed {
-            bail!("{root}: the training image {name} has changed since the run was started; {way_out}");
-        }
-        Ok(())
+        let good = good_images(category, self.settings.shares());
+        let now = records(&good, &category.root, self.bands())?;
+        check_same(&self.settings.images, &now, &category.root)
     }
 
     /// The images to train on, or those to validate with.
     fn source(&self, category: &Category, validation: bool) -> Source {
         let paths = self.images(category, |image| !image.calibration && image.validation == validation);
-        Source::new(paths, &self.settings.training.scoring)
+        Source::new(paths, self.reader(), &self.settings.training.scoring)
     }
 
     /// The run's images whose records are `chosen`.
     fn images(&self, category: &Category, chosen: impl Fn(&ImageRecord) -> bool) -> Vec<PathBuf> {
-        let images = good_images(category, self.shares()).into_iter();
+        let images = good_images(category, self.settings.shares()).into_iter();
         let records = images.zip(&self.settings.images);
         let chosen = records.filter(|(_, record)| chosen(record));
         chosen.map(|(path, _)| path).collect()
     }
-
-    fn shares(&self) -> Shares {
-        Shares {
-            validation: self.settings.validation_share,
-            calibration: self.settings.calibration_share,
-        }
-    }
 }
 
-/// What `images` below `root` are now; none is held out.
-fn records(images: &[PathBuf], root: &Path) -> Result<Vec<ImageRecord>> {
-    let record = |path: &PathBuf| {
-        Ok(ImageRecord {
-            name: relative(path, root),
-            sha256: sha256(path)?,
-            validation: false,
-            calibration: false,
-        })
-    };
-    images.par_iter().map(record).collect()
+/// Which files make one image of a model together: as is `given`, or as in the run that the model lies in.
+///
+/// # Errors
+/// If that run's settings cannot be read.
+pub(crate) fn bands_of(model: &Path, given: Option<&Pattern>) -> Result<Option<Pattern>> {
+    match given {
+        Some(given) => Ok(Some(given.clone())),
+        None => Ok(Run::of(model)?.and_then(|run| run.bands().cloned())),
+    }
 }
 
 /// The preset's name, or the width where it is none of them.
 pub(crate) fn preset_name(width: usize) -> String {
-    let preset = Preset::ALL
-        .into_iter()
-        .find(|preset| preset.architecture().width == width);
+    let preset = Preset::ALL.iter().find(|preset| preset.width() == width);
     preset.map_or_else(|| format!("width {width}"), |preset| preset.to_string())
-}
-
-/// A loss and its terms.
-pub(crate) fn terms(loss: &LossTerms) -> String {
-    let LossTerms {
-        l2, ssim, msgms, total, ..
-    } = loss;
-    format!("{total:.4} (l2 {l2:.4}, ssim {ssim:.4}, msgms {msgms:.4})")
-}
-
-fn best(trainer: &Trainer) -> String {
-    let progress = trainer.progress();
-    let loss = progress
-        .best_loss()
-        .map_or_else(String::new, |loss| format!(" with loss {loss:.4}"));
-    format!(
-        "the best of {} epochs is {}{loss}",
-        progress.epochs, progress.best_epoch
-    )
 }

@@ -1,10 +1,11 @@
-//! From files to scores: where and how to compute, what sizes a model takes, and how many images it looks at at once.
+//! From files to scores: where and how to compute, how a model's images are read, and how many it looks at at once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::usage;
 use anyhow::Result;
-use riad_data::{Fit, Image};
-use riad_model::{Checkpoint, Device, Keep, Precision, Roi, Scored, Scorer, ScoringSettings};
+use riad_data::{DataError, Fit, Image, LoadedImage, Pattern, Reader, load_ahead};
+use riad_model::{Checkpoint, Device, Header, Keep, Precision, Roi, Scored, Scorer};
 
 /// Images of the network's size that are scored at once: enough to keep all cores busy, few enough that scores come
 /// steadily.
@@ -24,44 +25,75 @@ impl Compute {
             precision: Precision::F32,
         }
     }
-
-    pub(crate) fn scorer(&self, checkpoint: &Checkpoint) -> riad_model::Result<Scorer> {
-        Scorer::new(checkpoint, &self.device, self.precision)
-    }
-
-    pub(crate) fn open(&self, model: &Path) -> riad_model::Result<Scorer> {
-        Scorer::open(model, &self.device, self.precision)
-    }
 }
 
-/// How images are brought to a size that is scored.
-pub(crate) fn fit(scorer: &Scorer) -> Fit {
-    let ScoringSettings {
-        height, width, tiling, ..
-    } = scorer.header().scoring;
-    match (tiling, scorer.roi().map(Roi::size)) {
-        (None, _) => Fit::Resized { height, width },
-        (Some(_), None) => Fit::AtLeast { height, width },
-        (Some(_), Some((height, width))) => Fit::Exactly { height, width },
-    }
+/// A model ready to score, and how its images are read.
+pub(crate) struct Model {
+    scorer: Scorer,
+    reader: Reader,
 }
 
-/// How many images to load and score at once: large ones, which are scored by tiles, one by one.
-pub(crate) fn batch_size(scorer: &Scorer) -> usize {
-    match scorer.header().scoring.tiling {
-        None => BATCH,
-        Some(_) => 1,
+impl Model {
+    /// Opens a run's folder or a checkpoint, see [`Self::new`].
+    pub(crate) fn open(path: &Path, bands: Option<Pattern>, compute: &Compute) -> Result<Self> {
+        Self::new(&Checkpoint::open(path)?, bands, compute)
     }
-}
 
-/// Scores images that are fitted to the model.
-pub(crate) fn score(scorer: &Scorer, images: &[&Image], keep: Keep) -> Result<Vec<Scored>> {
-    if scorer.header().scoring.tiling.is_none() {
-        let pixels: Vec<f32> = images.iter().flat_map(|image| &image.data).copied().collect();
-        return Ok(scorer.score(&pixels, keep)?);
+    /// Puts a checkpoint where it is to score. The files of an image belong together as `bands` says.
+    pub(crate) fn new(checkpoint: &Checkpoint, bands: Option<Pattern>, compute: &Compute) -> Result<Self> {
+        let scorer = Scorer::new(checkpoint, &compute.device, compute.precision)?;
+        let reader = Reader::new(scorer.channels()).with_pattern(bands);
+        // Else every image would be refused for it.
+        reader.check().map_err(|error| usage(error.to_string()))?;
+        Ok(Self { scorer, reader })
     }
-    images
-        .iter()
-        .map(|image| Ok(scorer.score_image(&image.data, image.height, image.width, keep)?))
-        .collect()
+
+    /// What the checkpoint says of itself.
+    pub(crate) fn header(&self) -> &Header {
+        self.scorer.header()
+    }
+
+    /// The part of images that is looked at, if not all.
+    pub(crate) fn roi(&self) -> Option<&Roi> {
+        self.scorer.roi()
+    }
+
+    /// How images are read.
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// How many images to load and score at once: large ones, which are scored by tiles, one by one.
+    pub(crate) fn batch_size(&self) -> usize {
+        match self.header().scoring.tiling {
+            None => BATCH,
+            Some(_) => 1,
+        }
+    }
+
+    /// Images one after the other, of a size that is scored, loaded ahead.
+    pub(crate) fn load(
+        &self,
+        images: Vec<PathBuf>,
+    ) -> impl Iterator<Item = (PathBuf, Result<LoadedImage, DataError>)> + Send + use<> {
+        let scoring = &self.header().scoring;
+        let fit = match (scoring.tiling, self.roi()) {
+            (None, _) => Fit::Resized(scoring.size()),
+            (Some(_), None) => Fit::AtLeast(scoring.size()),
+            (Some(_), Some(roi)) => Fit::Exactly(roi.size()),
+        };
+        load_ahead(images, self.reader.clone(), fit)
+    }
+
+    /// Scores images that [`Self::load`] gave.
+    pub(crate) fn score(&self, images: &[&Image], keep: Keep) -> Result<Vec<Scored>> {
+        if self.header().scoring.tiling.is_none() {
+            let values: Vec<f32> = images.iter().flat_map(|image| image.values()).copied().collect();
+            return Ok(self.scorer.score(&values, keep)?);
+        }
+        images
+            .iter()
+            .map(|image| Ok(self.scorer.score_image(image.values(), image.size(), keep)?))
+            .collect()
+    }
 }

@@ -1,11 +1,12 @@
 //! From the options of a training run to its settings.
 
 use anyhow::Result;
-use riad_data::Shares;
-use riad_model::{Device, Precision, Preset, ScoringSettings, Similarity, Tiling, TrainConfig};
+use riad_core::Size;
+use riad_data::{Pattern, Shares};
+use riad_model::{Architecture, Device, Method, Precision, Preset, ScoringSettings, Similarity, Tiling, TrainConfig};
 
 use crate::{
-    args::{Method, Protocol, Size, TrainingArgs},
+    args::{Protocol, TrainingArgs},
     usage,
 };
 
@@ -20,12 +21,11 @@ pub(crate) fn config(args: &TrainingArgs, device: &Device) -> Result<TrainConfig
         Protocol::Paper => (Preset::Paper, Similarity::GmsGrey),
     };
     let preset = args.preset.unwrap_or(preset);
-    let mut architecture = preset.architecture();
+    let method = args.method.unwrap_or(Method::RIAD);
     let seed = args.seed.unwrap_or(0);
-    let mut scoring = match args.tile.or(args.size) {
-        Some(Size { height, width }) => ScoringSettings::for_size(height, width),
-        None => ScoringSettings::default(),
-    };
+    let size = args.tile.or(args.size);
+    let Size { height, width } = size.unwrap_or(ScoringSettings::default().size());
+    let mut scoring = method.settings(height, width);
     scoring.tiling = args.tile.map(|Size { height, width }| Tiling {
         overlap: args.overlap.unwrap_or(height.min(width) / 4),
     });
@@ -33,36 +33,35 @@ pub(crate) fn config(args: &TrainingArgs, device: &Device) -> Result<TrainConfig
     scoring.similarity = args.similarity.unwrap_or(similarity);
     scoring.smoothing = args.smoothing.unwrap_or(scoring.smoothing);
     scoring.scales = args.scales.unwrap_or(scoring.scales);
-    if args.method == Some(Method::Autoencoder) {
-        if args.regions.is_some() || args.sets.is_some() {
-            return Err(usage(
-                "an autoencoder hides nothing: leave out --regions and --sets, or --method autoencoder",
-            ));
+    if args.regions.is_some() || args.sets.is_some() {
+        let published = ScoringSettings::default();
+        scoring.region_sizes = args.regions.clone().unwrap_or(published.region_sizes);
+        scoring.sets = args.sets.unwrap_or(published.sets);
+        // With regions to hide, the settings of a method that hides nothing are no longer its own.
+        if Method::of(&scoring) != method {
+            return Err(usage(format!(
+                "an {method} hides nothing: leave out --regions and --sets, or --method {method}"
+            )));
         }
-        architecture.skip_connections = false;
-        scoring.region_sizes.clear();
-        scoring.sets = 1;
-    } else {
-        scoring.region_sizes = args.regions.clone().unwrap_or(scoring.region_sizes);
-        scoring.sets = args.sets.unwrap_or(scoring.sets);
     }
 
-    let published = TrainConfig::published(architecture, scoring);
+    // Files that belong together are a channel each, unless more is said.
+    let of_bands = args.bands.as_ref().map(Pattern::files_of_an_image);
+    let channels = args.channels.or(of_bands).unwrap_or(Architecture::COLOUR);
+    let architecture = method.architecture(preset.width()).with_channels(channels);
+    let mut config = TrainConfig::published(architecture, scoring);
     let learning_rate = match (protocol, preset) {
         (Protocol::Default, Preset::Tiny | Preset::Small) => 1e-3,
-        _ => published.learning_rate,
+        _ => config.learning_rate,
     };
-    let config = TrainConfig {
-        epochs: args.epochs.unwrap_or(published.epochs),
-        batch_size: args.batch.unwrap_or(published.batch_size),
-        learning_rate: args.lr.unwrap_or(learning_rate),
-        patience: args.patience.unwrap_or(published.patience),
-        decays_early: protocol == Protocol::Default,
-        loss: args.loss.unwrap_or(published.loss),
-        precision: args.precision.unwrap_or(Precision::of_training(device)),
-        seed,
-        ..published
-    };
+    config.epochs = args.epochs.unwrap_or(config.epochs);
+    config.batch_size = args.batch.unwrap_or(config.batch_size);
+    config.learning_rate = args.lr.unwrap_or(learning_rate);
+    config.patience = args.patience.unwrap_or(config.patience);
+    config.decays_early = protocol == Protocol::Default;
+    config.loss = args.loss.unwrap_or(config.loss);
+    config.precision = args.precision.unwrap_or(Precision::of_training(device));
+    config.seed = seed;
     // Before a folder is made for the run.
     config.check().map_err(|error| usage(error.to_string()))?;
     Ok(config)
@@ -87,15 +86,11 @@ pub(crate) fn differing(
         seed,
         ..
     } = config;
-    let (size, tiling) = (Size::of(scoring), scoring.tiling);
+    let (size, tiling) = (scoring.size(), scoring.tiling);
     let regions = &scoring.region_sizes;
-    let is_riad = architecture.skip_connections;
     let same = [
         ("protocol", args.protocol.is_none_or(|given| given == protocol)),
-        (
-            "method",
-            args.method.is_none_or(|given| (given == Method::Riad) == is_riad),
-        ),
+        ("method", args.method.is_none_or(|given| given == Method::of(scoring))),
         ("loss", args.loss.is_none_or(|given| given == *loss)),
         ("regions", args.regions.as_ref().is_none_or(|given| given == regions)),
         ("sets", args.sets.is_none_or(|given| given == scoring.sets)),
@@ -110,8 +105,11 @@ pub(crate) fn differing(
         ("scales", args.scales.is_none_or(|given| given == scoring.scales)),
         (
             "preset",
-            args.preset
-                .is_none_or(|given| given.architecture().width == architecture.width),
+            args.preset.is_none_or(|given| given.width() == architecture.width),
+        ),
+        (
+            "channels",
+            args.channels.is_none_or(|given| given == architecture.channels),
         ),
         ("size", args.size.is_none_or(|given| tiling.is_none() && given == size)),
         ("tile", args.tile.is_none_or(|given| tiling.is_some() && given == size)),

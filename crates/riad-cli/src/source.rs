@@ -1,10 +1,10 @@
 //! The images of a run as its trainer takes them.
 
-use std::{error::Error, path::PathBuf};
+use std::{error::Error, num::NonZeroUsize, path::PathBuf};
 
 use anyhow::Result;
 use rayon::prelude::*;
-use riad_data::{Batch, Crops, DataError, Dataset, Fit, Limits, image_size};
+use riad_data::{Batch, Crops, DataError, Dataset, Fit, Reader};
 use riad_model::{ImageSource, ScoringSettings};
 
 /// What decoded images may take in memory; those beyond it are decoded again in every epoch.
@@ -19,13 +19,10 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    pub(crate) fn new(paths: Vec<PathBuf>, scoring: &ScoringSettings) -> Self {
-        let &ScoringSettings {
-            height, width, tiling, ..
-        } = scoring;
-        match tiling {
-            None => Self::Whole(Dataset::new(paths, height, width, Limits::default(), CACHE_BYTES)),
-            Some(_) => Self::Tiles(Crops::new(paths, height, width, Limits::default(), CACHE_BYTES)),
+    pub(crate) fn new(images: Vec<PathBuf>, reader: Reader, scoring: &ScoringSettings) -> Self {
+        match scoring.tiling {
+            None => Self::Whole(Dataset::new(images, reader, scoring.size(), CACHE_BYTES)),
+            Some(_) => Self::Tiles(Crops::new(images, reader, scoring.size(), CACHE_BYTES)),
         }
     }
 }
@@ -44,6 +41,7 @@ impl ImageSource for Source {
         batch_size: usize,
         seed: u64,
     ) -> Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn Error + Send + Sync>>> + '_> {
+        let batch_size = NonZeroUsize::new(batch_size).unwrap_or(NonZeroUsize::MIN);
         let batches = match self {
             Self::Whole(images) => images.batches(order, batch_size),
             Self::Tiles(crops) => crops.batches(order, batch_size, seed),
@@ -53,19 +51,17 @@ impl ImageSource for Source {
     }
 }
 
-/// Checks that tiles can be cut from every image.
+/// Checks, as far as the files' headers tell, that every image can be read, has the channels that are asked for, and that
+/// tiles can be cut from it.
 ///
 /// # Errors
-/// Names the first that is smaller than a tile, or cannot be read.
-pub(crate) fn check_sizes(paths: &[PathBuf], scoring: &ScoringSettings) -> Result<()> {
-    let &ScoringSettings {
-        height, width, tiling, ..
-    } = scoring;
-    if tiling.is_none() {
-        return Ok(());
-    }
-    let fit = Fit::AtLeast { height, width };
-    let check = |path: &PathBuf| fit.check(path, image_size(path, &Limits::default())?);
-    let checked: Vec<_> = paths.par_iter().map(check).collect();
+/// Names the first of which that is not so.
+pub(crate) fn check_headers(images: &[PathBuf], reader: &Reader, scoring: &ScoringSettings) -> Result<()> {
+    let fit = match scoring.tiling {
+        None => Fit::Own,
+        Some(_) => Fit::AtLeast(scoring.size()),
+    };
+    let check = |path: &PathBuf| fit.check(path, reader.size(path)?);
+    let checked: Vec<_> = images.par_iter().map(check).collect();
     Ok(checked.into_iter().collect::<Result<(), _>>()?)
 }

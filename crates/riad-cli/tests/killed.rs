@@ -214,7 +214,7 @@ fn ten_kills_of_scoring_leave_whole_lines_and_pictures() {
             "attempt {attempt}: {written}"
         );
         if root.join("maps").exists() {
-            for picture in riad_data::image_files(&root.join("maps")).unwrap_or_default() {
+            for picture in riad_data::image_files(&root.join("maps"), None).unwrap_or_default() {
                 image::open(&picture).unwrap_or_else(|error| panic!("{}: {error}", picture.display()));
             }
         }

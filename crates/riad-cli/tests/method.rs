@@ -91,7 +91,7 @@ fn what_cannot_be_is_refused_before_a_run_is_made() {
             2,
         ),
         (vec!["--loss", "l2+mse"], "no term of the loss", 2),
-        (vec!["--similarity", "cosine"], "gms-colour, gms-grey, ssim and l2", 2),
+        (vec!["--similarity", "cosine"], "gms-colour, gms-grey, ssim, l2", 2),
         (vec!["--regions", "4,x"], "invalid digit", 2),
         (vec!["--smoothing", "4"], "odd", 2),
         (vec!["--scales", "5"], "1 to 4 scales", 2),

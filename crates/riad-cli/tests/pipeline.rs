@@ -418,7 +418,10 @@ fn bf16_is_refused_or_near_f32() {
         .code(2);
     let said = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
     assert!(said.contains("AMX") && said.contains("leave it out"), "{said}");
-    if riad_model::Precision::Bf16.check_on_cpu().is_err() {
+    if riad_model::Precision::Bf16
+        .check_scoring(&riad_model::Device::CPU)
+        .is_err()
+    {
         assert_eq!(stderr(root, &bf16, 2), said);
         return;
     }

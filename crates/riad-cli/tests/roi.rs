@@ -6,6 +6,7 @@ mod support;
 use std::{fs, path::Path};
 
 use image::{GrayImage, Luma};
+use riad_core::Size;
 use riad_model::{Checkpoint, Roi};
 use serde_json::Value;
 use support::{demo, run_bytes, stderr, stdout};
@@ -38,7 +39,7 @@ fn defects_are_looked_for_inside_only() {
     ];
     stdout(root, &[&train[..], &["--roi", "left.png"]].concat());
     let left = roi(&root.join("runs/badge")).unwrap();
-    assert_eq!((left.size(), left.share()), ((32, 32), 0.5));
+    assert_eq!((left.size(), left.share()), (Size::new(32, 32), 0.5));
     let info = stdout(root, &["info", "runs/badge"]);
     assert!(
         info.contains("looked at        50.0 % of the image, the region of interest"),
@@ -46,7 +47,7 @@ fn defects_are_looked_for_inside_only() {
     );
     // What is normal is known outside too, in case one looks there later.
     let checkpoint = Checkpoint::open(&root.join("runs/badge")).unwrap();
-    assert!(checkpoint.normal_map.unwrap().iter().all(|value| *value > 0.0));
+    assert!(checkpoint.normal_map.unwrap().values().iter().all(|value| *value > 0.0));
 
     // The mask is kept with the run, which goes on without the file.
     stdout(
@@ -138,7 +139,7 @@ fn with_tiles_images_have_the_size_of_the_region() {
     let said = stderr(root, &[&train[..], &["half.png"]].concat(), 2);
     assert!(said.contains("it must have their size"), "{said}");
     stdout(root, &[&train[..], &["left.png"]].concat());
-    assert_eq!(roi(&root.join("run")).unwrap().size(), (128, 128));
+    assert_eq!(roi(&root.join("run")).unwrap().size(), Size::new(128, 128));
     stdout(root, &["eval", "--model", "run", "-q"]);
     GrayImage::new(129, 128).save(root.join("other.png")).unwrap();
     let said = stderr(root, &["score", "--model", "run", "other.png"], 1);

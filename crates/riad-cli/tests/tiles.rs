@@ -6,7 +6,8 @@ mod support;
 use std::{fs, path::Path};
 
 use image::RgbImage;
-use riad_data::{Limits, decode, resize};
+use riad_core::Size;
+use riad_data::{Fit, Reader};
 use riad_model::{Checkpoint, Device, Keep, Precision, Scorer, Tiling};
 use serde_json::Value;
 use support::{demo, run_bytes, stderr, stdout};
@@ -208,19 +209,29 @@ fn maps_of_real_images_have_no_seams() {
         .unwrap()
         .unwrap()
         .path();
-    let whole = decode(&test, &Limits::default()).unwrap();
+    let whole = Reader::default().load(&test, Fit::Own).unwrap().image;
     const SIDE: usize = 384;
-    let part = |left: u32, top: u32| {
-        let part = whole.crop_imm(left, top, SIDE as u32, SIDE as u32);
-        resize(&part, SIDE, SIDE).unwrap().data
+    let part = |left: usize, top: usize| {
+        let rows = |plane: &[f32]| {
+            let rows = plane.chunks(whole.size().width).skip(top).take(SIDE);
+            rows.flat_map(|row| row[left..left + SIDE].to_vec()).collect::<Vec<_>>()
+        };
+        whole.planes().flat_map(rows).collect::<Vec<_>>()
     };
     const SHIFT: usize = 40;
     const MARGIN: usize = 24;
     let mut measure = |overlap, borders: &[usize]| {
         checkpoint.header.scoring.tiling = Some(Tiling { overlap });
-        let scorer = Scorer::new(&checkpoint, &Device::Cpu, Precision::F32).unwrap();
-        let map = |at: u32| scorer.score_image(&part(at, at), SIDE, SIDE, Keep::Map).unwrap().map;
-        let (map, shifted) = (map(200), map(200 + SHIFT as u32));
+        let scorer = Scorer::new(&checkpoint, &Device::CPU, Precision::F32).unwrap();
+        let size = Size::new(SIDE, SIDE);
+        let map = |at: usize| {
+            scorer
+                .score_image(&part(at, at), size, Keep::Map)
+                .unwrap()
+                .map
+                .into_values()
+        };
+        let (map, shifted) = (map(200), map(200 + SHIFT));
         let mean = map.iter().map(|&v| f64::from(v)).sum::<f64>() / map.len() as f64;
         let inside = SHIFT + MARGIN..SIDE - MARGIN;
         let both = inside.clone().flat_map(|y| inside.clone().map(move |x| (y, x)));

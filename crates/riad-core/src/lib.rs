@@ -13,18 +13,23 @@
 //!
 //! **Nothing depends on the number of threads.** Work is split by image or plane, and sums are taken in that order.
 //!
-//! **Lengths panic, content does not.** What an image, a file or a setting can cause is an error with its cause and the
-//! way out; a slice whose length contradicts the stated size is a mistake in the calling code and panics, as slices do.
-//! The metrics, which take what files say, return errors for both.
+//! **Nothing from outside panics.** A size that does not fit its values, a setting out of range, a map with a NaN: each is
+//! an error with its cause and the way out. Values that know their size ([`Map`]) cannot contradict it; where slices come
+//! with a shape, for batches that live in a framework's memory, every function checks them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod calibration;
+mod map;
 pub mod mask;
 pub mod metrics;
 pub mod published;
 pub mod random;
 pub mod similarity;
+mod size;
 pub mod smooth;
 
 pub use calibration::{Calibration, CalibrationError};
+pub use map::Map;
 pub use mask::{MaskError, Masks};
+pub use random::Random;
+pub use size::{LengthError, Size};

@@ -6,11 +6,9 @@
 
 use std::iter;
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 use thiserror::Error;
 
-use crate::random::shuffle;
+use crate::{LengthError, Size, random::Random};
 
 /// A partition of an image's grid of cells into disjoint sets that hide equally much.
 ///
@@ -20,13 +18,12 @@ use crate::random::shuffle;
 pub struct Masks {
     region_size: usize,
     sets: usize,
-    height: usize,
-    width: usize,
+    size: Size,
     /// The set of each cell, row by row, `width.div_ceil(region_size)` cells to a row.
     cells: Vec<u8>,
 }
 
-/// Why no masks can be made from the arguments of [`Masks::sample`].
+/// Why there is no mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum MaskError {
@@ -34,12 +31,16 @@ pub enum MaskError {
     #[error("the region size is 0; a region needs a side of at least 1 pixel")]
     ZeroRegionSize,
     /// The image has no pixels.
-    #[error("an image of {height}x{width} (height x width) has no pixels to mask")]
+    #[error("an image of {size} (height x width) has no pixels to mask")]
     EmptyImage {
-        /// Height that was asked for, in pixels.
-        height: usize,
-        /// Width that was asked for, in pixels.
-        width: usize,
+        /// Size that was asked for.
+        size: Size,
+    },
+    /// The image has more pixels than memory can have.
+    #[error("an image of {size} (height x width) has more pixels than memory can hold; use a smaller image")]
+    TooLarge {
+        /// Size that was asked for.
+        size: Size,
     },
     /// The number of sets is outside 1 to [`Masks::MAX_SETS`].
     #[error("{sets} disjoint sets were asked for; possible are 1 to {max}", max = Masks::MAX_SETS)]
@@ -56,64 +57,68 @@ pub enum MaskError {
         cells: usize,
     },
     /// The grid has more cells than a 32-bit draw can tell apart.
-    #[error("an image of {height}x{width} has too many regions of {region_size} pixels; use larger regions")]
+    #[error("an image of {size} (height x width) has too many regions of {region_size} pixels; use larger regions")]
     TooManyCells {
         /// Region size that was asked for, in pixels.
         region_size: usize,
-        /// Height that was asked for, in pixels.
-        height: usize,
-        /// Width that was asked for, in pixels.
-        width: usize,
+        /// Size that was asked for.
+        size: Size,
     },
+    /// There is no set of that number.
+    #[error("there are {sets} disjoint sets, numbered from 0; {set} is none of them")]
+    NoSuchSet {
+        /// Number of the set that was asked for.
+        set: usize,
+        /// How many sets there are.
+        sets: usize,
+    },
+    /// A mask has as many values as the image has pixels.
+    #[error(transparent)]
+    Length(#[from] LengthError),
 }
 
 impl Masks {
     /// The largest number of sets: a cell's set is kept in one byte.
     pub const MAX_SETS: usize = 255;
 
-    /// Deals the cells of a `height` x `width` image into `sets` random disjoint sets.
+    /// Deals the cells of an image of `size` into `sets` random disjoint sets.
     ///
     /// Cells are squares of `region_size` pixels; where that does not divide the image, the last row and column of cells
     /// are cut off at the image's edge. The sets' numbers of cells differ by at most one. Time and memory are linear in
     /// the number of cells.
     ///
     /// # Errors
-    /// A zero size, no or more than [`MAX_SETS`](Self::MAX_SETS) sets, more sets than cells, or 2³² cells and more.
-    pub fn sample(region_size: usize, sets: usize, height: usize, width: usize, seed: u64) -> Result<Self, MaskError> {
+    /// A zero size, no or more than [`MAX_SETS`](Self::MAX_SETS) sets, more sets than cells, 2³² cells and more, or more
+    /// pixels than a `usize` can count.
+    pub fn sample(region_size: usize, sets: usize, size: Size, seed: u64) -> Result<Self, MaskError> {
         if region_size == 0 {
             return Err(MaskError::ZeroRegionSize);
         }
-        if height == 0 || width == 0 {
-            return Err(MaskError::EmptyImage { height, width });
+        if size.is_empty() {
+            return Err(MaskError::EmptyImage { size });
+        }
+        if size.checked_pixels().is_none() {
+            return Err(MaskError::TooLarge { size });
         }
         let set_count = u8::try_from(sets).map_err(|_| MaskError::SetCount { sets })?;
         if set_count == 0 {
             return Err(MaskError::SetCount { sets });
         }
-        let too_many = MaskError::TooManyCells {
-            region_size,
-            height,
-            width,
-        };
-        let count = height
-            .div_ceil(region_size)
-            .checked_mul(width.div_ceil(region_size))
-            .and_then(|count| u32::try_from(count).ok())
-            .ok_or(too_many)?;
-        if count < u32::from(set_count) {
-            return Err(MaskError::TooFewCells {
-                sets,
-                cells: count as usize,
-            });
+        // There are no more cells than pixels.
+        let count = size.height.div_ceil(region_size) * size.width.div_ceil(region_size);
+        if u32::try_from(count).is_err() {
+            return Err(MaskError::TooManyCells { region_size, size });
+        }
+        if count < sets {
+            return Err(MaskError::TooFewCells { sets, cells: count });
         }
 
-        let mut cells: Vec<u8> = (0..set_count).cycle().take(count as usize).collect();
-        shuffle(&mut cells, &mut ChaCha8Rng::seed_from_u64(seed));
+        let mut cells: Vec<u8> = (0..set_count).cycle().take(count).collect();
+        Random::new(seed).shuffle(&mut cells);
         Ok(Self {
             region_size,
             sets,
-            height,
-            width,
+            size,
             cells,
         })
     }
@@ -128,64 +133,61 @@ impl Masks {
         self.sets
     }
 
-    /// Height of the masked image in pixels.
-    pub fn height(&self) -> usize {
-        self.height
+    /// Size of the masked image.
+    pub fn size(&self) -> Size {
+        self.size
     }
 
-    /// Width of the masked image in pixels.
-    pub fn width(&self) -> usize {
-        self.width
+    /// The one set, in `0..sets()`, in which the pixel is hidden; `None` for a pixel outside the image.
+    pub fn set_of(&self, y: usize, x: usize) -> Option<usize> {
+        let cells = self.cell_row(y)?;
+        // The last cell may reach beyond the image.
+        (x < self.size.width).then(|| usize::from(cells[x / self.region_size]))
     }
 
-    /// The one set, in `0..sets()`, in which the pixel is hidden.
-    ///
-    /// # Panics
-    /// If the pixel lies outside the image.
-    pub fn set_of(&self, y: usize, x: usize) -> usize {
-        assert!(x < self.width, "column {x} is outside a mask of width {}", self.width);
-        usize::from(self.cell_row(y)[x / self.region_size])
-    }
-
-    /// Row `y` of the mask of `set`: true where the pixel is hidden, `width()` items.
-    ///
-    /// # Panics
-    /// If the row lies outside the image.
-    pub fn hidden_row(&self, set: usize, y: usize) -> impl Iterator<Item = bool> + '_ {
-        self.cell_row(y)
+    /// Row `y` of the mask of `set`: true where the pixel is hidden, one item for each column. `None` for a row outside
+    /// the image, or a set that there is none of.
+    pub fn hidden_row(&self, set: usize, y: usize) -> Option<impl Iterator<Item = bool> + '_> {
+        let cells = self.cell_row(y).filter(|_| set < self.sets)?;
+        let hidden = cells
             .iter()
-            .flat_map(move |&cell| iter::repeat_n(usize::from(cell) == set, self.region_size))
-            .take(self.width)
+            .flat_map(move |&cell| iter::repeat_n(usize::from(cell) == set, self.region_size));
+        Some(hidden.take(self.size.width))
     }
 
-    /// Writes the mask of `set` as factors for the image: 1 where it is visible, 0 where it is hidden.
+    /// Writes the mask of `set` as factors for the image, 1 where it is visible and 0 where it is hidden: one for each
+    /// pixel, row by row.
     ///
-    /// `out` is one plane of `height() * width()` values; a set outside `0..sets()` hides nothing.
-    ///
-    /// # Panics
-    /// If `out` has another length.
-    pub fn write_visible(&self, set: usize, out: &mut [f32]) {
-        assert_eq!(
-            out.len(),
-            self.height * self.width,
-            "a mask plane has height x width values"
-        );
-        for (row, band) in out.chunks_mut(self.region_size.saturating_mul(self.width)).enumerate() {
-            let (first, copies) = band.split_at_mut(self.width);
-            let cells = self.cell_row(row * self.region_size);
+    /// # Errors
+    /// A set that there is none of, or an `out` of another length.
+    pub fn write_visible(&self, set: usize, out: &mut [f32]) -> Result<(), MaskError> {
+        if set >= self.sets {
+            return Err(MaskError::NoSuchSet { set, sets: self.sets });
+        }
+        LengthError::check("a mask", out.len(), self.size.pixels())?;
+        let width = self.size.width;
+        let rows_of_cells = self.cells.chunks_exact(self.columns());
+        let bands = out.chunks_mut(self.region_size.saturating_mul(width));
+        for (band, cells) in bands.zip(rows_of_cells) {
+            let (first, copies) = band.split_at_mut(width);
             for (pixels, &cell) in first.chunks_mut(self.region_size).zip(cells) {
                 pixels.fill(if usize::from(cell) == set { 0.0 } else { 1.0 });
             }
-            for copy in copies.chunks_exact_mut(self.width) {
+            for copy in copies.chunks_exact_mut(width) {
                 copy.copy_from_slice(first);
             }
         }
+        Ok(())
+    }
+
+    /// Number of cells in a row of them.
+    fn columns(&self) -> usize {
+        self.size.width.div_ceil(self.region_size)
     }
 
     /// The sets of the cells that pixel row `y` runs through.
-    fn cell_row(&self, y: usize) -> &[u8] {
-        assert!(y < self.height, "row {y} is outside a mask of height {}", self.height);
-        let columns = self.width.div_ceil(self.region_size);
-        &self.cells[y / self.region_size * columns..][..columns]
+    fn cell_row(&self, y: usize) -> Option<&[u8]> {
+        let start = (y < self.size.height).then(|| y / self.region_size * self.columns())?;
+        self.cells.get(start..start + self.columns())
     }
 }

@@ -2,6 +2,7 @@
 
 /// Published results on one category of MVTec AD, in per cent.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Published {
     /// The category's folder in MVTec AD.
     pub category: &'static str,
@@ -29,7 +30,7 @@ const fn published(
 }
 
 /// All fifteen categories, in alphabetical order.
-pub const PUBLISHED: [Published; 15] = [
+pub const PUBLISHED: &[Published] = &[
     published("bottle", [99.9, 98.4, 76.4, 97.1]),
     published("cable", [81.9, 84.2, 24.4, 65.5]),
     published("capsule", [88.4, 92.8, 38.2, 73.1]),
@@ -61,6 +62,7 @@ mod tests {
     /// The papers print the means beside the rows; a mistyped row would not add up.
     #[test]
     fn the_rows_give_the_published_means() {
+        assert_eq!(PUBLISHED.len(), 15);
         let mean = |value: fn(&Published) -> f64| PUBLISHED.iter().map(value).sum::<f64>() / 15.0;
         assert!((mean(|p| p.image_auroc) - 91.7).abs() < 0.05);
         assert!((mean(|p| p.pixel_auroc) - 94.2).abs() < 0.05);

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::{Map, Size};
+
 /// Why a map cannot be smoothed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -16,28 +18,26 @@ pub enum SmoothError {
 
 /// Replaces every value by the mean of the `window` x `window` values around it.
 ///
-/// `map` is one plane of `height * width` values; beyond its border it continues mirrored, edge value repeated
-/// (`d c b a | a b c d | d c b a`), as `scipy.ndimage.uniform_filter` does by default, so that a constant map stays what
-/// it is. The window may be larger than the map. Running sums in f64 make the cost a few operations per pixel whatever
-/// the window; the price is that one NaN or infinity spoils everything after it, so pass finite maps.
+/// Beyond its border the map continues mirrored, edge value repeated (`d c b a | a b c d | d c b a`), as
+/// `scipy.ndimage.uniform_filter` does by default, so that a constant map stays what it is. The window may be larger than
+/// the map. Running sums in f64 make the cost a few operations per pixel whatever the window; the price is that one NaN or
+/// infinity spoils everything after it, so pass finite maps.
 ///
 /// # Errors
 /// [`SmoothError::EvenWindow`] if `window` is even (0 included).
-///
-/// # Panics
-/// If `map` has another length than `height * width`.
-pub fn mean_filter(map: &[f32], height: usize, width: usize, window: usize) -> Result<Vec<f32>, SmoothError> {
+pub fn mean_filter(map: &Map, window: usize) -> Result<Map, SmoothError> {
     if window.is_multiple_of(2) {
         return Err(SmoothError::EvenWindow { window });
     }
-    assert_eq!(map.len(), height * width, "a map has height x width values");
-    if map.is_empty() {
-        return Ok(Vec::new());
+    let mut out = Map::filled(map.size(), 0.0);
+    if map.size().is_empty() {
+        return Ok(out);
     }
+    let Size { height, width } = map.size();
 
     let rows = MirroredWindow::new(height, window);
     let columns = MirroredWindow::new(width, window);
-    let row = |y: usize| &map[y * width..][..width];
+    let row = |y: usize| map.row(y);
 
     // Sums over whole periods, which every window contains equally often.
     let mut periods = vec![0.0f64; width];
@@ -50,8 +50,7 @@ pub fn mean_filter(map: &[f32], height: usize, width: usize, window: usize) -> R
     }
 
     let scale = 1.0 / (window as f64 * window as f64);
-    let mut out = vec![0.0f32; map.len()];
-    for (y, out) in out.chunks_exact_mut(width).enumerate() {
+    for (y, out) in out.values_mut().chunks_exact_mut(width).enumerate() {
         let mut sum = columns.periods * 2.0 * vertical.iter().sum::<f64>();
         sum += (0..columns.rest)
             .map(|position| vertical[columns.indices[position]])

@@ -1,8 +1,8 @@
 // What all kernels share. They are compiled by nvcc for GPUs, and as C++ over emulated.h for the CPU.
 //
-// A kernel takes one struct by value, which src/ declares as well, field by field in the same order: pointers first, then
-// numbers of 32 bits, so that neither compiler pads between them. Blocks have one dimension and 256 threads at most. Sums
-// are made in an order that the shapes alone decide: the same input gives the same bits.
+// A kernel takes one struct by value, which src/ops/arguments.rs declares as well, field by field in the same order: pointers
+// first, then numbers of 32 bits. Blocks have one dimension and 256 threads at most. Sums are made in an order that the shapes
+// alone decide: the same input gives the same bits.
 #pragma once
 
 #include <stdint.h>
@@ -42,6 +42,9 @@ const int THREADS = 256;
 
 __device__ inline float to_float(float value) { return value; }
 __device__ inline void from_float(float value, float &out) { out = value; }
+
+// Unlike fmaxf, it lets NaN through: whoever reads the result must see that the network has overflowed.
+__device__ inline float relu(float value) { return value <= 0.0f ? 0.0f : value; }
 
 // Eight neighbouring values: the least that a tensor's channels are padded to.
 __device__ inline void load8(const float *from, float values[8]) {

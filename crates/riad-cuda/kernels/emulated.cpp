@@ -214,13 +214,14 @@ void riad_barrier(const char *file, int line) {
     riad_emulated::go(fiber->place, riad_emulated::scheduler);
 }
 
-// For the tests of emulated.rs: turns each block's part of an array around. Threads beyond the length leave before the
+// For the tests of the emulation: turns each block's part of an array around. Threads beyond the length leave before the
 // barrier, which is wrong.
 struct EmulatedReverse {
     const uint32_t *from;
     uint32_t *to;
     uint32_t length;
 };
+static_assert(sizeof(EmulatedReverse) == 24, "the tests have another struct");
 
 static void emulated_reverse(EmulatedReverse a) {
     __shared__ uint32_t part[256];
@@ -242,6 +243,7 @@ struct EmulatedRound {
     bf16 *to;
     uint32_t length;
 };
+static_assert(sizeof(EmulatedRound) == sizeof(EmulatedReverse), "the tests have one struct for both");
 
 static void emulated_round(EmulatedRound a) {
     uint32_t at = blockIdx.x * blockDim.x + threadIdx.x;

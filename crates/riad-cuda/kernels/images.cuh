@@ -3,17 +3,17 @@
 #pragma once
 #include "common.cuh"
 
-const int CHANNELS = 3;
-// Values of a pixel of the network's input and output: three channels, and what pads them.
-const int PIXEL = 8;
-
 struct Shape {
-    int sources, images, copies;   // the images are the sources again and again, with masks of their own
+    uint32_t sources, images, copies;   // the images are the sources again and again, with masks of their own
+    uint32_t channels;                  // of the images that the kernel reads or writes
     int height, width, padded_height, padded_width;
     float mean, deviation;         // a value in [0, 1] is mean + deviation · the network's
 };
 
-// Where a thread is in the network's input or output, [copies, images, padded_height, padded_width, 8].
+// Values of a pixel of the network's input or output: the channels, and zeros up to the next eighth.
+__device__ inline uint32_t pixel_values(const Shape &shape) { return (shape.channels + 7) / 8 * 8; }
+
+// Where a thread is in the network's input or output, [copies, images, padded_height, padded_width, pixel_values].
 struct Place {
     int x, y;
     uint32_t image, copy;
@@ -28,7 +28,7 @@ struct Place {
 };
 
 struct Hide {
-    const float *images;   // [sources, 3, height, width] in [0, 1]
+    const float *images;   // [sources, channels, height, width] in [0, 1]
     const uint8_t *sets;   // [images, height, width]: the copy in which a pixel is hidden; null where none is
     void *copies;          // the network's input
     Shape shape;
@@ -39,26 +39,29 @@ __device__ void hide(const Hide &a) {
     const Shape &shape = a.shape;
     const uint32_t pixel = blockIdx.x * blockDim.x + threadIdx.x;
     const Place place(shape, pixel);
-    if (place.copy >= (uint32_t)shape.copies) return;
+    if (place.copy >= shape.copies) return;
     const int x = mirrored(place.x, shape.width), y = mirrored(place.y, shape.height);
     const size_t plane = (size_t)shape.height * shape.width, at = (size_t)y * shape.width + x;
-    float values[PIXEL] = {};
-    if (!a.sets || a.sets[place.image * plane + at] != place.copy) {
-        for (int channel = 0; channel < CHANNELS; channel++) {
-            const size_t source = place.image % shape.sources;
-            const float value = a.images[(source * CHANNELS + channel) * plane + at];
-            values[channel] = (value - shape.mean) / shape.deviation;
+    const float *source = a.images + (size_t)(place.image % shape.sources) * shape.channels * plane + at;
+    const bool is_shown = !a.sets || a.sets[place.image * plane + at] != place.copy;
+    T *to = (T *)a.copies + (size_t)pixel * pixel_values(shape);
+    for (uint32_t first = 0; first < shape.channels; first += 8) {
+        float values[8];
+#pragma unroll
+        for (uint32_t i = 0; i < 8; i++) {
+            const bool is_value = is_shown && first + i < shape.channels;
+            values[i] = is_value ? (source[(first + i) * plane] - shape.mean) / shape.deviation : 0.0f;
         }
+        store8(to + first, values);
     }
-    store8((T *)a.copies + (size_t)pixel * PIXEL, values);
 }
 EXPORT_BOTH(hide, hide, Hide)
 
 struct Compose {
     const void *outputs;      // the last convolution's
-    const float *bias;        // its bias, 8
+    const float *bias;        // its bias
     const uint8_t *sets;      // as in Hide
-    float *reconstructions;   // [images, 3, height, width] in [0, 1]
+    float *reconstructions;   // [images, channels, height, width] in [0, 1]
     Shape shape;
 };
 
@@ -73,16 +76,19 @@ __device__ void compose(const Compose &a) {
     const uint32_t x = at % shape.width, y = at / shape.width;
     const uint32_t set = a.sets ? a.sets[place] : 0;
     const size_t copy = (size_t)set * shape.images + image;
-    const T *output = (const T *)a.outputs + ((copy * shape.padded_height + y) * shape.padded_width + x) * PIXEL;
-    for (int channel = 0; channel < CHANNELS; channel++) {
-        const float value = tanhf(to_float(output[channel]) + a.bias[channel]);
-        a.reconstructions[((size_t)image * CHANNELS + channel) * plane + at] = value * shape.deviation + shape.mean;
+    const size_t pixel = (copy * shape.padded_height + y) * shape.padded_width + x;
+    const T *output = (const T *)a.outputs + pixel * pixel_values(shape);
+    float *to = a.reconstructions + (size_t)image * shape.channels * plane + at;
+    for (uint32_t channel = 0; channel < shape.channels; channel++) {
+        // A pixel that was hidden in no copy has no reconstruction.
+        const float value = set < shape.copies ? tanhf(to_float(output[channel]) + a.bias[channel]) : NAN;
+        to[(size_t)channel * plane] = value * shape.deviation + shape.mean;
     }
 }
 EXPORT_BOTH(compose, compose, Compose)
 
 struct Spread {
-    const float *gradient;          // to the reconstructions, [images, 3, height, width]
+    const float *gradient;          // to the reconstructions, [images, channels, height, width]
     const float *reconstructions;   // as Compose made them
     const uint8_t *sets;
     void *outputs;                  // to the last convolution's output, before bias and tanh
@@ -95,17 +101,24 @@ __device__ void spread(const Spread &a) {
     const Shape &shape = a.shape;
     const uint32_t pixel = blockIdx.x * blockDim.x + threadIdx.x;
     const Place place(shape, pixel);
-    if (place.copy >= (uint32_t)shape.copies) return;
+    if (place.copy >= shape.copies) return;
     const size_t plane = (size_t)shape.height * shape.width, at = (size_t)place.y * shape.width + place.x;
-    float values[PIXEL] = {};
-    const bool inside = place.x < shape.width && place.y < shape.height;
-    if (inside && (!a.sets || a.sets[place.image * plane + at] == place.copy)) {
-        for (int channel = 0; channel < CHANNELS; channel++) {
-            const size_t value = (place.image * CHANNELS + channel) * plane + at;
-            const float output = (a.reconstructions[value] - shape.mean) / shape.deviation;
-            values[channel] = a.gradient[value] * shape.deviation * (1.0f - output * output);
+    const size_t image = (size_t)place.image * shape.channels * plane + at;
+    const bool is_inside = place.x < shape.width && place.y < shape.height;
+    const bool is_taken = is_inside && (!a.sets || a.sets[place.image * plane + at] == place.copy);
+    T *to = (T *)a.outputs + (size_t)pixel * pixel_values(shape);
+    for (uint32_t first = 0; first < shape.channels; first += 8) {
+        float values[8];
+#pragma unroll
+        for (uint32_t i = 0; i < 8; i++) {
+            values[i] = 0.0f;
+            if (is_taken && first + i < shape.channels) {
+                const size_t value = image + (first + i) * plane;
+                const float output = (a.reconstructions[value] - shape.mean) / shape.deviation;
+                values[i] = a.gradient[value] * shape.deviation * (1.0f - output * output);
+            }
         }
+        store8(to + first, values);
     }
-    store8((T *)a.outputs + (size_t)pixel * PIXEL, values);
 }
 EXPORT_BOTH(spread, spread, Spread)

@@ -1,6 +1,6 @@
 // The inpainting loss and its gradient to the reconstructions, as riad-core's similarity computes them.
 #pragma once
-#include "common.cuh"
+#include "pyramid.cuh"
 
 // Similarity of structures: riad-core's ssim.
 
@@ -17,7 +17,8 @@ struct SsimSums {
     const float *images, *reconstructions;   // [planes, height, width]
     float *coefficients;   // [3, planes, height − 10, width − 10]: what the gradient is made of, see below
     float *partial;        // [blocks]: sums of SSIM
-    int planes, height, width;
+    uint32_t planes;
+    int height, width;
     float slope;           // the loss's derivative by each window's SSIM
     Gaussian gaussian;
 };
@@ -82,12 +83,13 @@ __device__ void ssim_of_windows(const SsimSums &a) {
 EXPORT(ssim_sums, ssim_of_windows, SsimSums)
 
 struct PixelGradient {
-    const float *images, *reconstructions;   // [images, 3, height, width]
+    const float *images, *reconstructions;   // [images, channels, height, width]
     const float *coefficients;   // of SsimSums
     const float *grey_gradient;  // [images, height, width], of GmsGradient
     float *gradient;             // to the reconstructions
     float *partial;              // [2, blocks]: sums of squared and absolute differences
-    int planes, height, width;
+    uint32_t planes, channels;
+    int height, width;
     float squared, absolute;     // the loss's derivatives by these sums
     Gaussian gaussian;
 };
@@ -131,12 +133,11 @@ __device__ void gradient_of_pixels(const PixelGradient &a) {
         const size_t place = blockIdx.z * pixels + at;
         const float image = a.images[place], reconstruction = a.reconstructions[place];
         difference = reconstruction - image;
-        const int channel = blockIdx.z % 3;
-        const float luma = channel == 0 ? 0.299f : channel == 1 ? 0.587f : 0.114f;
+        const float share = share_of_grey(blockIdx.z % a.channels, a.channels);
         const float sign = difference > 0.0f ? 1.0f : difference < 0.0f ? -1.0f : 0.0f;
         a.gradient[place] = filtered[0] + reconstruction * filtered[1] + image * filtered[2] +
                             2.0f * a.squared * difference + a.absolute * sign +
-                            luma * a.grey_gradient[blockIdx.z / 3 * pixels + at];
+                            share * a.grey_gradient[blockIdx.z / a.channels * pixels + at];
     }
     const float squares = block_sum(difference * difference);
     const float absolutes = block_sum(fabsf(difference));
@@ -150,62 +151,12 @@ EXPORT(pixel_gradient, gradient_of_pixels, PixelGradient)
 
 // Similarity of gradients: riad-core's gms.
 
-struct Grey {
-    const float *images;   // [images, 3, height, width]
-    float *grey;           // [images, height, width]
-    uint32_t images_count, pixels;
-};
-
-__device__ void grey_of_colour(const Grey &a) {
-    const uint32_t place = blockIdx.x * blockDim.x + threadIdx.x;
-    if (place >= a.images_count * a.pixels) return;
-    const float *red = a.images + (size_t)(place / a.pixels) * 3 * a.pixels + place % a.pixels;
-    a.grey[place] = red[0] * 0.299f + red[a.pixels] * 0.587f + red[2 * a.pixels] * 0.114f;
-}
-EXPORT(grey, grey_of_colour, Grey)
-
-struct Halve {
-    const float *fine;   // [planes, height, width]
-    float *coarse;       // [planes, ⌈height/2⌉, ⌈width/2⌉]
-    int planes, height, width;
-};
-
-// Averages of 2×2; a last row or column without a partner is averaged alone.
-__device__ void halve_planes(const Halve &a) {
-    const int height = (a.height + 1) / 2, width = (a.width + 1) / 2;
-    const uint32_t place = blockIdx.x * blockDim.x + threadIdx.x;
-    if (place >= (uint32_t)a.planes * height * width) return;
-    const int x = place % width, y = place / width % height;
-    const float *upper = a.fine + ((size_t)(place / width / height) * a.height + 2 * y) * a.width + 2 * x;
-    const float *lower = upper + (2 * y + 1 < a.height ? a.width : 0);
-    const float left = upper[0] + lower[0];
-    a.coarse[place] = 2 * x + 1 < a.width ? 0.25f * (left + (upper[1] + lower[1])) : 0.5f * left;
-}
-EXPORT(halve, halve_planes, Halve)
-
-const float GMS_C = 0.0026f;
-
-// Prewitt's filters at a pixel; the plane continues with its edge values.
-__device__ inline void edges(const float *plane, int height, int width, int y, int x, float &across, float &down) {
-    const int rows[3] = {clamped(y - 1, height), y, clamped(y + 1, height)};
-    const int left = clamped(x - 1, width), right = clamped(x + 1, width);
-    float lefts = 0.0f, rights = 0.0f;
-    for (int i = 0; i < 3; i++) {
-        lefts += plane[(size_t)rows[i] * width + left];
-        rights += plane[(size_t)rows[i] * width + right];
-    }
-    const float *above = plane + (size_t)rows[0] * width, *below = plane + (size_t)rows[2] * width;
-    across = (rights - lefts) / 3.0f;
-    down = ((below[left] - above[left]) + (below[x] - above[x]) + (below[right] - above[right])) / 3.0f;
-}
-
-__device__ inline float magnitude(float across, float down) { return sqrtf(across * across + down * down + 1e-8f); }
-
 struct GmsSums {
     const float *images, *reconstructions;   // one scale, [planes, height, width]
     float *slopes;    // [2, planes, height, width]: the loss's derivatives by the reconstruction's filters
     float *partial;   // [blocks]: sums of 1 − GMS
-    int planes, height, width;
+    uint32_t planes;
+    int height, width;
     float slope;      // the loss's derivative by each of these
 };
 
@@ -240,7 +191,8 @@ struct GmsGradient {
     const float *slopes;    // of GmsSums
     const float *coarser;   // the gradient to the plane's halves; null at the last scale
     float *gradient;        // [planes, height, width]
-    int planes, height, width;
+    uint32_t planes;
+    int height, width;
 };
 
 // The places on an axis at which a filter of three taps reads `position`, and by which tap (−1, 0, 1).
@@ -296,8 +248,8 @@ EXPORT(gms_gradient, gradient_of_planes, GmsGradient)
 struct LossTerms {
     const float *ssim, *gms, *pixels;   // partial sums: of SsimSums, of GmsSums scale after scale, of PixelGradient
     double *terms;                      // l2, l1, ssim, msgms, total
-    uint32_t ssim_blocks, gms_blocks[4], pixel_blocks;
-    float windows, values, gms_counts[4];   // what the sums are divided by
+    uint32_t ssim_blocks, gms_blocks[SCALES], pixel_blocks;
+    float windows, values, gms_counts[SCALES];   // what the sums are divided by
     float l2, l1, ssim_weight, msgms;   // weights
 };
 
@@ -322,8 +274,8 @@ __device__ void find_loss_terms(const LossTerms &a) {
     const double ssim = 1.0 - sum_over(a.ssim, a.ssim_blocks) / a.windows;
     double msgms = 0.0;
     const float *partial = a.gms;
-    for (int scale = 0; scale < 4; scale++) {
-        msgms += sum_over(partial, a.gms_blocks[scale]) / a.gms_counts[scale] / 4.0;
+    for (int scale = 0; scale < SCALES; scale++) {
+        msgms += sum_over(partial, a.gms_blocks[scale]) / a.gms_counts[scale] / SCALES;
         partial += a.gms_blocks[scale];
     }
     if (threadIdx.x > 0) return;

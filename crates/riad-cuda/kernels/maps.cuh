@@ -1,12 +1,13 @@
 // From images and reconstructions to anomaly maps, as riad-core's gms::map and smooth::mean_filter.
 #pragma once
-#include "loss.cuh"
+#include "pyramid.cuh"
 
 struct GmsMap {
     const float *images;            // one scale, [targets, height, width]
     const float *reconstructions;   // [planes, height, width]: of the images, again and again
     float *map;                     // GMS of each pixel
-    int planes, targets, height, width;
+    uint32_t planes, targets;
+    int height, width;
 };
 
 __device__ void gms_map_of_pixels(const GmsMap &a) {
@@ -26,9 +27,10 @@ __device__ void gms_map_of_pixels(const GmsMap &a) {
 EXPORT(gms_map, gms_map_of_pixels, GmsMap)
 
 struct MeanOverScales {
-    const float *maps[4];   // [planes, …], each half the size of the one before, rounded up
+    const float *maps[SCALES];   // [planes, …], each half the size of the one before, rounded up
     float *mean;            // [planes/channels, height, width]
-    int images, channels, height, width, scales;
+    uint32_t images, channels, scales;
+    int height, width;
 };
 
 // Coarser maps enlarged bilinearly between the centres of their values, by exactly the factor of the halvings.
@@ -38,11 +40,11 @@ __device__ void mean_of_scales(const MeanOverScales &a) {
     if (place >= pixels * a.images) return;
     const int x = place % a.width, y = place / a.width % a.height;
     float sum = 0.0f;
-    for (int channel = 0; channel < a.channels; channel++) {
+    for (uint32_t channel = 0; channel < a.channels; channel++) {
         const size_t plane = (size_t)(place / pixels) * a.channels + channel;
         int height = a.height, width = a.width;
         sum += a.maps[0][plane * pixels + (size_t)y * width + x];
-        for (int scale = 1; scale < a.scales; scale++) {
+        for (uint32_t scale = 1; scale < a.scales; scale++) {
             height = (height + 1) / 2;
             width = (width + 1) / 2;
             const int factor = 1 << scale;
@@ -64,12 +66,13 @@ EXPORT(mean_over_scales, mean_of_scales, MeanOverScales)
 struct MeanFilter {
     const float *from;   // [planes, height, width]
     float *to;           // along rows the means, along columns 1 − the means of these
-    int planes, height, width, window;
+    uint32_t planes;
+    int height, width, window;
 };
 
 __device__ void mean_along_rows(const MeanFilter &a) {
     const uint32_t place = blockIdx.x * blockDim.x + threadIdx.x;
-    if (place >= (uint32_t)a.planes * a.height * a.width) return;
+    if (place >= a.planes * a.height * a.width) return;
     const int x = place % a.width;
     const float *row = a.from + (place - x);
     float sum = 0.0f;
@@ -80,7 +83,7 @@ EXPORT(mean_rows, mean_along_rows, MeanFilter)
 
 __device__ void map_along_columns(const MeanFilter &a) {
     const uint32_t place = blockIdx.x * blockDim.x + threadIdx.x;
-    if (place >= (uint32_t)a.planes * a.height * a.width) return;
+    if (place >= a.planes * a.height * a.width) return;
     const int x = place % a.width, y = place / a.width % a.height;
     const float *column = a.from + (size_t)(place / a.width / a.height) * a.height * a.width + x;
     float sum = 0.0f;

@@ -19,6 +19,14 @@ pub enum CudaError {
         /// The library's status.
         status: String,
     },
+    /// No kernel takes this shape or setting, on any GPU.
+    #[error("{what} cannot be computed on a GPU: {reason}")]
+    Unsupported {
+        /// What was asked for.
+        what: &'static str,
+        /// What is wrong with it, and what would be right.
+        reason: String,
+    },
     /// A buffer does not hold as many values as the call's shape says.
     #[error("{what} holds {found} bytes, but its shape asks for {expected}")]
     Length {

@@ -1,23 +1,15 @@
 #![doc = include_str!("../README.md")]
 
-mod adam;
-mod backend;
-mod channels;
-mod convolution;
+mod device;
 mod error;
-mod gpu;
-mod images;
-mod loss;
-mod maps;
-mod planes;
-mod recording;
+mod lengths;
+mod ops;
+mod spec;
 
-pub use adam::{AdamSettings, Trained};
-pub use channels::{Norm, scratch_bytes};
-pub use convolution::{ConvolutionSpec, Epilogue, Kind, Precision};
+pub use device::{Buffer, Gpu, Number, Pixels, Repeated, Span};
 pub use error::CudaError;
-pub use gpu::{Buffer, Convolution, Gpu, Number, Pixels, Span};
-pub use images::{Copies, PIXEL};
-pub use loss::{LossMemory, TERMS, Weights};
-pub use maps::{MapMemory, MapSettings, Planes};
-pub use recording::Repeated;
+pub use ops::{
+    AdamSettings, Convolution, Copies, LossMemory, MapMemory, MapSettings, Norm, Planes, TERMS, Trained, Weights,
+    padded_channels, scratch_bytes,
+};
+pub use spec::{ConvolutionSpec, Epilogue, Kind, Precision};

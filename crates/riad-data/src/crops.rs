@@ -1,17 +1,15 @@
 //! Tiles cut from images at their own resolution, to learn from.
 
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use image::DynamicImage;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use riad_core::{Random, Size};
 
-use crate::ahead::Ahead;
 use crate::cache::Cache;
 use crate::dataset::Batches;
-use crate::split::below;
-use crate::{DataError, Fit, Image, Limits, decode, resize};
+use crate::pixels::Pixels;
+use crate::{DataError, Fit, Image, Reader};
 
 /// Images of any sizes, of each of which a tile is cut at random, at its own resolution. The decoded images are kept in
 /// memory as far as they fit.
@@ -25,23 +23,21 @@ pub struct Crops {
 #[derive(Debug)]
 struct Inner {
     paths: Vec<PathBuf>,
-    height: usize,
-    width: usize,
-    limits: Limits,
-    kept: Cache<DynamicImage>,
+    reader: Reader,
+    tile: Size,
+    kept: Cache<Pixels>,
 }
 
 impl Crops {
-    /// Images to cut tiles of `height` × `width` from. At most `cache_bytes` of decoded images (as a rule 3 bytes a pixel)
-    /// are kept; with 0, none. Nothing is read yet.
-    pub fn new(paths: Vec<PathBuf>, height: usize, width: usize, limits: Limits, cache_bytes: usize) -> Self {
+    /// Images to be read by `reader`, to cut tiles of the size `tile` from. At most `cache_bytes` of decoded images (as a
+    /// rule a byte for each channel of each pixel) are kept; with 0, none. Nothing is read yet.
+    pub fn new(paths: Vec<PathBuf>, reader: Reader, tile: Size, cache_bytes: usize) -> Self {
         let kept = Cache::new(paths.len(), cache_bytes);
         Self {
             inner: Arc::new(Inner {
                 paths,
-                height,
-                width,
-                limits,
+                reader,
+                tile,
                 kept,
             }),
         }
@@ -60,8 +56,8 @@ impl Crops {
     /// A tile of one image, where `seed` and the index put it; every place is equally likely.
     ///
     /// # Errors
-    /// As [`decode`]; [`DataError::Layout`] if the image is smaller than the tile; [`DataError::Parameter`] if there is no
-    /// such index.
+    /// As [`Reader::load`]; [`DataError::Layout`] if the image is smaller than the tile; [`DataError::Parameter`] if there
+    /// is no such index.
     pub fn get(&self, index: usize, seed: u64) -> Result<Image, DataError> {
         self.inner.get(index, seed)
     }
@@ -71,38 +67,33 @@ impl Crops {
     ///
     /// # Errors
     /// The items' errors are those of [`Self::get`].
-    ///
-    /// # Panics
-    /// If `batch_size` is 0.
-    pub fn batches(&self, order: Vec<usize>, batch_size: usize, seed: u64) -> Batches {
-        assert!(batch_size > 0, "a batch must hold at least one image");
+    pub fn batches(&self, order: Vec<usize>, batch_size: NonZeroUsize, seed: u64) -> Batches {
         let inner = Arc::clone(&self.inner);
         let count = order.len();
         let work = move |position: usize| {
             let index = order[position];
             (index, inner.get(index, seed).map(Arc::new))
         };
-        Batches::new(Ahead::new(count, batch_size.saturating_mul(2), work), batch_size)
+        Batches::new(count, batch_size, work)
     }
 }
 
 impl Inner {
     fn get(&self, index: usize, seed: u64) -> Result<Image, DataError> {
-        let &Self { height, width, .. } = self;
+        let tile = self.tile;
         let load = || {
             let path = &self.paths[index];
-            let image = decode(path, &self.limits)?;
-            Fit::AtLeast { height, width }.check(path, (image.height() as usize, image.width() as usize))?;
+            let image = self.reader.pixels(path)?;
+            Fit::AtLeast(tile).check(path, image.size())?;
             Ok(image)
         };
-        let image = self.kept.get(index, |image| image.as_bytes().len(), load)?;
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let image = self.kept.get(index, Pixels::bytes, load)?;
         // A stream each: the place does not depend on the images before.
-        rng.set_stream(index as u64);
-        let mut place = |size: u32, tile: usize| below(&mut rng, u64::from(size) - tile as u64 + 1) as u32;
-        let (top, left) = (place(image.height(), height), place(image.width(), width));
-        // The tile fits into the image, so its sides fit 32 bits.
-        let tile = image.crop_imm(left, top, width as u32, height as u32);
-        resize(&tile, height, width)
+        let mut random = Random::stream(seed, index as u64);
+        let mut place =
+            |side: usize, tile: usize| random.below_u64(NonZeroU64::MIN.saturating_add((side - tile) as u64)) as usize;
+        let Size { height, width } = image.size();
+        let (top, left) = (place(height, tile.height), place(width, tile.width));
+        image.crop(top, left, tile).to_image(tile, self.reader.channels)
     }
 }

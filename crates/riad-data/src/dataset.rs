@@ -1,12 +1,14 @@
 //! Images in batches, ready before the network asks for them.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use riad_core::Size;
+
 use crate::ahead::Ahead;
 use crate::cache::Cache;
-use crate::resize::load_fitted;
-use crate::{DataError, Fit, Image, Limits, LoadedImage, load};
+use crate::{DataError, Fit, Image, LoadedImage, Reader};
 
 /// Images of one size, loaded when needed and kept in memory as far as they fit.
 ///
@@ -19,9 +21,8 @@ pub struct Dataset {
 #[derive(Debug)]
 struct Inner {
     paths: Vec<PathBuf>,
-    height: usize,
-    width: usize,
-    limits: Limits,
+    reader: Reader,
+    size: Size,
     kept: Cache<Image>,
 }
 
@@ -30,21 +31,20 @@ struct Inner {
 pub struct Batch {
     /// Which images these are.
     pub indices: Vec<usize>,
-    /// One [`Image::data`] after the other: batch × 3 × height × width values in [0, 1].
+    /// One image's [`values`](Image::values) after the other: batch × channels × height × width values in [0, 1].
     pub images: Vec<f32>,
 }
 
 impl Dataset {
-    /// Images to be resized to `height` × `width`. At most `cache_bytes` of resized images (12 · height · width bytes
-    /// each) are kept, so that they are decoded but once; with 0, none. Nothing is read yet.
-    pub fn new(paths: Vec<PathBuf>, height: usize, width: usize, limits: Limits, cache_bytes: usize) -> Self {
+    /// Images to be read by `reader` and resized to `size`. At most `cache_bytes` of resized images (4 bytes for each
+    /// channel of each pixel) are kept, so that they are decoded but once; with 0, none. Nothing is read yet.
+    pub fn new(paths: Vec<PathBuf>, reader: Reader, size: Size, cache_bytes: usize) -> Self {
         let kept = Cache::new(paths.len(), cache_bytes);
         Self {
             inner: Arc::new(Inner {
                 paths,
-                height,
-                width,
-                limits,
+                reader,
+                size,
                 kept,
             }),
         }
@@ -68,7 +68,7 @@ impl Dataset {
     /// One image, from memory or its file.
     ///
     /// # Errors
-    /// As [`load`]; [`DataError::Parameter`] if there is no such index.
+    /// As [`Reader::load`]; [`DataError::Parameter`] if there is no such index.
     pub fn get(&self, index: usize) -> Result<Arc<Image>, DataError> {
         self.inner.get(index)
     }
@@ -82,25 +82,21 @@ impl Dataset {
     ///
     /// # Errors
     /// The items' errors are those of [`Dataset::get`].
-    ///
-    /// # Panics
-    /// If `batch_size` is 0.
-    pub fn batches(&self, order: Vec<usize>, batch_size: usize) -> Batches {
-        assert!(batch_size > 0, "a batch must hold at least one image");
+    pub fn batches(&self, order: Vec<usize>, batch_size: NonZeroUsize) -> Batches {
         let inner = Arc::clone(&self.inner);
         let count = order.len();
         let work = move |position: usize| {
             let index = order[position];
             (index, inner.get(index))
         };
-        Batches::new(Ahead::new(count, batch_size.saturating_mul(2), work), batch_size)
+        Batches::new(count, batch_size, work)
     }
 }
 
 impl Inner {
     fn get(&self, index: usize) -> Result<Arc<Image>, DataError> {
-        let load = || load(&self.paths[index], self.height, self.width, &self.limits);
-        self.kept.get(index, |image| size_of_val(image.data.as_slice()), load)
+        let load = || Ok(self.reader.load(&self.paths[index], Fit::Resized(self.size))?.image);
+        self.kept.get(index, |image| size_of_val(image.values()), load)
     }
 }
 
@@ -111,8 +107,17 @@ pub struct Batches {
 }
 
 impl Batches {
-    pub(crate) fn new(images: Ahead<(usize, Result<Arc<Image>, DataError>)>, batch_size: usize) -> Self {
-        Self { images, batch_size }
+    /// Batches of `work(0)`, `work(1)`, … up to `count`, of which the next two are loaded ahead.
+    pub(crate) fn new(
+        count: usize,
+        batch_size: NonZeroUsize,
+        work: impl Fn(usize) -> (usize, Result<Arc<Image>, DataError>) + Send + Sync + 'static,
+    ) -> Self {
+        let batch_size = batch_size.get();
+        Self {
+            images: Ahead::new(count, batch_size.saturating_mul(2), work),
+            batch_size,
+        }
     }
 }
 
@@ -132,7 +137,7 @@ impl Iterator for Batches {
             match image {
                 Ok(image) => {
                     batch.indices.push(index);
-                    batch.images.extend_from_slice(&image.data);
+                    batch.images.extend_from_slice(image.values());
                 }
                 Err(error) => return Some(Err(error)),
             }
@@ -155,16 +160,16 @@ impl ExactSizeIterator for Batches {}
 /// that keep their own size may be large, and looking at one takes long, so none of them is loaded before it is asked for.
 pub fn load_ahead(
     paths: Vec<PathBuf>,
+    reader: Reader,
     fit: Fit,
-    limits: Limits,
 ) -> impl Iterator<Item = (PathBuf, Result<LoadedImage, DataError>)> + Send {
     let window = match fit {
-        Fit::Resized { .. } => rayon::current_num_threads() + 2,
-        Fit::AtLeast { .. } | Fit::Exactly { .. } => 0,
+        Fit::Resized(_) => rayon::current_num_threads() + 2,
+        Fit::Own | Fit::AtLeast(_) | Fit::Exactly(_) => 0,
     };
     Ahead::new(paths.len(), window, move |index: usize| {
         let path = paths[index].clone();
-        let loaded = load_fitted(&path, fit, &limits);
+        let loaded = reader.load(&path, fit);
         (path, loaded)
     })
 }

@@ -42,6 +42,20 @@ pub enum DataError {
         /// What kind it is and what to convert it to.
         reason: String,
     },
+    /// The image has another number of channels than the reader was made for.
+    #[error(
+        "{} has {found} channels, not {wanted}; read all images with --channels {found}, or leave this one out. Images of \
+         several lights or bands are TIFFs with a page for each, .npy arrays, or files that belong together by a pattern",
+        path.display()
+    )]
+    Channels {
+        /// The image file.
+        path: PathBuf,
+        /// How many it has.
+        found: usize,
+        /// How many were asked for.
+        wanted: usize,
+    },
     /// Decoding the file would take more than [`Limits`](crate::Limits) allow.
     #[error("{} is larger than allowed: {reason}", path.display())]
     LimitExceeded {
@@ -81,6 +95,14 @@ impl DataError {
         Self::Unsupported {
             path: path.to_owned(),
             reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn channels(path: &Path, found: usize, wanted: usize) -> Self {
+        Self::Channels {
+            path: path.to_owned(),
+            found,
+            wanted,
         }
     }
 

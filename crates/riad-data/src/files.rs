@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::DataError;
+use crate::{DataError, Pattern};
 
-/// Endings of the formats that [`decode`](crate::decode) reads, in lower case.
-const EXTENSIONS: [&str; 13] = [
-    "png", "jpg", "jpeg", "jpe", "jfif", "bmp", "tif", "tiff", "webp", "gif", "pgm", "ppm", "pnm",
+/// Endings of the formats that a [`Reader`](crate::Reader) reads, in lower case.
+const EXTENSIONS: &[&str] = &[
+    "png", "jpg", "jpeg", "jpe", "jfif", "bmp", "tif", "tiff", "webp", "gif", "pgm", "ppm", "pnm", "npy",
 ];
 
 /// Lists the images to score at `path`: a file gives itself, whatever its name; a folder gives the images in it and in
@@ -21,23 +21,33 @@ const EXTENSIONS: [&str; 13] = [
 /// (`Thumbs.db`, `notes.txt`) are passed over. The order is natural (`2.png` before `10.png`) and the same on every
 /// machine. Links are followed.
 ///
+/// With a pattern an image is named by the first of its files, which also stands for any other of them.
+///
 /// # Errors
 /// [`DataError::Io`] if `path` is absent or an entry cannot be read (a broken link, a loop of links);
-/// [`DataError::Layout`] if a folder holds no image.
-pub fn image_files(path: &Path) -> Result<Vec<PathBuf>, DataError> {
+/// [`DataError::Layout`] if a folder holds no image, and with a pattern for a file that is not named by it or an image that
+/// lacks a file.
+pub fn image_files(path: &Path, pattern: Option<&Pattern>) -> Result<Vec<PathBuf>, DataError> {
     let metadata = fs::metadata(path).map_err(|e| DataError::io(path, e))?;
     if !metadata.is_dir() {
-        return Ok(vec![path.to_owned()]);
+        return match pattern {
+            None => Ok(vec![path.to_owned()]),
+            Some(pattern) => Ok(pattern.files(path)?.into_iter().take(1).collect()),
+        };
     }
     let mut files = walk_images(path).collect::<Result<Vec<_>, _>>()?;
     if files.is_empty() {
         return Err(DataError::layout(path, no_images()));
     }
+    if let Some(pattern) = pattern {
+        return pattern.group(&files);
+    }
     files.sort_by(|a, b| natural_path_order(a, b));
     Ok(files)
 }
 
-/// Walks through `folder` and its subfolders for what [`image_files`] takes for an image, in the order of the file system.
+/// Walks through `folder` and its subfolders for the files that [`image_files`] takes for images, in the order of the file
+/// system. Files that belong together by a pattern come one by one: in a folder that is being filled, some may be missing.
 /// An entry that cannot be read does not keep the others from being found.
 ///
 /// # Errors
@@ -59,7 +69,7 @@ pub fn walk_images(folder: &Path) -> impl Iterator<Item = Result<PathBuf, DataEr
     })
 }
 
-/// The images directly in `folder`, in natural order; possibly none.
+/// The image files directly in `folder`, in natural order; possibly none.
 pub(crate) fn images_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     list(folder, |path, metadata| metadata.is_file() && has_image_extension(path))
 }

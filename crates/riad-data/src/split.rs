@@ -1,7 +1,8 @@
 //! Which training images are held out, and in which order the others come.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::num::NonZeroU64;
+
+use riad_core::Random;
 
 use crate::DataError;
 
@@ -76,26 +77,13 @@ pub fn split(count: usize, shares: Shares, seed: u64) -> Result<Split, DataError
 
 /// The indices below `count` in an order chosen by `seed`, each order equally likely; the same on every platform.
 pub fn shuffled(count: usize, seed: u64) -> Vec<usize> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut random = Random::new(seed);
     let mut indices: Vec<usize> = (0..count).collect();
-    // Fisher-Yates, with draws of a fixed width.
+    // Fisher-Yates, with draws of 64 bits, other than those of `Random::shuffle`.
     for i in (1..count).rev() {
-        indices.swap(i, below(&mut rng, i as u64 + 1) as usize);
+        indices.swap(i, random.below_u64(NonZeroU64::MIN.saturating_add(i as u64)) as usize);
     }
     indices
-}
-
-/// A whole number below `bound`, each equally likely: D. Lemire, "Fast random integer generation in an interval" (2019),
-/// for 64 bits.
-pub(crate) fn below(rng: &mut ChaCha8Rng, bound: u64) -> u64 {
-    // Products whose low half falls below 2^64 mod bound belong to an incomplete cycle and are drawn again.
-    let incomplete = bound.wrapping_neg() % bound;
-    loop {
-        let product = u128::from(rng.next_u64()) * u128::from(bound);
-        if product as u64 >= incomplete {
-            return (product >> 64) as u64;
-        }
-    }
 }
 
 #[cfg(test)]

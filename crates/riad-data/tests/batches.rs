@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use riad_data::{Batch, Category, Crops, DataError, Dataset, Fit, Limits, load, load_ahead, load_mask};
+use riad_core::Size;
+use riad_data::{Batch, Category, Crops, DataError, Dataset, Fit, Image, Limits, Reader, load_ahead, load_mask};
 use tempfile::TempDir;
 
 /// `count` different images of 6 × 5 pixels.
@@ -23,7 +25,16 @@ fn images(count: u8) -> (TempDir, Vec<PathBuf>) {
 }
 
 fn dataset(paths: &[PathBuf], cache_bytes: usize) -> Dataset {
-    Dataset::new(paths.to_vec(), 4, 4, Limits::default(), cache_bytes)
+    Dataset::new(paths.to_vec(), Reader::default(), Size::new(4, 4), cache_bytes)
+}
+
+fn load(path: &Path, height: usize, width: usize) -> Image {
+    let fit = Fit::Resized(Size::new(height, width));
+    Reader::default().load(path, fit).unwrap().image
+}
+
+fn at_once(count: usize) -> NonZeroUsize {
+    NonZeroUsize::new(count).unwrap()
 }
 
 const IMAGE_BYTES: usize = 4 * 4 * 3 * 4;
@@ -46,7 +57,7 @@ fn the_same_whatever_the_threads_and_the_cache() {
             indices: indices.to_vec(),
             images: indices
                 .iter()
-                .flat_map(|&i| load(&paths[i], 4, 4, &Limits::default()).unwrap().data)
+                .flat_map(|&i| load(&paths[i], 4, 4).into_values())
                 .collect(),
         })
         .collect();
@@ -55,7 +66,7 @@ fn the_same_whatever_the_threads_and_the_cache() {
         for cache_bytes in [0, 3 * IMAGE_BYTES, usize::MAX] {
             let dataset = dataset(&paths, cache_bytes);
             for _epoch in 0..2 {
-                let batches = dataset.batches(order.clone(), 4);
+                let batches = dataset.batches(order.clone(), at_once(4));
                 assert_eq!(batches.len(), 3);
                 // The consumer occupies one of the pool's threads: of one thread, all.
                 let loaded: Vec<_> = in_pool(threads, || batches.map(Result::unwrap).collect());
@@ -63,7 +74,10 @@ fn the_same_whatever_the_threads_and_the_cache() {
             }
         }
     }
-    let outside_of_any_pool: Vec<_> = dataset(&paths, 0).batches(order, 4).map(Result::unwrap).collect();
+    let outside_of_any_pool: Vec<_> = dataset(&paths, 0)
+        .batches(order, at_once(4))
+        .map(Result::unwrap)
+        .collect();
     assert_eq!(outside_of_any_pool, expected);
 }
 
@@ -71,7 +85,13 @@ fn the_same_whatever_the_threads_and_the_cache() {
 fn images_stay_in_memory_as_far_as_they_fit() {
     let (folder, paths) = images(4);
     let dataset = dataset(&paths, 2 * IMAGE_BYTES + IMAGE_BYTES - 1);
-    assert_eq!(dataset.batches(vec![2, 0, 3, 1], 1).filter(Result::is_ok).count(), 4);
+    assert_eq!(
+        dataset
+            .batches(vec![2, 0, 3, 1], at_once(1))
+            .filter(Result::is_ok)
+            .count(),
+        4
+    );
     drop(folder);
     let kept = (0..4).filter(|&i| dataset.get(i).is_ok()).count();
     assert_eq!(kept, 2);
@@ -84,7 +104,7 @@ fn an_error_comes_at_its_place() {
     fs::write(&damaged, b"not a PNG").unwrap();
     paths[3] = damaged.clone();
     for threads in [1, 3] {
-        let batches = dataset(&paths, 0).batches((0..6).collect(), 2);
+        let batches = dataset(&paths, 0).batches((0..6).collect(), at_once(2));
         let results: Vec<_> = in_pool(threads, || batches.collect());
         assert_eq!(results.len(), 3);
         assert_eq!(results[0].as_ref().unwrap().indices, [0, 1]);
@@ -98,14 +118,19 @@ fn indices_and_batch_sizes_out_of_range() {
     let (_folder, paths) = images(2);
     let dataset = dataset(&paths, 0);
     assert!(matches!(
-        dataset.batches(vec![2], 1).next(),
+        dataset.batches(vec![2], at_once(1)).next(),
         Some(Err(DataError::Parameter(_)))
     ));
     assert_eq!(
-        dataset.batches(vec![0, 1], usize::MAX).next().unwrap().unwrap().indices,
+        dataset
+            .batches(vec![0, 1], NonZeroUsize::MAX)
+            .next()
+            .unwrap()
+            .unwrap()
+            .indices,
         [0, 1]
     );
-    assert!(dataset.batches(vec![], 3).next().is_none());
+    assert!(dataset.batches(vec![], at_once(3)).next().is_none());
 }
 
 #[test]
@@ -114,14 +139,14 @@ fn scoring_goes_on_after_a_bad_file() {
     paths.insert(2, folder.path().join("absent.png"));
     for threads in [1, 2] {
         let loaded: Vec<_> = in_pool(threads, || {
-            load_ahead(paths.clone(), Fit::Resized { height: 8, width: 9 }, Limits::default()).collect()
+            load_ahead(paths.clone(), Reader::default(), Fit::Resized(Size::new(8, 9))).collect()
         });
         assert_eq!(loaded.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>(), paths);
         for (i, (path, result)) in loaded.into_iter().enumerate() {
             match result {
                 Ok(loaded) => {
-                    assert_eq!(loaded.original_size, (5, 6));
-                    assert_eq!(loaded.image, load(&path, 8, 9, &Limits::default()).unwrap());
+                    assert_eq!(loaded.original_size, Size::new(5, 6));
+                    assert_eq!(loaded.image, load(&path, 8, 9));
                 }
                 Err(error) => assert!(i == 2 && matches!(error, DataError::Io { .. }), "{error}"),
             }
@@ -135,14 +160,14 @@ fn images_that_keep_their_size_are_loaded_when_asked_for() {
     let small = folder.path().join("small.png");
     image::RgbImage::new(6, 4).save(&small).unwrap();
     paths.insert(1, small);
-    let fit = Fit::AtLeast { height: 5, width: 3 };
-    let loaded: Vec<_> = load_ahead(paths.clone(), fit, Limits::default())
+    let fit = Fit::AtLeast(Size::new(5, 3));
+    let loaded: Vec<_> = load_ahead(paths.clone(), Reader::default(), fit)
         .map(|(_, loaded)| loaded)
         .collect();
     for i in [0, 2] {
         let loaded = loaded[i].as_ref().unwrap();
-        assert_eq!(loaded.original_size, (5, 6));
-        assert_eq!(loaded.image, load(&paths[i], 5, 6, &Limits::default()).unwrap());
+        assert_eq!(loaded.original_size, Size::new(5, 6));
+        assert_eq!(loaded.image, load(&paths[i], 5, 6));
     }
     let error = loaded[1].as_ref().unwrap_err();
     assert!(matches!(error, DataError::Layout { .. }), "{error:?}");
@@ -158,19 +183,16 @@ fn images_that_keep_their_size_are_loaded_when_asked_for() {
 #[test]
 fn tiles_are_cut_at_random_and_the_same_again() {
     let (folder, mut paths) = images(4);
-    let whole: Vec<_> = paths
-        .iter()
-        .map(|path| load(path, 5, 6, &Limits::default()).unwrap().data)
-        .collect();
+    let whole: Vec<_> = paths.iter().map(|path| load(path, 5, 6).into_values()).collect();
     let (height, width) = (3, 4);
     let mut places = std::collections::BTreeSet::new();
     for seed in 0..40 {
         let batches = |threads, cache, order: &[usize]| -> Vec<Vec<f32>> {
-            let crops = Crops::new(paths.clone(), height, width, Limits::default(), cache);
+            let crops = Crops::new(paths.clone(), Reader::default(), Size::new(height, width), cache);
             let order = order.to_vec();
             let batches = || {
                 crops
-                    .batches(order, 1, seed)
+                    .batches(order, at_once(1), seed)
                     .map(|batch| batch.unwrap().images)
                     .collect()
             };
@@ -194,7 +216,7 @@ fn tiles_are_cut_at_random_and_the_same_again() {
     let small = folder.path().join("small.png");
     image::RgbImage::new(6, 2).save(&small).unwrap();
     paths.push(small);
-    let crops = Crops::new(paths, height, width, Limits::default(), 0);
+    let crops = Crops::new(paths, Reader::default(), Size::new(height, width), 0);
     assert!(matches!(crops.get(4, 0), Err(DataError::Layout { .. })));
     assert!(matches!(crops.get(5, 0), Err(DataError::Parameter(_))));
     assert_eq!((crops.len(), crops.is_empty()), (5, false));
@@ -206,16 +228,16 @@ fn bottle_and_its_masks_load() {
     if !root.is_dir() {
         return eprintln!("skipped: {} is not there", root.display());
     }
-    let bottle = Category::open(&root).unwrap();
+    let bottle = Category::open(&root, None).unwrap();
     let paths = bottle.test.iter().map(|item| item.path.clone()).collect();
     let mut count = 0;
-    let fit = Fit::Resized { height: 64, width: 64 };
-    for ((_, loaded), item) in load_ahead(paths, fit, Limits::default()).zip(&bottle.test) {
+    let size = Size::new(64, 64);
+    for ((_, loaded), item) in load_ahead(paths, Reader::default(), Fit::Resized(size)).zip(&bottle.test) {
         let loaded = loaded.unwrap();
-        assert!(loaded.image.data.iter().all(|v| (0.0..=1.0).contains(v)));
+        assert!(loaded.image.values().iter().all(|v| (0.0..=1.0).contains(v)));
         if item.is_defective() {
-            let mask = load_mask(&item.masks, Some(loaded.original_size), 64, 64, &Limits::default()).unwrap();
-            assert!(mask.contains(&true));
+            let mask = load_mask(&item.masks, Some(loaded.original_size), size, &Limits::default()).unwrap();
+            assert!(mask.values().contains(&true));
         }
         count += 1;
     }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use riad_data::{DataError, Limits, decode, image_size, load};
+use riad_core::Size;
+use riad_data::{DataError, Fit, Image, Limits, Reader};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -18,6 +19,22 @@ struct Expected {
     /// In steps of 1/255.
     tolerance: f32,
     every_13th_pixel: Vec<u16>,
+}
+
+fn within(limits: Limits) -> Reader {
+    let mut reader = Reader::default();
+    reader.limits = limits;
+    reader
+}
+
+/// At its own size.
+fn decode(path: &Path, reader: &Reader) -> Result<Image, DataError> {
+    reader.load(path, Fit::Own).map(|loaded| loaded.image)
+}
+
+fn resized(path: &Path, height: usize, width: usize) -> Image {
+    let fit = Fit::Resized(Size::new(height, width));
+    Reader::default().load(path, fit).unwrap().image
 }
 
 fn files() -> PathBuf {
@@ -41,14 +58,14 @@ fn pixels_are_what_pillow_sees() {
     let mut wrong = Vec::new();
     for (name, expected) in expected() {
         let path = files().join(&name);
-        let size = image_size(&path, &Limits::default()).unwrap();
-        assert_eq!(size, (expected.height, expected.width), "{name}");
-        let image = load(&path, expected.height, expected.width, &Limits::default()).unwrap();
-        assert_eq!((image.height, image.width), size);
-        let plane = size.0 * size.1;
+        let size = Reader::default().size(&path).unwrap();
+        assert_eq!(size, Size::new(expected.height, expected.width), "{name}");
+        let image = decode(&path, &Reader::default()).unwrap();
+        assert_eq!((image.channels(), image.size()), (3, size));
+        let plane = size.pixels();
         let seen = (0..plane)
             .step_by(13)
-            .flat_map(|i| [0, 1, 2].map(|c| image.data[c * plane + i]));
+            .flat_map(|i| [0, 1, 2].map(|c| image.values()[c * plane + i]));
         let wanted = expected.every_13th_pixel.iter().map(|&v| f32::from(v) / 65_535.0);
         let worst = seen.zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) * 255.0;
         if worst > expected.tolerance {
@@ -66,7 +83,8 @@ fn sixteen_bits_survive_resizing() {
     image::ImageBuffer::from_fn(8, 8, |x, _| image::Luma([1000 + x as u16 / 2]))
         .save(&path)
         .unwrap();
-    let row: Vec<f32> = load(&path, 4, 4, &Limits::default()).unwrap().data[..4].to_vec();
+    let image = resized(&path, 4, 4);
+    let row = &image.values()[..4];
     assert!(row.is_sorted_by(|a, b| a < b), "{row:?}");
 }
 
@@ -75,10 +93,7 @@ fn the_content_counts_not_the_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("really_a_png.jpg");
     fs::copy(files().join("rgb8.png"), &path).unwrap();
-    assert_eq!(
-        load(&path, 12, 20, &Limits::default()).unwrap(),
-        load(&files().join("rgb8.png"), 12, 20, &Limits::default()).unwrap()
-    );
+    assert_eq!(resized(&path, 12, 20), resized(&files().join("rgb8.png"), 12, 20));
 }
 
 #[test]
@@ -88,14 +103,14 @@ fn one_pixel_fills_the_image() {
     image::RgbImage::from_pixel(1, 1, image::Rgb([255, 51, 0]))
         .save(&path)
         .unwrap();
-    let image = load(&path, 4, 4, &Limits::default()).unwrap();
-    assert_eq!(image.data, [[1.0; 16], [0.2; 16], [0.0; 16]].concat());
+    let image = resized(&path, 4, 4);
+    assert_eq!(image.values(), [[1.0; 16], [0.2; 16], [0.0; 16]].concat());
 }
 
 #[test]
 fn floating_point_is_refused() {
     for name in ["refused_float.tif", "refused_float_rgb.tif"] {
-        let error = decode(&files().join(name), &Limits::default()).unwrap_err();
+        let error = decode(&files().join(name), &Reader::default()).unwrap_err();
         assert!(matches!(error, DataError::Unsupported { .. }), "{error}");
         assert!(error.to_string().contains(name), "{error}");
     }
@@ -117,8 +132,8 @@ fn what_is_no_image_is_an_error_that_names_it() {
     ];
     for (path, words) in cases {
         for error in [
-            decode(&path, &Limits::default()).unwrap_err(),
-            image_size(&path, &Limits::default()).unwrap_err(),
+            decode(&path, &Reader::default()).unwrap_err(),
+            Reader::default().size(&path).unwrap_err(),
         ] {
             let text = error.to_string();
             assert!(text.contains(words) && text.contains(path.to_str().unwrap()), "{text}");
@@ -131,12 +146,12 @@ fn limits_hold() {
     let path = files().join("rgb8.png"); // 20 x 12
     let file_size = fs::metadata(&path).unwrap().len();
     let default = Limits::default();
-    let within = Limits {
+    let just_enough = Limits {
         max_side: 20,
         max_pixels: 240,
         max_bytes: file_size.max(720),
     };
-    assert!(decode(&path, &within).is_ok());
+    assert!(decode(&path, &within(just_enough)).is_ok());
     for limits in [
         Limits {
             max_side: 19,
@@ -156,8 +171,8 @@ fn limits_hold() {
         },
     ] {
         for error in [
-            decode(&path, &limits).unwrap_err(),
-            image_size(&path, &limits).unwrap_err(),
+            decode(&path, &within(limits.clone())).unwrap_err(),
+            within(limits.clone()).size(&path).unwrap_err(),
         ] {
             assert!(matches!(error, DataError::LimitExceeded { .. }), "{limits:?}: {error}");
         }
@@ -172,7 +187,7 @@ fn a_header_cannot_claim_memory() {
     bytes[18..22].copy_from_slice(&60_000u32.to_le_bytes());
     bytes[22..26].copy_from_slice(&60_000u32.to_le_bytes());
     fs::write(&path, bytes).unwrap();
-    let error = decode(&path, &Limits::default()).unwrap_err();
+    let error = decode(&path, &Reader::default()).unwrap_err();
     assert!(matches!(error, DataError::LimitExceeded { .. }), "{error}");
     // With 13 MB claimed, within the limits, the data is found missing.
     let mut bytes = fs::read(files().join("rgb.bmp")).unwrap();
@@ -180,26 +195,28 @@ fn a_header_cannot_claim_memory() {
     fs::write(&path, bytes).unwrap();
     let error = decode(
         &path,
-        &Limits {
+        &within(Limits {
             max_side: 200_000,
             ..Limits::default()
-        },
+        }),
     )
     .unwrap_err();
     assert!(matches!(error, DataError::Decode { .. }), "{error}");
 }
 
 /// Decodes bytes as a file; must return, whatever they are.
-fn decode_bytes(folder: &Path, bytes: &[u8]) -> Result<image::DynamicImage, DataError> {
+fn decode_bytes(folder: &Path, bytes: &[u8]) -> Result<Image, DataError> {
     let path = folder.join("image");
+    // Some file systems write through at once what replaces another file's content.
+    let _ = fs::remove_file(&path);
     fs::write(&path, bytes).unwrap();
     // Damaged headers may claim large sizes; what they can make us allocate is bounded here to keep the test fast.
     decode(
         &path,
-        &Limits {
+        &within(Limits {
             max_bytes: 1 << 20,
             ..Limits::default()
-        },
+        }),
     )
 }
 

@@ -60,7 +60,7 @@ fn mvtec_layout() {
         "test/cut/.hidden.png",
         "readme.txt",
     ]);
-    let category = Category::open(folder.path()).unwrap();
+    let category = Category::open(folder.path(), None).unwrap();
     assert_eq!(category.name, folder.path().file_name().unwrap().to_str().unwrap());
     assert_eq!(
         names(folder.path(), &category.train),
@@ -108,7 +108,7 @@ fn masks_pair_by_name_whatever_the_ending() {
         "ground_truth/cut/2_mask.tif",
         "ground_truth/cut/3_mask_mask.png",
     ]);
-    let category = Category::open(folder.path()).unwrap();
+    let category = Category::open(folder.path(), None).unwrap();
     let masks: Vec<_> = category.test.iter().map(|item| item.masks[0].clone()).collect();
     let expected = [
         "ground_truth/cut/1.png",
@@ -121,11 +121,17 @@ fn masks_pair_by_name_whatever_the_ending() {
 #[test]
 fn a_defect_without_its_mask() {
     let folder = with(&[]);
-    let reason = layout_error(Category::open(folder.path()), &folder.path().join("test/cut/10.png"));
+    let reason = layout_error(
+        Category::open(folder.path(), None),
+        &folder.path().join("test/cut/10.png"),
+    );
     assert!(reason.contains("10_mask.png"), "{reason}");
     // And without any folder of masks.
     let folder = tree(&["train/good/0.png", "test/cut/0.png"]);
-    layout_error(Category::open(folder.path()), &folder.path().join("test/cut/0.png"));
+    layout_error(
+        Category::open(folder.path(), None),
+        &folder.path().join("test/cut/0.png"),
+    );
 }
 
 #[test]
@@ -136,7 +142,7 @@ fn a_mask_without_its_image() {
         "ground_truth/good/000_mask.png",
     ] {
         let folder = with(&["ground_truth/cut/10_mask.png", mask]);
-        let reason = layout_error(Category::open(folder.path()), &folder.path().join(mask));
+        let reason = layout_error(Category::open(folder.path(), None), &folder.path().join(mask));
         assert!(reason.contains("belongs to no image"), "{reason}");
     }
 }
@@ -145,49 +151,55 @@ fn a_mask_without_its_image() {
 fn names_that_are_not_unique() {
     let folder = with(&["ground_truth/cut/10_mask.png", "ground_truth/cut/10.png"]);
     layout_error(
-        Category::open(folder.path()),
+        Category::open(folder.path(), None),
         &folder.path().join("ground_truth/cut/10_mask.png"),
     );
     let folder = with(&["ground_truth/cut/10_mask.png", "test/cut/10.bmp"]);
-    layout_error(Category::open(folder.path()), &folder.path().join("test/cut/10.png"));
+    layout_error(
+        Category::open(folder.path(), None),
+        &folder.path().join("test/cut/10.png"),
+    );
 }
 
 #[test]
 fn empty_folders() {
     let no_training = tree(&["train/good/notes.txt", "test/good/000.png"]);
     layout_error(
-        Category::open(no_training.path()),
+        Category::open(no_training.path(), None),
         &no_training.path().join("train/good"),
     );
     let no_good = tree(&["train/fine/000.png"]);
-    let reason = layout_error(Category::open(no_good.path()), no_good.path());
+    let reason = layout_error(Category::open(no_good.path(), None), no_good.path());
     assert!(
         reason.contains("train/good (mvtec)") && reason.contains("Found: the folders train; 0 images"),
         "{reason}"
     );
     let reason = layout_error(
-        Category::open_as(no_good.path(), Layout::Mvtec),
+        Category::open_as(no_good.path(), Layout::Mvtec, None),
         &no_good.path().join("train/good"),
     );
     assert!(reason.contains("good ones in train/good"), "{reason}");
     let no_defects = with(&["ground_truth/cut/10_mask.png", "test/dent/notes.txt"]);
-    layout_error(Category::open(no_defects.path()), &no_defects.path().join("test/dent"));
+    layout_error(
+        Category::open(no_defects.path(), None),
+        &no_defects.path().join("test/dent"),
+    );
     let nothing = tempfile::tempdir().unwrap();
-    let reason = layout_error(Category::open(nothing.path()), nothing.path());
+    let reason = layout_error(Category::open(nothing.path(), None), nothing.path());
     assert!(reason.contains("train/good"), "{reason}");
     layout_error(Layout::of(nothing.path()), nothing.path());
     layout_error(Layout::Mvtec.categories(nothing.path()), nothing.path());
-    layout_error(image_files(nothing.path()), nothing.path());
+    layout_error(image_files(nothing.path(), None), nothing.path());
     let absent = nothing.path().join("absent");
-    assert!(matches!(Category::open(&absent), Err(DataError::Io { path, .. }) if path == absent));
+    assert!(matches!(Category::open(&absent, None), Err(DataError::Io { path, .. }) if path == absent));
 }
 
 #[test]
 fn training_images_alone_are_a_category() {
     let folder = tree(&["train/good/000.png"]);
-    assert_eq!(Category::open(folder.path()).unwrap().test, []);
+    assert_eq!(Category::open(folder.path(), None).unwrap().test, []);
     let plain = tree(&["b.png", "a.webp", "notes.txt", "sub/c.png"]);
-    let category = Category::open(plain.path()).unwrap();
+    let category = Category::open(plain.path(), None).unwrap();
     assert_eq!(names(plain.path(), &category.train), ["a.webp", "b.png"]);
     assert_eq!(category.test, []);
 }
@@ -204,7 +216,7 @@ fn plain_folders() {
     ]);
     let at = |name: &str| folder.path().join(name);
     let open = |masks: Option<&Path>| {
-        Category::from_folders(&at("ok"), Some(&at("ok_test")), Some(&at("bad")), masks)
+        Category::from_folders(&at("ok"), Some(&at("ok_test")), Some(&at("bad")), masks, None)
             .unwrap()
             .test
     };
@@ -213,7 +225,7 @@ fn plain_folders() {
     assert_eq!(test[1].defect.as_deref(), Some("bad"));
     assert_eq!(test[2].masks, [at("masks/4_mask.png")]);
     assert!(open(None).iter().all(|item| item.masks.is_empty()));
-    let masks_alone = Category::from_folders(&at("ok"), None, None, Some(&at("masks")));
+    let masks_alone = Category::from_folders(&at("ok"), None, None, Some(&at("masks")), None);
     assert!(matches!(masks_alone, Err(DataError::Parameter(_))));
 }
 
@@ -250,17 +262,17 @@ fn images_to_score() {
         "b/Thumbs.db",
         "b/4.txt",
     ]);
-    let found = image_files(folder.path()).unwrap();
+    let found = image_files(folder.path(), None).unwrap();
     assert_eq!(
         names(folder.path(), &found),
         ["9.PNG", "10.png", "b/2.jpeg", "b/c/1.tiff"]
     );
     let file = folder.path().join("b/4.txt");
-    assert_eq!(image_files(&file).unwrap(), [file]);
+    assert_eq!(image_files(&file, None).unwrap(), [file]);
     let hidden = folder.path().join(".trash");
-    assert_eq!(image_files(&hidden).unwrap(), [hidden.join("3.png")]);
+    assert_eq!(image_files(&hidden, None).unwrap(), [hidden.join("3.png")]);
     let absent = folder.path().join("absent");
-    assert!(matches!(image_files(&absent), Err(DataError::Io { path, .. }) if path == absent));
+    assert!(matches!(image_files(&absent, None), Err(DataError::Io { path, .. }) if path == absent));
 }
 
 #[cfg(unix)]
@@ -278,10 +290,10 @@ mod unix {
             fs::create_dir_all(&sub).unwrap();
             fs::write(sub.join(OsStr::from_bytes(name)), b"").unwrap();
         }
-        let test = Category::open(folder.path()).unwrap().test;
+        let test = Category::open(folder.path(), None).unwrap().test;
         assert_eq!(test.len(), 1);
         assert!(test[0].masks[0].as_os_str().as_bytes().ends_with(b"\xFF1_mask.png"));
-        assert_eq!(image_files(folder.path()).unwrap().len(), 3);
+        assert_eq!(image_files(folder.path(), None).unwrap().len(), 3);
     }
 
     #[test]
@@ -289,19 +301,19 @@ mod unix {
         let folder = tree(&["a.png"]);
         let link = folder.path().join("b.png");
         symlink("nowhere", &link).unwrap();
-        assert!(matches!(Category::open(folder.path()), Err(DataError::Io { path, .. }) if path == link));
-        assert!(matches!(image_files(folder.path()), Err(DataError::Io { path, .. }) if path == link));
+        assert!(matches!(Category::open(folder.path(), None), Err(DataError::Io { path, .. }) if path == link));
+        assert!(matches!(image_files(folder.path(), None), Err(DataError::Io { path, .. }) if path == link));
 
         let folder = tree(&["a.png", "sub/b.png"]);
         symlink("..", folder.path().join("sub/loop")).unwrap();
-        assert!(matches!(image_files(folder.path()), Err(DataError::Io { .. })));
+        assert!(matches!(image_files(folder.path(), None), Err(DataError::Io { .. })));
     }
 
     #[test]
     fn links_are_followed() {
         let folder = tree(&["elsewhere/a.png", "set/b.png"]);
         symlink("../elsewhere", folder.path().join("set/more")).unwrap();
-        assert_eq!(image_files(&folder.path().join("set")).unwrap().len(), 2);
+        assert_eq!(image_files(&folder.path().join("set"), None).unwrap().len(), 2);
     }
 }
 
@@ -321,7 +333,7 @@ fn shared(path: &str) -> Option<PathBuf> {
 fn bottle_is_read_whole() {
     let Some(root) = shared("mvtec_bottle_256") else { return };
     assert_eq!(find_categories(&root), [root.join("bottle")]);
-    let bottle = Category::open(&root.join("bottle")).unwrap();
+    let bottle = Category::open(&root.join("bottle"), None).unwrap();
     let defective = bottle.test.iter().filter(|item| item.is_defective());
     assert_eq!(
         (bottle.train.len(), bottle.test.len(), defective.clone().count()),

@@ -4,21 +4,20 @@
 
 use image::{GrayImage, ImageBuffer, Luma};
 use imageproc::region_labelling::{Connectivity, connected_components};
+use npyz::WriterBuilder;
 use proptest::prelude::*;
+use riad_core::{Map, Size};
 use riad_data::{DataError, Limits, load_mask, resize_mask};
 
-fn mask(rows: &[&str]) -> (Vec<bool>, usize, usize) {
-    (
-        rows.concat().bytes().map(|c| c == b'#').collect(),
-        rows.len(),
-        rows[0].len(),
-    )
+fn mask(rows: &[&str]) -> Map<bool> {
+    let pixels = rows.concat().bytes().map(|c| c == b'#').collect();
+    Map::new(Size::new(rows.len(), rows[0].len()), pixels).unwrap()
 }
 
 fn resized(rows: &[&str], height: usize, width: usize) -> Vec<String> {
-    let (mask, old_height, old_width) = mask(rows);
-    let new = resize_mask(&mask, old_height, old_width, height, width);
-    new.chunks(width)
+    let new = resize_mask(mask(rows), Size::new(height, width)).unwrap();
+    new.values()
+        .chunks(width)
         .map(|line| line.iter().map(|&d| if d { '#' } else { '.' }).collect())
         .collect()
 }
@@ -86,8 +85,9 @@ proptest! {
         let defects = (density * (height * width) as f64).ceil() as usize;
         let mut mask = vec![false; height * width];
         order[..defects].iter().for_each(|&i| mask[i] = true);
-        let new = resize_mask(&mask, height, width, new_height, new_width);
-        prop_assert_eq!(new.len(), new_height * new_width);
+        let new = resize_mask(Map::new(Size::new(height, width), mask.clone()).unwrap(), Size::new(new_height, new_width)).unwrap();
+        prop_assert_eq!(new.size(), Size::new(new_height, new_width));
+        let new = new.into_values();
 
         let image = GrayImage::from_fn(width as u32, height as u32, |x, y| Luma([u8::from(mask[y as usize * width + x as usize])]));
         let labels = connected_components(&image, Connectivity::Eight, Luma([0]));
@@ -117,16 +117,15 @@ fn any_value_but_0_is_a_defect() {
     GrayImage::from_fn(3, 2, |x, y| Luma([(x + 3 * y) as u8]))
         .save(&path)
         .unwrap();
-    let expected = [false, true, true, true, true, true];
-    assert_eq!(
-        load_mask(&[&path], Some((2, 3)), 2, 3, &Limits::default()).unwrap(),
-        expected
-    );
+    let size = Size::new(2, 3);
+    let expected = Map::new(size, vec![false, true, true, true, true, true]).unwrap();
+    let load = |image_size| load_mask(&[&path], image_size, size, &Limits::default()).unwrap();
+    assert_eq!(load(Some(size)), expected);
     // 16-bit labels would be 0 in 8 bits.
     ImageBuffer::from_fn(3, 2, |x, y| Luma([(x + 3 * y) as u16]))
         .save(&path)
         .unwrap();
-    assert_eq!(load_mask(&[&path], None, 2, 3, &Limits::default()).unwrap(), expected);
+    assert_eq!(load(None), expected);
 }
 
 #[test]
@@ -134,7 +133,7 @@ fn a_mask_of_another_size_is_an_error_with_both_sizes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("label.png");
     GrayImage::new(3, 2).save(&path).unwrap();
-    let error = load_mask(&[&path], Some((3, 2)), 8, 8, &Limits::default()).unwrap_err();
+    let error = load_mask(&[&path], Some(Size::new(3, 2)), Size::new(8, 8), &Limits::default()).unwrap_err();
     assert!(matches!(error, DataError::Layout { .. }));
     let text = error.to_string();
     assert!(
@@ -148,11 +147,12 @@ fn several_files_count_together_before_they_are_resized() {
     let folder = tempfile::tempdir().unwrap();
     let save = |name: &str, rows: &[&str]| {
         let path = folder.path().join(name);
-        let (pixels, height, width) = mask(rows);
+        let mask = mask(rows);
+        let Size { height, width } = mask.size();
         // A value for each kind of defect, as in MVTec LOCO.
         let value = if name == "0.png" { 255 } else { 2 };
         GrayImage::from_fn(width as u32, height as u32, |x, y| {
-            Luma([u8::from(pixels[y as usize * width + x as usize]) * value])
+            Luma([u8::from(mask.values()[y as usize * width + x as usize]) * value])
         })
         .save(&path)
         .unwrap();
@@ -163,16 +163,54 @@ fn several_files_count_together_before_they_are_resized() {
         save("1.png", &["....", ".#..", "....", "...#"]),
     ];
     // Each covers a fourth of the upper left pixel, both together half of it; the speck in the corner is kept.
-    let load = |files: &[std::path::PathBuf]| load_mask(files, Some((4, 4)), 2, 2, &Limits::default()).unwrap();
-    assert_eq!(load(&files), [true, false, false, true]);
+    let half = Size::new(2, 2);
+    let loaded = load_mask(&files, Some(Size::new(4, 4)), half, &Limits::default()).unwrap();
+    assert_eq!(loaded.values(), [true, false, false, true]);
     let odd = save("2.png", &["#"]);
     for (files, message) in [
         (vec![files[0].clone(), odd], "2.png"),
         (Vec::new(), "at least one file"),
     ] {
-        let error = load_mask(&files, None, 2, 2, &Limits::default())
+        let error = load_mask(&files, None, half, &Limits::default())
             .unwrap_err()
             .to_string();
         assert!(error.contains(message), "{error}");
+    }
+}
+
+#[test]
+fn masks_are_arrays_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mask.npy");
+    let size = Size::new(2, 3);
+    let expected = Map::new(size, vec![false, true, false, false, false, true]).unwrap();
+    let bytes: Vec<u8> = expected
+        .values()
+        .iter()
+        .map(|&is_defect| 7 * u8::from(is_defect))
+        .collect();
+    let mut file = Vec::new();
+    let options = npyz::WriteOptions::new().default_dtype().shape(&[2, 3]);
+    let mut writer = options.writer(&mut file).begin_nd().unwrap();
+    writer.extend(bytes).unwrap();
+    writer.finish().unwrap();
+    std::fs::write(&path, file).unwrap();
+    assert_eq!(
+        load_mask(&[&path], Some(size), size, &Limits::default()).unwrap(),
+        expected
+    );
+}
+
+#[test]
+fn masks_without_pixels_or_measure_are_refused() {
+    let [empty, mask] = [Size::new(0, 3), Size::new(2, 3)].map(|size| Map::filled(size, true));
+    for (mask, size) in [
+        (&empty, Size::new(2, 2)),
+        (&mask, Size::new(0, 2)),
+        (&mask, Size::new(1 << 62, 16)),
+        (&mask, Size::new(1 << 20, 1 << 20)),
+    ] {
+        let error = resize_mask(mask.clone(), size).unwrap_err();
+        assert!(matches!(error, DataError::Parameter(_)), "{size}: {error}");
     }
 }

@@ -1,9 +1,12 @@
 //! Resizing against Pillow's `BILINEAR`; the numbers are printed by `resize.py`.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 use std::path::Path;
 
 use image::{DynamicImage, Rgb, RgbImage};
-use riad_data::{DataError, Image, Limits, decode, resize};
+use riad_core::Size;
+use riad_data::{DataError, Fit, Image, Reader};
 
 const SHRUNK: [u8; 70] = [
     6, 9, 160, 114, 38, 56, 146, 87, 41, 35, 72, 197, 105, 148, 102, 131, 133, 87, 85, 165, 138, 114, 17, 170, 149,
@@ -38,13 +41,21 @@ fn made_up() -> DynamicImage {
     .into()
 }
 
+/// What a reader makes of an image in a file.
+fn resized(image: &DynamicImage, fit: Fit) -> Result<Image, DataError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image.png");
+    image.save(&path).unwrap();
+    Ok(Reader::default().load(&path, fit)?.image)
+}
+
 /// The largest difference from Pillow's interleaved samples, of which every `step`th is given, in steps of 1/255.
 fn difference(image: &Image, pillow: &[u8], step: usize) -> f32 {
-    let plane = image.height * image.width;
-    assert_eq!(image.data.len(), 3 * plane);
+    let plane = image.size().pixels();
+    assert_eq!(image.values().len(), 3 * plane);
     let seen = (0..3 * plane)
         .step_by(step)
-        .map(|i| image.data[i % 3 * plane + i / 3] * 255.0);
+        .map(|i| image.values()[i % 3 * plane + i / 3] * 255.0);
     assert_eq!(seen.len(), pillow.len());
     seen.zip(pillow)
         .map(|(a, &b)| (a - f32::from(b)).abs())
@@ -58,7 +69,8 @@ fn agrees_with_pillow() {
         (64, 20, &MIXED[..], 61),
         (80, 90, &ENLARGED[..], 331),
     ] {
-        let off = difference(&resize(&made_up(), height, width).unwrap(), pillow, step);
+        let fit = Fit::Resized(Size::new(height, width));
+        let off = difference(&resized(&made_up(), fit).unwrap(), pillow, step);
         assert!(off <= 1.0, "{height}x{width}: {off}/255");
     }
 }
@@ -70,18 +82,21 @@ fn agrees_with_pillow_on_a_real_image() {
     if !path.is_file() {
         return eprintln!("skipped: {} is not there", path.display());
     }
-    let image = decode(&path, &Limits::default()).unwrap();
-    let off = difference(&resize(&image, 256, 256).unwrap(), &BOTTLE, 3001);
+    let fit = Fit::Resized(Size::new(256, 256));
+    let off = difference(&Reader::default().load(&path, fit).unwrap().image, &BOTTLE, 3001);
     assert!(off <= 1.0, "{off}/255");
 }
 
 #[test]
 fn the_wanted_size_leaves_pixels_untouched() {
     let image = made_up();
-    let same = resize(&image, 37, 50).unwrap();
-    let samples = image.into_rgb8().into_raw();
-    for (i, &sample) in samples.iter().enumerate() {
-        assert_eq!(same.data[i % 3 * 37 * 50 + i / 3], f32::from(sample) / 255.0);
+    let size = Size::new(37, 50);
+    let samples = image.to_rgb8().into_raw();
+    for fit in [Fit::Own, Fit::Resized(size), Fit::AtLeast(size), Fit::Exactly(size)] {
+        let same = resized(&image, fit).unwrap();
+        for (i, &sample) in samples.iter().enumerate() {
+            assert_eq!(same.values()[i % 3 * size.pixels() + i / 3], f32::from(sample) / 255.0);
+        }
     }
 }
 
@@ -89,19 +104,15 @@ fn the_wanted_size_leaves_pixels_untouched() {
 fn gray_is_three_equal_planes_as_from_rgb() {
     let gray = DynamicImage::from(made_up().into_luma8());
     let colour = DynamicImage::from(gray.to_rgb8());
-    assert_eq!(resize(&gray, 11, 70).unwrap(), resize(&colour, 11, 70).unwrap());
+    let fit = Fit::Resized(Size::new(11, 70));
+    assert_eq!(resized(&gray, fit).unwrap(), resized(&colour, fit).unwrap());
 }
 
 #[test]
-fn sizes_without_pixels() {
-    for (height, width) in [(0, 5), (5, 0), (usize::MAX, 1)] {
-        assert!(matches!(
-            resize(&made_up(), height, width),
-            Err(DataError::Parameter(_))
-        ));
+fn sizes_without_pixels_or_measure() {
+    for size in [(0, 5), (5, 0), (usize::MAX, 1), (1 << 62, 1 << 62), (1 << 20, 1 << 20)] {
+        let fit = Fit::Resized(Size::new(size.0, size.1));
+        let error = resized(&made_up(), fit).unwrap_err();
+        assert!(matches!(error, DataError::Parameter(_)), "{size:?}: {error}");
     }
-    assert!(matches!(
-        resize(&DynamicImage::new_rgb8(0, 0), 4, 4),
-        Err(DataError::Parameter(_))
-    ));
 }

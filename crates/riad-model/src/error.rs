@@ -32,7 +32,7 @@ pub enum ModelError {
 
     /// The images that the caller supplied could not be had.
     #[error("{0}")]
-    Images(Box<dyn std::error::Error + Send + Sync>),
+    Images(Cause),
 
     /// Images do not fit the network or each other.
     #[error("{what} has {got} values where {expected} were expected")]
@@ -67,7 +67,7 @@ pub enum ModelError {
 
     /// An exported file's archive cannot be made.
     #[error("the archive cannot be written: {0}")]
-    Archive(zip::result::ZipError),
+    Archive(Cause),
 
     /// The device asked for is not there, or this build cannot drive it.
     #[error("{0}")]
@@ -75,15 +75,15 @@ pub enum ModelError {
 
     /// candle failed: out of memory, a driver's error, or a bug of ours.
     #[error("the tensor library failed: {0}")]
-    Tensor(candle_core::Error),
+    Tensor(Cause),
 
     /// The GPU failed: out of memory, a driver's error, or a bug of ours.
     #[error("{0}")]
-    Gpu(riad_cuda::CudaError),
+    Gpu(Cause),
 
     /// A convolution kernel refused its arguments: a bug of ours.
     #[error("a convolution failed: {0}")]
-    Convolution(riad_conv::ConvError),
+    Convolution(Cause),
 
     /// Masks cannot be made for this size.
     #[error(transparent)]
@@ -93,13 +93,20 @@ pub enum ModelError {
     #[error(transparent)]
     Similarity(#[from] riad_core::similarity::SimilarityError),
 
+    /// Values are not as many as their size says.
+    #[error(transparent)]
+    Shape(#[from] riad_core::LengthError),
+
     /// The smoothing window does not fit.
     #[error(transparent)]
     Smooth(#[from] riad_core::smooth::SmoothError),
 }
 
+/// What a library below said, whatever its type: only its words are meant for anyone.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// This crate's results.
-pub type Result<T> = std::result::Result<T, ModelError>;
+pub type Result<T, E = ModelError> = std::result::Result<T, E>;
 
 impl ModelError {
     /// Whether the caller's settings are to blame, rather than a file or the machine.
@@ -125,7 +132,7 @@ impl ModelError {
 
 impl From<candle_core::Error> for ModelError {
     fn from(error: candle_core::Error) -> Self {
-        Self::Tensor(error)
+        Self::Tensor(error.into())
     }
 }
 
@@ -133,7 +140,7 @@ impl From<riad_cuda::CudaError> for ModelError {
     fn from(error: riad_cuda::CudaError) -> Self {
         match error {
             riad_cuda::CudaError::Device(reason) => Self::Device(reason),
-            error => Self::Gpu(error),
+            error => Self::Gpu(error.into()),
         }
     }
 }
@@ -143,7 +150,7 @@ impl From<riad_conv::ConvError> for ModelError {
         match error {
             // What the caller chose, and not a bug.
             riad_conv::ConvError::NoBf16 | riad_conv::ConvError::Simd { .. } => Self::Setting(error.to_string()),
-            error => Self::Convolution(error),
+            error => Self::Convolution(error.into()),
         }
     }
 }

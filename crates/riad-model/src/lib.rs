@@ -1,41 +1,23 @@
 #![doc = include_str!("../README.md")]
 
-mod adam;
-pub mod architecture;
-pub mod checkpoint;
-mod cuda;
-mod device;
-mod engine;
+mod backend;
+pub mod candle;
 mod error;
 pub mod export;
-mod graph;
-mod import;
-mod learner;
-mod loss;
-mod masking;
-mod plan;
-mod precision;
-mod roi;
+mod method;
+pub mod network;
+mod onnx;
 mod scorer;
-mod tiling;
-mod trainer;
-mod training;
-mod values;
-mod weights;
+mod seed;
+pub mod store;
+mod train;
 
-#[cfg(test)]
-mod tests;
-
-pub use architecture::{Architecture, Preset};
-pub use checkpoint::{Checkpoint, Header, ScoringSettings, Similarity};
-pub use device::{Device, device, gpu};
-pub use error::{ModelError, Result};
-pub use loss::{LossTerms, LossWeights};
-pub use masking::Normalisation;
-pub use precision::Precision;
-pub use roi::Roi;
-pub use scorer::{Keep, Scored, Scorer};
-pub use tiling::Tiling;
-pub use trainer::{EndWeights, Event, ImageSource, Outcome, Trainer, lock_run};
-pub use training::{EpochRecord, Progress, TrainConfig};
-pub use weights::Weights;
+pub use backend::{Device, Precision, device, gpu};
+pub use error::{Cause, ModelError, Result};
+pub use method::{
+    Keep, LossTerms, LossWeights, Method, Normalisation, Roi, Scored, ScoringSettings, Similarity, Tiling,
+};
+pub use network::{Architecture, Preset, Weights};
+pub use scorer::Scorer;
+pub use store::{Checkpoint, EpochRecord, Header, Progress, TrainConfig, lock_run};
+pub use train::{EndWeights, Event, ImageSource, Outcome, Trainer};

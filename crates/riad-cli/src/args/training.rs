@@ -2,11 +2,16 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, ValueEnum, ValueHint};
-use riad_model::{LossWeights, Precision, Preset, Similarity};
+use clap::{
+    Args, ValueEnum, ValueHint,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use riad_core::Size;
+use riad_data::Pattern;
+use riad_model::{LossWeights, Method, Precision, Preset, Similarity};
 use serde::{Deserialize, Serialize};
 
-use super::{Size, preset_parser};
+use super::{preset_parser, size::parse_size};
 
 /// Heading of the options for experiments with the method.
 const METHOD: &str = "Method";
@@ -18,13 +23,21 @@ pub(crate) struct TrainingArgs {
     /// In what numbers, which a command takes beside the device.
     #[arg(skip)]
     pub(crate) precision: Option<Precision>,
+    /// Which files make one image, which a command takes beside its images.
+    #[arg(skip)]
+    pub(crate) bands: Option<Pattern>,
     /// default: what this program does best, maps of the edges of each colour less what is normal at each place. paper: the
     /// published method to the letter, for comparison with its numbers [default: default]
     #[arg(long, help_heading = METHOD, value_enum, value_name = "NAME", hide_possible_values = true)]
     pub(crate) protocol: Option<Protocol>,
-    /// riad inpaints hidden regions; autoencoder is what it is compared with: the same layers without skip connections, and
-    /// nothing hidden [default: riad]
-    #[arg(long, help_heading = METHOD, value_enum, value_name = "NAME", hide_possible_values = true)]
+    #[arg(
+        long,
+        help_heading = METHOD,
+        value_name = "NAME",
+        value_parser = method_parser(),
+        hide_possible_values = true,
+        help = method_help()
+    )]
     pub(crate) method: Option<Method>,
     /// Terms of the loss, joined by +: l2, l1, ssim, msgms. riad is l2+ssim+msgms [default: riad]
     #[arg(long, help_heading = METHOD, value_name = "TERMS")]
@@ -37,7 +50,7 @@ pub(crate) struct TrainingArgs {
     pub(crate) sets: Option<usize>,
     /// By what maps compare an image with its reconstruction: gms-colour, gms-grey, ssim or l2 [default: gms-colour;
     /// gms-grey with --protocol paper]
-    #[arg(long, help_heading = METHOD, value_name = "NAME", value_parser = similarity)]
+    #[arg(long, help_heading = METHOD, value_name = "NAME")]
     pub(crate) similarity: Option<Similarity>,
     /// Side in pixels of the mean filter over maps, odd [default: 21 at --size 256, and in proportion]
     #[arg(long, help_heading = METHOD, value_name = "PIXELS")]
@@ -49,12 +62,17 @@ pub(crate) struct TrainingArgs {
     /// paper]
     #[arg(long, value_name = "NAME", value_parser = preset_parser())]
     pub(crate) preset: Option<Preset>,
+    /// Channels of the images: 3 for colour, 1 for grey, whatever the files have; any other number of lights or bands as they
+    /// are in the pages or samples of a TIFF, a NumPy array, or several files (--bands) [default: 3; with --bands one for
+    /// each file]
+    #[arg(long, value_name = "N")]
+    pub(crate) channels: Option<usize>,
     /// Height and width in pixels that images are resized to, whatever their proportions: 200, or 150x400 [default: 256]
-    #[arg(long, value_name = "HxW")]
+    #[arg(long, value_name = "HxW", value_parser = parse_size)]
     pub(crate) size: Option<Size>,
     /// Look at images at their own resolution, in overlapping tiles of this size, instead of resizing them: 256, or
     /// 128x512 (height x width). An epoch looks at one tile of each image, elsewhere every time
-    #[arg(long, value_name = "HxW", conflicts_with = "size")]
+    #[arg(long, value_name = "HxW", value_parser = parse_size, conflicts_with = "size")]
     pub(crate) tile: Option<Size>,
     /// Pixels that neighbouring tiles share at least when an image is scored [default: a quarter of a tile's shorter side]
     #[arg(long, value_name = "PIXELS", requires = "tile")]
@@ -109,22 +127,15 @@ impl Protocol {
     }
 }
 
-/// What the network learns to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Method {
-    /// To fill in hidden regions.
-    #[default]
-    Riad,
-    /// To reconstruct what it sees.
-    Autoencoder,
+fn method_parser() -> impl TypedValueParser<Value = Method> {
+    let names = Method::ALL.iter().map(|method| method.name());
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Method>())
 }
 
-fn similarity(name: &str) -> Result<Similarity, String> {
-    Ok(match name {
-        "gms-colour" => Similarity::GmsColour,
-        "gms-grey" => Similarity::GmsGrey,
-        "ssim" => Similarity::Ssim,
-        "l2" => Similarity::L2,
-        _ => return Err("there are gms-colour, gms-grey, ssim and l2".into()),
-    })
+fn method_help() -> String {
+    let methods: Vec<_> = Method::ALL
+        .iter()
+        .map(|method| format!("{method} {}", method.about()))
+        .collect();
+    format!("{} [default: {}]", methods.join("; "), Method::RIAD)
 }

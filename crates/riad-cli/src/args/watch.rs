@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::ComputeArgs;
+use super::{BandsArgs, ComputeArgs};
 use crate::calibration::parse_rate;
 
 /// Score images as they appear in a folder
@@ -60,6 +60,8 @@ pub(crate) struct WatchArgs {
     /// How often to look at the folder
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
     pub(crate) interval: Duration,
+    #[command(flatten)]
+    pub(crate) images: BandsArgs,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
 }

@@ -11,16 +11,16 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use riad_core::Size;
 use riad_model::{
-    Checkpoint, Device, Event, ImageSource, Keep, Precision, Preset, TrainConfig, Trainer, Weights,
-    architecture::CHANNELS,
+    Checkpoint, Device, Event, ImageSource, Keep, Precision, Preset, Scorer, TrainConfig, Trainer, Weights,
 };
 use serde::Serialize;
 use tracing::warn;
 
 use crate::{
     Ending,
-    args::{BenchArgs, Size, TrainingArgs},
+    args::{BenchArgs, TrainingArgs},
     held_out::{EACH, shares_where},
     progress::{Progress, short},
     run::NORMAL_IMAGES,
@@ -83,11 +83,13 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
     let load = load();
     let presets = args.preset.map_or(Preset::ALL.to_vec(), |preset| vec![preset]);
     let sizes = args.size.map_or(SIZES.to_vec(), |size| vec![size]);
-    let mut cells: Vec<_> = sizes
-        .iter()
-        .flat_map(|&size| presets.iter().map(move |&preset| (preset, size)))
-        .collect();
-    cells.sort_by_key(|&(preset, size)| preset.architecture().macs(size, size));
+    let mut cells = Vec::new();
+    for size in sizes {
+        for &preset in &presets {
+            cells.push((preset.architecture().macs(size, size)?, preset, size));
+        }
+    }
+    cells.sort_by_key(|&(macs, ..)| macs);
     let batch = usize::from(args.batch);
     let share = args.time.div_f64(2.0 * cells.len() as f64);
     let began = Instant::now();
@@ -96,12 +98,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
     let (mut scoring, mut training) = (Pace::default(), Pace::default());
     let mut progress = Progress::start("measuring", "network", 0, cells.len() as u64);
     let mut networks = Vec::new();
-    for (preset, size) in cells {
+    for (macs, preset, size) in cells {
         progress.tell(networks.len() as u64, || format!("{preset} at {size}x{size}"));
-        let macs = preset.architecture().macs(size, size);
         let wanted = TrainingArgs {
             preset: Some(preset),
-            size: Some(Size::square(size)),
+            size: Some(Size::new(size, size)),
             batch: Some(batch),
             precision: given,
             ..TrainingArgs::default()
@@ -118,7 +119,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
         });
     }
     drop(progress);
-    networks.sort_by_key(|found| (found.size, found.preset.architecture().width));
+    networks.sort_by_key(|found| (found.size, found.preset.width()));
     let findings = Findings {
         riad_version: env!("CARGO_PKG_VERSION"),
         device: device.kind(),
@@ -173,10 +174,10 @@ impl Pace {
 
 /// Seconds to score a batch.
 fn score(config: &TrainConfig, share: Duration, compute: &Compute) -> Result<f64> {
-    let weights = Weights::initial(config.architecture, 0);
+    let weights = Weights::initial(config.architecture, 0)?;
     let checkpoint = Checkpoint::new(weights, config.scoring.clone(), None, None);
-    let images = images(BATCH, config.scoring.height);
-    let scorer = compute.scorer(&checkpoint)?;
+    let images = images(BATCH, config);
+    let scorer = Scorer::new(&checkpoint, &compute.device, compute.precision)?;
     let began = Instant::now();
     let mut times = Vec::new();
     while times.is_empty() || began.elapsed() < share {
@@ -190,7 +191,7 @@ fn score(config: &TrainConfig, share: Duration, compute: &Compute) -> Result<f64
 /// Seconds of a training step.
 fn train(config: TrainConfig, share: Duration, device: &Device) -> Result<f64> {
     let batch = Repeated {
-        images: images(config.batch_size, config.scoring.height),
+        images: images(config.batch_size, &config),
         count: config.batch_size,
     };
     let none = Repeated {
@@ -234,9 +235,9 @@ fn whole_training(args: &BenchArgs, scoring: Speed, training: Speed) -> f64 {
     args.epochs.get() as f64 * epoch + after / scoring.images_per_second
 }
 
-/// `count` images `[B, 3, H, W]` in [0, 1].
-fn images(count: usize, size: usize) -> Vec<f32> {
-    let values = 0..count * CHANNELS * size * size;
+/// `count` images `[B, C, H, W]` in [0, 1].
+fn images(count: usize, config: &TrainConfig) -> Vec<f32> {
+    let values = 0..count * config.architecture.channels * config.scoring.size().pixels();
     values.map(|i| 0.5 + 0.5 * (i as f32 * 0.37).sin()).collect()
 }
 

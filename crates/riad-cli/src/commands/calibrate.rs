@@ -7,17 +7,17 @@ use std::{
 
 use anyhow::Result;
 use rayon::prelude::*;
-use riad_data::image_files;
-use riad_model::{Checkpoint, checkpoint, lock_run};
+use riad_data::{Pattern, Reader, image_files};
+use riad_model::{Checkpoint, lock_run, store::BEST};
 use tracing::info;
 
 use crate::{
     Ending,
     args::CalibrateArgs,
     calibration::{calibrate, reach},
-    files::{sha256, shell_quoted},
+    files::shell_quoted,
     roi::load_roi,
-    run::Run,
+    run::{Run, bands_of, image_sha256},
     usage,
 };
 
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
     let compute = args.compute.compute()?;
     let target = match &args.out {
         Some(file) => file.clone(),
-        None if args.model.is_dir() => args.model.join(checkpoint::BEST),
+        None if args.model.is_dir() => args.model.join(BEST),
         None => {
             return Err(usage(format!(
                 "name the file for the calibrated model with --out; {} itself may be it",
@@ -37,15 +37,17 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
     let is_in_run = args.out.is_none() && target.exists();
     let _lock = is_in_run.then(|| lock_run(&args.model)).transpose()?;
     let mut checkpoint = Checkpoint::open(&args.model)?;
+    let bands = bands_of(&args.model, args.images.bands.as_ref())?;
     let mut images = Vec::new();
     for path in &args.paths {
-        images.extend(image_files(path)?);
+        images.extend(image_files(path, bands.as_ref())?);
     }
-    check(&images, &args.model)?;
+    check(&images, bands.as_ref(), &args.model)?;
     if let Some(file) = &args.roi {
-        checkpoint.roi = Some(load_roi(file, &checkpoint.header.scoring, &images)?);
+        let reader = Reader::new(checkpoint.header.architecture.channels).with_pattern(bands.clone());
+        checkpoint.roi = Some(load_roi(file, &checkpoint.header.scoring, &images, &reader)?);
     }
-    calibrate(&mut checkpoint, images, &compute)?;
+    calibrate(&mut checkpoint, images, bands.as_ref(), &compute)?;
     checkpoint.save(&target)?;
 
     if let Some(calibration) = &checkpoint.header.calibration {
@@ -61,8 +63,9 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
 
 /// Checks that the images are what the guarantee supposes, as far as can be told: each of them once, and none that the
 /// model knows.
-fn check(images: &[PathBuf], model: &Path) -> Result<()> {
-    let sums = images.par_iter().map(|path| sha256(path)).collect::<Result<Vec<_>>>()?;
+fn check(images: &[PathBuf], bands: Option<&Pattern>, model: &Path) -> Result<()> {
+    let sums = images.par_iter().map(|path| image_sha256(path, bands));
+    let sums = sums.collect::<Result<Vec<_>>>()?;
     let mut first = HashMap::new();
     for (path, sum) in images.iter().zip(&sums) {
         if let Some(before) = first.insert(sum, path) {
@@ -73,9 +76,7 @@ fn check(images: &[PathBuf], model: &Path) -> Result<()> {
             )));
         }
     }
-    let folder = if model.is_dir() { Some(model) } else { model.parent() };
-    if let Some(folder) = folder.filter(|folder| Run::exists(folder)) {
-        let run = Run::open(folder)?;
+    if let Some(run) = Run::of(model)? {
         let seen = run.seen();
         let known: Vec<_> = images
             .iter()

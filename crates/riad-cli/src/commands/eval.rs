@@ -7,26 +7,27 @@ use std::{
 
 use anyhow::{Context, Result};
 use riad_data::{
-    Category, Layout,
+    Category, Layout, Pattern,
     demo::{self, Demo},
 };
 use riad_model::{Checkpoint, Device, Preset, Roi};
 use tracing::info;
 
-use super::{info::facts, train::categories};
+use super::train::categories;
 use crate::{
     Ending,
-    args::{EvalArgs, Size, TrainingArgs},
+    args::{EvalArgs, TrainingArgs},
     baseline::MeanImage,
     calibration::Threshold,
     evaluation::evaluate,
+    facts::facts,
     files::shell_quoted,
     history,
     interrupt::Reason,
     report,
     results::{self, CategoryResult},
-    run::{Run, Trained},
-    scoring::Compute,
+    run::{Run, Trained, bands_of},
+    scoring::{Compute, Model},
     usage,
 };
 
@@ -35,8 +36,10 @@ const OUT: &str = "runs/eval";
 
 /// What `riad eval` does alone: enough training for the demo set, within a few minutes on two cores.
 mod demo_settings {
+    use riad_core::Size;
+
     pub(super) const OUT: &str = "riad-demo";
-    pub(super) const SIZE: usize = 128;
+    pub(super) const SIZE: Size = Size::new(128, 128);
     pub(super) const EPOCHS: usize = 12;
     pub(super) const BATCH: usize = 2;
     pub(super) const LEARNING_RATE: f64 = 2e-3;
@@ -61,12 +64,15 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
     let compute = args.compute.compute()?;
     let given = TrainingArgs {
         precision: args.compute.training_precision(&compute.device),
+        bands: args.images.bands.clone(),
         ..args.training.clone()
     };
     let plan = plan(args, &given)?;
     let mut results = Vec::new();
     for folder in &plan.folders {
-        let category = Category::open_as(folder, plan.layout)?;
+        let own_run = || plan.out.join(folder.file_name().unwrap_or_default()).join("run");
+        let bands = bands_of(&plan.model.clone().unwrap_or_else(own_run), args.images.bands.as_ref())?;
+        let category = Category::open_as(folder, plan.layout, bands.as_ref())?;
         let model = match &plan.model {
             Some(model) => model.clone(),
             None => {
@@ -85,7 +91,8 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
                 folder
             }
         };
-        results.push(measure(&category, &model, plan.fpr, plan.with_baseline, &compute)?);
+        let model = (model.as_path(), bands.as_ref());
+        results.push(measure(&category, model, plan.fpr, plan.with_baseline, &compute)?);
     }
     results::write(&plan.out, &results)?;
     let shown = plan.out.join(report::FILE);
@@ -180,7 +187,7 @@ fn demo_training(given: &TrainingArgs) -> TrainingArgs {
         preset: given.preset.or(Some(Preset::Tiny)),
         size: given
             .size
-            .or_else(|| given.tile.is_none().then_some(Size::square(demo_settings::SIZE))),
+            .or_else(|| given.tile.is_none().then_some(demo_settings::SIZE)),
         epochs: Some(epochs),
         batch: given.batch.or(Some(demo_settings::BATCH)),
         lr: given.lr.or(Some(demo_settings::LEARNING_RATE)),
@@ -209,34 +216,34 @@ fn train(
     run.train(Some(category), given.max_time, device)
 }
 
-/// Measures `model` on the category's test images, with the threshold for a false-positive rate and beside the mean image
-/// where asked for.
+/// Measures a model on the category's test images, whose files belong together as `bands` says, with the threshold for a
+/// false-positive rate and beside the mean image where asked for.
 pub(super) fn measure(
     category: &Category,
-    model: &Path,
+    (model, bands): (&Path, Option<&Pattern>),
     fpr: Option<f64>,
     with_baseline: bool,
     compute: &Compute,
 ) -> Result<CategoryResult> {
     let checkpoint = Checkpoint::open(model)?;
-    let scorer = compute.scorer(&checkpoint)?;
+    let loaded = Model::new(&checkpoint, bands.cloned(), compute)?;
     let header = checkpoint.header.clone();
     // There is no mean of images of different sizes.
     let baseline = (with_baseline && header.scoring.tiling.is_none())
-        .then(|| MeanImage::of(category, &header.scoring))
+        .then(|| MeanImage::of(category, &loaded))
         .transpose()?;
     let threshold = fpr.map(|rate| Threshold::new(&header, model, rate));
     info!("measuring {} on {} test images", category.name, category.test.len());
-    let evaluation = evaluate(category, &scorer, baseline.as_ref(), threshold)?;
+    let evaluation = evaluate(category, &loaded, baseline.as_ref(), threshold)?;
     Ok(CategoryResult {
         name: category.name.clone(),
         data: category.root.display().to_string(),
         model: model.display().to_string(),
         history: history::read(model, &header)?,
-        facts: facts(&checkpoint, model),
+        facts: facts(&checkpoint, model)?,
         header,
         caution: None,
-        roi_share: scorer.roi().map(Roi::share),
+        roi_share: loaded.roi().map(Roi::share),
         evaluation,
     })
 }

@@ -1,13 +1,15 @@
 //! `riad score`.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, IsTerminal, Write},
     path::{Component, Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
-use riad_data::{DataError, Limits, LoadedImage, decode, image_files, load_ahead};
+use image::RgbImage;
+use riad_core::Size;
+use riad_data::{DataError, Fit, LoadedImage, Pattern, image_files};
 use riad_model::Keep;
 use serde_json::json;
 use tracing::{error, info};
@@ -17,27 +19,25 @@ use crate::{
     args::{Format, MapFormat, ScoreArgs},
     calibration::Threshold,
     files::{with_suffix, write_whole},
-    picture::{Plane, Scale, outline, save},
+    picture::{Plane, Scale, drawn, outline, save},
     progress::{Progress, suspended},
-    raw_map, scoring, usage,
+    raw_map,
+    run::bands_of,
+    scoring::Model,
+    usage,
 };
 
 pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     let scale = Scale::up_to(args.map_scale).ok_or_else(|| usage("--map-scale must be above 0"))?;
-    let scorer = args.compute.compute()?.open(&args.model)?;
+    let bands = bands_of(&args.model, args.images.bands.as_ref())?;
+    let model = Model::open(&args.model, bands, &args.compute.compute()?)?;
     let threshold = args
         .fpr
-        .map(|rate| Threshold::new(scorer.header(), &args.model, rate))
+        .map(|rate| Threshold::new(model.header(), &args.model, rate))
         .transpose()?;
     let mut output = Output::new(args.format, threshold.clone())?;
 
-    let mut files = Vec::new();
-    for path in &args.paths {
-        match image_files(path) {
-            Ok(found) => files.extend(found),
-            Err(error) => output.failure(path, &error)?,
-        }
-    }
+    let files = images(&args.paths, model.reader().pattern.as_ref(), &mut output)?;
     output.flush()?;
     if files.is_empty() {
         bail!("there are no images to score");
@@ -52,24 +52,27 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     // A bar would run into lines that go to the same terminal.
     let mut progress = (!io::stdout().is_terminal()).then(|| Progress::start("scoring", "image", 0, total));
     let mut done = 0;
-    let mut loaded = load_ahead(files, scoring::fit(&scorer), Limits::default());
+    let mut loaded = model.load(files);
     loop {
-        let batch: Vec<_> = loaded.by_ref().take(scoring::batch_size(&scorer)).collect();
+        let batch: Vec<_> = loaded.by_ref().take(model.batch_size()).collect();
         if batch.is_empty() {
             break;
         }
         let readable = batch.iter().filter_map(|(_, loaded)| loaded.as_ref().ok());
         let images: Vec<_> = readable.map(|loaded| &loaded.image).collect();
-        let mut scored = scoring::score(&scorer, &images, Keep::Map)?.into_iter();
+        let mut scored = model.score(&images, Keep::Map)?.into_iter();
         for (path, loaded) in &batch {
             match loaded {
                 Err(error) => output.failure(path, error)?,
                 Ok(loaded) => {
                     let scored = scored.next().context("an image was not scored")?;
                     if let Some(target) = targets.as_ref().and_then(|targets| targets.get(path)) {
-                        let map = Plane::new(&scored.map, loaded.image.height, loaded.image.width)?;
+                        let map = Plane::new(scored.map)?;
                         match args.map_format {
-                            MapFormat::Png => draw(target, path, &map, &scale, threshold.as_ref())?,
+                            MapFormat::Png => {
+                                let picture = picture(&model, path, loaded)?;
+                                draw(target, &picture, &map, &scale, threshold.as_ref())?;
+                            }
                             MapFormat::Tiff => {
                                 let map = at_original_size(&map, loaded)?;
                                 write_whole(&with_suffix(target, ".tiff"), &raw_map::tiff(&map)?)?;
@@ -92,7 +95,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
         info!(
             "{} of {} images called defective: above {}, the threshold for a false-positive rate of {} from {} good images",
             output.flagged,
-            total as usize - output.failures,
+            output.scored,
             threshold.value,
             threshold.rate,
             threshold.calibration.scores().len()
@@ -105,6 +108,27 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     })
 }
 
+/// The images at `paths`. What is none is told, and keeps no other from being scored: of several files that make an image,
+/// one that is missing is found when the image is read.
+fn images(paths: &[PathBuf], bands: Option<&Pattern>, output: &mut Output) -> Result<Vec<PathBuf>> {
+    let mut images = Vec::new();
+    for path in paths {
+        match image_files(path, None) {
+            Ok(found) => images.extend(found),
+            Err(error) => output.failure(path, &error)?,
+        }
+    }
+    let Some(bands) = bands else { return Ok(images) };
+    let (mut firsts, mut seen) = (Vec::new(), HashSet::new());
+    for file in images {
+        match bands.files(&file) {
+            Ok(files) => firsts.extend(files.into_iter().take(1).filter(|first| seen.insert(first.clone()))),
+            Err(error) => output.failure(&file, &error)?,
+        }
+    }
+    Ok(firsts)
+}
+
 /// Lines on standard output, and on standard error for what has no score.
 struct Output {
     format: Format,
@@ -113,6 +137,7 @@ struct Output {
     /// Lines that were not written yet: whole ones, so that what is written at once ends with a line.
     lines: Vec<u8>,
     failures: usize,
+    scored: usize,
     /// Images called defective.
     flagged: usize,
 }
@@ -125,6 +150,7 @@ impl Output {
             threshold,
             lines: Vec::new(),
             failures: 0,
+            scored: 0,
             flagged: 0,
         };
         match format {
@@ -136,6 +162,7 @@ impl Output {
     }
 
     fn score(&mut self, path: &Path, score: f32) -> Result<()> {
+        self.scored += 1;
         let judged = self.threshold.as_ref().map(|threshold| {
             let is_flagged = threshold.flags(score);
             self.flagged += usize::from(is_flagged);
@@ -195,17 +222,25 @@ impl Output {
 
 /// `map` at the size of the file that the image came from.
 fn at_original_size(map: &Plane, loaded: &LoadedImage) -> Result<Plane> {
-    let (height, width) = loaded.original_size;
+    let Size { height, width } = loaded.original_size;
     Ok(map.resized(u32::try_from(width)?, u32::try_from(height)?))
 }
 
-/// Writes an image's heat map and overlay, at the size that the image has. With a threshold the overlay has a line around
-/// what is above it.
-fn draw(target: &Path, path: &Path, map: &Plane, scale: &Scale, threshold: Option<&Threshold>) -> Result<()> {
-    let original = decode(path, &Limits::default())?.into_rgb8();
+/// The picture of an image at the size that its file has.
+fn picture(model: &Model, path: &Path, loaded: &LoadedImage) -> Result<RgbImage> {
+    if loaded.image.size() == loaded.original_size {
+        return drawn(loaded.image.values(), loaded.original_size);
+    }
+    let original = model.reader().load(path, Fit::Own)?.image;
+    drawn(original.values(), original.size())
+}
+
+/// Writes an image's heat map and overlay, at the size of its picture. With a threshold the overlay has a line around what is
+/// above it.
+fn draw(target: &Path, original: &RgbImage, map: &Plane, scale: &Scale, threshold: Option<&Threshold>) -> Result<()> {
     let map = map.resized(original.width(), original.height());
     save(&scale.heat(&map), &with_suffix(target, ".heat.png"))?;
-    let mut overlay = scale.overlay(&original, &map);
+    let mut overlay = scale.overlay(original, &map);
     if let Some(threshold) = threshold {
         outline(&mut overlay, |x, y| map.at(x, y) > threshold.value);
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use riad_data::{Category, Layout};
+use riad_data::{Category, Layout, Pattern};
 use tracing::info;
 
 use crate::{
@@ -19,6 +19,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
     let device = args.compute.device()?;
     let training = TrainingArgs {
         precision: args.compute.precision(),
+        bands: args.images.bands.clone(),
         ..args.training.clone()
     };
     // Before a folder is made for the run.
@@ -33,7 +34,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
             run.layout().or(args.format.0)
         }
     };
-    let open = |data: &PathBuf| one_category(data, args.category.as_deref(), layout);
+    let bands = resumed.as_ref().map_or(training.bands.as_ref(), Run::bands);
+    let open = |data: &PathBuf| one_category(data, args.category.as_deref(), layout, bands);
     let category = args.data.as_ref().map(open).transpose()?;
     let mut run = match (resumed, &category) {
         (Some(run), _) => run,
@@ -66,10 +68,10 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
 }
 
 /// The category in `data`: the one named, or the only one.
-fn one_category(data: &Path, name: Option<&str>, layout: Option<Layout>) -> Result<Category> {
+fn one_category(data: &Path, name: Option<&str>, layout: Option<Layout>, bands: Option<&Pattern>) -> Result<Category> {
     let (layout, folders) = categories(data, name, layout)?;
     match folders.as_slice() {
-        [folder] => Ok(Category::open_as(folder, layout)?),
+        [folder] => Ok(Category::open_as(folder, layout, bands)?),
         folders => {
             let names: Vec<_> = folders
                 .iter()

@@ -17,8 +17,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use riad_data::{DataError, Limits, LoadedImage, load_ahead};
-use riad_model::{Keep, Scorer};
+use riad_data::{DataError, LoadedImage};
+use riad_model::Keep;
 use tracing::{info, warn};
 
 use self::{
@@ -26,17 +26,21 @@ use self::{
     folder::{Folder, Identity, Image},
     journal::{Journal, Line, Verdict},
 };
-use crate::{Ending, args::WatchArgs, calibration::Threshold, files::shell_quoted, interrupt, scoring};
+use crate::{
+    Ending, args::WatchArgs, calibration::Threshold, files::shell_quoted, interrupt, run::bands_of, scoring::Model,
+};
 
 /// How often to look for Ctrl-C while there is nothing to do.
 const NAP: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
     let end = interrupt::Watch::start(None);
-    let scorer = args.compute.compute()?.open(&args.model)?;
+    let bands = bands_of(&args.model, args.images.bands.as_ref())?;
+    let model = Model::open(&args.model, bands, &args.compute.compute()?)?;
+    let bands = &model.reader().pattern;
     let threshold = args
         .fpr
-        .map(|rate| Threshold::new(scorer.header(), &args.model, rate))
+        .map(|rate| Threshold::new(model.header(), &args.model, rate))
         .transpose()?;
     if !args.folder.is_dir() {
         bail!("{} is no folder that could be watched", args.folder.display());
@@ -44,7 +48,7 @@ pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
     let aside = args
         .defects
         .as_ref()
-        .map(|defects| Aside::new(defects, args.by, &args.folder))
+        .map(|defects| Aside::new(defects, args.by, &args.folder, bands.clone()))
         .transpose()?;
     let (journal, lines) = Journal::open(&args.out)?;
     let done: HashMap<_, _> = lines
@@ -57,9 +61,9 @@ pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
         shell_quoted(&args.out),
         done.len()
     );
-    let mut folder = Folder::new(args.folder.clone(), args.settle);
+    let mut folder = Folder::new(args.folder.clone(), bands.clone(), args.settle);
     let mut station = Station {
-        scorer,
+        model,
         threshold,
         aside,
         journal,
@@ -67,9 +71,9 @@ pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
         told: HashSet::new(),
     };
     while end.reason().is_none() {
-        let complete = folder.complete(Instant::now());
-        station.finish(&complete, &folder)?;
-        station.inspect(complete, &folder, &end)?;
+        let settled = folder.settled(Instant::now());
+        station.finish(&settled, &folder)?;
+        station.inspect(settled, &folder, &end)?;
         let until = Instant::now() + args.interval.max(NAP);
         while end.reason().is_none() && Instant::now() < until {
             thread::sleep(NAP);
@@ -85,24 +89,33 @@ pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
 
 /// What images are judged with and where the results go.
 struct Station {
-    scorer: Scorer,
+    model: Model,
     threshold: Option<Threshold>,
     aside: Option<Aside>,
     journal: Journal,
     /// The images that have a line, and whether it calls them defective.
     done: HashMap<Identity, bool>,
-    /// The images that could not be opened, which may pass, so that it is told once.
+    /// The images that could not be opened or lack a file, which may pass, so that it is told once.
     told: HashSet<Identity>,
 }
 
 impl Station {
-    /// Moves defects that have their line but were not removed: a kill came between.
-    fn finish(&self, complete: &[Image], folder: &Folder) -> Result<()> {
+    /// Moves defects that have their line but were not removed, or not all of their files: a kill came between.
+    fn finish(&self, settled: &[Image], folder: &Folder) -> Result<()> {
         let Some(aside) = self.aside.as_ref().filter(|aside| aside.moves()) else {
             return Ok(());
         };
-        for image in complete {
-            if self.done.get(&image.identity) == Some(&true) && folder.still_has(image) {
+        for image in settled {
+            if image.missing.is_some() {
+                // Some of its files were removed before the kill. What comes under the same name later is newer.
+                let removed = |(done, is_defective): (&Identity, &bool)| {
+                    let Identity { path, modified, .. } = &image.identity;
+                    *is_defective && done.path == *path && *modified <= done.modified
+                };
+                if self.done.iter().any(removed) && aside.has(image)? {
+                    aside.remove(image)?;
+                }
+            } else if self.done.get(&image.identity) == Some(&true) && folder.still_has(image) {
                 aside.place(image)?;
                 aside.remove(image)?;
             }
@@ -111,16 +124,13 @@ impl Station {
     }
 
     /// Does all that is to do for the images that have no line yet, until there is a reason to end.
-    fn inspect(&mut self, complete: Vec<Image>, folder: &Folder, end: &interrupt::Watch) -> Result<()> {
-        let mut fresh: Vec<Image> = complete;
-        fresh.retain(|image| !self.done.contains_key(&image.identity));
-        let fit = scoring::fit(&self.scorer);
+    fn inspect(&mut self, settled: Vec<Image>, folder: &Folder, end: &interrupt::Watch) -> Result<()> {
+        let mut fresh: Vec<Image> = settled;
+        fresh.retain(|image| !self.done.contains_key(&image.identity) && self.is_whole(image, folder));
         let files = fresh.iter().map(|image| image.file.clone()).collect();
-        let mut loaded = fresh
-            .into_iter()
-            .zip(load_ahead(files, fit, Limits::default()).map(|(_, loaded)| loaded));
+        let mut loaded = fresh.into_iter().zip(self.model.load(files).map(|(_, loaded)| loaded));
         while end.reason().is_none() {
-            let batch: Vec<_> = loaded.by_ref().take(scoring::batch_size(&self.scorer)).collect();
+            let batch: Vec<_> = loaded.by_ref().take(self.model.batch_size()).collect();
             if batch.is_empty() {
                 break;
             }
@@ -129,12 +139,25 @@ impl Station {
         Ok(())
     }
 
+    /// Whether all files of an image are there; if not, what is missing is told once.
+    fn is_whole(&mut self, image: &Image, folder: &Folder) -> bool {
+        let Some(missing) = &image.missing else { return true };
+        if folder.still_has(image) && self.told.insert(image.identity.clone()) {
+            warn!(
+                "{} is missing; {} is scored when it is there",
+                missing.display(),
+                image.identity.path
+            );
+        }
+        false
+    }
+
     fn batch(&mut self, mut batch: Vec<(Image, Result<LoadedImage, DataError>)>, folder: &Folder) -> Result<()> {
         // One that changed while it was read is another image, and is complete when that is.
         batch.retain(|(image, _)| folder.still_has(image));
         let readable = batch.iter().filter_map(|(_, loaded)| loaded.as_ref().ok());
         let images: Vec<_> = readable.map(|loaded| &loaded.image).collect();
-        let scored = scoring::score(&self.scorer, &images, Keep::Map)?;
+        let scored = self.model.score(&images, Keep::Map)?;
         let mut scores = scored.into_iter().map(|scored| scored.score);
 
         let mut results = Vec::with_capacity(batch.len());

@@ -61,7 +61,13 @@ impl Scale {
 
 #[cfg(test)]
 mod tests {
+    use riad_core::{Map, Size};
+
     use super::*;
+
+    fn ramp() -> Plane {
+        Plane::new(Map::new(Size::new(1, 2), vec![0.0, 1.0]).unwrap()).unwrap()
+    }
 
     #[test]
     fn the_scale_ends_where_it_says() {
@@ -77,7 +83,7 @@ mod tests {
     #[test]
     fn an_overlay_without_heat_is_the_image_in_grey() {
         let image = RgbImage::from_pixel(2, 1, Rgb([10, 20, 30]));
-        let map = Plane::new(&[0.0, 1.0], 1, 2).unwrap();
+        let map = ramp();
         let scale = Scale::up_to(1.0).unwrap();
         let overlay = scale.overlay(&image, &map);
         let Rgb([r, g, b]) = *overlay.get_pixel(0, 0);
@@ -87,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_map_enlarges_bilinearly() {
-        let map = Plane::new(&[0.0, 1.0], 1, 2).unwrap().resized(4, 2);
+        let map = ramp().resized(4, 2);
         // Pixel centres of the larger image lie at -0.25, 0.25, 0.75 and 1.25 of the smaller one's.
         assert_eq!(map.0.into_raw(), [0.0, 0.25, 0.75, 1.0, 0.0, 0.25, 0.75, 1.0]);
     }

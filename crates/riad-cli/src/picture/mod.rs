@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use image::{ImageBuffer, ImageFormat, Luma, Rgb, RgbImage, imageops};
+use riad_core::{Map, Size};
 
 pub(crate) use colour::Scale;
 pub(crate) use thumbnail::{Painter, Shows, Thumbnail};
@@ -25,10 +26,10 @@ fn side(pixels: usize) -> Result<u32> {
 pub(crate) struct Plane(ImageBuffer<Luma<f32>, Vec<f32>>);
 
 impl Plane {
-    /// Takes `height` · `width` values, row by row.
-    pub(crate) fn new(values: &[f32], height: usize, width: usize) -> Result<Self> {
-        let buffer = ImageBuffer::from_raw(side(width)?, side(height)?, values.to_vec());
-        buffer.map(Self).context("a map has not the size of its image")
+    pub(crate) fn new(map: Map) -> Result<Self> {
+        let Size { height, width } = map.size();
+        let buffer = ImageBuffer::from_raw(side(width)?, side(height)?, map.into_values());
+        buffer.map(Self).context("a map has not its size")
     }
 
     /// Width and height in pixels.
@@ -60,12 +61,17 @@ impl Plane {
     }
 }
 
-/// The picture of an image `[3, H, W]` in [0, 1].
-pub(crate) fn rgb(image: &[f32], height: usize, width: usize) -> Result<RgbImage> {
-    let pixels = height * width;
+/// The picture of an image `[C, H, W]` in [0, 1]: three channels are red, green and blue, one is grey, and of any other
+/// number the mean is drawn in grey, since lights and bands have no colour that people agree on.
+pub(crate) fn drawn(image: &[f32], size: Size) -> Result<RgbImage> {
+    let Size { height, width } = size;
+    let planes: Vec<&[f32]> = image.chunks_exact(size.pixels().max(1)).collect();
     let byte = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
-    let bytes = (0..pixels)
-        .flat_map(|at| [0, 1, 2].map(|channel| byte(image[channel * pixels + at])))
+    let bytes = (0..size.pixels())
+        .flat_map(|at| match planes.as_slice() {
+            [red, green, blue] => [red[at], green[at], blue[at]].map(byte),
+            planes => [byte(planes.iter().map(|plane| plane[at]).sum::<f32>() / planes.len() as f32); 3],
+        })
         .collect();
     RgbImage::from_raw(side(width)?, side(height)?, bytes).context("an image has not its size")
 }
@@ -97,4 +103,24 @@ pub(crate) fn save(picture: &RgbImage, path: &Path) -> Result<()> {
         .write_to(&mut png, ImageFormat::Png)
         .with_context(|| format!("cannot encode {}", path.display()))?;
     write_whole(path, png.get_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_channels_are_colours_and_others_grey() {
+        let pixel = |channels: &[f32]| drawn(channels, Size::new(1, 1)).unwrap().get_pixel(0, 0).0;
+        assert_eq!(pixel(&[0.2, 0.4, 1.0]), [51, 102, 255]);
+        assert_eq!(pixel(&[0.2]), [51; 3]);
+        assert_eq!(pixel(&[0.2, 0.6]), [102; 3]);
+        assert_eq!(pixel(&[0.2, 0.4, 0.6, 0.8]), [128; 3], "0.5 is 127.5");
+        // Channel by channel, row by row.
+        let drawn = drawn(&[0.0, 1.0, 0.0, 0.2, 1.0, 0.4], Size::new(1, 2)).unwrap();
+        assert_eq!(
+            [drawn.get_pixel(0, 0).0, drawn.get_pixel(1, 0).0],
+            [[0, 0, 255], [255, 51, 102]]
+        );
+    }
 }

@@ -8,11 +8,15 @@ use image::{
     imageops::{self, FilterType},
 };
 use rayon::prelude::*;
+use riad_core::{Map, Size};
 use riad_data::{Category, TestItem};
-use riad_model::{Scored, Scorer};
+use riad_model::Scored;
 
-use super::{Plane, Scale, outline, rgb};
-use crate::evaluation::{TestImage, TestImages};
+use super::{Plane, Scale, drawn, outline};
+use crate::{
+    scoring::Model,
+    test_images::{TestImage, TestImages},
+};
 
 /// The longer side of pictures of an image, in pixels, at most.
 const PICTURE_SIDE: u32 = 160;
@@ -37,12 +41,12 @@ pub(crate) struct Thumbnail {
 }
 
 /// What a picture shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Shows {
     Image,
     Reconstruction,
-    /// The map of regions of so many pixels; `None` where nothing is hidden.
-    RegionMap(Option<usize>),
+    /// The map of a pass, by its name.
+    PassMap(String),
     MeanMap,
     /// The mean map over the image, with the defect's outline.
     Overlay,
@@ -53,24 +57,25 @@ pub(crate) enum Shows {
 /// Draws the pictures of a category's images, all with one colour scale.
 pub(crate) struct Painter {
     scale: Scale,
-    region_sizes: Vec<usize>,
+    /// What the map of each pass is called.
+    pass_names: Vec<String>,
 }
 
 impl Painter {
     /// Chooses the scale by a sample of the category's test images: what is typical of a defect shall be seen in warm
     /// colours, and not be dwarfed by the one that scores highest. Without defects, good images shall stay cold.
-    pub(crate) fn new(category: &Category, scorer: &Scorer) -> Result<Self> {
+    pub(crate) fn new(category: &Category, model: &Model) -> Result<Self> {
         let defects: Vec<_> = category.test.iter().filter(|item| item.is_defective()).collect();
         let top = if defects.is_empty() {
-            let maxima = maxima(&category.test.iter().collect::<Vec<_>>(), scorer)?;
+            let maxima = maxima(&category.test.iter().collect::<Vec<_>>(), model)?;
             2.0 * maxima.last().copied().unwrap_or_default()
         } else {
-            let maxima = maxima(&defects, scorer)?;
+            let maxima = maxima(&defects, model)?;
             maxima.get(3 * maxima.len() / 4).copied().unwrap_or_default()
         };
         Ok(Self {
             scale: Scale::up_to(top.max(f32::EPSILON)).context("the maps hold no numbers")?,
-            region_sizes: scorer.header().scoring.region_sizes.clone(),
+            pass_names: model.header().method().pass_names(&model.header().scoring),
         })
     }
 
@@ -82,7 +87,9 @@ impl Painter {
     /// The colours from 0 to the hot end, from left to right.
     pub(crate) fn legend(&self) -> Result<Thumbnail> {
         let steps: Vec<f32> = (0..256).map(|step| self.top() * step as f32 / 255.0).collect();
-        let bar = self.scale.heat(&Plane::new(&steps, 1, 256)?);
+        let bar = self
+            .scale
+            .heat(&Plane::new(Map::new(Size::new(1, steps.len()), steps)?)?);
         Draft::new(Shows::MeanMap, bar).encode(QUALITIES[0])
     }
 
@@ -96,23 +103,23 @@ impl Painter {
     }
 
     fn draw(&self, image: &TestImage<'_>, scored: &Scored) -> Result<Vec<Draft>> {
-        let &TestImage { height, width, .. } = image;
-        let [picture_size, map_size] = [PICTURE_SIDE, MAP_SIDE].map(|side| reduced((height, width), side));
-        let picture = |pixels| Ok::<_, anyhow::Error>(resized(&rgb(pixels, height, width)?, picture_size));
+        let size = image.size;
+        let [picture_size, map_size] = [PICTURE_SIDE, MAP_SIDE].map(|side| reduced(size, side));
+        let picture = |pixels| Ok::<_, anyhow::Error>(resized(&drawn(pixels, size)?, picture_size));
         let heat = |map: &Plane| self.scale.heat(&map.resized(map_size.0, map_size.1));
 
         let shown = picture(&image.pixels)?;
-        let mean = Plane::new(&scored.map, height, width)?;
+        let mean = Plane::new(scored.map.clone())?;
         let mut overlay = self
             .scale
             .overlay(&shown, &mean.resized(picture_size.0, picture_size.1));
-        let mask = image.mask.as_ref().filter(|mask| mask.contains(&true));
+        let mask = image.mask.as_ref().filter(|mask| mask.values().contains(&true));
         let is_defective = |x: u32, y: u32| {
             let (row, column) = (
-                y as usize * height / picture_size.1 as usize,
-                x as usize * width / picture_size.0 as usize,
+                y as usize * size.height / picture_size.1 as usize,
+                x as usize * size.width / picture_size.0 as usize,
             );
-            mask.is_some_and(|mask| mask[row * width + column])
+            mask.is_some_and(|mask| mask.values()[row * size.width + column])
         };
         outline(&mut overlay, is_defective);
 
@@ -120,12 +127,9 @@ impl Painter {
             Draft::new(Shows::Image, shown),
             Draft::new(Shows::Reconstruction, picture(&scored.reconstruction)?),
         ];
-        for (index, map) in scored.region_maps.iter().enumerate() {
-            let size = self.region_sizes.get(index).copied();
-            drafts.push(Draft::new(
-                Shows::RegionMap(size),
-                heat(&Plane::new(map, height, width)?),
-            ));
+        for (name, map) in self.pass_names.iter().zip(&scored.region_maps) {
+            let map = heat(&Plane::new(map.clone())?);
+            drafts.push(Draft::new(Shows::PassMap(name.clone()), map));
         }
         drafts.push(Draft::new(Shows::MeanMap, heat(&mean)));
         drafts.push(Draft::new(Shows::Overlay, overlay));
@@ -139,22 +143,22 @@ impl Painter {
 }
 
 /// The hottest values of a sample of images, over all of their maps, in ascending order.
-fn maxima(items: &[&TestItem], scorer: &Scorer) -> Result<Vec<f32>> {
+fn maxima(items: &[&TestItem], model: &Model) -> Result<Vec<f32>> {
     let sample = items.iter().step_by(items.len().div_ceil(SAMPLE).max(1)).copied();
-    let mut images = TestImages::new(sample, scorer);
+    let mut images = TestImages::new(sample, model);
     let mut maxima = Vec::new();
-    while let Some(batch) = images.next_batch(scorer)? {
+    while let Some(batch) = images.next_batch()? {
         for (_, scored) in &batch {
-            let values = scored.region_maps.iter().flatten().chain(&scored.map);
-            maxima.push(values.copied().fold(0.0, f32::max));
+            let hottest = scored.region_maps.iter().chain([&scored.map]).filter_map(Map::max);
+            maxima.push(hottest.fold(0.0, f32::max));
         }
     }
     maxima.sort_unstable_by(f32::total_cmp);
     Ok(maxima)
 }
 
-/// Width and height of a picture of `height` · `width` pixels whose longer side is at most `side`.
-fn reduced((height, width): (usize, usize), side: u32) -> (u32, u32) {
+/// Width and height of a picture of an image of this size, whose longer side is at most `side`.
+fn reduced(Size { height, width }: Size, side: u32) -> (u32, u32) {
     let share = (f64::from(side) / height.max(width) as f64).min(1.0);
     let reduced = |pixels: usize| ((pixels as f64 * share).round() as u32).max(1);
     (reduced(width), reduced(height))
@@ -181,7 +185,7 @@ impl Draft {
         let Self { shows, picture } = self;
         let half = |side: u32| side.div_ceil(2);
         Self::new(
-            *shows,
+            shows.clone(),
             picture.resize_exact(half(picture.width()), half(picture.height()), FilterType::Triangle),
         )
     }
@@ -200,7 +204,7 @@ impl Draft {
             "jpeg"
         };
         Ok(Thumbnail {
-            shows: *shows,
+            shows: shows.clone(),
             width,
             height,
             address: format!("data:image/{kind};base64,{}", BASE64_STANDARD.encode(&encoded)),
@@ -230,6 +234,8 @@ fn encode(mut drafts: Vec<Draft>) -> Result<Vec<Thumbnail>> {
 
 #[cfg(test)]
 mod tests {
+    use riad_model::{Architecture, Checkpoint, Device, Keep, Precision, Scorer, ScoringSettings, Weights};
+
     use super::*;
 
     /// Pixels without any order are what takes a JPEG the most bytes.
@@ -242,10 +248,19 @@ mod tests {
         (0..count).map(|_| next()).collect()
     }
 
+    /// What a network finds, whatever it is.
+    fn any_scored() -> Scored {
+        let weights = Weights::initial(Architecture::u_net(1), 0).unwrap();
+        let checkpoint = Checkpoint::new(weights, ScoringSettings::for_size(32, 32), None, None);
+        let scorer = Scorer::new(&checkpoint, &Device::CPU, Precision::F32).unwrap();
+        scorer.score(&[0.5; 3 * 32 * 32], Keep::Map).unwrap().remove(0)
+    }
+
     /// The pictures of noise, or else of an image without anything on it.
-    fn thumbnails((height, width): (usize, usize), is_noisy: bool) -> Vec<Thumbnail> {
+    fn thumbnails(size: Size, is_noisy: bool) -> Vec<Thumbnail> {
+        let pixels = size.pixels();
         let noise = |count, seed| if is_noisy { noise(count, seed) } else { vec![0.6; count] };
-        let pixels = height * width;
+        let map = |seed| Map::new(size, noise(pixels, seed)).unwrap();
         let item = TestItem {
             path: "x.png".into(),
             defect: Some("hole".into()),
@@ -254,26 +269,23 @@ mod tests {
         let image = TestImage {
             item: &item,
             pixels: noise(3 * pixels, 1),
-            mask: Some(noise(pixels, 2).iter().map(|value| *value > 0.5).collect()),
-            height,
-            width,
+            mask: Some(Map::new(size, noise(pixels, 2).iter().map(|value| *value > 0.5).collect()).unwrap()),
+            size,
         };
-        let scored = Scored {
-            score: 1.0,
-            map: noise(pixels, 3),
-            region_maps: (0..4).map(|k| noise(pixels, 4 + k)).collect(),
-            reconstruction: noise(3 * pixels, 9),
-        };
+        let mut scored = any_scored();
+        scored.map = map(3);
+        scored.region_maps = (4..8).map(map).collect();
+        scored.reconstruction = noise(3 * pixels, 9);
         let painter = Painter {
             scale: Scale::up_to(1.0).unwrap(),
-            region_sizes: vec![2, 4, 8, 16],
+            pass_names: ["a", "b", "c", "d"].map(String::from).to_vec(),
         };
         painter.thumbnails(&[(image, scored)]).unwrap().remove(0)
     }
 
     #[test]
     fn a_report_of_1000_images_stays_below_30_mb() {
-        let thumbnails = thumbnails((256, 256), true);
+        let thumbnails = thumbnails(Size::new(256, 256), true);
         assert_eq!(thumbnails.len(), 9);
         let characters: usize = thumbnails.iter().map(|thumbnail| thumbnail.address.len()).sum();
         // What surrounds the pictures of an image in the file is held to the rest by a test of the report.
@@ -287,13 +299,13 @@ mod tests {
             ((128, 512), (160, 40), (80, 20)),
             ((64, 32), (32, 64), (32, 64)),
         ] {
-            for thumbnail in thumbnails(size, false) {
-                let is_map = matches!(thumbnail.shows, Shows::RegionMap(_) | Shows::MeanMap);
+            for thumbnail in thumbnails(Size::new(size.0, size.1), false) {
+                let is_map = matches!(thumbnail.shows, Shows::PassMap(_) | Shows::MeanMap);
                 let expected = if is_map { map } else { picture };
                 assert_eq!((thumbnail.width, thumbnail.height), expected, "{:?}", thumbnail.shows);
             }
         }
         // A line of pixels has a height, however long it is.
-        assert_eq!(reduced((1, 4096), 80), (80, 1));
+        assert_eq!(reduced(Size::new(1, 4096), 80), (80, 1));
     }
 }

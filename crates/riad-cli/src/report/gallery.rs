@@ -104,11 +104,10 @@ impl<'a> Shot<'a> {
 impl Thumbnail {
     /// What stands below the picture.
     pub(super) fn caption(&self) -> String {
-        match self.shows {
+        match &self.shows {
             Shows::Image => "image".to_owned(),
             Shows::Reconstruction => "reconstruction".to_owned(),
-            Shows::RegionMap(Some(size)) => format!("map, k = {size}"),
-            Shows::RegionMap(None) => "map, nothing hidden".to_owned(),
+            Shows::PassMap(name) => format!("map, {name}"),
             Shows::MeanMap => "mean map".to_owned(),
             Shows::Overlay => "overlay".to_owned(),
             Shows::GroundTruth => "ground truth".to_owned(),

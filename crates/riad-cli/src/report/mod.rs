@@ -23,7 +23,7 @@ use self::{
     verdict::{Judge, ThresholdRow, thresholds},
 };
 use crate::{
-    calibration::reach, commands::info::Fact, evaluation::AUPRO_LIMIT, files::write_whole, picture::Thumbnail,
+    calibration::reach, evaluation::AUPRO_LIMIT, facts::Fact, files::write_whole, picture::Thumbnail,
     results::CategoryResult,
 };
 

@@ -122,11 +122,11 @@ fn shown(percent: Option<f64>) -> String {
 fn mean_published(papers: &[Option<Published>]) -> Option<Published> {
     let papers = papers.iter().copied().collect::<Option<Vec<_>>>()?;
     let mean = |value: fn(&Published) -> f64| papers.iter().map(value).sum::<f64>() / papers.len() as f64;
-    Some(Published {
-        category: "mean",
-        image_auroc: mean(|paper| paper.image_auroc),
-        pixel_auroc: mean(|paper| paper.pixel_auroc),
-        pixel_ap: mean(|paper| paper.pixel_ap),
-        reimplementation: mean(|paper| paper.reimplementation),
-    })
+    let mut means = *papers.first()?;
+    means.category = "mean";
+    means.image_auroc = mean(|paper| paper.image_auroc);
+    means.pixel_auroc = mean(|paper| paper.pixel_auroc);
+    means.pixel_ap = mean(|paper| paper.pixel_ap);
+    means.reimplementation = mean(|paper| paper.reimplementation);
+    Some(means)
 }

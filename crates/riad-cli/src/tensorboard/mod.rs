@@ -10,12 +10,13 @@ use std::{
 
 use anyhow::{Context, Result};
 use image::{ImageFormat, RgbImage, imageops};
+use riad_data::Reader;
 use riad_model::{Checkpoint, Device, EpochRecord, ImageSource, Keep, LossTerms, Scorer, TrainConfig, Weights};
 use tracing::warn;
 
 use self::events::{EventFile, Image, Value};
 use crate::{
-    picture::{Plane, Scale, rgb},
+    picture::{Plane, Scale, drawn},
     source::Source,
 };
 
@@ -35,20 +36,29 @@ pub(crate) struct TensorBoard<'a> {
     config: TrainConfig,
     /// Paths of the images shown.
     shown: Vec<PathBuf>,
+    /// How they are read.
+    reader: Reader,
     /// Made with the first event, so that a session of no epoch leaves none.
     file: Option<EventFile>,
     has_failed: bool,
 }
 
 impl<'a> TensorBoard<'a> {
-    /// Shows some of the `validation` images.
-    pub(crate) fn new(folder: &'a Path, config: &TrainConfig, validation: &[PathBuf], device: &'a Device) -> Self {
+    /// Shows some of the `validation` images, which `reader` reads.
+    pub(crate) fn new(
+        folder: &'a Path,
+        config: &TrainConfig,
+        validation: Vec<PathBuf>,
+        reader: Reader,
+        device: &'a Device,
+    ) -> Self {
         let step = validation.len().div_ceil(SHOWN).max(1);
         Self {
             folder,
             device,
             config: config.clone(),
-            shown: validation.iter().step_by(step).cloned().collect(),
+            shown: validation.into_iter().step_by(step).collect(),
+            reader,
             file: None,
             has_failed: false,
         }
@@ -81,21 +91,21 @@ impl<'a> TensorBoard<'a> {
     /// Each image shown, its reconstruction and its map in a row.
     fn pictures(&self, weights: Weights) -> Result<Vec<Value>> {
         let scoring = &self.config.scoring;
-        let (height, width) = (scoring.height, scoring.width);
+        let size = scoring.size();
         let checkpoint = Checkpoint::new(weights, scoring.clone(), None, None);
         let scorer = Scorer::new(&checkpoint, self.device, self.config.precision)?;
         let scale = Scale::up_to(TOP).context("the colour scale is empty")?;
         let mut values = Vec::new();
         // Tiled as in training, and the same tiles each time.
-        let source = Source::new(self.shown.clone(), scoring);
+        let source = Source::new(self.shown.clone(), self.reader.clone(), scoring);
         let order = (0..self.shown.len()).collect();
         for (path, pixels) in self.shown.iter().zip(source.batches(order, 1, 0)) {
             let pixels = pixels.map_err(anyhow::Error::from_boxed)?;
             for scored in scorer.score(&pixels, Keep::All)? {
                 let cells = [
-                    rgb(&pixels, height, width)?,
-                    rgb(&scored.reconstruction, height, width)?,
-                    scale.heat(&Plane::new(&scored.map, height, width)?),
+                    drawn(&pixels, size)?,
+                    drawn(&scored.reconstruction, size)?,
+                    scale.heat(&Plane::new(scored.map)?),
                 ];
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 values.push(Value {
@@ -123,6 +133,7 @@ fn scalars(record: &EpochRecord) -> Vec<Value> {
             ssim,
             msgms,
             total,
+            ..
         }) = terms
         {
             let named = [
@@ -170,28 +181,26 @@ mod tests {
     /// Two sessions of a run of 40 epochs: the first is killed after epoch 3 and was last saved after epoch 1.
     fn two_sessions(folder: &Path) {
         let architecture = Architecture::u_net(2);
-        let weights = Weights::initial(architecture, 1);
-        let config = TrainConfig {
-            epochs: 40,
-            ..TrainConfig::published(architecture, ScoringSettings::for_size(32, 32))
-        };
+        let weights = Weights::initial(architecture, 1).unwrap();
+        let mut config = TrainConfig::published(architecture, ScoringSettings::for_size(32, 32));
+        config.epochs = 40;
         let image = folder.join("a.png");
         RgbImage::from_fn(40, 40, |x, y| image::Rgb([x as u8 * 6, y as u8 * 6, 99]))
             .save(&image)
             .unwrap();
         for (session, epochs) in [(0, 1..=3), (1, 2..=4)] {
-            let mut log = TensorBoard::new(folder, &config, std::slice::from_ref(&image), &Device::Cpu);
+            let shown = vec![image.clone()];
+            let mut log = TensorBoard::new(folder, &config, shown, Reader::default(), &Device::CPU);
             for epoch in epochs {
-                let terms = |total| LossTerms {
-                    total,
-                    ..LossTerms::default()
+                let terms = |total| {
+                    let mut terms = LossTerms::default();
+                    terms.total = total;
+                    terms
                 };
-                let record = EpochRecord {
-                    epoch,
-                    learning_rate: 1e-3,
-                    train: terms((10 * session + epoch) as f64),
-                    validation: (session == 1).then(|| terms(0.5)),
-                };
+                let mut record = EpochRecord::default();
+                (record.epoch, record.learning_rate) = (epoch, 1e-3);
+                record.train = terms((10 * session + epoch) as f64);
+                record.validation = (session == 1).then(|| terms(0.5));
                 log.epoch(&record, || Ok(weights.clone()));
                 assert!(!log.has_failed);
             }

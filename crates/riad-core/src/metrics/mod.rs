@@ -19,6 +19,8 @@ use curve::Thinned;
 use ranking::Ranking;
 use thiserror::Error;
 
+use crate::{LengthError, Size};
+
 /// The best F1 over all thresholds, and where it is reached.
 ///
 /// The threshold is chosen by looking at the labels: an upper bound for what a threshold set beforehand can reach.
@@ -39,22 +41,17 @@ pub struct F1Max {
 #[non_exhaustive]
 pub enum MetricError {
     /// There are not as many labels as scores.
-    #[error("{scores} scores came with {labels} labels; each score needs one")]
-    LengthMismatch {
-        /// Number of scores.
-        scores: usize,
-        /// Number of labels.
-        labels: usize,
-    },
-    /// A map does not have the size that came with it.
-    #[error("a map of {height}x{width} (height x width) came with {len} values")]
-    MapSize {
-        /// Number of values in the map.
-        len: usize,
-        /// Stated height in pixels.
-        height: usize,
-        /// Stated width in pixels.
-        width: usize,
+    #[error(transparent)]
+    Length(#[from] LengthError),
+    /// A map and the mask that came with it are not of one size.
+    #[error("the anomaly map has {map} pixels and {what} {mask} (height x width); a mask has the map's size")]
+    Sizes {
+        /// Size of the map.
+        map: Size,
+        /// Which mask, with its article.
+        what: &'static str,
+        /// Size of the mask.
+        mask: Size,
     },
     /// A score is not a number, so that it has no place in a ranking.
     #[error("score {index} is NaN; a network that diverged or an image with invalid values gives such scores")]
@@ -136,12 +133,7 @@ pub fn precision_recall_curve(scores: &[f32], labels: &[bool], resolution: f64) 
 }
 
 fn rank(scores: &[f32], labels: &[bool]) -> Result<Ranking, MetricError> {
-    if scores.len() != labels.len() {
-        return Err(MetricError::LengthMismatch {
-            scores: scores.len(),
-            labels: labels.len(),
-        });
-    }
+    LengthError::check("the list of labels", labels.len(), scores.len())?;
     let mut samples = Vec::with_capacity(scores.len());
     for (index, (&score, &defect)) in scores.iter().zip(labels).enumerate() {
         samples.push(ranking::Sample::new(score, u32::from(defect)).ok_or(MetricError::NanScore { index })?);

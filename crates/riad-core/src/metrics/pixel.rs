@@ -5,6 +5,7 @@ use imageproc::region_labelling::{Connectivity, connected_components};
 
 use super::ranking::{Ranking, Sample};
 use super::{Curve, F1Max, MetricError, Thinned};
+use crate::{Map, Size};
 
 /// Collects the pixels of a test set map by map, then measures them all at once.
 ///
@@ -47,68 +48,39 @@ impl PixelMetrics {
         Self::default()
     }
 
-    /// Adds one image: its anomaly map and the pixels that are defective, both `height * width` values row by row.
+    /// Adds one image: its anomaly map, and true where a pixel is defective.
     ///
     /// Good images belong in too, with no defective pixel: the false-positive rate is one over all good pixels of the
     /// set. Defective pixels that touch, corners included, form one region; `defect` must therefore be the mask at the
     /// map's size.
     ///
     /// # Errors
-    /// Lengths that contradict the size or each other, or a NaN in the map. Nothing is added then.
-    pub fn push(&mut self, map: &[f32], defect: &[bool], height: usize, width: usize) -> Result<(), MetricError> {
-        self.add(map, defect, |_| true, height, width)
+    /// Two sizes, or a NaN in the map. Nothing is added then.
+    pub fn push(&mut self, map: &Map, defect: &Map<bool>) -> Result<(), MetricError> {
+        check_sizes(map, "the mask of the defects", defect)?;
+        self.add(map, defect.values(), |_| true)
     }
 
-    /// As [`push`](Self::push), but only the pixels that are `inside` count, `height * width` values too. Of a defect the
-    /// part inside is a region, or several if it falls apart.
+    /// As [`push`](Self::push), but only the pixels that are `inside` count. Of a defect the part inside is a region, or
+    /// several if it falls apart.
     ///
     /// # Errors
     /// As [`push`](Self::push).
-    pub fn push_inside(
-        &mut self,
-        map: &[f32],
-        defect: &[bool],
-        inside: &[bool],
-        height: usize,
-        width: usize,
-    ) -> Result<(), MetricError> {
-        for labels in [defect, inside] {
-            if map.len() != labels.len() {
-                return Err(MetricError::LengthMismatch {
-                    scores: map.len(),
-                    labels: labels.len(),
-                });
-            }
-        }
+    pub fn push_inside(&mut self, map: &Map, defect: &Map<bool>, inside: &Map<bool>) -> Result<(), MetricError> {
+        check_sizes(map, "the mask of the defects", defect)?;
+        check_sizes(map, "the mask of what counts", inside)?;
+        let inside = inside.values();
         let defect: Vec<bool> = defect
+            .values()
             .iter()
             .zip(inside)
             .map(|(defect, inside)| *defect && *inside)
             .collect();
-        self.add(map, &defect, |index| inside[index], height, width)
+        self.add(map, &defect, |index| inside[index])
     }
 
-    fn add(
-        &mut self,
-        map: &[f32],
-        defect: &[bool],
-        counts: impl Fn(usize) -> bool,
-        height: usize,
-        width: usize,
-    ) -> Result<(), MetricError> {
-        if Some(map.len()) != height.checked_mul(width) {
-            return Err(MetricError::MapSize {
-                len: map.len(),
-                height,
-                width,
-            });
-        }
-        if map.len() != defect.len() {
-            return Err(MetricError::LengthMismatch {
-                scores: map.len(),
-                labels: defect.len(),
-            });
-        }
+    fn add(&mut self, map: &Map, defect: &[bool], counts: impl Fn(usize) -> bool) -> Result<(), MetricError> {
+        let (size, map) = (map.size(), map.values());
         if let Some(index) = map.iter().position(|score| score.is_nan()) {
             return Err(MetricError::NanScore { index });
         }
@@ -118,7 +90,7 @@ impl PixelMetrics {
                 .extend(counting.filter_map(|(_, &score)| Sample::new(score, 0)));
             return Ok(());
         }
-        let regions = label_regions(defect, height, width).ok_or(MetricError::TooLarge)?;
+        let regions = label_regions(defect, size).ok_or(MetricError::TooLarge)?;
         let before = u32::try_from(self.region_sizes.len()).map_err(|_| MetricError::TooLarge)?;
         let added = regions.iter().max().map_or(0, |&last| last);
         let after = before.checked_add(added).ok_or(MetricError::TooLarge)?;
@@ -183,15 +155,24 @@ impl PixelMetrics {
     }
 }
 
+fn check_sizes(map: &Map, what: &'static str, mask: &Map<bool>) -> Result<(), MetricError> {
+    let (map, mask) = (map.size(), mask.size());
+    if map == mask {
+        Ok(())
+    } else {
+        Err(MetricError::Sizes { map, what, mask })
+    }
+}
+
 /// Region of every pixel, counted from 1 in each image, 0 for good ones. None if the image is too large for the library.
-fn label_regions(defect: &[bool], height: usize, width: usize) -> Option<Vec<u32>> {
+fn label_regions(defect: &[bool], size: Size) -> Option<Vec<u32>> {
     u32::try_from(defect.len()).ok()?;
     if let [single] = defect {
         // imageproc 0.27 panics on a single defective pixel.
         return Some(vec![u32::from(*single)]);
     }
     let pixels = defect.iter().map(|&defect| u8::from(defect)).collect();
-    let mask = GrayImage::from_raw(width.try_into().ok()?, height.try_into().ok()?, pixels)?;
+    let mask = GrayImage::from_raw(size.width.try_into().ok()?, size.height.try_into().ok()?, pixels)?;
     Some(connected_components(&mask, Connectivity::Eight, Luma([0])).into_raw())
 }
 

@@ -1,12 +1,18 @@
 //! Pixel by pixel differences.
 
-use super::{Shape, sum_chunks, sum_pairs};
+use super::{Shape, SimilarityError, sum_chunks, sum_pairs};
 
 /// Mean squared error over all values of the batch, and `weight` times its gradient added to `grad`.
 ///
-/// # Panics
-/// If a slice's length is not that of `shape`, or `shape` is empty.
-pub fn l2_loss(target: &[f32], recon: &[f32], shape: Shape, weight: f32, grad: Option<&mut [f32]>) -> f64 {
+/// # Errors
+/// A slice whose length is not that of `shape`, or an empty `shape`.
+pub fn l2_loss(
+    target: &[f32],
+    recon: &[f32],
+    shape: Shape,
+    weight: f32,
+    grad: Option<&mut [f32]>,
+) -> Result<f64, SimilarityError> {
     mean(
         target,
         recon,
@@ -22,9 +28,15 @@ pub fn l2_loss(target: &[f32], recon: &[f32], shape: Shape, weight: f32, grad: O
 ///
 /// Where target and reconstruction are equal the gradient is 0.
 ///
-/// # Panics
-/// If a slice's length is not that of `shape`, or `shape` is empty.
-pub fn l1_loss(target: &[f32], recon: &[f32], shape: Shape, weight: f32, grad: Option<&mut [f32]>) -> f64 {
+/// # Errors
+/// A slice whose length is not that of `shape`, or an empty `shape`.
+pub fn l1_loss(
+    target: &[f32],
+    recon: &[f32],
+    shape: Shape,
+    weight: f32,
+    grad: Option<&mut [f32]>,
+) -> Result<f64, SimilarityError> {
     let slope = |error: f32| if error == 0.0 { 0.0 } else { error.signum() };
     mean(target, recon, shape, weight, grad, f32::abs, slope)
 }
@@ -38,8 +50,8 @@ fn mean(
     grad: Option<&mut [f32]>,
     term: impl Fn(f32) -> f32 + Sync,
     slope: impl Fn(f32) -> f32 + Sync,
-) -> f64 {
-    shape.check(target, recon, grad.as_deref());
+) -> Result<f64, SimilarityError> {
+    shape.check(target, recon, grad.as_deref())?;
     let count = shape.batch_len() as f64;
     let scale = (f64::from(weight) / count) as f32;
     let sum = sum_chunks(shape.plane_len(), target, recon, grad, |target, recon, grad| {
@@ -50,5 +62,5 @@ fn mean(
         }
         sum_pairs(target, recon, |target, recon| term(recon - target))
     });
-    sum / count
+    Ok(sum / count)
 }

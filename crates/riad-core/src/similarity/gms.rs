@@ -8,8 +8,9 @@
 //! edge of its own.
 
 use super::gray::{add_gray_gradient, gray_image};
-use super::pyramid::Plane;
-use super::{Shape, sum_chunks, sum_pairs};
+use super::pyramid::{add_enlarged, add_to_finer, pyramid};
+use super::{Shape, SimilarityError, sum_chunks, sum_pairs};
+use crate::{Map, Size};
 
 /// Number of scales of the multi-scale forms; each is a 2x2 average pool of the one before.
 pub const SCALES: usize = 4;
@@ -21,40 +22,37 @@ pub const C: f32 = 0.0026;
 /// step (1 / 765, squared 1.7e-6), hence without influence on the similarity of real images.
 pub const EPSILON: f32 = 1e-8;
 
-/// The mean over the first `scales` scales of the similarity of each pixel, coarser maps enlarged bilinearly:
-/// `height * width` values in (0, 1], 1 where the gradients are equally strong. Symmetric in its images.
+/// The mean over the first `scales` scales of the similarity of each pixel, coarser maps enlarged bilinearly: values in
+/// (0, 1], 1 where the gradients are equally strong. Symmetric in its images.
 ///
-/// One scale is that of the images themselves.
+/// One scale is that of the images themselves, which are taken by value for that: nothing is copied.
 ///
-/// # Panics
-/// If an image has another length than `height * width`, either is 0, or there are no scales or more than [`SCALES`].
-pub fn map(target_gray: &[f32], recon_gray: &[f32], height: usize, width: usize, scales: usize) -> Vec<f32> {
-    check_planes(target_gray, recon_gray, height, width);
-    assert!(
-        (1..=SCALES).contains(&scales),
-        "there are 1 to {SCALES} scales, not {scales}"
-    );
-    let [target, recon]: [[Plane; SCALES]; 2] = [target_gray, recon_gray].map(|gray| {
-        Plane {
-            values: gray.to_vec(),
-            height,
-            width,
-        }
-        .pyramid()
-    });
+/// # Errors
+/// Images of two sizes or without pixels, no scales, or more than [`SCALES`].
+pub fn map(target_gray: Map, recon_gray: Map, scales: usize) -> Result<Map, SimilarityError> {
+    let (size, recon) = (target_gray.size(), recon_gray.size());
+    if size != recon {
+        return Err(SimilarityError::Sizes { target: size, recon });
+    }
+    let shape = Shape {
+        images: 1,
+        channels: 1,
+        size,
+    };
+    shape.check_empty()?;
+    if !(1..=SCALES).contains(&scales) {
+        return Err(SimilarityError::Scales { scales });
+    }
+    let [target, recon]: [[Map; SCALES]; 2] = [target_gray, recon_gray].map(pyramid);
     let mut mean = similarity_map(&target[0], &recon[0]);
-    let add: [fn(&Plane, &mut Plane); SCALES - 1] = [
-        Plane::add_enlarged::<2>,
-        Plane::add_enlarged::<4>,
-        Plane::add_enlarged::<8>,
-    ];
+    let add: [fn(&Map, &mut Map); SCALES - 1] = [add_enlarged::<2>, add_enlarged::<4>, add_enlarged::<8>];
     for ((target, recon), add) in target.iter().zip(&recon).take(scales).skip(1).zip(add) {
         add(&similarity_map(target, recon), &mut mean);
     }
-    for value in &mut mean.values {
+    for value in mean.values_mut() {
         *value *= 1.0 / scales as f32;
     }
-    mean.values
+    Ok(mean)
 }
 
 /// Mean over images and [`SCALES`] of the mean over a scale's pixels of `1 - GMS` on [`gray`](super::gray()) images, and
@@ -62,19 +60,24 @@ pub fn map(target_gray: &[f32], recon_gray: &[f32], height: usize, width: usize,
 ///
 /// Nothing is enlarged here: a scale counts by its own mean.
 ///
-/// # Panics
-/// If a slice's length is not that of `shape`, or `shape` is empty.
-pub fn multiscale_loss(target: &[f32], recon: &[f32], shape: Shape, weight: f32, grad: Option<&mut [f32]>) -> f64 {
-    shape.check(target, recon, grad.as_deref());
+/// # Errors
+/// A slice whose length is not that of `shape`, or an empty `shape`.
+pub fn multiscale_loss(
+    target: &[f32],
+    recon: &[f32],
+    shape: Shape,
+    weight: f32,
+    grad: Option<&mut [f32]>,
+) -> Result<f64, SimilarityError> {
+    shape.check(target, recon, grad.as_deref())?;
     let scale = 1.0 / (shape.images * SCALES) as f64;
     let sum = sum_chunks(shape.image_len(), target, recon, grad, |target, recon, grad| {
-        let gray = |image| Plane {
+        let gray = |image| Map {
+            size: shape.size,
             values: gray_image(image, shape.channels),
-            height: shape.height,
-            width: shape.width,
         };
-        let target: [Plane; SCALES] = gray(target).pyramid();
-        let recon: [Plane; SCALES] = gray(recon).pyramid();
+        let target: [Map; SCALES] = pyramid(gray(target));
+        let recon: [Map; SCALES] = pyramid(gray(recon));
         let Some(grad) = grad else {
             return target
                 .iter()
@@ -83,44 +86,28 @@ pub fn multiscale_loss(target: &[f32], recon: &[f32], shape: Shape, weight: f32,
                 .sum();
         };
         let mut sum = 0.0;
-        let mut coarser: Option<Plane> = None;
+        let mut coarser: Option<Map> = None;
         for (target, recon) in target.iter().zip(&recon).rev() {
-            let mut gradient = recon.zeroed();
+            let mut gradient = Map::filled(recon.size(), 0.0);
             if let Some(coarser) = coarser {
-                coarser.add_to_finer(&mut gradient);
+                add_to_finer(&coarser, &mut gradient);
             }
             sum += mean_dissimilarity_and_gradient(target, recon, (f64::from(weight) * scale) as f32, &mut gradient);
             coarser = Some(gradient);
         }
         if let Some(gray) = coarser {
-            add_gray_gradient(&gray.values, shape.channels, grad);
+            add_gray_gradient(gray.values(), shape.channels, grad);
         }
         sum
     });
-    sum * scale
+    Ok(sum * scale)
 }
 
-fn check_planes(target: &[f32], recon: &[f32], height: usize, width: usize) {
-    assert!(
-        height > 0 && width > 0,
-        "images of {height}x{width} have no pixels to compare"
-    );
-    assert_eq!(
-        target.len(),
-        height * width,
-        "the target must have height x width values"
-    );
-    assert_eq!(
-        recon.len(),
-        height * width,
-        "the reconstruction must have height x width values"
-    );
-}
-
-fn similarity_map(target: &Plane, recon: &Plane) -> Plane {
-    let mut map = recon.zeroed();
-    let (mut target_edges, mut recon_edges) = (Edges::new(target.width), Edges::new(recon.width));
-    for y in 0..map.height {
+fn similarity_map(target: &Map, recon: &Map) -> Map {
+    let Size { height, width } = recon.size();
+    let mut map = Map::filled(recon.size(), 0.0);
+    let (mut target_edges, mut recon_edges) = (Edges::new(width), Edges::new(width));
+    for y in 0..height {
         target_edges.find(target, y);
         recon_edges.find(recon, y);
         let magnitudes = target_edges.magnitudes.iter().zip(&recon_edges.magnitudes);
@@ -131,31 +118,33 @@ fn similarity_map(target: &Plane, recon: &Plane) -> Plane {
     map
 }
 
-fn mean_dissimilarity(target: &Plane, recon: &Plane) -> f64 {
-    let (mut target_edges, mut recon_edges) = (Edges::new(target.width), Edges::new(recon.width));
+fn mean_dissimilarity(target: &Map, recon: &Map) -> f64 {
+    let Size { height, width } = recon.size();
+    let (mut target_edges, mut recon_edges) = (Edges::new(width), Edges::new(width));
     let mut sum = 0.0;
-    for y in 0..recon.height {
+    for y in 0..height {
         target_edges.find(target, y);
         recon_edges.find(recon, y);
         sum += sum_pairs(&target_edges.magnitudes, &recon_edges.magnitudes, dissimilarity);
     }
-    sum / recon.values.len() as f64
+    sum / recon.values().len() as f64
 }
 
 /// As [`mean_dissimilarity`], and adds `weight` times its gradient to `gradient`.
-fn mean_dissimilarity_and_gradient(target: &Plane, recon: &Plane, weight: f32, gradient: &mut Plane) -> f64 {
-    let (mut target_edges, mut recon_edges) = (Edges::new(target.width), Edges::new(recon.width));
-    let mut slopes = Slopes::new(recon.width);
-    let scale = weight / recon.values.len() as f32;
+fn mean_dissimilarity_and_gradient(target: &Map, recon: &Map, weight: f32, gradient: &mut Map) -> f64 {
+    let Size { height, width } = recon.size();
+    let (mut target_edges, mut recon_edges) = (Edges::new(width), Edges::new(width));
+    let mut slopes = Slopes::new(width);
+    let scale = weight / recon.values().len() as f32;
     let mut sum = 0.0;
-    for y in 0..recon.height {
+    for y in 0..height {
         target_edges.find(target, y);
         recon_edges.find(recon, y);
         sum += sum_pairs(&target_edges.magnitudes, &recon_edges.magnitudes, dissimilarity);
         slopes.find(&target_edges.magnitudes, &recon_edges, scale);
         slopes.add_to(gradient, y);
     }
-    sum / recon.values.len() as f64
+    sum / recon.values().len() as f64
 }
 
 /// `1 - GMS`. In this form equal magnitudes give exactly 0, near ones lose no digits, and swapping changes nothing.
@@ -192,9 +181,9 @@ impl Edges {
         }
     }
 
-    fn find(&mut self, plane: &Plane, y: usize) {
-        let width = plane.width;
-        let [above, at, below] = neighbours(y, plane.height).map(|y| plane.row(y));
+    fn find(&mut self, plane: &Map, y: usize) {
+        let Size { height, width } = plane.size();
+        let [above, at, below] = neighbours(y, height).map(|y| plane.row(y));
         let columns = self.sums[1..]
             .iter_mut()
             .zip(&mut self.differences[1..])
@@ -271,8 +260,8 @@ impl Slopes {
         }
     }
 
-    fn add_to(&self, gradient: &mut Plane, y: usize) {
-        let [above, at, below] = neighbours(y, gradient.height);
+    fn add_to(&self, gradient: &mut Map, y: usize) {
+        let [above, at, below] = neighbours(y, gradient.size().height);
         let (sums, differences) = (&self.sums[1..], &self.differences[1..]);
         for ((out, sum), difference) in gradient.row_mut(above).iter_mut().zip(sums).zip(differences) {
             *out += sum - difference;

@@ -1,26 +1,22 @@
 //! Colour to gray, and the way back for gradients.
 
-use super::Shape;
+use super::{Shape, SimilarityError};
+use crate::LengthError;
 
-/// One gray plane per image: `images * height * width` values.
+/// One gray plane for each image, one after the other: `images * height * width` values.
 ///
 /// Three channels are taken for R, G, B and weighted by Rec. 601 luma, the gray of Pillow, OpenCV and torchvision, on
-/// which the published results of gradient-magnitude similarity rest. One channel is passed through; any other number
-/// has no agreed meaning and is averaged. All weights sum to 1, so that gray stays in [0, 1] and the similarity's
-/// constants keep their meaning.
+/// which the published results of gradient-magnitude similarity rest. Any other number of channels, which may be lights or
+/// bands, has no agreed gray and is averaged; one channel is passed through as it is. All weights sum to 1, so that gray
+/// stays in [0, 1] and the similarity's constants keep their meaning.
 ///
-/// # Panics
-/// If `images` has another length than `shape` says.
-pub fn gray(images: &[f32], shape: Shape) -> Vec<f32> {
-    assert_eq!(
-        images.len(),
-        shape.batch_len(),
-        "the images must have the values of {shape:?}"
-    );
-    images
-        .chunks_exact(shape.image_len().max(1))
-        .flat_map(|image| gray_image(image, shape.channels))
-        .collect()
+/// # Errors
+/// Images of another length than `shape` says, or an empty `shape`.
+pub fn gray(images: &[f32], shape: Shape) -> Result<Vec<f32>, SimilarityError> {
+    shape.check_empty()?;
+    LengthError::check("the batch of images", images.len(), shape.batch_len())?;
+    let planes = images.chunks_exact(shape.image_len());
+    Ok(planes.flat_map(|image| gray_image(image, shape.channels)).collect())
 }
 
 /// The gray plane of one image.

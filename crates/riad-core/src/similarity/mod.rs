@@ -8,9 +8,7 @@
 //! Work is spread over rayon's threads by image or plane and summed in a fixed order: results do not depend on the number
 //! of threads.
 //!
-//! # Panics
-//! A slice whose length contradicts the stated shape is a mistake in the calling program: as in the standard library's
-//! slice functions, it panics. What an image or a configuration can cause is a [`SimilarityError`].
+//! Any number of channels will do: three for red, green and blue, or one for each light or band.
 
 mod absolute;
 mod gray;
@@ -25,47 +23,53 @@ pub use gray::gray;
 use rayon::prelude::*;
 use thiserror::Error;
 
-/// The sizes of a contiguous planar batch of images; none is zero.
+use crate::{LengthError, Size};
+
+/// The sizes of a contiguous planar batch of images; none may be zero where images are compared.
+///
+/// A length that exceeds a `usize` is `usize::MAX`, a length that no slice has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// Number of images.
     pub images: usize,
     /// Number of channels of each image.
     pub channels: usize,
-    /// Height in pixels.
-    pub height: usize,
-    /// Width in pixels.
-    pub width: usize,
+    /// Height and width of each image.
+    pub size: Size,
 }
 
 impl Shape {
     /// Number of values in one channel of one image.
     pub fn plane_len(&self) -> usize {
-        self.height * self.width
+        self.size.pixels()
     }
 
     /// Number of values in one image.
     pub fn image_len(&self) -> usize {
-        self.channels * self.plane_len()
+        self.channels.saturating_mul(self.plane_len())
     }
 
     /// Number of values in the batch.
     pub fn batch_len(&self) -> usize {
-        self.images * self.image_len()
+        self.images.saturating_mul(self.image_len())
     }
 
-    fn check(&self, target: &[f32], recon: &[f32], grad: Option<&[f32]>) {
-        let expected = self.batch_len();
-        assert!(expected > 0, "a batch of shape {self:?} holds no values to compare");
-        assert_eq!(target.len(), expected, "the target must have the values of {self:?}");
-        assert_eq!(
-            recon.len(),
-            expected,
-            "the reconstruction must have the values of {self:?}"
-        );
-        if let Some(grad) = grad {
-            assert_eq!(grad.len(), expected, "the gradient must have the values of {self:?}");
+    fn check_empty(&self) -> Result<(), SimilarityError> {
+        if self.batch_len() == 0 {
+            return Err(SimilarityError::Empty { shape: *self });
         }
+        Ok(())
+    }
+
+    fn check(&self, target: &[f32], recon: &[f32], grad: Option<&[f32]>) -> Result<(), SimilarityError> {
+        self.check_empty()?;
+        let expected = self.batch_len();
+        LengthError::check("the target", target.len(), expected)?;
+        LengthError::check("the reconstruction", recon.len(), expected)?;
+        if let Some(grad) = grad {
+            LengthError::check("the gradient", grad.len(), expected)?;
+        }
+        Ok(())
     }
 }
 
@@ -73,16 +77,48 @@ impl Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SimilarityError {
+    /// A slice does not have the values that its shape says.
+    #[error(transparent)]
+    Length(#[from] LengthError),
+    /// There is nothing to compare.
+    #[error(
+        "{} images of {} channels and {} pixels (height x width) have no values to compare",
+        shape.images,
+        shape.channels,
+        shape.size
+    )]
+    Empty {
+        /// The shape that was asked for.
+        shape: Shape,
+    },
+    /// The target and the reconstruction are not of one size.
+    #[error("the target has {target} pixels and the reconstruction {recon} (height x width); only equal sizes compare")]
+    Sizes {
+        /// Size of the target.
+        target: Size,
+        /// Size of the reconstruction.
+        recon: Size,
+    },
+    /// A map is of one image.
+    #[error("a map compares one image with its reconstruction, not {images}; take them one by one")]
+    OneImage {
+        /// Number of images that there are.
+        images: usize,
+    },
+    /// There is no such number of scales.
+    #[error("gradient magnitudes are compared at 1 to {max} scales, not {scales}", max = gms::SCALES)]
+    Scales {
+        /// Number of scales that was asked for.
+        scales: usize,
+    },
     /// The images are smaller than the window that SSIM looks through.
     #[error(
-        "SSIM looks through windows of {window}x{window} pixels and the image has {height}x{width} (height x width); \
+        "SSIM looks through windows of {window}x{window} pixels and the image has {size} (height x width); \
          use larger images or leave SSIM out"
     )]
     TooSmall {
-        /// Height of the images in pixels.
-        height: usize,
-        /// Width of the images in pixels.
-        width: usize,
+        /// Size of the images.
+        size: Size,
         /// Side of the window in pixels.
         window: usize,
     },

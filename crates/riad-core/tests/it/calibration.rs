@@ -1,7 +1,5 @@
 use proptest::prelude::*;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
-use riad_core::{Calibration, CalibrationError, random};
+use riad_core::{Calibration, CalibrationError, Random};
 
 /// Scores of which many are equal.
 fn tied(count: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Vec<f32>> {
@@ -63,7 +61,7 @@ proptest! {
     #[test]
     fn without_ties_the_rate_is_exact(count in 2usize..60, thousandths in 1u64..1000, seed: u64) {
         let mut scores: Vec<f32> = (0..count).map(|rank| rank as f32).collect();
-        random::shuffle(&mut scores, &mut ChaCha8Rng::seed_from_u64(seed));
+        Random::new(seed).shuffle(&mut scores);
         let rate = thousandths as f64 / 1000.0;
         let flagged = (0..count).filter(|&image| flags(&scores, image, rate)).count();
         prop_assert_eq!(flagged as u64, count as u64 * thousandths / 1000);
@@ -101,7 +99,7 @@ proptest! {
     #[test]
     fn order_does_not_matter(scores in tied(1..30usize), seed: u64) {
         let mut shuffled = scores.clone();
-        random::shuffle(&mut shuffled, &mut ChaCha8Rng::seed_from_u64(seed));
+        Random::new(seed).shuffle(&mut shuffled);
         prop_assert_eq!(Calibration::new(shuffled), Calibration::new(scores));
     }
 }
@@ -128,7 +126,7 @@ fn over_random_splits_the_share_flagged_is_the_rate_asked_for() {
         for seed in 0..20 {
             // Any distribution will do; this one has a long tail.
             let mut scores: Vec<f32> = (1..200u16).map(|rank| 1.0 / f32::from(rank)).collect();
-            random::shuffle(&mut scores, &mut ChaCha8Rng::seed_from_u64(seed));
+            Random::new(seed).shuffle(&mut scores);
             let fresh = scores.split_off(99);
             let threshold = Calibration::new(scores).unwrap().threshold(rate).unwrap();
             flagged += fresh.iter().filter(|&&score| score > threshold).count();

@@ -4,7 +4,9 @@
 
 mod calibration;
 mod inputs;
+mod map;
 mod mask;
 mod metrics;
+mod random;
 mod similarity;
 mod smooth;

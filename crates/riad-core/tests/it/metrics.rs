@@ -1,6 +1,7 @@
 use proptest::prelude::*;
-use riad_core::metrics::{
-    Curve, F1Max, MetricError, auroc, average_precision, f1_max, precision_recall_curve, roc_curve,
+use riad_core::{
+    LengthError,
+    metrics::{Curve, F1Max, MetricError, auroc, average_precision, f1_max, precision_recall_curve, roc_curve},
 };
 use serde::Deserialize;
 
@@ -181,7 +182,11 @@ fn what_cannot_be_measured_is_refused() {
         assert_eq!(metric(&[], &[]), Some(MetricError::Empty));
         assert_eq!(
             metric(&[1.0], &[]),
-            Some(MetricError::LengthMismatch { scores: 1, labels: 0 })
+            Some(MetricError::Length(LengthError {
+                what: "the list of labels",
+                got: 0,
+                expected: 1
+            }))
         );
         assert_eq!(
             metric(&[1.0, f32::NAN], &[true, false]),
@@ -199,7 +204,7 @@ fn what_cannot_be_measured_is_refused() {
 
 #[cfg(feature = "pixel-metrics")]
 mod pixel {
-    use riad_core::metrics::PixelMetrics;
+    use riad_core::{Map, Size, metrics::PixelMetrics};
 
     use super::*;
 
@@ -216,6 +221,10 @@ mod pixel {
         precision_recall: Curve,
         /// Limit, area, number of regions, and the curve.
         aupro: Vec<(f64, f64, usize, Curve)>,
+    }
+
+    fn map<T: Clone>(height: usize, width: usize, values: &[T]) -> Map<T> {
+        Map::new(Size::new(height, width), values.to_vec()).unwrap()
     }
 
     /// Discs and a diagonal, some touching at corners only; every third image is good.
@@ -245,12 +254,15 @@ mod pixel {
         let mut noise = noise(case.seed + 50, case.count * case.height * case.width);
         let mut metrics = PixelMetrics::new();
         for mask in &masks {
-            let map: Vec<f32> = mask
+            let scores: Vec<f32> = mask
                 .iter()
                 .zip(&mut noise)
                 .map(|(&defect, value)| (value % case.levels + u64::from(defect) * (case.levels / 2)) as f32 / 64.0)
                 .collect();
-            metrics.push(&map, mask, case.height, case.width).unwrap();
+            let [height, width] = [case.height, case.width];
+            metrics
+                .push(&map(height, width, &scores), &map(height, width, mask))
+                .unwrap();
         }
         metrics
     }
@@ -276,9 +288,9 @@ mod pixel {
     #[test]
     fn aupro_counts_regions_not_pixels() {
         let mut metrics = PixelMetrics::new();
-        let map = [0.9, 0.5, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1];
+        let scores = [0.9, 0.5, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1];
         let defect = [true, false, true, false, false, true, false, true, true];
-        metrics.push(&map, &defect, 3, 3).unwrap();
+        metrics.push(&map(3, 3, &scores), &map(3, 3, &defect)).unwrap();
         let aupro = metrics.finish(0.25).unwrap().aupro;
         assert_near(aupro, 0.5);
     }
@@ -287,8 +299,8 @@ mod pixel {
     fn regions_touch_at_corners_and_end_at_the_image() {
         let area = |maps: &[(&[f32], &[bool])]| {
             let mut metrics = PixelMetrics::new();
-            for (map, defect) in maps {
-                metrics.push(map, defect, 2, 2).unwrap();
+            for (scores, defect) in maps {
+                metrics.push(&map(2, 2, scores), &map(2, 2, defect)).unwrap();
             }
             metrics.finish(0.5).unwrap().aupro
         };
@@ -307,12 +319,12 @@ mod pixel {
     proptest! {
         #[test]
         fn the_order_of_images_does_not_matter(seed in 0u64..1000) {
-            let map = |seed| noise(seed, 30).map(|value| (value % 8) as f32).collect::<Vec<_>>();
-            let defect = |seed| noise(seed + 7, 30).map(|value| value % 4 == 0).collect::<Vec<_>>();
+            let anomaly = |seed| map(5, 6, &noise(seed, 30).map(|value| (value % 8) as f32).collect::<Vec<_>>());
+            let defect = |seed| map(5, 6, &noise(seed + 7, 30).map(|value| value % 4 == 0).collect::<Vec<_>>());
             let scores = |order: [u64; 3]| {
                 let mut metrics = PixelMetrics::new();
                 for image in order {
-                    metrics.push(&map(seed + image), &defect(seed + image), 5, 6).unwrap();
+                    metrics.push(&anomaly(seed + image), &defect(seed + image)).unwrap();
                 }
                 metrics.finish(0.3).unwrap()
             };
@@ -327,29 +339,31 @@ mod pixel {
     #[test]
     fn what_cannot_be_measured_is_refused() {
         let mut metrics = PixelMetrics::new();
-        assert_eq!(
-            metrics.push(&[1.0; 5], &[false; 5], 2, 3),
-            Err(MetricError::MapSize {
-                len: 5,
-                height: 2,
-                width: 3
+        let sizes = |what, mask| {
+            Err(MetricError::Sizes {
+                map: Size::new(2, 3),
+                what,
+                mask,
             })
+        };
+        let (ones, good, other) = (map(2, 3, &[1.0; 6]), map(2, 3, &[false; 6]), map(3, 2, &[false; 6]));
+        let defects = "the mask of the defects";
+        assert_eq!(metrics.push(&ones, &other), sizes(defects, other.size()));
+        assert_eq!(metrics.push_inside(&ones, &other, &good), sizes(defects, other.size()));
+        assert_eq!(
+            metrics.push_inside(&ones, &good, &other),
+            sizes("the mask of what counts", other.size())
         );
         assert_eq!(
-            metrics.push(&[1.0; 6], &[false; 5], 2, 3),
-            Err(MetricError::LengthMismatch { scores: 6, labels: 5 })
-        );
-        let map = [1.0, f32::NAN, 1.0];
-        assert_eq!(
-            metrics.push(&map, &[false; 3], 1, 3),
+            metrics.push(&map(1, 3, &[1.0, f32::NAN, 1.0]), &map(1, 3, &[false; 3])),
             Err(MetricError::NanScore { index: 1 })
         );
         assert_eq!(PixelMetrics::new().finish(0.3), Err(MetricError::Empty));
 
-        metrics.push(&[1.0; 6], &[false; 6], 2, 3).unwrap();
+        metrics.push(&ones, &good).unwrap();
         assert_eq!(metrics.finish(0.3), Err(MetricError::NoDefects { count: 6 }));
         let mut metrics = PixelMetrics::new();
-        metrics.push(&[1.0; 6], &[true; 6], 2, 3).unwrap();
+        metrics.push(&ones, &map(2, 3, &[true; 6])).unwrap();
         assert_eq!(metrics.finish(0.3), Err(MetricError::NoGood { count: 6 }));
         for limit in [0.0, -0.1, 1.1, f64::NAN] {
             assert_eq!(PixelMetrics::new().finish(limit), Err(MetricError::Limit));
@@ -360,9 +374,11 @@ mod pixel {
     fn images_of_one_row_column_or_pixel_are_measured() {
         for (height, width) in [(1, 1), (1, 2), (2, 1), (1, 5)] {
             let mut pixels = PixelMetrics::new();
-            let (map, defect) = (vec![0.9; height * width], vec![true; height * width]);
-            pixels.push(&map, &defect, height, width).unwrap();
-            pixels.push(&[0.1, 0.2], &[false, false], 1, 2).unwrap();
+            let size = Size::new(height, width);
+            pixels.push(&Map::filled(size, 0.9), &Map::filled(size, true)).unwrap();
+            pixels
+                .push(&map(1, 2, &[0.1, 0.2]), &map(1, 2, &[false, false]))
+                .unwrap();
             assert_eq!(pixels.finish(0.3).unwrap().aupro, 1.0, "{height}x{width}");
         }
     }
@@ -371,25 +387,25 @@ mod pixel {
     #[test]
     fn pixels_outside_do_not_count() {
         let (height, width, strip) = (6, 9, 2..5);
-        let map: Vec<f32> = noise(3, height * width).map(|value| (value % 7) as f32).collect();
+        let scores: Vec<f32> = noise(3, height * width).map(|value| (value % 7) as f32).collect();
         let defect: Vec<bool> = noise(4, height * width).map(|value| value % 4 == 0).collect();
         let inside: Vec<bool> = (0..height * width).map(|i| strip.contains(&(i / width))).collect();
+        let outside: Vec<bool> = inside.iter().map(|inside| !inside).collect();
         let of_strip = strip.start * width..strip.end * width;
+        let scores_of_strip = map(strip.len(), width, &scores[of_strip.clone()]);
+        let defect_of_strip = map(strip.len(), width, &defect[of_strip]);
+        let [defect, inside, outside] = [defect, inside, outside].map(|values| map(height, width, &values));
+        let scores = map(height, width, &scores);
         let (mut whole, mut alone) = (PixelMetrics::new(), PixelMetrics::new());
         for _ in 0..2 {
-            whole.push_inside(&map, &defect, &inside, height, width).unwrap();
-            alone
-                .push(&map[of_strip.clone()], &defect[of_strip.clone()], strip.len(), width)
-                .unwrap();
+            whole.push_inside(&scores, &defect, &inside).unwrap();
+            alone.push(&scores_of_strip, &defect_of_strip).unwrap();
             // A defect outside alone leaves a good image.
-            let outside: Vec<bool> = inside.iter().map(|inside| !inside).collect();
-            whole.push_inside(&map, &outside, &inside, height, width).unwrap();
+            whole.push_inside(&scores, &outside, &inside).unwrap();
             alone
-                .push(&map[of_strip.clone()], &[false; 27], strip.len(), width)
+                .push(&scores_of_strip, &Map::filled(scores_of_strip.size(), false))
                 .unwrap();
         }
         assert_eq!(whole.finish(0.3).unwrap(), alone.finish(0.3).unwrap());
-        let error = PixelMetrics::new().push_inside(&map, &defect, &inside[1..], height, width);
-        assert!(matches!(error, Err(MetricError::LengthMismatch { .. })), "{error:?}");
     }
 }

@@ -1,12 +1,15 @@
 use proptest::prelude::*;
-use riad_core::similarity::{Shape, SimilarityError, gms, gray, l1_loss, l2_loss, ssim};
+use riad_core::{
+    LengthError, Map, Size,
+    similarity::{Shape, SimilarityError, gms, gray, l1_loss, l2_loss, ssim},
+};
 use serde::Deserialize;
 
 use crate::inputs::{assert_close, expected, images};
 
-type Loss = fn(&[f32], &[f32], Shape, f32, Option<&mut [f32]>) -> f64;
+type Loss = fn(&[f32], &[f32], Shape, f32, Option<&mut [f32]>) -> Result<f64, SimilarityError>;
 
-const SSIM: Loss = |target, recon, shape, weight, grad| ssim::loss(target, recon, shape, weight, grad).unwrap();
+const LOSSES: [Loss; 4] = [l1_loss, l2_loss, gms::multiscale_loss, ssim::loss];
 
 #[derive(Deserialize)]
 struct LossCase {
@@ -38,8 +41,7 @@ impl LossCase {
             Shape {
                 images: images_count,
                 channels,
-                height,
-                width,
+                size: Size::new(height, width),
             },
         )
     }
@@ -53,10 +55,10 @@ fn losses_and_gradients_equal_pytorch() {
             (l1_loss, &case.l1),
             (l2_loss, &case.l2),
             (gms::multiscale_loss, &case.msgms),
-            (SSIM, &case.ssim),
+            (ssim::loss, &case.ssim),
         ];
         for (loss, expected) in losses {
-            let value = loss(&target, &recon, shape, 1.0, None);
+            let value = loss(&target, &recon, shape, 1.0, None).unwrap();
             assert!(
                 (value - expected.value).abs() < 1e-6,
                 "{value} is not {}",
@@ -64,7 +66,7 @@ fn losses_and_gradients_equal_pytorch() {
             );
 
             let mut grad = vec![0.0; target.len()];
-            assert_eq!(loss(&target, &recon, shape, 1.0, Some(&mut grad)), value);
+            assert_eq!(loss(&target, &recon, shape, 1.0, Some(&mut grad)), Ok(value));
             let largest = grad.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
             assert_close(
                 grad.iter().copied().step_by(13),
@@ -85,8 +87,10 @@ fn losses_and_gradients_equal_pytorch() {
 fn ssim_maps_equal_scikit_image() {
     for case in expected::<LossCase>("losses") {
         let (target, recon, shape) = case.images();
-        let map = ssim::map(&target, &recon, shape).unwrap();
-        assert_close(map.into_iter().step_by(3), &case.ssim_map, 2e-5);
+        let of_one = Shape { images: 1, ..shape };
+        let pairs = target.chunks(of_one.image_len()).zip(recon.chunks(of_one.image_len()));
+        let maps = pairs.flat_map(|(target, recon)| ssim::map(target, recon, of_one).unwrap().into_values());
+        assert_close(maps.step_by(3), &case.ssim_map, 2e-5);
     }
 }
 
@@ -101,26 +105,25 @@ fn gms_maps_equal_pytorch() {
         maps: Vec<Vec<f64>>,
     }
     for case in expected::<Maps>("gray_maps") {
-        let [target, recon] = [0, 1].map(|offset| images(case.seed + offset, 1, case.height, case.width));
+        let [target, recon] = [0, 1].map(|offset| {
+            let values = images(case.seed + offset, 1, case.height, case.width);
+            Map::new(Size::new(case.height, case.width), values).unwrap()
+        });
         assert_eq!(case.maps.len(), gms::SCALES);
         for (scales, expected) in (1..).zip(&case.maps) {
-            assert_close(
-                gms::map(&target, &recon, case.height, case.width, scales),
-                expected,
-                1e-5,
-            );
+            let map = gms::map(target.clone(), recon.clone(), scales).unwrap();
+            assert_close(map.into_values(), expected, 1e-5);
         }
     }
 }
 
 /// Two random images of a shape that SSIM accepts.
 fn pairs() -> impl Strategy<Value = (Vec<f32>, Vec<f32>, Shape)> {
-    (1usize..3, 1usize..5, 11usize..20, 11usize..20).prop_flat_map(|(images, channels, height, width)| {
+    (1usize..3, 1usize..6, 11usize..20, 11usize..20).prop_flat_map(|(images, channels, height, width)| {
         let shape = Shape {
             images,
             channels,
-            height,
-            width,
+            size: Size::new(height, width),
         };
         let values = || prop::collection::vec(0.0f32..=1.0, shape.batch_len());
         (values(), values(), Just(shape))
@@ -134,16 +137,16 @@ proptest! {
     #[test]
     fn gradients_equal_finite_differences((target, recon, shape) in pairs(), seed in 0u64..1000) {
         let direction: Vec<f32> =
-            images(seed, shape.images * shape.channels, shape.height, shape.width).iter().map(|v| v - 0.5).collect();
+            images(seed, shape.images * shape.channels, shape.size.height, shape.size.width).iter().map(|v| v - 0.5).collect();
         // Where a gradient magnitude is near 0, GMS bends within 1/1000.
         const STEP: f32 = 1.0 / 8192.0;
         let moved = |step: f32| -> Vec<f32> { recon.iter().zip(&direction).map(|(v, d)| v + step * d).collect() };
         // L1 has kinks that a finite step crosses; PyTorch's gradient is its judge.
-        for loss in [l2_loss as Loss, gms::multiscale_loss, SSIM] {
+        for loss in [l2_loss as Loss, gms::multiscale_loss, ssim::loss] {
             let mut grad = vec![0.0; recon.len()];
-            loss(&target, &recon, shape, 1.0, Some(&mut grad));
+            loss(&target, &recon, shape, 1.0, Some(&mut grad)).unwrap();
             let slope: f64 = grad.iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
-            let [above, below] = [STEP, -STEP].map(|step| loss(&target, &moved(step), shape, 1.0, None));
+            let [above, below] = [STEP, -STEP].map(|step| loss(&target, &moved(step), shape, 1.0, None).unwrap());
             let difference = (above - below) / (2.0 * f64::from(STEP));
             let size: f64 = grad.iter().zip(&direction).map(|(g, d)| f64::from((g * d).abs())).sum();
             prop_assert!((slope - difference).abs() < 0.01 * size + 1e-5, "{slope} is not {difference}, of {size}");
@@ -152,11 +155,11 @@ proptest! {
 
     #[test]
     fn a_weight_scales_the_gradient_and_adds_it((target, recon, shape) in pairs()) {
-        for loss in [l1_loss as Loss, l2_loss, gms::multiscale_loss, SSIM] {
+        for loss in LOSSES {
             let mut once = vec![0.0; recon.len()];
-            let value = loss(&target, &recon, shape, 1.0, Some(&mut once));
+            let value = loss(&target, &recon, shape, 1.0, Some(&mut once)).unwrap();
             let mut weighted = vec![1.0; recon.len()];
-            prop_assert_eq!(loss(&target, &recon, shape, -2.0, Some(&mut weighted)), value);
+            prop_assert_eq!(loss(&target, &recon, shape, -2.0, Some(&mut weighted)).unwrap(), value);
             let largest = once.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
             for (once, weighted) in once.iter().zip(&weighted) {
                 prop_assert!((1.0 - 2.0 * once - weighted).abs() <= 1e-6 * (1.0 + largest));
@@ -166,16 +169,17 @@ proptest! {
 
     #[test]
     fn gms_is_symmetric_and_within_its_range((target, recon, shape) in pairs()) {
-        let [target_gray, recon_gray] = [&target, &recon].map(|images| gray(images, shape));
-        let plane = shape.plane_len();
+        let [target_gray, recon_gray] = [&target, &recon].map(|images| {
+            let mut gray = gray(images, shape).unwrap();
+            gray.truncate(shape.plane_len());
+            Map::new(shape.size, gray).unwrap()
+        });
         for scales in 1..=gms::SCALES {
-            let map = |left: &[f32], right: &[f32]| {
-                gms::map(&left[..plane], &right[..plane], shape.height, shape.width, scales)
-            };
+            let map = |left: &Map, right: &Map| gms::map(left.clone(), right.clone(), scales).unwrap();
             let similarity = map(&target_gray, &recon_gray);
-            prop_assert!(similarity.iter().all(|&value| value > 0.0 && value <= 1.0));
+            prop_assert!(similarity.values().iter().all(|&value| value > 0.0 && value <= 1.0));
             prop_assert_eq!(similarity, map(&recon_gray, &target_gray));
-            prop_assert!(map(&target_gray, &target_gray).iter().all(|&value| value == 1.0));
+            prop_assert!(map(&target_gray, &target_gray).values().iter().all(|&value| value == 1.0));
         }
     }
 
@@ -183,11 +187,11 @@ proptest! {
     fn equal_images_have_no_loss_and_no_gradient((target, _, shape) in pairs()) {
         for loss in [l1_loss as Loss, l2_loss, gms::multiscale_loss] {
             let mut grad = vec![0.0; target.len()];
-            prop_assert_eq!(loss(&target, &target, shape, 1.0, Some(&mut grad)), 0.0);
+            prop_assert_eq!(loss(&target, &target, shape, 1.0, Some(&mut grad)), Ok(0.0));
             prop_assert!(grad.iter().all(|&value| value == 0.0));
         }
         let mut grad = vec![0.0; target.len()];
-        prop_assert!(SSIM(&target, &target, shape, 1.0, Some(&mut grad)).abs() < 1e-6);
+        prop_assert!(ssim::loss(&target, &target, shape, 1.0, Some(&mut grad)).unwrap().abs() < 1e-6);
         prop_assert!(grad.iter().all(|&value| value.abs() < 1e-5));
     }
 
@@ -196,7 +200,7 @@ proptest! {
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                [l1_loss as Loss, l2_loss, gms::multiscale_loss, SSIM].map(|loss| {
+                LOSSES.map(|loss| {
                     let mut grad = vec![0.0; recon.len()];
                     (loss(&target, &recon, shape, 1.0, Some(&mut grad)), grad)
                 })
@@ -212,14 +216,13 @@ fn flat_images_have_finite_gradients() {
     let shape = Shape {
         images: 1,
         channels: 3,
-        height: 16,
-        width: 16,
+        size: Size::new(16, 16),
     };
     let (target, recon) = (images(1, 3, 16, 16), vec![0.5; shape.batch_len()]);
     for (target, recon) in [(&target, &recon), (&recon, &target), (&recon, &recon)] {
-        for loss in [gms::multiscale_loss as Loss, SSIM] {
+        for loss in [gms::multiscale_loss as Loss, ssim::loss] {
             let mut grad = vec![0.0; shape.batch_len()];
-            assert!(loss(target, recon, shape, 1.0, Some(&mut grad)).is_finite());
+            assert!(loss(target, recon, shape, 1.0, Some(&mut grad)).unwrap().is_finite());
             assert!(grad.iter().all(|value| value.is_finite()));
         }
     }
@@ -234,8 +237,10 @@ fn scales_lie_on_top_of_each_other() {
             let step: Vec<f32> = (0..32 * width)
                 .map(|index| if index % width < edge { 0.2 } else { 0.8 })
                 .collect();
-            let map = gms::map(&step, &vec![0.5; step.len()], 32, width, gms::SCALES);
-            let row = &map[16 * width..][..width];
+            let size = Size::new(32, width);
+            let step = Map::new(size, step).unwrap();
+            let map = gms::map(step.clone(), Map::filled(size, 0.5), gms::SCALES).unwrap();
+            let row = &map.values()[16 * width..][..width];
             let weighted = |(x, value): (usize, &f32)| (x as f32 + 0.5) * (1.0 - value);
             let dissimilarity: f32 = row.iter().map(|value| 1.0 - value).sum();
             row.iter().enumerate().map(weighted).sum::<f32>() / dissimilarity
@@ -252,34 +257,63 @@ fn scales_lie_on_top_of_each_other() {
 
 #[test]
 fn gray_keeps_its_range_and_weights_colours_as_rec_601() {
-    let shape = |channels| Shape {
-        images: 2,
-        channels,
-        height: 1,
-        width: 2,
+    let gray = |images: &[f32], channels| {
+        let shape = Shape {
+            images: 2,
+            channels,
+            size: Size::new(1, 2),
+        };
+        gray(images, shape).unwrap()
     };
     let rgb = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 1.0];
-    assert_close(gray(&rgb, shape(3)), &[0.299, 0.587, 0.114, 1.0], 1e-6);
-    assert_eq!(gray(&[0.1, 0.2, 0.3, 0.4], shape(1)), [0.1, 0.2, 0.3, 0.4]);
+    assert_close(gray(&rgb, 3), &[0.299, 0.587, 0.114, 1.0], 1e-6);
+    assert_eq!(gray(&[0.1, 0.2, 0.3, 0.4], 1), [0.1, 0.2, 0.3, 0.4]);
     assert_eq!(
-        gray(&[0.0, 0.2, 1.0, 0.4, 0.5, 0.5, 0.25, 0.75], shape(2)),
+        gray(&[0.0, 0.2, 1.0, 0.4, 0.5, 0.5, 0.25, 0.75], 2),
         [0.5, 0.3, 0.375, 0.625]
     );
 }
 
+proptest! {
+    /// Channels other than R, G and B count equally: their order does not matter, and a plane five times is that plane.
+    #[test]
+    fn lights_count_equally((target, recon, shape) in pairs()) {
+        prop_assume!(shape.channels != 3);
+        let turned = |images: &[f32]| -> Vec<f32> {
+            let images = images.chunks(shape.image_len());
+            images.flat_map(|image| image.chunks(shape.plane_len()).rev().flatten().copied()).collect()
+        };
+        for loss in LOSSES {
+            let [straight, reversed] = [
+                loss(&target, &recon, shape, 1.0, None).unwrap(),
+                loss(&turned(&target), &turned(&recon), shape, 1.0, None).unwrap(),
+            ];
+            prop_assert!((straight - reversed).abs() < 1e-6, "{straight} is not {reversed}");
+        }
+        let of_plane = Shape { images: 1, channels: 1, ..shape };
+        let repeated = Shape { channels: 5, ..of_plane };
+        let [target, recon] = [&target, &recon].map(|images| images[..shape.plane_len()].to_vec());
+        for loss in LOSSES {
+            let [once, five_times] = [
+                loss(&target, &recon, of_plane, 1.0, None).unwrap(),
+                loss(&target.repeat(5), &recon.repeat(5), repeated, 1.0, None).unwrap(),
+            ];
+            prop_assert!((once - five_times).abs() < 1e-6, "{once} is not {five_times}");
+        }
+    }
+}
+
 #[test]
 fn ssim_refuses_images_smaller_than_its_window() {
-    for (height, width) in [(10, 11), (11, 10), (1, 1)] {
+    for size in [Size::new(10, 11), Size::new(11, 10), Size::new(1, 1)] {
         let shape = Shape {
             images: 1,
             channels: 1,
-            height,
-            width,
+            size,
         };
         let image = vec![0.0; shape.batch_len()];
         let error = SimilarityError::TooSmall {
-            height,
-            width,
+            size,
             window: ssim::WINDOW,
         };
         assert_eq!(ssim::loss(&image, &image, shape, 1.0, None), Err(error));
@@ -288,18 +322,98 @@ fn ssim_refuses_images_smaller_than_its_window() {
 }
 
 #[test]
-#[should_panic(expected = "the reconstruction must have the values of")]
-fn lengths_that_contradict_the_shape_panic() {
-    l2_loss(
-        &[0.0; 4],
-        &[0.0; 3],
-        Shape {
-            images: 1,
-            channels: 1,
-            height: 2,
-            width: 2,
-        },
-        1.0,
-        None,
+fn lengths_that_contradict_the_shape_are_refused() {
+    let shape = Shape {
+        images: 2,
+        channels: 4,
+        size: Size::new(11, 12),
+    };
+    let whole = vec![0.5; shape.batch_len()];
+    let wrong = |what, got| {
+        Err(SimilarityError::Length(LengthError {
+            what,
+            got,
+            expected: whole.len(),
+        }))
+    };
+    for got in [0, 1, whole.len() - 1] {
+        for loss in LOSSES {
+            assert_eq!(loss(&whole[..got], &whole, shape, 1.0, None), wrong("the target", got));
+            assert_eq!(
+                loss(&whole, &whole[..got], shape, 1.0, None),
+                wrong("the reconstruction", got)
+            );
+            let mut grad = vec![0.0; got];
+            assert_eq!(
+                loss(&whole, &whole, shape, 1.0, Some(&mut grad)),
+                wrong("the gradient", got)
+            );
+        }
+        assert_eq!(
+            gray(&whole[..got], shape).err(),
+            wrong("the batch of images", got).err()
+        );
+        assert_eq!(
+            ssim::map(&whole[..got], &whole, shape).err(),
+            wrong("the target", got).err()
+        );
+    }
+    let several = SimilarityError::OneImage { images: 2 };
+    assert_eq!(ssim::map(&whole, &whole, shape), Err(several));
+}
+
+#[test]
+fn shapes_that_no_images_have_are_refused() {
+    let shape = |images, channels, height, width| Shape {
+        images,
+        channels,
+        size: Size::new(height, width),
+    };
+    for empty in [(0, 3, 16, 16), (2, 0, 16, 16), (2, 3, 0, 16), (2, 3, 16, 0)] {
+        let shape = shape(empty.0, empty.1, empty.2, empty.3);
+        let error = SimilarityError::Empty { shape };
+        for loss in LOSSES {
+            assert_eq!(loss(&[], &[], shape, 1.0, None), Err(error));
+        }
+        assert_eq!(gray(&[], shape), Err(error));
+        assert_eq!(ssim::map(&[], &[], shape), Err(error));
+    }
+    // Products that a usize cannot hold, some of which would wrap around to 0 or to the length of the slices.
+    for huge in [
+        (1, 3, 1 << 62, 16),
+        (1 << 62, 4, 1, 1),
+        (1, 1 << 60, 4, 4),
+        (usize::MAX, usize::MAX, usize::MAX, usize::MAX),
+        (1, 1, (1 << 62) + 1, 4),
+    ] {
+        let shape = shape(huge.0, huge.1, huge.2, huge.3);
+        for loss in LOSSES {
+            let error = loss(&[0.0; 4], &[0.0; 4], shape, 1.0, None);
+            assert!(matches!(error, Err(SimilarityError::Length(_))), "{shape:?}: {error:?}");
+        }
+        assert!(gray(&[0.0; 4], shape).is_err());
+        assert!(ssim::map(&[0.0; 4], &[0.0; 4], shape).is_err());
+    }
+}
+
+#[test]
+fn maps_that_cannot_be_compared_are_refused() {
+    let [map, turned, empty] = [Size::new(4, 6), Size::new(6, 4), Size::new(0, 4)].map(|size| Map::filled(size, 0.5));
+    assert_eq!(
+        gms::map(map.clone(), turned.clone(), 1),
+        Err(SimilarityError::Sizes {
+            target: map.size(),
+            recon: turned.size()
+        })
     );
+    assert!(matches!(
+        gms::map(empty.clone(), empty.clone(), 1),
+        Err(SimilarityError::Empty { .. })
+    ));
+    for scales in [0, gms::SCALES + 1, usize::MAX] {
+        assert_eq!(
+            gms::map(map.clone(), map.clone(), scales),
+            Err(SimilarityError::Scales { scales })
+        );
+    }
 }

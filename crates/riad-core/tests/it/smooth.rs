@@ -1,5 +1,8 @@
 use proptest::prelude::*;
-use riad_core::smooth::{SmoothError, mean_filter};
+use riad_core::{
+    Map, Size,
+    smooth::{SmoothError, mean_filter},
+};
 use serde::Deserialize;
 
 use crate::inputs::{assert_close, expected, images};
@@ -18,11 +21,16 @@ fn equals_scipy() {
     for case in expected::<Smoothed>("smoothed") {
         let map = images(case.seed, 1, case.height, case.width);
         assert_close(
-            mean_filter(&map, case.height, case.width, case.window).unwrap(),
+            filtered(case.height, case.width, map, case.window).unwrap(),
             &case.values,
             1e-6,
         );
     }
+}
+
+fn filtered(height: usize, width: usize, values: Vec<f32>, window: usize) -> Result<Vec<f32>, SmoothError> {
+    let map = Map::new(Size::new(height, width), values).unwrap();
+    mean_filter(&map, window).map(Map::into_values)
 }
 
 /// The definition, value by value.
@@ -52,7 +60,8 @@ proptest! {
     fn equals_its_definition(height in 1usize..9, width in 1usize..9, radius in 0usize..20, seed in 0u64..1000) {
         let map = images(seed, 1, height, width);
         let window = 2 * radius + 1;
-        assert_close(mean_filter(&map, height, width, window).unwrap(), &naive(&map, height, width, window), 1e-6);
+        let expected = naive(&map, height, width, window);
+        assert_close(filtered(height, width, map, window).unwrap(), &expected, 1e-6);
     }
 }
 
@@ -60,7 +69,7 @@ proptest! {
 fn a_window_without_a_centre_is_refused() {
     for window in [0, 2, 20] {
         assert_eq!(
-            mean_filter(&[0.0; 4], 2, 2, window),
+            filtered(2, 2, vec![0.0; 4], window),
             Err(SmoothError::EvenWindow { window })
         );
     }
@@ -68,11 +77,12 @@ fn a_window_without_a_centre_is_refused() {
 
 #[test]
 fn the_largest_window_gives_the_mean_of_the_map() {
-    let smoothed = mean_filter(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0], 2, 3, usize::MAX).unwrap();
+    let smoothed = filtered(2, 3, vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0], usize::MAX).unwrap();
     assert_close(smoothed, &[2.5; 6], 1e-6);
 }
 
 #[test]
 fn an_empty_map_stays_empty() {
-    assert_eq!(mean_filter(&[], 0, 5, 3), Ok(Vec::new()));
+    assert_eq!(filtered(0, 5, Vec::new(), 3), Ok(Vec::new()));
+    assert_eq!(filtered(usize::MAX, 0, Vec::new(), usize::MAX), Ok(Vec::new()));
 }

@@ -81,7 +81,7 @@ impl Badge {
                 depth: dice.between(0.30, 0.42),
             },
             Some("missing_print") => Defect::MissingPrint {
-                first: dice.below(u64::from(DOTS)) as u32,
+                first: dice.below::<{ DOTS as u64 }>() as u32,
             },
             Some(_) => Defect::Scratch {
                 curve: Curve::new(

@@ -75,7 +75,7 @@ impl Fabric {
                     dice.between(26.0, 44.0),
                     dice.between(4.0, 12.0),
                 ),
-                color: if dice.below(2) == 0 {
+                color: if dice.below::<2>() == 0 {
                     scale(WEFT, 1.08)
                 } else {
                     scale(WARP, 0.85)
@@ -92,8 +92,8 @@ impl Fabric {
             Some("misweave") => Defect::Misweave {
                 warp,
                 weft,
-                warps: 2 + dice.below(3) as i64,
-                wefts: 1 + dice.below(2) as i64,
+                warps: 2 + dice.below::<3>() as i64,
+                wefts: 1 + dice.below::<2>() as i64,
             },
             Some(_) => Defect::Worn {
                 centre,

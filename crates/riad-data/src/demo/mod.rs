@@ -293,7 +293,7 @@ mod tests {
         fs::create_dir_all(&dir).unwrap();
         assert_eq!(generate(&dir, 3).unwrap(), Demo::Created);
         for product in &PRODUCTS {
-            let category = Category::open(&dir.join(product.name)).unwrap();
+            let category = Category::open(&dir.join(product.name), None).unwrap();
             assert_eq!(category.train.len(), 64);
             assert_eq!(category.test.iter().filter(|item| !item.is_defective()).count(), 16);
             assert_eq!(category.test.iter().filter(|item| !item.masks.is_empty()).count(), 32);

@@ -3,10 +3,9 @@
 //! Everything is plain f64 arithmetic, square roots, and functions of the `libm` crate, none of which depends on the
 //! platform: the same seed draws the same pixels everywhere.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::num::NonZeroU64;
 
-use crate::split::below;
+use riad_core::Random;
 
 /// Side of every image in pixels.
 pub(super) const SIDE: usize = 128;
@@ -98,14 +97,12 @@ pub(super) fn render(scene: &dyn Scene, lighting: &Lighting) -> Picture {
 }
 
 /// A source of chance.
-pub(super) struct Dice(ChaCha8Rng);
+pub(super) struct Dice(Random);
 
 impl Dice {
     /// Different streams of one seed are independent of each other.
     pub(super) fn new(seed: u64, stream: u64) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(stream);
-        Self(rng)
+        Self(Random::stream(seed, stream))
     }
 
     pub(super) fn seed(&mut self) -> u64 {
@@ -119,9 +116,10 @@ impl Dice {
         low + (high - low) * unit
     }
 
-    /// A whole number below `bound`.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
-        below(&mut self.0, bound)
+    /// A whole number below `BOUND`.
+    pub(super) fn below<const BOUND: u64>(&mut self) -> u64 {
+        self.0
+            .below_u64(const { NonZeroU64::new(BOUND).expect("there is no number below 0") })
     }
 
     /// A nearly normal number of mean 0 and variance 1: the sum of four uniform ones (variance 1/12 each), which needs

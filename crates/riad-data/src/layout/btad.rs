@@ -3,12 +3,18 @@
 use std::path::Path;
 
 use super::{Images, kinds};
-use crate::DataError;
+use crate::{DataError, Pattern};
 
-pub(super) fn open(root: &Path) -> Result<Images, DataError> {
+pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Images, DataError> {
     Ok(Images {
-        train: kinds::training_images(&root.join("train").join("ok"))?,
+        train: kinds::training_images(&root.join("train").join("ok"), pattern)?,
         validation: Vec::new(),
-        test: kinds::test_items(&root.join("test"), "ok", &root.join("ground_truth"), kinds::mask_files)?,
+        test: kinds::test_items(
+            &root.join("test"),
+            "ok",
+            &root.join("ground_truth"),
+            pattern,
+            kinds::mask_files,
+        )?,
     })
 }

@@ -23,14 +23,14 @@ impl Layout {
         if visa::split_file(root).is_file() {
             found.push((Self::Visa, root));
         }
-        for layout in Self::ALL {
+        for &layout in Self::ALL {
             if layout.fits(root)? {
                 found.push((layout, root));
             }
         }
         if found.is_empty() {
             for folder in &folders {
-                for layout in Self::ALL {
+                for &layout in Self::ALL {
                     if layout.fits(folder)? {
                         found.push((layout, folder.as_path()));
                     }
@@ -55,7 +55,10 @@ impl Layout {
         if !images_in(root)?.is_empty() && !folders.iter().any(|folder| folder.ends_with("train")) {
             return Ok(Self::Folder);
         }
-        let signs: Vec<_> = Self::ALL.map(|layout| format!("{} ({layout})", layout.sign())).into();
+        let signs: Vec<_> = Self::ALL
+            .iter()
+            .map(|layout| format!("{} ({layout})", layout.sign()))
+            .collect();
         let reason = format!(
             "no category here. Looked for, here and in each folder: {}. {}",
             signs.join("; "),

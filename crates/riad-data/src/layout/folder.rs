@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::kinds::{self, Masks};
 use super::{Category, Images, Layout, TestItem, name_of, some_images};
-use crate::DataError;
+use crate::{DataError, Pattern};
 
-pub(super) fn open(root: &Path) -> Result<Images, DataError> {
+pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Images, DataError> {
     Ok(Images {
-        train: some_images(root)?,
+        train: some_images(root, pattern)?,
         validation: Vec::new(),
         test: Vec::new(),
     })
@@ -18,7 +18,7 @@ impl Category {
     /// Takes images from plain folders, wherever they lie: `good` to learn from, `test_good` and `defects` to test on,
     /// `masks` for the defects. Only images directly in a folder count. The kind of defect is the folder's name.
     ///
-    /// Without `masks` the defects have none, and only image-level metrics can be told. With `masks`, the rules of
+    /// With a `pattern` the rules of [`Category::open_as`] hold. Without `masks` the defects have none, and only image-level metrics can be told. With `masks`, the rules of
     /// [`Layout::Mvtec`] hold.
     ///
     /// # Errors
@@ -28,6 +28,7 @@ impl Category {
         test_good: Option<&Path>,
         defects: Option<&Path>,
         masks: Option<&Path>,
+        pattern: Option<&Pattern>,
     ) -> Result<Self, DataError> {
         if let (None, Some(masks)) = (defects, masks) {
             let reason = format!(
@@ -36,16 +37,16 @@ impl Category {
             );
             return Err(DataError::Parameter(reason));
         }
-        let mut category = Self::open_as(good, Layout::Folder)?;
+        let mut category = Self::open_as(good, Layout::Folder, pattern)?;
         if let Some(folder) = test_good {
             category
                 .test
-                .extend(some_images(folder)?.into_iter().map(TestItem::good));
+                .extend(some_images(folder, pattern)?.into_iter().map(TestItem::good));
         }
         if let Some(folder) = defects {
-            let images = some_images(folder)?;
+            let images = some_images(folder, pattern)?;
             let paired = match masks {
-                Some(masks) => kinds::mask_files(&images, masks)?,
+                Some(masks) => kinds::mask_files(&images, masks, pattern)?,
                 None => Masks::new(),
             };
             category.test.extend(kinds::defective(images, &name_of(folder), paired));

@@ -5,28 +5,28 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{TestItem, name_of, some_images};
-use crate::DataError;
+use super::{TestItem, images, name_of, own_name, some_images};
 use crate::files::{folders_in, images_in};
+use crate::{DataError, Pattern};
 
 /// The masks of each image.
 pub(super) type Masks = BTreeMap<PathBuf, Vec<PathBuf>>;
 
 /// The images in `folder`, which the layout keeps its good images for training in.
-pub(super) fn training_images(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+pub(super) fn training_images(folder: &Path, pattern: Option<&Pattern>) -> Result<Vec<PathBuf>, DataError> {
     if !folder.is_dir() {
         let good = name_of(folder);
         let reason = format!("there are no training images: this layout keeps the good ones in train/{good}");
         return Err(DataError::layout(folder, reason));
     }
-    some_images(folder)
+    some_images(folder, pattern)
 }
 
 /// The images in `validation/good`; none without a folder `validation`.
-pub(super) fn validation_images(root: &Path) -> Result<Vec<PathBuf>, DataError> {
+pub(super) fn validation_images(root: &Path, pattern: Option<&Pattern>) -> Result<Vec<PathBuf>, DataError> {
     let folder = root.join("validation");
     if folder.is_dir() {
-        some_images(&folder.join("good"))
+        some_images(&folder.join("good"), pattern)
     } else {
         Ok(Vec::new())
     }
@@ -38,22 +38,23 @@ pub(super) fn test_items(
     test: &Path,
     good: &str,
     masks: &Path,
-    pair: impl Fn(&[PathBuf], &Path) -> Result<Masks, DataError>,
+    pattern: Option<&Pattern>,
+    pair: impl Fn(&[PathBuf], &Path, Option<&Pattern>) -> Result<Masks, DataError>,
 ) -> Result<Vec<TestItem>, DataError> {
     let mut items = Vec::new();
     let mut kinds = Vec::new();
     if test.is_dir() {
         for folder in folders_in(test)? {
             if folder.ends_with(good) {
-                items.extend(images_in(&folder)?.into_iter().map(TestItem::good));
+                items.extend(images(&folder, pattern)?.into_iter().map(TestItem::good));
             } else if folder != masks {
                 kinds.push(folder);
             }
         }
     }
     for kind in &kinds {
-        let images = some_images(kind)?;
-        let paired = pair(&images, &masks.join(kind.file_name().unwrap_or_default()))?;
+        let images = some_images(kind, pattern)?;
+        let paired = pair(&images, &masks.join(kind.file_name().unwrap_or_default()), pattern)?;
         items.extend(defective(images, &name_of(kind), paired));
     }
     if masks.is_dir() {
@@ -82,9 +83,9 @@ pub(super) fn defective(images: Vec<PathBuf>, defect: &str, mut masks: Masks) ->
     })
 }
 
-/// One mask for each image: the file in `folder` that has its name, with or without `_mask` at the end.
-pub(super) fn mask_files(images: &[PathBuf], folder: &Path) -> Result<Masks, DataError> {
-    let by_stem = by_stem(images)?;
+/// One mask for each image: the file in `folder` that has its own name, with or without `_mask` at the end.
+pub(super) fn mask_files(images: &[PathBuf], folder: &Path, pattern: Option<&Pattern>) -> Result<Masks, DataError> {
+    let by_stem = by_stem(images, pattern)?;
     let by_mask_stem: BTreeMap<OsString, &PathBuf> =
         by_stem.iter().map(|(stem, image)| (masked(stem), *image)).collect();
     let mut masks = Masks::new();
@@ -94,7 +95,7 @@ pub(super) fn mask_files(images: &[PathBuf], folder: &Path) -> Result<Masks, Dat
         Vec::new()
     };
     for mask in files {
-        let stem = stem(&mask);
+        let stem = mask.file_stem().unwrap_or_default().to_owned();
         let Some(&image) = by_stem.get(&stem).or_else(|| by_mask_stem.get(&stem)) else {
             let reason = "this mask belongs to no image: it must be named as its image, with or without _mask at the \
                           end; rename or remove it";
@@ -110,15 +111,15 @@ pub(super) fn mask_files(images: &[PathBuf], folder: &Path) -> Result<Masks, Dat
         }
     }
     if let Some(image) = images.iter().find(|image| !masks.contains_key(*image)) {
-        let expected = folder.join(format!("{}.png", masked(&stem(image)).display()));
+        let expected = folder.join(format!("{}.png", masked(&own_name(image, pattern)).display()));
         return Err(no_mask(image, &expected));
     }
     Ok(masks)
 }
 
 /// Any number of masks for each image, but at least one: those in the folder within `folder` that has its name.
-pub(super) fn mask_folders(images: &[PathBuf], folder: &Path) -> Result<Masks, DataError> {
-    let by_stem = by_stem(images)?;
+pub(super) fn mask_folders(images: &[PathBuf], folder: &Path, pattern: Option<&Pattern>) -> Result<Masks, DataError> {
+    let by_stem = by_stem(images, pattern)?;
     let mut masks = Masks::new();
     if folder.is_dir() {
         if let Some(mask) = images_in(folder)?.first() {
@@ -139,7 +140,7 @@ pub(super) fn mask_folders(images: &[PathBuf], folder: &Path) -> Result<Masks, D
         }
     }
     if let Some(image) = images.iter().find(|image| !masks.contains_key(*image)) {
-        return Err(no_mask(image, &folder.join(stem(image)).join("000.png")));
+        return Err(no_mask(image, &folder.join(own_name(image, pattern)).join("000.png")));
     }
     Ok(masks)
 }
@@ -150,21 +151,17 @@ fn no_mask(image: &Path, expected: &Path) -> DataError {
     DataError::layout(image, reason)
 }
 
-/// The images by their names without the ending.
-fn by_stem(images: &[PathBuf]) -> Result<BTreeMap<OsString, &PathBuf>, DataError> {
+/// The images by their own names.
+fn by_stem<'a>(images: &'a [PathBuf], pattern: Option<&Pattern>) -> Result<BTreeMap<OsString, &'a PathBuf>, DataError> {
     let mut by_stem = BTreeMap::new();
     for image in images {
-        if let Some(other) = by_stem.insert(stem(image), image) {
+        if let Some(other) = by_stem.insert(own_name(image, pattern), image) {
             let other = other.display();
             let reason = format!("has the same name as {other}, so masks cannot tell them apart; rename one");
             return Err(DataError::layout(image, reason));
         }
     }
     Ok(by_stem)
-}
-
-fn stem(path: &Path) -> OsString {
-    path.file_stem().unwrap_or_default().to_owned()
 }
 
 /// The name that a mask may have.

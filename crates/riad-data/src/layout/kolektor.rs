@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{Images, labels};
-use crate::DataError;
 use crate::files::{folders_in, images_in};
+use crate::{DataError, Pattern};
 
 /// What a label's name has behind its image's.
 pub(super) const LABEL: &str = "_label";
@@ -12,11 +12,11 @@ pub(super) const LABEL: &str = "_label";
 /// One item in so many is tested on.
 const TESTED: usize = 5;
 
-pub(super) fn open(root: &Path) -> Result<Images, DataError> {
+pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Images, DataError> {
     let (mut train, mut good, mut defective) = (Vec::new(), Vec::new(), Vec::new());
     let mut items = 0;
     for folder in folders_in(root)? {
-        let images = labels::labelled(images_in(&folder)?, LABEL)?;
+        let images = labels::labelled(images_in(&folder)?, LABEL, pattern)?;
         if images.is_empty() {
             continue;
         }

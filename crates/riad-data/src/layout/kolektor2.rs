@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use super::{Images, labels};
-use crate::DataError;
 use crate::files::images_in;
+use crate::{DataError, Pattern};
 
 /// What a label's name has behind its image's.
 pub(super) const LABEL: &str = "_GT";
 
-pub(super) fn open(root: &Path) -> Result<Images, DataError> {
+pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Images, DataError> {
     let folder = root.join("train");
-    let train = labels::labelled(images(&folder)?, LABEL)?;
+    let train = labels::labelled(files(&folder)?, LABEL, pattern)?;
     let train: Vec<PathBuf> = train
         .into_iter()
         .filter(|image| !image.is_defective())
@@ -25,7 +25,7 @@ pub(super) fn open(root: &Path) -> Result<Images, DataError> {
     }
     let folder = root.join("test");
     let mut test = if folder.is_dir() {
-        labels::labelled(images(&folder)?, LABEL)?
+        labels::labelled(files(&folder)?, LABEL, pattern)?
     } else {
         Vec::new()
     };
@@ -39,8 +39,8 @@ pub(super) fn open(root: &Path) -> Result<Images, DataError> {
 }
 
 /// The images and labels of a folder, without those that the published archive holds twice.
-fn images(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let mut images = images_in(folder)?;
-    images.retain(|file| !labels::is_label(file, " (copy)"));
-    Ok(images)
+fn files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut files = images_in(folder)?;
+    files.retain(|file| !labels::is_label(file, " (copy)"));
+    Ok(files)
 }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::TestItem;
+use super::{TestItem, grouped, own_name};
 use crate::mask::shows_defect;
-use crate::{DataError, Limits};
+use crate::{DataError, Limits, Pattern};
 
 /// Whether a file is a label, by the end of its name before the ending.
 pub(super) fn is_label(file: &Path, suffix: &str) -> bool {
@@ -18,8 +18,13 @@ pub(super) fn is_label(file: &Path, suffix: &str) -> bool {
 
 /// Tells the images from their labels among the `files` of one folder, pairs them by name, and looks at each label.
 /// Gives the images in the order of `files`.
-pub(super) fn labelled(files: Vec<PathBuf>, suffix: &str) -> Result<Vec<TestItem>, DataError> {
+pub(super) fn labelled(
+    files: Vec<PathBuf>,
+    suffix: &str,
+    pattern: Option<&Pattern>,
+) -> Result<Vec<TestItem>, DataError> {
     let (labels, images): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_label(file, suffix));
+    let images = grouped(images, pattern)?;
     let mut by_stem: BTreeMap<OsString, PathBuf> = BTreeMap::new();
     for label in labels {
         let stem = label.file_stem().unwrap_or_default().to_owned();
@@ -30,7 +35,7 @@ pub(super) fn labelled(files: Vec<PathBuf>, suffix: &str) -> Result<Vec<TestItem
     }
     let mut pairs = Vec::with_capacity(images.len());
     for image in images {
-        let mut stem = image.file_stem().unwrap_or_default().to_owned();
+        let mut stem = own_name(&image, pattern);
         stem.push(suffix);
         let Some(label) = by_stem.remove(&stem) else {
             let reason = format!(

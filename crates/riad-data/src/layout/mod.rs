@@ -12,14 +12,15 @@ mod mvtec;
 mod mvtec2;
 mod visa;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::DataError;
 use crate::files::{images_in, no_images};
+use crate::{DataError, Pattern};
 
 /// How a data set lays out its folders and names its masks.
 ///
@@ -94,7 +95,7 @@ pub enum Layout {
 
 impl Layout {
     /// All layouts.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: &[Self] = &[
         Self::Mvtec,
         Self::Visa,
         Self::Btad,
@@ -130,10 +131,10 @@ impl FromStr for Layout {
     type Err = DataError;
 
     fn from_str(name: &str) -> Result<Self, DataError> {
-        let layout = Self::ALL.into_iter().find(|layout| layout.name() == name);
+        let layout = Self::ALL.iter().copied().find(|layout| layout.name() == name);
         layout.ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            DataError::Parameter(format!("there is no layout {name}; there are {names}"))
+            let names: Vec<_> = Self::ALL.iter().map(|layout| layout.name()).collect();
+            DataError::Parameter(format!("there is no layout {name}; there are {}", names.join(", ")))
         })
     }
 }
@@ -160,7 +161,7 @@ pub struct Category {
 /// An image whose label is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestItem {
-    /// The image file.
+    /// The image file; of several that make an image, the first.
     pub path: PathBuf,
     /// The kind of defect that it shows; `None` if it is good.
     pub defect: Option<String>,
@@ -189,31 +190,35 @@ impl Category {
     ///
     /// # Errors
     /// As [`Layout::of`] and [`Category::open_as`].
-    pub fn open(root: &Path) -> Result<Self, DataError> {
-        Self::open_as(root, Layout::of(root)?)
+    pub fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Self, DataError> {
+        Self::open_as(root, Layout::of(root)?, pattern)
     }
 
-    /// Opens a category's folder in a layout.
+    /// Opens a category's folder in a layout. With a pattern, each of the folders with images holds several files for an
+    /// image, of which the first stands for it, and masks and labels are named after the image's own name. Masks are one
+    /// file each all the same.
     ///
     /// # Errors
     /// [`DataError::Layout`] without training images, for a kind of defect without images, for a defect without its
     /// mask, a mask without its image, where two images or two masks share a name, and for a row of a split that names
-    /// what is not there or lies outside; [`DataError::Io`] if a folder or an entry cannot be read. Where labels decide
-    /// what is good (KolektorSDD), also as [`decode`](crate::decode).
-    pub fn open_as(root: &Path, layout: Layout) -> Result<Self, DataError> {
+    /// what is not there or lies outside; with a pattern, for an image file that is not named by it, and an image that
+    /// lacks a file; [`DataError::Io`] if a folder or an entry cannot be read; [`DataError::Parameter`] for a pattern with
+    /// [`Layout::Visa`], whose split names single files. Where labels decide what is good (KolektorSDD), also as
+    /// [`load_mask`](crate::load_mask).
+    pub fn open_as(root: &Path, layout: Layout, pattern: Option<&Pattern>) -> Result<Self, DataError> {
         let Images {
             train,
             validation,
             test,
         } = match layout {
-            Layout::Mvtec => mvtec::open(root),
-            Layout::Visa => visa::open(root),
-            Layout::Btad => btad::open(root),
-            Layout::Mvtec2 => mvtec2::open(root),
-            Layout::Loco => loco::open(root),
-            Layout::Kolektor => kolektor::open(root),
-            Layout::Kolektor2 => kolektor2::open(root),
-            Layout::Folder => folder::open(root),
+            Layout::Mvtec => mvtec::open(root, pattern),
+            Layout::Visa => visa::open(root, pattern),
+            Layout::Btad => btad::open(root, pattern),
+            Layout::Mvtec2 => mvtec2::open(root, pattern),
+            Layout::Loco => loco::open(root, pattern),
+            Layout::Kolektor => kolektor::open(root, pattern),
+            Layout::Kolektor2 => kolektor2::open(root, pattern),
+            Layout::Folder => folder::open(root, pattern),
         }?;
         Ok(Self {
             name: name_of(root),
@@ -248,11 +253,32 @@ fn name_of(folder: &Path) -> String {
         .into_owned()
 }
 
+/// The images directly in a folder, in natural order; possibly none.
+fn images(folder: &Path, pattern: Option<&Pattern>) -> Result<Vec<PathBuf>, DataError> {
+    grouped(images_in(folder)?, pattern)
+}
+
+/// The images that files make: each its own, or several by the pattern.
+fn grouped(files: Vec<PathBuf>, pattern: Option<&Pattern>) -> Result<Vec<PathBuf>, DataError> {
+    match pattern {
+        None => Ok(files),
+        Some(pattern) => pattern.group(&files),
+    }
+}
+
 /// The images of a folder that must have some.
-fn some_images(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let images = images_in(folder)?;
+fn some_images(folder: &Path, pattern: Option<&Pattern>) -> Result<Vec<PathBuf>, DataError> {
+    let images = images(folder, pattern)?;
     if images.is_empty() {
         return Err(DataError::layout(folder, no_images()));
     }
     Ok(images)
+}
+
+/// An image's own name, which its mask or label bears too.
+fn own_name(image: &Path, pattern: Option<&Pattern>) -> OsString {
+    match pattern.and_then(|pattern| pattern.name(image)) {
+        Some(name) => name.into(),
+        None => image.file_stem().unwrap_or_default().to_owned(),
+    }
 }

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use super::{Images, kinds};
-use crate::DataError;
+use crate::{DataError, Pattern};
 
-pub(super) fn open(root: &Path) -> Result<Images, DataError> {
+pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Images, DataError> {
     let test = root.join("test_public");
     Ok(Images {
-        train: kinds::training_images(&root.join("train").join("good"))?,
-        validation: kinds::validation_images(root)?,
-        test: kinds::test_items(&test, "good", &test.join("ground_truth"), kinds::mask_files)?,
+        train: kinds::training_images(&root.join("train").join("good"), pattern)?,
+        validation: kinds::validation_images(root, pattern)?,
+        test: kinds::test_items(&test, "good", &test.join("ground_truth"), pattern, kinds::mask_files)?,
     })
 }

@@ -8,8 +8,8 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 
 use super::{Images, TestItem, name_of};
-use crate::DataError;
 use crate::files::natural_path_order;
+use crate::{DataError, Pattern};
 
 /// The official split for one class, below the data set's folder.
 pub(super) fn split_file(set: &Path) -> PathBuf {
@@ -26,7 +26,13 @@ struct Row {
     mask: String,
 }
 
-pub(super) fn open(root: &Path) -> Result<Images, DataError> {
+pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Images, DataError> {
+    if let Some(pattern) = pattern {
+        return Err(DataError::Parameter(format!(
+            "VisA's split names images of one file each, so that the pattern {pattern} has no place there; leave it out, or \
+             put the images into folders as MVTec AD does"
+        )));
+    }
     let object = name_of(root);
     let inside = if root.file_name().is_some() {
         root.to_owned()

@@ -25,7 +25,7 @@ fn every_layout_is_told_by_what_is_there() {
     for (set, name, layout) in sets {
         let category = set.path().join(name);
         assert_eq!(Layout::of(&category).unwrap(), layout);
-        assert_eq!(Category::open(&category).unwrap().layout, layout);
+        assert_eq!(Category::open(&category, None).unwrap().layout, layout);
         assert_eq!(layout.to_string().parse::<Layout>().unwrap(), layout);
         assert_eq!(
             serde_json::to_string(&layout).unwrap(),
@@ -37,8 +37,8 @@ fn every_layout_is_told_by_what_is_there() {
             assert!(layout.categories(set.path()).unwrap().contains(&category));
         }
         // In another layout there is nothing to read, or something is missing; never a category without training images.
-        for other in Layout::ALL {
-            if let Ok(category) = Category::open_as(&category, other) {
+        for &other in Layout::ALL {
+            if let Ok(category) = Category::open_as(&category, other, None) {
                 assert!(!category.train.is_empty(), "{layout} as {other}");
             }
         }
@@ -56,7 +56,7 @@ fn what_fits_no_layout_or_several_is_an_error() {
         }
     }
     // Named, it can be read.
-    let category = Category::open_as(&both.path().join("a"), Layout::Btad).unwrap();
+    let category = Category::open_as(&both.path().join("a"), Layout::Btad, None).unwrap();
     assert_eq!(names(both.path(), &category.train), ["a/train/ok/0.png"]);
 
     let mixed = tree(&["a/train/good/0.png", "b/train/ok/0.png"]);

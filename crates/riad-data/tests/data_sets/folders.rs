@@ -28,7 +28,7 @@ fn btad_has_other_names_than_mvtec() {
         names(set.path(), &Layout::Btad.categories(set.path()).unwrap()),
         ["01", "02"]
     );
-    let category = Category::open(&set.path().join("01")).unwrap();
+    let category = Category::open(&set.path().join("01"), None).unwrap();
     let root = &category.root;
     assert_eq!(category.layout, Layout::Btad);
     assert_eq!(names(root, &category.train), ["train/ok/0000.bmp"]);
@@ -99,7 +99,7 @@ pub(super) fn mvtec2() -> TempDir {
 fn mvtec_ad_2_keeps_its_validation_apart_and_its_private_images_out() {
     let set = mvtec2();
     assert_eq!(Layout::of(set.path()).unwrap(), Layout::Mvtec2);
-    let category = Category::open(&set.path().join("can")).unwrap();
+    let category = Category::open(&set.path().join("can"), None).unwrap();
     let root = &category.root;
     assert_eq!(category.layout, Layout::Mvtec2);
     assert_eq!(names(root, &category.train), ["train/good/000_regular.png"]);
@@ -165,7 +165,7 @@ pub(super) fn loco() -> TempDir {
 fn loco_has_several_masks_for_an_image() {
     let set = loco();
     assert_eq!(Layout::of(set.path()).unwrap(), Layout::Loco);
-    let category = Category::open(&set.path().join("pushpins")).unwrap();
+    let category = Category::open(&set.path().join("pushpins"), None).unwrap();
     let root = &category.root;
     assert_eq!(category.layout, Layout::Loco);
     assert_eq!(names(root, &category.validation), ["validation/good/000.png"]);

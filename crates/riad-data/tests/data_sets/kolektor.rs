@@ -34,7 +34,7 @@ fn kolektor_tests_on_every_fifth_item_and_on_all_defects() {
     for at in [set.path(), &root] {
         assert_eq!(Layout::Kolektor.categories(at).unwrap(), [root.as_path()]);
     }
-    let category = Category::open(&root).unwrap();
+    let category = Category::open(&root, None).unwrap();
     assert_eq!(
         names(&root, &category.train),
         [
@@ -97,7 +97,7 @@ fn kolektor_that_is_not_whole() {
     for part in ["Part0_label.bmp", "Part1_label.bmp"] {
         put(set.path(), &format!("KolektorSDD/kos04/{part}"), b"BM");
     }
-    let error = Category::open(&set.path().join(name)).unwrap_err();
+    let error = Category::open(&set.path().join(name), None).unwrap_err();
     assert!(
         matches!(&error, DataError::Decode { path, .. } if path.ends_with("kos04/Part0_label.bmp")),
         "{error}"
@@ -127,7 +127,7 @@ fn kolektor_2_learns_from_the_good_images_of_its_training_split() {
     let set = kolektor2();
     let root = set.path().join("KolektorSDD2");
     assert_eq!(Layout::of(&root).unwrap(), Layout::Kolektor2);
-    let category = Category::open(&root).unwrap();
+    let category = Category::open(&root, None).unwrap();
     assert_eq!(names(&root, &category.train), ["train/10000.png", "train/10002.png"]);
     assert_eq!(
         test_items(&category, &root),

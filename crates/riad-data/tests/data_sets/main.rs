@@ -75,6 +75,6 @@ fn layout_error<T: std::fmt::Debug>(result: Result<T, DataError>, file: &Path) -
 #[track_caller]
 fn refused(set: TempDir, name: &str, change: impl Fn(&Path), file: &str, message: &str) {
     change(&set.path().join(name));
-    let reason = layout_error(Category::open(&set.path().join(name)), &set.path().join(file));
+    let reason = layout_error(Category::open(&set.path().join(name), None), &set.path().join(file));
     assert!(reason.contains(message), "{reason}");
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use riad_core::Size;
 use riad_data::{Category, Layout, Limits, load_mask};
 use tempfile::TempDir;
 
@@ -41,7 +42,7 @@ fn visa_is_split_as_its_table_says() {
         let root = set.path();
         assert_eq!(Layout::of(root).unwrap(), Layout::Visa);
         assert_eq!(names(root, &Layout::Visa.categories(root).unwrap()), ["candle", "pcb1"]);
-        let category = Category::open(&root.join("candle")).unwrap();
+        let category = Category::open(&root.join("candle"), None).unwrap();
         assert_eq!((category.name.as_str(), category.layout), ("candle", Layout::Visa));
         let root = &category.root;
         // In natural order, and without the image that the table does not name.
@@ -66,10 +67,10 @@ fn masks_of_visa_are_small_label_values() {
     let set = visa(ROWS);
     label(set.path(), "candle/Data/Masks/Anomaly/9.png", 1);
     label(set.path(), "candle/Data/Masks/Anomaly/10.png", 3);
-    let category = Category::open(&set.path().join("candle")).unwrap();
+    let category = Category::open(&set.path().join("candle"), None).unwrap();
     for item in category.test.iter().filter(|item| item.is_defective()) {
-        let mask = load_mask(&item.masks, Some((2, 4)), 2, 4, &Limits::default()).unwrap();
-        assert_eq!(mask, [false, false, false, false, false, false, false, true]);
+        let mask = load_mask(&item.masks, Some(Size::new(2, 4)), Size::new(2, 4), &Limits::default()).unwrap();
+        assert_eq!(mask.values(), [false, false, false, false, false, false, false, true]);
     }
 }
 

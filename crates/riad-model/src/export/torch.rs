@@ -4,7 +4,11 @@ use std::io::{Cursor, Write};
 
 use zip::{CompressionMethod, ZipWriter, result::ZipError, write::SimpleFileOptions};
 
-use crate::{Result, architecture::TensorSpec, error::ModelError, weights::Weights};
+use crate::{
+    Result,
+    error::ModelError,
+    network::{TensorSpec, Weights},
+};
 
 /// A `.pt` file with the network's state dict, under the names that both public implementations of RIAD use. Its network
 /// loads it with `load_state_dict(torch.load(path, weights_only=True))`, strictly: PyTorch begins to count batches where a
@@ -16,11 +20,11 @@ use crate::{Result, architecture::TensorSpec, error::ModelError, weights::Weight
 /// # Errors
 /// If a tensor has more than the 4 GiB of a plain archive's entry.
 pub fn torch_state_dict(weights: &Weights) -> Result<Vec<u8>> {
-    archive(weights).map_err(ModelError::Archive)
+    archive(weights).map_err(|error| ModelError::Archive(error.into()))
 }
 
 fn archive(weights: &Weights) -> std::result::Result<Vec<u8>, ZipError> {
-    let tensors = weights.architecture().tensors();
+    let tensors = weights.network().tensors();
     // Without a time, so that equal weights are equal files.
     let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
@@ -53,7 +57,7 @@ mod op {
     pub(super) const UNICODE: u8 = b'X';
     /// Followed by 4 bytes, signed.
     pub(super) const INT: u8 = b'J';
-    /// Followed by a length of 1 byte, and so many bytes, signed.
+    /// Followed by a length N of 1 byte, and N bytes, signed.
     pub(super) const LONG: u8 = 0x8a;
     pub(super) const FALSE: u8 = 0x89;
     /// Calls what lies below with the tuple on top.

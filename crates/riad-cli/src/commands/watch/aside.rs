@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use riad_data::Pattern;
 
 use super::folder::Image;
 use crate::{args::By, usage};
@@ -15,6 +16,8 @@ use crate::{args::By, usage};
 pub(super) struct Aside {
     folder: PathBuf,
     by: By,
+    /// Which files make one image together.
+    bands: Option<Pattern>,
 }
 
 impl Aside {
@@ -22,7 +25,7 @@ impl Aside {
     ///
     /// # Errors
     /// Blames the arguments if it lies in the `watched` one or the other way round: what is set aside would be found.
-    pub(super) fn new(folder: &Path, by: By, watched: &Path) -> Result<Self> {
+    pub(super) fn new(folder: &Path, by: By, watched: &Path, bands: Option<Pattern>) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let absolute = |path: &Path| {
             path.canonicalize()
@@ -40,6 +43,7 @@ impl Aside {
         Ok(Self {
             folder: folder.to_owned(),
             by,
+            bands,
         })
     }
 
@@ -53,12 +57,23 @@ impl Aside {
     pub(super) fn place(&self, image: &Image) -> Result<()> {
         let place = || {
             // Behind a symbolic link, it is the image that matters.
-            let source = image.file.canonicalize()?;
+            let sources = image.files.iter().map(|file| file.canonicalize());
+            let sources: Vec<PathBuf> = sources.collect::<io::Result<_>>()?;
             let target = self.folder.join(&image.identity.path);
             if let Some(folder) = target.parent() {
                 fs::create_dir_all(folder)?;
             }
-            place(&source, &target, self.by)
+            for number in 0_u32.. {
+                if place(&sources, &self.numbered(&target, number)?, self.by)? {
+                    break;
+                }
+            }
+            // The new names are on the disk once their folder is; only Unix lets a folder be opened for that.
+            #[cfg(unix)]
+            if let Some(folder) = target.parent() {
+                File::open(folder)?.sync_all()?;
+            }
+            Ok::<(), io::Error>(())
         };
         place().with_context(|| {
             let way_out = match self.by {
@@ -73,48 +88,78 @@ impl Aside {
         })
     }
 
+    /// Whether all files that are there of an image have a place, as those that are left over where a kill came while an
+    /// image was removed.
+    pub(super) fn has(&self, image: &Image) -> io::Result<bool> {
+        let target = self.folder.join(&image.identity.path);
+        for number in 0_u32.. {
+            let (mut is_free, mut is_same) = (true, true);
+            for (source, candidate) in image.files.iter().zip(self.numbered(&target, number)?) {
+                is_free &= candidate.symlink_metadata().is_err();
+                is_same &= !source.exists() || same_content(source, &candidate)?;
+            }
+            if is_free || is_same {
+                return Ok(is_same);
+            }
+        }
+        Ok(false)
+    }
+
     /// Removes an image that was placed from where it was.
     pub(super) fn remove(&self, image: &Image) -> Result<()> {
-        match fs::remove_file(&image.file) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(|| {
-                format!(
-                    "{} is in {}, but cannot be removed",
-                    image.file.display(),
-                    self.folder.display()
-                )
-            }),
-            _ => Ok(()),
+        for file in &image.files {
+            match fs::remove_file(file) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| {
+                        format!(
+                            "{} is in {}, but cannot be removed",
+                            file.display(),
+                            self.folder.display()
+                        )
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What the files of an image are called whose first is `target`: so for 0, else with that number.
+    fn numbered(&self, target: &Path, number: u32) -> io::Result<Vec<PathBuf>> {
+        match &self.bands {
+            None => Ok(vec![numbered(target, number)]),
+            Some(bands) => numbered_together(target, number, bands)
+                .ok_or_else(|| io::Error::other(format!("it is not named by the pattern {bands}"))),
         }
     }
 }
 
-fn place(source: &Path, target: &Path, by: By) -> io::Result<()> {
-    for number in 0_u32.. {
-        let candidate = numbered(target, number);
+/// Gives each of an image's files its place, unless one is taken by something else; whether they have them now.
+fn place(sources: &[PathBuf], targets: &[PathBuf], by: By) -> io::Result<bool> {
+    for (source, target) in sources.iter().zip(targets) {
+        if target.symlink_metadata().is_ok() && !same_content(source, target)? {
+            return Ok(false);
+        }
+    }
+    for (source, target) in sources.iter().zip(targets) {
         let placed = match by {
-            By::Link => fs::hard_link(source, &candidate),
-            By::Copy => copy(source, &candidate),
-            By::Move => match fs::hard_link(source, &candidate) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => copy(source, &candidate),
+            By::Link => fs::hard_link(source, target),
+            By::Copy => copy(source, target),
+            By::Move => match fs::hard_link(source, target) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => copy(source, target),
                 linked => linked,
             },
         };
         match placed {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                if same_content(source, &candidate)? {
-                    break;
+                if !same_content(source, target)? {
+                    return Ok(false);
                 }
             }
-            Err(error) => return Err(error),
-            Ok(()) => break,
+            placed => placed?,
         }
     }
-    // The new name is on the disk once its folder is; only Unix lets a folder be opened for that.
-    #[cfg(unix)]
-    if let Some(folder) = target.parent() {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
+    Ok(true)
 }
 
 /// Copies to a name that nothing has: beside it under another name first, so that a kill leaves no part of an image, only
@@ -146,6 +191,22 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// All files of the image whose first is `first`: as they are for 0, else with the number behind the image's own name.
+fn numbered_together(first: &Path, number: u32, bands: &Pattern) -> Option<Vec<PathBuf>> {
+    if number == 0 {
+        return bands.files(first).ok();
+    }
+    let wanted = format!("{}-{number}", bands.name(first)?);
+    let name = first.file_name()?.to_str()?;
+    // What is around the own name may hold it as well.
+    let mut ends = (1..=name.len()).filter(|end| name.is_char_boundary(*end));
+    ends.find_map(|end| {
+        let candidate = first.with_file_name(format!("{}-{number}{}", &name[..end], &name[end..]));
+        let is_it = bands.name(&candidate) == Some(wanted.as_str());
+        bands.files(&candidate).ok().filter(|_| is_it)
+    })
+}
+
 /// Whether both files hold the same bytes. What is no file holds none.
 fn same_content(a: &Path, b: &Path) -> io::Result<bool> {
     let (left, right) = (fs::metadata(a)?, fs::metadata(b));
@@ -153,4 +214,32 @@ fn same_content(a: &Path, b: &Path) -> io::Result<bool> {
         return Ok(false);
     }
     Ok(fs::read(a)? == fs::read(b)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_stands_behind_the_images_own_name() {
+        let together = |pattern: &str, first: &str, number| {
+            let files = numbered_together(Path::new(first), number, &pattern.parse().unwrap()).unwrap();
+            files
+                .into_iter()
+                .map(|file| file.to_string_lossy().into_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(numbered(Path::new("a/b.c.png"), 2), Path::new("a/b.c-2.png"));
+        assert_eq!(
+            together("*_light{0,1}.png", "a/b_light0.png", 0),
+            ["a/b_light0.png", "a/b_light1.png"]
+        );
+        assert_eq!(
+            together("*_light{0,1}.png", "a/b_light0.png", 12),
+            ["a/b-12_light0.png", "a/b-12_light1.png"]
+        );
+        // The image's own name is aa, and there is more of it before and behind.
+        assert_eq!(together("a*a{0,1}.png", "aaaa0.png", 1), ["aaa-1a0.png", "aaa-1a1.png"]);
+        assert_eq!(together("{é,è}ä*.png", "éä1.png", 1), ["éä1-1.png", "èä1-1.png"]);
+    }
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use riad_data::{DataError, walk_images};
+use riad_data::{DataError, Pattern, walk_images};
 use tracing::warn;
 
 use crate::files::relative;
@@ -16,37 +16,84 @@ use crate::files::relative;
 /// image again on every start is what nobody waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Identity {
-    /// Path below the watched folder with forward slashes. A name that is not UTF-8 is approximated.
+    /// Path below the watched folder with forward slashes; of several files that make an image that of the first. A name that
+    /// is not UTF-8 is approximated.
     pub(super) path: String,
-    /// In bytes.
+    /// Of all its files, in bytes.
     pub(super) size: u64,
-    /// From 1970 to 9999, as it can be written down; other times become the nearest of these.
+    /// When the last of its files changed; from 1970 to 9999, as it can be written down; other times become the nearest of
+    /// these. Of several files the fraction of the second is made of the times of all.
     pub(super) modified: SystemTime,
 }
 
 /// An image that lies in the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Image {
+    /// The first of its files, which stands for it.
     pub(super) file: PathBuf,
+    /// All of its files, in the order of their channels.
+    pub(super) files: Vec<PathBuf>,
+    /// The first of several that is not there, or no longer.
+    pub(super) missing: Option<PathBuf>,
     pub(super) identity: Identity,
 }
 
 impl Image {
-    fn at(file: PathBuf, root: &Path) -> io::Result<Self> {
-        let metadata = fs::metadata(&file)?;
-        let last = SystemTime::UNIX_EPOCH + Duration::new(253_402_300_799, 999_999_999);
-        let identity = Identity {
-            path: relative(&file, root),
-            size: metadata.len(),
-            modified: metadata.modified()?.clamp(SystemTime::UNIX_EPOCH, last),
+    /// The image that a file is, or that it belongs to with others.
+    fn of(file: PathBuf, bands: Option<&Pattern>, root: &Path) -> Result<Self, DataError> {
+        let files = match bands {
+            None => vec![file.clone()],
+            Some(bands) => bands.files(&file)?,
         };
-        Ok(Self { file, identity })
+        let first = files.first().unwrap_or(&file).clone();
+        let mut missing = None;
+        let (mut size, mut modified) = (0, SystemTime::UNIX_EPOCH);
+        let mut times = 0u64;
+        for part in &files {
+            match fs::metadata(part).and_then(|metadata| Ok((metadata.len(), metadata.modified()?))) {
+                Ok((bytes, time)) => {
+                    (size, modified) = (size + bytes, modified.max(time));
+                    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                    // A multiplicative hash: whole seconds must show in the fraction as well.
+                    times = (times ^ since.as_nanos() as u64)
+                        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                        .rotate_left(31);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound && *part != file => {
+                    missing = missing.or(Some(part.clone()));
+                }
+                Err(cause) => return Err(DataError::Io { path: file, cause }),
+            }
+        }
+        let last = SystemTime::UNIX_EPOCH + Duration::new(253_402_300_799, 999_999_999);
+        if files.len() > 1 {
+            // Any of the files may be replaced by one of the same size and an older time.
+            let seconds = modified
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs();
+            let fraction = (times % 1_000_000_000) as u32;
+            modified = SystemTime::UNIX_EPOCH + Duration::new(seconds, fraction);
+        }
+        let identity = Identity {
+            path: relative(&first, root),
+            size,
+            modified: modified.min(last),
+        };
+        Ok(Self {
+            file: first,
+            files,
+            missing,
+            identity,
+        })
     }
 }
 
 /// A folder under watch.
 pub(super) struct Folder {
     root: PathBuf,
+    /// Which files make one image together.
+    bands: Option<Pattern>,
     settle: Duration,
     /// When each image that is there now was first seen as it is now.
     since: HashMap<Identity, Instant>,
@@ -55,9 +102,10 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    pub(super) fn new(root: PathBuf, settle: Duration) -> Self {
+    pub(super) fn new(root: PathBuf, bands: Option<Pattern>, settle: Duration) -> Self {
         Self {
             root,
+            bands,
             settle,
             since: HashMap::new(),
             troubles: HashSet::new(),
@@ -66,15 +114,13 @@ impl Folder {
 
     /// Lists the images that have not changed for the time that they take to settle, the oldest first. What cannot be
     /// listed is told when that begins, and looked for again the next time: a network share may come back.
-    pub(super) fn complete(&mut self, now: Instant) -> Vec<Image> {
+    pub(super) fn settled(&mut self, now: Instant) -> Vec<Image> {
         let (mut since, mut troubles) = (HashMap::new(), HashSet::new());
-        let mut complete = Vec::new();
+        let (mut settled, mut seen) = (Vec::new(), HashSet::new());
         for found in walk_images(&self.root) {
-            let image = found.and_then(|file| {
-                let path = file.clone();
-                Image::at(file, &self.root).map_err(|cause| DataError::Io { path, cause })
-            });
-            match image {
+            match found.and_then(|file| Image::of(file, self.bands.as_ref(), &self.root)) {
+                // Another of its files was found before.
+                Ok(image) if !seen.insert(image.file.clone()) => {}
                 // Lines end where a line break is.
                 Ok(image) if image.identity.path.contains(['\n', '\r']) => {
                     troubles.insert(format!("{:?} has a line break in its name; rename it", image.file));
@@ -83,7 +129,7 @@ impl Folder {
                     let first = self.since.get(&image.identity).copied().unwrap_or(now);
                     since.insert(image.identity.clone(), first);
                     if now.duration_since(first) >= self.settle {
-                        complete.push(image);
+                        settled.push(image);
                     }
                 }
                 // It was taken away while we looked.
@@ -97,16 +143,19 @@ impl Folder {
             warn!("{trouble}");
         }
         (self.since, self.troubles) = (since, troubles);
-        complete.sort_by(|a, b| {
+        settled.sort_by(|a, b| {
             let order = |image: &Image| (image.identity.modified, image.identity.path.clone());
             order(a).cmp(&order(b))
         });
-        complete
+        settled
     }
 
     /// Whether an image is still what it was when it was listed.
     pub(super) fn still_has(&self, image: &Image) -> bool {
-        Image::at(image.file.clone(), &self.root).is_ok_and(|now| now == *image)
+        // One that lacks a file is looked for by one that it has.
+        let mut files = image.files.iter();
+        let now = files.find_map(|file| Image::of(file.clone(), self.bands.as_ref(), &self.root).ok());
+        now.is_some_and(|now| now == *image)
     }
 }
 
@@ -120,10 +169,10 @@ mod tests {
     fn an_image_is_complete_when_it_has_not_changed_for_a_while() {
         let root = tempfile::tempdir().unwrap();
         let path = |name: &str| root.path().join(name);
-        let mut folder = Folder::new(root.path().to_owned(), Duration::from_secs(2));
+        let mut folder = Folder::new(root.path().to_owned(), None, Duration::from_secs(2));
         let start = Instant::now();
         let mut names = |seconds| -> Vec<String> {
-            let images = folder.complete(start + Duration::from_secs(seconds));
+            let images = folder.settled(start + Duration::from_secs(seconds));
             images.into_iter().map(|image| image.identity.path).collect()
         };
         let touch = |name: &str, seconds| {
@@ -169,7 +218,32 @@ mod tests {
         let file = root.path().join("old.png");
         let old = SystemTime::UNIX_EPOCH - Duration::from_secs(86_400);
         File::create(&file).unwrap().set_modified(old).unwrap();
-        let image = Image::at(file, root.path()).unwrap();
+        let image = Image::of(file, None, root.path()).unwrap();
         assert_eq!(image.identity.modified, SystemTime::UNIX_EPOCH);
+    }
+
+    /// By one of the same size and an older time, as copies that keep their time are.
+    #[test]
+    fn any_file_of_an_image_that_is_replaced_makes_it_another() {
+        let root = tempfile::tempdir().unwrap();
+        let bands: Pattern = "*_{0,1}.png".parse().unwrap();
+        let path = |name: &str| root.path().join(name);
+        let touch = |name: &str, seconds: u64| {
+            let file = File::create(path(name)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+                .unwrap();
+        };
+        let identity = || Image::of(path("a_0.png"), Some(&bands), root.path()).unwrap().identity;
+        touch("a_0.png", 500);
+        touch("a_1.png", 900);
+        let before = identity();
+        assert_eq!(identity(), before);
+        touch("a_0.png", 400);
+        let replaced = identity();
+        assert_ne!(replaced, before);
+        // Two that change places are others too.
+        touch("a_0.png", 900);
+        touch("a_1.png", 500);
+        assert_ne!(identity(), before);
     }
 }

@@ -8,10 +8,9 @@ mod moments;
 
 use std::array;
 
-use rayon::prelude::*;
-
 use self::moments::{CENTRE, Gaussian, LatestRows, Moments, RADIUS, Scan};
 use super::{Shape, SimilarityError, sum_chunks, sum_pairs};
+use crate::{Map, Size};
 
 pub use self::moments::WINDOW;
 
@@ -19,10 +18,8 @@ pub use self::moments::WINDOW;
 /// added to `grad`. In [0, 2], 0 for equal images.
 ///
 /// # Errors
-/// [`SimilarityError::TooSmall`] if a side of the images is less than [`WINDOW`].
-///
-/// # Panics
-/// If a slice's length is not that of `shape`, or `shape` is empty.
+/// [`SimilarityError::TooSmall`] if a side of the images is less than [`WINDOW`]; a slice whose length is not that of
+/// `shape`, or an empty `shape`.
 pub fn loss(
     target: &[f32],
     recon: &[f32],
@@ -30,9 +27,10 @@ pub fn loss(
     weight: f32,
     grad: Option<&mut [f32]>,
 ) -> Result<f64, SimilarityError> {
-    shape.check(target, recon, grad.as_deref());
-    check_size(shape)?;
-    let windows = (shape.height - 2 * RADIUS) * (shape.width - 2 * RADIUS);
+    shape.check(target, recon, grad.as_deref())?;
+    check_size(shape.size)?;
+    let Size { height, width } = shape.size;
+    let windows = (height - 2 * RADIUS) * (width - 2 * RADIUS);
     let count = (shape.images * shape.channels * windows) as f64;
     let slope = (-f64::from(weight) / count) as f32;
     let gaussian = Gaussian::new();
@@ -40,8 +38,8 @@ pub fn loss(
         let planes = Planes {
             target,
             recon,
-            height: shape.height,
-            width: shape.width,
+            height,
+            width,
         };
         match grad {
             None => planes.sum(&gaussian),
@@ -51,52 +49,41 @@ pub fn loss(
     Ok(1.0 - sum / count)
 }
 
-/// The SSIM of the window around each pixel, averaged over channels: `images * height * width` values in [-1, 1].
+/// The SSIM of the window around each pixel of one image, averaged over channels: values in [-1, 1].
 ///
 /// Beyond the border the image continues mirrored, edge value repeated, as scikit-image's `full=True` has it.
 ///
 /// # Errors
-/// [`SimilarityError::TooSmall`] if a side of the images is less than [`WINDOW`].
-///
-/// # Panics
-/// If a slice's length is not that of `shape`, or `shape` is empty.
-pub fn map(target: &[f32], recon: &[f32], shape: Shape) -> Result<Vec<f32>, SimilarityError> {
-    shape.check(target, recon, None);
-    check_size(shape)?;
+/// [`SimilarityError::TooSmall`] if a side of the image is less than [`WINDOW`]; a slice whose length is not that of
+/// `shape`, or a `shape` of no or several images.
+pub fn map(target: &[f32], recon: &[f32], shape: Shape) -> Result<Map, SimilarityError> {
+    shape.check(target, recon, None)?;
+    if shape.images != 1 {
+        return Err(SimilarityError::OneImage { images: shape.images });
+    }
+    check_size(shape.size)?;
+    let Size { height, width } = shape.size;
     let gaussian = Gaussian::new();
     let factor = 1.0 / shape.channels as f32;
-    let mut maps = vec![0.0; shape.images * shape.plane_len()];
-    maps.par_chunks_exact_mut(shape.plane_len())
-        .zip(
-            target
-                .par_chunks_exact(shape.image_len())
-                .zip(recon.par_chunks_exact(shape.image_len())),
-        )
-        .for_each(|(map, (target, recon))| {
-            let channels = target
-                .chunks_exact(shape.plane_len())
-                .zip(recon.chunks_exact(shape.plane_len()));
-            for (target, recon) in channels {
-                let planes = Planes {
-                    target,
-                    recon,
-                    height: shape.height,
-                    width: shape.width,
-                };
-                planes.add_to_map(&gaussian, factor, map);
-            }
-        });
-    Ok(maps)
-}
-
-fn check_size(shape: Shape) -> Result<(), SimilarityError> {
-    let Shape { height, width, .. } = shape;
-    if height < WINDOW || width < WINDOW {
-        return Err(SimilarityError::TooSmall {
+    let mut map = Map::filled(shape.size, 0.0);
+    let channels = target
+        .chunks_exact(shape.plane_len())
+        .zip(recon.chunks_exact(shape.plane_len()));
+    for (target, recon) in channels {
+        let planes = Planes {
+            target,
+            recon,
             height,
             width,
-            window: WINDOW,
-        });
+        };
+        planes.add_to_map(&gaussian, factor, map.values_mut());
+    }
+    Ok(map)
+}
+
+fn check_size(size: Size) -> Result<(), SimilarityError> {
+    if size.height < WINDOW || size.width < WINDOW {
+        return Err(SimilarityError::TooSmall { size, window: WINDOW });
     }
     Ok(())
 }

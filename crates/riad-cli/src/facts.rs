@@ -1,0 +1,143 @@
+//! What there is to know of a model, in words: for `riad info`, and for the report.
+
+use std::path::Path;
+
+use anyhow::Result;
+use riad_model::{Architecture, Checkpoint, Header, Roi, ScoringSettings, Similarity, Tiling, TrainConfig};
+
+use crate::{
+    calibration::reach,
+    run::{preset_name, terms},
+};
+
+/// What something of a model is called, and what it is.
+pub(crate) type Fact = (&'static str, String);
+
+/// What there is to know of the checkpoint in `model`.
+///
+/// # Errors
+/// If its header names no network, which a checkpoint that was read excludes.
+pub(crate) fn facts(checkpoint: &Checkpoint, model: &Path) -> Result<Vec<Fact>> {
+    let mut facts = Vec::new();
+    let mut line = |name, value| facts.push((name, value));
+    let Header {
+        architecture,
+        scoring,
+        riad_version,
+        format,
+        training,
+        progress,
+        calibration,
+        ..
+    } = &checkpoint.header;
+    let ScoringSettings {
+        tiling,
+        normalisation,
+        smoothing,
+        similarity,
+        scales,
+        ..
+    } = scoring;
+    line("file", model.display().to_string());
+    line(
+        "network",
+        format!(
+            "{architecture}, {}, width {}",
+            preset_name(architecture.width),
+            architecture.width
+        ),
+    );
+    line("parameters", architecture.parameters()?.to_string());
+    let colours = match architecture.channels {
+        1 => "grey",
+        Architecture::COLOUR => "RGB",
+        _ => "lights or bands",
+    };
+    line("channels", format!("{}, {colours}", architecture.channels));
+    line(
+        "work per image",
+        format!(
+            "{} passes of {:.1} GMAC{}",
+            scoring.passes_per_image(),
+            architecture.macs(scoring.height, scoring.width)? as f64 / 1e9,
+            if scoring.tiling.is_some() { " for each tile" } else { "" }
+        ),
+    );
+    match tiling {
+        None => line("image size", format!("{} (height x width)", scoring.size())),
+        Some(Tiling { overlap }) => line(
+            "image size",
+            format!(
+                "any, in tiles of {} (height x width) that overlap by {overlap} pixels or more",
+                scoring.size()
+            ),
+        ),
+    }
+    if let Some(share) = checkpoint.roi.as_ref().map(Roi::share) {
+        line(
+            "looked at",
+            format!("{:.1} % of the image, the region of interest", 100.0 * share),
+        );
+    }
+    for (name, value) in checkpoint.header.method().facts(scoring) {
+        line(name, value);
+    }
+    line(
+        "normalisation",
+        format!("(x - {}) / {}", normalisation.mean, normalisation.deviation),
+    );
+    let similarity = match similarity {
+        Similarity::GmsGrey => format!("edges of luma, scales: {scales}"),
+        Similarity::GmsColour => format!("edges of each colour, scales: {scales}"),
+        Similarity::Ssim => "SSIM".into(),
+        Similarity::L2 => "squared error".into(),
+        other => other.to_string(),
+    };
+    let normal = match checkpoint.normal_map {
+        Some(_) => ", less what is normal at each place",
+        None => "",
+    };
+    line(
+        "maps",
+        format!("{similarity}, mean filter of {smoothing}x{smoothing}{normal}"),
+    );
+    match training {
+        None => line(
+            "trained",
+            "elsewhere: weights without a history, scored with the published settings".into(),
+        ),
+        Some(TrainConfig {
+            epochs,
+            batch_size,
+            learning_rate,
+            weight_decay,
+            patience,
+            seed,
+            ..
+        }) => line(
+            "trained",
+            format!(
+                "up to {epochs} epochs in batches of {batch_size}, Adam {learning_rate} with weight decay {weight_decay}, \
+                 patience {patience}, seed {seed}"
+            ),
+        ),
+    }
+    if let Some(progress) = progress {
+        line("best epoch", progress.best_epoch.to_string());
+        if let Some(record) = progress.history.get(progress.best_epoch.wrapping_sub(1)) {
+            line("training loss", terms(&record.train));
+            line(
+                "validation loss",
+                record.validation.as_ref().map_or("none".into(), terms),
+            );
+        }
+    }
+    line(
+        "calibrated with",
+        calibration
+            .as_ref()
+            .map_or("nothing, so there is no --fpr: see riad calibrate".into(), reach),
+    );
+    line("written by", format!("riad {riad_version}, format {format}"));
+    Ok(facts)
+}

@@ -1,0 +1,144 @@
+//! A session of training: its steps, and what is said and logged of them.
+
+use std::ops::ControlFlow;
+
+use anyhow::Result;
+use riad_data::Category;
+use riad_model::{Device, Event, ImageSource, LossTerms, Outcome, TrainConfig, Trainer};
+use tracing::info;
+
+use super::{Run, Trained, preset_name};
+use crate::{
+    files::shell_quoted,
+    interrupt::{Reason, Watch},
+    progress::Progress,
+    tensorboard::TensorBoard,
+};
+
+impl Run {
+    /// Takes steps until the end, or until there is a reason to break off.
+    pub(super) fn go_on(
+        &self,
+        trainer: &mut Trainer,
+        category: &Category,
+        watch: &Watch,
+        device: &Device,
+    ) -> Result<Trained> {
+        let [train, validation] = [false, true].map(|validation| self.source(category, validation));
+        let TrainConfig {
+            architecture,
+            scoring,
+            patience,
+            precision,
+            ..
+        } = trainer.config();
+        if device.kind() != "cpu" {
+            info!("computing on {} in {precision}", device.kind());
+        }
+        let (patience, mut epochs) = (*patience, trainer.last_epoch());
+        info!(
+            "training {} at {}{} on {} images of {}, {} held out for validation and {} for calibration, in {}",
+            preset_name(architecture.width),
+            scoring.size(),
+            if scoring.tiling.is_some() { ", in tiles," } else { "" },
+            train.len(),
+            category.name,
+            validation.len(),
+            self.images(category, |image| image.calibration).len(),
+            shell_quoted(&self.folder)
+        );
+        let steps = train.len().div_ceil(trainer.config().batch_size);
+        let first = trainer.progress().epochs * steps + trainer.progress().steps;
+        if first > 0 {
+            info!(
+                "going on after {} epochs and {} steps",
+                trainer.progress().epochs,
+                trainer.progress().steps
+            );
+        }
+        let held_out = self.images(category, |image| image.validation && !image.calibration);
+        let mut log = TensorBoard::new(&self.folder, trainer.config(), held_out, self.reader(), device);
+        let mut reason = None;
+        let mut progress = Progress::start(&category.name, "step", first as u64, (epochs * steps) as u64);
+        let mut validated = String::new();
+        let outcome = trainer.run(&train, &validation, &mut |event| {
+            match event {
+                Event::Step {
+                    epoch,
+                    step,
+                    steps,
+                    loss,
+                } => {
+                    let count = (epoch - 1) * steps + step;
+                    progress.tell(count as u64, || {
+                        format!("epoch {epoch} of {epochs}, loss {}{validated}", terms(&loss))
+                    });
+                }
+                Event::Epoch {
+                    record,
+                    best,
+                    last,
+                    weights,
+                } => {
+                    log.epoch(record, || weights.get());
+                    let losses = match record.validation {
+                        Some(loss) => format!("training {:.4}, validation {}", record.train.total, terms(&loss)),
+                        None => format!("training {}", terms(&record.train)),
+                    };
+                    let best = if best { ", the best so far" } else { "" };
+                    progress.note(|| format!("{}: epoch {} of {epochs}, {losses}{best}", category.name, record.epoch));
+                    if last < epochs {
+                        epochs = last;
+                        progress.set_total((epochs * steps) as u64);
+                        progress.note(|| {
+                            format!(
+                                "{}: no better epoch in {patience}, so the learning rate decays now, and epoch {epochs} is the last",
+                                category.name
+                            )
+                        });
+                    }
+                    if let Some(loss) = record.validation {
+                        validated = format!(", validation {:.4}{best}", loss.total);
+                    }
+                }
+                _ => {}
+            }
+            reason = watch.reason();
+            if reason.is_some() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+        drop(progress);
+        match (outcome, reason) {
+            (Outcome::Interrupted, reason) => {
+                info!("stopped in epoch {}; nothing is lost", trainer.progress().epochs + 1);
+                Ok(Trained::Stopped(reason.unwrap_or(Reason::Pressed)))
+            }
+            (Outcome::Completed | Outcome::Stopped, _) => {
+                info!("training is finished: {}", best(trainer));
+                Ok(Trained::Finished)
+            }
+        }
+    }
+}
+
+/// A loss and its terms.
+pub(crate) fn terms(loss: &LossTerms) -> String {
+    let LossTerms {
+        l2, ssim, msgms, total, ..
+    } = loss;
+    format!("{total:.4} (l2 {l2:.4}, ssim {ssim:.4}, msgms {msgms:.4})")
+}
+
+pub(super) fn best(trainer: &Trainer) -> String {
+    let progress = trainer.progress();
+    let loss = progress
+        .best_loss()
+        .map_or_else(String::new, |loss| format!(" with loss {loss:.4}"));
+    format!(
+        "the best of {} epochs is {}{loss}",
+        progress.epochs, progress.best_epoch
+    )
+}

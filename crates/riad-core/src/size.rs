@@ -1,0 +1,79 @@
+//! How large an image is, and the error of values that are not as many as they should be.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// Height and width of an image, a map or a plane, in pixels. It is written as in `256x192`, height first.
+///
+/// ```
+/// use riad_core::Size;
+///
+/// let size = Size::new(256, 192);
+/// assert_eq!(size.pixels(), 49_152);
+/// assert_eq!(size.to_string(), "256x192");
+/// assert_eq!(Size::new(1 << 62, 16).checked_pixels(), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Size {
+    /// Number of rows.
+    pub height: usize,
+    /// Number of columns.
+    pub width: usize,
+}
+
+impl Size {
+    /// The size of `height` rows and `width` columns.
+    pub const fn new(height: usize, width: usize) -> Self {
+        Self { height, width }
+    }
+
+    /// Number of pixels, `height * width`. Where that exceeds a `usize` it is `usize::MAX`, a length that no slice has,
+    /// so that a comparison with one fails as it should.
+    pub const fn pixels(self) -> usize {
+        self.height.saturating_mul(self.width)
+    }
+
+    /// Number of pixels; `None` where that exceeds a `usize`. For sizes that come from outside, before memory is asked for.
+    pub const fn checked_pixels(self) -> Option<usize> {
+        self.height.checked_mul(self.width)
+    }
+
+    /// Whether there is no pixel.
+    pub const fn is_empty(self) -> bool {
+        self.height == 0 || self.width == 0
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.height, self.width)
+    }
+}
+
+/// There are not as many values as the size that came with them asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{what} has {got} values and should have {expected}")]
+pub struct LengthError {
+    /// Which values, as the subject of a sentence.
+    pub what: &'static str,
+    /// How many there are.
+    pub got: usize,
+    /// How many there should be; `usize::MAX` stands for more than memory can hold.
+    pub expected: usize,
+}
+
+impl LengthError {
+    /// Compares the number of values that there are with the number that there should be.
+    ///
+    /// # Errors
+    /// If they differ.
+    pub fn check(what: &'static str, got: usize, expected: usize) -> Result<(), Self> {
+        if got == expected {
+            Ok(())
+        } else {
+            Err(Self { what, got, expected })
+        }
+    }
+}

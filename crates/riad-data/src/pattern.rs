@@ -1,0 +1,209 @@
+//! Which files make one image together.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::DataError;
+use crate::files::natural_path_order;
+
+/// How the files of one image are named, such as `*_light{0,1,2,3}.png`.
+///
+/// `*` stands for the image's own name, of at least one character. The braces list what tells its files apart, in the order
+/// of their channels: words (`{left,right,top}`) or a range of numbers (`{0..3}`, or `{00..11}` for two digits each).
+/// Everything else stands for itself. So `part_001_light0.png` to `part_001_light3.png` are the image `part_001`. The files
+/// of an image lie in one folder, and its first file stands for it wherever an image is named by a path.
+///
+/// ```
+/// use riad_data::Pattern;
+///
+/// let pattern: Pattern = "*_light{0..3}.png".parse()?;
+/// assert_eq!(pattern.files_of_an_image(), 4);
+/// assert_eq!(pattern.name("set/part_001_light2.png".as_ref()), Some("part_001"));
+/// assert_eq!(pattern.files("set/part_001_light2.png".as_ref())?[0].to_str(), Some("set/part_001_light0.png"));
+/// # Ok::<(), riad_data::DataError>(())
+/// ```
+///
+/// It is written and read ([`Display`](fmt::Display), [`FromStr`], serde) as it was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Pattern {
+    text: String,
+    /// What each file's name has before and behind the image's own.
+    around: Vec<(String, String)>,
+}
+
+/// More files than an image has bands.
+const MAX_FILES: usize = 4096;
+
+impl Pattern {
+    /// How many files make an image; at least 2.
+    pub fn files_of_an_image(&self) -> usize {
+        self.around.len()
+    }
+
+    /// The own name of the image that a file belongs to; `None` for a file that is not named by the pattern.
+    pub fn name<'a>(&self, file: &'a Path) -> Option<&'a str> {
+        self.place(file).map(|(_, name)| name)
+    }
+
+    /// The files of the image that `file` belongs to, in the order of their channels. They need not be there.
+    ///
+    /// # Errors
+    /// [`DataError::Layout`] if `file` is not named by the pattern.
+    pub fn files(&self, file: &Path) -> Result<Vec<PathBuf>, DataError> {
+        let name = self.name(file).ok_or_else(|| self.is_no_part(file))?;
+        let named = |(before, behind): &(String, String)| file.with_file_name(format!("{before}{name}{behind}"));
+        Ok(self.around.iter().map(named).collect())
+    }
+
+    /// The images that `files` make: the first file of each, in natural order.
+    ///
+    /// # Errors
+    /// [`DataError::Layout`] for a file that is not named by the pattern, and an image that lacks a file.
+    pub(crate) fn group(&self, files: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
+        let mut images: BTreeMap<(&Path, &str), (&PathBuf, Vec<bool>)> = BTreeMap::new();
+        for file in files {
+            let (place, name) = self.place(file).ok_or_else(|| self.is_no_part(file))?;
+            let folder = file.parent().unwrap_or(Path::new(""));
+            let (_, found) = images
+                .entry((folder, name))
+                .or_insert_with(|| (file, vec![false; self.around.len()]));
+            found[place] = true;
+        }
+        let mut firsts = Vec::with_capacity(images.len());
+        for (file, found) in images.into_values() {
+            let mut of_image = self.files(file)?;
+            if let Some(missing) = found.iter().position(|found| !found) {
+                let reason = format!(
+                    "this file is missing: by the pattern {self} it belongs to {}; add it, or remove the others",
+                    file.display()
+                );
+                return Err(DataError::layout(&of_image[missing], reason));
+            }
+            firsts.push(of_image.swap_remove(0));
+        }
+        firsts.sort_by(|a, b| natural_path_order(a, b));
+        Ok(firsts)
+    }
+
+    /// Which of its image's files this is, and the image's name.
+    fn place<'a>(&self, file: &'a Path) -> Option<(usize, &'a str)> {
+        let name = file.file_name()?.to_str()?;
+        let own =
+            |(before, behind): &(String, String)| name.strip_prefix(before.as_str())?.strip_suffix(behind.as_str());
+        let mut places = self.around.iter().enumerate();
+        places.find_map(|(place, around)| Some((place, own(around).filter(|own| !own.is_empty())?)))
+    }
+
+    fn is_no_part(&self, file: &Path) -> DataError {
+        let reason = format!(
+            "the file is not named by the pattern {self}, which says what files make one image; rename or remove it, or \
+             correct the pattern"
+        );
+        DataError::layout(file, reason)
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.text
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = DataError;
+
+    fn try_from(text: String) -> Result<Self, DataError> {
+        text.parse()
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = DataError;
+
+    fn from_str(text: &str) -> Result<Self, DataError> {
+        let wrong =
+            |reason: &str| DataError::Parameter(format!("the pattern {text} {reason}, as *_light{{0,1,2,3}}.png does"));
+        if text.contains(['/', '\\']) {
+            return Err(wrong("names a folder; it must name files of one folder alone"));
+        }
+        let only = |mark: char| text.matches(mark).count() == 1;
+        let parts = text.split_once('{').and_then(|(before, rest)| {
+            let (listed, behind) = rest.split_once('}')?;
+            Some((before, listed, behind))
+        });
+        let Some((before, listed, behind)) = parts.filter(|_| only('{') && only('}')) else {
+            return Err(wrong(
+                "must list in one pair of braces what tells the files of an image apart",
+            ));
+        };
+        if !only('*') || listed.contains('*') {
+            return Err(wrong("must have one * outside of the braces for the image's own name"));
+        }
+        let Some(listed) = expand(listed) else {
+            return Err(wrong(
+                "must list two words or more between the braces, all different, or a range of numbers",
+            ));
+        };
+        let around: Vec<(String, String)> = listed
+            .iter()
+            .filter_map(|listed| {
+                let name = format!("{before}{listed}{behind}");
+                let (before, behind) = name.split_once('*')?;
+                Some((before.to_owned(), behind.to_owned()))
+            })
+            .collect();
+        let is_either = |a: &str, b: &str, at_end: fn(&str, &str) -> bool| at_end(a, b) || at_end(b, a);
+        for (index, (before, behind)) in around.iter().enumerate() {
+            let both = around[..index].iter().any(|(other_before, other_behind)| {
+                is_either(before, other_before, |a, b| a.starts_with(b))
+                    && is_either(behind, other_behind, |a, b| a.ends_with(b))
+            });
+            if both {
+                return Err(wrong(
+                    "can take one file for two of an image; it must have something between the * and the braces that \
+                     keeps them apart",
+                ));
+            }
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            around,
+        })
+    }
+}
+
+/// What braces list: words, or a range of numbers.
+fn expand(listed: &str) -> Option<Vec<String>> {
+    let words: Vec<String> = match listed.split_once("..") {
+        Some((first, last)) => {
+            let number = |text: &str| -> Option<usize> {
+                let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+                text.parse().ok().filter(|_| is_plain)
+            };
+            let (from, to) = (number(first)?, number(last)?);
+            if to.checked_sub(from)? >= MAX_FILES {
+                return None;
+            }
+            // A leading zero tells how many digits each number has.
+            let digits = if first.starts_with('0') { first.len() } else { 1 };
+            (from..=to).map(|number| format!("{number:0digits$}")).collect()
+        }
+        None => listed.split(',').map(str::to_owned).collect(),
+    };
+    let is_list = (2..=MAX_FILES).contains(&words.len()) && words.iter().all(|word| !word.is_empty());
+    let mut sorted = words.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    (is_list && sorted.len() == words.len()).then_some(words)
+}

@@ -1,0 +1,195 @@
+//! From the files of an image to its values.
+
+use std::path::Path;
+
+use riad_core::Size;
+
+use crate::decode::{self, decode};
+use crate::pixels::{Pixels, Plane};
+use crate::{DataError, Fit, Limits, LoadedImage, Pattern};
+
+/// Reads images: PNG, JPEG, BMP, TIFF, WebP, GIF and PNM files, and NumPy's arrays.
+///
+/// The format is told by the content; the file's name does not matter. How files become channels:
+///
+/// - **3**: red, green and blue. A gray file gives three equal planes.
+/// - **1**: gray. A file in colours gives its Rec. 601 luma, so that a gray image saved as RGB is what it was.
+/// - **Any other number** is that of lights, bands or exposures, and every sample of a file is data. A TIFF has them as
+///   pages of one size, as samples of a pixel (a fourth one is no transparency then), or both: two pages of RGB are six
+///   channels. Pages that are marked as thumbnails or masks do not count. With 3 channels, a TIFF of gray pages is taken so,
+///   too, if it has three of them; of any other with 1 or 3 channels the first page counts.
+/// - **Arrays** (`.npy`) have the shape `[height, width]`, `[height, width, channels]` or `[channels, height, width]`. Bytes
+///   and 16-bit integers are divided by 255 and 65,535; floats must lie in [0, 1].
+/// - **Files that belong together** by a [`Pattern`] give one channel each, or an equal number of them.
+///
+/// Of pictures:
+///
+/// - 16-bit samples stay 16-bit; palettes and 1-, 2- and 4-bit samples become 8-bit.
+/// - CMYK and YCCK JPEGs become RGB as R = C·K/255 on Adobe's inverted samples, as in Pillow. Embedded colour profiles
+///   are not applied: what matters here is that training and test images are treated alike.
+/// - The orientation tag (EXIF, TIFF) is applied, so that an image looks as it does in a viewer.
+/// - Transparency is laid over black: what premultiplied storage holds, and what the sensor sees where there is
+///   nothing. The colour that a file may carry under transparent pixels is never seen.
+/// - Of an animation, the first frame is taken.
+///
+/// ```no_run
+/// use riad_data::{Fit, Reader};
+/// use riad_core::Size;
+///
+/// // part_001_light0.png to part_001_light3.png are one image of four channels.
+/// let reader = Reader::new(4).with_pattern(Some("*_light{0..3}.png".parse()?));
+/// let image = reader.load("part_001_light0.png".as_ref(), Fit::Resized(Size::new(256, 256)))?.image;
+/// assert_eq!(image.values().len(), 4 * 256 * 256);
+/// # Ok::<(), riad_data::DataError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reader {
+    /// Number of channels of every image, at least 1.
+    pub channels: usize,
+    /// Which files make one image together; `None` where each file is one.
+    pub pattern: Option<Pattern>,
+    /// What reading one image may take.
+    pub limits: Limits,
+}
+
+impl Default for Reader {
+    /// RGB, one image in each file.
+    fn default() -> Self {
+        Self::new(3)
+    }
+}
+
+impl Reader {
+    /// Reads images of `channels` channels, one in each file, within the default limits.
+    pub fn new(channels: usize) -> Self {
+        Self {
+            channels,
+            pattern: None,
+            limits: Limits::default(),
+        }
+    }
+
+    /// The same, with images of several files.
+    #[must_use]
+    pub fn with_pattern(self, pattern: Option<Pattern>) -> Self {
+        Self { pattern, ..self }
+    }
+
+    /// The size of an image, upright, without decoding its pixels. Of several files the one that is named is looked at.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), as far as the header tells.
+    pub fn size(&self, path: &Path) -> Result<Size, DataError> {
+        let (channels, _) = self.channels_of_a_file()?;
+        decode::size(path, channels, &self.limits).map_err(|e| self.of_a_group(e))
+    }
+
+    /// Reads an image and fits it. With a [`Pattern`], `path` is any of its files.
+    ///
+    /// # Errors
+    /// - [`DataError::Io`] if a file cannot be read or is a folder.
+    /// - [`DataError::Decode`] if it is empty, damaged or cut off.
+    /// - [`DataError::Unsupported`] for formats, shapes and sample types that are not read, and floats outside of [0, 1]
+    ///   (floating-point TIFFs among them: they state no white point).
+    /// - [`DataError::LimitExceeded`] beyond the limits.
+    /// - [`DataError::Channels`] for another number of channels.
+    /// - [`DataError::Layout`] if it does not fit, or several files do not fit each other or their pattern.
+    /// - [`DataError::Parameter`] for no channels, channels that the pattern's files cannot share, or a size without pixels
+    ///   or beyond the limits.
+    pub fn load(&self, path: &Path, fit: Fit) -> Result<LoadedImage, DataError> {
+        if let Fit::Resized(size) = fit
+            && size
+                .checked_pixels()
+                .is_none_or(|pixels| pixels as u64 > self.limits.max_pixels)
+        {
+            return Err(DataError::Parameter(format!(
+                "an image of {size} (height x width) is more than the {} pixels of max_pixels",
+                self.limits.max_pixels
+            )));
+        }
+        let pixels = self.pixels(path)?;
+        let original_size = pixels.size();
+        fit.check(path, original_size)?;
+        let size = match fit {
+            Fit::Resized(size) => size,
+            Fit::Own | Fit::AtLeast(_) | Fit::Exactly(_) => original_size,
+        };
+        Ok(LoadedImage {
+            image: pixels.to_image(size, self.channels)?,
+            original_size,
+        })
+    }
+
+    /// Decodes an image: its file, or the files that belong together.
+    pub(crate) fn pixels(&self, path: &Path) -> Result<Pixels, DataError> {
+        let (channels, count) = self.channels_of_a_file()?;
+        let Some(pattern) = &self.pattern else {
+            return decode(path, channels, &self.limits);
+        };
+        let mut planes: Vec<Plane> = Vec::with_capacity(self.channels);
+        let mut first: Option<Size> = None;
+        for file in pattern.files(path)? {
+            let part = decode(&file, channels, &self.limits).map_err(|e| self.of_a_group(e))?;
+            let size = *first.get_or_insert(part.size());
+            if part.size() != size {
+                let reason = format!(
+                    "the file has {} pixels (height x width), but the first of its image {size}; files of one image must \
+                     have one size",
+                    part.size()
+                );
+                return Err(DataError::layout(&file, reason));
+            }
+            if part.bytes().saturating_mul(count) as u64 > self.limits.max_bytes {
+                let reason = format!(
+                    "the {count} files of its image take more than the {} bytes of max_bytes",
+                    self.limits.max_bytes
+                );
+                return Err(DataError::limit(&file, reason));
+            }
+            planes.extend(part.into_planes(channels));
+        }
+        Ok(Pixels::Planes(planes))
+    }
+
+    /// Checks that images of this number of channels can come from the files that the pattern says.
+    ///
+    /// # Errors
+    /// [`DataError::Parameter`] with both numbers.
+    pub fn check(&self) -> Result<(), DataError> {
+        self.channels_of_a_file().map(|_| ())
+    }
+
+    /// How many channels a file has, and how many files an image.
+    fn channels_of_a_file(&self) -> Result<(usize, usize), DataError> {
+        let files = self.pattern.as_ref().map_or(1, Pattern::files_of_an_image);
+        if self.channels == 0 {
+            return Err(DataError::Parameter("an image has at least one channel".into()));
+        }
+        if !self.channels.is_multiple_of(files) {
+            return Err(DataError::Parameter(format!(
+                "{} channels cannot come from {files} files in equal parts; with the pattern {} there are {files} channels, \
+                 or a multiple of it",
+                self.channels,
+                self.pattern.as_ref().map(Pattern::to_string).unwrap_or_default()
+            )));
+        }
+        Ok((self.channels / files, files))
+    }
+
+    /// An error about a file's channels in terms of the image that it is a part of.
+    fn of_a_group(&self, error: DataError) -> DataError {
+        match (&self.pattern, error) {
+            (Some(pattern), DataError::Channels { path, found, wanted }) => {
+                let reason = format!(
+                    "the file has {found} channels, but each of the {} of its image must have {wanted} (the pattern is \
+                     {pattern}, and an image has {} channels)",
+                    pattern.files_of_an_image(),
+                    self.channels
+                );
+                DataError::layout(&path, reason)
+            }
+            (_, error) => error,
+        }
+    }
+}

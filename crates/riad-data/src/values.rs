@@ -1,0 +1,97 @@
+//! Images as a network takes them, and the sizes that they are to have.
+
+use std::path::Path;
+
+use riad_core::{LengthError, Size};
+
+use crate::DataError;
+
+/// An image in planes of values in [0, 1]: all of the first channel row by row, then all of the second, and so on. With
+/// three channels these are red, green and blue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Image {
+    channels: usize,
+    size: Size,
+    /// `channels * size.pixels()` of them.
+    values: Vec<f32>,
+}
+
+impl Image {
+    /// Takes `channels` · `size.pixels()` values in [0, 1], channel by channel.
+    ///
+    /// # Errors
+    /// Another number of values.
+    pub fn new(channels: usize, size: Size, values: Vec<f32>) -> Result<Self, LengthError> {
+        LengthError::check("an image", values.len(), channels.saturating_mul(size.pixels()))?;
+        Ok(Self { channels, size, values })
+    }
+
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Height and width.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// All values, channel by channel.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// All values, channel by channel, without a copy.
+    pub fn into_values(self) -> Vec<f32> {
+        self.values
+    }
+
+    /// The values of each channel, row by row.
+    pub fn planes(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        self.values.chunks_exact(self.size.pixels().max(1))
+    }
+}
+
+/// An [`Image`] as it is to be looked at, and the size of the file that it came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoadedImage {
+    /// The image, fitted.
+    pub image: Image,
+    /// Of the upright original.
+    pub original_size: Size,
+}
+
+/// What sizes images are to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fit {
+    /// They keep their own size, whatever it is.
+    Own,
+    /// They are resized to this size, without keeping the aspect ratio: antialiased, within 1/255 of Pillow's `BILINEAR`.
+    Resized(Size),
+    /// They keep their own size, which must not be smaller in either direction.
+    AtLeast(Size),
+    /// They keep their own size, which must be this: that of a region of interest.
+    Exactly(Size),
+}
+
+impl Fit {
+    /// Checks that an image of this size need not be refused.
+    ///
+    /// # Errors
+    /// [`DataError::Layout`], which names `path`.
+    pub fn check(self, path: &Path, size: Size) -> Result<(), DataError> {
+        let reason = match self {
+            Self::AtLeast(tile) if size.height < tile.height || size.width < tile.width => format!(
+                "the image has {size} pixels (height x width), but a tile {tile}; leave it out, or train a model with \
+                 smaller tiles"
+            ),
+            Self::Exactly(region) if size != region => format!(
+                "the image has {size} pixels (height x width), but the region of interest {region}; leave it out, or use a \
+                 model without that region"
+            ),
+            _ => return Ok(()),
+        };
+        Err(DataError::layout(path, reason))
+    }
+}

@@ -1,0 +1,109 @@
+//! In what numbers a network computes.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Device, device::Backend};
+use crate::ModelError;
+
+/// In what numbers a network's layers multiply. They add up in f32, and what is trained is kept in f32, always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Precision {
+    /// f32.
+    #[default]
+    F32,
+    /// f32, rounded to 10 bits of 23 as they are multiplied. On NVIDIA GPUs.
+    Tf32,
+    /// bf16, which has 7. On NVIDIA GPUs, and, to score, on CPUs with AMX.
+    Bf16,
+}
+
+impl Precision {
+    /// All there are, the most exact first.
+    pub const ALL: &[Self] = &[Self::F32, Self::Tf32, Self::Bf16];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// What networks are trained in on `device` if nothing else is asked for: tf32 on an NVIDIA GPU, as PyTorch's
+    /// convolutions are, since the GPU is many times as fast in it; else f32.
+    pub fn of_training(device: &Device) -> Self {
+        match device.backend() {
+            Backend::Cuda(_) => Self::Tf32,
+            Backend::Cpu | Backend::Candle(_) => Self::F32,
+        }
+    }
+
+    /// Whether networks score in it on `device`.
+    ///
+    /// # Errors
+    /// [`ModelError::Setting`] with the reason and the way out, if they do not.
+    pub fn check_scoring(self, device: &Device) -> Result<(), ModelError> {
+        match (device.backend(), self) {
+            (Backend::Cpu, _) => Ok(self.on_cpu()?.check()?),
+            (Backend::Cuda(_), _) | (Backend::Candle(_), Self::F32) => Ok(()),
+            (Backend::Candle(_), _) => Err(ModelError::Setting(format!(
+                "the device {} scores in f32 alone, not in {self}; leave --precision out, or choose another device",
+                device.kind()
+            ))),
+        }
+    }
+
+    /// Whether a network can be trained in it on `device`.
+    ///
+    /// # Errors
+    /// [`ModelError::Setting`] with the way out, if it cannot.
+    pub fn check_training(self, device: &Device) -> Result<(), ModelError> {
+        if self == Self::F32 || matches!(device.backend(), Backend::Cuda(_)) {
+            return Ok(());
+        }
+        Err(ModelError::Setting(format!(
+            "training in {self} takes an NVIDIA GPU (--device cuda); elsewhere start a run of its own without --precision"
+        )))
+    }
+
+    /// What `riad-conv` calls it.
+    pub(crate) fn on_cpu(self) -> Result<riad_conv::Precision, ModelError> {
+        match self {
+            Self::F32 => Ok(riad_conv::Precision::F32),
+            Self::Bf16 => Ok(riad_conv::Precision::Bf16),
+            Self::Tf32 => Err(ModelError::Setting(
+                "tf32 is for NVIDIA GPUs; leave it out, or choose the device cuda".into(),
+            )),
+        }
+    }
+
+    /// What `riad-cuda` calls it.
+    pub(crate) fn on_gpu(self) -> riad_cuda::Precision {
+        match self {
+            Self::F32 => riad_cuda::Precision::F32,
+            Self::Tf32 => riad_cuda::Precision::Tf32,
+            Self::Bf16 => riad_cuda::Precision::Bf16,
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Precision {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self, ModelError> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|precision| precision.name() == name)
+            .ok_or_else(|| ModelError::Setting(format!("there is no precision {name:?}; there are f32, tf32 and bf16")))
+    }
+}

@@ -1,0 +1,81 @@
+//! What the network sees of images, whatever the method.
+
+use candle_core::{Device, Error, Result, Tensor, bail};
+
+use riad_core::Size;
+
+use super::{compose, continued, denormalised, hide, masks::hidden_in, normalised};
+use crate::{
+    Method, ScoringSettings,
+    method::{Frame, Masking},
+};
+
+/// One pass of the network over images: what it sees of them, and what is made of what it gives back.
+#[derive(Debug, Clone)]
+pub struct Pass {
+    frame: Frame,
+    /// Where each copy is hidden; `None` if nothing is.
+    hidden: Option<Tensor>,
+}
+
+/// The passes that images of `channels` channels go through to be scored, as a checkpoint's settings have it: with their masks, the
+/// same for every image. An image's map is the mean of the maps that it has with the reconstructions of each.
+///
+/// # Errors
+/// If the settings contradict each other, or the device fails.
+pub fn passes(scoring: &ScoringSettings, channels: usize, device: &Device) -> Result<Vec<Pass>> {
+    scoring.check().map_err(Error::wrap)?;
+    let passes = Method::of(scoring).passes(scoring, channels).map_err(Error::wrap)?;
+    let maskings = passes.of_one_image().iter();
+    maskings.map(|masking| Pass::new(masking, device)).collect()
+}
+
+impl Pass {
+    pub(crate) fn new(masking: &Masking, device: &Device) -> Result<Self> {
+        let frame = masking.frame();
+        let hidden = masking
+            .sets_of_pixels()
+            .map(|sets_of_pixels| hidden_in(sets_of_pixels, masking.sets(), masking.images(), frame.size, device));
+        Ok(Self {
+            frame,
+            hidden: hidden.transpose()?,
+        })
+    }
+
+    /// What the network takes for images `[B, C, H, W]` in [0, 1]: normalised, masked, and continued to sides that it can halve.
+    ///
+    /// # Errors
+    /// If the images are not of the settings' size.
+    pub fn copies(&self, images: &Tensor) -> Result<Tensor> {
+        let (_, channels, height, width) = images.dims4()?;
+        let Frame {
+            channels: expected,
+            size,
+            ..
+        } = self.frame;
+        if (channels, Size::new(height, width)) != (expected, size) {
+            bail!(
+                "images of {channels} channels and {height}x{width} pixels (height x width) do not fit a pass for {expected} \
+                 channels and {size}"
+            );
+        }
+        let images = normalised(images, self.frame.normalisation)?;
+        continued(&match &self.hidden {
+            Some(hidden) => hide(&images, hidden)?,
+            None => images,
+        })
+    }
+
+    /// The reconstructions `[B, C, H, W]` in [0, 1] that the network's output for [`Self::copies`] stands for.
+    ///
+    /// # Errors
+    /// If the outputs are not of the copies' shape.
+    pub fn reconstructions(&self, outputs: &Tensor) -> Result<Tensor> {
+        let size = self.frame.size;
+        let reconstructions = match &self.hidden {
+            Some(hidden) => compose(outputs, hidden)?,
+            None => outputs.narrow(2, 0, size.height)?.narrow(3, 0, size.width)?,
+        };
+        denormalised(&reconstructions, self.frame.normalisation)
+    }
+}

@@ -1,0 +1,214 @@
+//! Methods: what the network sees of an image, what it must give back, and how that becomes a loss, a map and a score.
+//!
+//! Each method has a file of its own here, and its name in [`Method::ALL`]. Nothing outside of this room asks which method it is.
+//! What the methods so far share is beside them: masked copies ([`masking`](Masking)), the loss, the maps, tiles and regions of
+//! interest.
+
+mod autoencoder;
+mod loss;
+mod map;
+mod masking;
+mod riad;
+mod roi;
+mod settings;
+mod tiling;
+
+use std::{fmt, str::FromStr};
+
+use crate::{
+    ModelError, Result,
+    network::{Architecture, Weights},
+    onnx::Graph,
+    seed::Step,
+};
+
+pub use loss::{LossTerms, LossWeights};
+pub use map::{Keep, Scored};
+pub use masking::Normalisation;
+pub use roi::Roi;
+pub use settings::{ScoringSettings, Similarity};
+pub use tiling::Tiling;
+
+pub(crate) use loss::loss;
+pub(crate) use map::{MapSettings, maps};
+#[cfg(test)]
+pub(crate) use masking::tests::{maskings, values};
+pub(crate) use masking::{Frame, Masking, Passes, mirrored};
+pub(crate) use tiling::Grid;
+
+/// A method, by its name.
+#[derive(Clone, Copy)]
+pub struct Method(&'static dyn Definition);
+
+/// What a method is.
+trait Definition: Sync {
+    /// Its name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// What it does, in a sentence without a full stop.
+    fn about(&self) -> &'static str;
+
+    /// How exported files call the method, and what its network does.
+    fn titles(&self) -> [&'static str; 2];
+
+    /// Whether a checkpoint with these settings is one of the method's.
+    fn is_of(&self, scoring: &ScoringSettings) -> bool;
+
+    /// The network for colour images that it trains.
+    fn architecture(&self, width: usize) -> Architecture;
+
+    /// The method's settings, made of the published ones for images of the same size.
+    fn settings(&self, published: ScoringSettings) -> ScoringSettings;
+
+    /// Checks what of the settings is the method's own.
+    fn check(&self, scoring: &ScoringSettings) -> Result<()>;
+
+    /// The passes that an image goes through to be scored.
+    fn passes(&self, scoring: &ScoringSettings, frame: Frame) -> Result<Passes>;
+
+    /// What each pass's map is called, in the passes' order.
+    fn pass_names(&self, scoring: &ScoringSettings) -> Vec<String>;
+
+    /// What there is to know of the method's own settings: names and values for people.
+    fn facts(&self, scoring: &ScoringSettings) -> Vec<(&'static str, String)>;
+
+    /// What the network sees of `count` images in a step of training.
+    fn draw(&self, scoring: &ScoringSettings, frame: Frame, step: Step, count: usize) -> Result<Masking>;
+
+    /// Writes the passes down as ONNX nodes: from normalised images `[N, C, H, W]` to what the network makes of them,
+    /// `[N·passes, C, H, W]`, normalised as well.
+    fn export(
+        &self,
+        graph: &mut Graph,
+        weights: &Weights,
+        scoring: &ScoringSettings,
+        normalised: &str,
+    ) -> Result<String>;
+}
+
+impl Method {
+    /// Inpainting of hidden regions, the published method.
+    pub const RIAD: Self = Self(&riad::Riad);
+    /// What the paper compares it with: reconstruction of what is seen.
+    pub const AUTOENCODER: Self = Self(&autoencoder::Autoencoder);
+
+    /// All there are.
+    pub const ALL: &[Self] = &[Self::RIAD, Self::AUTOENCODER];
+
+    /// The method whose settings these are.
+    pub fn of(scoring: &ScoringSettings) -> Self {
+        let found = Self::ALL.iter().find(|method| method.0.is_of(scoring));
+        found.copied().unwrap_or(Self::RIAD)
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        self.0.name()
+    }
+
+    /// What it does, in a sentence without a full stop.
+    pub fn about(self) -> &'static str {
+        self.0.about()
+    }
+
+    /// The network for colour images that it trains.
+    pub fn architecture(self, width: usize) -> Architecture {
+        self.0.architecture(width)
+    }
+
+    /// The method's settings for images of a size, as published where anything was published.
+    pub fn settings(self, height: usize, width: usize) -> ScoringSettings {
+        self.0.settings(ScoringSettings::for_size(height, width))
+    }
+
+    /// How exported files call the method, and what its network does.
+    pub(crate) fn titles(self) -> [&'static str; 2] {
+        self.0.titles()
+    }
+
+    pub(crate) fn check(self, scoring: &ScoringSettings) -> Result<()> {
+        self.0.check(scoring)
+    }
+
+    pub(crate) fn passes(self, scoring: &ScoringSettings, channels: usize) -> Result<Passes> {
+        self.0.passes(scoring, Frame::of(scoring, channels))
+    }
+
+    /// What the map of each pass is called in reports, in the order of [`Scored::region_maps`].
+    pub fn pass_names(self, scoring: &ScoringSettings) -> Vec<String> {
+        self.0.pass_names(scoring)
+    }
+
+    /// What there is to know of the method's own settings: names and values for people.
+    pub fn facts(self, scoring: &ScoringSettings) -> Vec<(&'static str, String)> {
+        self.0.facts(scoring)
+    }
+
+    pub(crate) fn draw(self, scoring: &ScoringSettings, channels: usize, step: Step, count: usize) -> Result<Masking> {
+        self.0.draw(scoring, Frame::of(scoring, channels), step, count)
+    }
+
+    pub(crate) fn export(
+        self,
+        graph: &mut Graph,
+        weights: &Weights,
+        scoring: &ScoringSettings,
+        normalised: &str,
+    ) -> Result<String> {
+        self.0.export(graph, weights, scoring, normalised)
+    }
+}
+
+impl PartialEq for Method {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Method {}
+
+impl fmt::Debug for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Method {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|method| method.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|method| method.name()).collect();
+            ModelError::Setting(format!(
+                "there is no method {name:?}; there are {}",
+                names.join(" and ")
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_knows_its_name_and_its_settings() {
+        for &method in Method::ALL {
+            assert_eq!(method.name().parse::<Method>().unwrap(), method);
+            let settings = method.settings(64, 48);
+            assert_eq!(Method::of(&settings), method);
+            settings.check().unwrap();
+            let passes = method.passes(&settings, 3).unwrap();
+            assert_eq!(method.pass_names(&settings).len(), passes.len());
+        }
+        let error = "draem".parse::<Method>().unwrap_err().to_string();
+        assert!(error.contains("riad and autoencoder"), "{error}");
+    }
+}

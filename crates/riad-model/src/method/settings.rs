@@ -1,0 +1,219 @@
+//! What decides an image's score besides the weights.
+
+use std::{fmt, str::FromStr};
+
+use riad_core::{Map, Size, similarity::gms, smooth::mean_filter};
+use serde::{Deserialize, Serialize};
+
+use super::{Method, Normalisation, Roi, Tiling};
+use crate::{ModelError, Result, network::check_size};
+
+/// The largest side of a mean filter in pixels: no image is larger.
+const MAX_SMOOTHING: usize = 16384;
+
+/// By what an image is compared with its reconstruction for a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "String")]
+#[non_exhaustive]
+pub enum Similarity {
+    /// Multi-scale GMS of Rec. 601 luma, as in GMSD, on which the published method builds.
+    GmsGrey,
+    /// Multi-scale GMS of each colour channel; the map is the mean of the three. It sees a stain as bright as what it
+    /// covers.
+    GmsColour,
+    /// SSIM, brought from [-1, 1] to [0, 1], the mean over the channels.
+    Ssim,
+    /// One minus the squared error, the mean over the channels.
+    L2,
+}
+
+impl Similarity {
+    /// All there are, with their names: on the command line, in checkpoints and in exported files.
+    const NAMES: [(&'static str, Self); 4] = [
+        ("gms-colour", Self::GmsColour),
+        ("gms-grey", Self::GmsGrey),
+        ("ssim", Self::Ssim),
+        ("l2", Self::L2),
+    ];
+}
+
+impl From<Similarity> for &'static str {
+    fn from(similarity: Similarity) -> Self {
+        let mut names = Similarity::NAMES.into_iter();
+        names
+            .find(|(_, named)| *named == similarity)
+            .map_or("", |(name, _)| name)
+    }
+}
+
+impl fmt::Display for Similarity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad((*self).into())
+    }
+}
+
+impl FromStr for Similarity {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let mut names = Self::NAMES.into_iter();
+        let found = names.find(|(of, _)| *of == name).map(|(_, similarity)| similarity);
+        found.ok_or_else(|| {
+            let names = Self::NAMES.map(|(name, _)| name).join(", ");
+            ModelError::Setting(format!("there is no similarity {name:?}; there are {names}"))
+        })
+    }
+}
+
+impl TryFrom<String> for Similarity {
+    type Error = ModelError;
+
+    fn try_from(name: String) -> Result<Self> {
+        name.parse()
+    }
+}
+
+/// Everything besides weights that decides an image's score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ScoringSettings {
+    /// Height in pixels of what the network looks at, from 16: a whole image, or a tile of one.
+    pub height: usize,
+    /// Width in pixels of what the network looks at, from 16.
+    pub width: usize,
+    /// How tiles are cut from larger images; `None` where images are resized to the network's size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiling: Option<Tiling>,
+    /// How values are brought to the network's range.
+    pub normalisation: Normalisation,
+    /// Region sizes K in pixels. Where there are none, nothing is hidden: a plain autoencoder reconstructs what it sees.
+    pub region_sizes: Vec<usize>,
+    /// Number n of disjoint mask sets for each region size.
+    pub sets: usize,
+    /// Seed of the masks.
+    pub mask_seed: u64,
+    /// Side of the mean filter over each map, in pixels; odd.
+    pub smoothing: usize,
+    /// What the maps tell of.
+    pub similarity: Similarity,
+    /// Number of scales that maps of GMS are the mean of, 1 to 4, each half as fine as the one before.
+    #[serde(default = "published_scales")]
+    pub scales: usize,
+}
+
+/// What checkpoints have whose header does not say.
+fn published_scales() -> usize {
+    gms::SCALES
+}
+
+impl Default for ScoringSettings {
+    /// The published settings: 256×256, K = {2, 4, 8, 16}, n = 3, GMS of luma at four scales, a 21×21 mean filter.
+    fn default() -> Self {
+        Self {
+            height: 256,
+            width: 256,
+            tiling: None,
+            normalisation: Normalisation::default(),
+            region_sizes: vec![2, 4, 8, 16],
+            sets: 3,
+            mask_seed: 0,
+            smoothing: 21,
+            similarity: Similarity::GmsGrey,
+            scales: published_scales(),
+        }
+    }
+}
+
+impl ScoringSettings {
+    /// The published settings for images of another size. What maps average over keeps its share of the shorter side: a mean
+    /// filter of 21 pixels of 256 is one of 11 of 128, and as the coarsest of four scales of GMS has 32 pixels for 256, there
+    /// are three at 128, and one where the side is too short for more.
+    pub fn for_size(height: usize, width: usize) -> Self {
+        let published = Self::default();
+        let side = height.min(width);
+        let smoothing = published.smoothing.saturating_mul(side) / published.height;
+        let coarsest = published.height >> (published.scales - 1);
+        let scales = (side / coarsest)
+            .checked_ilog2()
+            .map_or(1, |halvings| 1 + halvings as usize);
+        Self {
+            height,
+            width,
+            smoothing: smoothing | 1,
+            scales: scales.min(published.scales),
+            ..published
+        }
+    }
+
+    /// The size of what the network looks at.
+    pub fn size(&self) -> Size {
+        Size::new(self.height, self.width)
+    }
+
+    /// How often the network is run over an image.
+    pub fn passes_per_image(&self) -> usize {
+        (self.region_sizes.len() * self.sets).max(1)
+    }
+
+    /// Checks that images can be masked, reconstructed and mapped with these settings.
+    ///
+    /// # Errors
+    /// [`ModelError::Setting`] or [`ModelError::Mask`] names what is out of range.
+    pub fn check(&self) -> Result<()> {
+        check_size(self.size())?;
+        if let Some(tiling) = self.tiling {
+            tiling.check(self.size())?;
+        }
+        let Normalisation { mean, deviation } = self.normalisation;
+        if !mean.is_finite() || !deviation.is_finite() || deviation == 0.0 {
+            return Err(ModelError::Setting(format!(
+                "images cannot be normalised by mean {mean} and deviation {deviation}"
+            )));
+        }
+        Method::of(self).check(self)?;
+        if self.smoothing > MAX_SMOOTHING {
+            return Err(ModelError::Setting(format!(
+                "the mean filter's side is at most {MAX_SMOOTHING} pixels, not {}",
+                self.smoothing
+            )));
+        }
+        mean_filter(&Map::filled(Size::new(1, 1), 0.0), self.smoothing)?;
+        if !(1..=gms::SCALES).contains(&self.scales) {
+            return Err(ModelError::Setting(format!(
+                "maps have 1 to {} scales, not {}",
+                gms::SCALES,
+                self.scales
+            )));
+        }
+        Ok(())
+    }
+
+    /// Checks that a normal map is one of these images.
+    pub(crate) fn check_normal_map(&self, map: &Map) -> Result<()> {
+        let is_finite = map.values().iter().all(|value| value.is_finite());
+        if map.size() == self.size() && self.tiling.is_none() && is_finite {
+            return Ok(());
+        }
+        Err(ModelError::Setting(
+            "the normal map is not of its images' size, or not finite".into(),
+        ))
+    }
+
+    /// Checks that a region of interest is of a size that images have with these settings.
+    pub(crate) fn check_roi(&self, roi: &Roi) -> Result<()> {
+        let Size { height, width } = roi.size();
+        let fits = match self.tiling {
+            None => (height, width) == (self.height, self.width),
+            Some(_) => height >= self.height && width >= self.width,
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(ModelError::Setting(format!(
+            "the region of interest is {height}x{width} (height x width), but images are {}{}x{}",
+            if self.tiling.is_some() { "at least " } else { "" },
+            self.height,
+            self.width
+        )))
+    }
+}

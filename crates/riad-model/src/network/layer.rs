@@ -1,0 +1,357 @@
+//! The layers of a network, and the tensors and multiply-accumulates that follow from them.
+
+use std::collections::BTreeSet;
+
+use riad_conv::Geometry;
+
+use super::architecture::SIZE_MULTIPLE;
+use crate::{ModelError, Result};
+
+/// Added to a batch norm's variance, as PyTorch's default.
+pub(crate) const EPSILON: f64 = 1e-5;
+/// Share of the batch's statistics in a batch norm's running ones, as PyTorch's default.
+pub(crate) const MOMENTUM: f64 = 0.1;
+
+/// A network: its layers in the order in which they run.
+///
+/// Value 0 is what the network takes in, and layer `i` makes value `i + 1`. The last value is what the network gives back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    layers: Vec<Layer>,
+}
+
+/// A convolution with what comes before and after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Layer {
+    /// PyTorch's name of the convolution, such as `down1.conv1`.
+    pub name: String,
+    /// What the convolution takes in.
+    pub source: Source,
+    /// Which convolution it is.
+    pub kind: Kind,
+    /// Kernel, stride and padding.
+    pub geometry: Geometry,
+    /// Channels that it takes in.
+    pub inputs: usize,
+    /// Channels that it gives.
+    pub outputs: usize,
+    /// What follows the convolution and its bias.
+    pub after: After,
+}
+
+/// Which values a layer takes in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// One value.
+    Value(usize),
+    /// Values one after the other along the channels.
+    Concatenated {
+        /// Name of the concatenation where nodes have names.
+        name: String,
+        /// The values, in their order.
+        values: Vec<usize>,
+    },
+    /// The sum of values that have as many channels each.
+    Added {
+        /// Name of the sum where nodes have names.
+        name: String,
+        /// The values.
+        values: Vec<usize>,
+    },
+}
+
+/// Which convolution a layer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A convolution: with a stride of 2 it halves the image.
+    Plain,
+    /// A transposed convolution: with a stride of 2 it doubles the image.
+    Transposed,
+}
+
+/// What follows a convolution and its bias.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum After {
+    /// Nothing.
+    Nothing,
+    /// Batch norm, then ReLU. It follows plain convolutions alone.
+    NormRelu {
+        /// PyTorch's name of the batch norm, such as `down1.bn1`.
+        norm: String,
+        /// Name of the ReLU where nodes have names.
+        relu: String,
+    },
+    /// tanh. Only the last layer has it, and it always has.
+    Tanh {
+        /// Name of the tanh where nodes have names.
+        name: String,
+    },
+}
+
+/// What a tensor of the network is, which decides its initial value and whether the optimiser touches it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A convolution's weight or bias: uniform within ±1/√(fan in), as PyTorch initialises them.
+    Convolution { fan_in: usize },
+    /// A batch norm's scale: 1.
+    Scale,
+    /// A batch norm's shift: 0.
+    Shift,
+    /// A batch norm's running mean: 0, not trained.
+    RunningMean,
+    /// A batch norm's running variance: 1, not trained.
+    RunningVariance,
+}
+
+impl Role {
+    pub(crate) fn is_trained(self) -> bool {
+        !matches!(self, Self::RunningMean | Self::RunningVariance)
+    }
+}
+
+/// Name, shape and role of a tensor of the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TensorSpec {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) role: Role,
+}
+
+impl Source {
+    /// The values that are taken in.
+    pub fn values(&self) -> &[usize] {
+        match self {
+            Self::Value(value) => std::slice::from_ref(value),
+            Self::Concatenated { values, .. } | Self::Added { values, .. } => values,
+        }
+    }
+}
+
+impl Layer {
+    /// Shape of the convolution's weight: `[outputs, inputs, k, k]`, and `[inputs, outputs, k, k]` of a transposed one.
+    pub fn weight_shape(&self) -> [usize; 4] {
+        let kernel = self.geometry.kernel;
+        match self.kind {
+            Kind::Plain => [self.outputs, self.inputs, kernel, kernel],
+            Kind::Transposed => [self.inputs, self.outputs, kernel, kernel],
+        }
+    }
+
+    /// PyTorch's name of the batch norm behind the convolution, if there is one.
+    pub fn norm(&self) -> Option<&str> {
+        match &self.after {
+            After::NormRelu { norm, .. } => Some(norm),
+            After::Nothing | After::Tanh { .. } => None,
+        }
+    }
+
+    fn tensors(&self) -> Vec<TensorSpec> {
+        let kernel = self.geometry.kernel;
+        // PyTorch takes the fan in from the weight's second dimension, which a transposed convolution has its outputs in.
+        let columns = self.weight_shape()[1];
+        let role = Role::Convolution {
+            fan_in: columns * kernel * kernel,
+        };
+        let mut specs = vec![
+            TensorSpec {
+                name: format!("{}.weight", self.name),
+                shape: self.weight_shape().into(),
+                role,
+            },
+            TensorSpec {
+                name: format!("{}.bias", self.name),
+                shape: vec![self.outputs],
+                role,
+            },
+        ];
+        let norm = self.norm().map(|norm| {
+            [
+                ("weight", Role::Scale),
+                ("bias", Role::Shift),
+                ("running_mean", Role::RunningMean),
+                ("running_var", Role::RunningVariance),
+            ]
+            .map(|(part, role)| TensorSpec {
+                name: format!("{norm}.{part}"),
+                shape: vec![self.outputs],
+                role,
+            })
+        });
+        specs.extend(norm.into_iter().flatten());
+        specs
+    }
+}
+
+impl Network {
+    /// Takes the layers in the order in which they run, after checking what every backend relies on.
+    ///
+    /// # Errors
+    /// [`ModelError::Setting`] says which layer contradicts the others, and how.
+    pub(crate) fn new(layers: Vec<Layer>) -> Result<Self> {
+        let refuse =
+            |layer: &Layer, reason: String| Err(ModelError::Setting(format!("the layer {}: {reason}", layer.name)));
+        let Some(first) = layers.first() else {
+            return Err(ModelError::Setting("a network has at least one layer".into()));
+        };
+        let mut channels = vec![first.inputs];
+        let mut levels = vec![0usize];
+        let mut is_read = vec![false];
+        let mut taken = BTreeSet::new();
+        for (index, layer) in layers.iter().enumerate() {
+            let read = layer.source.values();
+            if [layer.inputs, layer.outputs, layer.geometry.kernel].contains(&0) {
+                return refuse(layer, "has no channels, or no kernel".into());
+            }
+            let names = [Some(layer.name.as_str()), layer.norm()];
+            if !names.into_iter().flatten().all(|name| taken.insert(name)) {
+                return refuse(layer, "has a name that another layer or batch norm has".into());
+            }
+            if read.is_empty() || read.iter().any(|&value| value > index) {
+                return refuse(
+                    layer,
+                    format!("reads values {read:?}, and the values 0 to {index} are there"),
+                );
+            }
+            if read
+                .iter()
+                .enumerate()
+                .any(|(place, value)| read[..place].contains(value))
+            {
+                return refuse(layer, format!("reads a value twice, of {read:?}"));
+            }
+            read.iter().for_each(|&value| is_read[value] = true);
+            let level = levels[read[0]];
+            if read.iter().any(|&value| levels[value] != level) {
+                return refuse(layer, "joins values of different sizes".into());
+            }
+            let found: Vec<usize> = read.iter().map(|&value| channels[value]).collect();
+            let fits = match &layer.source {
+                Source::Value(_) | Source::Concatenated { .. } => found.iter().sum::<usize>() == layer.inputs,
+                Source::Added { .. } => found.iter().all(|&channels| channels == layer.inputs),
+            };
+            if !fits {
+                return refuse(
+                    layer,
+                    format!("takes {} channels in, and reads {found:?}", layer.inputs),
+                );
+            }
+            let is_last = index + 1 == layers.len();
+            if is_last != matches!(layer.after, After::Tanh { .. }) {
+                return refuse(layer, "tanh follows the last layer, and no other".into());
+            }
+            if layer.kind == Kind::Transposed && layer.after != After::Nothing {
+                return refuse(layer, "nothing follows a transposed convolution".into());
+            }
+            if layer.kind == Kind::Transposed && matches!(layer.source, Source::Concatenated { .. }) {
+                return refuse(layer, "a transposed convolution reads no concatenation".into());
+            }
+            let Geometry {
+                kernel,
+                stride,
+                padding,
+            } = layer.geometry;
+            // How much of the kernel reaches over the image's border decides the size that comes out.
+            let over = kernel.checked_sub(2 * padding);
+            let after = match (layer.kind, stride, over) {
+                (_, 1, Some(1)) => Some(level),
+                (Kind::Plain, 2, Some(1 | 2)) => Some(level + 1).filter(|level| SIZE_MULTIPLE >> level > 0),
+                (Kind::Transposed, 2, Some(2)) => level.checked_sub(1),
+                _ => None,
+            };
+            let Some(after) = after else {
+                let reason = format!(
+                    "neither keeps the image's size nor doubles it, nor halves it to a {SIZE_MULTIPLE}th at least"
+                );
+                return refuse(layer, reason);
+            };
+            channels.push(layer.outputs);
+            levels.push(after);
+            is_read.push(false);
+        }
+        if levels.last() != Some(&0) {
+            return Err(ModelError::Setting(
+                "the network does not end at the image's size".into(),
+            ));
+        }
+        match layers
+            .iter()
+            .zip(&is_read[1..])
+            .rev()
+            .skip(1)
+            .find(|(_, is_read)| !**is_read)
+        {
+            Some((layer, _)) => refuse(layer, "no layer reads what it gives".into()),
+            None => Ok(Self { layers }),
+        }
+    }
+
+    /// The layers in the order in which they run.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// Channels that the network takes in.
+    pub fn inputs(&self) -> usize {
+        self.layers.first().map_or(0, |layer| layer.inputs)
+    }
+
+    /// Channels that the network gives back.
+    pub fn outputs(&self) -> usize {
+        self.layers.last().map_or(0, |layer| layer.outputs)
+    }
+
+    /// Channels of a value, by its number.
+    pub(crate) fn channels(&self, value: usize) -> usize {
+        match value.checked_sub(1) {
+            Some(layer) => self.layers[layer].outputs,
+            None => self.inputs(),
+        }
+    }
+
+    /// Every tensor of the network, in the order of its layers.
+    pub(crate) fn tensors(&self) -> Vec<TensorSpec> {
+        self.layers.iter().flat_map(Layer::tensors).collect()
+    }
+
+    /// Trained parameters: weights, biases, and batch norms' scales and shifts.
+    pub fn parameters(&self) -> usize {
+        self.tensors()
+            .iter()
+            .filter(|spec| spec.role.is_trained())
+            .map(|spec| spec.shape.iter().product::<usize>())
+            .sum()
+    }
+
+    /// How often the image is halved before each value, by the value's number.
+    pub(crate) fn levels(&self) -> Vec<usize> {
+        let mut levels = vec![0; self.layers.len() + 1];
+        for (index, layer) in self.layers.iter().enumerate() {
+            let before = levels[layer.source.values()[0]];
+            levels[index + 1] = match (layer.kind, layer.geometry.stride) {
+                (Kind::Plain, 2) => before + 1,
+                (Kind::Transposed, 2) => before - 1,
+                _ => before,
+            };
+        }
+        levels
+    }
+
+    /// Multiply-accumulates of one pass over an image of `height` × `width`, which the network's halvings divide.
+    pub(crate) fn macs(&self, height: usize, width: usize) -> u64 {
+        let levels = self.levels();
+        let of_layer = |(index, layer): (usize, &Layer)| {
+            // A transposed convolution spends its kernel once for every pixel that it takes in.
+            let level = match layer.kind {
+                Kind::Plain => levels[index + 1],
+                Kind::Transposed => levels[layer.source.values()[0]],
+            };
+            let pixels = ((height >> level) * (width >> level)) as u64;
+            pixels * layer.weight_shape().iter().product::<usize>() as u64
+        };
+        self.layers.iter().enumerate().map(of_layer).sum()
+    }
+}

@@ -1,0 +1,23 @@
+//! Networks as data: a list of layers, and what follows from the list.
+//!
+//! [`Architecture`] says what a network is set to, and [`Architecture::network`] writes its [`Layer`]s down, once. Whatever
+//! walks a network (its tensors, its multiply-accumulates, each backend, ONNX, candle) is a loop over that list. Another
+//! architecture is another list.
+
+mod architecture;
+mod flow;
+mod layer;
+mod weights;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use architecture::{Architecture, MAX_CHANNELS, MAX_WIDTH, Preset, SIZE_MULTIPLE};
+pub use layer::{After, Kind, Layer, Network, Source};
+pub use riad_conv::Geometry;
+pub use weights::Weights;
+
+pub(crate) use architecture::{check_size, padded_size};
+pub(crate) use flow::{Flow, Home, Input, Joint, Part};
+pub(crate) use layer::{EPSILON, MOMENTUM, Role, TensorSpec};
+pub(crate) use weights::{Moments, NamedTensors, folded};

@@ -1,0 +1,73 @@
+//! The files of a run: their names, how they are written, and who may write them.
+
+use std::{
+    fs::{File, TryLockError},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use super::checkpoint::invalid;
+use crate::{Result, error::ModelError};
+
+/// The weights of the best epoch so far, what a run is scored with.
+pub const BEST: &str = "best.safetensors";
+/// The state of a run, from which it resumes.
+pub const LAST: &str = "last.safetensors";
+
+/// The file to read for `path`: a run's best weights where it is a folder.
+pub(super) fn file_of(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let best = path.join(BEST);
+    if best.is_file() {
+        return Ok(best);
+    }
+    let reason = if path.join(LAST).is_file() {
+        format!("the run has no {BEST} yet; let it train for an epoch first (riad train --resume)")
+    } else {
+        format!("this folder holds no run: there is no {BEST} in it")
+    };
+    Err(invalid(path, reason))
+}
+
+/// Writes `bytes` to `path` so that a kill at any instant leaves the old file or the new one: written beside under a
+/// fixed name (a leftover is overwritten next time), flushed to the disk, renamed.
+///
+/// # Errors
+/// If the file cannot be written there; `path` is as it was then.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let part = path.with_file_name(name);
+    let write = || {
+        let mut file = File::create(&part)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&part, path)?;
+        // The rename itself is on the disk once the folder is; only Unix lets a folder be opened for that.
+        #[cfg(unix)]
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
+    };
+    write().map_err(ModelError::io(path))
+}
+
+/// Keeps the run in `folder` from other processes until the file is dropped. A [`Trainer`](crate::Trainer) does so by itself.
+///
+/// # Errors
+/// If another process is training there, or the file `lock` cannot be made.
+pub fn lock_run(folder: &Path) -> Result<File> {
+    let path = folder.join("lock");
+    let file = File::create(&path).map_err(ModelError::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ModelError::Setting(format!(
+            "another process is training in {}; wait for it, or choose another folder with --out",
+            folder.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(ModelError::io(&path)(error)),
+    }
+}

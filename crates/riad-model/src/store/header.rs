@@ -1,0 +1,76 @@
+//! What a checkpoint says of itself.
+
+use riad_core::Calibration;
+use serde::{Deserialize, Serialize};
+
+use super::{Progress, TrainConfig};
+use crate::{
+    Result,
+    error::ModelError,
+    method::{Method, ScoringSettings},
+    network::Architecture,
+};
+
+/// Version of the header's format that this crate writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// What a checkpoint says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Header {
+    /// Version of this format.
+    pub format: u32,
+    /// Version of the program that wrote it.
+    pub riad_version: String,
+    /// The network's shape.
+    pub architecture: Architecture,
+    /// How images are scored.
+    pub scoring: ScoringSettings,
+    /// How the weights were trained; `None` for imported ones.
+    pub training: Option<TrainConfig>,
+    /// How far training had come when these weights were taken; `None` for imported ones.
+    pub progress: Option<Progress>,
+    /// Scores that these weights give good images which nothing here was chosen by; `None` where nobody calibrated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+}
+
+impl Header {
+    /// The method that the checkpoint is of.
+    pub fn method(&self) -> Method {
+        Method::of(&self.scoring)
+    }
+
+    /// Reads a header, and checks each of its numbers before anything is computed or allocated by it.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub(super) fn parse(json: &str) -> Result<Self, String> {
+        /// Read first: a newer format may not parse as ours.
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let unreadable = |error: serde_json::Error| format!("its header cannot be read: {error}");
+        let Version { format } = serde_json::from_str(json).map_err(unreadable)?;
+        if format > FORMAT {
+            return Err(format!(
+                "its format {format} is newer than this program's ({FORMAT}); use the riad that wrote it, or a newer one"
+            ));
+        }
+        let header: Self = serde_json::from_str(json).map_err(unreadable)?;
+        let out_of_range = |error: ModelError| format!("its header is out of range: {error}");
+        header.architecture.check().map_err(out_of_range)?;
+        header.scoring.check().map_err(out_of_range)?;
+        if let Some(training) = &header.training {
+            training.check().map_err(out_of_range)?;
+            if training.architecture != header.architecture {
+                return Err("its header names two architectures".into());
+            }
+            if let Some(progress) = &header.progress {
+                progress.check(training).map_err(out_of_range)?;
+            }
+        }
+        Ok(header)
+    }
+}

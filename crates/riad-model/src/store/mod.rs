@@ -1,0 +1,15 @@
+//! What is kept on disk: checkpoints, their headers with what a run is set to and how far it has come, the files of a run, and
+//! weights that PyTorch saved.
+
+mod checkpoint;
+mod config;
+mod files;
+mod header;
+mod progress;
+mod pytorch;
+
+pub use checkpoint::Checkpoint;
+pub use config::TrainConfig;
+pub use files::{BEST, LAST, lock_run, write_whole};
+pub use header::{FORMAT, Header};
+pub use progress::{EpochRecord, Progress};

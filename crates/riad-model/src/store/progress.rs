@@ -1,0 +1,93 @@
+//! How far a run has come.
+
+use serde::{Deserialize, Serialize};
+
+use super::{TrainConfig, config::MOST};
+use crate::{Result, error::ModelError, method::LossTerms};
+
+/// Losses of an epoch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct EpochRecord {
+    /// From 1.
+    pub epoch: usize,
+    /// The learning rate used.
+    pub learning_rate: f64,
+    /// Mean over the epoch's images, with the masks drawn.
+    pub train: LossTerms,
+    /// Mean over the validation images and all region sizes, with fixed masks; `None` without validation images.
+    pub validation: Option<LossTerms>,
+}
+
+/// How far a run has come. Nothing in it depends on the clock, so equal runs have equal progress.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Epochs completed.
+    pub epochs: usize,
+    /// Steps taken in the epoch after those.
+    pub steps: usize,
+    /// Losses of these steps, each weighted by its images.
+    pub partial: LossTerms,
+    /// Steps of the optimiser since the run began.
+    pub optimiser_steps: u64,
+    /// Epoch with the best validation loss so far, from 1; 0 before there is one.
+    pub best_epoch: usize,
+    /// Epochs completed when patience ran out and the learning rate decayed for it, with [`TrainConfig::decays_early`].
+    #[serde(default)]
+    pub decayed_early: Option<usize>,
+    /// Every epoch's losses.
+    pub history: Vec<EpochRecord>,
+    /// Whether training has ended, by the last epoch or by patience.
+    pub finished: bool,
+}
+
+impl Progress {
+    /// The loss by which epochs are compared: the validation loss, or the training loss if there are no validation
+    /// images.
+    pub fn best_loss(&self) -> Option<f64> {
+        let record = self.history.get(self.best_epoch.checked_sub(1)?)?;
+        Some(record.validation.unwrap_or(record.train).total)
+    }
+
+    /// Checks that a run with these settings can have come so far.
+    ///
+    /// # Errors
+    /// [`ModelError::Setting`] names what cannot be.
+    pub(crate) fn check(&self, config: &TrainConfig) -> Result<()> {
+        let counts = [
+            ("epochs", self.epochs, config.epochs.max(config.last_epoch(self))),
+            ("steps", self.steps, MOST),
+            ("the best epoch", self.best_epoch, self.epochs),
+            (
+                "the epoch of the early decay",
+                self.decayed_early.unwrap_or(0),
+                self.epochs,
+            ),
+            ("the history", self.history.len(), self.epochs),
+        ];
+        let most_steps = (MOST as u64).saturating_mul(MOST as u64);
+        if self.optimiser_steps > most_steps {
+            return Err(ModelError::Setting(format!(
+                "the run's progress contradicts itself: the optimiser took {} steps, and {most_steps} is the most that it can \
+                 have taken",
+                self.optimiser_steps
+            )));
+        }
+        for (what, count, most) in counts {
+            if count > most {
+                return Err(ModelError::Setting(format!(
+                    "the run's progress contradicts itself: {what} is {count}, and {most} is the most that it can be"
+                )));
+            }
+        }
+        if self.history.len() < self.best_epoch {
+            return Err(ModelError::Setting(format!(
+                "the run's progress contradicts itself: epoch {} is the best, and the history has {}",
+                self.best_epoch,
+                self.history.len()
+            )));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,501 @@
+//! The training loop: steps, validation, early stopping, and checkpoints from which a killed run resumes bit by bit.
+
+use std::{
+    fmt,
+    fs::{self, File},
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use riad_core::random::Random;
+
+use super::history::history_csv;
+use crate::{
+    Result,
+    backend::{self, Adam, Device, Train},
+    error::ModelError,
+    method::{LossTerms, Masking, Method},
+    network::{Moments, Weights},
+    seed::{Choice, Step, derive_seed},
+    store::{BEST, Checkpoint, EpochRecord, LAST, Progress, TrainConfig, lock_run, write_whole},
+};
+
+/// Where a trainer gets its images from.
+pub trait ImageSource {
+    /// Number of images.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The images at the places `order`, in that order, in batches of `batch_size` (the last may be smaller). Each batch
+    /// is `[B, C, H, W]` in [0, 1], of the architecture's channels and the size in the scoring settings.
+    ///
+    /// What is chosen at random, such as where a tile is cut from an image, must follow from `seed` and the place alone.
+    /// Training gives another seed in every epoch, validation always the same.
+    fn batches(
+        &self,
+        order: Vec<usize>,
+        batch_size: usize,
+        seed: u64,
+    ) -> Box<dyn Iterator<Item = std::result::Result<Vec<f32>, Box<dyn std::error::Error + Send + Sync>>> + '_>;
+}
+
+/// What a trainer tells of while it runs.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A step was taken.
+    Step {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Step in the epoch, from 1.
+        step: usize,
+        /// Steps in an epoch.
+        steps: usize,
+        /// The step's loss.
+        loss: LossTerms,
+    },
+    /// An epoch ended and was validated.
+    Epoch {
+        /// Its losses.
+        record: &'a EpochRecord,
+        /// Whether it is the best so far.
+        best: bool,
+        /// The epoch that will be the last, as [`Trainer::last_epoch`] tells.
+        last: usize,
+        /// The network's weights at its end.
+        weights: EndWeights<'a>,
+    },
+}
+
+/// A network's weights at the end of an epoch, where the network lies: perhaps on a GPU.
+#[derive(Clone, Copy)]
+pub struct EndWeights<'a>(&'a dyn Train);
+
+impl EndWeights<'_> {
+    /// A copy of them.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn get(&self) -> Result<Weights> {
+        self.0.weights()
+    }
+}
+
+impl fmt::Debug for EndWeights<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndWeights").finish_non_exhaustive()
+    }
+}
+
+/// How a call of [`Trainer::run`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All epochs were run.
+    Completed,
+    /// The validation loss did not improve for the patience, so there were fewer.
+    Stopped,
+    /// The observer broke off; the run can be resumed.
+    Interrupted,
+}
+
+/// Least time between two saves within a run. A save never changes what is computed, only how much a kill costs.
+const SAVE_EVERY: Duration = Duration::from_secs(20);
+
+/// A training run in a folder of its own.
+///
+/// The folder holds `last.safetensors` (weights, Adam's moments and progress, to resume from), `best.safetensors` (the
+/// weights of the best epoch, to score with) and `history.csv`. Everything random follows from the seed and the place of
+/// the step, so a run that was killed and resumed ends in the same bytes as the undisturbed one.
+pub struct Trainer {
+    config: TrainConfig,
+    /// Where the run is kept; `None` for a rehearsal.
+    home: Option<Home>,
+    network: Box<dyn Train>,
+    progress: Progress,
+    best: Option<Weights>,
+    saved: Instant,
+}
+
+/// The folder that a run is kept in.
+struct Home {
+    folder: PathBuf,
+    /// Held while the trainer lives, so that two processes never write the same run.
+    _lock: File,
+}
+
+impl Trainer {
+    /// Starts a run in `folder`, which is made where it does not exist.
+    ///
+    /// # Errors
+    /// If a setting is out of range, or the folder already holds a run, or another process is training in it.
+    pub fn start(config: TrainConfig, folder: &Path, device: &Device) -> Result<Self> {
+        config.check()?;
+        fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
+        let lock = lock_run(folder)?;
+        if folder.join(LAST).exists() {
+            return Err(ModelError::Setting(format!(
+                "{} already holds a run; resume it with --resume, or choose another folder with --out",
+                folder.display()
+            )));
+        }
+        let home = Home {
+            folder: folder.to_owned(),
+            _lock: lock,
+        };
+        let mut trainer = Self::begin(config, Some(home), device)?;
+        trainer.save()?;
+        Ok(trainer)
+    }
+
+    /// Starts a run that is kept nowhere, to see how long its steps take.
+    ///
+    /// # Errors
+    /// If a setting is out of range.
+    pub fn rehearse(config: TrainConfig, device: &Device) -> Result<Self> {
+        config.check()?;
+        Self::begin(config, None, device)
+    }
+
+    fn begin(config: TrainConfig, home: Option<Home>, device: &Device) -> Result<Self> {
+        let seed = derive_seed(&[config.seed, Choice::Weights as u64]);
+        let weights = Weights::initial(config.architecture, seed)?;
+        let adam = Adam {
+            weight_decay: config.weight_decay,
+            steps: 0,
+        };
+        let precision = config.precision;
+        Ok(Self {
+            config,
+            home,
+            network: backend::trainer(&weights, adam, &Moments::new(), device, precision)?,
+            progress: Progress::default(),
+            best: None,
+            saved: Instant::now(),
+        })
+    }
+
+    /// Takes up the run in `folder` where it was last saved.
+    ///
+    /// # Errors
+    /// If the folder holds no run, or another process is training in it.
+    pub fn resume(folder: &Path, device: &Device) -> Result<Self> {
+        let path = folder.join(LAST);
+        let refuse = |reason: &str| ModelError::Checkpoint {
+            path: path.clone(),
+            reason: reason.to_owned(),
+        };
+        if !path.exists() {
+            return Err(refuse("there is no run to resume here; start one with riad train"));
+        }
+        let lock = lock_run(folder)?;
+        let (Checkpoint { header, weights, .. }, moments) = Checkpoint::open_with_moments(&path)?;
+        let (Some(config), Some(progress)) = (header.training, header.progress) else {
+            return Err(refuse("it holds weights but no state of training to resume from"));
+        };
+        config.check()?;
+        let trained = weights.network().tensors().into_iter();
+        if trained
+            .filter(|spec| spec.role.is_trained())
+            .any(|spec| !moments.contains_key(&spec.name))
+        {
+            return Err(refuse(
+                "it lacks the optimiser's state, so the run cannot be resumed from it",
+            ));
+        }
+        let adam = Adam {
+            weight_decay: config.weight_decay,
+            steps: progress.optimiser_steps,
+        };
+        let network = backend::trainer(&weights, adam, &moments, device, config.precision)?;
+        let best = match progress.best_epoch {
+            0 => None,
+            _ => Some(Checkpoint::open(&folder.join(BEST))?.weights),
+        };
+        let home = Home {
+            folder: folder.to_owned(),
+            _lock: lock,
+        };
+        Ok(Self {
+            config,
+            home: Some(home),
+            network,
+            progress,
+            best,
+            saved: Instant::now(),
+        })
+    }
+
+    /// The run's settings.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    /// How far the run has come.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// The epoch, from 1, that is the last unless patience runs out before. It comes closer where the learning rate decays
+    /// early.
+    pub fn last_epoch(&self) -> usize {
+        self.config.last_epoch(&self.progress)
+    }
+
+    /// Trains until the last epoch, until the validation loss stops improving, or until `observe` breaks off, and leaves
+    /// the run saved.
+    ///
+    /// # Errors
+    /// If an image cannot be had, the loss becomes NaN or infinite (the last good checkpoint is kept), a file cannot be
+    /// written, or the device fails.
+    pub fn run(
+        &mut self,
+        train: &dyn ImageSource,
+        validation: &dyn ImageSource,
+        observe: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Outcome> {
+        if train.is_empty() {
+            return Err(ModelError::Setting("there are no training images".into()));
+        }
+        while !self.progress.finished {
+            if self.run_epoch(train, observe)?.is_break() {
+                self.save()?;
+                return Ok(Outcome::Interrupted);
+            }
+            let best = self.end_epoch(train.len(), validation)?;
+            if best {
+                self.best = Some(self.network.weights()?);
+            }
+            let flow = match self.progress.history.last() {
+                Some(record) => observe(Event::Epoch {
+                    record,
+                    best,
+                    last: self.last_epoch(),
+                    weights: EndWeights(&*self.network),
+                }),
+                None => ControlFlow::Continue(()),
+            };
+            if self.progress.finished || flow.is_break() || self.saved.elapsed() >= SAVE_EVERY {
+                self.save()?;
+            }
+            if flow.is_break() && !self.progress.finished {
+                return Ok(Outcome::Interrupted);
+            }
+        }
+        Ok(if self.progress.epochs < self.config.epochs {
+            Outcome::Stopped
+        } else {
+            Outcome::Completed
+        })
+    }
+
+    fn run_epoch(
+        &mut self,
+        train: &dyn ImageSource,
+        observe: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        let batch_size = self.config.batch_size;
+        let steps = train.len().div_ceil(batch_size);
+        let order = shuffled(
+            train.len(),
+            derive_seed(&[self.config.seed, Choice::Order as u64, self.progress.epochs as u64]),
+        );
+        let rest: Vec<usize> = order.into_iter().skip(self.progress.steps * batch_size).collect();
+        let seed = derive_seed(&[self.config.seed, Choice::Tiles as u64, self.progress.epochs as u64]);
+        let mut left = rest.len();
+        let mut running = None;
+        for images in train.batches(rest, batch_size, seed) {
+            // Images and masks are made ready while the device is at the step before, which ends whatever becomes of them.
+            let expected = batch_size.min(left);
+            left -= expected;
+            let images = images.map_err(ModelError::Images);
+            let staged = images.and_then(|images| self.stage(images, expected, usize::from(running.is_some())));
+            if let Some(count) = running.take()
+                && self.finish_step(count, steps, observe)?.is_break()
+            {
+                return Ok(ControlFlow::Break(()));
+            }
+            staged?;
+            let learning_rate = self.config.learning_rate_after(&self.progress);
+            self.network.begin(self.config.loss, learning_rate)?;
+            running = Some(expected);
+        }
+        if let Some(count) = running
+            && self.finish_step(count, steps, observe)?.is_break()
+        {
+            return Ok(ControlFlow::Break(()));
+        }
+        self.check_all_came("all training images of an epoch", train.len(), left)?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Makes `count` images ready for the step after `ahead` others.
+    fn stage(&mut self, images: Vec<f32>, count: usize, ahead: usize) -> Result<()> {
+        ModelError::length(
+            "a batch of training images",
+            images.len(),
+            count * self.config.image_len(),
+        )?;
+        let masking = self.draw(count, ahead)?;
+        self.network.stage(images, masking)
+    }
+
+    /// Checks that no images are missing of those that a source has.
+    fn check_all_came(&self, what: &'static str, count: usize, missing: usize) -> Result<()> {
+        let image_len = self.config.image_len();
+        ModelError::length(what, (count - missing) * image_len, count * image_len)
+    }
+
+    /// Waits for a step on `count` images, and tells of it.
+    fn finish_step(
+        &mut self,
+        count: usize,
+        steps: usize,
+        observe: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        let loss = self.network.finish()?;
+        if !loss.total.is_finite() {
+            return Err(self.diverged(loss.total));
+        }
+        self.progress.steps += 1;
+        self.progress.partial.add(loss, count as f64);
+        let event = Event::Step {
+            epoch: self.progress.epochs + 1,
+            step: self.progress.steps,
+            steps,
+            loss,
+        };
+        if observe(event).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        if self.saved.elapsed() >= SAVE_EVERY {
+            self.save()?;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// What the network sees of `count` images, in the step after `ahead` others.
+    fn draw(&self, count: usize, ahead: usize) -> Result<Masking> {
+        let TrainConfig {
+            scoring, architecture, ..
+        } = &self.config;
+        let step = Step {
+            seed: self.config.seed,
+            epoch: self.progress.epochs as u64,
+            step: (self.progress.steps + ahead) as u64,
+        };
+        Method::of(scoring).draw(scoring, architecture.channels, step, count)
+    }
+
+    /// Validates, and settles whether the epoch is the best and whether it is the last. Gives whether it is the best: the
+    /// caller has to keep the weights then.
+    fn end_epoch(&mut self, train_images: usize, validation: &dyn ImageSource) -> Result<bool> {
+        let mut train = LossTerms::default();
+        train.add(self.progress.partial, 1.0 / train_images as f64);
+        let validation = self.validate(validation)?;
+        let loss = validation.unwrap_or(train).total;
+        if !loss.is_finite() {
+            return Err(self.diverged(loss));
+        }
+        // Without validation images the last epoch counts as the best: the training loss says little of which is.
+        let best = validation.is_none() || self.progress.best_loss().is_none_or(|best| loss < best);
+        let progress = &mut self.progress;
+        let learning_rate = self.config.learning_rate_after(progress);
+        progress.epochs += 1;
+        progress.steps = 0;
+        progress.partial = LossTerms::default();
+        progress.history.push(EpochRecord {
+            epoch: progress.epochs,
+            learning_rate,
+            train,
+            validation,
+        });
+        if best {
+            progress.best_epoch = progress.epochs;
+        }
+        self.config.settle(progress);
+        Ok(best)
+    }
+
+    fn validate(&self, images: &dyn ImageSource) -> Result<Option<LossTerms>> {
+        if images.is_empty() {
+            return Ok(None);
+        }
+        let scoring = &self.config.scoring;
+        let passes = Method::of(scoring).passes(scoring, self.config.architecture.channels)?;
+        let scorer = self.network.scorer(passes)?;
+        let image_len = self.config.image_len();
+        let mut mean = LossTerms::default();
+        let seed = derive_seed(&[self.config.seed, Choice::Tiles as u64]);
+        let mut left = images.len();
+        for batch in images.batches((0..images.len()).collect(), self.config.batch_size, seed) {
+            let batch = batch.map_err(ModelError::Images)?;
+            let expected = self.config.batch_size.min(left);
+            left -= expected;
+            ModelError::length("a batch of validation images", batch.len(), expected * image_len)?;
+            let share = expected as f64 / images.len() as f64;
+            mean.add(scorer.loss(&batch, self.config.loss)?, share);
+        }
+        self.check_all_came("all validation images", images.len(), left)?;
+        Ok(Some(mean))
+    }
+
+    /// Writes the run's state. The best weights come first: a kill between the two files leaves a newer best beside an
+    /// older state, and the resumed run arrives at that best again.
+    fn save(&mut self) -> Result<()> {
+        let Some(Home { folder, .. }) = &self.home else {
+            return Ok(());
+        };
+        let weights = self.network.weights()?;
+        if !weights.is_finite() {
+            return Err(self.diverged(f64::NAN));
+        }
+        if let Some(best) = &self.best {
+            let mut progress = self.progress.clone();
+            progress.history.truncate(progress.best_epoch);
+            progress.epochs = progress.best_epoch;
+            progress.decayed_early = progress.decayed_early.filter(|&decay| decay < progress.best_epoch);
+            (progress.steps, progress.partial, progress.finished) = (0, LossTerms::default(), false);
+            progress.optimiser_steps = 0;
+            self.checkpoint(best.clone(), progress).save(&folder.join(BEST))?;
+        }
+        let (steps, moments) = self.network.optimiser()?;
+        self.progress.optimiser_steps = steps;
+        let last = self.checkpoint(weights, self.progress.clone());
+        last.save_with_moments(&folder.join(LAST), &moments)?;
+        write_whole(
+            &folder.join("history.csv"),
+            history_csv(&self.progress.history).as_bytes(),
+        )?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+
+    fn checkpoint(&self, weights: Weights, progress: Progress) -> Checkpoint {
+        Checkpoint::new(
+            weights,
+            self.config.scoring.clone(),
+            Some(self.config.clone()),
+            Some(progress),
+        )
+    }
+
+    fn diverged(&self, loss: f64) -> ModelError {
+        ModelError::Diverged {
+            loss,
+            epoch: self.progress.epochs + 1,
+            step: self.progress.steps + 1,
+        }
+    }
+}
+
+/// The numbers below `count` in random order.
+fn shuffled(count: usize, seed: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    Random::new(seed).shuffle(&mut order);
+    order
+}
