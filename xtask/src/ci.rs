@@ -12,6 +12,13 @@ use crate::cuda_toolkit;
 /// The crates that others may depend on, each of which must build by itself.
 const LIBRARIES: [&str; 5] = ["riad-core", "riad-conv", "riad-cuda", "riad-data", "riad-model"];
 
+/// Programs of a screenful that show what a library is for. Each ends by itself, without arguments.
+const EXAMPLES: [(&str, &[&str]); 3] = [
+    ("riad-core", &["masks", "metrics"]),
+    ("riad-data", &["decode"]),
+    ("riad-model", &["score", "train", "unet"]),
+];
+
 /// Runs what CI runs; without steps, all of them.
 ///
 /// Tools that are missing (typos, cargo-machete, cargo-deny) are installed by `cargo install`. A step that fails does
@@ -42,10 +49,14 @@ enum Step {
     Alone,
     /// riad-conv for ARM: clippy, where rustup can provide the target
     Arm,
+    /// The code for Apple's GPUs: type-checked for Apple's target, where Debian's rustc is or can be installed
+    Metal,
     /// rustdoc, without a warning
     Docs,
     /// The CUDA code: clippy, linking and what can be tested, where there is a toolkit (CUDA_HOME or cuda-toolkit's)
     Cuda,
+    /// The examples of the libraries, each run to its end
+    Examples,
     /// The tests
     Test,
 }
@@ -115,6 +126,22 @@ impl Step {
                     "clippy --locked -p riad-conv --target {TARGET} -- -D warnings"
                 ))]
             }
+            Self::Metal => {
+                let Some(compiler) = debians_compiler() else {
+                    eprintln!(
+                        "skipped: no Debian compiler with the standard library's source (rustc-web, rust-web-src)"
+                    );
+                    return Vec::new();
+                };
+                // Nobody here has Apple's linker, and a check needs none. The standard library comes from source, since no
+                // toolchain for Apple's target is at hand.
+                let mut check = cargo(
+                    "check --locked -Zbuild-std=std,panic_unwind --target aarch64-apple-darwin -p riad-model --features metal",
+                );
+                check.env("RUSTC", compiler).env("RUSTC_BOOTSTRAP", "1");
+                check.env("CARGO_TARGET_DIR", crate::workspace_root().join("target").join("metal"));
+                vec![check]
+            }
             Self::Docs => {
                 let mut doc = cargo("doc --workspace --no-deps --locked");
                 doc.env("RUSTDOCFLAGS", "-D warnings");
@@ -135,6 +162,14 @@ impl Step {
                 }
                 commands
             }
+            Self::Examples => EXAMPLES
+                .iter()
+                .flat_map(|(package, examples)| {
+                    let one =
+                        move |example: &&str| cargo(&format!("run --quiet --locked -p {package} --example {example}"));
+                    examples.iter().map(one)
+                })
+                .collect(),
             Self::Test => vec![cargo("test --workspace --locked")],
         }
     }
@@ -148,6 +183,24 @@ impl Step {
         }
         Ok(())
     }
+}
+
+/// Debian's compiler for the web, which comes with the standard library's source; installed where that is possible.
+fn debians_compiler() -> Option<&'static str> {
+    const COMPILER: &str = "/usr/bin/rustc";
+    let has_source = || Path::new(COMPILER).exists() && Path::new("/usr/share/doc/rust-web-src").exists();
+    if !has_source() {
+        for arguments in [
+            &["update", "-qq"][..],
+            &["install", "-y", "-qq", "rustc-web", "rust-web-src"],
+        ] {
+            let status = Command::new("apt-get").args(arguments).status();
+            if !status.is_ok_and(|status| status.success()) {
+                return None;
+            }
+        }
+    }
+    has_source().then_some(COMPILER)
 }
 
 impl Tool {

@@ -1,0 +1,176 @@
+//! Modules of a crate use each other in one direction only: docs/architecture.md has the order, and so has this file.
+#![allow(clippy::unwrap_used)] // the helpers are not marked as tests
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each crate that has rooms, with them from the bottom up. A room may use those before it.
+const CRATES: [(&str, &[&str]); 3] = [
+    (
+        "riad-model",
+        &[
+            "error", "seed", "network", "onnx", "method", "candle", "backend", "store", "scorer", "train", "export",
+        ],
+    ),
+    ("riad-cuda", &["error", "lengths", "spec", "device", "ops"]),
+    (
+        "riad-cli",
+        &[
+            "files",
+            "progress",
+            "logging",
+            "interrupt",
+            "scoring",
+            "calibration",
+            "args",
+            "config",
+            "settings",
+            "held_out",
+            "test_images",
+            "baseline",
+            "picture",
+            "raw_map",
+            "roi",
+            "source",
+            "tensorboard",
+            "run",
+            "history",
+            "facts",
+            "evaluation",
+            "results",
+            "report",
+            "commands",
+        ],
+    ),
+];
+
+fn sources(of: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .join("crates")
+        .join(of)
+        .join("src")
+}
+
+/// The files of a room, without those of tests.
+fn files(path: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(path).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        match path.is_dir() {
+            _ if name == "tests" => {}
+            true => files(&path, found),
+            false => found.push(path),
+        }
+    }
+}
+
+/// Code without comments, and without a module of tests at its end.
+fn code(text: &str) -> String {
+    let tests = [
+        "#[cfg(test)]\nmod tests {",
+        "#[cfg(all(test, target_os = \"linux\"))]\nmod tests {",
+    ];
+    let end = tests
+        .iter()
+        .filter_map(|mark| text.find(mark))
+        .min()
+        .unwrap_or(text.len());
+    let lines = text[..end].lines();
+    let without = lines.map(|line| line.split("//").next().unwrap_or_default());
+    without.collect::<Vec<_>>().join("\n")
+}
+
+/// The first names behind `prefix`: of `crate::a::b` that is `a`, of `crate::{a::{b, c}, d}` it is `a` and `d`.
+fn names_behind(code: &str, prefix: &str) -> BTreeSet<String> {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let mut names = BTreeSet::new();
+    for (at, _) in code.match_indices(prefix) {
+        let rest = &code[at + prefix.len()..];
+        let Some(list) = rest.strip_prefix('{') else {
+            names.insert(rest.chars().take_while(|&c| is_name(c)).collect());
+            continue;
+        };
+        let (mut depth, mut starts) = (0, true);
+        for (place, c) in list.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => starts = true,
+                c if is_name(c) && starts => {
+                    names.insert(list[place..].chars().take_while(|&c| is_name(c)).collect());
+                    starts = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    names
+}
+
+/// From the names that the crate's root gives out to the room that each comes from.
+fn given_out(root: &str, rooms: &[&str]) -> BTreeMap<String, String> {
+    let mut from = BTreeMap::new();
+    for room in rooms {
+        for name in names_behind(root, &format!("use {room}::")) {
+            from.insert(name, (*room).to_owned());
+        }
+    }
+    from
+}
+
+#[test]
+fn rooms_use_those_below_them_alone() {
+    let mut offenders = Vec::new();
+    for (of, rooms) in CRATES {
+        let source = sources(of);
+        let root = fs::read_to_string(source.join("lib.rs"));
+        let root = root.or_else(|_| fs::read_to_string(source.join("main.rs"))).unwrap();
+        let given_out = given_out(&code(&root), rooms);
+        for (place, room) in rooms.iter().enumerate() {
+            let mut all = Vec::new();
+            let (folder, file) = (source.join(room), source.join(format!("{room}.rs")));
+            if folder.is_dir() {
+                files(&folder, &mut all);
+            }
+            all.extend(file.is_file().then_some(file));
+            assert!(!all.is_empty(), "{of} has no room {room}");
+            for path in all {
+                let text = code(&fs::read_to_string(&path).unwrap());
+                for name in names_behind(&text, "crate::") {
+                    let used = given_out.get(&name).map_or(name.as_str(), String::as_str);
+                    let above = rooms.iter().position(|room| *room == used).is_some_and(|of| of > place);
+                    if above {
+                        offenders.push(format!("{} uses {used}, which is above {room}", path.display()));
+                    }
+                }
+            }
+        }
+        let modules = code(&root);
+        let declared = modules.lines().filter_map(|line| {
+            let line = line.trim_start_matches("pub ").strip_prefix("mod ")?;
+            Some(line.trim_end_matches(';').to_owned())
+        });
+        for module in declared {
+            assert!(
+                rooms.contains(&module.as_str()),
+                "{of}: where is {module} among the rooms?"
+            );
+        }
+    }
+    assert!(
+        offenders.is_empty(),
+        "rooms know only what is below them:\n  {}",
+        offenders.join("\n  ")
+    );
+}
+
+#[test]
+fn names_are_found_in_lists_and_paths() {
+    let code = "use crate::{ModelError, method::{Keep, loss}, store};\nlet x: crate::backend::Device = y;";
+    let found: Vec<String> = names_behind(code, "crate::").into_iter().collect();
+    assert_eq!(found, ["ModelError", "backend", "method", "store"]);
+}
