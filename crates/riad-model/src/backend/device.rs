@@ -16,8 +16,8 @@ pub struct Device(Backend);
 pub(crate) enum Backend {
     /// Kernels of our own on the processor.
     Cpu,
-    /// cuDNN and kernels of our own on an NVIDIA GPU. Without the feature `cuda`, tests alone have one.
-    #[cfg_attr(not(any(test, feature = "cuda")), allow(dead_code))]
+    /// cuDNN and kernels of our own on an NVIDIA GPU. Without the feature `cuda` only tests have one, and those on Linux alone.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
     Cuda(Gpu),
     /// candle's operations, on an Apple GPU or any other device that candle drives.
     Candle(candle_core::Device),
