@@ -12,10 +12,13 @@ use crate::cuda_toolkit;
 /// The crates that others may depend on, each of which must build by itself.
 const LIBRARIES: [&str; 5] = ["riad-core", "riad-conv", "riad-cuda", "riad-data", "riad-model"];
 
-/// Programs of a screenful that show what a library is for. Each ends by itself, without arguments.
+/// Programs of a screenful that show what a library is for, with what each is given. Each ends by itself.
 const EXAMPLES: [(&str, &[&str]); 3] = [
     ("riad-core", &["masks", "metrics"]),
-    ("riad-data", &["decode"]),
+    (
+        "riad-data",
+        &["decode -- 4 crates/riad-data/tests/channels/files/pages_u8.tif"],
+    ),
     ("riad-model", &["score", "train", "unet"]),
 ];
 
