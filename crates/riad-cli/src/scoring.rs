@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::usage;
 use anyhow::Result;
 use riad_data::{DataError, Fit, Image, LoadedImage, Pattern, Reader, load_ahead};
 use riad_model::{Checkpoint, Device, Header, Keep, Precision, Roi, Scored, Scorer};
+
+use crate::usage;
 
 /// Images of the network's size that are scored at once: enough to keep all cores busy, few enough that scores come
 /// steadily.

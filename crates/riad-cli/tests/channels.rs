@@ -264,6 +264,23 @@ fn a_run_keeps_its_channels_and_its_bands() {
     stdout(root, &eval);
 }
 
+/// Once, and not of every image.
+#[test]
+fn a_pattern_whose_files_cannot_share_a_models_channels_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    make_set(&root.join("files"), files);
+    let train = ["train", "-q", "--max-time", "0s", "files", "--bands", PATTERN];
+    stdout(root, &[&train[..], &["--out", "run"], &TRAIN].concat());
+    let images = "files/test/spot";
+    for command in [vec!["score", images], vec!["watch", images, "--out", "lines.csv"]] {
+        let model = ["--model", "run/last.safetensors", "--bands", "*_light{0..2}.png"];
+        let error = stderr(root, &[&command[..], &model].concat(), 2);
+        let count = error.matches("4 channels cannot come from 3 files").count();
+        assert_eq!(count, 1, "{command:?}: {error}");
+    }
+}
+
 /// No run is begun with images that cannot be what was asked for.
 #[test]
 fn other_numbers_of_channels_are_refused_by_name() {

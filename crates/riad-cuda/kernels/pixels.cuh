@@ -79,7 +79,7 @@ __device__ inline double2 sums_of_partials(const float *partial, const float *ot
 
 struct AddBias {
     const void *x;       // [pixels, x_pixel], of which the first channels are read
-    const float *bias;
+    const float *bias;   // null for none, which leaves a copy
     void *y;             // [pixels, y_pixel], of which the first channels are written; may be x
     uint32_t pixels, channels, x_pixel, y_pixel;
 };
@@ -89,13 +89,15 @@ __device__ void add_bias(const AddBias &a) {
     const Walk w = walk(a.channels);
     if (w.is_idle) return;
     float bias[8];
-    load8(a.bias + w.channel, bias);
+    if (a.bias) load8(a.bias + w.channel, bias);
 #pragma unroll 4
     for (size_t pixel = w.first; pixel < a.pixels; pixel += w.step) {
         float values[8];
         load8((const T *)a.x + pixel * a.x_pixel + w.channel, values);
+        if (a.bias) {
 #pragma unroll
-        for (int i = 0; i < 8; i++) values[i] += bias[i];
+            for (int i = 0; i < 8; i++) values[i] += bias[i];
+        }
         store8((T *)a.y + pixel * a.y_pixel + w.channel, values);
     }
 }

@@ -80,11 +80,24 @@ impl Gpu {
     /// # Errors
     /// If shapes do not match, or the device fails.
     pub fn add_bias(&self, x: Pixels<'_>, bias: Span<'_>, y: Pixels<'_>) -> Result<(), CudaError> {
-        let from = view("what a bias is added to", x)?;
-        let (y, y_pixel) = y.like("a bias's output", x)?;
+        self.copy_with(bias.vectors::<f32>("a bias", x.channels)?, x, y)
+    }
+
+    /// Copies `x` to `y`, of as many pixels and channels. Values between the pixels of a view stay.
+    ///
+    /// # Errors
+    /// If shapes do not match, or the device fails.
+    pub fn copy(&self, x: Pixels<'_>, y: Pixels<'_>) -> Result<(), CudaError> {
+        self.copy_with(0, x, y)
+    }
+
+    /// Copies `x` to `y`, with the bias at this address added, unless that is 0.
+    fn copy_with(&self, bias: u64, x: Pixels<'_>, y: Pixels<'_>) -> Result<(), CudaError> {
+        let from = view("what is copied", x)?;
+        let (y, y_pixel) = y.like("a copy", x)?;
         let arguments = AddBias {
             x: from.at,
-            bias: bias.vectors::<f32>("a bias", x.channels)?,
+            bias,
             y,
             pixels: from.count,
             channels: from.channels,

@@ -1,7 +1,6 @@
 //! What the network sees of images, whatever the method.
 
 use candle_core::{Device, Error, Result, Tensor, bail};
-
 use riad_core::Size;
 
 use super::{compose, continued, denormalised, hide, masks::hidden_in, normalised};

@@ -60,14 +60,14 @@ impl Frame {
 
 /// What becomes of a value of a copy.
 #[derive(Clone, Copy)]
-struct Role {
+struct Fate {
     /// The network sees it.
     shown: bool,
     /// The reconstruction takes it from this copy.
     used: bool,
 }
 
-impl Role {
+impl Fate {
     const SHOWN: Self = Self {
         shown: true,
         used: false,
@@ -161,9 +161,9 @@ impl Masking {
         self.sets * self.images * self.frame.channels * self.padded_size().pixels()
     }
 
-    /// Calls `visit` with (offset among the images' values, offset among the copies' values, role) for the values of the
+    /// Calls `visit` with (offset among the images' values, offset among the copies' values, fate) for the values of the
     /// first pixels of `part` of every copy. Those beyond the image are of the pixels that they mirror.
-    fn for_each(&self, part: Size, visit: impl FnMut(usize, usize, Role)) {
+    fn for_each(&self, part: Size, visit: impl FnMut(usize, usize, Fate)) {
         // A loop over a number of channels that the compiler knows is much the faster one.
         match self.frame.channels {
             1 => self.for_each_of::<1>(part, visit),
@@ -173,12 +173,12 @@ impl Masking {
     }
 
     /// With CHANNELS channels; 0 stands for any number.
-    fn for_each_of<const CHANNELS: usize>(&self, part: Size, mut visit: impl FnMut(usize, usize, Role)) {
+    fn for_each_of<const CHANNELS: usize>(&self, part: Size, mut visit: impl FnMut(usize, usize, Fate)) {
         let channels = if CHANNELS == 0 { self.frame.channels } else { CHANNELS };
         let size = self.frame.size;
         let (pixels, padded) = (size.pixels(), self.padded_size());
         let columns: Vec<usize> = (0..part.width).map(|x| mirrored(x, size.width)).collect();
-        let mut roles = vec![Role::BOTH; size.width];
+        let mut fates = vec![Fate::BOTH; size.width];
         for set in 0..self.sets {
             for image in 0..self.images {
                 let (from, to) = (
@@ -188,15 +188,15 @@ impl Masking {
                 for y in 0..part.height {
                     let row = mirrored(y, size.height);
                     if let Some(hidden_row) = self.masks_of(image).and_then(|masks| masks.hidden_row(set, row)) {
-                        for (role, hidden) in roles.iter_mut().zip(hidden_row) {
-                            *role = if hidden { Role::USED } else { Role::SHOWN };
+                        for (fate, hidden) in fates.iter_mut().zip(hidden_row) {
+                            *fate = if hidden { Fate::USED } else { Fate::SHOWN };
                         }
                     }
                     for (x, &column) in columns.iter().enumerate() {
                         let pixel = y * padded.width + x;
                         for channel in 0..channels {
                             let planar = channel * pixels + row * size.width + column;
-                            visit(from + planar, to + pixel * channels + channel, roles[column]);
+                            visit(from + planar, to + pixel * channels + channel, fates[column]);
                         }
                     }
                 }
@@ -210,8 +210,8 @@ impl Masking {
         let Normalisation { mean, deviation } = self.frame.normalisation;
         let scale = 1.0 / deviation;
         let mut copies = vec![0.0; self.copies_len()];
-        self.for_each(self.padded_size(), |image, copy, role| {
-            if role.shown {
+        self.for_each(self.padded_size(), |image, copy, fate| {
+            if fate.shown {
                 copies[copy] = (images[image] - mean) * scale;
             }
         });
@@ -224,8 +224,8 @@ impl Masking {
         ModelError::length("the network's output", outputs.len(), self.copies_len())?;
         let Normalisation { mean, deviation } = self.frame.normalisation;
         let mut images = vec![0.0; self.image_len()];
-        self.for_each(self.frame.size, |image, copy, role| {
-            if role.used {
+        self.for_each(self.frame.size, |image, copy, fate| {
+            if fate.used {
                 images[image] = outputs[copy] * deviation + mean;
             }
         });
@@ -238,8 +238,8 @@ impl Masking {
         ModelError::length("the gradient to the reconstructions", gradient.len(), self.image_len())?;
         let factor = self.frame.normalisation.deviation;
         let mut outputs = vec![0.0; self.copies_len()];
-        self.for_each(self.frame.size, |image, copy, role| {
-            if role.used {
+        self.for_each(self.frame.size, |image, copy, fate| {
+            if fate.used {
                 outputs[copy] = gradient[image] * factor;
             }
         });

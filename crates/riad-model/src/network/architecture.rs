@@ -139,7 +139,7 @@ pub struct Architecture {
     /// Whether it is a U-Net: decoder blocks take in what the encoder has at their resolution.
     #[serde(default = "yes")]
     pub skip_connections: bool,
-    /// Channels of the images that go in and come out, 1 to [`MAX_CHANNELS`].
+    /// Channels of the images that go in and come out, 1 to [`MAX_CHANNELS`]. A checkpoint for colour images does not name them.
     #[serde(default = "colour", skip_serializing_if = "is_colour")]
     pub channels: usize,
 }

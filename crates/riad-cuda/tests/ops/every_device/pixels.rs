@@ -43,6 +43,43 @@ fn pixels_are_added_channel_by_channel_and_nothing_else_changes_on_every_device(
 }
 
 #[test]
+fn pixels_are_copied_with_a_bias_and_without_and_nothing_else_changes_on_every_device() {
+    for gpu in devices() {
+        for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
+            for (([x_pixel, y_pixel], [x_first, y_first], channels), count) in VIEWS
+                .into_iter()
+                .flat_map(|view| [1, 7, 1000].map(|count| (view, count)))
+            {
+                let (bias, nothing) = (noise(channels, 3), vec![0.0; channels]);
+                let on_bias = upload(&gpu, &bias, Precision::F32);
+                for (bias, is_added) in [(nothing, false), (bias, true)] {
+                    let x = rounded(&noise(count * x_pixel, 1), precision);
+                    let mut expected = rounded(&noise(count * y_pixel, 2), precision);
+                    let (on_x, on_y) = (upload(&gpu, &x, precision), upload(&gpu, &expected, precision));
+                    let from = on_x.pixels(precision, count, x_pixel).unwrap();
+                    let to = on_y.pixels(precision, count, y_pixel).unwrap();
+                    let (from, to) = (
+                        from.channels(x_first, channels).unwrap(),
+                        to.channels(y_first, channels).unwrap(),
+                    );
+                    if is_added {
+                        gpu.add_bias(from, on_bias.span(), to).unwrap();
+                    } else {
+                        gpu.copy(from, to).unwrap();
+                    }
+                    for (x, y) in x.chunks(x_pixel).zip(expected.chunks_mut(y_pixel)) {
+                        for channel in 0..channels {
+                            y[y_first + channel] = x[x_first + channel] + bias[channel];
+                        }
+                    }
+                    assert_eq!(download(&on_y, precision), rounded(&expected, precision));
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn pixels_added_to_themselves_are_doubled_on_every_device() {
     for gpu in devices() {
         let values = noise(40 * 8, 3);
@@ -73,6 +110,7 @@ fn pixels_of_other_shapes_are_refused_on_every_device() {
         ];
         for (at, (x, y)) in bad.into_iter().enumerate() {
             assert!(gpu.add(x, y).is_err(), "call {at}");
+            assert!(gpu.copy(x, y).is_err(), "call {at}");
         }
         gpu.add(eight.part(1, 9).unwrap(), eight).unwrap();
     }

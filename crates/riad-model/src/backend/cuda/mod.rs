@@ -5,6 +5,7 @@
 
 mod layout;
 mod network;
+mod pass;
 mod score;
 mod scoring_layers;
 mod shape;

@@ -23,8 +23,6 @@ pub(super) struct ScoringLayers {
     joints: Vec<Buffer>,
     /// Of layers without a batch norm, before their bias: cuDNN writes to parts of pixels by way of such memory of its own.
     before_bias: Buffer,
-    /// A copy is a sum with them.
-    zeros: Buffer,
 }
 
 /// A convolution between tensors that may be parts of wider pixels, whether cuDNN takes such or not.
@@ -32,8 +30,6 @@ struct Prepared {
     convolution: Convolution,
     /// Where cuDNN wants a dense x or y.
     dense: [Option<Buffer>; 2],
-    /// Of as many zeros as the layer has channels: a copy is a sum with them.
-    zeros: Buffer,
 }
 
 impl Prepared {
@@ -47,7 +43,6 @@ impl Prepared {
             convolution => Ok(Self {
                 convolution: convolution?,
                 dense: [None, None],
-                zeros: gpu.buffer(0)?,
             }),
         }
     }
@@ -64,7 +59,6 @@ impl Prepared {
                 dense(spec.x_pixel != spec.inputs, x)?,
                 dense(spec.y_pixel != spec.outputs, y)?,
             ],
-            zeros: gpu.buffer(spec.inputs.max(spec.outputs) * size_of::<f32>())?,
             convolution: gpu.convolution(ConvolutionSpec {
                 x_pixel: spec.inputs,
                 y_pixel: spec.outputs,
@@ -89,11 +83,11 @@ impl Prepared {
         });
         let (own_x, own_y) = (own_x?, own_y?);
         if self.dense[0].is_some() {
-            gpu.add_bias(x, self.zeros.span(), own_x)?;
+            gpu.copy(x, own_x)?;
         }
         self.convolution.run(own_x, weight, own_y, bias)?;
         if self.dense[1].is_some() {
-            gpu.add_bias(own_y, self.zeros.span(), y)?;
+            gpu.copy(own_y, y)?;
         }
         Ok(())
     }
@@ -175,7 +169,6 @@ impl ScoringLayers {
             slots: buffers(sizes.slots)?,
             joints: buffers(sizes.joints)?,
             before_bias: gpu.buffer(sizes.before_bias)?,
-            zeros: gpu.buffer(wiring.widest() * size_of::<f32>())?,
         })
     }
 
@@ -188,9 +181,9 @@ impl ScoringLayers {
         input: Pixels<'_>,
         output: Pixels<'_>,
     ) -> Result<(), CudaError> {
-        let view = self.side.in_precision(self.precision);
+        let stored = self.side.in_precision(self.precision);
         let joint = |joint: usize| {
-            view.pixels(
+            stored.pixels(
                 &self.joints[joint],
                 wiring.flow.joints[joint].level,
                 wiring.joined(joint),
@@ -202,7 +195,7 @@ impl ScoringLayers {
                 _ if value == 0 => Ok(input),
                 _ if value == wiring.last() => Ok(output),
                 Some((of, first)) => joint(of)?.channels(first, channels),
-                None => view.pixels(&self.slots[self.slot_of[value]], level, channels),
+                None => stored.pixels(&self.slots[self.slot_of[value]], level, channels),
             }
         };
         for (index, (layer, prepared)) in wiring.layers.iter().zip(&self.layers).enumerate() {
@@ -218,7 +211,7 @@ impl ScoringLayers {
                 if is_added {
                     gpu.add(place(value)?, to)?;
                 } else {
-                    gpu.add_bias(place(value)?, self.zeros.span(), to)?;
+                    gpu.copy(place(value)?, to)?;
                 }
             }
             let x = match wiring.flow.inputs[index] {
@@ -236,7 +229,7 @@ impl ScoringLayers {
                 After::Tanh { .. } => run(y, None)?,
                 After::Nothing => {
                     let (level, channels) = (wiring.level(index + 1), wiring.channels(index + 1));
-                    let before_bias = view.pixels(&self.before_bias, level, channels)?;
+                    let before_bias = stored.pixels(&self.before_bias, level, channels)?;
                     run(before_bias, None)?;
                     gpu.add_bias(before_bias, bias, y)?;
                 }

@@ -17,8 +17,8 @@ impl Side {
         self.images * self.height * self.width
     }
 
-    pub(super) fn in_precision(self, precision: Precision) -> View {
-        View { side: self, precision }
+    pub(super) fn in_precision(self, precision: Precision) -> Stored {
+        Stored { side: self, precision }
     }
 
     /// The side after `levels` halvings.
@@ -33,12 +33,12 @@ impl Side {
 
 /// How activations of a batch lie in buffers.
 #[derive(Clone, Copy)]
-pub(super) struct View {
+pub(super) struct Stored {
     side: Side,
     precision: Precision,
 }
 
-impl View {
+impl Stored {
     /// The pixels in a buffer, after `level` halvings of the image.
     pub(super) fn pixels(self, buffer: &Buffer, level: usize, channels: usize) -> Result<Pixels<'_>, CudaError> {
         buffer.pixels(self.precision, self.side.at(level).pixels(), channels)

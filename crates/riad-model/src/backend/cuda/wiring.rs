@@ -136,15 +136,15 @@ impl Wiring {
     }
 }
 
-/// A layer's three passes.
-pub(super) struct Passes {
+/// A layer's convolutions, one for each of its three passes.
+pub(super) struct Convolutions {
     pub(super) forward: Convolution,
     pub(super) weight: Convolution,
     /// Not of a layer that reads the network's input, to which nobody asks the gradient.
     pub(super) input: Option<Convolution>,
 }
 
-impl Passes {
+impl Convolutions {
     /// Prepares the convolutions of every layer for batches of one shape.
     pub(super) fn of_all(gpu: &Gpu, wiring: &Wiring, precision: Precision, side: Side) -> Result<Vec<Self>, CudaError> {
         let of_layer = |layer: usize| {
