@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use riad_model::{Device, Event, ImageSource, Outcome, Preset, ScoringSettings, TrainConfig, Trainer};
+use riad_model::{Device, Event, Examples, ImageSource, Outcome, Preset, ScoringSettings, TrainConfig, Trainer};
 
 use crate::{Workload, read_floats};
 
@@ -130,9 +130,9 @@ impl ImageSource for Repeated {
         order: Vec<usize>,
         _batch_size: usize,
         _seed: u64,
-    ) -> Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn std::error::Error + Send + Sync>>> + '_> {
+    ) -> Box<dyn Iterator<Item = Result<Examples, Box<dyn std::error::Error + Send + Sync>>> + '_> {
         let steps = order.len() / self.batch;
-        Box::new((0..steps).map(|_| Ok(self.images.clone())))
+        Box::new((0..steps).map(|_| Ok(self.images.clone().into())))
     }
 }
 
@@ -148,7 +148,7 @@ impl ImageSource for Empty {
         _order: Vec<usize>,
         _batch_size: usize,
         _seed: u64,
-    ) -> Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn std::error::Error + Send + Sync>>> + '_> {
+    ) -> Box<dyn Iterator<Item = Result<Examples, Box<dyn std::error::Error + Send + Sync>>> + '_> {
         Box::new(std::iter::empty())
     }
 }
@@ -188,7 +188,7 @@ mod tests {
             order: Vec<usize>,
             batch_size: usize,
             seed: u64,
-        ) -> Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn std::error::Error + Send + Sync>>> + '_> {
+        ) -> Box<dyn Iterator<Item = Result<Examples, Box<dyn std::error::Error + Send + Sync>>> + '_> {
             let batches = self.0.batches(order, batch_size, seed);
             Box::new(batches.inspect(|_| self.1.pass(1)))
         }

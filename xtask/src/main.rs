@@ -4,12 +4,15 @@ mod ablate;
 mod bench;
 mod ci;
 mod cuda_toolkit;
+mod dice;
 mod eval;
 mod fetch;
 mod make_defects;
+mod pictures;
 mod race;
 mod slow_tests;
 mod sweep;
+mod vary;
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -35,6 +38,7 @@ enum Task {
     FetchBtad(fetch::FetchBtad),
     Eval(eval::Eval),
     MakeDefects(make_defects::MakeDefects),
+    Vary(vary::Vary),
     Ablate(ablate::Ablate),
     Race(race::Race),
     Bench(bench::Bench),
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         Task::FetchBtad(task) => task.run(),
         Task::Eval(task) => task.run(),
         Task::MakeDefects(task) => task.run(),
+        Task::Vary(task) => task.run(),
         Task::Ablate(task) => task.run(),
         Task::Race(task) => task.run(),
         Task::Bench(task) => task.run(),

@@ -386,7 +386,7 @@ impl Run {
     /// The images to train on, or those to validate with.
     fn source(&self, category: &Category, validation: bool) -> Source {
         let paths = self.images(category, |image| !image.calibration && image.validation == validation);
-        Source::new(paths, self.reader(), &self.settings.training.scoring)
+        Source::to_learn_from(paths, self.reader(), &self.settings.training.scoring)
     }
 
     /// The run's images whose records are `chosen`.

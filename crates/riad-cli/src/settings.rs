@@ -33,22 +33,26 @@ pub(crate) fn config(args: &TrainingArgs, device: &Device) -> Result<TrainConfig
     scoring.similarity = args.similarity.unwrap_or(similarity);
     scoring.smoothing = args.smoothing.unwrap_or(scoring.smoothing);
     scoring.scales = args.scales.unwrap_or(scoring.scales);
+    scoring.chroma = args.chroma.unwrap_or(scoring.chroma);
+    scoring.input = args.input.unwrap_or(scoring.input);
     if args.regions.is_some() || args.sets.is_some() {
         let published = ScoringSettings::default();
-        scoring.region_sizes = args.regions.clone().unwrap_or(published.region_sizes);
-        scoring.sets = args.sets.unwrap_or(published.sets);
-        // With regions to hide, the settings of a method that hides nothing are no longer its own.
-        if Method::of(&scoring) != method {
+        if scoring.region_sizes.is_empty() {
             return Err(usage(format!(
-                "an {method} hides nothing: leave out --regions and --sets, or --method {method}"
+                "the method {method} hides nothing: leave out --regions and --sets, or --method {method}"
             )));
         }
+        scoring.region_sizes = args.regions.clone().unwrap_or(published.region_sizes);
+        scoring.sets = args.sets.unwrap_or(published.sets);
     }
 
     // Files that belong together are a channel each, unless more is said.
     let of_bands = args.bands.as_ref().map(Pattern::files_of_an_image);
     let channels = args.channels.or(of_bands).unwrap_or(Architecture::COLOUR);
-    let architecture = method.architecture(preset.width()).with_channels(channels);
+    let architecture = method
+        .architecture(preset.width())
+        .with_channels(channels)
+        .with_inputs(scoring.input.channels(channels));
     let mut config = TrainConfig::published(architecture, scoring);
     let learning_rate = match (protocol, preset) {
         (Protocol::Default, Preset::Tiny | Preset::Small) => 1e-3,
@@ -90,10 +94,12 @@ pub(crate) fn differing(
     let regions = &scoring.region_sizes;
     let same = [
         ("protocol", args.protocol.is_none_or(|given| given == protocol)),
-        ("method", args.method.is_none_or(|given| given == Method::of(scoring))),
+        ("method", args.method.is_none_or(|given| given == scoring.method)),
         ("loss", args.loss.is_none_or(|given| given == *loss)),
         ("regions", args.regions.as_ref().is_none_or(|given| given == regions)),
         ("sets", args.sets.is_none_or(|given| given == scoring.sets)),
+        ("input", args.input.is_none_or(|given| given == scoring.input)),
+        ("chroma", args.chroma.is_none_or(|given| given == scoring.chroma)),
         (
             "similarity",
             args.similarity.is_none_or(|given| given == scoring.similarity),

@@ -4,14 +4,20 @@ use std::{error::Error, num::NonZeroUsize, path::PathBuf};
 
 use anyhow::Result;
 use rayon::prelude::*;
-use riad_data::{Batch, Crops, DataError, Dataset, Fit, Reader};
-use riad_model::{ImageSource, ScoringSettings};
+use riad_data::{Batch, Corruptions, Crops, DataError, Dataset, Fit, Reader};
+use riad_model::{Examples, ImageSource, ScoringSettings};
 
 /// What decoded images may take in memory; those beyond it are decoded again in every epoch.
 const CACHE_BYTES: usize = 1 << 30;
 
 /// Images to train or validate with.
-pub(crate) enum Source {
+pub(crate) struct Source {
+    images: Images,
+    /// How they are corrupted, for a method that corrupts.
+    corruptions: Option<Corruptions>,
+}
+
+enum Images {
     /// Resized to the network's size.
     Whole(Dataset),
     /// A tile of each, elsewhere in every epoch.
@@ -19,19 +25,32 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    pub(crate) fn new(images: Vec<PathBuf>, reader: Reader, scoring: &ScoringSettings) -> Self {
-        match scoring.tiling {
-            None => Self::Whole(Dataset::new(images, reader, scoring.size(), CACHE_BYTES)),
-            Some(_) => Self::Tiles(Crops::new(images, reader, scoring.size(), CACHE_BYTES)),
+    /// Images as they are.
+    pub(crate) fn of(images: Vec<PathBuf>, reader: Reader, scoring: &ScoringSettings) -> Self {
+        let images = match scoring.tiling {
+            None => Images::Whole(Dataset::new(images, reader, scoring.size(), CACHE_BYTES)),
+            Some(_) => Images::Tiles(Crops::new(images, reader, scoring.size(), CACHE_BYTES)),
+        };
+        Self {
+            images,
+            corruptions: None,
+        }
+    }
+
+    /// Images as the method learns from them.
+    pub(crate) fn to_learn_from(images: Vec<PathBuf>, reader: Reader, scoring: &ScoringSettings) -> Self {
+        Self {
+            corruptions: scoring.method.corrupts().then(Corruptions::default),
+            ..Self::of(images, reader, scoring)
         }
     }
 }
 
 impl ImageSource for Source {
     fn len(&self) -> usize {
-        match self {
-            Self::Whole(images) => images.len(),
-            Self::Tiles(crops) => crops.len(),
+        match &self.images {
+            Images::Whole(images) => images.len(),
+            Images::Tiles(crops) => crops.len(),
         }
     }
 
@@ -40,14 +59,21 @@ impl ImageSource for Source {
         order: Vec<usize>,
         batch_size: usize,
         seed: u64,
-    ) -> Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn Error + Send + Sync>>> + '_> {
+    ) -> Box<dyn Iterator<Item = Result<Examples, Box<dyn Error + Send + Sync>>> + '_> {
         let batch_size = NonZeroUsize::new(batch_size).unwrap_or(NonZeroUsize::MIN);
-        let batches = match self {
-            Self::Whole(images) => images.batches(order, batch_size),
-            Self::Tiles(crops) => crops.batches(order, batch_size, seed),
+        let batches = match (&self.images, self.corruptions.clone()) {
+            (Images::Whole(images), None) => images.batches(order, batch_size),
+            (Images::Whole(images), Some(corruptions)) => {
+                images.corrupted_batches(order, batch_size, corruptions, seed)
+            }
+            (Images::Tiles(crops), None) => crops.batches(order, batch_size, seed),
+            (Images::Tiles(crops), Some(corruptions)) => crops.corrupted_batches(order, batch_size, corruptions, seed),
         };
-        let images = |batch: Result<Batch, DataError>| Ok(batch?.images);
-        Box::new(batches.map(images))
+        let examples = |batch: Result<Batch, DataError>| {
+            let Batch { images, corrupted, .. } = batch?;
+            Ok(Examples { images, corrupted })
+        };
+        Box::new(batches.map(examples))
     }
 }
 

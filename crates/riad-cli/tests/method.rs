@@ -54,6 +54,70 @@ fn an_autoencoder_is_trained_and_scored_as_riad_is() {
         .success();
 }
 
+/// Trained, resumed, scored, drawn and exported as the others are, and its checkpoint says what it is.
+#[test]
+fn images_are_restored_from_their_edges() {
+    let folder = demo();
+    let options = ["data/badge", "--method", "restore", "--epochs", "2"];
+    let small = &SMALL[..4];
+    let seeded = ["--batch", "4", "--seed", "3"];
+    let train = |options: &[&str], out: &str| {
+        stdout(
+            folder.path(),
+            &[&["train"], options, small, &seeded, &["--out", out]].concat(),
+        );
+    };
+    train(&options, "whole");
+    let header = info(folder.path(), "whole");
+    let scoring = &header["scoring"];
+    assert_eq!(
+        (&scoring["method"], &scoring["input"]),
+        (&"restore".into(), &"edges-grey".into())
+    );
+    assert_eq!(header["architecture"]["inputs"], 1);
+    assert_eq!(header["passes_per_image"], 1);
+    assert_eq!(header["training"]["loss"]["msgms"], 0.0);
+
+    // As often as it is broken off, and whatever the number of threads, the weights are the same.
+    train(&[&options[..], &["--max-time", "0s"]].concat(), "again");
+    riad(folder.path())
+        .args(["train", "--resume", "again"])
+        .env("RAYON_NUM_THREADS", "1")
+        .assert()
+        .success();
+    let [whole, again] =
+        ["whole", "again"].map(|run| fs::read(folder.path().join(run).join("best.safetensors")).unwrap());
+    assert!(whole == again);
+
+    let table = stdout(
+        folder.path(),
+        &["eval", "data/badge", "--model", "whole", "--out", "evaluated"],
+    );
+    assert!(table.contains("badge"), "{table}");
+    let report = fs::read_to_string(folder.path().join("evaluated").join("report.html")).unwrap();
+    assert!(
+        report.contains("edges-grey"),
+        "the report does not say what the network sees"
+    );
+    stdout(
+        folder.path(),
+        &["export", "--model", "whole", "--format", "onnx", "--out", "whole.onnx"],
+    );
+    let scores = stdout(folder.path(), &["score", "--model", "whole", "data/badge/test/good"]);
+    assert!(scores.lines().count() > 1, "{scores}");
+
+    for (input, channels) in [("edges-colour", 3), ("high-pass", 1), ("none", 3)] {
+        train(
+            &[&options[..3], &["--input", input, "--chroma", "0", "--epochs", "1"]].concat(),
+            input,
+        );
+        let header = info(folder.path(), input);
+        assert_eq!(header["architecture"]["inputs"].as_u64().unwrap_or(3), channels);
+    }
+    let error = stderr(folder.path(), &["train", "--resume", "whole", "--input", "none"], 2);
+    assert!(error.contains("another --input"), "{error}");
+}
+
 #[test]
 fn parts_of_the_method_can_be_changed() {
     let folder = demo();
@@ -87,9 +151,16 @@ fn what_cannot_be_is_refused_before_a_run_is_made() {
     for (options, expected, code) in [
         (
             vec!["--method", "autoencoder", "--sets", "2"],
-            "an autoencoder hides nothing",
+            "the method autoencoder hides nothing",
             2,
         ),
+        (
+            vec!["--method", "restore", "--regions", "4"],
+            "the method restore hides nothing",
+            2,
+        ),
+        (vec!["--input", "sobel"], "none, edges-grey, edges-colour, high-pass", 2),
+        (vec!["--chroma=-1"], "must not be below 0", 2),
         (vec!["--loss", "l2+mse"], "no term of the loss", 2),
         (vec!["--similarity", "cosine"], "gms-colour, gms-grey, ssim, l2", 2),
         (vec!["--regions", "4,x"], "invalid digit", 2),

@@ -19,6 +19,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod calibration;
+pub mod edges;
 mod map;
 pub mod mask;
 pub mod metrics;

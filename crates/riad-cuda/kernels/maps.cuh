@@ -1,4 +1,4 @@
-// From images and reconstructions to anomaly maps, as riad-core's gms::map and smooth::mean_filter.
+// From images and reconstructions to anomaly maps, as riad-core's gms::map, chroma::map and smooth::mean_filter.
 #pragma once
 #include "pyramid.cuh"
 
@@ -29,15 +29,31 @@ EXPORT(gms_map, gms_map_of_pixels, GmsMap)
 struct MeanOverScales {
     const float *maps[SCALES];   // [planes, …], each half the size of the one before, rounded up
     float *mean;            // [planes/channels, height, width]
-    uint32_t images, channels, scales;
+    const float *images;            // [targets, image_channels, height, width], for differences in colour
+    const float *reconstructions;   // [images_count, image_channels, height, width]
+    uint32_t images_count, channels, scales, targets, image_channels;
     int height, width;
+    float chroma;                   // their weight
 };
+
+// The variance over the channels of the difference between two pixels, of whose values every plane holds one.
+__device__ inline float difference_in_colour(const float *one, const float *other, uint32_t channels, size_t plane) {
+    const float share = 1.0f / channels;
+    float mean = 0.0f, squares = 0.0f;
+    for (uint32_t channel = 0; channel < channels; channel++) {
+        const float difference = other[channel * plane] - one[channel * plane];
+        mean += share * difference;
+        squares += share * difference * difference;
+    }
+    const float variance = squares - mean * mean;
+    return variance < 0.0f ? 0.0f : variance;
+}
 
 // Coarser maps enlarged bilinearly between the centres of their values, by exactly the factor of the halvings.
 __device__ void mean_of_scales(const MeanOverScales &a) {
     const uint32_t pixels = a.height * a.width;
     const uint32_t place = blockIdx.x * blockDim.x + threadIdx.x;
-    if (place >= pixels * a.images) return;
+    if (place >= pixels * a.images_count) return;
     const int x = place % a.width, y = place / a.width % a.height;
     float sum = 0.0f;
     for (uint32_t channel = 0; channel < a.channels; channel++) {
@@ -59,7 +75,13 @@ __device__ void mean_of_scales(const MeanOverScales &a) {
             sum += lefts + (rights - lefts) * share_x;
         }
     }
-    a.mean[place] = sum / (float)(a.scales * a.channels);
+    float similar = sum / (float)(a.scales * a.channels);
+    if (a.chroma > 0.0f) {
+        const size_t image = place / pixels, at = place % pixels, values = (size_t)a.image_channels * pixels;
+        const float *target = a.images + image % a.targets * values + at, *found = a.reconstructions + image * values + at;
+        similar -= a.chroma * difference_in_colour(target, found, a.image_channels, pixels);
+    }
+    a.mean[place] = similar;
 }
 EXPORT(mean_over_scales, mean_of_scales, MeanOverScales)
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use riad_core::{Random, Size};
 
 use crate::cache::Cache;
-use crate::dataset::Batches;
+use crate::dataset::{Batches, Example};
+use crate::dice::Dice;
 use crate::pixels::Pixels;
-use crate::{DataError, Fit, Image, Reader};
+use crate::{Corruptions, DataError, Fit, Image, Reader};
 
 /// Images of any sizes, of each of which a tile is cut at random, at its own resolution. The decoded images are kept in
 /// memory as far as they fit.
@@ -72,7 +73,35 @@ impl Crops {
         let count = order.len();
         let work = move |position: usize| {
             let index = order[position];
-            (index, inner.get(index, seed).map(Arc::new))
+            (index, inner.get(index, seed).map(Arc::new).map(Example::from))
+        };
+        Batches::new(count, batch_size, work)
+    }
+
+    /// The same tiles, and beside them what [`Corruptions`] make of them; all else is as with
+    /// [`Dataset::corrupted_batches`](crate::Dataset::corrupted_batches).
+    ///
+    /// # Errors
+    /// The items' errors are those of [`Self::get`].
+    pub fn corrupted_batches(
+        &self,
+        order: Vec<usize>,
+        batch_size: NonZeroUsize,
+        corruptions: Corruptions,
+        seed: u64,
+    ) -> Batches {
+        let inner = Arc::clone(&self.inner);
+        let count = order.len();
+        let work = move |position: usize| {
+            let index = order[position];
+            let example = inner.get(index, seed).and_then(|tile| {
+                let other = |dice: &mut Dice| {
+                    let (index, seed) = (dice.index(inner.paths.len()), dice.seed());
+                    inner.get(index, seed).map(Arc::new)
+                };
+                Example::corrupted(Arc::new(tile), &corruptions, seed, index, other)
+            });
+            (index, example)
         };
         Batches::new(count, batch_size, work)
     }

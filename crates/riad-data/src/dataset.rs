@@ -8,7 +8,8 @@ use riad_core::Size;
 
 use crate::ahead::Ahead;
 use crate::cache::Cache;
-use crate::{DataError, Fit, Image, LoadedImage, Reader};
+use crate::dice::Dice;
+use crate::{Corruptions, DataError, Fit, Image, LoadedImage, Reader};
 
 /// Images of one size, loaded when needed and kept in memory as far as they fit.
 ///
@@ -33,6 +34,8 @@ pub struct Batch {
     pub indices: Vec<usize>,
     /// One image's [`values`](Image::values) after the other: batch × channels × height × width values in [0, 1].
     pub images: Vec<f32>,
+    /// What [`Dataset::corrupted_batches`] shows of them: as many values; `None` of images that are shown as they are.
+    pub corrupted: Option<Vec<f32>>,
 }
 
 impl Dataset {
@@ -87,7 +90,32 @@ impl Dataset {
         let count = order.len();
         let work = move |position: usize| {
             let index = order[position];
-            (index, inner.get(index))
+            (index, inner.get(index).map(Example::from))
+        };
+        Batches::new(count, batch_size, work)
+    }
+
+    /// The same images, and beside them what [`Corruptions`] make of them. How an image is corrupted follows from `seed` and its
+    /// index; what is put into it comes from images of this data set.
+    ///
+    /// # Errors
+    /// As with [`Self::batches`].
+    pub fn corrupted_batches(
+        &self,
+        order: Vec<usize>,
+        batch_size: NonZeroUsize,
+        corruptions: Corruptions,
+        seed: u64,
+    ) -> Batches {
+        let inner = Arc::clone(&self.inner);
+        let count = order.len();
+        let work = move |position: usize| {
+            let index = order[position];
+            let example = inner.get(index).and_then(|image| {
+                let other = |dice: &mut Dice| inner.get(dice.index(inner.paths.len()));
+                Example::corrupted(image, &corruptions, seed, index, other)
+            });
+            (index, example)
         };
         Batches::new(count, batch_size, work)
     }
@@ -100,9 +128,40 @@ impl Inner {
     }
 }
 
+/// An image, and what is shown of it where that is something else.
+pub(crate) struct Example {
+    image: Arc<Image>,
+    corrupted: Option<Image>,
+}
+
+impl From<Arc<Image>> for Example {
+    fn from(image: Arc<Image>) -> Self {
+        Self { image, corrupted: None }
+    }
+}
+
+impl Example {
+    /// An image corrupted as `seed` and its index have it.
+    pub(crate) fn corrupted(
+        image: Arc<Image>,
+        corruptions: &Corruptions,
+        seed: u64,
+        index: usize,
+        other: impl FnMut(&mut Dice) -> Result<Arc<Image>, DataError>,
+    ) -> Result<Self, DataError> {
+        // Streams from the end: those from the beginning say where tiles are cut.
+        let mut dice = Dice::new(seed, !(index as u64));
+        let (turned, corrupted) = corruptions.apply(&image, &mut dice, other)?;
+        Ok(Self {
+            image: turned.map_or(image, Arc::new),
+            corrupted: Some(corrupted),
+        })
+    }
+}
+
 /// The iterator of [`Dataset::batches`] and [`Crops::batches`](crate::Crops::batches).
 pub struct Batches {
-    images: Ahead<(usize, Result<Arc<Image>, DataError>)>,
+    images: Ahead<(usize, Result<Example, DataError>)>,
     batch_size: usize,
 }
 
@@ -111,7 +170,7 @@ impl Batches {
     pub(crate) fn new(
         count: usize,
         batch_size: NonZeroUsize,
-        work: impl Fn(usize) -> (usize, Result<Arc<Image>, DataError>) + Send + Sync + 'static,
+        work: impl Fn(usize) -> (usize, Result<Example, DataError>) + Send + Sync + 'static,
     ) -> Self {
         let batch_size = batch_size.get();
         Self {
@@ -132,12 +191,17 @@ impl Iterator for Batches {
         let mut batch = Batch {
             indices: Vec::with_capacity(loaded.len()),
             images: Vec::new(),
+            corrupted: None,
         };
-        for (index, image) in loaded {
-            match image {
-                Ok(image) => {
+        for (index, example) in loaded {
+            match example {
+                Ok(Example { image, corrupted }) => {
                     batch.indices.push(index);
                     batch.images.extend_from_slice(image.values());
+                    if let Some(corrupted) = corrupted {
+                        let all = batch.corrupted.get_or_insert_default();
+                        all.extend_from_slice(corrupted.values());
+                    }
                 }
                 Err(error) => return Some(Err(error)),
             }

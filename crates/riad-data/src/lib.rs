@@ -10,10 +10,12 @@
 
 mod ahead;
 mod cache;
+mod corruption;
 mod crops;
 mod dataset;
 mod decode;
 pub mod demo;
+mod dice;
 mod error;
 mod files;
 mod layout;
@@ -24,6 +26,7 @@ mod reader;
 mod split;
 mod values;
 
+pub use corruption::{Corruption, Corruptions};
 pub use crops::Crops;
 pub use dataset::{Batch, Batches, Dataset, load_ahead};
 pub use decode::Limits;

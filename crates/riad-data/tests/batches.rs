@@ -59,6 +59,7 @@ fn the_same_whatever_the_threads_and_the_cache() {
                 .iter()
                 .flat_map(|&i| load(&paths[i], 4, 4).into_values())
                 .collect(),
+            corrupted: None,
         })
         .collect();
     assert_eq!(expected.last().unwrap().indices.len(), 3);

@@ -8,7 +8,7 @@
 
 use std::{error::Error, ops::ControlFlow};
 
-use riad_model::{Device, Event, ImageSource, Method, Outcome, TrainConfig, Trainer};
+use riad_model::{Device, Event, Examples, ImageSource, Method, Outcome, TrainConfig, Trainer};
 
 const SIDE: usize = 32;
 
@@ -27,7 +27,7 @@ impl ImageSource for Waves {
         order: Vec<usize>,
         batch_size: usize,
         _seed: u64,
-    ) -> Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn Error + Send + Sync>>> + '_> {
+    ) -> Box<dyn Iterator<Item = Result<Examples, Box<dyn Error + Send + Sync>>> + '_> {
         let value = |image: usize, place: usize| {
             let (x, y) = ((place % SIDE) as f32, (place / SIDE % SIDE) as f32);
             0.5 + 0.4 * (0.4 * x + image as f32).sin() * (0.3 * y).cos()
@@ -37,7 +37,7 @@ impl ImageSource for Waves {
         Box::new(
             batches
                 .into_iter()
-                .map(move |batch| Ok(batch.into_iter().flat_map(image).collect())),
+                .map(move |batch| Ok(batch.into_iter().flat_map(image).collect::<Vec<_>>().into())),
         )
     }
 }

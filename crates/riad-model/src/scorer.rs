@@ -8,7 +8,7 @@ use crate::{
     Result,
     backend::{self, Device, Precision, Score},
     error::ModelError,
-    method::{Grid, Keep, MapSettings, Method, Roi, Scored},
+    method::{Grid, Keep, MapSettings, Roi, Scored},
     store::{Checkpoint, Header},
 };
 
@@ -44,6 +44,7 @@ impl Scorer {
         let header = checkpoint.header.clone();
         header.scoring.check()?;
         checkpoint.check_architecture()?;
+        header.scoring.check_network(header.architecture)?;
         if header.scoring.tiling.is_some() && checkpoint.normal_map.is_some() {
             return Err(ModelError::Setting(
                 "a normal map says nothing of tiles, which lie anywhere on the product; leave one of the two out"
@@ -57,7 +58,7 @@ impl Scorer {
             header.scoring.check_roi(roi)?;
         }
         let channels = checkpoint.weights.architecture().channels;
-        let passes = Method::of(&header.scoring).passes(&header.scoring, channels)?;
+        let passes = header.scoring.method.passes(&header.scoring, channels)?;
         Ok(Self {
             network: backend::scorer(&checkpoint.weights, passes, device, precision)?,
             header,

@@ -8,7 +8,7 @@ use clap::{
 };
 use riad_core::Size;
 use riad_data::Pattern;
-use riad_model::{LossWeights, Method, Precision, Preset, Similarity};
+use riad_model::{InputFilter, LossWeights, Method, Precision, Preset, Similarity};
 use serde::{Deserialize, Serialize};
 
 use super::{preset_parser, size::parse_size};
@@ -39,7 +39,7 @@ pub(crate) struct TrainingArgs {
         help = method_help()
     )]
     pub(crate) method: Option<Method>,
-    /// Terms of the loss, joined by +: l2, l1, ssim, msgms. riad is l2+ssim+msgms [default: riad]
+    /// Terms of the loss, joined by +: l2, l1, ssim, msgms. riad is l2+ssim+msgms [default: riad; l2+ssim for restore]
     #[arg(long, help_heading = METHOD, value_name = "TERMS")]
     pub(crate) loss: Option<LossWeights>,
     /// Region sizes K in pixels [default: 2,4,8,16]
@@ -48,6 +48,13 @@ pub(crate) struct TrainingArgs {
     /// Disjoint mask sets n: every image is reconstructed in so many passes for each region size [default: 3]
     #[arg(long, help_heading = METHOD, value_name = "N")]
     pub(crate) sets: Option<usize>,
+    /// What the network of restore sees: edges-grey, edges-colour, high-pass, or none for the image as it is [default:
+    /// edges-grey]
+    #[arg(long, help_heading = METHOD, value_name = "NAME")]
+    pub(crate) input: Option<InputFilter>,
+    /// Weight of differences in colour that are added to maps, 0 for none [default: 0; 10 for restore]
+    #[arg(long, help_heading = METHOD, value_name = "X")]
+    pub(crate) chroma: Option<f32>,
     /// By what maps compare an image with its reconstruction: gms-colour, gms-grey, ssim or l2 [default: gms-colour;
     /// gms-grey with --protocol paper]
     #[arg(long, help_heading = METHOD, value_name = "NAME")]

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result};
 use riad_core::Size;
 use riad_model::{
-    Checkpoint, Device, Event, ImageSource, Keep, Precision, Preset, Scorer, TrainConfig, Trainer, Weights,
+    Checkpoint, Device, Event, Examples, ImageSource, Keep, Precision, Preset, Scorer, TrainConfig, Trainer, Weights,
 };
 use serde::Serialize;
 use tracing::warn;
@@ -257,8 +257,8 @@ impl ImageSource for Repeated {
         _order: Vec<usize>,
         _batch_size: usize,
         _seed: u64,
-    ) -> Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn Error + Send + Sync>>> + '_> {
-        Box::new(std::iter::once(Ok(self.images.clone())))
+    ) -> Box<dyn Iterator<Item = Result<Examples, Box<dyn Error + Send + Sync>>> + '_> {
+        Box::new(std::iter::once(Ok(self.images.clone().into())))
     }
 }
 

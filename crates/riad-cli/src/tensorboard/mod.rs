@@ -97,10 +97,10 @@ impl<'a> TensorBoard<'a> {
         let scale = Scale::up_to(TOP).context("the colour scale is empty")?;
         let mut values = Vec::new();
         // Tiled as in training, and the same tiles each time.
-        let source = Source::new(self.shown.clone(), self.reader.clone(), scoring);
+        let source = Source::of(self.shown.clone(), self.reader.clone(), scoring);
         let order = (0..self.shown.len()).collect();
         for (path, pixels) in self.shown.iter().zip(source.batches(order, 1, 0)) {
-            let pixels = pixels.map_err(anyhow::Error::from_boxed)?;
+            let pixels = pixels.map_err(anyhow::Error::from_boxed)?.images;
             for scored in scorer.score(&pixels, Keep::All)? {
                 let cells = [
                     drawn(&pixels, size)?,

@@ -14,6 +14,7 @@ mod absolute;
 mod gray;
 mod pyramid;
 
+pub mod chroma;
 pub mod gms;
 pub mod ssim;
 

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use riad_core::{
     LengthError, Map, Size,
-    similarity::{Shape, SimilarityError, gms, gray, l1_loss, l2_loss, ssim},
+    similarity::{Shape, SimilarityError, chroma, gms, gray, l1_loss, l2_loss, ssim},
 };
 use serde::Deserialize;
 
@@ -44,6 +44,48 @@ impl LossCase {
                 size: Size::new(height, width),
             },
         )
+    }
+}
+
+#[derive(Deserialize)]
+struct ChromaCase {
+    seed: u64,
+    channels: usize,
+    height: usize,
+    width: usize,
+    map: Vec<f64>,
+}
+
+#[test]
+fn differences_in_colour_are_numpys_variance_over_the_channels() {
+    for case in expected::<ChromaCase>("chroma_maps") {
+        let ChromaCase {
+            seed,
+            channels,
+            height,
+            width,
+            map,
+        } = case;
+        let shape = Shape {
+            images: 1,
+            channels,
+            size: Size::new(height, width),
+        };
+        let [target, recon] = [seed, seed + 1].map(|seed| images(seed, channels, height, width));
+        let found = chroma::map(&target, &recon, shape).unwrap();
+        assert_close(found.into_values(), &map, 1e-6);
+    }
+}
+
+proptest! {
+    /// Light is no colour.
+    #[test]
+    fn what_is_brighter_in_every_channel_does_not_differ_in_colour(channels in 1usize..6, by in -0.5f32..0.5) {
+        let shape = Shape { images: 1, channels, size: Size::new(3, 4) };
+        let image = images(9, channels, 3, 4);
+        let brighter: Vec<f32> = image.iter().map(|value| value + by).collect();
+        let map = chroma::map(&image, &brighter, shape).unwrap();
+        prop_assert!(map.values().iter().all(|&value| value < 1e-6), "{:?}", map);
     }
 }
 

@@ -141,6 +141,33 @@ def gray_maps(seed, height, width):
     }
 
 
+def chroma_map(seed, channels, height, width):
+    target, recon = (images(s, [1, channels, height, width])[0] for s in (seed, seed + 1))
+    return {
+        "channels": channels,
+        "height": height,
+        "width": width,
+        "seed": seed,
+        "map": rounded(np.var(recon - target, axis=0).flatten()),
+    }
+
+
+# ---- edges ------------------------------------------------------------------------------------------------------------
+
+
+def edges(seed, height, width, window):
+    plane = images(seed, [1, 1, height, width])[0, 0]
+    mean = scipy.ndimage.uniform_filter(plane, window, mode="reflect")
+    return {
+        "height": height,
+        "width": width,
+        "seed": seed,
+        "window": window,
+        "gradient": rounded(scipy.ndimage.morphological_gradient(plane, size=3, mode="nearest").flatten()),
+        "high_pass": rounded((plane - mean).flatten()),
+    }
+
+
 # ---- smoothing --------------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +277,8 @@ print(
         {
             "losses": [losses(3, [2, 3, 29, 23]), losses(8, [1, 3, 16, 32]), losses(5, [1, 3, 11, 11])],
             "gray_maps": [gray_maps(1, 29, 23), gray_maps(2, 16, 24), gray_maps(4, 1, 5)],
+            "chroma_maps": [chroma_map(3, 3, 7, 5), chroma_map(4, 1, 4, 4), chroma_map(6, 5, 3, 8)],
+            "edges": [edges(1, 13, 9, 3), edges(2, 6, 17, 9), edges(3, 1, 5, 3), edges(4, 7, 1, 5), edges(5, 2, 2, 3)],
             "smoothed": [smoothed(1, 13, 9, 1), smoothed(2, 13, 9, 5), smoothed(3, 13, 9, 21)]
             + [smoothed(4, 13, 9, 101), smoothed(5, 1, 7, 3), smoothed(6, 6, 4, 23)],
             "image_metrics": [image_metrics(1, 200, 40), image_metrics(5, 50, 3), image_metrics(9, 1000, 60000)],

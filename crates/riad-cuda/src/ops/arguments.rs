@@ -96,7 +96,10 @@ arguments! {
     // maps.cuh
 
     GmsMap { images: u64, reconstructions: u64, map: u64, planes: u32, targets: u32, height: i32, width: i32 }
-    MeanOverScales { maps: [u64; SCALES], mean: u64, images: u32, channels: u32, scales: u32, height: i32, width: i32 }
+    MeanOverScales {
+        maps: [u64; SCALES], mean: u64, images: u64, reconstructions: u64,
+        images_count: u32, channels: u32, scales: u32, targets: u32, image_channels: u32, height: i32, width: i32, chroma: f32
+    }
     MeanFilter { from: u64, to: u64, planes: u32, height: i32, width: i32, window: i32 }
     MeanOverRegions { from: u64, mean: u64, regions: u32, count: u32 }
 

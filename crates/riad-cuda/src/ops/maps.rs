@@ -31,7 +31,7 @@ impl Planes {
 }
 
 /// How maps are made: riad-model's scoring settings say what each does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MapSettings {
     /// What is compared.
     pub planes: Planes,
@@ -39,6 +39,8 @@ pub struct MapSettings {
     pub scales: usize,
     /// Side of the mean filter in pixels, odd.
     pub smoothing: usize,
+    /// Weight of differences in colour, 0 for none.
+    pub chroma: f32,
 }
 
 /// The widest mean filter, in pixels: its reach and a position are added in 32 bits.
@@ -100,7 +102,8 @@ impl MapMemory {
 
 impl Gpu {
     /// The maps of `count` images `[B, C, H, W]` in f32 from `regions` reconstructions of each, region after region
-    /// `[R, B, C, H, W]`: 1 − the smoothed similarity, in [0, 1], into `maps`, `[R, B, H, W]`.
+    /// `[R, B, C, H, W]`: 1 − the smoothed similarity, to which differences in
+    /// colour add, in [0, 1], into `maps`, `[R, B, H, W]`.
     ///
     /// # Errors
     /// If shapes do not match, or the device fails.
@@ -170,11 +173,16 @@ impl Gpu {
         let mean = MeanOverScales {
             maps: similarities,
             mean: memory.means.span().pointer(),
-            images: all as u32,
+            images: targets.pointer(),
+            reconstructions: reconstructions.pointer(),
+            images_count: all as u32,
             channels: of_an_image as u32,
             scales: settings.scales as u32,
+            targets: images as u32,
+            image_channels: channels as u32,
             height,
             width,
+            chroma: settings.chroma,
         };
         let rows = MeanFilter {
             from: mean.mean,

@@ -2,7 +2,8 @@
 
 use std::f64::consts::TAU;
 
-use super::render::{Color, Curve, Dice, Sample, Scene, fade, mix_colors, scale, smooth_noise};
+use super::render::{Color, Curve, Sample, Scene, mix_colors, scale};
+use crate::dice::{Dice, fade, smooth_noise};
 
 const RIM_OUTSIDE: f64 = 50.0;
 const RIM_INSIDE: f64 = 42.0;

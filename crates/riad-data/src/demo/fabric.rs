@@ -2,7 +2,8 @@
 
 use std::f64::consts::{PI, TAU};
 
-use super::render::{Color, Curve, Dice, Sample, Scene, fade, grid_value, mix_colors, scale, smooth_noise};
+use super::render::{Color, Curve, Sample, Scene, mix_colors, scale};
+use crate::dice::{Dice, fade, grid_value, smooth_noise};
 
 /// Distance from yarn to yarn in pixels.
 const PITCH: f64 = 8.0;

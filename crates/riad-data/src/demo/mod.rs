@@ -16,9 +16,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
+use crate::dice::Dice;
 use badge::Badge;
 use fabric::Fabric;
-use render::{Dice, Lighting, Picture, SIDE, Scene, render};
+use render::{Lighting, Picture, SIDE, Scene, render};
 
 /// Good images to learn from, good images to test on, and images of each kind of defect, per category.
 const TRAIN_GOOD: u64 = 64;

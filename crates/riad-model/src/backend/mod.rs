@@ -18,7 +18,7 @@ pub use precision::Precision;
 
 use crate::{
     ModelError, Result,
-    method::{Keep, LossTerms, LossWeights, MapSettings, Masking, Passes, Scored, loss, maps},
+    method::{Examples, Keep, LossTerms, LossWeights, MapSettings, Masking, Passes, Scored, loss, maps},
     network::{Moments, Weights},
 };
 use device::Backend;
@@ -27,8 +27,8 @@ use device::Backend;
 ///
 /// A step is staged, begun and finished. The next one may be staged while a device is at the one before.
 pub(crate) trait Train: Send {
-    /// Makes the images of the next step, `[B, C, H, W]` in [0, 1], ready with their masks.
-    fn stage(&mut self, images: Vec<f32>, masking: Masking) -> Result<()>;
+    /// Makes the examples of the next step ready with their masks.
+    fn stage(&mut self, examples: Examples, masking: Masking) -> Result<()>;
 
     /// Begins a step on what was staged last. A step whose loss is not finite moves no parameter; running statistics may
     /// have taken its batch in.
@@ -50,7 +50,7 @@ pub(crate) trait Train: Send {
     #[cfg(test)]
     fn gradients(
         &mut self,
-        images: &[f32],
+        examples: Examples,
         masking: Masking,
         weights: LossWeights,
     ) -> Result<(LossTerms, std::collections::BTreeMap<String, Vec<f32>>)>;
@@ -65,14 +65,14 @@ pub(crate) trait Score: Send + Sync {
     /// Reconstructions of images, both `[B, C, H, W]` in [0, 1], by one pass.
     fn reconstruct(&self, images: &[f32], pass: usize) -> Result<Vec<f32>>;
 
-    /// The loss of images, the mean over the passes.
-    fn loss(&self, images: &[f32], weights: LossWeights) -> Result<LossTerms> {
+    /// The loss of examples, the mean over the passes.
+    fn loss(&self, examples: &Examples, weights: LossWeights) -> Result<LossTerms> {
         let passes = self.passes();
-        let shape = passes.shape(images)?;
+        let shape = passes.shape(&examples.images)?;
         let mut mean = LossTerms::default();
         for pass in 0..passes.len() {
-            let reconstructions = self.reconstruct(images, pass)?;
-            let terms = loss(images, &reconstructions, shape, weights, None)?;
+            let reconstructions = self.reconstruct(examples.shown(), pass)?;
+            let terms = loss(&examples.images, &reconstructions, shape, weights, None)?;
             mean.add(terms, 1.0 / passes.len() as f64);
         }
         Ok(mean)

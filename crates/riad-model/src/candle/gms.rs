@@ -66,7 +66,7 @@ fn dissimilarities(images: &Tensor, reconstructions: &Tensor, scales: usize) -> 
 }
 
 /// Grey images `[B, 1, H, W]` of `[B, C, H, W]`, see [`riad_core::similarity::gray`].
-fn grey(images: &Tensor) -> Result<Tensor> {
+pub(super) fn grey(images: &Tensor) -> Result<Tensor> {
     match images.dim(1)? {
         1 => Ok(images.clone()),
         3 => {

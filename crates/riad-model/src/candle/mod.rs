@@ -43,6 +43,7 @@
 //! # }
 //! ```
 
+mod edges;
 mod filter;
 mod gms;
 mod loss;

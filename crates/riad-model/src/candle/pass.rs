@@ -3,9 +3,9 @@
 use candle_core::{Device, Error, Result, Tensor, bail};
 use riad_core::Size;
 
-use super::{compose, continued, denormalised, hide, masks::hidden_in, normalised};
+use super::{compose, continued, denormalised, edges::seen, hide, masks::hidden_in, normalised};
 use crate::{
-    Method, ScoringSettings,
+    ScoringSettings,
     method::{Frame, Masking},
 };
 
@@ -24,7 +24,7 @@ pub struct Pass {
 /// If the settings contradict each other, or the device fails.
 pub fn passes(scoring: &ScoringSettings, channels: usize, device: &Device) -> Result<Vec<Pass>> {
     scoring.check().map_err(Error::wrap)?;
-    let passes = Method::of(scoring).passes(scoring, channels).map_err(Error::wrap)?;
+    let passes = scoring.method.passes(scoring, channels).map_err(Error::wrap)?;
     let maskings = passes.of_one_image().iter();
     maskings.map(|masking| Pass::new(masking, device)).collect()
 }
@@ -41,7 +41,8 @@ impl Pass {
         })
     }
 
-    /// What the network takes for images `[B, C, H, W]` in [0, 1]: normalised, masked, and continued to sides that it can halve.
+    /// What the network takes for images `[B, C, H, W]` in [0, 1]: filtered, normalised, masked, and continued to sides that it
+    /// can halve.
     ///
     /// # Errors
     /// If the images are not of the settings' size.
@@ -58,7 +59,7 @@ impl Pass {
                  channels and {size}"
             );
         }
-        let images = normalised(images, self.frame.normalisation)?;
+        let images = normalised(&seen(images, self.frame.input)?, self.frame.normalisation)?;
         continued(&match &self.hidden {
             Some(hidden) => hide(&images, hidden)?,
             None => images,

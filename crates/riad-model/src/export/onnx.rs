@@ -57,7 +57,7 @@ pub fn onnx_scorer(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
                 .into(),
         ));
     }
-    let channels = checkpoint.weights.network().inputs();
+    let channels = checkpoint.weights.network().outputs();
     let colours = colours(channels);
     let mut graph = Graph::new("riad_scorer");
     let image = [
@@ -169,12 +169,15 @@ fn scoring_json(scoring: &ScoringSettings) -> String {
         smoothing,
         similarity,
         scales,
+        method,
+        input,
+        chroma,
         tiling: _,
     } = scoring;
     serde_json::json!({
         "height": height, "width": width, "mean": mean, "deviation": deviation, "region_sizes": region_sizes,
         "sets": sets, "mask_seed": mask_seed, "smoothing": smoothing, "similarity": similarity,
-        "scales": scales,
+        "scales": scales, "method": method, "input": input, "chroma": chroma,
     })
     .to_string()
 }

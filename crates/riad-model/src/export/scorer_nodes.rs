@@ -11,8 +11,8 @@ use riad_core::{
 
 use crate::{
     ModelError, Result,
-    method::{Method, Roi, ScoringSettings, Similarity},
-    onnx::{Graph, integer, integers, text},
+    method::{InputFilter, Roi, ScoringSettings, Similarity},
+    onnx::{Graph, integer, integers, proto::AttributeProto, text},
     store::Checkpoint,
 };
 
@@ -24,14 +24,17 @@ pub(super) fn add(graph: &mut Graph, checkpoint: &Checkpoint, image: &str) -> Re
     let images = Images {
         channels: checkpoint.weights.network().outputs(),
         size: scoring.size(),
-        passes: Method::of(scoring).pass_names(scoring).len(),
+        passes: scoring.method.pass_names(scoring).len(),
     };
-    let dissimilarity = dissimilarity(graph, scoring, images, image, &reconstructions)?;
+    let mut dissimilarity = dissimilarity(graph, scoring, images, image, &reconstructions)?;
+    if scoring.chroma > 0.0 {
+        let colours = colour_difference(graph, images, image, &reconstructions);
+        let weight = graph.float("chroma.weight", scoring.chroma);
+        let x = graph.node("chroma.weighted", "Mul", &[&colours, &weight], vec![]);
+        dissimilarity = graph.node("dissimilarity.with_colours", "Add", &[&dissimilarity, &x], vec![]);
+    }
 
-    let rows = filter(graph, "smooth.rows", height, scoring.smoothing)?;
-    let columns = filter(graph, "smooth.columns", width, scoring.smoothing)?;
-    let x = graph.node("smooth.vertical", "MatMul", &[&rows, &dissimilarity], vec![]);
-    let x = graph.node("smooth.horizontal", "MatMul", &[&x, &columns], vec![]);
+    let x = mean_filter(graph, "smooth", scoring.size(), scoring.smoothing, &dissimilarity)?;
     let (least, most) = (graph.float("zero", 0.0), graph.float("one", 1.0));
     let region_maps = graph.node("region_maps", "Clip", &[&x, &least, &most], vec![]);
     let over_regions = || vec![integers("axes", &[1]), integer("keepdims", 0)];
@@ -56,11 +59,41 @@ fn reconstruct(graph: &mut Graph, checkpoint: &Checkpoint, image: &str) -> Resul
     let scoring = &checkpoint.header.scoring;
     let mean = graph.float("normalisation.mean", scoring.normalisation.mean);
     let deviation = graph.float("normalisation.deviation", scoring.normalisation.deviation);
-    let x = graph.node("centred", "Sub", &[image, &mean], vec![]);
+    let seen = seen(graph, scoring, checkpoint.weights.network().outputs(), image)?;
+    let x = graph.node("centred", "Sub", &[&seen, &mean], vec![]);
     let x = graph.node("normalised", "Div", &[&x, &deviation], vec![]);
-    let x = Method::of(scoring).export(graph, &checkpoint.weights, scoring, &x)?;
+    let x = scoring.method.export(graph, &checkpoint.weights, scoring, &x)?;
     let x = graph.node("scaled", "Mul", &[&x, &deviation], vec![]);
     Ok(graph.node("reconstructions", "Add", &[&x, &mean], vec![]))
+}
+
+/// What the network sees of the images `[N, C, H, W]`.
+fn seen(graph: &mut Graph, scoring: &ScoringSettings, channels: usize, image: &str) -> Result<String> {
+    let planes = match scoring.input {
+        InputFilter::None => return Ok(image.to_owned()),
+        InputFilter::EdgesColour => image.to_owned(),
+        InputFilter::EdgesGrey | InputFilter::HighPass => grey(graph, channels, "seen.grey", image)?,
+    };
+    if scoring.input == InputFilter::HighPass {
+        let window = InputFilter::window(scoring.size());
+        let mean = mean_filter(graph, "seen.mean", scoring.size(), window, &planes)?;
+        let half = graph.float("half", 0.5);
+        let x = graph.node("seen.change", "Sub", &[&planes, &mean], vec![]);
+        let x = graph.node("seen.halved", "Mul", &[&x, &half], vec![]);
+        return Ok(graph.node("seen", "Add", &[&x, &half], vec![]));
+    }
+    // Beyond the border a pooling has nothing to choose, which is as if the edge value went on.
+    let around = || {
+        vec![
+            integers("kernel_shape", &[3, 3]),
+            integers("strides", &[1, 1]),
+            integers("pads", &[1, 1, 1, 1]),
+        ]
+    };
+    let dilated = graph.node("seen.dilated", "MaxPool", &[&planes], around());
+    let x = graph.node("seen.negative", "Neg", &[&planes], vec![]);
+    let x = graph.node("seen.negative.dilated", "MaxPool", &[&x], around());
+    Ok(graph.node("seen", "Add", &[&dilated, &x], vec![]))
 }
 
 /// What images are, and how often each is reconstructed.
@@ -91,14 +124,37 @@ fn dissimilarity(
 
 /// The mean over the channels of the squared error, `[N, K, H, W]`.
 fn squared_error(graph: &mut Graph, images: Images, image: &str, reconstructions: &str) -> String {
+    let x = error(graph, "error", images, image, reconstructions);
+    let x = graph.node("error.squared", "Mul", &[&x, &x], vec![]);
+    graph.node("dissimilarity", "ReduceMean", &[&x], over_channels())
+}
+
+/// The variance over the channels of the error, `[N, K, H, W]`.
+fn colour_difference(graph: &mut Graph, images: Images, image: &str, reconstructions: &str) -> String {
+    let x = error(graph, "chroma.error", images, image, reconstructions);
+    let mean = graph.node(
+        "chroma.mean",
+        "ReduceMean",
+        &[&x],
+        vec![integers("axes", &[2]), integer("keepdims", 1)],
+    );
+    let x = graph.node("chroma.apart", "Sub", &[&x, &mean], vec![]);
+    let x = graph.node("chroma.squared", "Mul", &[&x, &x], vec![]);
+    graph.node("chroma", "ReduceMean", &[&x], over_channels())
+}
+
+/// Reconstructions less images, `[N, K, C, H, W]`.
+fn error(graph: &mut Graph, name: &str, images: Images, image: &str, reconstructions: &str) -> String {
     let Images { channels, size, passes } = images;
     let [passes, channels, height, width] = [passes, channels, size.height, size.width].map(|side| side as i64);
-    let images = graph.reshape("target", image, &[-1, 1, channels, height, width]);
-    let found = graph.reshape("found", reconstructions, &[-1, passes, channels, height, width]);
-    let x = graph.node("error", "Sub", &[&found, &images], vec![]);
-    let x = graph.node("error.squared", "Mul", &[&x, &x], vec![]);
-    let over_channels = vec![integers("axes", &[2]), integer("keepdims", 0)];
-    graph.node("dissimilarity", "ReduceMean", &[&x], over_channels)
+    let images = graph.reshape(&format!("{name}.target"), image, &[-1, 1, channels, height, width]);
+    let found = [-1, passes, channels, height, width];
+    let found = graph.reshape(&format!("{name}.found"), reconstructions, &found);
+    graph.node(name, "Sub", &[&found, &images], vec![])
+}
+
+fn over_channels() -> Vec<AttributeProto> {
+    vec![integers("axes", &[2]), integer("keepdims", 0)]
 }
 
 /// 1 − multi-scale GMS of images and reconstructions, in grey or in each channel, which `compared_channels` tells: `[N, K, H, W]`.
@@ -178,8 +234,7 @@ fn dissimilarity_at(
     let x = graph.node(&at("squares"), "Add", &[&squares[0], &squares[1]], vec![]);
     let denominator = graph.node(&at("denominator"), "Add", &[&x, &constants.c], vec![]);
     let x = graph.node(&at("dissimilarity"), "Div", &[&numerator, &denominator], vec![]);
-    let over_channels = vec![integers("axes", &[2]), integer("keepdims", 0)];
-    graph.node(&at("map"), "ReduceMean", &[&x], over_channels)
+    graph.node(&at("map"), "ReduceMean", &[&x], over_channels())
 }
 
 /// What every scale is compared with.
@@ -220,6 +275,11 @@ fn planes(graph: &mut Graph, images: Images, compared_channels: usize, whose: &s
     if compared_channels == channels {
         return Ok(graph.reshape(&name, of, &[-1, 1, size.height as i64, size.width as i64]));
     }
+    grey(graph, channels, &name, of)
+}
+
+/// The grey of images `[M, C, H, W]`: `[M, 1, H, W]`.
+fn grey(graph: &mut Graph, channels: usize, name: &str, of: &str) -> Result<String> {
     // Images of one pixel, each of one channel, have the weights as their grey values.
     let mut pixels = vec![0.0; channels * channels];
     pixels.iter_mut().step_by(channels + 1).for_each(|value| *value = 1.0);
@@ -230,7 +290,7 @@ fn planes(graph: &mut Graph, images: Images, compared_channels: usize, whose: &s
     };
     let luma = similarity::gray(&pixels, pixel)?;
     let luma = graph.floats(&format!("{name}.luma"), &[1, channels, 1, 1], &luma);
-    Ok(graph.node(&name, "Conv", &[of, &luma], vec![integers("kernel_shape", &[1, 1])]))
+    Ok(graph.node(name, "Conv", &[of, &luma], vec![integers("kernel_shape", &[1, 1])]))
 }
 
 /// Gradient magnitudes of planes `[M, 1, h, w]`, whose border continues with its own values; the same shape.
@@ -257,6 +317,14 @@ fn magnitudes(graph: &mut Graph, constants: &Constants, name: &str, planes: &str
         vec![],
     );
     graph.node(name, "Sqrt", &[&x], vec![])
+}
+
+/// The mean filter over planes `[…, H, W]`.
+fn mean_filter(graph: &mut Graph, name: &str, size: Size, window: usize, planes: &str) -> Result<String> {
+    let rows = filter(graph, &format!("{name}.rows"), size.height, window)?;
+    let columns = filter(graph, &format!("{name}.columns"), size.width, window)?;
+    let x = graph.node(&format!("{name}.vertical"), "MatMul", &[&rows, planes], vec![]);
+    Ok(graph.node(&format!("{name}.horizontal"), "MatMul", &[&x, &columns], vec![]))
 }
 
 /// The mean filter along one axis as a matrix, `[side, side]`, with riad-core's rule at the borders, which no padding of

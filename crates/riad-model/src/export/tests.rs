@@ -14,14 +14,14 @@ use riad_core::{Calibration, Map, Size};
 
 use super::{onnx_network, onnx_scorer, torch_state_dict};
 use crate::{
-    Architecture, Checkpoint, Device, Keep, ModelError, Normalisation, Precision, Roi, Scorer, ScoringSettings,
-    Similarity, Weights, backend::tests::filled_weights, candle::UNet, onnx::proto::ModelProto,
+    Architecture, Checkpoint, Device, InputFilter, Keep, Method, ModelError, Normalisation, Precision, Roi, Scorer,
+    ScoringSettings, Similarity, Weights, backend::tests::filled_weights, candle::UNet, onnx::proto::ModelProto,
 };
 
 /// Scorers that differ in everything that the graph depends on: edges, scales, size, regions that do not divide it, sets, a mean
-/// filter smaller and larger than the image, normalisation, normal map, region of interest; a plain autoencoder, which sees all; and one and five
-/// channels.
-fn checkpoints() -> [Checkpoint; 5] {
+/// filter smaller and larger than the image, normalisation, normal map, region of interest; a plain autoencoder, which sees all; one and five
+/// channels; and each input filter, with differences in colour.
+fn checkpoints() -> [Checkpoint; 9] {
     let grey = ScoringSettings {
         height: 32,
         width: 48,
@@ -55,9 +55,8 @@ fn checkpoints() -> [Checkpoint; 5] {
     let autoencoder = ScoringSettings {
         height: 32,
         width: 32,
-        region_sizes: vec![],
         similarity: Similarity::L2,
-        ..ScoringSettings::default()
+        ..Method::AUTOENCODER.settings(32, 32)
     };
     let initial = |architecture| Weights::initial(architecture, 1).unwrap();
     let autoencoder = Checkpoint::new(initial(Architecture::autoencoder(4)), autoencoder, None, None);
@@ -69,7 +68,25 @@ fn checkpoints() -> [Checkpoint; 5] {
         let weights = initial(Architecture::u_net(4).with_channels(channels));
         Checkpoint::new(weights, scoring, None, None)
     });
-    [grey, colour, autoencoder, one, five]
+    let filters = [
+        (InputFilter::EdgesGrey, 3),
+        (InputFilter::EdgesColour, 4),
+        (InputFilter::HighPass, 3),
+        (InputFilter::None, 1),
+    ];
+    let restoring = filters.map(|(input, channels)| {
+        let scoring = ScoringSettings {
+            input,
+            chroma: 3.0,
+            similarity: Similarity::GmsColour,
+            ..Method::RESTORE.settings(48, 32)
+        };
+        let architecture = Method::RESTORE.architecture(4).with_channels(channels);
+        let weights = initial(architecture.with_inputs(input.channels(channels)));
+        Checkpoint::new(weights, scoring, None, None)
+    });
+    let [a, b, c, d] = restoring;
+    [grey, colour, autoencoder, one, five, a, b, c, d]
 }
 
 /// Two images `[C, H, W]` of edges in all directions, of differing colours.
@@ -254,7 +271,7 @@ fn tract_scores_as_we_do() {
 fn tract_fills_in_as_we_do_at_any_size() {
     for checkpoint in checkpoints() {
         let folder = tempfile::tempdir().unwrap();
-        let channels = checkpoint.weights.architecture().channels;
+        let channels = checkpoint.weights.architecture().inputs();
         let input: Vec<f32> = (0..3 * channels * 16 * 64).map(|i| (i as f32 * 0.37).sin()).collect();
         let expected = fill_in(&checkpoint.weights, &input, (3, channels, 16, 64));
         fs::write(folder.path().join("model.onnx"), onnx_network(&checkpoint)).unwrap();

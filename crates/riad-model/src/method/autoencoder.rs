@@ -1,6 +1,6 @@
 //! The plain autoencoder that the paper compares with: the same layers without skip connections, and nothing hidden.
 
-use super::{Definition, Frame, Masking, Passes, ScoringSettings};
+use super::{Definition, Frame, Masking, Passes, ScoringSettings, restore::hides_nothing};
 use crate::{
     Result,
     network::{Architecture, Weights},
@@ -26,10 +26,6 @@ impl Definition for Autoencoder {
         ]
     }
 
-    fn is_of(&self, scoring: &ScoringSettings) -> bool {
-        scoring.region_sizes.is_empty()
-    }
-
     fn architecture(&self, width: usize) -> Architecture {
         Architecture::autoencoder(width)
     }
@@ -42,8 +38,8 @@ impl Definition for Autoencoder {
         }
     }
 
-    fn check(&self, _: &ScoringSettings) -> Result<()> {
-        Ok(())
+    fn check(&self, scoring: &ScoringSettings) -> Result<()> {
+        hides_nothing(scoring)
     }
 
     fn passes(&self, _: &ScoringSettings, frame: Frame) -> Result<Passes> {

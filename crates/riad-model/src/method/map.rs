@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use riad_core::{
     Map, Size,
-    similarity::{Shape, gms, gray, ssim},
+    similarity::{Shape, chroma, gms, gray, ssim},
     smooth,
 };
 
@@ -20,7 +20,7 @@ pub struct Scored {
     /// [`Roi::OUTSIDE`](crate::Roi::OUTSIDE) outside of [`Checkpoint::roi`](crate::Checkpoint::roi).
     pub map: Map,
     /// One map for each pass, in the order of [`Method::pass_names`](crate::Method::pass_names): 1 − the smoothed [`Similarity`](crate::Similarity) of the
-    /// image and its reconstruction. Empty with [`Keep::Map`].
+    /// image and its reconstruction, and what their colours add to it. Empty with [`Keep::Map`].
     pub region_maps: Vec<Map>,
     /// The mean of the reconstructions over the passes, `[C, H, W]` in [0, 1]. Empty with [`Keep::Map`].
     pub reconstruction: Vec<f32>,
@@ -37,13 +37,15 @@ pub enum Keep {
 }
 
 /// How maps are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct MapSettings {
     pub(crate) similarity: Similarity,
     /// Scales that maps of GMS are the mean of.
     pub(crate) scales: usize,
     /// Side of the mean filter in pixels.
     pub(crate) smoothing: usize,
+    /// Weight of the difference in colour.
+    pub(crate) chroma: f32,
 }
 
 impl MapSettings {
@@ -52,6 +54,7 @@ impl MapSettings {
             similarity: scoring.similarity,
             scales: scoring.scales,
             smoothing: scoring.smoothing,
+            chroma: scoring.chroma,
         }
     }
 }
@@ -87,7 +90,12 @@ pub(crate) fn maps(
             .zip(images.par_chunks(image_len))
             .zip(reconstructions.par_chunks(image_len))
             .try_for_each(|((scored, image), reconstruction)| -> Result<()> {
-                let similar = similarity_map(image, reconstruction, of_one, settings)?;
+                let mut similar = similarity_map(image, reconstruction, of_one, settings)?;
+                if settings.chroma > 0.0 {
+                    let colours = chroma::map(image, reconstruction, of_one)?;
+                    let pairs = similar.values_mut().iter_mut().zip(colours.values());
+                    pairs.for_each(|(similar, difference)| *similar -= settings.chroma * difference);
+                }
                 let mut map = smooth::mean_filter(&similar, settings.smoothing)?;
                 map.values_mut()
                     .iter_mut()
@@ -174,6 +182,7 @@ mod tests {
                 similarity,
                 scales: 4,
                 smoothing: 1,
+                chroma: 0.0,
             };
             similarity_map(image, other, shape, settings).unwrap().into_values()
         };

@@ -12,7 +12,7 @@ use riad_conv::Dims;
 use riad_core::{Masks, Size, similarity::Shape};
 use serde::{Deserialize, Serialize};
 
-use super::ScoringSettings;
+use super::{InputFilter, ScoringSettings};
 use crate::{Result, error::ModelError, network::padded_size};
 
 /// How images in [0, 1] are brought to the network's range and back: `(value - mean) / deviation`, the same for every
@@ -41,6 +41,8 @@ pub(crate) struct Frame {
     pub(crate) channels: usize,
     pub(crate) size: Size,
     pub(crate) normalisation: Normalisation,
+    /// What the network sees of them.
+    pub(crate) input: InputFilter,
 }
 
 impl Frame {
@@ -49,7 +51,13 @@ impl Frame {
             channels,
             size: scoring.size(),
             normalisation: scoring.normalisation,
+            input: scoring.input,
         }
+    }
+
+    /// Channels that the network sees.
+    pub(crate) fn inputs(self) -> usize {
+        self.input.channels(self.channels)
     }
 
     /// Number of values in an image.
@@ -136,10 +144,10 @@ impl Masking {
         padded_size(self.frame.size)
     }
 
-    /// The shape of the network's input and output on the CPU, channels-last: n·B copies of the padded size.
+    /// The shape of the network's input on the CPU, channels-last: n·B copies of the padded size.
     pub(crate) fn dims(&self) -> Dims {
         let Size { height, width } = self.padded_size();
-        Dims::new(self.sets * self.images, height, width, self.frame.channels)
+        Dims::new(self.sets * self.images, height, width, self.frame.inputs())
     }
 
     /// The shape of the images, `[B, C, H, W]`.
@@ -156,25 +164,31 @@ impl Masking {
         self.images * self.frame.image_len()
     }
 
-    /// Number of values in the copies.
-    fn copies_len(&self) -> usize {
-        self.sets * self.images * self.frame.channels * self.padded_size().pixels()
+    /// Number of values in copies of so many channels.
+    fn copies_len(&self, channels: usize) -> usize {
+        self.sets * self.images * channels * self.padded_size().pixels()
     }
 
     /// Calls `visit` with (offset among the images' values, offset among the copies' values, fate) for the values of the
-    /// first pixels of `part` of every copy. Those beyond the image are of the pixels that they mirror.
-    fn for_each(&self, part: Size, visit: impl FnMut(usize, usize, Fate)) {
+    /// first pixels of `part` of every copy, where both have so many channels. Those beyond the image are of the pixels that they
+    /// mirror.
+    fn for_each(&self, channels: usize, part: Size, visit: impl FnMut(usize, usize, Fate)) {
         // A loop over a number of channels that the compiler knows is much the faster one.
-        match self.frame.channels {
-            1 => self.for_each_of::<1>(part, visit),
-            3 => self.for_each_of::<3>(part, visit),
-            _ => self.for_each_of::<0>(part, visit),
+        match channels {
+            1 => self.for_each_of::<1>(1, part, visit),
+            3 => self.for_each_of::<3>(3, part, visit),
+            _ => self.for_each_of::<0>(channels, part, visit),
         }
     }
 
     /// With CHANNELS channels; 0 stands for any number.
-    fn for_each_of<const CHANNELS: usize>(&self, part: Size, mut visit: impl FnMut(usize, usize, Fate)) {
-        let channels = if CHANNELS == 0 { self.frame.channels } else { CHANNELS };
+    fn for_each_of<const CHANNELS: usize>(
+        &self,
+        channels: usize,
+        part: Size,
+        mut visit: impl FnMut(usize, usize, Fate),
+    ) {
+        let channels = if CHANNELS == 0 { channels } else { CHANNELS };
         let size = self.frame.size;
         let (pixels, padded) = (size.pixels(), self.padded_size());
         let columns: Vec<usize> = (0..part.width).map(|x| mirrored(x, size.width)).collect();
@@ -204,13 +218,15 @@ impl Masking {
         }
     }
 
-    /// The masked copies of images `[B, C, H, W]` in [0, 1], normalised, in [`Self::dims`].
+    /// The masked copies of what the network sees of images `[B, C, H, W]` in [0, 1], normalised, in [`Self::dims`].
     pub(crate) fn hide(&self, images: &[f32]) -> Result<Vec<f32>> {
         ModelError::length("a batch of images", images.len(), self.image_len())?;
+        let inputs = self.frame.inputs();
         let Normalisation { mean, deviation } = self.frame.normalisation;
         let scale = 1.0 / deviation;
-        let mut copies = vec![0.0; self.copies_len()];
-        self.for_each(self.padded_size(), |image, copy, fate| {
+        let mut copies = vec![0.0; self.copies_len(inputs)];
+        let images = self.frame.input.of(images, self.shape())?;
+        self.for_each(inputs, self.padded_size(), |image, copy, fate| {
             if fate.shown {
                 copies[copy] = (images[image] - mean) * scale;
             }
@@ -218,13 +234,14 @@ impl Masking {
         Ok(copies)
     }
 
-    /// Reconstructions `[B, C, H, W]` in [0, 1] from the network's output, in [`Self::dims`]: every pixel from the pass in
-    /// which it was hidden, or from the only one.
+    /// Reconstructions `[B, C, H, W]` in [0, 1] from the network's output, which has [`Self::dims`] but for the channels: every
+    /// pixel from the pass in which it was hidden, or from the only one.
     pub(crate) fn compose(&self, outputs: &[f32]) -> Result<Vec<f32>> {
-        ModelError::length("the network's output", outputs.len(), self.copies_len())?;
+        let channels = self.frame.channels;
+        ModelError::length("the network's output", outputs.len(), self.copies_len(channels))?;
         let Normalisation { mean, deviation } = self.frame.normalisation;
         let mut images = vec![0.0; self.image_len()];
-        self.for_each(self.frame.size, |image, copy, fate| {
+        self.for_each(channels, self.frame.size, |image, copy, fate| {
             if fate.used {
                 images[image] = outputs[copy] * deviation + mean;
             }
@@ -236,9 +253,9 @@ impl Masking {
     /// of [`Self::compose`].
     pub(crate) fn spread(&self, gradient: &[f32]) -> Result<Vec<f32>> {
         ModelError::length("the gradient to the reconstructions", gradient.len(), self.image_len())?;
-        let factor = self.frame.normalisation.deviation;
-        let mut outputs = vec![0.0; self.copies_len()];
-        self.for_each(self.frame.size, |image, copy, fate| {
+        let (channels, factor) = (self.frame.channels, self.frame.normalisation.deviation);
+        let mut outputs = vec![0.0; self.copies_len(channels)];
+        self.for_each(channels, self.frame.size, |image, copy, fate| {
             if fate.used {
                 outputs[copy] = gradient[image] * factor;
             }
@@ -344,6 +361,7 @@ pub(crate) mod tests {
             channels: CHANNELS,
             size: Size::new(height, width),
             normalisation,
+            input: InputFilter::None,
         }
     }
 
@@ -363,6 +381,7 @@ pub(crate) mod tests {
             channels,
             size: Size::new(height, width),
             normalisation,
+            input: InputFilter::None,
         });
         (frame, 1usize..4, 1usize..20, 1usize..6, any::<u64>(), 0..5).prop_map(
             |(frame, images, region_size, sets, seed, kind)| {
@@ -446,7 +465,7 @@ pub(crate) mod tests {
         #[test]
         fn spread_is_the_transpose_of_compose(masking in maskings(), seed in any::<u64>()) {
             let gradient: Vec<f32> = values(masking.image_len(), seed).iter().map(|v| v - 0.5).collect();
-            let outputs: Vec<f32> = values(masking.copies_len(), !seed).iter().map(|v| v - 0.5).collect();
+            let outputs: Vec<f32> = values(masking.copies_len(masking.frame().channels), !seed).iter().map(|v| v - 0.5).collect();
             let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
             // The mean is no part of what is linear.
             let composed = masking.compose(&outputs).unwrap();

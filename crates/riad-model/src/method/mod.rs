@@ -1,19 +1,24 @@
 //! Methods: what the network sees of an image, what it must give back, and how that becomes a loss, a map and a score.
 //!
 //! Each method has a file of its own here, and its name in [`Method::ALL`]. Nothing outside of this room asks which method it is.
-//! What the methods so far share is beside them: masked copies ([`masking`](Masking)), the loss, the maps, tiles and regions of
-//! interest.
+//! What they share is beside them: what the network sees of an image ([`InputFilter`]), masked copies ([`masking`](Masking)), the
+//! loss, the maps, tiles and regions of interest.
 
 mod autoencoder;
+mod examples;
+mod filter;
 mod loss;
 mod map;
 mod masking;
+mod restore;
 mod riad;
 mod roi;
 mod settings;
 mod tiling;
 
 use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
     ModelError, Result,
@@ -22,6 +27,8 @@ use crate::{
     seed::Step,
 };
 
+pub use examples::Examples;
+pub use filter::InputFilter;
 pub use loss::{LossTerms, LossWeights};
 pub use map::{Keep, Scored};
 pub use masking::Normalisation;
@@ -37,7 +44,8 @@ pub(crate) use masking::{Frame, Masking, Passes, mirrored};
 pub(crate) use tiling::Grid;
 
 /// A method, by its name.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "String")]
 pub struct Method(&'static dyn Definition);
 
 /// What a method is.
@@ -51,14 +59,21 @@ trait Definition: Sync {
     /// How exported files call the method, and what its network does.
     fn titles(&self) -> [&'static str; 2];
 
-    /// Whether a checkpoint with these settings is one of the method's.
-    fn is_of(&self, scoring: &ScoringSettings) -> bool;
-
     /// The network for colour images that it trains.
     fn architecture(&self, width: usize) -> Architecture;
 
     /// The method's settings, made of the published ones for images of the same size.
     fn settings(&self, published: ScoringSettings) -> ScoringSettings;
+
+    /// The loss that it is trained with.
+    fn loss(&self) -> LossWeights {
+        LossWeights::default()
+    }
+
+    /// Whether the network is shown corrupted images in training, and has to give back what they were.
+    fn corrupts(&self) -> bool {
+        false
+    }
 
     /// Checks what of the settings is the method's own.
     fn check(&self, scoring: &ScoringSettings) -> Result<()>;
@@ -91,15 +106,11 @@ impl Method {
     pub const RIAD: Self = Self(&riad::Riad);
     /// What the paper compares it with: reconstruction of what is seen.
     pub const AUTOENCODER: Self = Self(&autoencoder::Autoencoder);
+    /// Restoration of images from their edges.
+    pub const RESTORE: Self = Self(&restore::Restore);
 
     /// All there are.
-    pub const ALL: &[Self] = &[Self::RIAD, Self::AUTOENCODER];
-
-    /// The method whose settings these are.
-    pub fn of(scoring: &ScoringSettings) -> Self {
-        let found = Self::ALL.iter().find(|method| method.0.is_of(scoring));
-        found.copied().unwrap_or(Self::RIAD)
-    }
+    pub const ALL: &[Self] = &[Self::RIAD, Self::AUTOENCODER, Self::RESTORE];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -118,7 +129,20 @@ impl Method {
 
     /// The method's settings for images of a size, as published where anything was published.
     pub fn settings(self, height: usize, width: usize) -> ScoringSettings {
-        self.0.settings(ScoringSettings::for_size(height, width))
+        ScoringSettings {
+            method: self,
+            ..self.0.settings(ScoringSettings::for_size(height, width))
+        }
+    }
+
+    /// The loss that it is trained with, as published where anything was published.
+    pub fn loss(self) -> LossWeights {
+        self.0.loss()
+    }
+
+    /// Whether it is trained with [`Examples`](crate::Examples) that were corrupted.
+    pub fn corrupts(self) -> bool {
+        self.0.corrupts()
     }
 
     /// How exported files call the method, and what its network does.
@@ -159,6 +183,20 @@ impl Method {
     }
 }
 
+impl From<Method> for &'static str {
+    fn from(method: Method) -> Self {
+        method.name()
+    }
+}
+
+impl TryFrom<String> for Method {
+    type Error = ModelError;
+
+    fn try_from(name: String) -> Result<Self> {
+        name.parse()
+    }
+}
+
 impl PartialEq for Method {
     fn eq(&self, other: &Self) -> bool {
         self.name() == other.name()
@@ -186,11 +224,17 @@ impl FromStr for Method {
         let mut all = Self::ALL.iter().copied();
         all.find(|method| method.name() == name).ok_or_else(|| {
             let names: Vec<&str> = Self::ALL.iter().map(|method| method.name()).collect();
-            ModelError::Setting(format!(
-                "there is no method {name:?}; there are {}",
-                names.join(" and ")
-            ))
+            ModelError::Setting(format!("there is no method {name:?}; there are {}", listed(&names)))
         })
+    }
+}
+
+/// Names as a sentence lists them.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [name] => (*name).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
 }
 
@@ -203,12 +247,12 @@ mod tests {
         for &method in Method::ALL {
             assert_eq!(method.name().parse::<Method>().unwrap(), method);
             let settings = method.settings(64, 48);
-            assert_eq!(Method::of(&settings), method);
+            assert_eq!(settings.method, method);
             settings.check().unwrap();
             let passes = method.passes(&settings, 3).unwrap();
             assert_eq!(method.pass_names(&settings).len(), passes.len());
         }
         let error = "draem".parse::<Method>().unwrap_err().to_string();
-        assert!(error.contains("riad and autoencoder"), "{error}");
+        assert!(error.contains("riad, autoencoder and restore"), "{error}");
     }
 }

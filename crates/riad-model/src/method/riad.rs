@@ -33,10 +33,6 @@ impl Definition for Riad {
         ]
     }
 
-    fn is_of(&self, scoring: &ScoringSettings) -> bool {
-        !scoring.region_sizes.is_empty()
-    }
-
     fn architecture(&self, width: usize) -> Architecture {
         Architecture::u_net(width)
     }
@@ -46,6 +42,9 @@ impl Definition for Riad {
     }
 
     fn check(&self, scoring: &ScoringSettings) -> Result<()> {
+        if scoring.region_sizes.is_empty() {
+            return Err(nothing_to_hide());
+        }
         for &region_size in &scoring.region_sizes {
             Masks::sample(region_size, scoring.sets, scoring.size(), scoring.mask_seed)?;
         }
@@ -81,7 +80,7 @@ impl Definition for Riad {
         let count_of_sizes = u32::try_from(sizes.len()).ok().and_then(NonZeroU32::new);
         let drawn = count_of_sizes.map(|count| Random::new(step.seed(Choice::RegionSize)).below(count));
         let Some(&region_size) = drawn.and_then(|drawn| sizes.get(drawn as usize)) else {
-            return Err(ModelError::Setting("there is no region size to hide regions of".into()));
+            return Err(nothing_to_hide());
         };
         let masks = (0..count).map(|image| {
             let seed = step.seed_of_image(Choice::Masks, image);
@@ -126,6 +125,10 @@ impl Definition for Riad {
         let over_sets = graph.integers("composed.axes", &[1]);
         Ok(graph.node("composed", "ReduceSum", &[&x, &over_sets], vec![integer("keepdims", 0)]))
     }
+}
+
+fn nothing_to_hide() -> ModelError {
+    ModelError::Setting("RIAD hides regions, and there is no region size".into())
 }
 
 /// The masks of one region size that images are scored with, drawn from the settings' seed.

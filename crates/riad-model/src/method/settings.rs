@@ -5,8 +5,11 @@ use std::{fmt, str::FromStr};
 use riad_core::{Map, Size, similarity::gms, smooth::mean_filter};
 use serde::{Deserialize, Serialize};
 
-use super::{Method, Normalisation, Roi, Tiling};
-use crate::{ModelError, Result, network::check_size};
+use super::{InputFilter, Method, Normalisation, Roi, Tiling};
+use crate::{
+    ModelError, Result,
+    network::{Architecture, check_size},
+};
 
 /// The largest side of a mean filter in pixels: no image is larger.
 const MAX_SMOOTHING: usize = 16384;
@@ -77,6 +80,8 @@ impl TryFrom<String> for Similarity {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ScoringSettings {
+    /// The method.
+    pub method: Method,
     /// Height in pixels of what the network looks at, from 16: a whole image, or a tile of one.
     pub height: usize,
     /// Width in pixels of what the network looks at, from 16.
@@ -86,7 +91,10 @@ pub struct ScoringSettings {
     pub tiling: Option<Tiling>,
     /// How values are brought to the network's range.
     pub normalisation: Normalisation,
-    /// Region sizes K in pixels. Where there are none, nothing is hidden: a plain autoencoder reconstructs what it sees.
+    /// What the network sees of an image.
+    #[serde(default, skip_serializing_if = "InputFilter::is_none")]
+    pub input: InputFilter,
+    /// Region sizes K in pixels. A method that hides nothing has none.
     pub region_sizes: Vec<usize>,
     /// Number n of disjoint mask sets for each region size.
     pub sets: usize,
@@ -99,6 +107,14 @@ pub struct ScoringSettings {
     /// Number of scales that maps of GMS are the mean of, 1 to 4, each half as fine as the one before.
     #[serde(default = "published_scales")]
     pub scales: usize,
+    /// Weight of the [difference in colour](riad_core::similarity::chroma) that is added to what [`Self::similarity`] tells; 0
+    /// leaves it out, as published.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub chroma: f32,
+}
+
+fn is_zero(weight: &f32) -> bool {
+    *weight == 0.0
 }
 
 /// What checkpoints have whose header does not say.
@@ -110,16 +126,19 @@ impl Default for ScoringSettings {
     /// The published settings: 256×256, K = {2, 4, 8, 16}, n = 3, GMS of luma at four scales, a 21×21 mean filter.
     fn default() -> Self {
         Self {
+            method: Method::RIAD,
             height: 256,
             width: 256,
             tiling: None,
             normalisation: Normalisation::default(),
+            input: InputFilter::None,
             region_sizes: vec![2, 4, 8, 16],
             sets: 3,
             mask_seed: 0,
             smoothing: 21,
             similarity: Similarity::GmsGrey,
             scales: published_scales(),
+            chroma: 0.0,
         }
     }
 }
@@ -170,7 +189,7 @@ impl ScoringSettings {
                 "images cannot be normalised by mean {mean} and deviation {deviation}"
             )));
         }
-        Method::of(self).check(self)?;
+        self.method.check(self)?;
         if self.smoothing > MAX_SMOOTHING {
             return Err(ModelError::Setting(format!(
                 "the mean filter's side is at most {MAX_SMOOTHING} pixels, not {}",
@@ -185,7 +204,25 @@ impl ScoringSettings {
                 self.scales
             )));
         }
+        if !(self.chroma.is_finite() && self.chroma >= 0.0) {
+            return Err(ModelError::Setting(format!(
+                "the weight of differences in colour must not be below 0, but is {}",
+                self.chroma
+            )));
+        }
         Ok(())
+    }
+
+    /// Checks that a network takes what these settings show it.
+    pub(crate) fn check_network(&self, architecture: Architecture) -> Result<()> {
+        let (sees, shown) = (architecture.inputs(), self.input.channels(architecture.channels));
+        if sees == shown {
+            return Ok(());
+        }
+        Err(ModelError::Setting(format!(
+            "the network takes {sees} channels, but the input filter {} gives {shown}",
+            self.input
+        )))
     }
 
     /// Checks that a normal map is one of these images.

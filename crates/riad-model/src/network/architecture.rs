@@ -139,9 +139,12 @@ pub struct Architecture {
     /// Whether it is a U-Net: decoder blocks take in what the encoder has at their resolution.
     #[serde(default = "yes")]
     pub skip_connections: bool,
-    /// Channels of the images that go in and come out, 1 to [`MAX_CHANNELS`]. A checkpoint for colour images does not name them.
+    /// Channels of the images that come out, and that go in unless [`Self::inputs`] are others: 1 to [`MAX_CHANNELS`]. A checkpoint for colour images does not name them.
     #[serde(default = "colour", skip_serializing_if = "is_colour")]
     pub channels: usize,
+    /// Channels that the network sees, where they are others than the images'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    inputs: Option<usize>,
 }
 
 fn yes() -> bool {
@@ -166,6 +169,7 @@ impl Architecture {
             width,
             skip_connections: true,
             channels: Self::COLOUR,
+            inputs: None,
         }
     }
 
@@ -179,7 +183,23 @@ impl Architecture {
 
     /// The same for images of another number of channels.
     pub fn with_channels(self, channels: usize) -> Self {
-        Self { channels, ..self }
+        let inputs = self.inputs.filter(|&inputs| inputs != channels);
+        Self {
+            channels,
+            inputs,
+            ..self
+        }
+    }
+
+    /// The same for a network that sees `inputs` channels of an image, 1 to [`MAX_CHANNELS`].
+    pub fn with_inputs(self, inputs: usize) -> Self {
+        let inputs = Some(inputs).filter(|&inputs| inputs != self.channels);
+        Self { inputs, ..self }
+    }
+
+    /// Channels that the network sees.
+    pub fn inputs(self) -> usize {
+        self.inputs.unwrap_or(self.channels)
     }
 
     /// Checks that there is such a network.
@@ -193,11 +213,12 @@ impl Architecture {
                 self.width
             )));
         }
-        if !(1..=MAX_CHANNELS).contains(&self.channels) {
-            return Err(ModelError::Setting(format!(
-                "images have 1 to {MAX_CHANNELS} channels, not {}",
-                self.channels
-            )));
+        for channels in [self.channels, self.inputs()] {
+            if !(1..=MAX_CHANNELS).contains(&channels) {
+                return Err(ModelError::Setting(format!(
+                    "images have 1 to {MAX_CHANNELS} channels, not {channels}"
+                )));
+            }
         }
         Ok(())
     }
@@ -210,7 +231,7 @@ impl Architecture {
         self.check()?;
         let w = self.width;
         let mut layers = Layers(Vec::new());
-        let mut inputs = self.channels;
+        let mut inputs = self.inputs();
         // What the encoder passes across, and its channels, from the image down.
         let mut skips = Vec::new();
         let mut x = 0;

@@ -56,8 +56,10 @@ fn is_f32(precision: &Precision) -> bool {
 
 impl TrainConfig {
     /// The published setting (METHOD: 300 epochs, batch 4, Adam 1e-4 with weight decay 1e-5, ×0.1 at epoch 250, patience
-    /// 20) for a network and its scoring settings.
+    /// 20) for a network and its scoring settings, and the loss of their
+    /// method.
     pub fn published(architecture: Architecture, scoring: ScoringSettings) -> Self {
+        let loss = scoring.method.loss();
         Self {
             architecture,
             scoring,
@@ -69,7 +71,7 @@ impl TrainConfig {
             decay_factor: 0.1,
             patience: 20,
             decays_early: false,
-            loss: LossWeights::default(),
+            loss,
             precision: Precision::F32,
             seed: 0,
         }
@@ -82,6 +84,7 @@ impl TrainConfig {
     pub fn check(&self) -> Result<()> {
         self.architecture.check()?;
         self.scoring.check()?;
+        self.scoring.check_network(self.architecture)?;
         let count = |name: &str, value: usize| {
             if (1..=MOST).contains(&value) {
                 return Ok(());

@@ -38,7 +38,7 @@ pub struct Header {
 impl Header {
     /// The method that the checkpoint is of.
     pub fn method(&self) -> Method {
-        Method::of(&self.scoring)
+        self.scoring.method
     }
 
     /// Reads a header, and checks each of its numbers before anything is computed or allocated by it.
@@ -62,6 +62,10 @@ impl Header {
         let out_of_range = |error: ModelError| format!("its header is out of range: {error}");
         header.architecture.check().map_err(out_of_range)?;
         header.scoring.check().map_err(out_of_range)?;
+        header
+            .scoring
+            .check_network(header.architecture)
+            .map_err(out_of_range)?;
         if let Some(training) = &header.training {
             training.check().map_err(out_of_range)?;
             if training.architecture != header.architecture {

@@ -15,7 +15,7 @@ use crate::{
     Result,
     backend::{self, Adam, Device, Train},
     error::ModelError,
-    method::{LossTerms, Masking, Method},
+    method::{Examples, LossTerms, Masking},
     network::{Moments, Weights},
     seed::{Choice, Step, derive_seed},
     store::{BEST, Checkpoint, EpochRecord, LAST, Progress, TrainConfig, lock_run, write_whole},
@@ -31,17 +31,18 @@ pub trait ImageSource {
         self.len() == 0
     }
 
-    /// The images at the places `order`, in that order, in batches of `batch_size` (the last may be smaller). Each batch
-    /// is `[B, C, H, W]` in [0, 1], of the architecture's channels and the size in the scoring settings.
+    /// The images at the places `order`, in that order, in batches of `batch_size` (the last may be smaller), of the
+    /// architecture's channels and the size in the scoring settings. They are corrupted for a
+    /// [method that corrupts](crate::Method::corrupts), and for no other.
     ///
-    /// What is chosen at random, such as where a tile is cut from an image, must follow from `seed` and the place alone.
-    /// Training gives another seed in every epoch, validation always the same.
+    /// What is chosen at random, such as where a tile is cut from an image, or how it is corrupted, must follow from `seed` and
+    /// the place alone. Training gives another seed in every epoch, validation always the same.
     fn batches(
         &self,
         order: Vec<usize>,
         batch_size: usize,
         seed: u64,
-    ) -> Box<dyn Iterator<Item = std::result::Result<Vec<f32>, Box<dyn std::error::Error + Send + Sync>>> + '_>;
+    ) -> Box<dyn Iterator<Item = std::result::Result<Examples, Box<dyn std::error::Error + Send + Sync>>> + '_>;
 }
 
 /// What a trainer tells of while it runs.
@@ -308,12 +309,12 @@ impl Trainer {
         let seed = derive_seed(&[self.config.seed, Choice::Tiles as u64, self.progress.epochs as u64]);
         let mut left = rest.len();
         let mut running = None;
-        for images in train.batches(rest, batch_size, seed) {
+        for examples in train.batches(rest, batch_size, seed) {
             // Images and masks are made ready while the device is at the step before, which ends whatever becomes of them.
             let expected = batch_size.min(left);
             left -= expected;
-            let images = images.map_err(ModelError::Images);
-            let staged = images.and_then(|images| self.stage(images, expected, usize::from(running.is_some())));
+            let examples = examples.map_err(ModelError::Images);
+            let staged = examples.and_then(|examples| self.stage(examples, expected, usize::from(running.is_some())));
             if let Some(count) = running.take()
                 && self.finish_step(count, steps, observe)?.is_break()
             {
@@ -334,14 +335,23 @@ impl Trainer {
     }
 
     /// Makes `count` images ready for the step after `ahead` others.
-    fn stage(&mut self, images: Vec<f32>, count: usize, ahead: usize) -> Result<()> {
-        ModelError::length(
-            "a batch of training images",
-            images.len(),
-            count * self.config.image_len(),
-        )?;
+    fn stage(&mut self, examples: Examples, count: usize, ahead: usize) -> Result<()> {
+        self.check_batch(&examples, count)?;
         let masking = self.draw(count, ahead)?;
-        self.network.stage(images, masking)
+        self.network.stage(examples, masking)
+    }
+
+    /// Checks that a source gave so many images, corrupted if the method is one that corrupts.
+    fn check_batch(&self, examples: &Examples, count: usize) -> Result<()> {
+        examples.check(count * self.config.image_len())?;
+        let method = self.config.scoring.method;
+        if examples.corrupted.is_some() == method.corrupts() {
+            return Ok(());
+        }
+        Err(ModelError::Setting(format!(
+            "the method {method} is trained with images that are {}corrupted, and the source gave others",
+            if method.corrupts() { "" } else { "not " }
+        )))
     }
 
     /// Checks that no images are missing of those that a source has.
@@ -388,7 +398,7 @@ impl Trainer {
             epoch: self.progress.epochs as u64,
             step: (self.progress.steps + ahead) as u64,
         };
-        Method::of(scoring).draw(scoring, architecture.channels, step, count)
+        scoring.method.draw(scoring, architecture.channels, step, count)
     }
 
     /// Validates, and settles whether the epoch is the best and whether it is the last. Gives whether it is the best: the
@@ -426,9 +436,8 @@ impl Trainer {
             return Ok(None);
         }
         let scoring = &self.config.scoring;
-        let passes = Method::of(scoring).passes(scoring, self.config.architecture.channels)?;
+        let passes = scoring.method.passes(scoring, self.config.architecture.channels)?;
         let scorer = self.network.scorer(passes)?;
-        let image_len = self.config.image_len();
         let mut mean = LossTerms::default();
         let seed = derive_seed(&[self.config.seed, Choice::Tiles as u64]);
         let mut left = images.len();
@@ -436,7 +445,7 @@ impl Trainer {
             let batch = batch.map_err(ModelError::Images)?;
             let expected = self.config.batch_size.min(left);
             left -= expected;
-            ModelError::length("a batch of validation images", batch.len(), expected * image_len)?;
+            self.check_batch(&batch, expected)?;
             let share = expected as f64 / images.len() as f64;
             mean.add(scorer.loss(&batch, self.config.loss)?, share);
         }

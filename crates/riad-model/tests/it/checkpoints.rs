@@ -5,8 +5,8 @@ use std::{collections::HashMap, error::Error, fs, ops::ControlFlow, path::Path};
 use proptest::prelude::*;
 use riad_core::{Calibration, Map, Size};
 use riad_model::{
-    Architecture, Checkpoint, Device, Event, ImageSource, Keep, Method, ModelError, Normalisation, Precision, Progress,
-    Roi, Scorer, ScoringSettings, Tiling, TrainConfig, Trainer, Weights, store::LAST,
+    Architecture, Checkpoint, Device, Event, Examples, ImageSource, Keep, Method, ModelError, Normalisation, Precision,
+    Progress, Roi, Scorer, ScoringSettings, Tiling, TrainConfig, Trainer, Weights, store::LAST,
 };
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
@@ -133,9 +133,9 @@ impl ImageSource for Gray {
         order: Vec<usize>,
         batch_size: usize,
         _: u64,
-    ) -> Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn Error + Send + Sync>>> + '_> {
+    ) -> Box<dyn Iterator<Item = Result<Examples, Box<dyn Error + Send + Sync>>> + '_> {
         let sizes: Vec<usize> = order.chunks(batch_size).map(<[usize]>::len).collect();
-        Box::new(sizes.into_iter().map(|count| Ok(gray_image().repeat(count))))
+        Box::new(sizes.into_iter().map(|count| Ok(gray_image().repeat(count).into())))
     }
 }
 
@@ -267,6 +267,7 @@ proptest! {
         let architecture = if skips { Architecture::u_net(width) } else { Architecture::autoencoder(width) };
         let architecture = architecture.with_channels(channels);
         let mut scoring = ScoringSettings::for_size(height, height + more);
+        scoring.method = if region_sizes.is_empty() { Method::AUTOENCODER } else { Method::RIAD };
         (scoring.sets, scoring.mask_seed, scoring.region_sizes) = (sets, mask_seed, region_sizes);
         scoring.normalisation = Normalisation { mean, deviation };
         scoring.tiling = overlap.map(|overlap| Tiling { overlap });

@@ -4,7 +4,8 @@ use std::{error::Error, fs, ops::ControlFlow, path::Path};
 
 use proptest::prelude::*;
 use riad_model::{
-    Architecture, Checkpoint, Device, ImageSource, ModelError, Outcome, Result, ScoringSettings, TrainConfig, Trainer,
+    Architecture, Checkpoint, Device, Examples, ImageSource, ModelError, Outcome, Result, ScoringSettings, TrainConfig,
+    Trainer,
     store::{BEST, LAST},
 };
 
@@ -34,13 +35,12 @@ impl ImageSource for Waves {
         order: Vec<usize>,
         batch_size: usize,
         seed: u64,
-    ) -> Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn Error + Send + Sync>>> + '_> {
+    ) -> Box<dyn Iterator<Item = Result<Examples, Box<dyn Error + Send + Sync>>> + '_> {
         let batches: Vec<Vec<usize>> = order.chunks(batch_size).map(<[usize]>::to_vec).collect();
-        Box::new(
-            batches
-                .into_iter()
-                .map(move |batch| Ok(batch.into_iter().flat_map(|index| Waves::image(index, seed)).collect())),
-        )
+        Box::new(batches.into_iter().map(move |batch| {
+            let images = batch.into_iter().flat_map(|index| Waves::image(index, seed));
+            Ok(images.collect::<Vec<_>>().into())
+        }))
     }
 }
 
@@ -173,8 +173,8 @@ fn a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_good_state() {
             _: Vec<usize>,
             batch_size: usize,
             _: u64,
-        ) -> Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn Error + Send + Sync>>> + '_> {
-            let values = |value: f32| Ok(vec![value; batch_size * CHANNELS * SIDE * SIDE]);
+        ) -> Box<dyn Iterator<Item = Result<Examples, Box<dyn Error + Send + Sync>>> + '_> {
+            let values = |value: f32| Ok(vec![value; batch_size * CHANNELS * SIDE * SIDE].into());
             Box::new([values(0.5), values(f32::NAN)].into_iter())
         }
     }
@@ -192,7 +192,7 @@ fn a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_good_state() {
 }
 
 /// What a source gives in an epoch.
-type Batches = Vec<Result<Vec<f32>, Box<dyn Error + Send + Sync>>>;
+type Batches = Vec<Result<Examples, Box<dyn Error + Send + Sync>>>;
 
 /// What becomes of it.
 type Change = fn(&mut Batches);
@@ -210,7 +210,7 @@ impl ImageSource for Changed {
         order: Vec<usize>,
         batch_size: usize,
         seed: u64,
-    ) -> Box<dyn Iterator<Item = Result<Vec<f32>, Box<dyn Error + Send + Sync>>> + '_> {
+    ) -> Box<dyn Iterator<Item = Result<Examples, Box<dyn Error + Send + Sync>>> + '_> {
         let mut batches = Waves(self.0).batches(order, batch_size, seed).collect();
         self.1(&mut batches);
         Box::new(batches.into_iter())
@@ -223,24 +223,27 @@ fn batches_of_another_size_are_refused_and_the_run_is_as_it_was() {
     const IMAGE: usize = CHANNELS * SIDE * SIDE;
     let changes: [(Change, String); 8] = [
         (
-            |batches| batches[0].as_mut().unwrap().extend([0.5; IMAGE]),
+            |batches| batches[0].as_mut().unwrap().images.extend([0.5; IMAGE]),
             counts(3 * IMAGE, 2 * IMAGE),
         ),
         (
-            |batches| batches[1].as_mut().unwrap().truncate(IMAGE),
+            |batches| batches[1].as_mut().unwrap().images.truncate(IMAGE),
             counts(IMAGE, 2 * IMAGE),
         ),
-        (|batches| batches[1].as_mut().unwrap().clear(), counts(0, 2 * IMAGE)),
         (
-            |batches| batches[1].as_mut().unwrap().truncate(2 * IMAGE - 1),
+            |batches| batches[1].as_mut().unwrap().images.clear(),
+            counts(0, 2 * IMAGE),
+        ),
+        (
+            |batches| batches[1].as_mut().unwrap().images.truncate(2 * IMAGE - 1),
             counts(2 * IMAGE - 1, 2 * IMAGE),
         ),
         (
-            |batches| batches[2].as_mut().unwrap().extend([0.5; IMAGE]),
+            |batches| batches[2].as_mut().unwrap().images.extend([0.5; IMAGE]),
             counts(2 * IMAGE, IMAGE),
         ),
         (|batches| drop(batches.pop()), counts(4 * IMAGE, 5 * IMAGE)),
-        (|batches| batches.push(Ok(vec![0.5; IMAGE])), counts(IMAGE, 0)),
+        (|batches| batches.push(Ok(vec![0.5; IMAGE].into())), counts(IMAGE, 0)),
         (
             |batches| batches[1] = Err("the disk is gone".into()),
             "the disk is gone".into(),

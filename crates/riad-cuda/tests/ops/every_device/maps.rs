@@ -40,6 +40,7 @@ fn maps_of_channels_are_the_mean_of_their_maps_or_the_map_of_their_grey_on_every
                 planes,
                 scales,
                 smoothing: 5,
+                chroma: 0.0,
             };
             let what = format!("{channels} channels, {scales} scales");
             let of_plane = |share: &dyn Fn(usize) -> f32, planes| {
@@ -68,6 +69,41 @@ fn maps_of_channels_are_the_mean_of_their_maps_or_the_map_of_their_grey_on_every
     }
 }
 
+/// A mean filter of one pixel leaves what the formula gives.
+#[test]
+fn differences_in_colour_add_their_variance_over_the_channels_on_every_device() {
+    for (gpu, channels) in devices()
+        .into_iter()
+        .flat_map(|gpu| [1, 2, 3, 9].map(|c| (gpu.clone(), c)))
+    {
+        let images = image(IMAGES * channels * PIXELS, 4);
+        let found = image(REGIONS * IMAGES * channels * PIXELS, 5);
+        let settings = |chroma| MapSettings {
+            planes: Planes::Grey,
+            scales: 2,
+            smoothing: 1,
+            chroma,
+        };
+        let [without, with] = [0.0, 0.2].map(|chroma| maps(&gpu, channels, [&images, &found], settings(chroma)));
+        let value = |place: usize| {
+            let (of, pixel) = (place / PIXELS, place % PIXELS);
+            let differences = (0..channels).map(|channel| {
+                let at = |image: usize| (image * channels + channel) * PIXELS + pixel;
+                f64::from(found[at(of)]) - f64::from(images[at(of % IMAGES)])
+            });
+            let differences: Vec<f64> = differences.collect();
+            let mean = differences.iter().sum::<f64>() / channels as f64;
+            let squares = differences.iter().map(|d| (d - mean) * (d - mean));
+            squares.sum::<f64>() / channels as f64
+        };
+        let expected = without.iter().enumerate();
+        let expected: Vec<f32> = expected
+            .map(|(place, &without)| (without + 0.2 * value(place) as f32).clamp(0.0, 1.0))
+            .collect();
+        assert_near(&with, &expected, 1e-5, &format!("{channels} channels"));
+    }
+}
+
 #[test]
 fn maps_of_what_is_the_same_are_zero_on_every_device() {
     for (gpu, planes) in devices()
@@ -79,6 +115,7 @@ fn maps_of_what_is_the_same_are_zero_on_every_device() {
             planes,
             scales: 4,
             smoothing: 21,
+            chroma: 0.0,
         };
         let found = maps(&gpu, 5, [&images, &images.repeat(REGIONS)], settings);
         assert_near(&found, &vec![0.0; found.len()], 1e-6, "maps");
@@ -92,6 +129,7 @@ fn maps_that_no_kernel_makes_are_refused_on_every_device() {
             planes: Planes::Colours,
             scales: 4,
             smoothing: 21,
+            chroma: 0.0,
         };
         for (images, channels, size, settings) in [
             (1, 3, SIZE, MapSettings { scales: 0, ..good }),

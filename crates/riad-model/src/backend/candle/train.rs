@@ -7,14 +7,14 @@ use candle_nn::{ModuleT, VarBuilder};
 
 use super::CandleScorer;
 use crate::{
-    ModelError, Result,
+    Result,
     backend::{
         Score, Train,
         adam::{Adam, BETA1, BETA2, EPSILON, Step},
         nothing_staged,
     },
     candle::{Losses, Pass, UNet, loss, tensors},
-    method::{LossTerms, LossWeights, Masking, Passes},
+    method::{Examples, LossTerms, LossWeights, Masking, Passes},
     network::{Moments, TensorSpec, Weights},
 };
 
@@ -28,8 +28,16 @@ pub(crate) struct CandleTrainer {
     adam: Adam,
     /// First and second moments of the gradients to what is trained.
     moments: BTreeMap<String, [Tensor; 2]>,
-    staged: Option<(Tensor, Pass)>,
+    staged: Option<Staged>,
     begun: Option<Begun>,
+}
+
+/// Examples on the device.
+struct Staged {
+    images: Tensor,
+    /// What the network sees of them.
+    copies: Tensor,
+    pass: Pass,
 }
 
 /// A step that the device may still be at.
@@ -80,8 +88,8 @@ impl CandleTrainer {
 
     /// The loss of what is staged, still on the device. The running statistics take in the batch's.
     fn losses(&mut self, weights: LossWeights) -> Result<Losses> {
-        let (images, pass) = self.staged.take().ok_or_else(nothing_staged)?;
-        let outputs = self.network.forward_t(&pass.copies(&images)?, true)?;
+        let Staged { images, copies, pass } = self.staged.take().ok_or_else(nothing_staged)?;
+        let outputs = self.network.forward_t(&copies, true)?;
         Ok(loss(&images, &pass.reconstructions(&outputs)?, weights)?)
     }
 
@@ -103,12 +111,18 @@ impl CandleTrainer {
 }
 
 impl Train for CandleTrainer {
-    fn stage(&mut self, images: Vec<f32>, masking: Masking) -> Result<()> {
-        ModelError::length("a batch of images", images.len(), masking.image_len())?;
+    fn stage(&mut self, examples: Examples, masking: Masking) -> Result<()> {
+        examples.check(masking.image_len())?;
         let shape = masking.shape();
         let shape = (shape.images, shape.channels, shape.size.height, shape.size.width);
-        let images = Tensor::from_vec(images, shape, &self.device)?;
-        self.staged = Some((images, Pass::new(&masking, &self.device)?));
+        let on_device = |values: Vec<f32>| Tensor::from_vec(values, shape, &self.device);
+        let images = on_device(examples.images)?;
+        let pass = Pass::new(&masking, &self.device)?;
+        let copies = match examples.corrupted {
+            Some(corrupted) => pass.copies(&on_device(corrupted)?)?,
+            None => pass.copies(&images)?,
+        };
+        self.staged = Some(Staged { images, copies, pass });
         Ok(())
     }
 
@@ -152,11 +166,11 @@ impl Train for CandleTrainer {
     #[cfg(test)]
     fn gradients(
         &mut self,
-        images: &[f32],
+        examples: Examples,
         masking: Masking,
         weights: LossWeights,
     ) -> Result<(LossTerms, BTreeMap<String, Vec<f32>>)> {
-        self.stage(images.to_vec(), masking)?;
+        self.stage(examples, masking)?;
         let losses = self.losses(weights)?;
         let (gradients, terms) = (losses.total.backward()?, losses.read()?);
         let mut named = BTreeMap::new();

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     ModelError, Result,
     backend::{Adam, Score, Train, nothing_staged},
-    method::{LossTerms, LossWeights, Masking, Passes, loss},
+    method::{Examples, LossTerms, LossWeights, Masking, Passes, loss},
     network::{After, Flow, Input, Kind, Layer, MOMENTUM, Moments, Part, Role, TensorSpec, Weights},
 };
 
@@ -35,7 +35,7 @@ pub(crate) struct CpuTrainer {
     /// What the backward pass needs of each layer with a batch norm, by the layer's number.
     normalised: Vec<Normalised>,
     gradients: Gradients,
-    staged: Option<(Vec<f32>, Masking)>,
+    staged: Option<(Examples, Masking)>,
     done: Option<LossTerms>,
 }
 
@@ -125,14 +125,20 @@ impl CpuTrainer {
     }
 
     /// The loss, its gradient to every parameter left in place. The running statistics take in the batch's.
-    fn differentiate(&mut self, images: &[f32], masking: &Masking, weights: LossWeights) -> Result<LossTerms> {
-        let copies = masking.hide(images)?;
+    fn differentiate(&mut self, examples: &Examples, masking: &Masking, weights: LossWeights) -> Result<LossTerms> {
+        let copies = masking.hide(examples.shown())?;
         let input = View::new(&copies, masking.dims());
         self.forward(input)?;
         let output = self.activations.value(&self.flow, self.flow.values.len() - 1, input);
         let reconstructions = masking.compose(output.values)?;
         let mut gradient = vec![0.0; reconstructions.len()];
-        let terms = loss(images, &reconstructions, masking.shape(), weights, Some(&mut gradient))?;
+        let terms = loss(
+            &examples.images,
+            &reconstructions,
+            masking.shape(),
+            weights,
+            Some(&mut gradient),
+        )?;
         if terms.total.is_finite() {
             self.backward(input, masking.spread(&gradient)?)?;
         }
@@ -281,14 +287,14 @@ impl CpuTrainer {
 }
 
 impl Train for CpuTrainer {
-    fn stage(&mut self, images: Vec<f32>, masking: Masking) -> Result<()> {
-        self.staged = Some((images, masking));
+    fn stage(&mut self, examples: Examples, masking: Masking) -> Result<()> {
+        self.staged = Some((examples, masking));
         Ok(())
     }
 
     fn begin(&mut self, weights: LossWeights, learning_rate: f64) -> Result<()> {
-        let (images, masking) = self.staged.take().ok_or_else(nothing_staged)?;
-        let terms = self.differentiate(&images, &masking, weights)?;
+        let (examples, masking) = self.staged.take().ok_or_else(nothing_staged)?;
+        let terms = self.differentiate(&examples, &masking, weights)?;
         if terms.total.is_finite() {
             self.parameters.step(learning_rate);
         }
@@ -321,11 +327,11 @@ impl Train for CpuTrainer {
     #[cfg(test)]
     fn gradients(
         &mut self,
-        images: &[f32],
+        examples: Examples,
         masking: Masking,
         weights: LossWeights,
     ) -> Result<(LossTerms, BTreeMap<String, Vec<f32>>)> {
-        let terms = self.differentiate(images, &masking, weights)?;
+        let terms = self.differentiate(&examples, &masking, weights)?;
         let trained = self.network.network().tensors().into_iter();
         let trained = trained.filter(|spec| spec.role.is_trained());
         let gradients = trained.map(|spec| (spec.name.clone(), self.parameters.gradient(&spec.name).to_vec()));

@@ -28,7 +28,7 @@ fn copies(masking: &Masking) -> Copies {
         images: masking.images(),
         sources: masking.images(),
         copies: masking.sets(),
-        inputs: frame.channels,
+        inputs: frame.inputs(),
         outputs: frame.channels,
         size: (frame.size.height, frame.size.width),
         padded: (padded.height, padded.width),

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     ModelError, Result,
     backend::{Score, maps_on_host},
-    method::{Keep, LossTerms, LossWeights, MapSettings, Masking, Passes, Scored, Similarity},
+    method::{Examples, Keep, LossTerms, LossWeights, MapSettings, Masking, Passes, Scored, Similarity},
     network::{Weights, folded},
 };
 
@@ -75,6 +75,8 @@ struct MapKey {
 struct Batch {
     copies: Copies,
     image: Buffer,
+    /// What the network sees of it, where that is something else.
+    seen: Option<Buffer>,
     input: Buffer,
     output: Buffer,
     /// `[R, C, H, W]`, one for each way to mask the image, in f32.
@@ -247,7 +249,12 @@ impl CudaScorer {
 
     /// Asks for what is to be done with an image, for which all is prepared.
     fn run(&self, state: &mut State, task: Task, image: &[f32], masks: &Masks) -> Result<()> {
-        batch(state)?.image.write(0, image)?;
+        let Batch { image: to, seen, .. } = batch(state)?;
+        to.write(0, image)?;
+        if let Some(seen) = seen {
+            let shape = self.passes.shape(image)?;
+            seen.write(0, &self.passes.frame().input.of(image, shape)?)?;
+        }
         let key = (task, masks.id);
         let mut repeated = match state.tasks.iter().position(|(of, _)| *of == key) {
             Some(index) => state.tasks.swap_remove(index).1,
@@ -278,7 +285,8 @@ impl CudaScorer {
         let output = batch
             .output
             .pixels(self.precision, whole.pixels(), copies.output_pixel())?;
-        self.gpu.hide(&copies, batch.image.span(), sets, normalisation, input)?;
+        let seen = batch.seen.as_ref().unwrap_or(&batch.image).span();
+        self.gpu.hide(&copies, seen, sets, normalisation, input)?;
         let (at_once, pixels) = (network.side.images, network.side.pixels());
         for start in (0..whole.images).step_by(at_once) {
             // The last run takes the last copies, some of them for the second time: cuDNN is to see as many each time.
@@ -326,7 +334,12 @@ impl CudaScorer {
         let (values, pixels) = (copies.reconstruction_values(), copies.image_pixels());
         Ok(Batch {
             copies: *copies,
-            image: floats(copies.source_values())?,
+            image: floats(values / copies.images)?,
+            seen: if self.passes.frame().input.is_none() {
+                None
+            } else {
+                Some(floats(copies.source_values())?)
+            },
             input: network(copies.input_pixel())?,
             output: network(copies.output_pixel())?,
             reconstructions: floats(values)?,
@@ -376,8 +389,9 @@ impl Score for CudaScorer {
         Ok(all)
     }
 
-    fn loss(&self, images: &[f32], weights: LossWeights) -> Result<LossTerms> {
-        let (masks, shape) = (&self.masks, self.passes.shape(images)?);
+    fn loss(&self, examples: &Examples, weights: LossWeights) -> Result<LossTerms> {
+        let (masks, shape) = (&self.masks, self.passes.shape(&examples.images)?);
+        examples.check(shape.batch_len())?;
         let copies = masks.copies;
         let (regions, image_len) = (copies.images, shape.channels * shape.size.pixels());
         if shape.images == 0 {
@@ -398,7 +412,8 @@ impl Score for CudaScorer {
             };
             state.loss = Some((copies, loss));
         }
-        for image in images.chunks_exact(image_len) {
+        let shown = examples.shown().chunks_exact(image_len);
+        for (image, shown) in examples.images.chunks_exact(image_len).zip(shown) {
             let targets = image.repeat(regions);
             let ready = |state: &State| -> Result<LossTerms> {
                 let (_, loss) = state.loss.as_ref().ok_or_else(|| not_prepared("a loss"))?;
@@ -407,7 +422,7 @@ impl Score for CudaScorer {
             if let Some((_, loss)) = &state.loss {
                 loss.targets.write(0, &targets)?;
             }
-            self.run(&mut state, Task::Loss(weights), image, masks)?;
+            self.run(&mut state, Task::Loss(weights), shown, masks)?;
             mean.add(ready(&state)?, share);
         }
         Ok(mean)
@@ -423,6 +438,7 @@ impl Score for CudaScorer {
             planes,
             scales: settings.scales,
             smoothing: settings.smoothing,
+            chroma: settings.chroma,
         };
         self.gms_maps(images, on_gpu, keep)
     }

@@ -6,8 +6,7 @@ use super::{CudaScorer, copies, factors, network::Network, normalisation, not_pr
 use crate::{
     Result,
     backend::{Adam, Score, Train, nothing_staged},
-    error::ModelError,
-    method::{LossTerms, LossWeights, Masking, Passes},
+    method::{Examples, LossTerms, LossWeights, Masking, Passes},
     network::{Moments, Weights},
 };
 
@@ -29,7 +28,10 @@ pub(crate) struct CudaTrainer {
 struct Memory {
     images_count: usize,
     size: (usize, usize),
+    /// What the network has to give back.
     images: Buffer,
+    /// What it sees of them, where that is something else.
+    seen: Option<Buffer>,
     sets: Buffer,
     reconstructions: Buffer,
     gradient: Buffer,
@@ -37,12 +39,17 @@ struct Memory {
 }
 
 impl Memory {
-    fn new(gpu: &Gpu, copies: &Copies) -> Result<Self> {
+    fn new(gpu: &Gpu, copies: &Copies, sees_images: bool) -> Result<Self> {
         let floats = |values: usize| gpu.buffer(values * size_of::<f32>());
         Ok(Self {
             images_count: copies.images,
             size: copies.size,
-            images: floats(copies.source_values())?,
+            images: floats(copies.reconstruction_values())?,
+            seen: if sees_images {
+                None
+            } else {
+                Some(floats(copies.source_values())?)
+            },
             sets: gpu.buffer(copies.image_pixels())?,
             reconstructions: floats(copies.reconstruction_values())?,
             gradient: floats(copies.reconstruction_values())?,
@@ -82,8 +89,9 @@ impl CudaTrainer {
         let (copies, normalisation) = (copies(masking), normalisation(masking));
         let (gpu, network) = (&self.gpu, &self.network);
         let (images, sets) = (memory.images.span(), memory.sets.span());
+        let seen = memory.seen.as_ref().map_or(images, Buffer::span);
         let (found, gradient) = (memory.reconstructions.span(), memory.gradient.span());
-        gpu.hide(&copies, images, sets, normalisation, network.input()?)?;
+        gpu.hide(&copies, seen, sets, normalisation, network.input()?)?;
         network.forward()?;
         let (output, bias) = (network.output()?, network.last_bias()?);
         gpu.compose(&copies, output, bias, sets, normalisation, found)?;
@@ -96,19 +104,26 @@ impl CudaTrainer {
 
 impl Train for CudaTrainer {
     /// Puts them in the queue, behind the step that the GPU is at.
-    fn stage(&mut self, images: Vec<f32>, masking: Masking) -> Result<()> {
-        ModelError::length("a batch of images", images.len(), masking.image_len())?;
+    fn stage(&mut self, examples: Examples, masking: Masking) -> Result<()> {
+        examples.check(masking.image_len())?;
         let copies = copies(&masking);
-        let fits = |memory: &Memory| memory.size == copies.size && memory.images_count >= copies.images;
+        let sees_images = examples.corrupted.is_none() && masking.frame().input.is_none();
+        let fits = |memory: &Memory| {
+            memory.size == copies.size && memory.images_count >= copies.images && memory.seen.is_none() == sees_images
+        };
         let memory = match self.memory.take().filter(fits) {
             Some(memory) => memory,
             None => {
                 self.steps.clear();
-                Memory::new(&self.gpu, &copies)?
+                Memory::new(&self.gpu, &copies, sees_images)?
             }
         };
         let memory = self.memory.insert(memory);
-        memory.images.write(0, &images)?;
+        memory.images.write(0, &examples.images)?;
+        if let Some(seen) = &memory.seen {
+            let filtered = masking.frame().input.of(examples.shown(), masking.shape())?;
+            seen.write(0, &filtered)?;
+        }
         if let Some(sets) = masking.sets_of_pixels() {
             memory.sets.write(0, &sets)?;
         }
@@ -170,11 +185,11 @@ impl Train for CudaTrainer {
     #[cfg(test)]
     fn gradients(
         &mut self,
-        images: &[f32],
+        examples: Examples,
         masking: Masking,
         weights: LossWeights,
     ) -> Result<(LossTerms, std::collections::BTreeMap<String, Vec<f32>>)> {
-        self.stage(images.to_vec(), masking)?;
+        self.stage(examples, masking)?;
         let masking = self.staged.take().ok_or_else(nothing_staged)?;
         self.network.prepare(side(&copies(&masking)))?;
         self.differentiate(&masking, weights)?;

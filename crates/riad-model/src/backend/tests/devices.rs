@@ -2,7 +2,9 @@
 //! expected is what the CPU makes.
 
 use super::*;
-use crate::{Checkpoint, Keep, ModelError, Scorer, ScoringSettings, Similarity};
+use crate::{
+    Checkpoint, Examples, InputFilter, Keep, Method, ModelError, Scorer, ScoringSettings, Similarity, method::values,
+};
 use riad_core::Map;
 
 /// Runs `test` on each device, with what its rounding is worth: a factor to the bounds that hold for candle's ops.
@@ -148,7 +150,7 @@ fn gradients_are_the_cpus() {
             let images = wavy_images(2, architecture.channels, size);
             let weights = Weights::initial(architecture, 9).unwrap();
             let masking = masking(region_size, frame(architecture.channels, size, normalisation), &[3, 4]);
-            assert_gradients(device, slack, &weights, &images, &masking, loss);
+            assert_gradients(device, slack, &weights, &images.into(), &masking, loss);
         }
     });
 }
@@ -158,13 +160,13 @@ pub(super) fn assert_gradients(
     device: &Device,
     slack: f32,
     weights: &Weights,
-    images: &[f32],
+    examples: &Examples,
     masking: &Masking,
     loss: LossWeights,
 ) {
     let [(expected_loss, expected), (found_loss, found)] = [&Device::CPU, device].map(|device| {
         let mut trainer = trainer_on(device, weights, 0.0);
-        trainer.gradients(images, masking.clone(), loss).unwrap()
+        trainer.gradients(examples.clone(), masking.clone(), loss).unwrap()
     });
     assert!((expected_loss.total - found_loss.total).abs() < 2e-5 * f64::from(slack) * expected_loss.total);
     assert!(expected.keys().eq(found.keys()));
@@ -188,6 +190,59 @@ pub(super) fn assert_gradients(
         let bound = 1e-3 * slack * largest(found).max(1e-2 * overall);
         assert_within(&what, found, expected, bound);
     }
+}
+
+/// A network that sees what a filter leaves of images, and of others than it has to give back.
+#[test]
+fn restoring_corrupted_images_is_the_same_as_on_the_cpu() {
+    on_every_device(|device, slack| {
+        for (input, channels) in [
+            (InputFilter::EdgesGrey, 3),
+            (InputFilter::EdgesColour, 4),
+            (InputFilter::HighPass, 3),
+            (InputFilter::None, 1),
+        ] {
+            let what = format!("{input} of {channels} channels on {device:?}");
+            let architecture = Method::RESTORE.architecture(4).with_channels(channels);
+            let weights = Weights::initial(architecture.with_inputs(input.channels(channels)), 6).unwrap();
+            let size = (37, 50);
+            let frame = Frame {
+                input,
+                ..frame(channels, size, Normalisation::default())
+            };
+            // Of edges as different as can be: a batch norm over what is nearly the same makes much of rounding.
+            let both = masking(None, frame, &[1, 2]);
+            let images = values(both.image_len(), 4);
+            let examples = Examples {
+                corrupted: Some(images.iter().rev().map(|v| v * v).collect()),
+                images,
+            };
+            let loss: LossWeights = "l2+ssim".parse().unwrap();
+            assert_gradients(device, slack, &weights, &examples, &both, loss);
+
+            let passes = Passes::new(vec![masking(None, frame, &[1])]);
+            let [expected, found] = [&Device::CPU, device].map(|device| {
+                let scorer = backend::scorer(&weights, passes.clone(), device, Precision::F32).unwrap();
+                let loss = scorer.loss(&examples, loss).unwrap().total as f32;
+                (scorer.reconstruct(examples.shown(), 0).unwrap(), loss)
+            });
+            assert_within(&what, &found.0, &expected.0, 1e-4 * slack);
+            assert_within(&what, &[found.1], &[expected.1], 1e-4 * slack);
+
+            let mut scoring = Method::RESTORE.settings(size.0, size.1);
+            (scoring.input, scoring.chroma) = (input, 3.0);
+            let checkpoint = Checkpoint::new(weights, scoring, None, None);
+            let [expected, found] = [&Device::CPU, device].map(|device| {
+                let scorer = Scorer::new(&checkpoint, device, Precision::F32).unwrap();
+                assert_eq!(scorer.score(&[], Keep::All).unwrap(), [], "{what}");
+                scorer.score(&examples.images, Keep::All).unwrap()
+            });
+            for (found, expected) in found.iter().zip(&expected) {
+                assert_within(&what, found.map.values(), expected.map.values(), 1e-4 * slack);
+                assert_within(&what, &found.reconstruction, &expected.reconstruction, 1e-4 * slack);
+            }
+        }
+    });
 }
 
 /// Steps as the CPU's, and a run that was stopped in between goes on as if it had not been.
@@ -263,7 +318,10 @@ fn losses_over_all_passes_are_the_cpus() {
         let passes = Passes::new(vec![masking(Some(4), frame, &[1]), masking(Some(8), frame, &[2])]);
         let [expected, found] = [&Device::CPU, device].map(|device| {
             let scorer = backend::scorer(&filled_weights(4), passes.clone(), device, Precision::F32).unwrap();
-            scorer.loss(&images, LossWeights::default()).unwrap().total
+            scorer
+                .loss(&images.clone().into(), LossWeights::default())
+                .unwrap()
+                .total
         });
         assert!(
             (expected - found).abs() <= 1e-4 * f64::from(slack) * expected,

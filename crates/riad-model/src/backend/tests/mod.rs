@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{cpu::CpuScorer, device::Backend};
 use crate::{
-    Architecture, Device, LossWeights, Normalisation, Precision, Weights,
+    Architecture, Device, InputFilter, LossWeights, Normalisation, Precision, Weights,
     backend::{self, Adam, Train},
     method::{Frame, Masking, Passes, loss},
     network::{Moments, Role},
@@ -78,6 +78,7 @@ fn frame(channels: usize, size: (usize, usize), normalisation: Normalisation) ->
         channels,
         size: Size::new(size.0, size.1),
         normalisation,
+        input: InputFilter::None,
     }
 }
 
@@ -163,7 +164,7 @@ fn scoring_pass_reconstruction_and_loss_are_pytorchs() {
 
 /// One step, and its loss.
 fn step(trainer: &mut dyn Train, images: &[f32], masking: &Masking, learning_rate: f64) -> f64 {
-    trainer.stage(images.to_vec(), masking.clone()).unwrap();
+    trainer.stage(images.to_vec().into(), masking.clone()).unwrap();
     trainer.begin(LossWeights::default(), learning_rate).unwrap();
     trainer.finish().unwrap().total
 }
@@ -200,7 +201,7 @@ fn training_steps_gradients_and_running_statistics_are_pytorchs() {
     let masking = parity_masking();
     for device in devices() {
         let mut trainer = trainer_on(&device, &weights, 1e-2);
-        let (_, gradients) = trainer.gradients(&images, masking.clone(), loss).unwrap();
+        let (_, gradients) = trainer.gradients(images.clone().into(), masking.clone(), loss).unwrap();
         for (name, values) in &gradients {
             let norm = values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
             assert_close(name, [norm], &[expected.gradients[name]], 1e-4);

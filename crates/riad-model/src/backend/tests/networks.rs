@@ -131,7 +131,12 @@ fn batches_after_others_train_as_if_they_were_alone() {
                 let [used, fresh] = [&mut used, &mut trainer_on(&device, &weights, 0.0)].map(|trainer| {
                     let loss = step(&mut **trainer, &images, &masking, 0.0);
                     let loss_weights = LossWeights::default();
-                    (loss, trainer.gradients(&images, masking.clone(), loss_weights).unwrap())
+                    (
+                        loss,
+                        trainer
+                            .gradients(images.clone().into(), masking.clone(), loss_weights)
+                            .unwrap(),
+                    )
                 });
                 assert!(used == fresh, "{what}, batch {index} on {device:?}");
             }
@@ -146,6 +151,7 @@ fn batches_after_others_score_as_if_they_were_alone() {
         similarity,
         scales: 2,
         smoothing: 3,
+        chroma: 0.0,
     };
     for device in devices() {
         for (what, network) in networks_and_u_net() {
@@ -175,7 +181,7 @@ fn batches_after_others_score_as_if_they_were_alone() {
                 };
                 same(&|scorer| scorer.reconstruct(&images, 1).unwrap(), "reconstructions");
                 same(&|scorer| maps(scorer, Similarity::GmsGrey), "maps of GMS");
-                let loss = |scorer: &dyn Score| scorer.loss(&images, LossWeights::default()).unwrap();
+                let loss = |scorer: &dyn Score| scorer.loss(&images.clone().into(), LossWeights::default()).unwrap();
                 same(&|scorer| vec![loss(scorer).total as f32], "the loss");
                 same(&|scorer| scorer.reconstruct(&images, 0).unwrap(), "reconstructions");
             }
@@ -267,7 +273,14 @@ fn gradients_of_any_list_are_the_cpus() {
             let weights = Weights::of_network(network, 5);
             let images = wavy_images(2, 3, (32, 48));
             let masking = masking(Some(4), frame(3, (32, 48), Normalisation::default()), &[3, 4]);
-            assert_gradients(device, slack, &weights, &images, &masking, LossWeights::default());
+            assert_gradients(
+                device,
+                slack,
+                &weights,
+                &images.into(),
+                &masking,
+                LossWeights::default(),
+            );
         }
     });
 }
@@ -344,7 +357,7 @@ proptest! {
         let both = masking(Some(4), frame, &[3, 4]);
         let of = |device: &Device| {
             let (_, gradients) = trainer_on(device, &weights, 0.0)
-                .gradients(&images, both.clone(), LossWeights::default())
+                .gradients(images.clone().into(), both.clone(), LossWeights::default())
                 .unwrap();
             let gradients: Vec<f32> = gradients.into_values().flatten().collect();
             (reconstruct(&weights, device, &images, &each), gradients)
@@ -372,7 +385,7 @@ fn gradients_of_any_list_are_the_losss_slopes() {
         let loss = "l2".parse().unwrap();
         let of = |weights: &Weights| {
             let mut trainer = trainer_on(&Device::CPU, weights, 0.0);
-            trainer.gradients(&images, masking.clone(), loss).unwrap()
+            trainer.gradients(images.clone().into(), masking.clone(), loss).unwrap()
         };
         let (_, gradients) = of(&weights);
         // A bias before a batch norm changes nothing, and has no slope.

@@ -1,0 +1,33 @@
+//! Differences in colour, whatever the brightness.
+
+use super::{Shape, SimilarityError};
+use crate::Map;
+
+/// How much the colours of an image and its reconstruction differ at each pixel: the variance over the channels of their
+/// difference. A reconstruction that is darker or brighter by as much in every channel differs by 0.
+///
+/// It is what GMS does not see: a change without an edge of its own. For three channels in [0, 1] it is at most 8/9. One channel
+/// has no colour, so all is 0.
+///
+/// # Errors
+/// Slices that are not of `shape`'s length, or a `shape` of not one image.
+pub fn map(target: &[f32], recon: &[f32], shape: Shape) -> Result<Map, SimilarityError> {
+    shape.check(target, recon, None)?;
+    if shape.images != 1 {
+        return Err(SimilarityError::OneImage { images: shape.images });
+    }
+    let (pixels, share) = (shape.plane_len(), 1.0 / shape.channels as f32);
+    let (mut mean, mut squares) = (vec![0.0f32; pixels], Map::filled(shape.size, 0.0f32));
+    for (target, recon) in target.chunks_exact(pixels).zip(recon.chunks_exact(pixels)) {
+        let sums = mean.iter_mut().zip(squares.values_mut());
+        for ((mean, square), (target, recon)) in sums.zip(target.iter().zip(recon)) {
+            let difference = recon - target;
+            *mean += share * difference;
+            *square += share * difference * difference;
+        }
+    }
+    for (square, mean) in squares.values_mut().iter_mut().zip(mean) {
+        *square = (*square - mean * mean).max(0.0);
+    }
+    Ok(squares)
+}

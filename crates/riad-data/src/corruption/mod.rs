@@ -1,0 +1,129 @@
+//! Good images spoiled on purpose, for a network that learns to give back what they were.
+//!
+//! A network that has only ever seen good images may learn to copy whatever it is shown. One that had to undo damage of many
+//! kinds does not. The kinds are those of public descriptions (CutPaste, arXiv 2104.04015; NSA, 2109.15222; DRAEM, 2108.07610;
+//! EdgRec, 2210.14485), and what is put into an image comes from the images themselves: none is needed from elsewhere.
+//!
+//! All is drawn from a seed and the image's place, with arithmetic that is the same on every platform.
+
+mod fill;
+mod region;
+
+use crate::{Image, dice::Dice};
+use fill::{Fill, Placement};
+use region::Region;
+
+/// How images are corrupted.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Corruptions {
+    /// Share of the images that stay as they are, in [0, 1]: a network is to leave good images alone, too.
+    pub clean: f64,
+    /// Share of the images that are turned by any angle first, in [0, 1]. A turned image is what is to be given back.
+    pub turned: f64,
+    /// The kinds of damage, each as likely as the others.
+    pub kinds: Vec<Corruption>,
+}
+
+/// A kind of damage. Sizes are drawn so that each order of magnitude is as likely, from two pixels up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Corruption {
+    /// A piece of this or another image, up to a third of the image's side, at any angle, with a hard or a soft edge.
+    Patch,
+    /// Islands of smooth noise, filled with another image in other colours, more or less opaque.
+    Islands,
+    /// A bent line.
+    Stroke,
+    /// A handful of dots.
+    Spots,
+    /// A part that is out of focus.
+    Blur,
+    /// A part that is not there: what lies elsewhere in the image, such as its background, is seen instead.
+    Missing,
+}
+
+impl Corruption {
+    /// All there are.
+    pub const ALL: [Self; 6] = [
+        Self::Patch,
+        Self::Islands,
+        Self::Stroke,
+        Self::Spots,
+        Self::Blur,
+        Self::Missing,
+    ];
+}
+
+impl Default for Corruptions {
+    /// Half of the images, by all kinds alike; none is turned.
+    fn default() -> Self {
+        Self {
+            clean: 0.5,
+            turned: 0.0,
+            kinds: Corruption::ALL.to_vec(),
+        }
+    }
+}
+
+impl Corruptions {
+    /// What an image is to be restored to, and what is shown of it. `other` gives another image of as many channels and of its
+    /// size, the same for the same number.
+    ///
+    /// # Errors
+    /// Those of `other`.
+    pub(crate) fn apply<E>(
+        &self,
+        image: &Image,
+        dice: &mut Dice,
+        mut other: impl FnMut(&mut Dice) -> Result<std::sync::Arc<Image>, E>,
+    ) -> Result<(Option<Image>, Image), E> {
+        let turned = dice.chance(self.turned).then(|| {
+            let placement = Placement::turned_in_place(image.size(), dice);
+            fill::placed(image, &placement)
+        });
+        let mut shown = turned.clone().unwrap_or_else(|| image.clone());
+        if !self.kinds.is_empty() && !dice.chance(self.clean) {
+            // One in most images, and sometimes several.
+            for _ in 0..[1, 1, 1, 2, 2, 3][dice.index(6)] {
+                let kind = self.kinds[dice.index(self.kinds.len())];
+                let from = match kind {
+                    Corruption::Patch if dice.chance(0.5) => Some(other(dice)?),
+                    Corruption::Islands => Some(other(dice)?),
+                    _ => None,
+                };
+                corrupt(&mut shown, kind, from.as_deref(), dice);
+            }
+        }
+        Ok((turned, shown))
+    }
+}
+
+/// Spoils one place of an image.
+fn corrupt(image: &mut Image, kind: Corruption, other: Option<&Image>, dice: &mut Dice) {
+    let size = image.size();
+    let region = match kind {
+        Corruption::Patch | Corruption::Missing if dice.chance(0.7) => Region::rectangle(size, dice),
+        Corruption::Patch | Corruption::Missing | Corruption::Blur => Region::ellipse(size, dice),
+        Corruption::Islands => Region::islands(size, dice),
+        Corruption::Stroke => Region::stroke(size, dice),
+        Corruption::Spots => Region::spots(size, dice),
+    };
+    if region.is_empty() {
+        return;
+    }
+    let from = other.unwrap_or(image);
+    let fill = match kind {
+        Corruption::Patch => Fill::piece(from, &region, dice.chance(0.3), dice),
+        Corruption::Islands => Fill::piece(from, &region, dice.chance(0.7), dice),
+        Corruption::Stroke | Corruption::Spots => Fill::colour(image, &region, dice),
+        Corruption::Blur => Fill::blurred(image, &region, dice),
+        Corruption::Missing => Fill::elsewhere(image, &region, dice),
+    };
+    let opacity = match kind {
+        Corruption::Patch | Corruption::Blur | Corruption::Missing => 1.0,
+        Corruption::Islands => dice.between(0.2, 1.0),
+        Corruption::Stroke | Corruption::Spots => dice.between(0.3, 1.0),
+    };
+    region.blend(image, &fill, opacity as f32);
+}

@@ -1,0 +1,118 @@
+//! What the network sees of an image: the image, or what is left of it when brightness and colour are taken away.
+
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use rayon::prelude::*;
+use riad_core::{
+    Map, Size,
+    edges::{high_pass, morphological_gradient},
+    similarity::{Shape, gray},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{ModelError, Result};
+
+/// The window of [`InputFilter::HighPass`] of an image whose shorter side has 256 pixels; that of others is in proportion.
+const HIGH_PASS_WINDOW: usize = 9;
+
+/// What the network sees of an image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "String")]
+#[non_exhaustive]
+pub enum InputFilter {
+    /// The image as it is.
+    #[default]
+    None,
+    /// The [morphological gradient](morphological_gradient) of the gray image, which EdgRec shows: one channel.
+    EdgesGrey,
+    /// The morphological gradient of each channel.
+    EdgesColour,
+    /// The gray image less its mean around each place, halved and around 0.5: one channel. FAIR shows one like it.
+    HighPass,
+}
+
+impl InputFilter {
+    /// All there are, with their names: on the command line and in checkpoints.
+    const NAMES: [(&'static str, Self); 4] = [
+        ("none", Self::None),
+        ("edges-grey", Self::EdgesGrey),
+        ("edges-colour", Self::EdgesColour),
+        ("high-pass", Self::HighPass),
+    ];
+
+    /// Channels of what the network sees of images of `channels` channels.
+    pub fn channels(self, channels: usize) -> usize {
+        match self {
+            Self::None | Self::EdgesColour => channels,
+            Self::EdgesGrey | Self::HighPass => 1,
+        }
+    }
+
+    /// Whether the network sees images as they are.
+    pub(crate) fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+
+    /// The window in pixels of the mean that [`Self::HighPass`] takes off.
+    pub(crate) fn window(size: Size) -> usize {
+        (HIGH_PASS_WINDOW * size.height.min(size.width) / 256).max(3) | 1
+    }
+
+    /// What the network sees of images `[B, C, H, W]` in [0, 1]: `[B, channels, H, W]` in [0, 1].
+    pub(crate) fn of(self, images: &[f32], shape: Shape) -> Result<Cow<'_, [f32]>> {
+        let planes = match self {
+            _ if images.is_empty() => return Ok(Cow::Borrowed(images)),
+            Self::None => return Ok(Cow::Borrowed(images)),
+            Self::EdgesColour => Cow::Borrowed(images),
+            Self::EdgesGrey | Self::HighPass => Cow::Owned(gray(images, shape)?),
+        };
+        let window = Self::window(shape.size);
+        let filtered = planes.par_chunks_exact(shape.plane_len()).map(|plane| {
+            let plane = Map::new(shape.size, plane.to_vec())?;
+            Ok(match self {
+                Self::HighPass => {
+                    let mut filtered = high_pass(&plane, window)?;
+                    filtered.values_mut().iter_mut().for_each(|v| *v = 0.5 + 0.5 * *v);
+                    filtered
+                }
+                _ => morphological_gradient(&plane),
+            }
+            .into_values())
+        });
+        Ok(Cow::Owned(filtered.collect::<Result<Vec<_>>>()?.concat()))
+    }
+}
+
+impl From<InputFilter> for &'static str {
+    fn from(filter: InputFilter) -> Self {
+        let mut names = InputFilter::NAMES.into_iter();
+        names.find(|(_, named)| *named == filter).map_or("", |(name, _)| name)
+    }
+}
+
+impl fmt::Display for InputFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad((*self).into())
+    }
+}
+
+impl FromStr for InputFilter {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let mut names = Self::NAMES.into_iter();
+        let found = names.find(|(of, _)| *of == name).map(|(_, filter)| filter);
+        found.ok_or_else(|| {
+            let names = Self::NAMES.map(|(name, _)| name).join(", ");
+            ModelError::Setting(format!("there is no input filter {name:?}; there are {names}"))
+        })
+    }
+}
+
+impl TryFrom<String> for InputFilter {
+    type Error = ModelError;
+
+    fn try_from(name: String) -> Result<Self> {
+        name.parse()
+    }
+}

@@ -1,0 +1,96 @@
+//! Restoration in one pass: the network sees the edges of a corrupted image, and gives back the whole image
+//! (EdgRec, Liu et al., arXiv 2210.14485; FAIR, Liu et al., arXiv 2309.07068).
+//!
+//! Edges tell where things are, and not what colour they have. A network that has seen good images alone gives each place the
+//! colour and the texture that good images have there: where the image differs, it is anomalous.
+
+use super::{Definition, Frame, InputFilter, LossWeights, Masking, Passes, ScoringSettings};
+use crate::{
+    ModelError, Result,
+    network::{Architecture, Weights},
+    onnx::{Graph, add_network},
+    seed::Step,
+};
+
+pub(super) struct Restore;
+
+/// Weight of the difference in colour in maps.
+const CHROMA: f32 = 10.0;
+
+impl Definition for Restore {
+    fn name(&self) -> &'static str {
+        "restore"
+    }
+
+    fn about(&self) -> &'static str {
+        "restores images from their edges, in one pass"
+    }
+
+    fn titles(&self) -> [&'static str; 2] {
+        [
+            "restoration from edges",
+            "The restoring U-Net: gives back an image from its edges, as good images look like.",
+        ]
+    }
+
+    fn architecture(&self, width: usize) -> Architecture {
+        let architecture = Architecture::u_net(width);
+        architecture.with_inputs(InputFilter::EdgesGrey.channels(architecture.channels))
+    }
+
+    fn settings(&self, published: ScoringSettings) -> ScoringSettings {
+        ScoringSettings {
+            region_sizes: Vec::new(),
+            sets: 1,
+            input: InputFilter::EdgesGrey,
+            chroma: CHROMA,
+            ..published
+        }
+    }
+
+    fn loss(&self) -> LossWeights {
+        LossWeights {
+            msgms: 0.0,
+            ..LossWeights::default()
+        }
+    }
+
+    fn corrupts(&self) -> bool {
+        true
+    }
+
+    fn check(&self, scoring: &ScoringSettings) -> Result<()> {
+        hides_nothing(scoring)
+    }
+
+    fn passes(&self, _: &ScoringSettings, frame: Frame) -> Result<Passes> {
+        Ok(Passes::new(vec![Masking::showing(frame, 1)]))
+    }
+
+    fn pass_names(&self, scoring: &ScoringSettings) -> Vec<String> {
+        vec![format!("from {}", scoring.input)]
+    }
+
+    fn facts(&self, scoring: &ScoringSettings) -> Vec<(&'static str, String)> {
+        vec![("the network sees", scoring.input.to_string())]
+    }
+
+    fn draw(&self, _: &ScoringSettings, frame: Frame, _: Step, count: usize) -> Result<Masking> {
+        Ok(Masking::showing(frame, count))
+    }
+
+    fn export(&self, graph: &mut Graph, weights: &Weights, _: &ScoringSettings, normalised: &str) -> Result<String> {
+        Ok(add_network(graph, weights, normalised))
+    }
+}
+
+/// Checks that settings of a method that hides nothing have no regions to hide.
+pub(super) fn hides_nothing(scoring: &ScoringSettings) -> Result<()> {
+    if scoring.region_sizes.is_empty() {
+        return Ok(());
+    }
+    Err(ModelError::Setting(format!(
+        "the method {} hides nothing, so there are no region sizes to hide",
+        scoring.method
+    )))
+}
