@@ -49,8 +49,11 @@ const HELD_OUT: usize = 5;
 /// A pixel belongs to a defect if a channel has changed by more than this; less can hardly be seen.
 const VISIBLE: u8 = 8;
 
-/// How often a defect is drawn anew where it cannot be seen, as a blur on plain ground cannot.
-const ATTEMPTS: usize = 100;
+/// How often a defect is drawn anew on an image where it cannot be seen.
+const ATTEMPTS: usize = 50;
+
+/// On how many images.
+const IMAGES: usize = 4;
 
 /// What is done to what lies in a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,31 +114,56 @@ impl MakeDefects {
             for path in &held_out {
                 convert(path, &good)?;
             }
+            let mut kinds = 0;
             for kind in Kind::ALL {
+                let Some(defects) = self.defects(kind, &held_out, &mut dice)? else {
+                    eprintln!(
+                        "{name}: none of the kind {} can be seen on its images, so there is none",
+                        kind.name()
+                    );
+                    continue;
+                };
+                kinds += 1;
                 let images = make_folder(&out, &["test", kind.name()])?;
                 let masks = make_folder(&out, &["ground_truth", kind.name()])?;
-                for number in 0..COPIES {
-                    let image = &held_out[dice.below(held_out.len())];
-                    let defective = defect(kind, self.small, &read(image)?, &mut dice);
-                    let (image, mask) = defective.with_context(|| {
-                        format!(
-                            "no defect of the kind {} can be seen on {}: is the image plain, or without colour?",
-                            kind.name(),
-                            image.display()
-                        )
-                    })?;
+                for (number, (image, mask)) in defects.iter().enumerate() {
                     save(image.save(images.join(format!("{number:03}.png"))), &images)?;
                     save(mask.save(masks.join(format!("{number:03}_mask.png"))), &masks)?;
                 }
             }
+            ensure!(
+                kinds > 0,
+                "{name}: no defect can be seen on its images: are they plain?"
+            );
             eprintln!(
                 "{name}: {} images to train on, {} good and {} with a defect to test with",
                 trained_on.len(),
                 held_out.len(),
-                Kind::ALL.len() * COPIES
+                kinds * COPIES
             );
         }
         Ok(())
+    }
+
+    /// Defects of a kind, each on one of the images; `None` if it can be seen on none of several, as what is doubled on plain
+    /// ground cannot.
+    fn defects(&self, kind: Kind, images: &[PathBuf], dice: &mut Dice) -> Result<Option<Vec<(RgbImage, GrayImage)>>> {
+        let mut defects = Vec::new();
+        for _ in 0..COPIES {
+            let mut found = None;
+            for _ in 0..IMAGES {
+                let image = read(&images[dice.below(images.len())])?;
+                found = defect(kind, self.small, &image, dice);
+                if found.is_some() {
+                    break;
+                }
+            }
+            match found {
+                Some(found) => defects.push(found),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(defects))
     }
 }
 
@@ -282,7 +310,7 @@ struct Blob {
 }
 
 impl Blob {
-    /// An ellipse somewhere, of a twentieth to a fifth of the image across, or of two to six 256ths, with an uneven edge.
+    /// An ellipse somewhere, of a twentieth to a fifth of the image across, or of two to six of its 256 parts, with an uneven edge.
     fn somewhere((width, height): (u32, u32), small: bool, dice: &mut Dice) -> Self {
         let side = f64::from(width.max(height));
         let centre = [f64::from(width), f64::from(height)].map(|length| length * dice.between(0.2, 0.8));

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use riad_core::{Calibration, CalibrationError, Map, calibration::images_needed};
+use riad_core::{Calibration, CalibrationError, calibration::images_needed};
 use riad_data::Pattern;
-use riad_model::{Checkpoint, Header, Keep, Scored};
+use riad_model::{Checkpoint, Header, Keep, NormalSums, Scored};
 
 use crate::{
     files::shell_quoted,
@@ -85,36 +85,40 @@ pub(crate) fn calibrate(
     }
     let mut scores = Vec::with_capacity(images.len());
     let model = Model::new(checkpoint, bands.cloned(), compute)?;
-    score_all(&model, images, "calibrating", |scored| scores.push(scored.score))?;
+    score_all(&model, images, "calibrating", |scored| {
+        scores.push(scored.score);
+        Ok(())
+    })?;
     checkpoint.header.calibration = Some(Calibration::new(scores)?);
     Ok(())
 }
 
-/// Keeps in a checkpoint what the maps of good `images`, whose files belong together as `bands` says, hold on average.
+/// Keeps in a checkpoint what the maps of good `images`, whose files belong together as `bands` says, hold at each place.
 ///
 /// # Errors
 /// If an image cannot be read.
-pub(crate) fn find_normal_map(
+pub(crate) fn find_normal(
     checkpoint: &mut Checkpoint,
     images: Vec<PathBuf>,
     bands: Option<&Pattern>,
     compute: &Compute,
 ) -> Result<()> {
-    checkpoint.normal_map = None;
+    checkpoint.normal = None;
     // What is normal is so wherever one looks.
     let roi = checkpoint.roi.take();
-    let share = 1.0 / images.len() as f32;
-    let mut mean = Map::filled(checkpoint.header.scoring.size(), 0.0);
+    let mut sums = NormalSums::new(checkpoint.header.scoring.size());
     let model = Model::new(checkpoint, bands.cloned(), compute)?;
-    score_all(&model, images, "what is normal", |scored| {
-        let pairs = mean.values_mut().iter_mut().zip(scored.map.values());
-        pairs.for_each(|(sum, value)| *sum += value * share);
-    })?;
-    (checkpoint.normal_map, checkpoint.roi) = (Some(mean), roi);
+    score_all(&model, images, "what is normal", |scored| Ok(sums.add(&scored.map)?))?;
+    (checkpoint.normal, checkpoint.roi) = (Some(sums.finish()?), roi);
     Ok(())
 }
 
-fn score_all(model: &Model, images: Vec<PathBuf>, title: &str, mut take: impl FnMut(Scored)) -> Result<()> {
+fn score_all(
+    model: &Model,
+    images: Vec<PathBuf>,
+    title: &str,
+    mut take: impl FnMut(Scored) -> Result<()>,
+) -> Result<()> {
     let mut progress = Progress::start(title, "image", 0, images.len() as u64);
     let mut count = 0;
     let mut loaded = model.load(images).map(|(_, loaded)| loaded);
@@ -125,7 +129,7 @@ fn score_all(model: &Model, images: Vec<PathBuf>, title: &str, mut take: impl Fn
             return Ok(());
         }
         let images: Vec<_> = batch.iter().map(|loaded| &loaded.image).collect();
-        model.score(&images, Keep::Map)?.into_iter().for_each(&mut take);
+        model.score(&images, Keep::Map)?.into_iter().try_for_each(&mut take)?;
         count += batch.len() as u64;
         progress.tell(count, String::new);
     }

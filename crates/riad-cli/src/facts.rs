@@ -93,8 +93,8 @@ pub(crate) fn facts(checkpoint: &Checkpoint, model: &Path) -> Result<Vec<Fact>> 
         Similarity::L2 => "squared error".into(),
         other => other.to_string(),
     };
-    let normal = match checkpoint.normal_map {
-        Some(_) => ", less what is normal at each place",
+    let normal = match checkpoint.normal {
+        Some(_) => ", beyond what is normal at each place",
         None => "",
     };
     line(

@@ -22,7 +22,7 @@ use tracing::info;
 
 use crate::{
     args::{Protocol, TrainingArgs},
-    calibration::{calibrate, find_normal_map, reach},
+    calibration::{calibrate, find_normal, reach},
     files::{sha256, shell_quoted, write_whole},
     held_out::{divide, good_images, shares},
     interrupt::{Reason, Watch},
@@ -44,7 +44,7 @@ const SETTINGS: &str = "settings.json";
 /// The mask of the region of interest, as it was given.
 const ROI: &str = "roi";
 
-/// Training images that the normal map is the mean of, at most: a mean needs no more, and scoring takes its time.
+/// Training images that tell what is normal, at most: a mean needs no more, and scoring takes its time.
 pub(crate) const NORMAL_IMAGES: usize = 64;
 
 /// A run's folder and its settings.
@@ -330,18 +330,15 @@ impl Run {
             return Ok(true);
         }
         let Checkpoint {
-            header,
-            normal_map,
-            roi,
-            ..
+            header, normal, roi, ..
         } = Checkpoint::open(&best)?;
-        Ok((normal_map.is_some() || !self.has_normal_map())
+        Ok((normal.is_some() || !self.compares_with_normal())
             && (roi.is_some() || self.settings.roi.is_none())
             && (header.calibration.is_some() || !self.settings.images.iter().any(|image| image.calibration)))
     }
 
-    /// Whether what is normal at each place is taken off the maps: places in a tile are none on the product.
-    fn has_normal_map(&self) -> bool {
+    /// Whether maps tell what is beyond normal at each place: places in a tile are none on the product.
+    fn compares_with_normal(&self) -> bool {
         self.settings.protocol == Protocol::Default && self.settings.training.scoring.tiling.is_none()
     }
 
@@ -350,12 +347,12 @@ impl Run {
         let compute = Compute::f32(device);
         let best = self.folder.join(BEST);
         let mut checkpoint = Checkpoint::open(&best)?;
-        if self.has_normal_map() {
+        if self.compares_with_normal() {
             let mut images = self.images(category, |image| !image.calibration && !image.validation);
             // Those of a random split are in the order of their names, which may be that of their taking.
             let step = images.len().div_ceil(NORMAL_IMAGES);
             images = images.into_iter().step_by(step.max(1)).collect();
-            find_normal_map(&mut checkpoint, images, self.bands(), &compute)?;
+            find_normal(&mut checkpoint, images, self.bands(), &compute)?;
         }
         if self.settings.roi.is_some() {
             let roi = load_roi(&self.folder.join(ROI), &checkpoint.header.scoring, &[], &self.reader())?;

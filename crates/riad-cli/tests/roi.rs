@@ -47,7 +47,8 @@ fn defects_are_looked_for_inside_only() {
     );
     // What is normal is known outside too, in case one looks there later.
     let checkpoint = Checkpoint::open(&root.join("runs/badge")).unwrap();
-    assert!(checkpoint.normal_map.unwrap().values().iter().all(|value| *value > 0.0));
+    let normal = checkpoint.normal.unwrap();
+    assert!(normal.mean().values().iter().all(|value| *value > 0.0));
 
     // The mask is kept with the run, which goes on without the file.
     stdout(

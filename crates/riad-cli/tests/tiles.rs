@@ -36,7 +36,7 @@ fn images_are_looked_at_in_tiles_from_training_to_pictures() {
     );
     assert!(!info.contains("less what is normal"), "{info}");
     let checkpoint = Checkpoint::open(&root.join("runs/badge")).unwrap();
-    assert_eq!(checkpoint.normal_map, None);
+    assert_eq!(checkpoint.normal, None);
     assert_eq!(checkpoint.header.calibration.unwrap().scores().len(), 2);
 
     // A run that was broken off goes on to the same bytes; where tiles are cut follows from the epoch.

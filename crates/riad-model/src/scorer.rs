@@ -19,7 +19,8 @@ const PIXELS_AT_ONCE: usize = 4 * 256 * 256;
 /// the checkpoint's seed, and an image's result does not depend on its batch or on the number of threads.
 pub struct Scorer {
     header: Header,
-    normal_map: Option<Map>,
+    /// What is normal at each place, and how much what is beyond it counts there.
+    normal: Option<(Map, Map)>,
     roi: Option<Roi>,
     network: Box<dyn Score>,
 }
@@ -45,14 +46,8 @@ impl Scorer {
         header.scoring.check()?;
         checkpoint.check_architecture()?;
         header.scoring.check_network(header.architecture)?;
-        if header.scoring.tiling.is_some() && checkpoint.normal_map.is_some() {
-            return Err(ModelError::Setting(
-                "a normal map says nothing of tiles, which lie anywhere on the product; leave one of the two out"
-                    .into(),
-            ));
-        }
-        if let Some(map) = &checkpoint.normal_map {
-            header.scoring.check_normal_map(map)?;
+        if let Some(normal) = &checkpoint.normal {
+            header.scoring.check_normal(normal)?;
         }
         if let Some(roi) = &checkpoint.roi {
             header.scoring.check_roi(roi)?;
@@ -62,7 +57,7 @@ impl Scorer {
         Ok(Self {
             network: backend::scorer(&checkpoint.weights, passes, device, precision)?,
             header,
-            normal_map: checkpoint.normal_map.clone(),
+            normal: (checkpoint.normal.as_ref()).map(|normal| (normal.mean().clone(), normal.weight())),
             roi: checkpoint.roi.clone(),
         })
     }
@@ -182,9 +177,10 @@ impl Scorer {
             if map.iter().any(|value| value.is_nan()) {
                 return Err(ModelError::Overflow);
             }
-            if let Some(normal) = &self.normal_map {
-                let pairs = map.iter_mut().zip(normal.values());
-                pairs.for_each(|(value, normal)| *value -= normal);
+            if let Some((mean, weight)) = &self.normal {
+                let normal = mean.values().iter().zip(weight.values());
+                let pairs = map.iter_mut().zip(normal);
+                pairs.for_each(|(value, (mean, weight))| *value = (*value - mean) * weight);
             }
         }
         Ok(scored)

@@ -10,8 +10,8 @@ use riad_core::{
     smooth,
 };
 use riad_model::{
-    Architecture, Checkpoint, Device, Keep, LossWeights, Method, Normalisation, Precision, Scorer, ScoringSettings,
-    Weights,
+    Architecture, Checkpoint, Device, Keep, LossWeights, Method, Normal, Normalisation, Precision, Scorer,
+    ScoringSettings, Weights,
     candle::{
         UNet, anomaly_map,
         candle_core::{self, DType, Device as CandleDevice, Tensor, Var},
@@ -213,7 +213,8 @@ fn checkpoint(architecture: Architecture, folder: &Path, size: Size) -> Result<C
     (scoring.smoothing, scoring.scales) = (5, 3);
     let mut checkpoint = Checkpoint::new(weights, scoring, None, None);
     // One more tensor than the network has.
-    checkpoint.normal_map = Some(Map::filled(size, 0.0));
+    // What differs nowhere counts everywhere alike.
+    checkpoint.normal = Some(Normal::new(Map::filled(size, 0.0), Map::filled(size, 0.0))?);
     Ok(checkpoint)
 }
 

@@ -23,7 +23,7 @@ struct Info<'a> {
     macs_per_pass: u64,
     passes_per_image: usize,
     /// Whether what is normal at each place is taken off the maps.
-    normal_map: bool,
+    normal: bool,
     /// The share of the image that is looked at; `None` without a region of interest.
     roi_share: Option<f64>,
     /// The smallest false-positive rate that the calibration allows; `None` without one.
@@ -57,7 +57,7 @@ fn info<'a>(checkpoint: &'a Checkpoint, model: &Path) -> Result<Info<'a>> {
         channels: architecture.channels,
         macs_per_pass: architecture.macs(scoring.height, scoring.width)?,
         passes_per_image: scoring.passes_per_image(),
-        normal_map: checkpoint.normal_map.is_some(),
+        normal: checkpoint.normal.is_some(),
         roi_share: checkpoint.roi.as_ref().map(Roi::share),
         smallest_fpr: header.calibration.as_ref().map(Calibration::smallest_rate),
         header,

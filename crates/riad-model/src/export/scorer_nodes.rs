@@ -39,9 +39,11 @@ pub(super) fn add(graph: &mut Graph, checkpoint: &Checkpoint, image: &str) -> Re
     let region_maps = graph.node("region_maps", "Clip", &[&x, &least, &most], vec![]);
     let over_regions = || vec![integers("axes", &[1]), integer("keepdims", 0)];
     let mut x = graph.node("mean_map", "ReduceMean", &[&region_maps], over_regions());
-    if let Some(normal) = &checkpoint.normal_map {
-        let normal = graph.floats("normal_map", &[height, width], normal.values());
-        x = graph.node("unusual", "Sub", &[&x, &normal], vec![]);
+    if let Some(normal) = &checkpoint.normal {
+        let mean = graph.floats("normal.mean", &[height, width], normal.mean().values());
+        let weight = graph.floats("normal.weight", &[height, width], normal.weight().values());
+        x = graph.node("unusual", "Sub", &[&x, &mean], vec![]);
+        x = graph.node("unusual.weighted", "Mul", &[&x, &weight], vec![]);
     }
     if let Some(roi) = &checkpoint.roi {
         let inside = graph.booleans("roi", &[1, height, width], roi.inside());

@@ -14,8 +14,9 @@ use riad_core::{Calibration, Map, Size};
 
 use super::{onnx_network, onnx_scorer, torch_state_dict};
 use crate::{
-    Architecture, Checkpoint, Device, InputFilter, Keep, Method, ModelError, Normalisation, Precision, Roi, Scorer,
-    ScoringSettings, Similarity, Weights, backend::tests::filled_weights, candle::UNet, onnx::proto::ModelProto,
+    Architecture, Checkpoint, Device, InputFilter, Keep, Method, ModelError, Normal, Normalisation, Precision, Roi,
+    Scorer, ScoringSettings, Similarity, Weights, backend::tests::filled_weights, candle::UNet,
+    onnx::proto::ModelProto,
 };
 
 /// Scorers that differ in everything that the graph depends on: edges, scales, size, regions that do not divide it, sets, a mean
@@ -46,8 +47,11 @@ fn checkpoints() -> [Checkpoint; 9] {
     };
     let [grey, mut colour] = [grey, colour].map(|scoring| Checkpoint::new(filled_weights(4), scoring, None, None));
     let size = Size::new(48, 32);
-    let normal = (0..48 * 32).map(|i| 0.1 + 0.1 * (i as f32).sin()).collect();
-    colour.normal_map = Some(Map::new(size, normal).unwrap());
+    let [mean, deviation] = [0.0, 1.0].map(|phase| {
+        let values = (0..48 * 32).map(|i| 0.1 + 0.1 * (i as f32 + phase).sin());
+        Map::new(size, values.collect()).unwrap()
+    });
+    colour.normal = Some(Normal::new(mean, deviation).unwrap());
     let inside = (0..48 * 32).map(|i| i % 32 > 9).collect();
     colour.roi = Some(Roi::new(Map::new(size, inside).unwrap()).unwrap());
     let scores = (0..19).map(|i| 0.1 + 0.01 * i as f32).collect();

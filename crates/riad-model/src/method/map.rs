@@ -14,9 +14,9 @@ use crate::{ModelError, Result};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Scored {
-    /// The map's maximum: the larger, the more anomalous. At most 1, and at least 0 without a normal map.
+    /// The map's maximum: the larger, the more anomalous. Within 0 to 1 where nothing is known to be normal, and at most 2.
     pub score: f32,
-    /// The anomaly map, of the image's size: the mean of [`Self::region_maps`], less [`Checkpoint::normal_map`](crate::Checkpoint::normal_map);
+    /// The anomaly map, of the image's size: the mean of [`Self::region_maps`], beyond what is [normal](crate::Checkpoint::normal);
     /// [`Roi::OUTSIDE`](crate::Roi::OUTSIDE) outside of [`Checkpoint::roi`](crate::Checkpoint::roi).
     pub map: Map,
     /// One map for each pass, in the order of [`Method::pass_names`](crate::Method::pass_names): 1 − the smoothed [`Similarity`](crate::Similarity) of the

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use riad_core::{Map, Size, similarity::gms, smooth::mean_filter};
 use serde::{Deserialize, Serialize};
 
-use super::{InputFilter, Method, Normalisation, Roi, Tiling};
+use super::{InputFilter, Method, Normal, Normalisation, Roi, Tiling};
 use crate::{
     ModelError, Result,
     network::{Architecture, check_size},
@@ -225,14 +225,13 @@ impl ScoringSettings {
         )))
     }
 
-    /// Checks that a normal map is one of these images.
-    pub(crate) fn check_normal_map(&self, map: &Map) -> Result<()> {
-        let is_finite = map.values().iter().all(|value| value.is_finite());
-        if map.size() == self.size() && self.tiling.is_none() && is_finite {
+    /// Checks that what is normal is so of these images.
+    pub(crate) fn check_normal(&self, normal: &Normal) -> Result<()> {
+        if normal.size() == self.size() && self.tiling.is_none() {
             return Ok(());
         }
         Err(ModelError::Setting(
-            "the normal map is not of its images' size, or not finite".into(),
+            "what is normal is of another size than its images, or of tiles, which lie anywhere on the product".into(),
         ))
     }
 

@@ -18,12 +18,12 @@ use super::{
 use crate::{
     Result,
     error::ModelError,
-    method::{Roi, ScoringSettings},
+    method::{Normal, Roi, ScoringSettings},
     network::{Moments, NamedTensors, TensorSpec, Weights},
 };
 
 const METADATA_KEY: &str = "riad";
-const NORMAL_MAP: &str = "riad.normal_map";
+const NORMAL: [&str; 2] = ["riad.normal.mean", "riad.normal.deviation"];
 const ROI: &str = "riad.roi";
 
 /// A network's weights and how they are to be used.
@@ -34,11 +34,9 @@ pub struct Checkpoint {
     pub header: Header,
     /// The network's tensors.
     pub weights: Weights,
-    /// What good images' maps hold on average, of the size in the scoring settings. A network is less sure in some places than
-    /// in others, at edges above all; where they are the same in every image, this tells them from defects. It is taken
-    /// off every map; `None` takes nothing off, as published. With tiles there is none: places in a tile are no places on
-    /// the product.
-    pub normal_map: Option<Map>,
+    /// What good images' maps hold at each place, of the size in the scoring settings; `None` compares with nothing, as
+    /// published. With tiles there is none: places in a tile are no places on the product.
+    pub normal: Option<Normal>,
     /// The part of images that is looked at, of the size in the scoring settings; with tiles of the images' own size, which
     /// all must have then. `None` looks at all.
     pub roi: Option<Roi>,
@@ -64,7 +62,7 @@ impl Checkpoint {
         Self {
             header,
             weights,
-            normal_map: None,
+            normal: None,
             roi: None,
         }
     }
@@ -144,12 +142,13 @@ impl Checkpoint {
                 }
             }
         }
-        let normal_map = match tensors.remove(NORMAL_MAP) {
-            Some((shape, values)) => {
-                let map = normal_map(&header.scoring, &shape, values);
-                Some(map.map_err(|error| invalid(path, format!("its normal map cannot be used: {error}")))?)
-            }
-            None => None,
+        let normal = match NORMAL.map(|name| tensors.remove(name)) {
+            [None, None] => None,
+            [Some(mean), Some(deviation)] => Some(
+                normal(&header.scoring, mean, deviation)
+                    .map_err(|error| invalid(path, format!("what is normal cannot be used: {error}")))?,
+            ),
+            _ => return Err(invalid(path, format!("of {} there is but one", NORMAL.join(" and ")))),
         };
         let roi = match tensors.remove(ROI) {
             Some((shape, values)) => Some(
@@ -162,7 +161,7 @@ impl Checkpoint {
         let checkpoint = Self {
             header,
             weights,
-            normal_map,
+            normal,
             roi,
         };
         Ok((checkpoint, moments))
@@ -198,9 +197,11 @@ impl Checkpoint {
             let values = bytes(self.weights.get(&name));
             tensors.push((name, shape, values));
         }
-        if let Some(map) = &self.normal_map {
-            let Size { height, width } = map.size();
-            tensors.push((NORMAL_MAP.to_owned(), vec![height, width], bytes(map.values())));
+        if let Some(normal) = &self.normal {
+            let Size { height, width } = normal.size();
+            for (name, map) in NORMAL.into_iter().zip([normal.mean(), normal.deviation()]) {
+                tensors.push((name.to_owned(), vec![height, width], bytes(map.values())));
+            }
         }
         let roi = self.roi.as_ref().map(|roi| {
             let Size { height, width } = roi.size();
@@ -225,11 +226,16 @@ impl Checkpoint {
     }
 }
 
-/// The normal map in a checkpoint with these settings.
-fn normal_map(scoring: &ScoringSettings, shape: &[usize], values: Vec<f32>) -> Result<Map> {
-    let map = Map::new(size_of_map(shape)?, values)?;
-    scoring.check_normal_map(&map)?;
-    Ok(map)
+/// What is normal in a checkpoint with these settings.
+fn normal(
+    scoring: &ScoringSettings,
+    mean: (Vec<usize>, Vec<f32>),
+    deviation: (Vec<usize>, Vec<f32>),
+) -> Result<Normal> {
+    let map = |(shape, values): (Vec<usize>, Vec<f32>)| Ok::<_, ModelError>(Map::new(size_of_map(&shape)?, values)?);
+    let normal = Normal::new(map(mean)?, map(deviation)?)?;
+    scoring.check_normal(&normal)?;
+    Ok(normal)
 }
 
 /// The region of interest in a checkpoint with these settings.

@@ -5,8 +5,8 @@ use std::{collections::HashMap, error::Error, fs, ops::ControlFlow, path::Path};
 use proptest::prelude::*;
 use riad_core::{Calibration, Map, Size};
 use riad_model::{
-    Architecture, Checkpoint, Device, Event, Examples, ImageSource, Keep, Method, ModelError, Normalisation, Precision,
-    Progress, Roi, Scorer, ScoringSettings, Tiling, TrainConfig, Trainer, Weights, store::LAST,
+    Architecture, Checkpoint, Device, Event, Examples, ImageSource, Keep, Method, ModelError, Normal, Normalisation,
+    Precision, Progress, Roi, Scorer, ScoringSettings, Tiling, TrainConfig, Trainer, Weights, store::LAST,
 };
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
@@ -35,13 +35,13 @@ fn a_checkpoint_comes_back_as_it_was_saved_and_a_damaged_one_is_refused() {
     let mut checkpoint = Checkpoint::new(weights, scoring, None, None);
     checkpoint.header.calibration = Some(Calibration::new(vec![0.3, 0.123_456_79]).unwrap());
     let size = Size::new(32, 48);
-    checkpoint.normal_map = Some(Map::filled(size, 0.25));
+    checkpoint.normal = Some(Normal::new(Map::filled(size, 0.25), Map::filled(size, 0.125)).unwrap());
     let inside = (0..32 * 48).map(|i| i % 5 == 0).collect();
     checkpoint.roi = Some(Roi::new(Map::new(size, inside).unwrap()).unwrap());
     checkpoint.save(&path).unwrap();
     assert_eq!(Checkpoint::open(&path).unwrap(), checkpoint);
     // Checkpoints that nobody calibrated have no such entries.
-    (checkpoint.header.calibration, checkpoint.normal_map, checkpoint.roi) = (None, None, None);
+    (checkpoint.header.calibration, checkpoint.normal, checkpoint.roi) = (None, None, None);
     checkpoint.save(&path).unwrap();
     assert!(!String::from_utf8_lossy(&fs::read(&path).unwrap()).contains("calibration"));
     assert_eq!(Checkpoint::open(&path).unwrap(), checkpoint);
@@ -275,7 +275,7 @@ proptest! {
         let weights = Weights::initial(architecture, mask_seed).unwrap();
         let mut checkpoint = Checkpoint::new(weights, scoring, None, None);
         if has_map && overlap.is_none() {
-            checkpoint.normal_map = Some(Map::filled(size, mean));
+            checkpoint.normal = Some(Normal::new(Map::filled(size, mean), Map::filled(size, deviation)).unwrap());
         }
         if has_roi {
             checkpoint.roi = Some(Roi::new(Map::filled(size, true)).unwrap());

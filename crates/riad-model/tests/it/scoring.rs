@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use riad_core::{Map, Size};
 use riad_model::{
-    Architecture, Checkpoint, Device, Keep, Method, ModelError, Precision, Roi, Scored, Scorer, ScoringSettings,
-    Similarity, Tiling, Weights,
+    Architecture, Checkpoint, Device, Keep, Method, ModelError, Normal, NormalSums, Precision, Roi, Scored, Scorer,
+    ScoringSettings, Similarity, Tiling, Weights,
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
@@ -73,7 +73,7 @@ fn a_score_depends_on_the_checkpoint_and_the_image_alone() {
 }
 
 #[test]
-fn a_normal_map_is_taken_off_every_map() {
+fn maps_tell_what_is_beyond_normal_where_images_differ_little() {
     let size = 32;
     let scoring = settings(|settings| {
         (settings.height, settings.width) = (size, size);
@@ -89,18 +89,55 @@ fn a_normal_map_is_taken_off_every_map() {
         scorer.score(&image, Keep::All).unwrap().remove(0)
     };
     let plain = score(&checkpoint);
-    let map = |values| Some(Map::new(Size::new(size, size), values).unwrap());
-    checkpoint.normal_map = map((0..size * size).map(|i| 0.3 + 0.5 * (i % 2) as f32).collect());
-    let less = score(&checkpoint);
-    assert_eq!(less.region_maps, plain.region_maps);
-    let expected: Vec<f32> = (plain.map.values().iter().enumerate())
-        .map(|(i, value)| value - if i % 2 == 0 { 0.3 } else { 0.8 })
-        .collect();
-    assert_eq!(less.map.values(), expected);
-    assert_eq!(less.score, expected.iter().copied().fold(f32::MIN, f32::max));
+    let map = |values| Map::new(Size::new(size, size), values).unwrap();
+    let all = |value: f32| map(vec![value; size * size]);
+    let uneven = map((0..size * size).map(|i| 0.3 + 0.5 * (i % 2) as f32).collect());
+    // Where all places deviate alike, all count alike.
+    for deviation in [0.0, 0.1] {
+        checkpoint.normal = Some(Normal::new(uneven.clone(), all(deviation)).unwrap());
+        let less = score(&checkpoint);
+        assert_eq!(less.region_maps, plain.region_maps);
+        let expected: Vec<f32> = (plain.map.values().iter().enumerate())
+            .map(|(i, value)| value - if i % 2 == 0 { 0.3 } else { 0.8 })
+            .collect();
+        assert_eq!(less.map.values(), expected);
+        assert_eq!(less.score, expected.iter().copied().fold(f32::MIN, f32::max));
+    }
     // Below what is normal everywhere, and still ranked.
-    checkpoint.normal_map = map(vec![1.0; size * size]);
+    checkpoint.normal = Some(Normal::new(all(1.0), all(0.0)).unwrap());
     assert_eq!(score(&checkpoint).score, plain.score - 1.0);
+    // Of a mean deviation of 0.2: 2·0.2 / (0.2 + 0) and 2·0.2 / (0.2 + 0.4).
+    let deviation = map((0..size * size).map(|i| 0.4 * (i % 2) as f32).collect());
+    checkpoint.normal = Some(Normal::new(all(0.1), deviation).unwrap());
+    let weighted = score(&checkpoint);
+    for (i, (value, plain)) in weighted.map.values().iter().zip(plain.map.values()).enumerate() {
+        let expected = (plain - 0.1) * if i % 2 == 0 { 2.0 } else { 2.0 / 3.0 };
+        assert!((value - expected).abs() < 1e-6, "{value} where {expected} was expected");
+    }
+}
+
+/// NumPy: np.mean(maps, 0), np.std(maps, 0).
+#[test]
+fn what_is_normal_is_the_mean_and_the_deviation_of_good_images() {
+    let size = Size::new(1, 3);
+    let mut sums = NormalSums::new(size);
+    for values in [[0.1, 0.5, 0.3], [0.3, 0.5, 0.4], [0.8, 0.5, 0.2]] {
+        sums.add(&Map::new(size, values.to_vec()).unwrap()).unwrap();
+    }
+    assert!(sums.add(&Map::filled(Size::new(2, 3), 0.0)).is_err());
+    let normal = sums.finish().unwrap();
+    for (found, expected) in [
+        (normal.mean(), [0.4, 0.5, 0.3]),
+        (normal.deviation(), [0.294_392_03, 0.0, 0.081_649_66]),
+    ] {
+        for (found, expected) in found.values().iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{found} where {expected} was expected");
+        }
+    }
+    assert!(NormalSums::new(size).finish().is_err());
+    let map = |value| Map::filled(size, value);
+    assert!(Normal::new(map(0.0), map(-1.0)).is_err() && Normal::new(map(f32::NAN), map(1.0)).is_err());
+    assert!(Normal::new(map(0.0), Map::filled(Size::new(3, 1), 0.0)).is_err());
 }
 
 /// A scorer of tiles of 32×48 that overlap by 8, and one of whole images of that size.
@@ -251,7 +288,7 @@ fn what_is_outside_of_the_region_of_interest_does_not_count() {
 }
 
 #[test]
-fn tiles_have_no_normal_map_and_an_overlap_within_reach() {
+fn tiles_have_no_normal_places_and_an_overlap_within_reach() {
     let scoring = |overlap| {
         settings(|settings| {
             (settings.height, settings.width) = (32, 48);
@@ -261,7 +298,8 @@ fn tiles_have_no_normal_map_and_an_overlap_within_reach() {
     assert!(scoring(16).check().is_ok() && scoring(0).check().is_ok());
     assert!(scoring(17).check().is_err());
     let mut checkpoint = Checkpoint::new(initial(Architecture::u_net(2)), scoring(8), None, None);
-    checkpoint.normal_map = Some(Map::filled(Size::new(32, 48), 0.1));
+    let map = Map::filled(Size::new(32, 48), 0.1);
+    checkpoint.normal = Some(Normal::new(map.clone(), map).unwrap());
     assert!(matches!(
         Scorer::new(&checkpoint, &Device::CPU, Precision::F32),
         Err(ModelError::Setting(_))

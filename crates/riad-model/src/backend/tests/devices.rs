@@ -3,7 +3,8 @@
 
 use super::*;
 use crate::{
-    Checkpoint, Examples, InputFilter, Keep, Method, ModelError, Scorer, ScoringSettings, Similarity, method::values,
+    Checkpoint, Examples, InputFilter, Keep, Method, ModelError, Normal, Scorer, ScoringSettings, Similarity,
+    method::values,
 };
 use riad_core::Map;
 
@@ -85,7 +86,8 @@ fn maps_and_scores_are_the_cpus() {
                 ..ScoringSettings::default()
             };
             let mut checkpoint = Checkpoint::new(filled_weights(4), scoring, None, None);
-            checkpoint.normal_map = Some(Map::filled(Size::new(32, 48), 0.1));
+            let map = |value| Map::filled(Size::new(32, 48), value);
+            checkpoint.normal = Some(Normal::new(map(0.1), map(0.02)).unwrap());
             let images = wavy_images(2, 3, (32, 48));
             let expected = Scorer::new(&checkpoint, &Device::CPU, Precision::F32)
                 .unwrap()

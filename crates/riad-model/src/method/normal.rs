@@ -1,0 +1,115 @@
+//! What good images' maps hold at each place.
+
+use riad_core::{Map, Size};
+
+use crate::{ModelError, Result};
+
+/// What the maps of good images hold at each place: their mean and their standard deviation.
+///
+/// A network is less sure in some places than in others, at edges above all, and good images differ more in some than in others.
+/// Where these are the same in every image, this tells them from defects: a map becomes by how much more it holds than is
+/// normal, and counts the more, the less good images differ there ([`Self::weight`]).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Normal {
+    mean: Map,
+    deviation: Map,
+}
+
+impl Normal {
+    /// Takes both, of one size.
+    ///
+    /// # Errors
+    /// [`ModelError::Setting`] if they differ in size, a value is not finite, or a deviation is below 0.
+    pub fn new(mean: Map, deviation: Map) -> Result<Self> {
+        let is_finite = |map: &Map| map.values().iter().all(|value| value.is_finite());
+        let is_whole = mean.size() == deviation.size()
+            && is_finite(&mean)
+            && is_finite(&deviation)
+            && deviation.values().iter().all(|&value| value >= 0.0);
+        if is_whole {
+            return Ok(Self { mean, deviation });
+        }
+        Err(ModelError::Setting(
+            "what is normal is not of one size, not finite, or deviates by less than nothing".into(),
+        ))
+    }
+
+    /// The mean of good images' maps.
+    pub fn mean(&self) -> &Map {
+        &self.mean
+    }
+
+    /// Their standard deviation (of the maps themselves: divided by n).
+    pub fn deviation(&self) -> &Map {
+        &self.deviation
+    }
+
+    /// The size of the maps.
+    pub fn size(&self) -> Size {
+        self.mean.size()
+    }
+
+    /// What a map's difference to the mean is multiplied by at each place: 2m / (m + d), where d is the deviation there and m the
+    /// mean of the deviations. It is 1 where d is m, at most 2 where good images never differ, and falls where they do.
+    pub fn weight(&self) -> Map {
+        let mut weight = self.deviation.clone();
+        let values = weight.values_mut();
+        let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len().max(1) as f64;
+        for value in values {
+            let both = mean + f64::from(*value);
+            *value = if both > 0.0 { (2.0 * mean / both) as f32 } else { 1.0 };
+        }
+        weight
+    }
+}
+
+/// Maps of good images, summed up one after the other.
+#[derive(Debug, Clone)]
+pub struct NormalSums {
+    size: Size,
+    count: usize,
+    sums: Vec<f64>,
+    squares: Vec<f64>,
+}
+
+impl NormalSums {
+    /// No maps yet, of this size.
+    pub fn new(size: Size) -> Self {
+        Self {
+            size,
+            count: 0,
+            sums: vec![0.0; size.pixels()],
+            squares: vec![0.0; size.pixels()],
+        }
+    }
+
+    /// Takes a map in.
+    ///
+    /// # Errors
+    /// If it is of another size.
+    pub fn add(&mut self, map: &Map) -> Result<()> {
+        ModelError::length("a map", map.values().len(), self.sums.len())?;
+        let sums = self.sums.iter_mut().zip(&mut self.squares);
+        for ((sum, square), &value) in sums.zip(map.values()) {
+            *sum += f64::from(value);
+            *square += f64::from(value) * f64::from(value);
+        }
+        self.count += 1;
+        Ok(())
+    }
+
+    /// What is normal by the maps so far.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn finish(self) -> Result<Normal> {
+        let share = 1.0 / self.count as f64;
+        let mean = self.sums.iter().map(|sum| (sum * share) as f32).collect();
+        let deviations = self.sums.iter().zip(&self.squares);
+        let deviations = deviations.map(|(sum, square)| {
+            let mean = sum * share;
+            (square * share - mean * mean).max(0.0).sqrt() as f32
+        });
+        Normal::new(Map::new(self.size, mean)?, Map::new(self.size, deviations.collect())?)
+    }
+}
