@@ -118,9 +118,10 @@ impl Run {
                 shell_quoted(folder)
             )));
         }
-        let training = settings::config(args, device)?;
         let shares = shares(args, category);
         let good = good_images(category, shares);
+        let parts = divide(category, shares, args.seed.unwrap_or(0))?;
+        let training = settings::config(args, parts.train.len(), device)?;
         let mut settings = Settings {
             riad_version: env!("CARGO_PKG_VERSION").to_owned(),
             data: path::absolute(&category.root)?,
@@ -141,7 +142,6 @@ impl Run {
             write_whole(&folder.join(ROI), &mask)?;
             settings.roi = Some(sha256(&[file])?);
         }
-        let parts = divide(category, shares, settings.training.seed)?;
         settings.images = records(&good, &category.root, args.bands.as_ref())?;
         for held_out in parts.validation {
             settings.images[held_out].validation = true;

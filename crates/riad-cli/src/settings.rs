@@ -10,11 +10,12 @@ use crate::{
     usage,
 };
 
-/// The setting to train with on `device`: the protocol's, but for what is asked for and the small presets' learning rate.
+/// The setting to train with on `device` and so many images: the protocol's, but for what is asked for, the small presets'
+/// learning rate, and the epochs of a method that takes as many steps whatever the images.
 ///
 /// # Errors
 /// If options contradict each other, or one is out of range.
-pub(crate) fn config(args: &TrainingArgs, device: &Device) -> Result<TrainConfig> {
+pub(crate) fn config(args: &TrainingArgs, images: usize, device: &Device) -> Result<TrainConfig> {
     let protocol = args.protocol.unwrap_or_default();
     let (preset, similarity) = match protocol {
         Protocol::Default => (Preset::Tiny, Similarity::GmsColour),
@@ -58,8 +59,13 @@ pub(crate) fn config(args: &TrainingArgs, device: &Device) -> Result<TrainConfig
         (Protocol::Default, Preset::Tiny | Preset::Small) => 1e-3,
         _ => config.learning_rate,
     };
-    config.epochs = args.epochs.unwrap_or(config.epochs);
     config.batch_size = args.batch.unwrap_or(config.batch_size);
+    if let Some(steps) = method.steps() {
+        config.epochs = steps.div_ceil(images.div_ceil(config.batch_size.max(1)).max(1));
+        // The loss of an epoch says little before the learning rate has decayed.
+        config.patience = args.epochs.unwrap_or(config.epochs);
+    }
+    config.epochs = args.epochs.unwrap_or(config.epochs);
     config.learning_rate = args.lr.unwrap_or(learning_rate);
     config.patience = args.patience.unwrap_or(config.patience);
     config.decays_early = protocol == Protocol::Default;

@@ -76,7 +76,7 @@ fn images_are_restored_from_their_edges() {
     );
     assert_eq!(header["architecture"]["inputs"], 1);
     assert_eq!(header["passes_per_image"], 1);
-    assert_eq!(header["training"]["loss"]["msgms"], 0.0);
+    assert_eq!(scoring["chroma"], 50.0);
 
     // As often as it is broken off, and whatever the number of threads, the weights are the same.
     train(&[&options[..], &["--max-time", "0s"]].concat(), "again");

@@ -19,7 +19,7 @@ const PIXELS_AT_ONCE: usize = 4 * 256 * 256;
 /// the checkpoint's seed, and an image's result does not depend on its batch or on the number of threads.
 pub struct Scorer {
     header: Header,
-    /// What is normal at each place, and how much what is beyond it counts there.
+    /// What is taken off a map at each place, and how much the rest counts there.
     normal: Option<(Map, Map)>,
     roi: Option<Roi>,
     network: Box<dyn Score>,
@@ -57,7 +57,7 @@ impl Scorer {
         Ok(Self {
             network: backend::scorer(&checkpoint.weights, passes, device, precision)?,
             header,
-            normal: (checkpoint.normal.as_ref()).map(|normal| (normal.mean().clone(), normal.weight())),
+            normal: (checkpoint.normal.as_ref()).map(|normal| (normal.offset(), normal.weight())),
             roi: checkpoint.roi.clone(),
         })
     }
@@ -177,10 +177,10 @@ impl Scorer {
             if map.iter().any(|value| value.is_nan()) {
                 return Err(ModelError::Overflow);
             }
-            if let Some((mean, weight)) = &self.normal {
-                let normal = mean.values().iter().zip(weight.values());
+            if let Some((offset, weight)) = &self.normal {
+                let normal = offset.values().iter().zip(weight.values());
                 let pairs = map.iter_mut().zip(normal);
-                pairs.for_each(|(value, (mean, weight))| *value = (*value - mean) * weight);
+                pairs.for_each(|(value, (offset, weight))| *value = (*value - offset) * weight);
             }
         }
         Ok(scored)

@@ -39,7 +39,7 @@ pub(crate) struct TrainingArgs {
         help = method_help()
     )]
     pub(crate) method: Option<Method>,
-    /// Terms of the loss, joined by +: l2, l1, ssim, msgms. riad is l2+ssim+msgms [default: riad; l2+ssim for restore]
+    /// Terms of the loss, joined by +: l2, l1, ssim, msgms. riad is l2+ssim+msgms [default: riad]
     #[arg(long, help_heading = METHOD, value_name = "TERMS")]
     pub(crate) loss: Option<LossWeights>,
     /// Region sizes K in pixels [default: 2,4,8,16]
@@ -52,7 +52,7 @@ pub(crate) struct TrainingArgs {
     /// edges-grey]
     #[arg(long, help_heading = METHOD, value_name = "NAME")]
     pub(crate) input: Option<InputFilter>,
-    /// Weight of differences in colour that are added to maps, 0 for none [default: 0; 10 for restore]
+    /// Weight of differences in colour that are added to maps, 0 for none [default: 0; 50 for restore]
     #[arg(long, help_heading = METHOD, value_name = "X")]
     pub(crate) chroma: Option<f32>,
     /// By what maps compare an image with its reconstruction: gms-colour, gms-grey, ssim or l2 [default: gms-colour;
@@ -88,7 +88,7 @@ pub(crate) struct TrainingArgs {
     /// proportions, with --tile their size
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) roi: Option<PathBuf>,
-    /// Passes over the images, at most [default: 300]
+    /// Passes over the images, at most [default: 300; for restore as many as make 2000 steps]
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<usize>,
     /// Images per step [default: 4]
@@ -98,7 +98,7 @@ pub(crate) struct TrainingArgs {
     #[arg(long, value_name = "X")]
     pub(crate) lr: Option<f64>,
     /// Lower the learning rate, and later stop, when so many epochs brought no better validation loss; with --protocol
-    /// paper stop at once [default: 20]
+    /// paper stop at once [default: 20; for restore as many as --epochs]
     #[arg(long, value_name = "N")]
     pub(crate) patience: Option<usize>,
     /// Share of the images held out to choose the best epoch [default: 0.2 less --calibration, but at least 0.1]

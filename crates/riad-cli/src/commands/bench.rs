@@ -107,7 +107,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
             precision: given,
             ..TrainingArgs::default()
         };
-        let config = config(&wanted, device)?;
+        let config = config(&wanted, args.images.get(), device)?;
         let scoring = scoring.speed(BATCH, macs, limit(), || score(&config, share, &compute))?;
         let training = training.speed(batch, macs, limit(), || train(config, share, device))?;
         networks.push(Finding {

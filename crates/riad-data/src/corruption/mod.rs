@@ -25,11 +25,11 @@ pub struct Corruptions {
     pub kinds: Vec<Corruption>,
 }
 
-/// A kind of damage. Sizes are drawn so that each order of magnitude is as likely, from two pixels up.
+/// A kind of damage, from two pixels up. Half of the lengths are drawn so that each order of magnitude is as likely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Corruption {
-    /// A piece of this or another image, up to a third of the image's side, at any angle, with a hard or a soft edge.
+    /// A piece of this or another image, up to half of the image's side, at any angle, with a hard or a soft edge.
     Patch,
     /// Islands of smooth noise, filled with another image in other colours, more or less opaque.
     Islands,

@@ -58,7 +58,7 @@ impl Region {
         ]
     }
 
-    /// A rectangle of up to a third of the image's sides, at any angle.
+    /// A rectangle of up to half of the image's shorter side, at any angle.
     pub(super) fn rectangle(size: Size, dice: &mut Dice) -> Self {
         let half = half_axes(size, dice);
         let edge = edge(half, dice);
@@ -68,7 +68,7 @@ impl Region {
         })
     }
 
-    /// An ellipse of up to a third of the image's sides, at any angle.
+    /// An ellipse of up to half of the image's shorter side, at any angle.
     pub(super) fn ellipse(size: Size, dice: &mut Dice) -> Self {
         let half = half_axes(size, dice);
         let edge = edge(half, dice);
@@ -98,7 +98,7 @@ impl Region {
     /// Where smooth noise is above a threshold, in a box of any size.
     pub(super) fn islands(size: Size, dice: &mut Dice) -> Self {
         let longest = size.height.max(size.width) as f64;
-        let side = dice.of_any_size(2.0 * SMALLEST, longest);
+        let side = length(2.0 * SMALLEST, longest, dice);
         let feature = dice.of_any_size(SMALLEST, (side / 2.0).max(SMALLEST + 0.5));
         let centre = anywhere(size, dice);
         let (threshold, seed) = (dice.between(0.0, 0.5), dice.seed());
@@ -222,13 +222,22 @@ impl Region {
     }
 }
 
-/// Half of the lengths along two axes, each up to a sixth of the image's shorter side.
+/// Half of the lengths along two axes, each up to a quarter of the image's shorter side.
 fn half_axes(size: Size, dice: &mut Dice) -> [f64; 2] {
-    let most = (size.height.min(size.width) as f64 / 3.0).max(SMALLEST + 0.5);
-    let long = dice.of_any_size(SMALLEST, most);
+    let most = (size.height.min(size.width) as f64 / 2.0).max(SMALLEST + 0.5);
+    let long = length(SMALLEST, most, dice);
     // Not so narrow that nothing is left.
     let short = (long * dice.between(0.25, 1.0)).max(SMALLEST);
     [long / 2.0, short / 2.0]
+}
+
+/// A length up to `most`, in half of the cases a large one: where what is missing is most of the product, a network that has
+/// learned from small damage alone does not know what was there.
+fn length(least: f64, most: f64, dice: &mut Dice) -> f64 {
+    if dice.chance(0.5) {
+        return dice.between((most / 4.0).max(least), most);
+    }
+    dice.of_any_size(least, most)
 }
 
 /// The width in pixels of an edge: one, or soft.

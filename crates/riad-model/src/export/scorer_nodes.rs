@@ -40,9 +40,9 @@ pub(super) fn add(graph: &mut Graph, checkpoint: &Checkpoint, image: &str) -> Re
     let over_regions = || vec![integers("axes", &[1]), integer("keepdims", 0)];
     let mut x = graph.node("mean_map", "ReduceMean", &[&region_maps], over_regions());
     if let Some(normal) = &checkpoint.normal {
-        let mean = graph.floats("normal.mean", &[height, width], normal.mean().values());
+        let offset = graph.floats("normal.offset", &[height, width], normal.offset().values());
         let weight = graph.floats("normal.weight", &[height, width], normal.weight().values());
-        x = graph.node("unusual", "Sub", &[&x, &mean], vec![]);
+        x = graph.node("unusual", "Sub", &[&x, &offset], vec![]);
         x = graph.node("unusual.weighted", "Mul", &[&x, &weight], vec![]);
     }
     if let Some(roi) = &checkpoint.roi {

@@ -67,9 +67,9 @@ trait Definition: Sync {
     /// The method's settings, made of the published ones for images of the same size.
     fn settings(&self, published: ScoringSettings) -> ScoringSettings;
 
-    /// The loss that it is trained with.
-    fn loss(&self) -> LossWeights {
-        LossWeights::default()
+    /// The steps that it is trained for, however many images there are; `None` if it is trained until nothing improves.
+    fn steps(&self) -> Option<usize> {
+        None
     }
 
     /// Whether the network is shown corrupted images in training, and has to give back what they were.
@@ -137,9 +137,9 @@ impl Method {
         }
     }
 
-    /// The loss that it is trained with, as published where anything was published.
-    pub fn loss(self) -> LossWeights {
-        self.0.loss()
+    /// The steps that it is trained for, however many images there are; `None` if it is trained until nothing improves.
+    pub fn steps(self) -> Option<usize> {
+        self.0.steps()
     }
 
     /// Whether it is trained with [`Examples`](crate::Examples) that were corrupted.

@@ -4,7 +4,7 @@
 //! Edges tell where things are, and not what colour they have. A network that has seen good images alone gives each place the
 //! colour and the texture that good images have there: where the image differs, it is anomalous.
 
-use super::{Definition, Frame, InputFilter, LossWeights, Masking, Passes, ScoringSettings};
+use super::{Definition, Frame, InputFilter, Masking, Passes, ScoringSettings};
 use crate::{
     ModelError, Result,
     network::{Architecture, Weights},
@@ -14,8 +14,12 @@ use crate::{
 
 pub(super) struct Restore;
 
-/// Weight of the difference in colour in maps.
-const CHROMA: f32 = 10.0;
+/// Weight of the difference in colour in maps. Chosen on made-up defects of pill, transistor and pills turned by any angle, out of 0 to
+/// 200: from 30 to 100 hardly anything changes.
+const CHROMA: f32 = 50.0;
+
+/// Steps of four images. The validation loss still falls then, but slowly: twice as many take twice as long for little.
+const STEPS: usize = 2000;
 
 impl Definition for Restore {
     fn name(&self) -> &'static str {
@@ -48,11 +52,8 @@ impl Definition for Restore {
         }
     }
 
-    fn loss(&self) -> LossWeights {
-        LossWeights {
-            msgms: 0.0,
-            ..LossWeights::default()
-        }
+    fn steps(&self) -> Option<usize> {
+        Some(STEPS)
     }
 
     fn corrupts(&self) -> bool {

@@ -56,10 +56,8 @@ fn is_f32(precision: &Precision) -> bool {
 
 impl TrainConfig {
     /// The published setting (METHOD: 300 epochs, batch 4, Adam 1e-4 with weight decay 1e-5, ×0.1 at epoch 250, patience
-    /// 20) for a network and its scoring settings, and the loss of their
-    /// method.
+    /// 20) for a network and its scoring settings.
     pub fn published(architecture: Architecture, scoring: ScoringSettings) -> Self {
-        let loss = scoring.method.loss();
         Self {
             architecture,
             scoring,
@@ -71,7 +69,7 @@ impl TrainConfig {
             decay_factor: 0.1,
             patience: 20,
             decays_early: false,
-            loss,
+            loss: LossWeights::default(),
             precision: Precision::F32,
             seed: 0,
         }

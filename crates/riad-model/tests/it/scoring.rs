@@ -91,27 +91,28 @@ fn maps_tell_what_is_beyond_normal_where_images_differ_little() {
     let plain = score(&checkpoint);
     let map = |values| Map::new(Size::new(size, size), values).unwrap();
     let all = |value: f32| map(vec![value; size * size]);
-    let uneven = map((0..size * size).map(|i| 0.3 + 0.5 * (i % 2) as f32).collect());
-    // Where all places deviate alike, all count alike.
-    for deviation in [0.0, 0.1] {
-        checkpoint.normal = Some(Normal::new(uneven.clone(), all(deviation)).unwrap());
-        let less = score(&checkpoint);
-        assert_eq!(less.region_maps, plain.region_maps);
-        let expected: Vec<f32> = (plain.map.values().iter().enumerate())
-            .map(|(i, value)| value - if i % 2 == 0 { 0.3 } else { 0.8 })
-            .collect();
-        assert_eq!(less.map.values(), expected);
-        assert_eq!(less.score, expected.iter().copied().fold(f32::MIN, f32::max));
-    }
+    let by_column = |even: f32, odd: f32| map((0..size * size).map(|i| if i % 2 == 0 { even } else { odd }).collect());
+    let of = |mean, deviation| Some(Normal::new(mean, deviation).unwrap());
+    let expected = |of_place: &dyn Fn(usize, f32) -> f32| -> Vec<f32> {
+        let values = plain.map.values().iter().enumerate();
+        values.map(|(i, value)| of_place(i % 2, *value)).collect()
+    };
+    // Maps that never differ: places explain all of them, and count alike.
+    checkpoint.normal = of(by_column(0.3, 0.8), all(0.0));
+    let less = score(&checkpoint);
+    assert_eq!(less.region_maps, plain.region_maps);
+    assert_eq!(less.map.values(), expected(&|odd, value| value - [0.3, 0.8][odd]));
     // Below what is normal everywhere, and still ranked.
-    checkpoint.normal = Some(Normal::new(all(1.0), all(0.0)).unwrap());
-    assert_eq!(score(&checkpoint).score, plain.score - 1.0);
-    // Of a mean deviation of 0.2: 2·0.2 / (0.2 + 0) and 2·0.2 / (0.2 + 0.4).
-    let deviation = map((0..size * size).map(|i| 0.4 * (i % 2) as f32).collect());
-    checkpoint.normal = Some(Normal::new(all(0.1), deviation).unwrap());
-    let weighted = score(&checkpoint);
-    for (i, (value, plain)) in weighted.map.values().iter().zip(plain.map.values()).enumerate() {
-        let expected = (plain - 0.1) * if i % 2 == 0 { 2.0 } else { 2.0 / 3.0 };
+    assert_eq!(less.score, less.map.max().unwrap());
+    // The same everywhere on average: places explain nothing.
+    checkpoint.normal = of(all(0.5), all(0.1));
+    assert_eq!(score(&checkpoint).map, plain.map);
+    // Of a mean deviation of 0.2: 2·0.2 / (0.2 + 0) and 2·0.2 / (0.2 + 0.4). Of a variance of 0.05² + 0.4²/2 the place explains
+    // 0.05².
+    checkpoint.normal = of(by_column(0.1, 0.2), by_column(0.0, 0.4));
+    let share = 0.0025f32 / (0.0025 + 0.08);
+    let expected = expected(&|odd, value| (value - share * share * [0.1, 0.2][odd]) * [2.0, 2.0 / 3.0][odd]);
+    for (value, expected) in score(&checkpoint).map.values().iter().zip(expected) {
         assert!((value - expected).abs() < 1e-6, "{value} where {expected} was expected");
     }
 }
