@@ -43,11 +43,20 @@ pub(crate) struct Ablate {
     train_args: Vec<String>,
 }
 
+/// Restoration as it is by default.
+const RESTORE: &[&str] = &["--method", "restore"];
+
 /// What varies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Group {
-    /// RIAD against plain autoencoders with each loss
+    /// RIAD against restoration, and plain autoencoders with each loss
     Methods,
+    /// What the network of restoration sees
+    Input,
+    /// Weight of differences in colour in restoration's maps
+    Chroma,
+    /// Terms of restoration's loss
+    RestoreLoss,
     /// Region sizes K
     Regions,
     /// Mask sets n
@@ -83,7 +92,10 @@ impl Group {
 
     fn title(self) -> &'static str {
         match self {
-            Self::Methods => "RIAD and autoencoders",
+            Self::Methods => "Methods",
+            Self::Input => "What the network of restoration sees",
+            Self::Chroma => "Weight of differences in colour",
+            Self::RestoreLoss => "Terms of restoration's loss",
             Self::Regions => "Region sizes K",
             Self::Sets => "Mask sets n",
             Self::Loss => "Terms of the loss",
@@ -101,11 +113,32 @@ impl Group {
         match self {
             Self::Methods => vec![
                 ("RIAD", &[]),
+                ("restore", RESTORE),
                 ("autoencoder, l2", &["--method", "autoencoder", "--loss", "l2"]),
                 ("autoencoder, l1", &["--method", "autoencoder", "--loss", "l1"]),
                 ("autoencoder, ssim", &["--method", "autoencoder", "--loss", "ssim"]),
                 ("autoencoder, msgms", &["--method", "autoencoder", "--loss", "msgms"]),
                 ("autoencoder, riad", &["--method", "autoencoder"]),
+            ],
+            Self::Input => vec![
+                ("edges of grey", RESTORE),
+                (
+                    "edges of each colour",
+                    &["--method", "restore", "--input", "edges-colour"],
+                ),
+                ("high pass", &["--method", "restore", "--input", "high-pass"]),
+                ("the image", &["--method", "restore", "--input", "none"]),
+            ],
+            Self::Chroma => vec![
+                ("0", &["--method", "restore", "--chroma", "0"]),
+                ("10", &["--method", "restore", "--chroma", "10"]),
+                ("50", RESTORE),
+                ("200", &["--method", "restore", "--chroma", "200"]),
+            ],
+            Self::RestoreLoss => vec![
+                ("l2 + ssim + msgms", RESTORE),
+                ("l2 + ssim", &["--method", "restore", "--loss", "l2+ssim"]),
+                ("l2 + msgms", &["--method", "restore", "--loss", "l2+msgms"]),
             ],
             Self::Regions => vec![
                 ("2", &["--regions", "2"]),

@@ -18,21 +18,17 @@ pub struct Normal {
 }
 
 impl Normal {
-    /// Takes both, of one size.
+    /// Takes both, of one size, in [0, 1] as maps are.
     ///
     /// # Errors
-    /// [`ModelError::Setting`] if they differ in size, a value is not finite, or a deviation is below 0.
+    /// [`ModelError::Setting`] if they differ in size, or a value is not within 0 to 1.
     pub fn new(mean: Map, deviation: Map) -> Result<Self> {
-        let is_finite = |map: &Map| map.values().iter().all(|value| value.is_finite());
-        let is_whole = mean.size() == deviation.size()
-            && is_finite(&mean)
-            && is_finite(&deviation)
-            && deviation.values().iter().all(|&value| value >= 0.0);
-        if is_whole {
+        let mut values = mean.values().iter().chain(deviation.values());
+        if mean.size() == deviation.size() && values.all(|value| (0.0..=1.0).contains(value)) {
             return Ok(Self { mean, deviation });
         }
         Err(ModelError::Setting(
-            "what is normal is not of one size, not finite, or deviates by less than nothing".into(),
+            "what is normal is not of one size, or not within 0 to 1".into(),
         ))
     }
 

@@ -14,7 +14,7 @@ pub struct Roi(Map<bool>);
 impl Roi {
     /// What a map holds outside: the least that a map can hold anywhere, so that nothing outside is above any threshold,
     /// or drawn.
-    pub const OUTSIDE: f32 = -1.0;
+    pub const OUTSIDE: f32 = -2.0;
 
     /// Takes a map that is true where the image is looked at.
     ///

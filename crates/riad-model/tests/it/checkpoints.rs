@@ -275,7 +275,7 @@ proptest! {
         let weights = Weights::initial(architecture, mask_seed).unwrap();
         let mut checkpoint = Checkpoint::new(weights, scoring, None, None);
         if has_map && overlap.is_none() {
-            checkpoint.normal = Some(Normal::new(Map::filled(size, mean), Map::filled(size, deviation)).unwrap());
+            checkpoint.normal = Some(Normal::new(Map::filled(size, mean.abs() / 2.0), Map::filled(size, deviation / 3.0)).unwrap());
         }
         if has_roi {
             checkpoint.roi = Some(Roi::new(Map::filled(size, true)).unwrap());
