@@ -31,7 +31,7 @@ def import_torch():
     return torch
 
 
-def unet(torch, width):
+def unet(torch, width, inputs=3):
     """The network of both public PyTorch implementations, under their names."""
     nn, relu = torch.nn, torch.nn.functional.relu
 
@@ -56,7 +56,7 @@ def unet(torch, width):
     class UNet(nn.Module):
         def __init__(self, w):
             super().__init__()
-            self.down1 = Block(nn.Conv2d(3, w, 3, 1, 1), w)
+            self.down1 = Block(nn.Conv2d(inputs, w, 3, 1, 1), w)
             for level, (channels, out) in enumerate([(w, 2 * w), (2 * w, 4 * w), (4 * w, 8 * w), (8 * w, 8 * w)]):
                 setattr(self, f"down{level + 2}", Block(nn.Conv2d(channels, out, 4, 2, 1), out))
             for level, (channels, out) in enumerate([(8 * w, 8 * w), (8 * w, 4 * w), (4 * w, 2 * w), (2 * w, w)]):
@@ -78,9 +78,10 @@ def unet(torch, width):
 def load(torch, path, width):
     from safetensors.torch import load_file
 
-    model = unet(torch, width)
+    given = load_file(path)
+    model = unet(torch, width, given["down1.conv1.weight"].shape[1])
     wanted = model.state_dict()
-    state = {name: tensor for name, tensor in load_file(path).items() if name in wanted}
+    state = {name: tensor for name, tensor in given.items() if name in wanted}
     missing = model.load_state_dict(state, strict=False).missing_keys
     assert all(name.endswith("num_batches_tracked") for name in missing), missing
     return model
@@ -89,7 +90,7 @@ def load(torch, path, width):
 def random_unet(torch, width, images):
     """Random weights, and batch norms with the statistics of the images."""
     torch.manual_seed(width)
-    model = unet(torch, width).train()
+    model = unet(torch, width, images.shape[1]).train()
     for module in model.modules():
         if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
             torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -149,9 +150,9 @@ def magnitudes(torch, gray):
     return torch.sqrt(across * across + down * down + 1e-8)
 
 
-def gms(torch, gray, other):
-    """Gradient magnitude similarity at four scales, finest first."""
-    for scale in range(4):
+def gms(torch, gray, other, scales=4):
+    """Gradient magnitude similarity at some scales, finest first."""
+    for scale in range(scales):
         if scale:
             gray, other = (torch.nn.functional.avg_pool2d(x, 2) for x in (gray, other))
         a, b = magnitudes(torch, gray), magnitudes(torch, other)
@@ -160,18 +161,47 @@ def gms(torch, gray, other):
 
 def region_maps(torch, image_gray, reconstructions):
     """1 - the smoothed multi-scale GMS of each reconstruction."""
-    interpolate, avg_pool2d = torch.nn.functional.interpolate, torch.nn.functional.avg_pool2d
-    size = image_gray.shape[-2:]
-    scales = gms(torch, image_gray, luma(reconstructions))
+    mean = mean_gms(torch, image_gray, luma(reconstructions), 4)
+    return (1 - mean_filter(torch, mean, SMOOTHING)).clamp(0, 1)
+
+
+def mean_gms(torch, planes, others, scales):
+    """Multi-scale GMS of planes, at their size."""
+    interpolate, size = torch.nn.functional.interpolate, planes.shape[-2:]
     enlarge = lambda x: interpolate(x, size=size, mode="bilinear", align_corners=False) if x.shape[-2:] != size else x
-    mean = sum(enlarge(scale) for scale in scales) / 4
-    half, arange = SMOOTHING // 2, partial(torch.arange, device=mean.device)
+    return sum(enlarge(scale) for scale in gms(torch, planes, others, scales)) / scales
+
+
+def mean_filter(torch, maps, window):
+    """Separable; beyond its border a map goes on mirrored."""
+    avg_pool2d = torch.nn.functional.avg_pool2d
+    half, arange = window // 2, partial(torch.arange, device=maps.device)
     rows, columns = (
-        torch.cat((arange(half - 1, -1, -1), arange(n), arange(n - 1, n - 1 - half, -1))) for n in size
+        torch.cat((arange(half - 1, -1, -1), arange(n), arange(n - 1, n - 1 - half, -1))) for n in maps.shape[-2:]
     )
-    mirrored = mean[:, :, rows][..., columns]
-    smooth = avg_pool2d(avg_pool2d(mirrored, (SMOOTHING, 1), 1), (1, SMOOTHING), 1)
-    return (1 - smooth).clamp(0, 1)
+    mirrored = maps[:, :, rows][..., columns]
+    return avg_pool2d(avg_pool2d(mirrored, (window, 1), 1), (1, window), 1)
+
+
+# Restoration: the defaults of `riad --method restore`.
+
+CHROMA = 50
+
+
+def edges(torch, images):
+    """Dilation less erosion of gray."""
+    gray = luma(images)
+    dilated = torch.nn.functional.max_pool2d(gray, 3, 1, 1)
+    return dilated + torch.nn.functional.max_pool2d(-gray, 3, 1, 1)
+
+
+def restoration_map(torch, images, restored):
+    """1 - the smoothed GMS of each colour, with the variance of the difference over the channels."""
+    size = images.shape[-1]
+    similar = mean_gms(torch, images.flatten(0, 1)[:, None], restored.flatten(0, 1)[:, None], 4 if size >= 256 else 3)
+    similar = similar.reshape(images.shape).mean(1, keepdim=True)
+    similar = similar - CHROMA * (restored - images).var(1, keepdim=True, correction=0)
+    return (1 - mean_filter(torch, similar, SMOOTHING * size // 256 | 1)).clamp(0, 1)[:, 0]
 
 
 # The loss of training.
@@ -228,7 +258,7 @@ class Scoring:
 
 
 def torch_network(torch, directory, preset, peer):
-    model = folded(torch, load(torch, directory / f"weights-{preset}.safetensors", WIDTHS[preset]))
+    model = folded(torch, load(torch, directory / f"weights-{preset}.safetensors", WIDTHS[preset.split("-")[-1]]))
     dtype = torch.bfloat16 if peer.endswith("bf16") else torch.float32
     model = model.to(dtype)
     if peer.startswith("channels_last"):
@@ -255,11 +285,11 @@ def onnx_network(torch, directory, preset):
     return lambda x: torch.from_numpy(session.run(None, {name: x.contiguous().numpy()})[0])
 
 
-def openvino_network(torch, directory, preset, peer, batch):
+def openvino_network(torch, directory, preset, peer, shape):
     import openvino
 
     model = openvino.Core().read_model(directory / f"model-{preset}.onnx")
-    model.reshape([batch, 3, SIZE, SIZE])
+    model.reshape(list(shape))
     precision = "bf16" if peer.endswith("bf16") else "f32"
     options = {
         "INFERENCE_NUM_THREADS": THREADS,
@@ -275,9 +305,9 @@ def openvino_network(torch, directory, preset, peer, batch):
     return run
 
 
-def network(torch, directory, preset, peer, batch):
+def network(torch, directory, preset, peer, shape):
     if peer.startswith("openvino"):
-        return openvino_network(torch, directory, preset, peer, batch)
+        return openvino_network(torch, directory, preset, peer, shape)
     if peer == "onnxruntime":
         return onnx_network(torch, directory, preset)
     return torch_network(torch, directory, preset, peer)
@@ -288,7 +318,7 @@ def network(torch, directory, preset, peer, batch):
 
 def forward(directory, peer, preset, batch):
     torch = import_torch()
-    run = network(torch, directory, preset, peer, batch)
+    run = network(torch, directory, preset, peer, (batch, 3, SIZE, SIZE))
     hidden = torch.zeros(batch, 3, SIZE, SIZE)  # What riad-bench's single pass sees: every region hidden.
 
     def once():
@@ -308,7 +338,7 @@ def score(directory, peer, preset, count):
     if peer.startswith("compile"):
         maps = torch.compile(maps)
     def scoring_with(passes_at_once):
-        run = network(torch, directory, preset, peer, passes_at_once)
+        run = network(torch, directory, preset, peer, (passes_at_once, 3, SIZE, SIZE))
         return Scoring(torch, directory, run, passes_at_once, maps)
 
     def seconds_of_a_pass(scoring):
@@ -332,6 +362,22 @@ def score(directory, peer, preset, count):
             return torch.cat([scoring(image)[0] for image in images.split(1)])
 
     return once, lambda maps: maps, "one pass at a time" if scoring.passes_at_once == 1 else "12 passes at once"
+
+
+def restore(directory, peer, preset, size, count):
+    torch = import_torch()
+    images = torch.from_numpy(read_floats(directory / f"images-{size}.f32", count, 3, size, size))
+    run = network(torch, directory, f"restore-{preset}", peer, (1, 1, size, size))
+    maps = partial(restoration_map, torch)
+    if peer.startswith("compile"):
+        maps = torch.compile(maps)
+
+    def once():
+        with torch.no_grad():
+            # Image by image: this is how they come from a line.
+            return torch.cat([maps(x, (run(edges(torch, x) * 2 - 1) + 1) / 2) for x in images.split(1)])
+
+    return once, lambda maps: maps, ""
 
 
 def train(directory, peer, preset, size, batch):
@@ -445,6 +491,8 @@ def make(directory, images, workload, peer):
         return forward(directory, peer, arguments[0], int(arguments[1]))
     if kind == "score":
         return score(directory, peer, arguments[0], int(arguments[1]))
+    if kind == "restore":
+        return restore(directory, peer, arguments[0], int(arguments[1]), int(arguments[2]))
     if kind == "train":
         return train(directory, peer, arguments[0], int(arguments[1]), int(arguments[2]))
     if kind == "metrics":
@@ -507,10 +555,15 @@ def prepare(directory):
 
     for preset, width in WIDTHS.items():
         visible = torch.from_numpy(rng.random((2, 1, SIZE, SIZE)) > 1 / SETS)
-        model = random_unet(torch, width, (torch.from_numpy(images[:2]) * 2 - 1) * visible)
-        state = {name: value for name, value in model.state_dict().items() if "num_batches" not in name}
-        save_file(state, directory / f"weights-{preset}.safetensors")
-        export(torch, folded(torch, model), directory / f"model-{preset}.onnx")
+        both = torch.from_numpy(images[:2])
+        networks = {preset: (both * 2 - 1) * visible}
+        if preset != "paper":  # Which no workload restores with.
+            networks[f"restore-{preset}"] = edges(torch, both) * 2 - 1
+        for name, seen in networks.items():
+            model = random_unet(torch, width, seen)
+            state = {key: value for key, value in model.state_dict().items() if "num_batches" not in key}
+            save_file(state, directory / f"weights-{name}.safetensors")
+            export(torch, folded(torch, model), directory / f"model-{name}.onnx", seen.shape[1])
 
     for size in (256, 1024):
         y, x = np.mgrid[:size, :size].astype(np.float32) / size
@@ -534,9 +587,10 @@ def prepare(directory):
         np.stack(truths).astype(np.uint8).tofile(directory / f"truth-{size}.u8")
 
 
-def export(torch, model, path):
-    batch = torch.export.Dim("batch")
-    torch.onnx.export(model, (torch.zeros(2, 3, SIZE, SIZE),), path, dynamic_shapes=({0: batch},), external_data=False)
+def export(torch, model, path, inputs):
+    batch, height, width = (torch.export.Dim(name) for name in ("batch", "height", "width"))
+    dynamic = ({0: batch, 2: 16 * height, 3: 16 * width},)
+    torch.onnx.export(model, (torch.zeros(2, inputs, SIZE, SIZE),), path, dynamic_shapes=dynamic, external_data=False)
 
 
 def versions():

@@ -67,6 +67,13 @@ impl Inputs {
                 Box::new(network::forward(&self.directory, preset, number(batch)?, precision)?)
             }
             ["score", preset, count] => Box::new(network::scoring(&self.directory, preset, number(count)?, precision)?),
+            ["restore", preset, size, count] => Box::new(network::restoring(
+                &self.directory,
+                preset,
+                number(size)?,
+                number(count)?,
+                precision,
+            )?),
             ["train", preset, size, batch] => Box::new(training::Training::start(
                 &self.directory,
                 preset.parse()?,

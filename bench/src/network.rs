@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use riad_core::Masks;
-use riad_model::{Checkpoint, Device, Keep, Precision, Scored, Scorer, ScoringSettings};
+use riad_model::{Checkpoint, Device, Keep, Method, Precision, Scored, Scorer, ScoringSettings, Similarity};
 
 use crate::{Workload, read_floats, timed};
 
@@ -51,6 +51,27 @@ pub(crate) fn scoring(directory: &Path, preset: &str, images: usize, precision: 
     })
 }
 
+/// One pass and one map for each image, of the edges of each colour and the difference in colour.
+pub(crate) fn restoring(
+    directory: &Path,
+    preset: &str,
+    size: usize,
+    images: usize,
+    precision: Precision,
+) -> Result<Scoring> {
+    let preset = format!("restore-{preset}");
+    let network = Network {
+        directory,
+        preset: &preset,
+        precision,
+    };
+    let mut settings = Method::RESTORE.settings(size, size);
+    settings.similarity = Similarity::GmsColour;
+    Scoring::new(network, settings, images, BATCH, Keep::Map, |scored| {
+        scored.map.into_values()
+    })
+}
+
 /// What scores.
 struct Network<'a> {
     directory: &'a Path,
@@ -74,12 +95,13 @@ impl Scoring {
         let mut checkpoint = Checkpoint::open(&directory.join(format!("weights-{preset}.safetensors")))?;
         let architecture = checkpoint.header.architecture;
         let image_len = architecture.channels * settings.size().pixels();
-        let passes = count * settings.region_sizes.len() * settings.sets;
+        let passes = count * settings.passes_per_image();
         let macs = passes as u64 * architecture.macs(settings.height, settings.width)?;
+        let images = directory.join(format!("images-{}.f32", settings.height));
         checkpoint.header.scoring = settings;
         Ok(Self {
             scorer: Scorer::new(&checkpoint, &Device::CPU, precision)?,
-            images: read_floats(&directory.join("images-256.f32"), count * image_len)?,
+            images: read_floats(&images, count * image_len)?,
             values_at_once: at_once * image_len,
             macs,
             keep,

@@ -151,9 +151,9 @@ impl Example {
     ) -> Result<Self, DataError> {
         // Streams from the end: those from the beginning say where tiles are cut.
         let mut dice = Dice::new(seed, !(index as u64));
-        let (turned, corrupted) = corruptions.apply(&image, &mut dice, other)?;
+        let corrupted = corruptions.apply(&image, &mut dice, other)?;
         Ok(Self {
-            image: turned.map_or(image, Arc::new),
+            image,
             corrupted: Some(corrupted),
         })
     }

@@ -50,12 +50,6 @@ impl Image {
         &mut self.values
     }
 
-    /// An image of the same channels and size, with as many other values.
-    pub(crate) fn with_values(&self, values: Vec<f32>) -> Self {
-        debug_assert_eq!(values.len(), self.values.len());
-        Self { values, ..*self }
-    }
-
     /// The values of each channel, row by row.
     pub fn planes(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         self.values.chunks_exact(self.size.pixels().max(1))

@@ -22,7 +22,9 @@ impl Workload {
     /// Whether the network scores, for which we have bf16 as well.
     pub(super) fn scores(&self) -> bool {
         match self.kind {
-            Kind::Run => self.name.starts_with("forward") || self.name.starts_with("score"),
+            Kind::Run => ["forward", "score", "restore"]
+                .iter()
+                .any(|kind| self.name.starts_with(kind)),
             Kind::Memory { of } => of.starts_with("score"),
             Kind::Start { .. } => true,
         }
@@ -115,6 +117,8 @@ const SCORE_CAVEAT: &str = "Per image: twelve masked passes (K = 2, 4, 8, 16; n 
     one at a time or all at once, whichever was faster (torch.compile: one at a time, which spares minutes of compiling).";
 const SCORE_MANY_CAVEAT: &str = "As one image; the peers go image by image, we four images at once, as `riad score` does. \
     Each run takes long, so only two peers take part.";
+const RESTORE_CAVEAT: &str = "Per image: edges of gray, one pass, the multi-scale GMS of each colour and the difference in \
+    colour, mean filter and maximum. The peers do all but the pass in PyTorch (pooling for edges, separable filters).";
 const TRAIN_CAVEAT: &str = "Three masked copies of each image, forward, L2 + SSIM + MSGMS, backward, Adam with coupled \
     weight decay. Ours is `Trainer::run` with images in memory, from one step's event to the next: a whole step, and making \
     the next batch ready. Nothing is saved in that time, which a run that is kept does every 20 s at most. The peers use \
@@ -158,6 +162,18 @@ pub(super) fn all() -> Vec<Workload> {
             compared: "anomaly maps in [0, 1]",
             caveat: if images == 1 { SCORE_CAVEAT } else { SCORE_MANY_CAVEAT },
             long: images > 1,
+        });
+    }
+    for (preset, size) in [("tiny", 128), ("small", 256)] {
+        all.push(Workload {
+            name: format!("restore-{preset}-{size}-1"),
+            title: format!("Scoring one image by restoration, `{preset}`, {size}×{size}"),
+            kind: Kind::Run,
+            peers: INFERENCE,
+            tolerance: 1e-4,
+            compared: "anomaly maps in [0, 1]",
+            caveat: RESTORE_CAVEAT,
+            long: false,
         });
     }
     for (preset, size, batch) in [("small", 128, 4), ("small", 256, 2), ("paper", 256, 1)] {

@@ -14,7 +14,7 @@ pub(super) struct Fill {
 }
 
 /// Which point of an image is seen at a point of another.
-pub(super) struct Placement {
+struct Placement {
     /// The points, in each image, that lie on each other, as x and y.
     to: [f64; 2],
     from: [f64; 2],
@@ -25,18 +25,6 @@ pub(super) struct Placement {
 }
 
 impl Placement {
-    /// The whole image, turned by any angle about its middle.
-    pub(super) fn turned_in_place(size: Size, dice: &mut Dice) -> Self {
-        let middle = [size.width as f64 / 2.0, size.height as f64 / 2.0];
-        let angle = dice.between(0.0, TAU);
-        Self {
-            to: middle,
-            from: middle,
-            turn: [libm::cos(angle), libm::sin(angle)],
-            mirror: 1.0,
-        }
-    }
-
     fn source(&self, x: f64, y: f64) -> [f64; 2] {
         let (right, down) = ((x - self.to[0]) * self.mirror, y - self.to[1]);
         [
@@ -44,12 +32,6 @@ impl Placement {
             self.from[1] + down * self.turn[0] - right * self.turn[1],
         ]
     }
-}
-
-/// An image seen through a placement, at its own size.
-pub(super) fn placed(image: &Image, placement: &Placement) -> Image {
-    let values = sampled(image, placement, [0, 0], image.size());
-    image.with_values(values)
 }
 
 /// The values of an image, bilinearly, that are seen in a box of another; beyond its border it goes on mirrored.

@@ -9,8 +9,10 @@
 mod fill;
 mod region;
 
+use std::sync::Arc;
+
 use crate::{Image, dice::Dice};
-use fill::{Fill, Placement};
+use fill::Fill;
 use region::Region;
 
 /// How images are corrupted.
@@ -19,8 +21,6 @@ use region::Region;
 pub struct Corruptions {
     /// Share of the images that stay as they are, in [0, 1]: a network is to leave good images alone, too.
     pub clean: f64,
-    /// Share of the images that are turned by any angle first, in [0, 1]. A turned image is what is to be given back.
-    pub turned: f64,
     /// The kinds of damage, each as likely as the others.
     pub kinds: Vec<Corruption>,
 }
@@ -56,19 +56,17 @@ impl Corruption {
 }
 
 impl Default for Corruptions {
-    /// Half of the images, by all kinds alike; none is turned.
+    /// Half of the images, by all kinds alike.
     fn default() -> Self {
         Self {
             clean: 0.5,
-            turned: 0.0,
             kinds: Corruption::ALL.to_vec(),
         }
     }
 }
 
 impl Corruptions {
-    /// What an image is to be restored to, and what is shown of it. `other` gives another image of as many channels and of its
-    /// size, the same for the same number.
+    /// What is shown of an image. `other` gives another image of as many channels and of its size, the same for the same number.
     ///
     /// # Errors
     /// Those of `other`.
@@ -76,26 +74,23 @@ impl Corruptions {
         &self,
         image: &Image,
         dice: &mut Dice,
-        mut other: impl FnMut(&mut Dice) -> Result<std::sync::Arc<Image>, E>,
-    ) -> Result<(Option<Image>, Image), E> {
-        let turned = dice.chance(self.turned).then(|| {
-            let placement = Placement::turned_in_place(image.size(), dice);
-            fill::placed(image, &placement)
-        });
-        let mut shown = turned.clone().unwrap_or_else(|| image.clone());
-        if !self.kinds.is_empty() && !dice.chance(self.clean) {
-            // One in most images, and sometimes several.
-            for _ in 0..[1, 1, 1, 2, 2, 3][dice.index(6)] {
-                let kind = self.kinds[dice.index(self.kinds.len())];
-                let from = match kind {
-                    Corruption::Patch if dice.chance(0.5) => Some(other(dice)?),
-                    Corruption::Islands => Some(other(dice)?),
-                    _ => None,
-                };
-                corrupt(&mut shown, kind, from.as_deref(), dice);
-            }
+        mut other: impl FnMut(&mut Dice) -> Result<Arc<Image>, E>,
+    ) -> Result<Image, E> {
+        let mut shown = image.clone();
+        if self.kinds.is_empty() || dice.chance(self.clean) {
+            return Ok(shown);
         }
-        Ok((turned, shown))
+        // One in most images, and sometimes several.
+        for _ in 0..[1, 1, 1, 2, 2, 3][dice.index(6)] {
+            let kind = self.kinds[dice.index(self.kinds.len())];
+            let from = match kind {
+                Corruption::Patch if dice.chance(0.5) => Some(other(dice)?),
+                Corruption::Islands => Some(other(dice)?),
+                _ => None,
+            };
+            corrupt(&mut shown, kind, from.as_deref(), dice);
+        }
+        Ok(shown)
     }
 }
 

@@ -146,17 +146,23 @@ fn plane(values: Vec<f32>, size: Size) -> Result<Map> {
     Ok(Map::new(size, values)?)
 }
 
-/// The mean of the channels' maps.
+/// The mean of the channels' maps, which are made side by side: with one image at a time no other work is.
 fn mean_over_channels(
     image: &[f32],
     reconstruction: &[f32],
     shape: Shape,
-    map: impl Fn(&[f32], &[f32]) -> Result<Vec<f32>>,
+    map: impl Fn(&[f32], &[f32]) -> Result<Vec<f32>> + Sync,
 ) -> Result<Map> {
     let pixels = shape.size.pixels();
+    let pairs = image
+        .par_chunks_exact(pixels)
+        .zip(reconstruction.par_chunks_exact(pixels));
+    let maps: Vec<_> = pairs
+        .map(|(image, reconstruction)| map(image, reconstruction))
+        .collect();
     let mut mean = Map::filled(shape.size, 0.0);
-    for (image, reconstruction) in image.chunks_exact(pixels).zip(reconstruction.chunks_exact(pixels)) {
-        let map = map(image, reconstruction)?;
+    for map in maps {
+        let map = map?;
         let sums = mean.values_mut().iter_mut();
         sums.zip(map)
             .for_each(|(sum, value)| *sum += value / shape.channels as f32);

@@ -124,6 +124,16 @@ impl Method {
         self.0.about()
     }
 
+    /// How weights from elsewhere are scored with: those of a network that sees other channels than it gives back restore, and all
+    /// others fill in, as published.
+    pub(crate) fn settings_of_foreign(architecture: Architecture) -> ScoringSettings {
+        let ScoringSettings { height, width, .. } = ScoringSettings::default();
+        match architecture.inputs() == architecture.channels {
+            true => ScoringSettings::default(),
+            false => Self::RESTORE.settings(height, width),
+        }
+    }
+
     /// The network for colour images that it trains.
     pub fn architecture(self, width: usize) -> Architecture {
         self.0.architecture(width)

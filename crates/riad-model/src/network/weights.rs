@@ -65,31 +65,38 @@ impl Weights {
         Self::initial_of(Architecture::u_net(1), network, seed)
     }
 
-    /// Takes the tensors of weights of the public PyTorch code, given with their shapes. Width and channels are read from
-    /// the first convolution, whether there are skip connections from the first that takes one in.
+    /// Takes the tensors of weights of the public PyTorch code, given with their shapes. The width and the channels that the network
+    /// sees are read from the first convolution, those that it gives back from the last, and whether there are skip connections
+    /// from the first that takes one in.
     ///
     /// # Errors
     /// Says which tensor differs from a network of this crate, and how.
     pub(crate) fn from_foreign(given: NamedTensors) -> Result<Self, String> {
         const FIRST: &str = "down1.conv1.weight";
         const FIRST_WITH_SKIP: &str = "up1.conv1.weight";
+        const LAST: &str = "conv_final.0.weight";
         let Some((shape, _)) = given.get(FIRST) else {
             let names: Vec<&str> = given.keys().take(3).map(String::as_str).collect();
             return Err(format!(
                 "it has no tensor {FIRST}, so it is no RIAD U-Net; its tensors begin with {names:?}"
             ));
         };
-        let &[width @ 1..=MAX_WIDTH, channels @ 1..=MAX_CHANNELS, _, _] = &shape[..] else {
+        let &[width @ 1..=MAX_WIDTH, inputs @ 1..=MAX_CHANNELS, _, _] = &shape[..] else {
             return Err(format!(
                 "{FIRST} has the shape {shape:?}; its first side, the width, must be within 1 to {MAX_WIDTH}, and its second, \
-                 the image's channels, within 1 to {MAX_CHANNELS}"
+                 the channels that it sees, within 1 to {MAX_CHANNELS}"
             ));
         };
         let architecture = match given.get(FIRST_WITH_SKIP) {
             Some((shape, _)) if shape.get(1) == shape.first() => Architecture::autoencoder(width),
             _ => Architecture::u_net(width),
         };
-        Self::from_tensors(architecture.with_channels(channels), given)
+        let channels = match given.get(LAST).map(|(shape, _)| &shape[..]) {
+            Some(&[channels @ 1..=MAX_CHANNELS, ..]) => channels,
+            // What is missing or of another shape is told of below.
+            _ => inputs,
+        };
+        Self::from_tensors(architecture.with_channels(channels).with_inputs(inputs), given)
     }
 
     /// Takes a network's tensors, given with their shapes, after checking that they are those of the architecture. Tensors
@@ -237,6 +244,7 @@ mod tests {
             Architecture::autoencoder(3),
             Architecture::u_net(2).with_channels(1),
             Architecture::autoencoder(2).with_channels(5),
+            Architecture::u_net(2).with_inputs(1),
         ] {
             let weights = initial(architecture, 1);
             assert_eq!(Weights::from_foreign(given(&weights)), Ok(weights));

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Result,
     error::ModelError,
-    method::{Normal, Roi, ScoringSettings},
+    method::{Method, Normal, Roi, ScoringSettings},
     network::{Moments, NamedTensors, TensorSpec, Weights},
 };
 
@@ -116,7 +116,8 @@ impl Checkpoint {
 
     fn from_foreign(path: &Path, tensors: NamedTensors) -> Result<Self> {
         let weights = Weights::from_foreign(tensors).map_err(|reason| invalid(path, reason))?;
-        Ok(Self::new(weights, ScoringSettings::default(), None, None))
+        let scoring = Method::settings_of_foreign(weights.architecture());
+        Ok(Self::new(weights, scoring, None, None))
     }
 
     fn from_own(path: &Path, json: &str, mut tensors: NamedTensors) -> Result<(Self, Moments)> {
