@@ -411,8 +411,11 @@ impl Trainer {
         if !loss.is_finite() {
             return Err(self.diverged(loss));
         }
-        // Without validation images the last epoch counts as the best: the training loss says little of which is.
-        let best = validation.is_none() || self.progress.best_loss().is_none_or(|best| loss < best);
+        // Without validation images the last epoch counts as the best: the training loss says little of which is. So it does
+        // where the number of steps is the method's: textures that no edge tells of raise the validation loss from early on,
+        // while what the network finds still gets better.
+        let keeps_last = validation.is_none() || self.config.scoring.method.steps().is_some();
+        let best = keeps_last || self.progress.best_loss().is_none_or(|best| loss < best);
         let progress = &mut self.progress;
         let learning_rate = self.config.learning_rate_after(progress);
         progress.epochs += 1;
