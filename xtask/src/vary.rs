@@ -70,7 +70,7 @@ impl Vary {
             // So many of all that are learned from: d / (g + d) is the share.
             let wanted = (self.dirty * good.len() as f64 / (1.0 - self.dirty)).round() as usize;
             ensure!(
-                wanted < defective.len(),
+                wanted == 0 || wanted < defective.len(),
                 "{name} has {} pictures of defects, too few to learn from {wanted} and still test with some",
                 defective.len()
             );

@@ -61,9 +61,13 @@ pub(crate) fn config(args: &TrainingArgs, images: usize, device: &Device) -> Res
     };
     config.batch_size = args.batch.unwrap_or(config.batch_size);
     if let Some(steps) = method.steps() {
+        if args.patience.is_some() {
+            return Err(usage(format!(
+                "the method {method} is trained to its last epoch, so it has no patience: leave out --patience, and say \
+                 how many by --epochs"
+            )));
+        }
         config.epochs = steps.div_ceil(images.div_ceil(config.batch_size.max(1)).max(1));
-        // The loss of an epoch says little before the learning rate has decayed.
-        config.patience = args.epochs.unwrap_or(config.epochs);
     }
     config.epochs = args.epochs.unwrap_or(config.epochs);
     config.learning_rate = args.lr.unwrap_or(learning_rate);

@@ -96,7 +96,7 @@ fn images_are_restored_from_their_edges() {
     assert!(table.contains("badge"), "{table}");
     let report = fs::read_to_string(folder.path().join("evaluated").join("report.html")).unwrap();
     assert!(
-        report.contains("edges-grey"),
+        report.contains("edges of grey"),
         "the report does not say what the network sees"
     );
     stdout(
@@ -160,7 +160,7 @@ fn what_cannot_be_is_refused_before_a_run_is_made() {
             2,
         ),
         (vec!["--input", "sobel"], "none, edges-grey, edges-colour, high-pass", 2),
-        (vec!["--chroma=-1"], "must not be below 0", 2),
+        (vec!["--chroma=-1"], "must be within 0 to 10000", 2),
         (vec!["--loss", "l2+mse"], "no term of the loss", 2),
         (vec!["--similarity", "cosine"], "gms-colour, gms-grey, ssim, l2", 2),
         (vec!["--regions", "4,x"], "invalid digit", 2),

@@ -26,6 +26,15 @@ fn defects_are_looked_for_inside_only() {
     let folder = demo();
     let root = folder.path();
     mask(&root.join("left.png"), 64, 64);
+    // What is normal takes eight images, and three in ten are for calibration.
+    let good = root.join("data/badge/train/good");
+    for image in 0..8 {
+        fs::copy(
+            good.join(format!("{image:03}.png")),
+            good.join(format!("copy{image}.png")),
+        )
+        .unwrap();
+    }
     let train = [
         "train",
         "data/badge",

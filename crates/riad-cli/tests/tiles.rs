@@ -34,7 +34,7 @@ fn images_are_looked_at_in_tiles_from_training_to_pictures() {
         info.contains("any, in tiles of 48x64 (height x width) that overlap by 12 pixels or more"),
         "{info}"
     );
-    assert!(!info.contains("less what is normal"), "{info}");
+    assert!(!info.contains("what is normal"), "{info}");
     let checkpoint = Checkpoint::open(&root.join("runs/badge")).unwrap();
     assert_eq!(checkpoint.normal, None);
     assert_eq!(checkpoint.header.calibration.unwrap().scores().len(), 2);

@@ -26,7 +26,7 @@ pub(crate) struct TrainingArgs {
     /// Which files make one image, which a command takes beside its images.
     #[arg(skip)]
     pub(crate) bands: Option<Pattern>,
-    /// default: what this program does best, maps of the edges of each colour less what is normal at each place. paper: the
+    /// default: what this program does best, maps of the edges of each colour, beyond what is normal at each place. paper: the
     /// published method to the letter, for comparison with its numbers [default: default]
     #[arg(long, help_heading = METHOD, value_enum, value_name = "NAME", hide_possible_values = true)]
     pub(crate) protocol: Option<Protocol>,
@@ -88,7 +88,7 @@ pub(crate) struct TrainingArgs {
     /// proportions, with --tile their size
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) roi: Option<PathBuf>,
-    /// Passes over the images, at most [default: 300; for restore as many as make 2000 steps]
+    /// Passes over the images, at most [default: 300; for restore as many as make 2000 steps or more]
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<usize>,
     /// Images per step [default: 4]
@@ -98,10 +98,10 @@ pub(crate) struct TrainingArgs {
     #[arg(long, value_name = "X")]
     pub(crate) lr: Option<f64>,
     /// Lower the learning rate, and later stop, when so many epochs brought no better validation loss; with --protocol
-    /// paper stop at once [default: 20; for restore as many as --epochs]
+    /// paper stop at once [default: 20; not for restore]
     #[arg(long, value_name = "N")]
     pub(crate) patience: Option<usize>,
-    /// Share of the images held out to choose the best epoch [default: 0.2 less --calibration, but at least 0.1]
+    /// Share of the images held out to choose the best epoch, or with restore to watch the loss [default: 0.2 less --calibration, but at least 0.1]
     #[arg(long, value_name = "SHARE")]
     pub(crate) validation: Option<f64>,
     /// Share of the images held out from all training to calibrate thresholds with [default: 0.1 where that is 19 images

@@ -223,8 +223,8 @@ fn mean_after_first(times: &[f64]) -> f64 {
     counted.iter().sum::<f64>() / counted.len() as f64
 }
 
-/// Seconds that a training with default settings takes: steps and validation in every epoch, then the normal map and the
-/// calibration.
+/// Seconds that a training with default settings takes: steps and validation in every epoch, then what is normal, and
+/// the calibration.
 fn whole_training(args: &BenchArgs, scoring: Speed, training: Speed) -> f64 {
     let images = args.images.get();
     let shares = shares_where(&TrainingArgs::default(), images as f64 * EACH);

@@ -22,7 +22,7 @@ struct Info<'a> {
     /// Multiply-accumulates of one pass, and there are sets × region sizes passes to score an image.
     macs_per_pass: u64,
     passes_per_image: usize,
-    /// Whether what is normal at each place is taken off the maps.
+    /// Whether maps tell what is beyond normal at each place.
     normal: bool,
     /// The share of the image that is looked at; `None` without a region of interest.
     roi_share: Option<f64>,

@@ -134,6 +134,9 @@ pub(crate) fn terms(loss: &LossTerms) -> String {
 
 pub(super) fn best(trainer: &Trainer) -> String {
     let progress = trainer.progress();
+    if trainer.config().scoring.method.steps().is_some() {
+        return format!("the last of {} epochs is kept", progress.epochs);
+    }
     let loss = progress
         .best_loss()
         .map_or_else(String::new, |loss| format!(" with loss {loss:.4}"));

@@ -27,7 +27,9 @@ pub fn map(target: &[f32], recon: &[f32], shape: Shape) -> Result<Map, Similarit
         }
     }
     for (square, mean) in squares.values_mut().iter_mut().zip(mean) {
-        *square = (*square - mean * mean).max(0.0);
+        let variance = *square - mean * mean;
+        // What is no number stays so.
+        *square = if variance < 0.0 { 0.0 } else { variance };
     }
     Ok(squares)
 }

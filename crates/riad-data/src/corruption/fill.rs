@@ -165,29 +165,37 @@ impl Fill {
         let Size { height, width } = image.size();
         let reach = dice.of_any_size(1.0, (height.min(width) as f64 / 20.0).max(2.0)) as usize;
         let pixels = region.size.pixels();
-        let mut values = Vec::with_capacity(image.channels() * pixels);
+        let mut values = vec![0.0; image.channels() * pixels];
+        // What the window looks at beside the box, mirrored at the image's border.
+        let around = |first: usize, count: usize, side: usize| -> Vec<usize> {
+            let places = (first..first + count + 2 * reach).map(|place| place as i64 - reach as i64);
+            places.map(|place| mirrored(place, side)).collect()
+        };
+        let columns = around(region.left, region.size.width, width);
+        let rows = around(region.top, region.size.height, height);
         // Rows first, of which as many above and below are needed as the window reaches.
-        let rows = region.size.height + 2 * reach;
-        let mut across = vec![0.0f32; rows * region.size.width];
-        let share = 1.0 / (2 * reach + 1) as f32;
-        for plane in image.planes() {
-            for (row, line) in across.chunks_exact_mut(region.size.width).enumerate() {
-                let y = mirrored((region.top + row) as i64 - reach as i64, height) * width;
-                for (x, value) in line.iter_mut().enumerate() {
-                    let around = (0..2 * reach + 1).map(|step| {
-                        let place = (region.left + x + step) as i64 - reach as i64;
-                        plane[y + mirrored(place, width)]
-                    });
-                    *value = around.sum::<f32>() * share;
-                }
+        let mut across = vec![0.0f32; rows.len() * region.size.width];
+        for (plane, values) in image.planes().zip(values.chunks_exact_mut(pixels)) {
+            for (&y, line) in rows.iter().zip(across.chunks_exact_mut(region.size.width)) {
+                let row = &plane[y * width..][..width];
+                moving_mean(reach, |place| row[columns[place]], line.iter_mut());
             }
-            for y in 0..region.size.height {
-                for x in 0..region.size.width {
-                    let around = (0..2 * reach + 1).map(|step| across[(y + step) * region.size.width + x]);
-                    values.push(around.sum::<f32>() * share);
-                }
+            for x in 0..region.size.width {
+                let column = values[x..].iter_mut().step_by(region.size.width);
+                moving_mean(reach, |place| across[place * region.size.width + x], column);
             }
         }
         Self { pixels, values }
+    }
+}
+
+/// The means of the `2 * reach + 1` values of `line` from each place on, as a running sum.
+fn moving_mean<'a>(reach: usize, line: impl Fn(usize) -> f32, out: impl Iterator<Item = &'a mut f32>) {
+    let window = 2 * reach + 1;
+    let mut sum: f64 = (0..window - 1).map(|place| f64::from(line(place))).sum();
+    for (first, out) in out.enumerate() {
+        sum += f64::from(line(first + window - 1));
+        *out = (sum / window as f64) as f32;
+        sum -= f64::from(line(first));
     }
 }

@@ -66,7 +66,7 @@ impl Default for Corruptions {
 }
 
 impl Corruptions {
-    /// What is shown of an image. `other` gives another image of as many channels and of its size, the same for the same number.
+    /// What is shown of an image. `other` draws another one, of as many channels and of its size.
     ///
     /// # Errors
     /// Those of `other`.

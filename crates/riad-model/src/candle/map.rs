@@ -12,6 +12,9 @@ use crate::method::mirrored;
 /// Where images differ from their reconstructions, both `[B, C, H, W]` in [0, 1]: `[B, H, W]` in [0, 1], one minus the smoothed
 /// [`gms_map`]. The larger, the more anomalous.
 ///
+/// This is the map of RIAD's paper. Differences in colour, which a checkpoint's settings may add, and edges of each colour are
+/// [`Scorer`](crate::Scorer)'s alone.
+///
 /// As published, an image of 256×256 is looked at in four `scales` and with a mean filter of 21 pixels, and its score is the
 /// maximum of the mean of the maps that it has with several region sizes.
 ///

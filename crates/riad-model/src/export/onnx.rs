@@ -6,7 +6,7 @@ use riad_core::Calibration;
 use super::scorer_nodes;
 use crate::{
     ModelError, Result,
-    method::{Normalisation, ScoringSettings},
+    method::{InputFilter, Normalisation, ScoringSettings},
     network::{Architecture, SIZE_MULTIPLE, padded_size},
     onnx::{
         Graph, Side, add_network,
@@ -33,7 +33,7 @@ const RATES: [f64; 7] = [0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
 /// |---|---|
 /// | `riad.version` | version of the program that wrote it |
 /// | `riad.preprocessing` | how a file becomes `image`, in words |
-/// | `riad.scoring` | size, region sizes, mask sets and seed, mean filter, similarity, normalisation: JSON |
+/// | `riad.scoring` | method, size, input filter, region sizes, mask sets and seed, mean filter, similarity, weight of colour, normalisation: JSON |
 /// | `riad.thresholds` | where calibrated: threshold by false-positive rate, JSON; an image is defective where `score`, and a pixel where `map`, is above |
 /// | `riad.calibration_scores` | where calibrated: the scores of the good images, JSON, ascending |
 ///
@@ -85,13 +85,17 @@ pub fn onnx_scorer(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
     Ok(model(graph.finish(), &about, metadata))
 }
 
-/// The network alone as an ONNX graph: `input`, `[N, C, H, W]`, an image in the network's range with regions set to 0, gives
-/// `output`, the same shape, the image with everything filled in. H and W are multiples of 16. The metadata has
+/// The network alone as an ONNX graph: `input`, `[N, C, H, W]`, what the network sees of an image, in its range and with regions
+/// to fill in set to 0, gives `output`, `[N, C′, H, W]`, the whole image. H and W are multiples of 16. The metadata has
 /// `riad.version` and `riad.scoring` as [`onnx_scorer`].
 pub fn onnx_network(checkpoint: &Checkpoint) -> Vec<u8> {
     let Normalisation { mean, deviation } = checkpoint.header.scoring.normalisation;
     let network = checkpoint.weights.network();
-    let colours = colours(network.inputs());
+    let colours = colours(network.outputs());
+    let seen = match checkpoint.header.scoring.input {
+        InputFilter::None => colours.clone(),
+        filter => format!("{} of {colours}", filter.about()),
+    };
     let mut graph = Graph::new("riad_network");
     let shape = |channels: usize| {
         [
@@ -101,7 +105,11 @@ pub fn onnx_network(checkpoint: &Checkpoint) -> Vec<u8> {
             Side::Named("W"),
         ]
     };
-    let about = format!("({colours} in [0, 1] - {mean}) / {deviation}, 0 where it is hidden");
+    let hidden = match checkpoint.header.scoring.region_sizes.is_empty() {
+        true => "",
+        false => ", 0 where it is hidden",
+    };
+    let about = format!("({seen} in [0, 1] - {mean}) / {deviation}{hidden}");
     let input = graph.input("input", &shape(network.inputs()), &about);
     let last = add_network(&mut graph, &checkpoint.weights, &input);
     let output = graph.node("output", "Identity", &[&last], vec![]);

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Scorers that differ in everything that the graph depends on: edges, scales, size, regions that do not divide it, sets, a mean
-/// filter smaller and larger than the image, normalisation, normal map, region of interest; a plain autoencoder, which sees all; one and five
+/// filter smaller and larger than the image, normalisation, what is normal, region of interest; a plain autoencoder, which sees all; one and five
 /// channels; and each input filter, with differences in colour.
 fn checkpoints() -> [Checkpoint; 9] {
     let grey = ScoringSettings {

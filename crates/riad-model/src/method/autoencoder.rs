@@ -1,6 +1,6 @@
 //! The plain autoencoder that the paper compares with: the same layers without skip connections, and nothing hidden.
 
-use super::{Definition, Frame, Masking, Passes, ScoringSettings, restore::hides_nothing};
+use super::{Definition, Frame, Masking, Passes, ScoringSettings, filters_nothing, hides_nothing};
 use crate::{
     Result,
     network::{Architecture, Weights},
@@ -39,6 +39,7 @@ impl Definition for Autoencoder {
     }
 
     fn check(&self, scoring: &ScoringSettings) -> Result<()> {
+        filters_nothing(scoring)?;
         hides_nothing(scoring)
     }
 

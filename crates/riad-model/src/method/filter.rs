@@ -40,6 +40,16 @@ impl InputFilter {
         ("high-pass", Self::HighPass),
     ];
 
+    /// What that is, for people.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::None => "the image",
+            Self::EdgesGrey => "edges of grey",
+            Self::EdgesColour => "edges of each channel",
+            Self::HighPass => "a high pass of grey",
+        }
+    }
+
     /// Channels of what the network sees of images of `channels` channels.
     pub fn channels(self, channels: usize) -> usize {
         match self {

@@ -67,7 +67,7 @@ trait Definition: Sync {
     /// The method's settings, made of the published ones for images of the same size.
     fn settings(&self, published: ScoringSettings) -> ScoringSettings;
 
-    /// The steps that it is trained for, however many images there are; `None` if it is trained until nothing improves.
+    /// The steps that it is trained for at least, in whole epochs; `None` if it is trained until nothing improves.
     fn steps(&self) -> Option<usize> {
         None
     }
@@ -124,8 +124,9 @@ impl Method {
         self.0.about()
     }
 
-    /// How weights from elsewhere are scored with: those of a network that sees other channels than it gives back restore, and all
-    /// others fill in, as published.
+    /// How weights from elsewhere are scored with: those of a network that sees other channels than it gives back restore from
+    /// grey edges, and all others fill in, as published. That a network restores grey images, or from the edges of each channel,
+    /// its tensors do not tell.
     pub(crate) fn settings_of_foreign(architecture: Architecture) -> ScoringSettings {
         let ScoringSettings { height, width, .. } = ScoringSettings::default();
         match architecture.inputs() == architecture.channels {
@@ -147,7 +148,7 @@ impl Method {
         }
     }
 
-    /// The steps that it is trained for, however many images there are; `None` if it is trained until nothing improves.
+    /// The steps that it is trained for at least, in whole epochs; `None` if it is trained until nothing improves.
     pub fn steps(self) -> Option<usize> {
         self.0.steps()
     }
@@ -239,6 +240,28 @@ impl FromStr for Method {
             ModelError::Setting(format!("there is no method {name:?}; there are {}", listed(&names)))
         })
     }
+}
+
+/// Checks that settings of a method that hides nothing have no regions to hide.
+fn hides_nothing(scoring: &ScoringSettings) -> Result<()> {
+    if scoring.region_sizes.is_empty() {
+        return Ok(());
+    }
+    Err(ModelError::Setting(format!(
+        "the method {} hides nothing, so there are no region sizes to hide",
+        scoring.method
+    )))
+}
+
+/// Checks that settings of a method that shows images as they are have no filter: edges would tell of what is hidden.
+fn filters_nothing(scoring: &ScoringSettings) -> Result<()> {
+    if scoring.input.is_none() {
+        return Ok(());
+    }
+    Err(ModelError::Setting(format!(
+        "the method {} shows its network images as they are, so there is no input filter such as {}",
+        scoring.method, scoring.input
+    )))
 }
 
 /// Names as a sentence lists them.

@@ -86,6 +86,9 @@ impl Normal {
     }
 }
 
+/// The fewest maps that tell what is normal.
+const FEWEST: usize = 8;
+
 /// Maps of good images, summed up one after the other.
 #[derive(Debug, Clone)]
 pub struct NormalSums {
@@ -121,11 +124,15 @@ impl NormalSums {
         Ok(())
     }
 
-    /// What is normal by the maps so far.
+    /// What is normal by the maps so far. Fewer than eight tell nothing: chance would pass for a place where images never differ.
+    /// Then both are 0 everywhere, which leaves maps as they are.
     ///
     /// # Errors
-    /// If there are none.
+    /// If a map held values outside of [0, 1].
     pub fn finish(self) -> Result<Normal> {
+        if self.count < FEWEST {
+            return Normal::new(Map::filled(self.size, 0.0), Map::filled(self.size, 0.0));
+        }
         let share = 1.0 / self.count as f64;
         let mean = self.sums.iter().map(|sum| (sum * share) as f32).collect();
         let deviations = self.sums.iter().zip(&self.squares);

@@ -4,9 +4,9 @@
 //! Edges tell where things are, and not what colour they have. A network that has seen good images alone gives each place the
 //! colour and the texture that good images have there: where the image differs, it is anomalous.
 
-use super::{Definition, Frame, InputFilter, Masking, Passes, ScoringSettings};
+use super::{Definition, Frame, InputFilter, Masking, Passes, ScoringSettings, hides_nothing};
 use crate::{
-    ModelError, Result,
+    Result,
     network::{Architecture, Weights},
     onnx::{Graph, add_network},
     seed::Step,
@@ -33,7 +33,7 @@ impl Definition for Restore {
     fn titles(&self) -> [&'static str; 2] {
         [
             "restoration from edges",
-            "The restoring U-Net: gives back an image from its edges, as good images look like.",
+            "The restoring U-Net: gives back an image from its edges, as good images look.",
         ]
     }
 
@@ -69,11 +69,11 @@ impl Definition for Restore {
     }
 
     fn pass_names(&self, scoring: &ScoringSettings) -> Vec<String> {
-        vec![format!("from {}", scoring.input)]
+        vec![format!("from {}", scoring.input.about())]
     }
 
     fn facts(&self, scoring: &ScoringSettings) -> Vec<(&'static str, String)> {
-        vec![("the network sees", scoring.input.to_string())]
+        vec![("the network sees", scoring.input.about().to_owned())]
     }
 
     fn draw(&self, _: &ScoringSettings, frame: Frame, _: Step, count: usize) -> Result<Masking> {
@@ -83,15 +83,4 @@ impl Definition for Restore {
     fn export(&self, graph: &mut Graph, weights: &Weights, _: &ScoringSettings, normalised: &str) -> Result<String> {
         Ok(add_network(graph, weights, normalised))
     }
-}
-
-/// Checks that settings of a method that hides nothing have no regions to hide.
-pub(super) fn hides_nothing(scoring: &ScoringSettings) -> Result<()> {
-    if scoring.region_sizes.is_empty() {
-        return Ok(());
-    }
-    Err(ModelError::Setting(format!(
-        "the method {} hides nothing, so there are no region sizes to hide",
-        scoring.method
-    )))
 }

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 
 use riad_core::{Masks, random::Random};
 
-use super::{Definition, Frame, Masking, Passes, ScoringSettings};
+use super::{Definition, Frame, Masking, Passes, ScoringSettings, filters_nothing};
 use crate::{
     ModelError, Result,
     network::{Architecture, Weights},
@@ -42,6 +42,7 @@ impl Definition for Riad {
     }
 
     fn check(&self, scoring: &ScoringSettings) -> Result<()> {
+        filters_nothing(scoring)?;
         if scoring.region_sizes.is_empty() {
             return Err(nothing_to_hide());
         }

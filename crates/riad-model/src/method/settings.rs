@@ -14,6 +14,9 @@ use crate::{
 /// The largest side of a mean filter in pixels: no image is larger.
 const MAX_SMOOTHING: usize = 16384;
 
+/// The largest weight of differences in colour: beyond it running sums would lose all else.
+const MAX_CHROMA: f32 = 1e4;
+
 /// By what an image is compared with its reconstruction for a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "&'static str", try_from = "String")]
@@ -107,8 +110,8 @@ pub struct ScoringSettings {
     /// Number of scales that maps of GMS are the mean of, 1 to 4, each half as fine as the one before.
     #[serde(default = "published_scales")]
     pub scales: usize,
-    /// Weight of the [difference in colour](riad_core::similarity::chroma) that is added to what [`Self::similarity`] tells; 0
-    /// leaves it out, as published.
+    /// Weight of the [difference in colour](riad_core::similarity::chroma) that is added to what [`Self::similarity`] tells, up to
+    /// 10,000; 0 leaves it out, as published. A map holds 1 at most before what is normal is taken off, however large it is.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub chroma: f32,
 }
@@ -204,9 +207,9 @@ impl ScoringSettings {
                 self.scales
             )));
         }
-        if !(self.chroma.is_finite() && self.chroma >= 0.0) {
+        if !(0.0..=MAX_CHROMA).contains(&self.chroma) {
             return Err(ModelError::Setting(format!(
-                "the weight of differences in colour must not be below 0, but is {}",
+                "the weight of differences in colour must be within 0 to {MAX_CHROMA}, not {}",
                 self.chroma
             )));
         }

@@ -43,7 +43,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Weights and how they are to be used, not calibrated and without a normal map.
+    /// Weights and how they are to be used, not calibrated, and nothing is known to be normal.
     pub fn new(
         weights: Weights,
         scoring: ScoringSettings,

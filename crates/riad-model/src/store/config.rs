@@ -126,7 +126,12 @@ impl TrainConfig {
 
     /// Epochs before the learning rate is to decay.
     fn planned_decay(&self) -> usize {
-        (self.epochs as f64 * self.decay_after).round() as usize
+        let planned = (self.epochs as f64 * self.decay_after).round() as usize;
+        match self.scoring.method.steps() {
+            // Of few epochs, each of many steps, the last one has the lower rate: its weights are kept.
+            Some(_) => planned.min(self.epochs - 1).max(1),
+            None => planned,
+        }
     }
 
     /// The learning rate in the epoch after those completed.

@@ -11,8 +11,8 @@ use crate::{
     network::Architecture,
 };
 
-/// Version of the header's format that this crate writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+/// Version of the header's format that this crate writes, and the only one that it reads.
+pub const FORMAT: u32 = 2;
 
 /// What a checkpoint says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +56,12 @@ impl Header {
         if format > FORMAT {
             return Err(format!(
                 "its format {format} is newer than this program's ({FORMAT}); use the riad that wrote it, or a newer one"
+            ));
+        }
+        if format < FORMAT {
+            return Err(format!(
+                "its format {format} is older than this program's ({FORMAT}), which does not read it; train it anew, or use \
+                 the riad that wrote it"
             ));
         }
         let header: Self = serde_json::from_str(json).map_err(unreadable)?;

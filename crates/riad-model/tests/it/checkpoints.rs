@@ -68,7 +68,7 @@ fn a_checkpoint_comes_back_as_it_was_saved_and_a_damaged_one_is_refused() {
     let mut newer = whole.clone();
     let place = whole
         .windows(13)
-        .position(|window| window == br#"\"format\":1,"#)
+        .position(|window| window == br#"\"format\":2,"#)
         .unwrap();
     newer[place + 11] = b'9';
     assert!(refused(&newer).contains("newer than this program's"));

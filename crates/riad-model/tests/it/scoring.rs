@@ -121,8 +121,15 @@ fn maps_tell_what_is_beyond_normal_where_images_differ_little() {
 #[test]
 fn what_is_normal_is_the_mean_and_the_deviation_of_good_images() {
     let size = Size::new(1, 3);
+    let map = |value| Map::filled(size, value);
     let mut sums = NormalSums::new(size);
-    for values in [[0.1, 0.5, 0.3], [0.3, 0.5, 0.4], [0.8, 0.5, 0.2]] {
+    let mut few = None;
+    for values in [[0.1, 0.5, 0.3], [0.3, 0.5, 0.4], [0.8, 0.5, 0.2]]
+        .into_iter()
+        .cycle()
+        .take(9)
+    {
+        few = Some(sums.clone());
         sums.add(&Map::new(size, values.to_vec()).unwrap()).unwrap();
     }
     assert!(sums.add(&Map::filled(Size::new(2, 3), 0.0)).is_err());
@@ -135,8 +142,17 @@ fn what_is_normal_is_the_mean_and_the_deviation_of_good_images() {
             assert!((found - expected).abs() < 1e-6, "{found} where {expected} was expected");
         }
     }
-    assert!(NormalSums::new(size).finish().is_err());
-    let map = |value| Map::filled(size, value);
+    // Eight maps are enough, fewer tell nothing.
+    let few = few.unwrap();
+    assert!(few.clone().finish().unwrap().mean().max() > Some(0.0));
+    for few in [NormalSums::new(size), {
+        let mut seven = NormalSums::new(size);
+        (0..7).for_each(|_| seven.add(&map(0.5)).unwrap());
+        seven
+    }] {
+        let normal = few.finish().unwrap();
+        assert_eq!([normal.mean(), normal.deviation()], [&map(0.0), &map(0.0)]);
+    }
     assert!(Normal::new(map(0.0), map(-1.0)).is_err() && Normal::new(map(f32::NAN), map(1.0)).is_err());
     assert!(Normal::new(map(0.0), Map::filled(Size::new(3, 1), 0.0)).is_err());
 }
