@@ -96,7 +96,15 @@ impl Race {
             let (watch, start) = (machine::Watch::start(), Instant::now());
             let mut eval = Command::new(&riad);
             eval.arg("eval").arg(&folder).arg("--out").arg(&dir);
-            eval.args(["--size", "128", "-q", "--threads", &threads.to_string()]);
+            eval.args([
+                "--method",
+                "riad",
+                "--size",
+                "128",
+                "-q",
+                "--threads",
+                &threads.to_string(),
+            ]);
             eval.args([
                 "--epochs",
                 &self.epochs.to_string(),

@@ -204,9 +204,13 @@ fn variants_are_run_over_seeds_once_each_and_kept() {
     assert_eq!(calls.len(), 6 * 3 * 2, "{calls:?}");
     assert_eq!(
         calls[0],
-        "eval data/bottle --out out/bottle/sets2/seed-0 --epochs 2 --sets 2 --seed 0 -q"
+        "eval data/bottle --out out/bottle/sets2/seed-0 --epochs 2 --sets 2 --method riad --seed 0 -q"
     );
-    assert!(calls.contains(&"eval data/cable --out out/cable/default/seed-1 --epochs 2 --seed 1 -q".to_owned()));
+    assert!(
+        calls.contains(
+            &"eval data/cable --out out/cable/default/seed-1 --epochs 2 --method riad --seed 1 -q".to_owned()
+        )
+    );
     let table = String::from_utf8(output.stdout).unwrap();
     assert!(table.contains("## Mask sets n\n\n### bottle\n"), "{table}");
     assert!(

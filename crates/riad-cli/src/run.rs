@@ -121,7 +121,9 @@ impl Run {
         let shares = shares(args, category);
         let good = good_images(category, shares);
         let parts = divide(category, shares, args.seed.unwrap_or(0))?;
-        let training = settings::config(args, parts.train.len(), device)?;
+        let learned_from = parts.train.iter().map(|&image| good[image].clone()).collect();
+        let method = settings::method(args, learned_from)?;
+        let training = settings::config(args, method, parts.train.len(), device)?;
         let mut settings = Settings {
             riad_version: env!("CARGO_PKG_VERSION").to_owned(),
             data: path::absolute(&category.root)?,

@@ -1,28 +1,72 @@
 //! From the options of a training run to its settings.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use riad_core::Size;
-use riad_data::{Pattern, Shares};
-use riad_model::{Architecture, Device, Method, Precision, Preset, ScoringSettings, Similarity, Tiling, TrainConfig};
+use riad_data::{Fit, Pattern, Reader, Shares, load_ahead};
+use riad_model::{
+    Alignment, Architecture, Device, Method, Precision, Preset, ScoringSettings, Similarity, Tiling, TrainConfig,
+};
+use tracing::info;
 
 use crate::{
     args::{Protocol, TrainingArgs},
     usage,
 };
 
+/// Training images whose alignment chooses the method, at most.
+const MOST_LOOKED_AT: usize = 64;
+
+/// The method to train `images` with: the one asked for, or the one that an option belongs to, and else the one that suits the
+/// images.
+///
+/// # Errors
+/// If an image cannot be read.
+pub(crate) fn method(args: &TrainingArgs, images: Vec<PathBuf>) -> Result<Method> {
+    let is_riad = args.regions.is_some() || args.sets.is_some() || args.protocol == Some(Protocol::Paper);
+    match args {
+        TrainingArgs {
+            method: Some(method), ..
+        } => Ok(*method),
+        _ if is_riad => Ok(Method::RIAD),
+        TrainingArgs { input: Some(_), .. } => Ok(Method::RESTORE),
+        // A tile may lie anywhere in an image.
+        TrainingArgs { tile: Some(_), .. } => Ok(Method::RIAD),
+        _ => suited(images, Reader::new(channels(args)).with_pattern(args.bands.clone())),
+    }
+}
+
+/// The method that suits images by their alignment.
+fn suited(images: Vec<PathBuf>, reader: Reader) -> Result<Method> {
+    let step = images.len().div_ceil(MOST_LOOKED_AT).max(1);
+    let images = images.into_iter().step_by(step).collect();
+    let mut alignment = Alignment::new(reader.channels).map_err(|error| usage(error.to_string()))?;
+    for (_, loaded) in load_ahead(images, reader, Fit::Resized(Alignment::SIZE)) {
+        alignment.add(loaded?.image.values())?;
+    }
+    let method = alignment.method();
+    info!(
+        "the method is {method}: the training images' alignment is {:.2}, and from {} on products are aligned \
+         (--method chooses another)",
+        alignment.value(),
+        Alignment::ALIGNED
+    );
+    Ok(method)
+}
+
 /// The setting to train with on `device` and so many images: the protocol's, but for what is asked for, the small presets'
 /// learning rate, and the epochs of a method that takes as many steps whatever the images.
 ///
 /// # Errors
 /// If options contradict each other, or one is out of range.
-pub(crate) fn config(args: &TrainingArgs, images: usize, device: &Device) -> Result<TrainConfig> {
+pub(crate) fn config(args: &TrainingArgs, method: Method, images: usize, device: &Device) -> Result<TrainConfig> {
     let protocol = args.protocol.unwrap_or_default();
     let (preset, similarity) = match protocol {
         Protocol::Default => (Preset::Tiny, Similarity::GmsColour),
         Protocol::Paper => (Preset::Paper, Similarity::GmsGrey),
     };
     let preset = args.preset.unwrap_or(preset);
-    let method = args.method.unwrap_or(Method::RIAD);
     let seed = args.seed.unwrap_or(0);
     let size = args.tile.or(args.size);
     let Size { height, width } = size.unwrap_or(ScoringSettings::default().size());
@@ -47,9 +91,7 @@ pub(crate) fn config(args: &TrainingArgs, images: usize, device: &Device) -> Res
         scoring.sets = args.sets.unwrap_or(published.sets);
     }
 
-    // Files that belong together are a channel each, unless more is said.
-    let of_bands = args.bands.as_ref().map(Pattern::files_of_an_image);
-    let channels = args.channels.or(of_bands).unwrap_or(Architecture::COLOUR);
+    let channels = channels(args);
     let architecture = method
         .architecture(preset.width())
         .with_channels(channels)
@@ -79,6 +121,12 @@ pub(crate) fn config(args: &TrainingArgs, images: usize, device: &Device) -> Res
     // Before a folder is made for the run.
     config.check().map_err(|error| usage(error.to_string()))?;
     Ok(config)
+}
+
+/// Channels of the images. Files that belong together are a channel each, unless more is said.
+fn channels(args: &TrainingArgs) -> usize {
+    let of_bands = args.bands.as_ref().map(Pattern::files_of_an_image);
+    args.channels.or(of_bands).unwrap_or(Architecture::COLOUR)
 }
 
 /// The name of an option that is given and is not what a run was started with, if there is one.

@@ -118,6 +118,32 @@ fn images_are_restored_from_their_edges() {
     assert!(error.contains("another --input"), "{error}");
 }
 
+/// A badge lies at the same place in every image, a fabric's threads do not. Options that belong to a method choose it.
+#[test]
+fn the_method_suits_the_images() {
+    let folder = demo();
+    for (data, options, expected) in [
+        ("data/badge", &[][..], "restore"),
+        ("data/fabric", &[], "riad"),
+        ("data/badge", &["--regions", "4"], "riad"),
+        ("data/badge", &["--protocol", "paper"], "riad"),
+        ("data/fabric", &["--input", "edges-colour"], "restore"),
+        ("data/badge", &["--method", "riad"], "riad"),
+    ] {
+        let out = tempfile::tempdir_in(folder.path()).unwrap();
+        let out = out.path().file_name().unwrap().to_str().unwrap();
+        let small = [&["train", data, "--out", out], &SMALL[..]].concat();
+        let said = riad(folder.path()).args(small).args(options).assert().success();
+        let header = info(folder.path(), out);
+        assert_eq!(header["scoring"]["method"], expected, "{data} {options:?}");
+        let said = String::from_utf8_lossy(&said.get_output().stderr).into_owned();
+        assert_eq!(said.contains("alignment"), options.is_empty(), "{said}");
+    }
+    // A method needs no images to be wrong.
+    let error = stderr(folder.path(), &["train", "data/badge", "--channels", "0"], 2);
+    assert!(error.contains("channels"), "{error}");
+}
+
 #[test]
 fn parts_of_the_method_can_be_changed() {
     let folder = demo();

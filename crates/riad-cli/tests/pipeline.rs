@@ -8,7 +8,17 @@ use std::{fs, process::Stdio};
 use serde_json::Value;
 use support::{demo, riad, run_bytes, stderr, stdout};
 
-const TRAIN: [&str; 7] = ["train", "data/badge", "--size", "32", "--epochs", "1", "-q"];
+const TRAIN: [&str; 9] = [
+    "train",
+    "data/badge",
+    "--method",
+    "riad",
+    "--size",
+    "32",
+    "--epochs",
+    "1",
+    "-q",
+];
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -271,7 +281,7 @@ fn runs_are_taken_up_and_never_overwritten() {
 fn a_stopped_run_goes_on_only_with_its_images() {
     let folder = demo();
     let root = folder.path();
-    let said = stderr(root, &[&TRAIN[..6], &["--out", "run", "--max-time", "0s"]].concat(), 0);
+    let said = stderr(root, &[&TRAIN[..8], &["--out", "run", "--max-time", "0s"]].concat(), 0);
     assert!(said.contains("go on with: riad train --resume run"), "{said}");
 
     let image = root.join("data/badge/train/good/003.png");

@@ -14,7 +14,10 @@ use support::{demo, stderr, stdout};
 
 fn train(root: &Path, data: &str, run: &str) {
     let options = ["--size", "32", "--epochs", "1", "--calibration", "0.25", "-q"];
-    stdout(root, &[&["train", data, "--out", run], &options[..]].concat());
+    stdout(
+        root,
+        &[&["train", data, "--method", "riad", "--out", run], &options[..]].concat(),
+    );
 }
 
 fn read(path: PathBuf) -> String {

@@ -16,6 +16,8 @@ fn trained() -> TempDir {
     let train = [
         "train",
         "data/badge",
+        "--method",
+        "riad",
         "--size",
         "32",
         "--epochs",

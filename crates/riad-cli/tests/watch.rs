@@ -29,6 +29,8 @@ fn trained() -> TempDir {
     let train = [
         "train",
         "data/badge",
+        "--method",
+        "riad",
         "--size",
         "32",
         "--epochs",
@@ -369,6 +371,8 @@ fn trained_with_bands() -> TempDir {
     let train = [
         "train",
         "train",
+        "--method",
+        "riad",
         "--bands",
         "*_{a,b}.png",
         "--size",

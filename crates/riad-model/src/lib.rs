@@ -15,8 +15,8 @@ mod train;
 pub use backend::{Device, Precision, device, gpu};
 pub use error::{Cause, ModelError, Result};
 pub use method::{
-    Examples, InputFilter, Keep, LossTerms, LossWeights, Method, Normal, NormalSums, Normalisation, Roi, Scored,
-    ScoringSettings, Similarity, Tiling,
+    Alignment, Examples, InputFilter, Keep, LossTerms, LossWeights, Method, Normal, NormalSums, Normalisation, Roi,
+    Scored, ScoringSettings, Similarity, Tiling,
 };
 pub use network::{Architecture, Preset, Weights};
 pub use scorer::Scorer;

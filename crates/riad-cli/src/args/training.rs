@@ -144,5 +144,9 @@ fn method_help() -> String {
         .iter()
         .map(|method| format!("{method} {}", method.about()))
         .collect();
-    format!("{} [default: {}]", methods.join("; "), Method::RIAD)
+    format!(
+        "{} [default: restore where products are aligned, riad where they are not, by the training images; riad with \
+         --protocol paper, --regions, --sets or --tile; restore with --input]",
+        methods.join("; ")
+    )
 }

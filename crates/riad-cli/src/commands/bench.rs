@@ -13,7 +13,8 @@ use std::{
 use anyhow::{Context, Result};
 use riad_core::Size;
 use riad_model::{
-    Checkpoint, Device, Event, Examples, ImageSource, Keep, Precision, Preset, Scorer, TrainConfig, Trainer, Weights,
+    Checkpoint, Device, Event, Examples, ImageSource, Keep, Method, Precision, Preset, Scorer, TrainConfig, Trainer,
+    Weights,
 };
 use serde::Serialize;
 use tracing::warn;
@@ -107,7 +108,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
             precision: given,
             ..TrainingArgs::default()
         };
-        let config = config(&wanted, args.images.get(), device)?;
+        let config = config(&wanted, Method::RIAD, args.images.get(), device)?;
         let scoring = scoring.speed(BATCH, macs, limit(), || score(&config, share, &compute))?;
         let training = training.speed(batch, macs, limit(), || train(config, share, device))?;
         networks.push(Finding {

@@ -10,7 +10,7 @@ use riad_data::{
     Category, Layout, Pattern,
     demo::{self, Demo},
 };
-use riad_model::{Checkpoint, Device, Method, Preset, Roi};
+use riad_model::{Checkpoint, Device, Preset, Roi};
 use tracing::info;
 
 use super::train::categories;
@@ -182,17 +182,14 @@ fn make_demo_data(out: &Path, seed: u64) -> Result<PathBuf> {
 
 /// The demo's setting, but for what is asked for.
 fn demo_training(given: &TrainingArgs) -> TrainingArgs {
-    let epochs = given.epochs.unwrap_or(demo_settings::EPOCHS);
-    let is_patient = given.method.unwrap_or(Method::RIAD).steps().is_none();
     TrainingArgs {
         preset: given.preset.or(Some(Preset::Tiny)),
         size: given
             .size
             .or_else(|| given.tile.is_none().then_some(demo_settings::SIZE)),
-        epochs: Some(epochs),
+        epochs: given.epochs.or(Some(demo_settings::EPOCHS)),
         batch: given.batch.or(Some(demo_settings::BATCH)),
         lr: given.lr.or(Some(demo_settings::LEARNING_RATE)),
-        patience: given.patience.or(is_patient.then_some(epochs)),
         ..given.clone()
     }
 }

@@ -4,6 +4,7 @@
 //! What they share is beside them: what the network sees of an image ([`InputFilter`]), masked copies ([`masking`](Masking)), the
 //! loss, the maps, tiles and regions of interest.
 
+mod alignment;
 mod autoencoder;
 mod examples;
 mod filter;
@@ -28,6 +29,7 @@ use crate::{
     seed::Step,
 };
 
+pub use alignment::Alignment;
 pub use examples::Examples;
 pub use filter::InputFilter;
 pub use loss::{LossTerms, LossWeights};

@@ -30,7 +30,8 @@ pub struct TrainConfig {
     pub learning_rate: f64,
     /// Adam's coupled weight decay.
     pub weight_decay: f64,
-    /// The learning rate is multiplied by [`Self::decay_factor`] after this share of the epochs.
+    /// The learning rate is multiplied by [`Self::decay_factor`] after this share of the epochs; that of a method with a number
+    /// of steps falls in a straight line to 0 instead.
     pub decay_after: f64,
     /// What the learning rate is multiplied by.
     pub decay_factor: f64,
@@ -126,16 +127,17 @@ impl TrainConfig {
 
     /// Epochs before the learning rate is to decay.
     fn planned_decay(&self) -> usize {
-        let planned = (self.epochs as f64 * self.decay_after).round() as usize;
-        match self.scoring.method.steps() {
-            // Of few epochs, each of many steps, the last one has the lower rate: its weights are kept.
-            Some(_) => planned.min(self.epochs - 1).max(1),
-            None => planned,
-        }
+        (self.epochs as f64 * self.decay_after).round() as usize
     }
 
     /// The learning rate in the epoch after those completed.
     pub(crate) fn learning_rate_after(&self, progress: &Progress) -> f64 {
+        if self.scoring.method.steps().is_some() {
+            // A straight line down to 0, at the middle of each epoch. The weights that it ends with are kept, and those of a
+            // rate that was high until late are good or bad by chance (docs/results.md).
+            let left = self.epochs.saturating_sub(progress.epochs).max(1) as f64 - 0.5;
+            return self.learning_rate * left / self.epochs as f64;
+        }
         if progress.epochs >= progress.decayed_early.unwrap_or(self.planned_decay()) {
             self.learning_rate * self.decay_factor
         } else {
@@ -195,6 +197,32 @@ mod tests {
             assert!(progress.epochs <= config.last_epoch(&progress));
         }
         (progress, lowered)
+    }
+
+    /// In equal parts from the first epoch on, around half of the rate asked for, whatever the patience.
+    #[test]
+    fn the_rate_of_restoration_falls_in_a_straight_line() {
+        let scoring = crate::Method::RESTORE.settings(32, 32);
+        let mut config = TrainConfig::published(Architecture::u_net(2), scoring);
+        for epochs in [1, 2, 7] {
+            (config.epochs, config.learning_rate) = (epochs, 1.0);
+            let rates: Vec<f64> = (0..epochs)
+                .map(|epochs| {
+                    config.learning_rate_after(&Progress {
+                        epochs,
+                        ..Progress::default()
+                    })
+                })
+                .collect();
+            let mean = rates.iter().sum::<f64>() / epochs as f64;
+            assert!((mean - 0.5).abs() < 1e-12, "{rates:?}");
+            let step = 1.0 / epochs as f64;
+            assert!(
+                rates.windows(2).all(|pair| (pair[0] - pair[1] - step).abs() < 1e-12),
+                "{rates:?}"
+            );
+            assert!(rates.iter().all(|&rate| rate > 0.0 && rate < 1.0), "{rates:?}");
+        }
     }
 
     #[test]
