@@ -102,6 +102,7 @@ pub(crate) fn config(args: &TrainingArgs, method: Method, images: usize, device:
         _ => config.learning_rate,
     };
     config.batch_size = args.batch.unwrap_or(config.batch_size);
+    config.epochs = args.epochs_by_default.unwrap_or(config.epochs);
     if let Some(steps) = method.steps() {
         if args.patience.is_some() {
             return Err(usage(format!(

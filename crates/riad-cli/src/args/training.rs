@@ -23,6 +23,9 @@ pub(crate) struct TrainingArgs {
     /// In what numbers, which a command takes beside the device.
     #[arg(skip)]
     pub(crate) precision: Option<Precision>,
+    /// Epochs unless others are asked for, of a method that has no number of steps.
+    #[arg(skip)]
+    pub(crate) epochs_by_default: Option<usize>,
     /// Which files make one image, which a command takes beside its images.
     #[arg(skip)]
     pub(crate) bands: Option<Pattern>,
@@ -88,7 +91,7 @@ pub(crate) struct TrainingArgs {
     /// proportions, with --tile their size
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) roi: Option<PathBuf>,
-    /// Passes over the images, at most [default: 300; for restore as many as make 2000 steps or more]
+    /// Passes over the images, at most [default: 300; for restore as many as make 4000 steps or more]
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<usize>,
     /// Images per step [default: 4]

@@ -187,7 +187,7 @@ fn demo_training(given: &TrainingArgs) -> TrainingArgs {
         size: given
             .size
             .or_else(|| given.tile.is_none().then_some(demo_settings::SIZE)),
-        epochs: given.epochs.or(Some(demo_settings::EPOCHS)),
+        epochs_by_default: Some(demo_settings::EPOCHS),
         batch: given.batch.or(Some(demo_settings::BATCH)),
         lr: given.lr.or(Some(demo_settings::LEARNING_RATE)),
         ..given.clone()
