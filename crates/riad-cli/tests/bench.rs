@@ -45,6 +45,12 @@ fn a_training_is_estimated_from_what_was_measured() {
     }
     assert_eq!(lines.len(), 6);
 
+    // 4000 steps of 2 images are 52.6 epochs of 152.
+    let restore = ["--method", "restore", "--preset", "tiny", "--json", "-q"];
+    let found = stdout(folder.path(), &[&bench[..bench.len() - 2], &restore].concat());
+    let found: Value = serde_json::from_str(&found).unwrap();
+    assert_eq!((&found["method"], &found["epochs"]), (&"restore".into(), &53.into()));
+
     let error = stderr(folder.path(), &["bench", "--size", "8"], 2);
     assert!(error.contains("16 to 16384 pixels"), "{error}");
     let error = stderr(folder.path(), &["bench", "--batch", "0"], 2);

@@ -8,9 +8,9 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use clap::Args;
-use riad_model::Preset;
+use riad_model::{Method, Preset};
 
-use super::{ComputeArgs, preset_parser};
+use super::{ComputeArgs, preset_parser, training::method_parser};
 
 /// Tell how fast this machine scores and trains, to choose a preset and a size
 #[derive(Debug, Args)]
@@ -23,6 +23,7 @@ validation and calibration.
 Examples:
   riad bench
   riad bench --preset small --size 256 --images 500 --epochs 40
+  riad bench --method restore
   riad bench --device cuda --json")]
 pub(crate) struct BenchArgs {
     /// Preset to measure [default: all]
@@ -37,9 +38,12 @@ pub(crate) struct BenchArgs {
     /// Good images that a training to estimate has
     #[arg(long, value_name = "N", default_value = "200")]
     pub(crate) images: NonZeroUsize,
-    /// Epochs that a training to estimate runs
-    #[arg(long, value_name = "N", default_value = "16")]
-    pub(crate) epochs: NonZeroUsize,
+    /// Epochs that a training to estimate runs [default: 16; for restore as many as make 4000 steps or more]
+    #[arg(long, value_name = "N")]
+    pub(crate) epochs: Option<NonZeroUsize>,
+    /// Method to measure: riad, restore or autoencoder
+    #[arg(long, value_name = "NAME", value_parser = method_parser(), default_value = "riad", hide_possible_values = true)]
+    pub(crate) method: Method,
     /// About how long to measure, all in all
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) time: Duration,

@@ -137,7 +137,7 @@ impl Protocol {
     }
 }
 
-fn method_parser() -> impl TypedValueParser<Value = Method> {
+pub(super) fn method_parser() -> impl TypedValueParser<Value = Method> {
     let names = Method::ALL.iter().map(|method| method.name());
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Method>())
 }

@@ -34,6 +34,9 @@ const BATCH: usize = 4;
 
 const SIZES: [usize; 2] = [128, 256];
 
+/// Epochs of a training to estimate, of a method that has no number of steps.
+const EPOCHS: usize = 16;
+
 /// What would take more than this share of the time that is left is estimated.
 const MOST: f64 = 0.5;
 
@@ -54,6 +57,7 @@ struct Findings {
     /// Processes that ran or wanted to on average over the minute before; `None` where the system does not say.
     load: Option<f64>,
     images: usize,
+    method: Method,
     epochs: usize,
     networks: Vec<Finding>,
 }
@@ -99,16 +103,20 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
     let (mut scoring, mut training) = (Pace::default(), Pace::default());
     let mut progress = Progress::start("measuring", "network", 0, cells.len() as u64);
     let mut networks = Vec::new();
+    let (parts, mut epochs) = (Parts::of(args.images.get()), 0);
     for (macs, preset, size) in cells {
         progress.tell(networks.len() as u64, || format!("{preset} at {size}x{size}"));
         let wanted = TrainingArgs {
             preset: Some(preset),
             size: Some(Size::new(size, size)),
             batch: Some(batch),
+            epochs: args.epochs.map(usize::from),
+            epochs_by_default: Some(EPOCHS),
             precision: given,
             ..TrainingArgs::default()
         };
-        let config = config(&wanted, Method::RIAD, args.images.get(), device)?;
+        let config = config(&wanted, args.method, parts.train.round() as usize, device)?;
+        epochs = config.epochs;
         let scoring = scoring.speed(BATCH, macs, limit(), || score(&config, share, &compute))?;
         let training = training.speed(batch, macs, limit(), || train(config, share, device))?;
         networks.push(Finding {
@@ -116,7 +124,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
             size,
             scoring,
             training,
-            training_seconds: whole_training(args, scoring, training),
+            training_seconds: parts.seconds(epochs, scoring, training),
         });
     }
     drop(progress);
@@ -130,7 +138,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
         threads: rayon::current_num_threads(),
         load,
         images: args.images.get(),
-        epochs: args.epochs.get(),
+        method: args.method,
+        epochs,
         networks,
     };
     let text = if args.json {
@@ -191,14 +200,14 @@ fn score(config: &TrainConfig, share: Duration, compute: &Compute) -> Result<f64
 
 /// Seconds of a training step.
 fn train(config: TrainConfig, share: Duration, device: &Device) -> Result<f64> {
+    let images = images(config.batch_size, &config);
     let batch = Repeated {
-        images: images(config.batch_size, &config),
+        // How images are corrupted takes no time of a step: other threads do it during the step before.
+        corrupted: config.scoring.method.corrupts().then(|| images.clone()),
+        images,
         count: config.batch_size,
     };
-    let none = Repeated {
-        images: Vec::new(),
-        count: 0,
-    };
+    let none = Repeated::default();
     let mut trainer = Trainer::rehearse(config, device)?;
     let began = Instant::now();
     let (mut start, mut times) = (began, Vec::new());
@@ -224,16 +233,31 @@ fn mean_after_first(times: &[f64]) -> f64 {
     counted.iter().sum::<f64>() / counted.len() as f64
 }
 
-/// Seconds that a training with default settings takes: steps and validation in every epoch, then what is normal, and
-/// the calibration.
-fn whole_training(args: &BenchArgs, scoring: Speed, training: Speed) -> f64 {
-    let images = args.images.get();
-    let shares = shares_where(&TrainingArgs::default(), images as f64 * EACH);
-    let [validation, calibration] = [shares.validation, shares.calibration].map(|share| share * images as f64);
-    let train = images as f64 - validation - calibration;
-    let epoch = train / training.images_per_second + validation / scoring.images_per_second;
-    let after = train.min(NORMAL_IMAGES as f64) + calibration;
-    args.epochs.get() as f64 * epoch + after / scoring.images_per_second
+/// Into how many images a training with default settings divides those that it has.
+struct Parts {
+    train: f64,
+    validation: f64,
+    calibration: f64,
+}
+
+impl Parts {
+    fn of(images: usize) -> Self {
+        let images = images as f64;
+        let shares = shares_where(&TrainingArgs::default(), images * EACH);
+        let [validation, calibration] = [shares.validation, shares.calibration].map(|share| share * images);
+        Self {
+            train: images - validation - calibration,
+            validation,
+            calibration,
+        }
+    }
+
+    /// Seconds that the training takes: steps and validation in every epoch, then what is normal, and the calibration.
+    fn seconds(&self, epochs: usize, scoring: Speed, training: Speed) -> f64 {
+        let epoch = self.train / training.images_per_second + self.validation / scoring.images_per_second;
+        let after = self.train.min(NORMAL_IMAGES as f64) + self.calibration;
+        epochs as f64 * epoch + after / scoring.images_per_second
+    }
 }
 
 /// `count` images `[B, C, H, W]` in [0, 1].
@@ -243,8 +267,10 @@ fn images(count: usize, config: &TrainConfig) -> Vec<f32> {
 }
 
 /// One batch of so many images, in every epoch again.
+#[derive(Default)]
 struct Repeated {
     images: Vec<f32>,
+    corrupted: Option<Vec<f32>>,
     count: usize,
 }
 
@@ -259,7 +285,10 @@ impl ImageSource for Repeated {
         _batch_size: usize,
         _seed: u64,
     ) -> Box<dyn Iterator<Item = Result<Examples, Box<dyn Error + Send + Sync>>> + '_> {
-        Box::new(std::iter::once(Ok(self.images.clone().into())))
+        Box::new(std::iter::once(Ok(Examples {
+            images: self.images.clone(),
+            corrupted: self.corrupted.clone(),
+        })))
     }
 }
 
@@ -274,8 +303,9 @@ fn table(findings: &Findings) -> String {
     let whole = format!("{} images, {} epochs", findings.images, findings.epochs);
     let _ = writeln!(
         text,
-        "riad {}, device {}, {} threads, scoring in {}, training in {}\n\n{:<7} {:>9} {:>15} {:>15} {:>24}",
+        "riad {}, method {}, device {}, {} threads, scoring in {}, training in {}\n\n{:<7} {:>9} {:>15} {:>15} {:>24}",
         findings.riad_version,
+        findings.method,
         findings.device,
         findings.threads,
         findings.scoring_precision,
