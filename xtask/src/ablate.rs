@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use crate::sweep::{Metrics, categories, finish, read_results, record, watch_interrupts, write, write_json};
+use crate::sweep::{Metrics, categories, finish, method, read_results, record, watch_interrupts, write, write_json};
 
 /// Trains and evaluates variants of the method on every category, over several seeds, and prints a table for each group
 /// with means and standard deviations. Variants are of RIAD unless they name another method.
@@ -248,10 +248,12 @@ impl Ablate {
                             let mut eval = Command::new(&riad);
                             eval.arg("eval").arg(folder).arg("--out").arg(&dir);
                             eval.args(&self.train_args).args(options);
-                            // The method that suits the images is not to change what is compared.
-                            if !options.contains(&"--method") {
-                                eval.args(["--method", "riad"]);
-                            }
+                            let all = self
+                                .train_args
+                                .iter()
+                                .map(String::as_str)
+                                .chain(options.iter().copied());
+                            eval.args(method(all));
                             let ended = finish(eval.args(["--seed", &seed.to_string(), "-q"]));
                             if interrupted.load(Ordering::SeqCst) {
                                 bail!("interrupted in {place}; the same command goes on from there");

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::sweep::{
-    Metrics, Outcome, find_categories, finish, read_results, record, watch_interrupts, write, write_json,
+    Metrics, Outcome, find_categories, finish, method, read_results, record, watch_interrupts, write, write_json,
 };
 
 /// Trains and evaluates every category of a data set, and prints one table beside the paper's numbers.
@@ -144,10 +144,16 @@ impl Eval {
             .into_iter()
             .filter_map(|(name, value)| Some([name.to_owned(), value?]))
             .flatten();
+        let mut train: Vec<_> = given.chain(self.train_args.iter().cloned()).collect();
+        if self.checkpoints.is_none() {
+            // The paper's numbers stand beside those of its method.
+            let method = method(train.iter().map(String::as_str));
+            train.extend(method.iter().map(|&option| option.to_owned()));
+        }
         Ok(Request {
             data: absolute(&self.data)?,
             checkpoints: self.checkpoints.as_deref().map(absolute).transpose()?,
-            train: given.chain(self.train_args.iter().cloned()).collect(),
+            train,
         })
     }
 

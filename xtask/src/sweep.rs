@@ -125,6 +125,16 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// The method that a sweep is about, as options: RIAD, whatever suits the images, unless `options` name another.
+pub(crate) fn method<'a>(options: impl IntoIterator<Item = &'a str>) -> &'static [&'static str] {
+    let names = |option: &str| option == "--method" || option.starts_with("--method=");
+    if options.into_iter().any(names) {
+        &[]
+    } else {
+        &["--method", "riad"]
+    }
+}
+
 /// Runs a command to its end, which must be a good one.
 pub(crate) fn finish(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_owned();

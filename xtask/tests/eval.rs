@@ -95,7 +95,7 @@ fn trains_and_evaluates_every_category_into_one_table() {
     assert_eq!(
         fixture.calls()[..2],
         [
-            "train data/bottle --out out/bottle/run --preset tiny --size 128 --epochs 2 --seed 7",
+            "train data/bottle --out out/bottle/run --preset tiny --size 128 --epochs 2 --seed 7 --method riad",
             "eval data/bottle --model out/bottle/run --out out/bottle/eval",
         ]
     );
@@ -141,7 +141,7 @@ fn a_failing_category_is_reported_and_tried_again_while_the_others_are_kept() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stderr(&output).contains("[1/3] bottle: kept from an earlier run"));
     let calls = [
-        "train --resume out/cable/run",
+        "train --resume out/cable/run --method riad",
         "eval data/cable --model out/cable/run --out out/cable/eval",
     ];
     assert_eq!(fixture.calls(), calls);

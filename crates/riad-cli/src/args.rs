@@ -32,8 +32,8 @@ pub(crate) use watch::{By, WatchArgs};
 
 /// Finds defects in pictures of products after seeing only good ones.
 ///
-/// RIAD hides parts of an image and lets a network that has only ever seen good products fill them in. Where it cannot,
-/// there is a defect.
+/// A network that has only ever seen good products fills in hidden parts of an image, or restores the image from its edges.
+/// Where it cannot, there is a defect.
 #[derive(Debug, Parser)]
 #[command(name = "riad", version, propagate_version = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {

@@ -116,14 +116,24 @@ pub(crate) fn facts(checkpoint: &Checkpoint, model: &Path) -> Result<Vec<Fact>> 
             ..
         }) => line(
             "trained",
-            format!(
-                "up to {epochs} epochs in batches of {batch_size}, Adam {learning_rate} with weight decay {weight_decay}, \
-                 patience {patience}, seed {seed}"
-            ),
+            match scoring.method.steps() {
+                Some(_) => format!(
+                    "{epochs} epochs in batches of {batch_size}, Adam from {learning_rate} to 0 with weight decay \
+                     {weight_decay}, seed {seed}"
+                ),
+                None => format!(
+                    "up to {epochs} epochs in batches of {batch_size}, Adam {learning_rate} with weight decay {weight_decay}, \
+                     patience {patience}, seed {seed}"
+                ),
+            },
         ),
     }
     if let Some(progress) = progress {
-        line("best epoch", progress.best_epoch.to_string());
+        let kept = match scoring.method.steps() {
+            Some(_) => "last epoch",
+            None => "best epoch",
+        };
+        line(kept, progress.best_epoch.to_string());
         if let Some(record) = progress.history.get(progress.best_epoch.wrapping_sub(1)) {
             line("training loss", terms(&record.train));
             line(

@@ -24,17 +24,18 @@ const MOST_LOOKED_AT: usize = 64;
 /// # Errors
 /// If an image cannot be read.
 pub(crate) fn method(args: &TrainingArgs, images: Vec<PathBuf>) -> Result<Method> {
-    let is_riad = args.regions.is_some() || args.sets.is_some() || args.protocol == Some(Protocol::Paper);
-    match args {
-        TrainingArgs {
-            method: Some(method), ..
-        } => Ok(*method),
-        _ if is_riad => Ok(Method::RIAD),
-        TrainingArgs { input: Some(_), .. } => Ok(Method::RESTORE),
-        // A tile may lie anywhere in an image.
-        TrainingArgs { tile: Some(_), .. } => Ok(Method::RIAD),
-        _ => suited(images, Reader::new(channels(args)).with_pattern(args.bands.clone())),
+    let is_of_riad = args.regions.is_some() || args.sets.is_some() || args.patience.is_some();
+    if let Some(method) = args.method {
+        return Ok(method);
     }
+    // A tile may lie anywhere in an image.
+    if is_of_riad || args.tile.is_some() || args.protocol == Some(Protocol::Paper) {
+        return Ok(Method::RIAD);
+    }
+    if args.input.is_some() {
+        return Ok(Method::RESTORE);
+    }
+    suited(images, Reader::new(channels(args)).with_pattern(args.bands.clone()))
 }
 
 /// The method that suits images by their alignment.
@@ -47,9 +48,8 @@ fn suited(images: Vec<PathBuf>, reader: Reader) -> Result<Method> {
     }
     let method = alignment.method();
     info!(
-        "the method is {method}: the training images' alignment is {:.2}, and from {} on products are aligned \
-         (--method chooses another)",
-        alignment.value(),
+        "the method is {method}: the alignment of the training images is {:.3}, and the limit is {} (--method chooses another)",
+        alignment.value().max(0.0),
         Alignment::ALIGNED
     );
     Ok(method)

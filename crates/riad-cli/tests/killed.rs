@@ -37,6 +37,8 @@ fn train(out: &str) -> Vec<&str> {
     vec![
         "train",
         "data/badge",
+        "--method",
+        "riad",
         "--size",
         "32",
         "--epochs",

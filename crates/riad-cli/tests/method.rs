@@ -126,6 +126,8 @@ fn the_method_suits_the_images() {
         ("data/badge", &[][..], "restore"),
         ("data/fabric", &[], "riad"),
         ("data/badge", &["--regions", "4"], "riad"),
+        ("data/badge", &["--sets", "2"], "riad"),
+        ("data/badge", &["--patience", "3"], "riad"),
         ("data/badge", &["--protocol", "paper"], "riad"),
         ("data/fabric", &["--input", "edges-colour"], "restore"),
         ("data/badge", &["--method", "riad"], "riad"),
@@ -139,9 +141,17 @@ fn the_method_suits_the_images() {
         let said = String::from_utf8_lossy(&said.get_output().stderr).into_owned();
         assert_eq!(said.contains("alignment"), options.is_empty(), "{said}");
     }
-    // A method needs no images to be wrong.
+    // Images of no channels have no edges, and are refused before they are read.
     let error = stderr(folder.path(), &["train", "data/badge", "--channels", "0"], 2);
-    assert!(error.contains("channels"), "{error}");
+    assert!(error.contains("images have 1 to 256 channels, not 0"), "{error}");
+    // One set of options for both, each with the method that suits it; and what was chosen is kept.
+    let both = [&["eval", "data", "--out", "both"], &SMALL[..]].concat();
+    riad(folder.path()).args(both).assert().success();
+    for (category, method) in [("badge", "restore"), ("fabric", "riad")] {
+        let run = format!("both/{category}/run");
+        assert_eq!(info(folder.path(), &run)["scoring"]["method"], method);
+        stdout(folder.path(), &["train", "--resume", &run, "-q"]);
+    }
 }
 
 #[test]

@@ -15,7 +15,8 @@ use super::{ComputeArgs, preset_parser, training::method_parser};
 /// Tell how fast this machine scores and trains, to choose a preset and a size
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Measured with random weights, on which speed does not depend, and scoring in batches of 4; reading image files comes on top.
+Measured with random weights, on which speed does not depend, and scoring in batches of 4; reading image files, and spoiling them for
+restore, comes on top.
 What would take too long is estimated from the largest network measured by the number of operations, and marked with ~; ask
 for that preset and size alone to have it measured. The last column is what `riad train` takes for so many images, with
 validation and calibration.
@@ -38,7 +39,7 @@ pub(crate) struct BenchArgs {
     /// Good images that a training to estimate has
     #[arg(long, value_name = "N", default_value = "200")]
     pub(crate) images: NonZeroUsize,
-    /// Epochs that a training to estimate runs [default: 16; for restore as many as make 4000 steps or more]
+    /// Epochs that a training to estimate runs [default: those of riad train]
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<NonZeroUsize>,
     /// Method to measure: riad, restore or autoencoder

@@ -91,7 +91,7 @@ pub(crate) struct TrainingArgs {
     /// proportions, with --tile their size
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) roi: Option<PathBuf>,
-    /// Passes over the images, at most [default: 300; for restore as many as make 4000 steps or more]
+    /// Passes over the images, at most [default: 300; for restore enough for 4000 steps]
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<usize>,
     /// Images per step [default: 4]
@@ -148,8 +148,8 @@ fn method_help() -> String {
         .map(|method| format!("{method} {}", method.about()))
         .collect();
     format!(
-        "{} [default: restore where products are aligned, riad where they are not, by the training images; riad with \
-         --protocol paper, --regions, --sets or --tile; restore with --input]",
+        "{} [default: by the training images, restore if their edges are at the same places, else riad; riad with \
+         --protocol paper, --regions, --sets, --patience or --tile; restore with --input]",
         methods.join("; ")
     )
 }

@@ -34,9 +34,6 @@ const BATCH: usize = 4;
 
 const SIZES: [usize; 2] = [128, 256];
 
-/// Epochs of a training to estimate, of a method that has no number of steps.
-const EPOCHS: usize = 16;
-
 /// What would take more than this share of the time that is left is estimated.
 const MOST: f64 = 0.5;
 
@@ -111,7 +108,6 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
             size: Some(Size::new(size, size)),
             batch: Some(batch),
             epochs: args.epochs.map(usize::from),
-            epochs_by_default: Some(EPOCHS),
             precision: given,
             ..TrainingArgs::default()
         };
@@ -202,7 +198,7 @@ fn score(config: &TrainConfig, share: Duration, compute: &Compute) -> Result<f64
 fn train(config: TrainConfig, share: Duration, device: &Device) -> Result<f64> {
     let images = images(config.batch_size, &config);
     let batch = Repeated {
-        // How images are corrupted takes no time of a step: other threads do it during the step before.
+        // Corrupting images comes on top, as reading their files does.
         corrupted: config.scoring.method.corrupts().then(|| images.clone()),
         images,
         count: config.batch_size,

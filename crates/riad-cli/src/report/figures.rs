@@ -138,7 +138,7 @@ pub(super) fn losses(history: &[EpochRecord], header: &Header) -> Vec<Chart> {
         let shown = best.map(|loss| format!("validation {:.4}", term(loss)));
         let mut summary = format!("{title} over {} epochs", history.len());
         if let (Some(best), Some(epoch)) = (&shown, best_epoch) {
-            summary += &format!(", {best} at the best epoch, {epoch}");
+            summary += &format!(", {best} at the epoch that is kept, {epoch}");
         }
         let axes = Axes::new(
             // A single epoch lies in the middle.

@@ -36,9 +36,11 @@ impl Run {
             info!("computing on {} in {precision}", device.kind());
         }
         let (patience, mut epochs) = (*patience, trainer.last_epoch());
+        let keeps_last = scoring.method.steps().is_some();
         info!(
-            "training {} at {}{} on {} images of {}, {} held out for validation and {} for calibration, in {}",
+            "training {} of method {} at {}{} on {} images of {}, {} held out for validation and {} for calibration, in {}",
             preset_name(architecture.width),
+            scoring.method,
             scoring.size(),
             if scoring.tiling.is_some() { ", in tiles," } else { "" },
             train.len(),
@@ -85,7 +87,7 @@ impl Run {
                         Some(loss) => format!("training {:.4}, validation {}", record.train.total, terms(&loss)),
                         None => format!("training {}", terms(&record.train)),
                     };
-                    let best = if best { ", the best so far" } else { "" };
+                    let best = if best && !keeps_last { ", the best so far" } else { "" };
                     progress.note(|| format!("{}: epoch {} of {epochs}, {losses}{best}", category.name, record.epoch));
                     if last < epochs {
                         epochs = last;

@@ -5,17 +5,11 @@ use riad_core::{Map, Size, similarity::Shape, smooth::mean_filter};
 use super::{InputFilter, Method};
 use crate::{ModelError, Result, network::Architecture};
 
-/// The size that images are looked at in, whatever the network's: aligned products are aligned at any.
-const SIZE: Size = Size::new(128, 128);
-
 /// Side in pixels of the mean filter over edges: they are taken to be at the same place if they are within about as much.
 const TOLERANCE: usize = 9;
 
-/// From this alignment on, restoration is the better method. Paper, of any kind, has up to 0.02, and RIAD finds more of its
-/// defects. Pills turned by any angle have 0.26, and restoration finds more (docs/results.md).
-const ALIGNED: f64 = 0.1;
-
-/// How well good images are aligned: by how far the place in the image tells where edges are.
+/// How well good images are aligned: by how far the place in the image tells where edges are. The whole image
+/// counts, also what lies outside of a region of interest.
 ///
 /// This is the intraclass correlation ICC(1,1) of Shrout and Fleiss (1979, <https://doi.org/10.1037/0033-2909.86.2.420>), of
 /// places that are rated by images: the share of the variance of edges that goes back to the place. It is 1 where all images
@@ -45,11 +39,12 @@ pub struct Alignment {
 }
 
 impl Alignment {
-    /// The size of the images that are looked at.
-    pub const SIZE: Size = SIZE;
+    /// The size of the images that are looked at, whatever the network's: aligned products are aligned at any.
+    pub const SIZE: Size = Size::new(128, 128);
 
-    /// From this on, images are taken to be aligned.
-    pub const ALIGNED: f64 = ALIGNED;
+    /// From this alignment on, restoration is the better method. Four classes of paper have up to 0.01 and a fabric 0.02, and RIAD
+    /// finds more of their defects. Pills turned by any angle have 0.26, and restoration finds more (docs/results.md).
+    pub const ALIGNED: f64 = 0.1;
 
     /// No images of so many channels yet.
     ///
@@ -60,8 +55,8 @@ impl Alignment {
         Ok(Self {
             channels,
             images: 0,
-            sums: vec![0.0; SIZE.pixels()],
-            squares: vec![0.0; SIZE.pixels()],
+            sums: vec![0.0; Self::SIZE.pixels()],
+            squares: vec![0.0; Self::SIZE.pixels()],
         })
     }
 
@@ -73,11 +68,11 @@ impl Alignment {
         let shape = Shape {
             images: 1,
             channels: self.channels,
-            size: SIZE,
+            size: Self::SIZE,
         };
         ModelError::length("an image", image.len(), shape.batch_len())?;
         let edges = InputFilter::EdgesGrey.of(image, shape)?.into_owned();
-        let edges = mean_filter(&Map::new(SIZE, edges)?, TOLERANCE)?;
+        let edges = mean_filter(&Map::new(Self::SIZE, edges)?, TOLERANCE)?;
         for ((sum, square), &edge) in self.sums.iter_mut().zip(&mut self.squares).zip(edges.values()) {
             *sum += f64::from(edge);
             *square += f64::from(edge) * f64::from(edge);
@@ -86,14 +81,15 @@ impl Alignment {
         Ok(())
     }
 
-    /// The alignment of the images so far, at most 1; 0 of fewer than two, and of images without any edge.
+    /// The alignment of the images so far, at most 1, and around 0 where place tells nothing; 0 of fewer than two images, and of
+    /// images without any edge.
     pub fn value(&self) -> f64 {
         intraclass_correlation(self.images, &self.sums, &self.squares)
     }
 
     /// The method that finds more in such images.
     pub fn method(&self) -> Method {
-        if self.value() >= ALIGNED {
+        if self.value() >= Self::ALIGNED {
             Method::RESTORE
         } else {
             Method::RIAD
@@ -118,6 +114,8 @@ fn intraclass_correlation(ratings: usize, sums: &[f64], squares: &[f64]) -> f64 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SIZE: Size = Alignment::SIZE;
 
     /// Table 2 of Shrout and Fleiss (1979), whose table 4 has 0.17 for it.
     #[test]
