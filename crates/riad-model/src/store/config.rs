@@ -134,7 +134,7 @@ impl TrainConfig {
     pub(crate) fn learning_rate_after(&self, progress: &Progress) -> f64 {
         if self.scoring.method.steps().is_some() {
             // A straight line down to 0, at the middle of each epoch. The weights that it ends with are kept, and those of a
-            // rate that was high until late are good or bad by chance (docs/results.md).
+            // rate that was high until late are good or bad by chance (docs/results.md, More steps).
             let left = self.epochs.saturating_sub(progress.epochs).max(1) as f64 - 0.5;
             return self.learning_rate * left / self.epochs as f64;
         }
