@@ -95,7 +95,7 @@ impl Dataset {
         Batches::new(count, batch_size, work)
     }
 
-    /// The same images, and beside them what [`Corruptions`] make of them. How an image is corrupted follows from `seed` and its
+    /// The same images, moved a little, and beside them what [`Corruptions`] make of them. How an image is corrupted follows from `seed` and its
     /// index; what is put into it comes from images of this data set.
     ///
     /// # Errors
@@ -112,6 +112,7 @@ impl Dataset {
         let work = move |position: usize| {
             let index = order[position];
             let example = inner.get(index).and_then(|image| {
+                let image = corruptions.moved(image, &mut Dice::new(seed, index as u64));
                 let other = |dice: &mut Dice| inner.get(dice.index(inner.paths.len()));
                 Example::corrupted(image, &corruptions, seed, index, other)
             });

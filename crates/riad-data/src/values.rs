@@ -50,6 +50,28 @@ impl Image {
         &mut self.values
     }
 
+    /// The same image so many rows lower and so many columns further to the right, each less than there are. What comes into view is
+    /// the mirror image of what is beside it.
+    pub(crate) fn moved(&self, down: isize, right: isize) -> Self {
+        let Size { height, width } = self.size;
+        let from = |to: usize, by: isize, side: usize| {
+            let at = to.wrapping_add_signed(by.wrapping_neg());
+            match (at < side, by > 0) {
+                (true, _) => at,
+                (false, true) => at.wrapping_neg() - 1,
+                (false, false) => 2 * side - 1 - at,
+            }
+        };
+        let mut values = Vec::with_capacity(self.values.len());
+        for plane in self.planes() {
+            for y in 0..height {
+                let row = &plane[from(y, down, height) * width..][..width];
+                values.extend((0..width).map(|x| row[from(x, right, width)]));
+            }
+        }
+        Self { values, ..self.clone() }
+    }
+
     /// The values of each channel, row by row.
     pub fn planes(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         self.values.chunks_exact(self.size.pixels().max(1))

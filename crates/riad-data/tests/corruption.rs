@@ -84,6 +84,35 @@ fn the_same_whatever_the_threads_the_cache_and_the_order() {
     }
 }
 
+/// By up to a sixteenth of 32 rows and 48 columns, and what is shown is where what is to be given back is.
+#[test]
+fn whole_images_are_moved_by_a_few_pixels() {
+    let (_folder, paths) = images(1, (48, 32));
+    let size = Size::new(32, 48);
+    let dataset = dataset(&paths, Reader::default(), size);
+    let image = dataset.get(0).unwrap();
+    let mut corruptions = Corruptions::default();
+    (corruptions.clean, corruptions.shift) = (1.0, 1.0 / 16.0);
+    // Mirrored at the border: -1 is 0, and 32 of 32 is 31.
+    let mirrored = |at: isize, side: isize| if at < 0 { -1 - at } else { at.min(2 * side - 1 - at) };
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..400 {
+        let mut batches = dataset.corrupted_batches(vec![0], at_once(1), corruptions.clone(), seed);
+        let batch = batches.next().unwrap().unwrap();
+        assert_eq!(batch.corrupted.unwrap(), batch.images);
+        let is_moved_by = |&(down, right): &(isize, isize)| {
+            (0..3 * 32 * 48isize).all(|at| {
+                let (plane, y, x) = (at / (32 * 48), at / 48 % 32, at % 48);
+                let from = plane * 32 * 48 + mirrored(y - down, 32) * 48 + mirrored(x - right, 48);
+                batch.images[at as usize] == image.values()[from as usize]
+            })
+        };
+        let mut places = (-2..=2).flat_map(|down| (-3..=3).map(move |right| (down, right)));
+        seen.insert(places.find(is_moved_by).unwrap());
+    }
+    assert_eq!(seen.len(), 5 * 7, "{seen:?}");
+}
+
 #[test]
 fn tiles_are_corrupted_where_they_lie() {
     let (_folder, paths) = images(5, (40, 30));

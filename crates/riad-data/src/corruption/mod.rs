@@ -23,6 +23,10 @@ pub struct Corruptions {
     pub clean: f64,
     /// The kinds of damage, each as likely as the others.
     pub kinds: Vec<Corruption>,
+    /// The most that a whole image is moved in each direction before, as a share of its height or width, in [0, 0.5]: in whole
+    /// pixels, and tiles not at all, which lie anywhere as it is. A network that has learned where things are to the pixel
+    /// takes a camera that was touched for a defect in every image.
+    pub shift: f64,
 }
 
 /// A kind of damage, from two pixels up. Half of the lengths are drawn so that each order of magnitude is as likely.
@@ -61,11 +65,25 @@ impl Default for Corruptions {
         Self {
             clean: 0.5,
             kinds: Corruption::ALL.to_vec(),
+            shift: 1.0 / 64.0,
         }
     }
 }
 
 impl Corruptions {
+    /// The image where the network is to see it.
+    pub(crate) fn moved(&self, image: Arc<Image>, dice: &mut Dice) -> Arc<Image> {
+        let mut by = |side: usize| {
+            let most = (self.shift.clamp(0.0, 0.5) * side as f64) as usize;
+            dice.index(2 * most + 1) as isize - most as isize
+        };
+        let size = image.size();
+        match (by(size.height), by(size.width)) {
+            (0, 0) => image,
+            (down, right) => Arc::new(image.moved(down, right)),
+        }
+    }
+
     /// What is shown of an image. `other` draws another one, of as many channels and of its size.
     ///
     /// # Errors
