@@ -18,7 +18,7 @@ pub(super) struct Restore;
 /// 200: from 30 to 100 hardly anything changes.
 const CHROMA: f32 = 50.0;
 
-/// Steps of four images, some minutes on two cores. Half as many leave three points of image AUROC (docs/results.md).
+/// Steps, whatever the batch. After half as many pill is two to three points of image AUROC lower (docs/results.md, More steps).
 const STEPS: usize = 4000;
 
 impl Definition for Restore {
