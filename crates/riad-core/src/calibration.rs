@@ -9,7 +9,9 @@
 //! # What is guaranteed, and what is not
 //!
 //! A good image is flagged with a probability of at most the rate asked for, *on average over calibrations*. The rate of
-//! one calibration of n images scatters around that: without ties it follows Beta(l, n + 1 − l), where l = ⌊(n + 1) α⌋.
+//! one calibration of n images scatters around that: without ties it follows Beta(l, n + 1 − l), where l = ⌊(n + 1) α⌋
+//! scores are at the threshold or above. [`Calibration::rate_bound`] says how high it may be, and
+//! [`Calibration::confident_threshold`] chooses l so that it is not above the rate asked for. With ties the rate is lower.
 //! More images make it narrower. How many defects are found is not guaranteed by anything.
 //!
 //! # Images and pixels
@@ -18,7 +20,10 @@
 //! pixel above it with a probability of at most the rate asked for. A second number for pixels is not needed, and a rate
 //! of false pixels would promise nothing: pixels of one image are not exchangeable with those of another.
 
+use statrs::function::beta::beta_reg;
 use thiserror::Error;
+
+use crate::beta;
 
 /// Scores of good images that neither training nor the choice of the model has seen; at least one.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +69,24 @@ pub enum CalibrationError {
     /// A rate is not a share.
     #[error("a false-positive rate is above 0 and below 1, not {0}")]
     Rate(f64),
+    /// A confidence is not a share.
+    #[error("a confidence is above 0 and below 1, not {0}")]
+    Confidence(f64),
+    /// No threshold can be guaranteed to stay below the rate with this confidence.
+    #[error(
+        "a false-positive rate of {rate} with a confidence of {confidence} takes at least {needed} good images to calibrate \
+         with, and there are {count}"
+    )]
+    TooFewForConfidence {
+        /// The rate asked for.
+        rate: f64,
+        /// The confidence asked for.
+        confidence: f64,
+        /// Number of calibration scores.
+        count: usize,
+        /// Number that both take.
+        needed: usize,
+    },
     /// No threshold can be guaranteed to flag so few good images.
     #[error(
         "a false-positive rate of {rate} takes at least {needed} good images to calibrate with, and there are {count}; \
@@ -121,14 +144,76 @@ impl Calibration {
     /// # Errors
     /// A rate outside (0, 1), or fewer than 1 / α − 1 scores: even a score above all of them would then be too likely.
     pub fn threshold(&self, rate: f64) -> Result<f32, CalibrationError> {
+        Ok(self.scores[self.scores.len() - self.rank(rate)?])
+    }
+
+    /// How high the false-positive rate of the [`threshold`](Self::threshold) for `rate` may be, all in all, in (0, 1): it is
+    /// at most this with the probability `confidence`, over the choice of the images that were calibrated with. It is a
+    /// quantile of Beta(l, n + 1 − l), see the [module](self).
+    ///
+    /// # Errors
+    /// As [`threshold`](Self::threshold), or a confidence outside (0, 1).
+    pub fn rate_bound(&self, rate: f64, confidence: f64) -> Result<f64, CalibrationError> {
+        let rank = self.rank(rate)?;
+        let others = self.scores.len() + 1 - rank;
+        check_confidence(confidence)?;
+        Ok(beta::quantile(rank as f64, others as f64, confidence))
+    }
+
+    /// The lowest score that is a threshold whose false-positive rate is at most α = `rate` with the probability `confidence`,
+    /// over the choice of the images that were calibrated with. Where [`threshold`](Self::threshold) promises the rate on
+    /// average, this promises it for this one calibration, and so is higher. It is the upper tolerance limit of Wilks
+    /// (*Determination of sample sizes for setting tolerance limits*, 1941).
+    ///
+    /// # Errors
+    /// A rate or a confidence outside (0, 1), or fewer scores than [`images_needed_with_confidence`].
+    pub fn confident_threshold(&self, rate: f64, confidence: f64) -> Result<f32, CalibrationError> {
+        let needed = images_needed_with_confidence(rate, confidence)?;
+        let count = self.scores.len();
+        // The more scores are at the threshold or above, the less likely the rate is kept.
+        let mut ranks = (1..=count).rev();
+        let rank = ranks.find(|&rank| beta_reg(rank as f64, (count + 1 - rank) as f64, rate) >= confidence);
+        match rank {
+            Some(rank) => Ok(self.scores[count - rank]),
+            None => Err(CalibrationError::TooFewForConfidence {
+                rate,
+                confidence,
+                count,
+                needed,
+            }),
+        }
+    }
+
+    /// How many scores are at the threshold for a rate or above, l = ⌊(n + 1) α⌋: ⌈(n + 1)(1 − α)⌉ is n + 1 − l.
+    fn rank(&self, rate: f64) -> Result<usize, CalibrationError> {
         let needed = images_needed(rate)?;
         let count = self.scores.len();
-        // ⌈(n + 1)(1 − α)⌉ = n + 1 − ⌊(n + 1) α⌋, counted from 1.
-        let flagged = flagged_of(count + 1, rate);
-        match flagged.checked_sub(1) {
-            Some(above) => Ok(self.scores[count - 1 - above]),
-            None => Err(CalibrationError::TooFew { rate, count, needed }),
+        // A rate next to 1 is rounded up to it.
+        match flagged_of(count + 1, rate).min(count) {
+            0 => Err(CalibrationError::TooFew { rate, count, needed }),
+            rank => Ok(rank),
         }
+    }
+}
+
+/// How many good images it takes to promise a false-positive rate α with a confidence c: the smallest n with
+/// 1 − (1 − α)ⁿ ≥ c. 59 for 0.05 with 0.95.
+///
+/// # Errors
+/// A rate or a confidence outside (0, 1).
+pub fn images_needed_with_confidence(rate: f64, confidence: f64) -> Result<usize, CalibrationError> {
+    images_needed(rate)?;
+    check_confidence(confidence)?;
+    // One score at the threshold, the highest of all: Beta(1, n).
+    let needed = (-confidence).ln_1p() / (-rate).ln_1p();
+    Ok((needed * (1.0 - 4.0 * f64::EPSILON)).ceil().max(1.0) as usize)
+}
+
+fn check_confidence(confidence: f64) -> Result<(), CalibrationError> {
+    if confidence > 0.0 && confidence < 1.0 {
+        Ok(())
+    } else {
+        Err(CalibrationError::Confidence(confidence))
     }
 }
 

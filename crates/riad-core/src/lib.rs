@@ -18,6 +18,7 @@
 //! with a shape, for batches that live in a framework's memory, every function checks them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod beta;
 pub mod calibration;
 pub mod edges;
 mod map;

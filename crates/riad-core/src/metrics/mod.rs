@@ -5,6 +5,7 @@
 //! `average_precision_score`, `roc_curve`, `precision_recall_curve`).
 
 mod curve;
+mod interval;
 mod ranking;
 
 #[cfg(feature = "pixel-metrics")]
@@ -14,6 +15,7 @@ mod pixel;
 pub use pixel::{PixelCurves, PixelMetrics, PixelScores};
 
 pub use curve::Curve;
+pub use interval::exact_interval;
 
 use curve::Thinned;
 use ranking::Ranking;

@@ -172,3 +172,116 @@ fn scores_survive_json_to_the_bit_and_are_checked() {
     assert!(serde_json::from_str::<Calibration>(r#"{"scores": []}"#).is_err());
     assert!(serde_json::from_str::<Calibration>(r#"{"scores": [1e39]}"#).is_err());
 }
+
+/// scipy 1.17, for (n, α, c):
+///
+/// ```python
+/// from scipy.stats import beta
+/// l = int((n + 1) * a + 1e-9)
+/// print(beta.ppf(c, l, n + 1 - l))
+/// print(max(l for l in range(1, n + 1) if beta.cdf(a, l, n + 1 - l) >= c))
+/// ```
+#[test]
+fn what_one_calibration_promises_equals_scipys_beta() {
+    let of = |count: u16| Calibration::new((0..count).map(f32::from).collect()).unwrap();
+    for (count, rate, confidence, bound) in [
+        (19, 0.05, 0.95, 0.145_868_503_312_243_4),
+        (21, 0.05, 0.95, 0.132_945_911_026_523_37),
+        (99, 0.05, 0.95, 0.090_073_558_191_967_66),
+        (99, 0.01, 0.95, 0.029_806_673_773_350_886),
+        (999, 0.05, 0.95, 0.061_819_982_777_961_614),
+        (26, 0.2, 0.9, 0.284_249_423_483_132_1),
+        (5000, 0.3, 0.5, 0.299_913_340_774_534_74),
+    ] {
+        let found = of(count).rate_bound(rate, confidence).unwrap();
+        assert!((found - bound).abs() < 1e-9, "{count} {rate}: {found}");
+    }
+    for (count, rate, confidence, rank) in [
+        (59, 0.05, 0.95, 1),
+        (100, 0.05, 0.95, 2),
+        (200, 0.05, 0.95, 5),
+        (1000, 0.05, 0.99, 35),
+        (30, 0.5, 0.9, 11),
+    ] {
+        let found = of(count).confident_threshold(rate, confidence);
+        assert_eq!(found, Ok(f32::from(count - rank)), "{count} {rate}");
+    }
+    assert_eq!(
+        of(58).confident_threshold(0.05, 0.95).unwrap_err().to_string(),
+        "a false-positive rate of 0.05 with a confidence of 0.95 takes at least 59 good images to calibrate with, and \
+         there are 58"
+    );
+    for bad in [0.0, 1.0, f64::NAN] {
+        assert!(matches!(
+            of(99).rate_bound(0.05, bad),
+            Err(CalibrationError::Confidence(_))
+        ));
+        assert!(matches!(
+            of(99).confident_threshold(0.05, bad),
+            Err(CalibrationError::Confidence(_))
+        ));
+        assert!(matches!(
+            of(99).confident_threshold(bad, 0.95),
+            Err(CalibrationError::Rate(_))
+        ));
+    }
+}
+
+proptest! {
+    /// Every rate and confidence answers, next to 0 and 1 as well.
+    #[test]
+    fn every_rate_and_confidence_answers(count in 1usize..80, rate in share(), confidence in share()) {
+        let calibration = Calibration::new((0..count).map(|rank| rank as f32).collect()).unwrap();
+        match calibration.threshold(rate) {
+            Ok(_) => {
+                let bound = calibration.rate_bound(rate, confidence).unwrap();
+                prop_assert!((0.0..=1.0).contains(&bound), "{bound}");
+            }
+            Err(CalibrationError::TooFew { needed, .. }) => prop_assert!(needed > count),
+            Err(error) => prop_assert!(false, "{error}"),
+        }
+        match calibration.confident_threshold(rate, confidence) {
+            Ok(_) => {}
+            Err(CalibrationError::TooFewForConfidence { needed, .. }) => prop_assert!(needed > count),
+            Err(error) => prop_assert!(false, "{error}"),
+        }
+    }
+}
+
+/// Shares in (0, 1), also those that differ from its ends by a rounding.
+fn share() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        0.001..0.999,
+        Just(f64::MIN_POSITIVE),
+        Just(1e-12),
+        Just(1.0 - 1e-12),
+        Just(1.0 - f64::EPSILON / 2.0),
+    ]
+}
+
+/// 2,000 calibrations with 100 images, each with its true rate: of exchangeable scores that are uniform in [0, 1) it is 1 less
+/// the threshold. The number of rates that are kept is binomial; its bounds for p = the exact probability, exceeded once in a
+/// thousand times on either side, from scipy 1.17:
+///
+/// ```python
+/// from scipy.stats import beta, binom
+/// p = beta.cdf(0.05, 2, 99)
+/// print(binom.ppf(0.001, 2000, p), binom.ppf(0.999, 2000, p), binom.ppf(0.001, 2000, 0.95), binom.ppf(0.999, 2000, 0.95))
+/// ```
+#[test]
+fn by_simulation_the_promise_of_one_calibration_holds() {
+    let mut random = Random::new(1);
+    let (mut kept, mut below) = (0, 0);
+    for _ in 0..2000 {
+        let scores = (0..100)
+            .map(|_| (random.next_u32() >> 8) as f32 / (1 << 24) as f32)
+            .collect();
+        let calibration = Calibration::new(scores).unwrap();
+        let rate_of = |threshold: f32| 1.0 - f64::from(threshold);
+        kept += usize::from(rate_of(calibration.confident_threshold(0.05, 0.95).unwrap()) <= 0.05);
+        let bound = calibration.rate_bound(0.05, 0.95).unwrap();
+        below += usize::from(rate_of(calibration.threshold(0.05).unwrap()) <= bound);
+    }
+    assert!((1898..=1951).contains(&kept), "{kept}");
+    assert!((1869..=1929).contains(&below), "{below}");
+}

@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 use riad_core::{
     LengthError,
-    metrics::{Curve, F1Max, MetricError, auroc, average_precision, f1_max, precision_recall_curve, roc_curve},
+    metrics::{
+        Curve, F1Max, MetricError, auroc, average_precision, exact_interval, f1_max, precision_recall_curve, roc_curve,
+    },
 };
 use serde::Deserialize;
 
@@ -408,4 +410,26 @@ mod pixel {
         }
         assert_eq!(whole.finish(0.3).unwrap(), alone.finish(0.3).unwrap());
     }
+}
+
+/// scipy 1.17: `binomtest(found, of).proportion_ci(confidence)`.
+#[test]
+fn exact_intervals_equal_scipys() {
+    for (found, of, confidence, interval) in [
+        (50, 63, 0.95, [0.673_026_670_531_686_2, 0.885_297_786_683_726_7]),
+        (0, 20, 0.95, [0.0, 0.168_433_470_983_085_48]),
+        (20, 20, 0.95, [0.831_566_529_016_914_5, 1.0]),
+        (103, 141, 0.95, [0.649_347_072_337_349, 0.801_697_432_366_555_9]),
+        (1, 1000, 0.99, [5.012_529_260_766_841_5e-6, 0.007_406_286_938_353_162]),
+        (3, 7, 0.8, [0.169_638_417_396_714_67, 0.721_397_951_418_473_5]),
+    ] {
+        let ends = exact_interval(found, of, confidence);
+        assert!(
+            ends.iter()
+                .zip(interval)
+                .all(|(end, expected)| (end - expected).abs() < 1e-9),
+            "{found} of {of}: {ends:?}"
+        );
+    }
+    assert_eq!(exact_interval(0, 0, 0.95), [0.0, 1.0]);
 }

@@ -1,0 +1,25 @@
+//! How sure a share is that was counted.
+
+use crate::beta::quantile;
+
+/// The exact confidence interval of a share, both ends in [0, 1]: `found` of `of` were counted, and the true share is outside
+/// with a probability of at most 1 − `confidence`. By Clopper and Pearson (*The use of confidence or fiducial limits
+/// illustrated in the case of the binomial*, Biometrika 26, 1934). Of nothing it is [0, 1], and a confidence outside
+/// [0, 1] counts as the nearer end.
+pub fn exact_interval(found: usize, of: usize, confidence: f64) -> [f64; 2] {
+    let found = found.min(of);
+    let tail = (1.0 - confidence.clamp(0.0, 1.0)) / 2.0;
+    let (hits, misses) = (found as f64, (of - found) as f64);
+    [
+        if found == 0 {
+            0.0
+        } else {
+            quantile(hits, misses + 1.0, tail)
+        },
+        if found == of {
+            1.0
+        } else {
+            quantile(hits + 1.0, misses, 1.0 - tail)
+        },
+    ]
+}
