@@ -15,19 +15,21 @@ use riad_data::Layout;
 use riad_model::{Device, Precision, Preset};
 use tracing::warn;
 
-use crate::{calibration::parse_rate, scoring::Compute};
+use crate::scoring::Compute;
 
 mod bands;
 mod bench;
 mod size;
 mod system;
 mod training;
+mod verdict;
 mod watch;
 
 pub(crate) use bands::BandsArgs;
 pub(crate) use bench::BenchArgs;
 pub(crate) use system::{CompletionsArgs, ManArgs};
 pub(crate) use training::{Protocol, TrainingArgs};
+pub(crate) use verdict::VerdictArgs;
 pub(crate) use watch::{By, WatchArgs};
 
 /// Finds defects in pictures of products after seeing only good ones.
@@ -169,9 +171,8 @@ pub(crate) struct EvalArgs {
     /// Folder to write to [default: <RUN>/eval with --model RUN, riad-demo for the demo, else runs/eval]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) out: Option<PathBuf>,
-    /// Tell what the threshold calibrated for this false-positive rate flags, such as 0.05
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
-    pub(crate) fpr: Option<f64>,
+    #[command(flatten)]
+    pub(crate) verdict: VerdictArgs,
     #[command(flatten)]
     pub(crate) images: BandsArgs,
     #[command(flatten)]
@@ -201,9 +202,8 @@ pub(crate) struct ReportArgs {
     /// File to write [default: report.html in the RUN, if there is one]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) out: Option<PathBuf>,
-    /// The false-positive rate whose threshold gives the verdicts [default: 0.05 where the calibration allows it]
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
-    pub(crate) fpr: Option<f64>,
+    #[command(flatten)]
+    pub(crate) verdict: VerdictArgs,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
 }
@@ -249,7 +249,8 @@ Defects that were found do not change the exit code.
 
 With --fpr R each line has a p-value, how likely a good image scores at least as high, and a verdict: defective where
 that is at most R. Of good images at most the share R is called defective, on average over calibrations, whatever the
-scores' distribution. An image is defective where its map is above the threshold, and so are those pixels.
+scores' distribution; with --confidence C the share stays below R with this probability, and verdicts come from the
+higher threshold that this takes. An image is defective where its map is above the threshold, and so are those pixels.
 
 MVTec's evaluation scripts read <maps>/<category>/test/<defect>/<image>.tiff; the last example lays maps out so.
 
@@ -269,10 +270,8 @@ pub(crate) struct ScoreArgs {
     /// What to write to standard output
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     pub(crate) format: Format,
-    /// Give each image a verdict, with at most this share of good images called defective, such as 0.01; the model must
-    /// be calibrated (see riad calibrate)
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
-    pub(crate) fpr: Option<f64>,
+    #[command(flatten)]
+    pub(crate) verdict: VerdictArgs,
     /// Write where each image is anomalous, in the folders that the images have
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) maps: Option<PathBuf>,

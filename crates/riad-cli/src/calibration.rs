@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use riad_core::{Calibration, CalibrationError, calibration::images_needed};
+use riad_core::{
+    Calibration, CalibrationError,
+    calibration::{images_needed, images_needed_with_confidence},
+};
 use riad_data::Pattern;
 use riad_model::{Checkpoint, Header, Keep, NormalSums, Scored};
 
@@ -19,6 +22,8 @@ use crate::{
 pub(crate) struct Threshold {
     /// The rate asked for.
     pub(crate) rate: f64,
+    /// With which probability it is kept; on average over calibrations if none was asked for.
+    pub(crate) confidence: Option<f64>,
     /// An image is called defective where its score is above, and a pixel where the map is: the score is the map's
     /// maximum.
     pub(crate) value: f32,
@@ -30,26 +35,37 @@ impl Threshold {
     ///
     /// # Errors
     /// Blames the arguments if the model is not calibrated, or with too few images for this rate; says what to do.
-    pub(crate) fn new(header: &Header, model: &Path, rate: f64) -> Result<Self> {
+    pub(crate) fn new(header: &Header, model: &Path, rate: f64, confidence: Option<f64>) -> Result<Self> {
         let command = format!("riad calibrate --model {} PATH…", shell_quoted(model));
         let Some(calibration) = header.calibration.clone() else {
-            let needed = images_needed(rate)?;
+            let needed = match confidence {
+                None => images_needed(rate)?,
+                Some(confidence) => images_needed_with_confidence(rate, confidence)?,
+            };
             return Err(usage(format!(
                 "{} is not calibrated, so it has no threshold; give it {needed} or more good images that it was not \
-                 trained with, for a false-positive rate of {rate}: {command}",
-                model.display()
+                 trained with, for {}: {command}",
+                model.display(),
+                rate_in_words(rate, confidence)
             )));
         };
-        match calibration.threshold(rate) {
+        let value = match confidence {
+            None => calibration.threshold(rate),
+            Some(confidence) => calibration.confident_threshold(rate, confidence),
+        };
+        match value {
             Ok(value) => Ok(Self {
                 rate,
+                confidence,
                 value,
                 calibration,
             }),
-            Err(error @ CalibrationError::TooFew { .. }) => Err(usage(format!(
-                "{}: {error}; give it more that it was not trained with: {command}",
-                model.display()
-            ))),
+            Err(error @ (CalibrationError::TooFew { .. } | CalibrationError::TooFewForConfidence { .. })) => {
+                Err(usage(format!(
+                    "{}: {error}; give it more that it was not trained with: {command}",
+                    model.display()
+                )))
+            }
             Err(error) => Err(usage(error.to_string())),
         }
     }
@@ -58,14 +74,18 @@ impl Threshold {
     pub(crate) fn flags(&self, score: f32) -> bool {
         score > self.value
     }
+
+    /// What was asked for, in words.
+    pub(crate) fn asked(&self) -> String {
+        rate_in_words(self.rate, self.confidence)
+    }
 }
 
-/// Reads a false-positive rate from the command line.
-pub(crate) fn parse_rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse().map_err(|_| format!("{text} is not a number"))?;
-    match images_needed(rate) {
-        Ok(_) => Ok(rate),
-        Err(error) => Err(error.to_string()),
+/// A false-positive rate that is asked for, in words.
+pub(crate) fn rate_in_words(rate: f64, confidence: Option<f64>) -> String {
+    match confidence {
+        None => format!("a false-positive rate of {rate}"),
+        Some(confidence) => format!("a false-positive rate of {rate} with a confidence of {confidence}"),
     }
 }
 
@@ -135,11 +155,79 @@ fn score_all(
     }
 }
 
-/// What a model's calibration is good for, in words.
+/// How sure it is that good products are stopped no more often than [`reach`] says.
+const CONFIDENCE: f64 = 0.95;
+
+/// False-positive rates that people ask for, the largest first.
+const RATES: [f64; 6] = [0.1, 0.05, 0.02, 0.01, 0.005, 0.001];
+
+/// The false-positive rate that verdicts are mostly asked for, or the smallest that the calibration allows.
+fn usual_rate(calibration: &Calibration) -> f64 {
+    calibration.smallest_rate().max(0.05)
+}
+
+/// What a model's calibration is good for, in words: which rates it allows, what it promises, and what the next rate takes.
 pub(crate) fn reach(calibration: &Calibration) -> String {
-    format!(
-        "{} good images, for false-positive rates from {:.4} on",
-        calibration.scores().len(),
-        calibration.smallest_rate()
-    )
+    let count = calibration.scores().len();
+    let images = if count == 1 { "image" } else { "images" };
+    let rate = shown_rate(usual_rate(calibration));
+    let mut text = format!(
+        "{count} good {images}, for false-positive rates from {} on",
+        shown_rate(calibration.smallest_rate())
+    );
+    if let Ok(bound) = calibration.rate_bound(usual_rate(calibration), CONFIDENCE) {
+        text += &format!(
+            "; --fpr {rate} stops at most {} good products on average over calibrations, and with 95 % confidence at most {} \
+             with this one",
+            one_in(usual_rate(calibration)),
+            one_in(bound)
+        );
+    }
+    let next = RATES.iter().find_map(|&rate| {
+        let more = images_needed(rate).ok()?.checked_sub(count).filter(|&more| more > 0)?;
+        Some(format!("; --fpr {rate} takes {more} more"))
+    });
+    text + &next.unwrap_or_default()
+}
+
+/// A rate in at most four digits, not below what it is: a smaller one could not be had.
+fn shown_rate(rate: f64) -> String {
+    let rounded = (rate * 1e4 - 1e-9).ceil() / 1e4;
+    rounded.to_string()
+}
+
+/// A share as people count, not below what it is.
+fn one_in(share: f64) -> String {
+    if share > 1.0 / 3.0 {
+        return format!("{:.0} of 100", (100.0 * share).ceil());
+    }
+    // A decimal has no exact binary form: 0.05 is 1 in 20.
+    format!("1 in {:.0}", (1.0 / share * (1.0 + 4.0 * f64::EPSILON)).floor())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bounds are scipy 1.17's `beta.ppf(0.95, l, n + 1 - l)`, l = ⌊(n + 1) · rate⌋: 0.1329 for 21 images and 0.05, 0.0792 for 130,
+    /// and 0.7764 for 2 images and a third.
+    #[test]
+    fn a_calibration_is_said_in_one_sentence() {
+        let of = |count: u8| reach(&Calibration::new((0..count).map(f32::from).collect()).unwrap());
+        assert_eq!(
+            of(21),
+            "21 good images, for false-positive rates from 0.0455 on; --fpr 0.05 stops at most 1 in 20 good products on \
+             average over calibrations, and with 95 % confidence at most 1 in 7 with this one; --fpr 0.02 takes 28 more"
+        );
+        assert_eq!(
+            of(2),
+            "2 good images, for false-positive rates from 0.3334 on; --fpr 0.3334 stops at most 1 in 3 good products on \
+             average over calibrations, and with 95 % confidence at most 78 of 100 with this one; --fpr 0.1 takes 7 more"
+        );
+        assert!(
+            of(130).contains("with 95 % confidence at most 1 in 12 with this one; --fpr 0.005 takes 69 more"),
+            "{}",
+            of(130)
+        );
+    }
 }

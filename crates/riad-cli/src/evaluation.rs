@@ -60,6 +60,9 @@ pub(crate) struct ImageCurves {
 pub(crate) struct AtThreshold {
     /// The false-positive rate that it is for.
     pub(crate) fpr: f64,
+    /// How sure it is to be kept by this calibration; on average over calibrations if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) confidence: Option<f64>,
     pub(crate) threshold: f32,
     /// The good images that it was calibrated with.
     pub(crate) calibration_images: usize,
@@ -88,6 +91,7 @@ impl AtThreshold {
     fn new(threshold: &Threshold) -> Self {
         Self {
             fpr: threshold.rate,
+            confidence: threshold.confidence,
             threshold: threshold.value,
             calibration_images: threshold.calibration.scores().len(),
             good_images: Flagged::default(),

@@ -7,6 +7,7 @@ use riad_model::{EpochRecord, Header, ScoringSettings, TrainConfig};
 use serde::Serialize;
 
 use crate::{
+    calibration::rate_in_words,
     evaluation::{AUPRO_LIMIT, AtThreshold, Evaluation, Flagged, Metrics},
     facts::Fact,
     files::write_whole,
@@ -246,6 +247,7 @@ fn threshold_table(results: &[CategoryResult]) -> String {
     for CategoryResult { name, evaluation, .. } in results {
         let Some(AtThreshold {
             fpr,
+            confidence,
             threshold,
             calibration_images,
             good_images,
@@ -256,7 +258,7 @@ fn threshold_table(results: &[CategoryResult]) -> String {
         else {
             continue;
         };
-        rate = Some(fpr);
+        rate = Some(rate_in_words(*fpr, *confidence));
         let images = |&Flagged { flagged, of }: &Flagged| match of {
             0 => "-".to_owned(),
             _ => format!("{flagged} of {of} ({:.1} %)", 100.0 * flagged as f64 / of as f64),
@@ -277,7 +279,7 @@ fn threshold_table(results: &[CategoryResult]) -> String {
     }
     let Some(rate) = rate else { return String::new() };
     format!(
-        "\nAt the threshold calibrated for a false-positive rate of {rate}, which these labels did not choose:\n{}",
+        "\nAt the threshold calibrated for {rate}, which these labels did not choose:\n{}",
         aligned(&rows)
     )
 }

@@ -70,7 +70,7 @@ fn training_calibrates_with_images_that_it_has_not_seen() {
 
     let info = stdout(root, &["info", "run"]);
     assert!(
-        info.contains("2 good images, for false-positive rates from 0.3333 on"),
+        info.contains("2 good images, for false-positive rates from 0.3334 on"),
         "{info}"
     );
     let info: Value = serde_json::from_str(&stdout(root, &["info", "run", "--json"])).unwrap();
@@ -159,6 +159,29 @@ fn verdicts_follow_from_the_calibration() {
         at["good_pixels"]["of"].as_u64().unwrap() + at["defective_pixels"]["of"].as_u64().unwrap(),
         15 * 32 * 32
     );
+
+    // A confidence takes the higher of the thresholds that it allows: of three scores, the highest keeps a rate of 0.5 with
+    // 1 - 0.5^3, and the middle one with a half.
+    let judged = |confidence: &str| {
+        let lines = stdout(root, &[&arguments[..], &["--confidence", confidence, "-q"]].concat());
+        lines.matches(",defective").count()
+    };
+    let above = |score: f32| rows.iter().filter(|row| row.1 > score).count();
+    assert_eq!(
+        (judged("0.87"), judged("0.5")),
+        (above(expected[2]), above(expected[1]))
+    );
+    let error = stderr(root, &[&arguments[..], &["--confidence", "0.9"]].concat(), 2);
+    assert!(error.contains("takes at least 4 good images"), "{error}");
+    let table = stdout(
+        root,
+        &["eval", "--model", "run", "--fpr", "0.5", "--confidence", "0.87", "-q"],
+    );
+    assert!(
+        table.contains("calibrated for a false-positive rate of 0.5 with a confidence of 0.87,"),
+        "{table}"
+    );
+    assert!(table.contains("0 of 3 (0.0 %)"), "{table}");
 
     // What cannot be promised is no reason to measure nothing.
     let table = stdout(root, &["eval", "--model", "run", "--fpr", "0.05", "-q"]);

@@ -9,8 +9,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::{BandsArgs, ComputeArgs};
-use crate::calibration::parse_rate;
+use super::{BandsArgs, ComputeArgs, VerdictArgs};
 
 /// Score images as they appear in a folder
 #[derive(Debug, Args)]
@@ -32,8 +31,8 @@ Ctrl-C ends, with exit code 0.
 
 Examples:
   riad watch --model runs/lid photos/today
-  riad watch --model runs/lid photos/today --fpr 0.01 --out today.csv
-  riad watch --model runs/lid inbox --fpr 0.01 --defects rejects --by move")]
+  riad watch --model runs/lid photos/today --fpr 0.05 --out today.csv
+  riad watch --model runs/lid inbox --fpr 0.05 --defects rejects --by move")]
 pub(crate) struct WatchArgs {
     /// The run's folder or checkpoint to score with, a PyTorch state dict included
     #[arg(long, value_name = "RUN|FILE", value_hint = ValueHint::AnyPath)]
@@ -44,10 +43,8 @@ pub(crate) struct WatchArgs {
     /// File that lines are added to: .csv or .jsonl
     #[arg(long, value_name = "FILE", default_value = "results.csv", value_hint = ValueHint::FilePath)]
     pub(crate) out: PathBuf,
-    /// Give each image a verdict, with at most this share of good images called defective, such as 0.01; the model must
-    /// be calibrated (see riad calibrate)
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
-    pub(crate) fpr: Option<f64>,
+    #[command(flatten)]
+    pub(crate) verdict: VerdictArgs,
     /// Set images aside in this folder that --fpr calls defective; outside of DIR
     #[arg(long, value_name = "DEFECTS", requires = "fpr", value_hint = ValueHint::DirPath)]
     pub(crate) defects: Option<PathBuf>,

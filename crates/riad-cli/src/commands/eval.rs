@@ -16,9 +16,8 @@ use tracing::info;
 use super::train::categories;
 use crate::{
     Ending,
-    args::{EvalArgs, TrainingArgs},
+    args::{EvalArgs, TrainingArgs, VerdictArgs},
     baseline::MeanImage,
-    calibration::Threshold,
     evaluation::evaluate,
     facts::facts,
     files::shell_quoted,
@@ -56,8 +55,8 @@ struct Plan {
     /// Settings of runs that are not there yet.
     training: TrainingArgs,
     with_baseline: bool,
-    /// The false-positive rate to choose thresholds for.
-    fpr: Option<f64>,
+    /// Which thresholds to choose.
+    verdict: VerdictArgs,
 }
 
 pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
@@ -92,7 +91,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
             }
         };
         let model = (model.as_path(), bands.as_ref());
-        results.push(measure(&category, model, plan.fpr, plan.with_baseline, &compute)?);
+        results.push(measure(&category, model, plan.verdict, plan.with_baseline, &compute)?);
     }
     results::write(&plan.out, &results)?;
     let shown = plan.out.join(report::FILE);
@@ -113,10 +112,10 @@ fn plan(args: &EvalArgs, training: &TrainingArgs) -> Result<Plan> {
         category,
         format,
         out,
-        fpr,
+        verdict,
         ..
     } = args;
-    let fpr = *fpr;
+    let verdict = *verdict;
     if data.is_none() && format.0.is_some() {
         return Err(usage("--format tells how DATA is laid out, and DATA is missing"));
     }
@@ -135,7 +134,7 @@ fn plan(args: &EvalArgs, training: &TrainingArgs) -> Result<Plan> {
                 out: measured_out(),
                 training: training.clone(),
                 with_baseline: false,
-                fpr,
+                verdict,
             })
         }
         (None, Some(_)) => {
@@ -150,7 +149,7 @@ fn plan(args: &EvalArgs, training: &TrainingArgs) -> Result<Plan> {
                 out: measured_out(),
                 training: training.clone(),
                 with_baseline: false,
-                fpr,
+                verdict,
             })
         }
         (None, None) => {
@@ -164,7 +163,7 @@ fn plan(args: &EvalArgs, training: &TrainingArgs) -> Result<Plan> {
                 out,
                 training: demo_training(training),
                 with_baseline: true,
-                fpr,
+                verdict,
             })
         }
     }
@@ -214,12 +213,12 @@ fn train(
     run.train(Some(category), given.max_time, device)
 }
 
-/// Measures a model on the category's test images, whose files belong together as `bands` says, with the threshold for a
-/// false-positive rate and beside the mean image where asked for.
+/// Measures a model on the category's test images, whose files belong together as `bands` says, with the
+/// threshold and beside the mean image where asked for.
 pub(super) fn measure(
     category: &Category,
     (model, bands): (&Path, Option<&Pattern>),
-    fpr: Option<f64>,
+    verdict: VerdictArgs,
     with_baseline: bool,
     compute: &Compute,
 ) -> Result<CategoryResult> {
@@ -230,7 +229,7 @@ pub(super) fn measure(
     let baseline = (with_baseline && header.scoring.tiling.is_none())
         .then(|| MeanImage::of(category, &loaded))
         .transpose()?;
-    let threshold = fpr.map(|rate| Threshold::new(&header, model, rate));
+    let threshold = verdict.threshold(&header, model);
     info!("measuring {} on {} test images", category.name, category.test.len());
     let evaluation = evaluate(category, &loaded, baseline.as_ref(), threshold)?;
     Ok(CategoryResult {

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
         } else {
             None
         };
-        let result = measure(&category, (folder, run.bands()), args.fpr, false, &compute)?;
+        let result = measure(&category, (folder, run.bands()), args.verdict, false, &compute)?;
         results.push(CategoryResult { caution, ..result });
     }
     report::write(&file, &results)?;

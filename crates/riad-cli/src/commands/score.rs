@@ -31,10 +31,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     let scale = Scale::up_to(args.map_scale).ok_or_else(|| usage("--map-scale must be above 0"))?;
     let bands = bands_of(&args.model, args.images.bands.as_ref())?;
     let model = Model::open(&args.model, bands, &args.compute.compute()?)?;
-    let threshold = args
-        .fpr
-        .map(|rate| Threshold::new(model.header(), &args.model, rate))
-        .transpose()?;
+    let threshold = args.verdict.threshold(model.header(), &args.model).transpose()?;
     let mut output = Output::new(args.format, threshold.clone())?;
 
     let files = images(&args.paths, model.reader().pattern.as_ref(), &mut output)?;
@@ -93,11 +90,11 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     drop(progress);
     if let Some(threshold) = &threshold {
         info!(
-            "{} of {} images called defective: above {}, the threshold for a false-positive rate of {} from {} good images",
+            "{} of {} images called defective: above {}, the threshold for {} from {} good images",
             output.flagged,
             output.scored,
             threshold.value,
-            threshold.rate,
+            threshold.asked(),
             threshold.calibration.scores().len()
         );
     }

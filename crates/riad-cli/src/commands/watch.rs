@@ -38,10 +38,7 @@ pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
     let bands = bands_of(&args.model, args.images.bands.as_ref())?;
     let model = Model::open(&args.model, bands, &args.compute.compute()?)?;
     let bands = &model.reader().pattern;
-    let threshold = args
-        .fpr
-        .map(|rate| Threshold::new(model.header(), &args.model, rate))
-        .transpose()?;
+    let threshold = args.verdict.threshold(model.header(), &args.model).transpose()?;
     if !args.folder.is_dir() {
         bail!("{} is no folder that could be watched", args.folder.display());
     }

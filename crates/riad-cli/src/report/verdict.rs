@@ -2,7 +2,10 @@
 
 use riad_core::Calibration;
 
-use crate::evaluation::{Evaluation, ImageScore};
+use crate::{
+    calibration::rate_in_words,
+    evaluation::{Evaluation, ImageScore},
+};
 
 /// The false-positive rate whose threshold gives the verdicts, where no other was asked for.
 const RATE: f64 = 0.05;
@@ -14,6 +17,8 @@ pub(super) struct Judge {
     pub(super) threshold: f32,
     /// The false-positive rate that it was calibrated for; `None` if it was chosen by the test images' labels.
     rate: Option<f64>,
+    /// With which probability that rate is kept, if not on average over calibrations.
+    confidence: Option<f64>,
 }
 
 /// What a threshold makes of an image whose label is known.
@@ -28,18 +33,28 @@ pub(super) enum Outcome {
 impl Judge {
     /// The threshold calibrated for the rate asked for, or else for [`RATE`]; `None` if there is none.
     pub(super) fn calibrated(evaluation: &Evaluation, calibration: Option<&Calibration>) -> Option<Self> {
-        let rate = evaluation.at_threshold.as_ref().map_or(RATE, |asked| asked.fpr);
-        let threshold = calibration?.threshold(rate).ok()?;
+        if let Some(asked) = &evaluation.at_threshold {
+            return Some(Self {
+                threshold: asked.threshold,
+                rate: Some(asked.fpr),
+                confidence: asked.confidence,
+            });
+        }
         Some(Self {
-            threshold,
-            rate: Some(rate),
+            threshold: calibration?.threshold(RATE).ok()?,
+            rate: Some(RATE),
+            confidence: None,
         })
     }
 
     /// The threshold of the best F1 on the images' own labels; `None` if they do not define it.
     pub(super) fn oracle(evaluation: &Evaluation) -> Option<Self> {
         let threshold = evaluation.curves.image.as_ref()?.best_f1.threshold;
-        Some(Self { threshold, rate: None })
+        Some(Self {
+            threshold,
+            rate: None,
+            confidence: None,
+        })
     }
 
     /// Whether an image of this score is called defective. A calibrated threshold is the highest score that is not, the
@@ -71,8 +86,9 @@ impl Judge {
     pub(super) fn name(&self) -> String {
         match self.rate {
             Some(rate) => format!(
-                "threshold {:.4}, calibrated for false-positive rate {rate}",
-                self.threshold
+                "threshold {:.4}, calibrated for {}",
+                self.threshold,
+                rate_in_words(rate, self.confidence)
             ),
             None => format!("best F1 at {:.4}, an oracle: chosen by these labels", self.threshold),
         }
@@ -146,7 +162,8 @@ pub(super) fn thresholds(
     judge: Option<&Judge>,
 ) -> Vec<ThresholdRow> {
     let mut rates = RATES.to_vec();
-    rates.extend(evaluation.at_threshold.as_ref().map(|asked| asked.fpr));
+    let asked = evaluation.at_threshold.as_ref();
+    rates.extend(asked.map(|asked| asked.fpr));
     rates.sort_by(|a, b| b.total_cmp(a));
     rates.dedup();
     let calibrated = rates.into_iter().filter_map(|rate| {
@@ -154,7 +171,13 @@ pub(super) fn thresholds(
         Some(Judge {
             threshold,
             rate: Some(rate),
+            confidence: None,
         })
+    });
+    let confident = asked.filter(|asked| asked.confidence.is_some()).map(|asked| Judge {
+        threshold: asked.threshold,
+        rate: Some(asked.fpr),
+        confidence: asked.confidence,
     });
     let row = |row: Judge| {
         let share = |is_defective| match row.count(&evaluation.images, is_defective) {
@@ -162,14 +185,20 @@ pub(super) fn thresholds(
             (flagged, of) => format!("{flagged} of {of} ({:.1} %)", 100.0 * flagged as f64 / of as f64),
         };
         ThresholdRow {
-            name: row
-                .rate
-                .map_or("best F1, an oracle".to_owned(), |rate| rate.to_string()),
+            name: match (row.rate, row.confidence) {
+                (None, _) => "best F1, an oracle".to_owned(),
+                (Some(rate), None) => rate.to_string(),
+                (Some(rate), Some(confidence)) => format!("{rate}, confidence {confidence}"),
+            },
             threshold: format!("{:.4}", row.threshold),
             good: share(false),
             defective: share(true),
-            is_judge: judge.is_some_and(|judge| judge.rate == row.rate),
+            is_judge: judge.is_some_and(|judge| judge.rate == row.rate && judge.confidence == row.confidence),
         }
     };
-    calibrated.chain(Judge::oracle(evaluation)).map(row).collect()
+    calibrated
+        .chain(confident)
+        .chain(Judge::oracle(evaluation))
+        .map(row)
+        .collect()
 }
