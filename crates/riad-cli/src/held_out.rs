@@ -1,8 +1,11 @@
 //! Which good images are held out from training, and what for.
 
-use std::path::PathBuf;
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+};
 
-use riad_data::{Category, DataError, Shares, Split, shuffled, split};
+use riad_data::{Category, DataError, Shares, Split, split};
 
 use crate::args::{Protocol, TrainingArgs};
 
@@ -47,27 +50,65 @@ pub(crate) fn good_images(category: &Category, shares: Shares) -> Vec<PathBuf> {
     [&category.train, own].concat()
 }
 
-/// Divides the [`good_images`] into those to train on and those held out.
+/// Numbers the groups of images that belong on one side of a split: those of one name in `names`, where there are names, and those
+/// of one content, by its sum in `sums`.
+pub(crate) fn groups(names: Option<&[String]>, sums: &[&str]) -> Vec<usize> {
+    let mut leader: Vec<usize> = (0..sums.len()).collect();
+    let mut first_of_name = HashMap::new();
+    let mut first_of_sum = HashMap::new();
+    for image in 0..sums.len() {
+        let same_sum = *first_of_sum.entry(sums[image]).or_insert(image);
+        let same_name = names.map_or(image, |names| *first_of_name.entry(&names[image]).or_insert(image));
+        for other in [same_sum, same_name] {
+            let [one, other] = [image, other].map(|image| leader_of(&leader, image));
+            leader[one.max(other)] = one.min(other);
+        }
+        // The way to the leader stays short.
+        leader[image] = leader_of(&leader, image);
+    }
+    (0..sums.len()).map(|image| leader_of(&leader, image)).collect()
+}
+
+fn leader_of(leader: &[usize], mut image: usize) -> usize {
+    while leader[image] != image {
+        image = leader[image];
+    }
+    image
+}
+
+/// Divides the [`good_images`] into those to train on and those held out; `groups` has a number for each, and those of one
+/// number stay on one side.
 ///
 /// Where the data set itself keeps images for validation, those are held out and no others, divided in the proportion of
-/// the shares: so results compare with those of others, who train on all that is there to train on.
+/// the shares: so results compare with those of others, who train on all that is there to train on. What belongs to a group
+/// of training images is trained on, too.
 ///
 /// # Errors
 /// [`DataError::Parameter`] if the shares are out of range.
-pub(crate) fn divide(category: &Category, shares: Shares, seed: u64) -> Result<Split, DataError> {
-    let (learn, own) = (category.train.len(), category.validation.len());
-    let parts = split(learn, shares, seed)?;
-    if own == 0 || shares == Shares::default() {
+pub(crate) fn divide(learn: usize, groups: &[usize], shares: Shares, seed: u64) -> Result<Split, DataError> {
+    let (trained_on, own) = groups.split_at(learn);
+    let parts = split(trained_on, shares, seed)?;
+    if own.is_empty() {
         return Ok(parts);
     }
+    let trained_on: HashSet<_> = trained_on.iter().collect();
+    let (with_training, own): (Vec<_>, Vec<_>) =
+        (learn..groups.len()).partition(|&image| trained_on.contains(&groups[image]));
+    let own_groups: Vec<_> = own.iter().map(|&image| groups[image]).collect();
     let for_calibration = shares.calibration / (shares.calibration + shares.validation);
-    let for_calibration = (own as f64 * for_calibration).round() as usize;
-    let mut calibration: Vec<usize> = shuffled(own, seed).into_iter().map(|index| learn + index).collect();
-    let mut validation = calibration.split_off(for_calibration);
-    calibration.sort_unstable();
-    validation.sort_unstable();
+    let (validation, calibration) = if own.is_empty() || for_calibration >= 1.0 {
+        (Vec::new(), own)
+    } else {
+        let only = Shares {
+            validation: 0.0,
+            calibration: for_calibration,
+        };
+        let parts = split(&own_groups, only, seed)?;
+        let images = |part: Vec<usize>| part.into_iter().map(|place| own[place]).collect();
+        (images(parts.train), images(parts.calibration))
+    };
     Ok(Split {
-        train: (0..learn).collect(),
+        train: (0..learn).chain(with_training).collect(),
         validation,
         calibration,
     })
@@ -128,7 +169,9 @@ mod tests {
             let category = category(300, own);
             let shares = shares(&args, &category);
             let images = good_images(&category, shares);
-            let parts = divide(&category, shares, 3).unwrap();
+            let groups: Vec<usize> = (0..images.len()).collect();
+            let divide = || divide(category.train.len(), &groups, shares, 3);
+            let parts = divide().unwrap();
             let Split {
                 train,
                 validation,
@@ -145,15 +188,31 @@ mod tests {
                     .into_iter()
                     .all(|&index| images[index].starts_with("validation"))
             );
-            assert_eq!(divide(&category, shares, 3).unwrap(), parts);
+            assert_eq!(divide().unwrap(), parts);
         }
-        assert!(
-            divide(
-                &category(300, 30),
-                shares(&given(Some(1.0), None), &category(300, 30)),
-                3
-            )
-            .is_err()
-        );
+        let alone: Vec<usize> = (0..330).collect();
+        assert!(divide(300, &alone, shares(&given(Some(1.0), None), &category(300, 30)), 3).is_err());
+    }
+
+    #[test]
+    fn equal_files_and_those_of_one_name_make_a_group() {
+        let names = ["p", "p", "q", "r", "q", "s"].map(str::to_owned);
+        let sums = ["1", "2", "3", "2", "5", "6"];
+        assert_eq!(groups(None, &sums), [0, 1, 2, 1, 4, 5]);
+        // p and r are joined by equal files.
+        assert_eq!(groups(Some(&names), &sums), [0, 0, 2, 0, 2, 5]);
+    }
+
+    #[test]
+    fn what_the_data_set_keeps_for_validation_is_trained_on_where_it_belongs_to_training_images() {
+        let mut groups: Vec<usize> = (0..20).collect();
+        groups[15] = 3;
+        let half = Shares {
+            validation: 0.1,
+            calibration: 0.1,
+        };
+        let parts = divide(10, &groups, half, 1).unwrap();
+        assert_eq!(parts.train, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 15]);
+        assert_eq!(parts.validation.len() + parts.calibration.len(), 9);
     }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use riad_data::{Category, DataError, Layout, Pattern, Reader, Shares};
+use riad_data::{Category, DataError, Grouping, Layout, Pattern, Reader, Shares};
 use riad_model::{
     Checkpoint, Device, Preset, TrainConfig, Trainer,
     store::{BEST, LAST},
@@ -24,7 +24,7 @@ use crate::{
     args::{Protocol, TrainingArgs},
     calibration::{calibrate, find_normal, reach},
     files::{sha256, shell_quoted, write_whole},
-    held_out::{divide, good_images, shares},
+    held_out::{divide, good_images, groups, shares},
     interrupt::{Reason, Watch},
     roi::load_roi,
     scoring::Compute,
@@ -35,7 +35,7 @@ use crate::{
 
 pub(crate) use self::{images::image_sha256, session::terms};
 use self::{
-    images::{ImageRecord, check_same, records},
+    images::{ImageRecord, check_same, names_in, records, without},
     session::best,
 };
 
@@ -68,6 +68,10 @@ struct Settings {
     /// Which files make one image together; `None` where each file is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bands: Option<Pattern>,
+    /// Which images show one part, as it was given.
+    group_by: Option<String>,
+    /// Images below the category's folder that are left out.
+    without: Vec<String>,
     /// Runs begun before there was a choice follow the paper.
     #[serde(default = "Protocol::paper")]
     protocol: Protocol,
@@ -118,9 +122,27 @@ impl Run {
                 shell_quoted(folder)
             )));
         }
+        let category = &match &args.without {
+            Some(file) => without(category, &names_in(file)?, Some(file))?,
+            None => category.clone(),
+        };
         let shares = shares(args, category);
         let good = good_images(category, shares);
-        let parts = divide(category, shares, args.seed.unwrap_or(0))?;
+        let bands = args.bands.as_ref();
+        let mut images = records(&good, &category.root, bands)?;
+        let names = args.group_by.as_ref().map(|grouping| {
+            let names = images.iter().map(|image| grouping.group(&image.name));
+            names.collect::<std::result::Result<Vec<_>, _>>()
+        });
+        let sums: Vec<_> = images.iter().map(|image| image.sha256.as_str()).collect();
+        let groups = groups(names.transpose()?.as_deref(), &sums);
+        let parts = divide(category.train.len(), &groups, shares, args.seed.unwrap_or(0))?;
+        for &held_out in &parts.validation {
+            images[held_out].validation = true;
+        }
+        for &held_out in &parts.calibration {
+            images[held_out].calibration = true;
+        }
         let learned_from = parts.train.iter().map(|&image| good[image].clone()).collect();
         let method = settings::method(args, learned_from)?;
         let training = settings::config(args, method, parts.train.len(), device)?;
@@ -129,12 +151,14 @@ impl Run {
             data: path::absolute(&category.root)?,
             layout: Some(category.layout),
             bands: args.bands.clone(),
+            group_by: args.group_by.as_ref().map(Grouping::to_string),
+            without: args.without.as_deref().map(names_in).transpose()?.unwrap_or_default(),
             validation_share: shares.validation,
             calibration_share: shares.calibration,
             protocol: args.protocol.unwrap_or_default(),
             roi: None,
             training,
-            images: Vec::new(),
+            images,
         };
         let (reader, scoring) = (settings.reader(), &settings.training.scoring);
         check_headers(&good, &reader, scoring)?;
@@ -143,13 +167,6 @@ impl Run {
             let mask = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
             write_whole(&folder.join(ROI), &mask)?;
             settings.roi = Some(sha256(&[file])?);
-        }
-        settings.images = records(&good, &category.root, args.bands.as_ref())?;
-        for held_out in parts.validation {
-            settings.images[held_out].validation = true;
-        }
-        for held_out in parts.calibration {
-            settings.images[held_out].calibration = true;
         }
         let run = Self {
             folder: folder.to_owned(),
@@ -210,9 +227,9 @@ impl Run {
     /// If the category's images are not those that the run was started with.
     pub(crate) fn held_out(&self, category: &Category) -> Result<(Vec<PathBuf>, &'static str)> {
         self.check_images(category)?;
-        let calibration = self.images(category, |image| image.calibration);
+        let calibration = self.images(category, |image| image.calibration)?;
         Ok(if calibration.is_empty() {
-            (self.images(category, |image| image.validation), "validation")
+            (self.images(category, |image| image.validation)?, "validation")
         } else {
             (calibration, "calibration")
         })
@@ -224,6 +241,14 @@ impl Run {
             Some(layout) => Category::open_as(self.data(), layout, self.bands()),
             None => Category::open(self.data(), self.bands()),
         }
+    }
+
+    /// The good images that the run has to do with, in the order of its records.
+    fn good_images(&self, category: &Category) -> Result<Vec<PathBuf>> {
+        Ok(good_images(
+            &without(category, &self.settings.without, None)?,
+            self.settings.shares(),
+        ))
     }
 
     /// Which files make one of the run's images together, where each has several.
@@ -263,8 +288,16 @@ impl Run {
         let other_layout = layout.zip(own).is_some_and(|(given, own)| given != own);
         let other_bands = args.bands.is_some() && args.bands.as_ref() != self.bands();
         let differing = || settings::differing(args, protocol, self.settings.shares(), training);
+        let other_groups = args
+            .group_by
+            .as_ref()
+            .is_some_and(|given| Some(given.to_string()) != self.settings.group_by);
+        let left_out = |file: &PathBuf| names_in(file).is_ok_and(|names| names == self.settings.without);
+        let other_without = !args.without.as_ref().is_none_or(left_out);
         let other = other_layout
             .then_some("format")
+            .or(other_groups.then_some("group-by"))
+            .or(other_without.then_some("without"))
             .or(other_roi.then_some("roi"))
             .or(other_bands.then_some("bands"));
         match other.or_else(differing) {
@@ -350,7 +383,7 @@ impl Run {
         let best = self.folder.join(BEST);
         let mut checkpoint = Checkpoint::open(&best)?;
         if self.compares_with_normal() {
-            let mut images = self.images(category, |image| !image.calibration && !image.validation);
+            let mut images = self.images(category, |image| !image.calibration && !image.validation)?;
             // Those of a random split are in the order of their names, which may be that of their taking.
             let step = images.len().div_ceil(NORMAL_IMAGES);
             images = images.into_iter().step_by(step.max(1)).collect();
@@ -360,7 +393,7 @@ impl Run {
             let roi = load_roi(&self.folder.join(ROI), &checkpoint.header.scoring, &[], &self.reader())?;
             checkpoint.roi = Some(roi);
         }
-        let held_out = self.images(category, |image| image.calibration);
+        let held_out = self.images(category, |image| image.calibration)?;
         if !held_out.is_empty() {
             calibrate(&mut checkpoint, held_out, self.bands(), &compute)?;
         }
@@ -377,23 +410,26 @@ impl Run {
     }
 
     fn check_images(&self, category: &Category) -> Result<()> {
-        let good = good_images(category, self.settings.shares());
-        let now = records(&good, &category.root, self.bands())?;
+        let now = records(&self.good_images(category)?, &category.root, self.bands())?;
         check_same(&self.settings.images, &now, &category.root)
     }
 
     /// The images to train on, or those to validate with.
-    fn source(&self, category: &Category, validation: bool) -> Source {
-        let paths = self.images(category, |image| !image.calibration && image.validation == validation);
-        Source::to_learn_from(paths, self.reader(), &self.settings.training.scoring)
+    fn source(&self, category: &Category, validation: bool) -> Result<Source> {
+        let paths = self.images(category, |image| !image.calibration && image.validation == validation)?;
+        Ok(Source::to_learn_from(
+            paths,
+            self.reader(),
+            &self.settings.training.scoring,
+        ))
     }
 
     /// The run's images whose records are `chosen`.
-    fn images(&self, category: &Category, chosen: impl Fn(&ImageRecord) -> bool) -> Vec<PathBuf> {
-        let images = good_images(category, self.settings.shares()).into_iter();
+    fn images(&self, category: &Category, chosen: impl Fn(&ImageRecord) -> bool) -> Result<Vec<PathBuf>> {
+        let images = self.good_images(category)?.into_iter();
         let records = images.zip(&self.settings.images);
         let chosen = records.filter(|(_, record)| chosen(record));
-        chosen.map(|(path, _)| path).collect()
+        Ok(chosen.map(|(path, _)| path).collect())
     }
 }
 

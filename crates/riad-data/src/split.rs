@@ -1,6 +1,6 @@
 //! Which training images are held out, and in which order the others come.
 
-use std::num::NonZeroU64;
+use std::{collections::HashMap, num::NonZeroU64};
 
 use riad_core::Random;
 
@@ -26,15 +26,19 @@ pub struct Shares {
     pub calibration: f64,
 }
 
-/// Holds out shares of `count` images, chosen by `seed`; the same on every platform.
+/// Holds out shares of images, chosen by `seed`; the same on every platform. `groups` has a number for each image: images of
+/// one number belong together, as pictures of one part do, and stay on one side. If all numbers differ, each image is chosen
+/// alone.
 ///
 /// The numbers held out are rounded to nearest, but a share above 0 is at least one image. At least one image stays for
-/// training, and validation comes before calibration where there are too few for all. Which images are trained on
-/// depends on the number held out alone, not on what for.
+/// training, and validation comes before calibration where there are too few for all. Groups are held out whole while they
+/// fit in what is asked for; if the first of them is larger, that one is. Which images are trained on depends on the number
+/// held out alone, not on what for.
 ///
 /// # Errors
-/// [`DataError::Parameter`] if `count` is 0 or the shares are out of range.
-pub fn split(count: usize, shares: Shares, seed: u64) -> Result<Split, DataError> {
+/// [`DataError::Parameter`] if there are no images or the shares are out of range.
+pub fn split(groups: &[usize], shares: Shares, seed: u64) -> Result<Split, DataError> {
+    let count = groups.len();
     if count == 0 {
         return Err(DataError::Parameter("there are no images to split".into()));
     }
@@ -62,17 +66,48 @@ pub fn split(count: usize, shares: Shares, seed: u64) -> Result<Split, DataError
     let for_validation = held_out(validation, count - 1);
     let for_calibration = held_out(calibration, count - 1 - for_validation);
 
-    let mut validation = shuffled(count, seed);
-    let mut train = validation.split_off(for_validation + for_calibration);
-    let mut calibration = validation.split_off(for_validation);
-    for part in [&mut train, &mut validation, &mut calibration] {
+    let mut parts = Split {
+        train: Vec::new(),
+        validation: Vec::new(),
+        calibration: Vec::new(),
+    };
+    let wanted = for_validation + for_calibration;
+    let mut taken = 0;
+    for group in in_order(groups, &shuffled(count, seed)) {
+        let size = group.len();
+        let fits = taken + size <= wanted || (taken == 0 && wanted > 0 && size < count);
+        let part = if !fits {
+            &mut parts.train
+        } else if for_calibration == 0
+            || parts.validation.len() + size <= for_validation
+            || (for_validation > 0 && parts.validation.is_empty())
+        {
+            taken += size;
+            &mut parts.validation
+        } else {
+            taken += size;
+            &mut parts.calibration
+        };
+        part.extend(group);
+    }
+    for part in [&mut parts.train, &mut parts.validation, &mut parts.calibration] {
         part.sort_unstable();
     }
-    Ok(Split {
-        train,
-        validation,
-        calibration,
-    })
+    Ok(parts)
+}
+
+/// The images of each group, in the order in which `order` first comes to one of them.
+fn in_order(groups: &[usize], order: &[usize]) -> Vec<Vec<usize>> {
+    let mut places = HashMap::new();
+    let mut members: Vec<Vec<usize>> = Vec::new();
+    for &image in order {
+        let place = *places.entry(groups[image]).or_insert(members.len());
+        if place == members.len() {
+            members.push(Vec::new());
+        }
+        members[place].push(image);
+    }
+    members
 }
 
 /// The indices below `count` in an order chosen by `seed`, each order equally likely; the same on every platform.
@@ -98,7 +133,36 @@ mod tests {
         }
     }
 
+    /// As many images, each of them alone.
+    fn alone(count: usize) -> Vec<usize> {
+        (0..count).collect()
+    }
+
     proptest! {
+        #[test]
+        fn a_group_stays_together_and_no_more_is_held_out_than_asked_for(
+            groups in prop::collection::vec(0usize..40, 1..200),
+            validation in 0.0..0.5,
+            calibration in 0.0..0.499,
+            seed: u64,
+        ) {
+            let parts = split(&groups, shares(validation, calibration), seed).unwrap();
+            let of = |part: &[usize]| part.iter().map(|&image| groups[image]).collect::<std::collections::HashSet<_>>();
+            let [train, held_out, last] = [of(&parts.train), of(&parts.validation), of(&parts.calibration)];
+            prop_assert!(train.is_disjoint(&held_out) && train.is_disjoint(&last) && held_out.is_disjoint(&last));
+            prop_assert!(!parts.train.is_empty());
+            let taken = parts.validation.len() + parts.calibration.len();
+            let share = validation + calibration;
+            // Two roundings, and the first group, which may be larger.
+            let is_one = held_out.len() + last.len() == 1;
+            prop_assert!(taken as f64 <= groups.len() as f64 * share + 2.0 || is_one, "{taken}");
+            let other = split(&groups, shares(calibration, validation), seed).unwrap();
+            let counts = |share: f64| (groups.len() as f64 * share).round();
+            if counts(validation) >= 1.0 && counts(calibration) >= 1.0 {
+                prop_assert_eq!(other.train, parts.train);
+            }
+        }
+
         #[test]
         fn every_image_is_in_exactly_one_part(
             count in 1usize..300,
@@ -107,7 +171,7 @@ mod tests {
             seed: u64,
         ) {
             let shares = shares(validation, (1.0 - validation) * rest);
-            let parts = split(count, shares, seed).unwrap();
+            let parts = split(&alone(count), shares, seed).unwrap();
             prop_assert!(!parts.train.is_empty());
             for (part, share) in [(&parts.validation, shares.validation), (&parts.calibration, shares.calibration)] {
                 let off = part.len() as f64 - count as f64 * share;
@@ -129,7 +193,7 @@ mod tests {
                 train,
                 validation,
                 calibration,
-            } = split(count, shares(validation, calibration), 3).unwrap();
+            } = split(&alone(count), shares(validation, calibration), 3).unwrap();
             [train.len(), validation.len(), calibration.len()]
         };
         assert_eq!(parts(1, 0.5, 0.4), [1, 0, 0]);
@@ -141,20 +205,35 @@ mod tests {
         assert_eq!(parts(5, 0.0, 0.0), [5, 0, 0]);
         for bad in [1.0, -0.1, f64::NAN, f64::INFINITY] {
             for shares in [shares(bad, 0.0), shares(0.0, bad)] {
-                let error = split(5, shares, 3);
+                let error = split(&alone(5), shares, 3);
                 assert!(matches!(error, Err(DataError::Parameter(_))), "{shares:?}");
             }
         }
-        let error = split(5, shares(0.5, 0.5), 3).unwrap_err();
+        let error = split(&alone(5), shares(0.5, 0.5), 3).unwrap_err();
         assert!(error.to_string().contains("leave none to train on"), "{error}");
-        assert!(matches!(split(0, shares(0.2, 0.0), 3), Err(DataError::Parameter(_))));
+        assert!(matches!(split(&[], shares(0.2, 0.0), 3), Err(DataError::Parameter(_))));
     }
 
     #[test]
     fn what_images_are_held_out_for_does_not_change_what_is_trained_on() {
-        let without = split(209, shares(0.2, 0.0), 5).unwrap();
-        let with = split(209, shares(0.1, 0.1), 5).unwrap();
+        let without = split(&alone(209), shares(0.2, 0.0), 5).unwrap();
+        let with = split(&alone(209), shares(0.1, 0.1), 5).unwrap();
         assert_eq!(with.train, without.train);
+    }
+
+    #[test]
+    fn a_group_that_is_larger_than_what_is_held_out_is_held_out_if_it_comes_first() {
+        // Two groups of ten: one of them, whichever the seed brings first, for one image that was asked for.
+        let groups: Vec<usize> = (0..20).map(|image| image / 10).collect();
+        for seed in 0..8 {
+            let parts = split(&groups, shares(0.05, 0.05), seed).unwrap();
+            assert_eq!(
+                [parts.train.len(), parts.validation.len(), parts.calibration.len()],
+                [10, 10, 0]
+            );
+        }
+        // A single group is trained on.
+        assert_eq!(split(&[7; 5], shares(0.2, 0.2), 1).unwrap().train.len(), 5);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use riad_core::Size;
-use riad_data::Pattern;
+use riad_data::{Grouping, Pattern};
 use riad_model::{InputFilter, LossWeights, Method, Precision, Preset, Similarity};
 use serde::{Deserialize, Serialize};
 
@@ -111,6 +111,13 @@ pub(crate) struct TrainingArgs {
     /// or more, enough for --fpr 0.05, else 0; 0 with --protocol paper]
     #[arg(long, value_name = "SHARE")]
     pub(crate) calibration: Option<f64>,
+    /// Keep images of one part on one side of the split: a pattern of their names with {group} for the part's and * for
+    /// anything, such as '{group}_*.png', or a CSV file with the columns path and group. Equal files always stay together
+    #[arg(long, value_name = "PATTERN|FILE")]
+    pub(crate) group_by: Option<Grouping>,
+    /// Leave out the images that this file names, one in a line, as riad check writes it; the run remembers them
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) without: Option<PathBuf>,
     /// Decides initial weights, split, order and masks [default: 0]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,

@@ -1,10 +1,14 @@
 //! The images of a run, and whether they are still what they were.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
-use riad_data::Pattern;
+use riad_data::{Category, Pattern};
 use serde::{Deserialize, Serialize};
 
 use crate::files::{relative, sha256};
@@ -35,6 +39,46 @@ pub(super) fn records(images: &[PathBuf], root: &Path, bands: Option<&Pattern>) 
         })
     };
     images.par_iter().map(record).collect()
+}
+
+/// The images that a file names, one in a line. Empty lines and those that begin with `#` say nothing.
+pub(crate) fn names_in(file: &Path) -> Result<Vec<String>> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines
+        .map(|line| line.strip_prefix("./").unwrap_or(line).to_owned())
+        .collect())
+}
+
+/// A category without the good images of these names below its folder, which `file` gave.
+///
+/// # Errors
+/// If a name is that of no such image, or none is left.
+pub(crate) fn without(category: &Category, names: &[String], file: Option<&Path>) -> Result<Category> {
+    let mut category = category.clone();
+    let mut unknown: HashSet<&str> = names.iter().map(String::as_str).collect();
+    let left_out: HashSet<&str> = unknown.clone();
+    for images in [&mut category.train, &mut category.validation] {
+        images.retain(|image| {
+            let name = relative(image, &category.root);
+            unknown.remove(name.as_str());
+            !left_out.contains(name.as_str())
+        });
+    }
+    if let (Some(name), Some(file)) = (unknown.iter().min(), file) {
+        bail!(
+            "{} names {name}, and there is no good image of that name below {}; correct the line or remove it",
+            file.display(),
+            category.root.display()
+        );
+    }
+    if category.train.is_empty() {
+        bail!("no image is left to learn from below {}", category.root.display());
+    }
+    Ok(category)
 }
 
 /// The SHA-256 of an image's file, or of all its files one after the other.

@@ -24,7 +24,7 @@ impl Run {
         watch: &Watch,
         device: &Device,
     ) -> Result<Trained> {
-        let [train, validation] = [false, true].map(|validation| self.source(category, validation));
+        let [train, validation] = [self.source(category, false)?, self.source(category, true)?];
         let TrainConfig {
             architecture,
             scoring,
@@ -46,7 +46,7 @@ impl Run {
             train.len(),
             category.name,
             validation.len(),
-            self.images(category, |image| image.calibration).len(),
+            self.images(category, |image| image.calibration)?.len(),
             shell_quoted(&self.folder)
         );
         let steps = train.len().div_ceil(trainer.config().batch_size);
@@ -58,7 +58,7 @@ impl Run {
                 trainer.progress().steps
             );
         }
-        let held_out = self.images(category, |image| image.validation && !image.calibration);
+        let held_out = self.images(category, |image| image.validation && !image.calibration)?;
         let mut log = TensorBoard::new(&self.folder, trainer.config(), held_out, self.reader(), device);
         let mut reason = None;
         let mut progress = Progress::start(&category.name, "step", first as u64, (epochs * steps) as u64);
