@@ -19,6 +19,7 @@ use crate::scoring::Compute;
 
 mod bands;
 mod bench;
+mod check;
 mod size;
 mod system;
 mod training;
@@ -27,6 +28,7 @@ mod watch;
 
 pub(crate) use bands::BandsArgs;
 pub(crate) use bench::BenchArgs;
+pub(crate) use check::CheckArgs;
 pub(crate) use system::{CompletionsArgs, ManArgs};
 pub(crate) use training::{Protocol, TrainingArgs};
 pub(crate) use verdict::VerdictArgs;
@@ -73,6 +75,7 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     DemoData(DemoDataArgs),
+    Check(CheckArgs),
     Train(TrainArgs),
     Calibrate(CalibrateArgs),
     Eval(EvalArgs),
@@ -228,6 +231,9 @@ pub(crate) struct CalibrateArgs {
     /// Good images, and folders of such with their subfolders
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
+    /// Leave out the images that this file names, one in a line, as calibrate itself writes it for unusual images
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) without: Option<PathBuf>,
     /// Look for defects only where this mask image is not black from now on, instead of where the model did
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) roi: Option<PathBuf>,

@@ -94,23 +94,34 @@ pub(crate) fn rate_in_words(rate: f64, confidence: Option<f64>) -> String {
 ///
 /// # Errors
 /// If there are no images, or one cannot be read: a choice of what can be read is not what the guarantee is about.
+///
+/// Gives the scores in the order of the images.
 pub(crate) fn calibrate(
     checkpoint: &mut Checkpoint,
     images: Vec<PathBuf>,
     bands: Option<&Pattern>,
     compute: &Compute,
-) -> Result<()> {
+) -> Result<Vec<f32>> {
     if images.is_empty() {
         bail!("there are no images to calibrate with");
     }
-    let mut scores = Vec::with_capacity(images.len());
     let model = Model::new(checkpoint, bands.cloned(), compute)?;
-    score_all(&model, images, "calibrating", |scored| {
+    let scores = scores(&model, images, "calibrating")?;
+    checkpoint.header.calibration = Some(Calibration::new(scores.clone())?);
+    Ok(scores)
+}
+
+/// The scores of images, in their order; `title` is what is being done.
+///
+/// # Errors
+/// If an image cannot be read.
+pub(crate) fn scores(model: &Model, images: Vec<PathBuf>, title: &str) -> Result<Vec<f32>> {
+    let mut scores = Vec::with_capacity(images.len());
+    score_all(model, images, title, |scored| {
         scores.push(scored.score);
         Ok(())
     })?;
-    checkpoint.header.calibration = Some(Calibration::new(scores)?);
-    Ok(())
+    Ok(scores)
 }
 
 /// Keeps in a checkpoint what the maps of good `images`, whose files belong together as `bands` says, hold at each place.
@@ -162,7 +173,7 @@ const CONFIDENCE: f64 = 0.95;
 const RATES: [f64; 6] = [0.1, 0.05, 0.02, 0.01, 0.005, 0.001];
 
 /// The false-positive rate that verdicts are mostly asked for, or the smallest that the calibration allows.
-fn usual_rate(calibration: &Calibration) -> f64 {
+pub(crate) fn usual_rate(calibration: &Calibration) -> f64 {
     calibration.smallest_rate().max(0.05)
 }
 
@@ -191,7 +202,7 @@ pub(crate) fn reach(calibration: &Calibration) -> String {
 }
 
 /// A rate in at most four digits, not below what it is: a smaller one could not be had.
-fn shown_rate(rate: f64) -> String {
+pub(crate) fn shown_rate(rate: f64) -> String {
     let rounded = (rate * 1e4 - 1e-9).ceil() / 1e4;
     rounded.to_string()
 }

@@ -39,6 +39,13 @@ pub(crate) fn shares_where(args: &TrainingArgs, each: f64) -> Shares {
     }
 }
 
+/// How many images a run needs to hold out some for calibration by itself, if `images` are too few and nothing else was asked for.
+pub(crate) fn too_few_to_calibrate(args: &TrainingArgs, images: usize) -> Option<usize> {
+    let needed = ((WORTH_CALIBRATING - 0.5) / EACH).ceil() as usize;
+    let is_asked_for = args.calibration.is_some() || args.protocol == Some(Protocol::Paper);
+    (!is_asked_for && images < needed).then_some(needed)
+}
+
 /// The good images that a run has to do with: those to learn from, then those that the data set itself keeps for
 /// validation, unless nothing is to be held out.
 pub(crate) fn good_images(category: &Category, shares: Shares) -> Vec<PathBuf> {
@@ -151,6 +158,11 @@ mod tests {
         };
         assert_eq!(shares(None, None, 209), (0.1, 0.1));
         assert_eq!(shares(None, None, 64), (0.2, 0.0));
+        // What is said to be enough is, and one less is not.
+        let needed = too_few_to_calibrate(&given(None, None), 64).unwrap();
+        assert_eq!(shares(None, None, needed).1, 0.1);
+        assert_eq!(shares(None, None, needed - 1).1, 0.0);
+        assert_eq!(too_few_to_calibrate(&given(None, None), needed), None);
         assert_eq!(shares(None, Some(0.0), 209), (0.2, 0.0));
         assert_eq!(shares(None, Some(0.5), 64), (0.1, 0.5));
         assert_eq!(shares(Some(0.2), None, 209), (0.2, 0.1));

@@ -38,6 +38,7 @@ mod run;
 mod scoring;
 mod settings;
 mod source;
+mod suspects;
 mod tensorboard;
 mod test_images;
 
@@ -94,6 +95,7 @@ fn run(cli: Cli) -> Result<Ending> {
     }
     match cli.command {
         Command::DemoData(args) => commands::demo_data::run(&args),
+        Command::Check(args) => commands::check::run(&args),
         Command::Train(args) => commands::train::run(&args),
         Command::Calibrate(args) => commands::calibrate::run(&args),
         Command::Eval(args) => commands::eval::run(&args),

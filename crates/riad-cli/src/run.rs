@@ -22,21 +22,25 @@ use tracing::info;
 
 use crate::{
     args::{Protocol, TrainingArgs},
-    calibration::{calibrate, find_normal, reach},
+    calibration::{calibrate, find_normal, reach, scores},
     files::{sha256, shell_quoted, write_whole},
-    held_out::{divide, good_images, groups, shares},
+    held_out::{divide, good_images, groups, shares, too_few_to_calibrate},
     interrupt::{Reason, Watch},
     roi::load_roi,
-    scoring::Compute,
+    scoring::{Compute, Model},
     settings,
     source::{Source, check_headers},
+    suspects::Suspects,
     usage,
 };
 
-pub(crate) use self::{images::image_sha256, session::terms};
 use self::{
-    images::{ImageRecord, check_same, names_in, records, without},
+    images::{ImageRecord, check_same, records, without},
     session::best,
+};
+pub(crate) use self::{
+    images::{image_sha256, names_in},
+    session::terms,
 };
 
 const SETTINGS: &str = "settings.json";
@@ -142,6 +146,14 @@ impl Run {
         }
         for &held_out in &parts.calibration {
             images[held_out].calibration = true;
+        }
+        if let (true, Some(needed)) = (parts.calibration.is_empty(), too_few_to_calibrate(args, good.len())) {
+            info!(
+                "{} images are too few to hold out enough of them for a threshold: for --fpr 0.05 by itself it takes {needed}; give \
+                 the model good images that it was not trained with later (riad calibrate), or hold out more now with \
+                 --calibration SHARE",
+                good.len()
+            );
         }
         let learned_from = parts.train.iter().map(|&image| good[image].clone()).collect();
         let method = settings::method(args, learned_from)?;
@@ -394,13 +406,55 @@ impl Run {
             checkpoint.roi = Some(roi);
         }
         let held_out = self.images(category, |image| image.calibration)?;
-        if !held_out.is_empty() {
-            calibrate(&mut checkpoint, held_out, self.bands(), &compute)?;
-        }
+        let scores = if held_out.is_empty() {
+            Vec::new()
+        } else {
+            calibrate(&mut checkpoint, held_out, self.bands(), &compute)?
+        };
+        self.look_for_suspects(category, &checkpoint, &scores, &compute)?;
         checkpoint.save(&best)?;
         if let Some(calibration) = &checkpoint.header.calibration {
             info!("calibrated with {}", reach(calibration));
         }
+        Ok(())
+    }
+
+    /// Names the good images that a person should look at, by what they show and by the model's scores. Those of the images
+    /// held out for calibration are given.
+    fn look_for_suspects(
+        &self,
+        category: &Category,
+        checkpoint: &Checkpoint,
+        calibration: &[f32],
+        compute: &Compute,
+    ) -> Result<()> {
+        let images = self.good_images(category)?;
+        let names = self.settings.images.iter().map(|image| image.name.clone()).collect();
+        let mut suspects = Suspects::among(images.clone(), names, &self.reader());
+        let places = |is_chosen: &dyn Fn(&ImageRecord) -> bool| -> Vec<usize> {
+            let records = self.settings.images.iter().enumerate();
+            records
+                .filter(|(_, image)| is_chosen(image))
+                .map(|(place, _)| place)
+                .collect()
+        };
+        let held_out = places(&|image| image.calibration);
+        suspects.judge(&held_out, calibration);
+        let model = Model::new(checkpoint, self.bands().cloned(), compute)?;
+        // To score all tiles of all images would take longer than to learn from one of each.
+        if checkpoint.header.scoring.tiling.is_none() {
+            for validation in [false, true] {
+                let of_part = places(&|image| !image.calibration && image.validation == validation);
+                let part = of_part.iter().map(|&place| images[place].clone()).collect();
+                suspects.judge(&of_part, &scores(&model, part, "looking for unusual images")?);
+            }
+        }
+        suspects.weigh(&held_out, calibration);
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        let page = suspects.write(&self.folder, "suspects", &self.reader(), Some(&model))?;
+        suspects.tell(&page);
         Ok(())
     }
 

@@ -126,8 +126,14 @@ pub(crate) fn config(args: &TrainingArgs, method: Method, images: usize, device:
 
 /// Channels of the images. Files that belong together are a channel each, unless more is said.
 fn channels(args: &TrainingArgs) -> usize {
-    let of_bands = args.bands.as_ref().map(Pattern::files_of_an_image);
-    args.channels.or(of_bands).unwrap_or(Architecture::COLOUR)
+    channels_of(args.channels, args.bands.as_ref())
+}
+
+/// Channels of images for which so many are asked, if any, and whose files belong together as `bands` says.
+pub(crate) fn channels_of(asked: Option<usize>, bands: Option<&Pattern>) -> usize {
+    asked
+        .or(bands.map(Pattern::files_of_an_image))
+        .unwrap_or(Architecture::COLOUR)
 }
 
 /// The name of an option that is given and is not what a run was started with, if there is one.

@@ -24,6 +24,7 @@ pub mod edges;
 mod map;
 pub mod mask;
 pub mod metrics;
+pub mod outlier;
 pub mod published;
 pub mod random;
 pub mod similarity;

@@ -25,6 +25,7 @@ mod pattern;
 mod pixels;
 mod reader;
 mod split;
+mod survey;
 mod values;
 
 pub use corruption::{Corruption, Corruptions};
@@ -39,4 +40,5 @@ pub use mask::{load_mask, resize_mask};
 pub use pattern::Pattern;
 pub use reader::Reader;
 pub use split::{Shares, Split, shuffled, split};
+pub use survey::{Survey, Suspect, Suspicion, survey};
 pub use values::{Fit, Image, LoadedImage};

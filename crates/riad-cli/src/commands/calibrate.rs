@@ -15,9 +15,11 @@ use crate::{
     Ending,
     args::CalibrateArgs,
     calibration::{calibrate, reach},
-    files::shell_quoted,
+    files::{relative, shell_quoted},
     roi::load_roi,
-    run::{Run, bands_of, image_sha256},
+    run::{Run, bands_of, image_sha256, names_in},
+    scoring::{Compute, Model},
+    suspects::Suspects,
     usage,
 };
 
@@ -42,12 +44,16 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
     for path in &args.paths {
         images.extend(image_files(path, bands.as_ref())?);
     }
+    if let Some(file) = &args.without {
+        leave_out(&mut images, file)?;
+    }
     check(&images, bands.as_ref(), &args.model)?;
     if let Some(file) = &args.roi {
         let reader = Reader::new(checkpoint.header.architecture.channels).with_pattern(bands.clone());
         checkpoint.roi = Some(load_roi(file, &checkpoint.header.scoring, &images, &reader)?);
     }
-    calibrate(&mut checkpoint, images, bands.as_ref(), &compute)?;
+    let scores = calibrate(&mut checkpoint, images.clone(), bands.as_ref(), &compute)?;
+    look_for_suspects(images, &scores, &checkpoint, (&target, bands.as_ref()), &compute)?;
     checkpoint.save(&target)?;
 
     if let Some(calibration) = &checkpoint.header.calibration {
@@ -59,6 +65,44 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
         shell_quoted(model)
     );
     Ok(Ending::Done)
+}
+
+/// Takes the images that `file` names out of the list.
+fn leave_out(images: &mut Vec<PathBuf>, file: &Path) -> Result<()> {
+    let names = names_in(file)?;
+    for name in &names {
+        let before = images.len();
+        images.retain(|image| image != Path::new(name));
+        if images.len() == before {
+            return Err(usage(format!(
+                "{} names {name}, which is none of the images; correct the line or remove it",
+                file.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Names the images that a person should look at, on a page and in a list beside the calibrated model.
+fn look_for_suspects(
+    images: Vec<PathBuf>,
+    scores: &[f32],
+    checkpoint: &Checkpoint,
+    (target, bands): (&Path, Option<&Pattern>),
+    compute: &Compute,
+) -> Result<()> {
+    let model = Model::new(checkpoint, bands.cloned(), compute)?;
+    let names = images.iter().map(|image| relative(image, Path::new(""))).collect();
+    let all: Vec<usize> = (0..images.len()).collect();
+    let mut suspects = Suspects::among(images, names, model.reader());
+    suspects.judge(&all, scores);
+    suspects.weigh(&all, scores);
+    if !suspects.is_empty() {
+        let folder = target.parent().unwrap_or(Path::new(""));
+        let page = suspects.write(folder, "calibration-suspects", model.reader(), Some(&model))?;
+        suspects.tell(&page);
+    }
+    Ok(())
 }
 
 /// Checks that the images are what the guarantee supposes, as far as can be told: each of them once, and none that the

@@ -68,7 +68,12 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
 }
 
 /// The category in `data`: the one named, or the only one.
-fn one_category(data: &Path, name: Option<&str>, layout: Option<Layout>, bands: Option<&Pattern>) -> Result<Category> {
+pub(super) fn one_category(
+    data: &Path,
+    name: Option<&str>,
+    layout: Option<Layout>,
+    bands: Option<&Pattern>,
+) -> Result<Category> {
     let (layout, folders) = categories(data, name, layout)?;
     match folders.as_slice() {
         [folder] => Ok(Category::open_as(folder, layout, bands)?),

@@ -40,6 +40,15 @@ pub(crate) struct Thumbnail {
     pub(crate) address: String,
 }
 
+impl Thumbnail {
+    /// A picture, made small.
+    pub(crate) fn of(picture: &RgbImage) -> Result<Self> {
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        let small = resized(picture, reduced(Size::new(height, width), PICTURE_SIDE));
+        Draft::new(Shows::Image, small).encode(QUALITIES[0])
+    }
+}
+
 /// What a picture shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Shows {

@@ -71,14 +71,23 @@ struct Section<'a> {
     legend_end: String,
 }
 
+/// The style of pages. A checkout may have other ends of lines than a browser reads, and hashes are of what it reads.
+pub(crate) fn style() -> String {
+    include_str!("../../templates/report.css").replace('\r', "")
+}
+
+/// What a browser may load: pictures inside the file, and this style and script and no others.
+pub(crate) fn content_policy(style: &str, script: Option<&str>) -> String {
+    let script = script.map_or("'none'".to_owned(), |script| format!("'sha256-{}'", hash(script)));
+    format!(
+        "default-src 'none'; img-src data:; style-src 'sha256-{}'; script-src {script}; base-uri 'none'; form-action 'none'",
+        hash(style)
+    )
+}
+
 /// Writes the report of some categories' results to `file`, whole.
 pub(crate) fn write(file: &Path, results: &[CategoryResult]) -> Result<()> {
-    // A checkout may have other ends of lines than a browser reads, and the hashes are of what it reads.
-    let [style, script] = [
-        include_str!("../../templates/report.css"),
-        include_str!("../../templates/report.js"),
-    ]
-    .map(|text| text.replace('\r', ""));
+    let (style, script) = (style(), include_str!("../../templates/report.js").replace('\r', ""));
     let title = match results {
         [single] => format!("RIAD: {}", single.name),
         several => format!("RIAD: {} categories", several.len()),
@@ -87,12 +96,7 @@ pub(crate) fn write(file: &Path, results: &[CategoryResult]) -> Result<()> {
         title,
         images: results.iter().map(|result| result.evaluation.images.len()).sum(),
         version: env!("CARGO_PKG_VERSION"),
-        policy: format!(
-            "default-src 'none'; img-src data:; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; \
-             form-action 'none'",
-            hash(&style),
-            hash(&script)
-        ),
+        policy: content_policy(&style, Some(&script)),
         style,
         script,
         table: Table::new(results),

@@ -8,6 +8,7 @@ mod inputs;
 mod map;
 mod mask;
 mod metrics;
+mod outlier;
 mod random;
 mod similarity;
 mod smooth;

@@ -1,0 +1,52 @@
+//! `riad check`.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+use anyhow::Result;
+use riad_data::Reader;
+use tracing::{error, info};
+
+use super::train::one_category;
+use crate::{
+    Ending, args::CheckArgs, files::relative, files::shell_quoted, settings::channels_of, suspects::Suspects, usage,
+};
+
+pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
+    let bands = args.images.bands.as_ref();
+    let (Some(name), Some("html")) = (args.out.file_stem(), args.out.extension().and_then(|e| e.to_str())) else {
+        return Err(usage(format!(
+            "--out names a page, FILE.html, not {}",
+            args.out.display()
+        )));
+    };
+    let reader = Reader::new(channels_of(args.channels, bands)).with_pattern(bands.cloned());
+    reader.check().map_err(|error| usage(error.to_string()))?;
+    let category = one_category(&args.data, args.category.as_deref(), args.format.0, bands)?;
+    let images = [&category.train[..], &category.validation].concat();
+    let names = images.iter().map(|image| relative(image, &category.root)).collect();
+    let count = images.len();
+    let suspects = Suspects::among(images, names, &reader);
+    for (_, cause) in &suspects.unreadable {
+        error!("{cause}");
+    }
+    let mut stdout = io::stdout().lock();
+    for (name, reasons) in suspects.lines() {
+        writeln!(stdout, "{name}: {reasons}")?;
+    }
+    if suspects.is_empty() {
+        info!("nothing is unusual about {count} images");
+    } else {
+        let folder = args.out.parent().unwrap_or(Path::new(""));
+        let page = suspects.write(folder, &name.to_string_lossy(), &reader, None)?;
+        suspects.tell(&page);
+        info!("open {}", shell_quoted(&page));
+    }
+    Ok(if suspects.unreadable.is_empty() {
+        Ending::Done
+    } else {
+        Ending::Incomplete
+    })
+}

@@ -1,0 +1,269 @@
+//! A look at images that are said to be good, before a network learns from them.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use riad_core::Size;
+use riad_core::outlier::{LIMIT, deviations, log_deviations};
+
+use crate::{DataError, Fit, Reader, load_ahead};
+
+/// Why a person should look at an image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Suspicion {
+    /// Its files hold the same bytes as those of an earlier image.
+    Copy {
+        /// The place of that image in the list.
+        of: usize,
+    },
+    /// It hardly differs from an earlier image, as a second picture of one part does.
+    NearCopy {
+        /// The place of that image in the list.
+        of: usize,
+    },
+    /// Most images have another size.
+    Size {
+        /// Its height and width in pixels.
+        size: Size,
+        /// Those of most images.
+        usual: Size,
+    },
+    /// It is much darker or brighter than most.
+    Exposure {
+        /// The mean of its values, in [0, 1].
+        brightness: f64,
+        /// The median of all images' means.
+        usual: f64,
+    },
+    /// It is far from all others, as a defective one among good ones may be, or one of another product.
+    Unlike {
+        /// How many times as far as images usually are from those next to them.
+        times: f64,
+        /// The place of the image that is next to it.
+        nearest: usize,
+    },
+}
+
+/// An image, and why to look at it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Suspect {
+    /// The image's place in the list.
+    pub image: usize,
+    /// At least one reason.
+    pub reasons: Vec<Suspicion>,
+}
+
+/// What was found among images.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// How many images were looked at.
+    pub images: usize,
+    /// Those to look at again, in the order of the list.
+    pub suspects: Vec<Suspect>,
+    /// Those that cannot be read.
+    pub unreadable: Vec<(PathBuf, DataError)>,
+}
+
+/// Height and width in pixels at which images are compared: what defects of some size and other products change.
+const SIDE: usize = 32;
+
+/// Images that others are compared with, at most; spread over the list. With them 100,000 images take minutes, and not a day.
+const REFERENCES: usize = 2000;
+
+/// Neighbours in the list that an image is compared with, on each side: bursts lie there.
+const NEIGHBOURS: usize = 4;
+
+/// Images whose mean distance tells how far an image is from others.
+const NEAREST: usize = 5;
+
+/// An image that is nearer to another than this share of the usual distance shows the same part.
+const NEAR: f64 = 0.3;
+
+/// Differences in brightness that no light settles below, as a share.
+const LEAST_EXPOSURE: f64 = 0.05;
+
+/// Distances spread at least by this share.
+const LEAST_SPREAD: f64 = 0.05;
+
+/// What is compared of an image.
+struct Look {
+    /// Its place in the list.
+    image: usize,
+    size: Size,
+    brightness: f64,
+    /// Values at [`SIDE`] less their mean, so that light does not count twice.
+    values: Vec<f32>,
+}
+
+/// Looks through images that are said to be good for copies, near copies, and those of another size, exposure or content.
+///
+/// At 32×32, each image is compared with up to 2,000 others and its neighbours in the list. Of distances and brightness, what
+/// lies 3.5 robust standard deviations from the median is named ([`riad_core::outlier`]); among fewer than eight images nothing
+/// is.
+pub fn survey(images: &[PathBuf], reader: &Reader) -> Survey {
+    let mut survey = Survey {
+        images: images.len(),
+        ..Survey::default()
+    };
+    let mut looks = Vec::with_capacity(images.len());
+    let fit = Fit::Resized(Size::new(SIDE, SIDE));
+    for (image, (path, loaded)) in load_ahead(images.to_vec(), reader.clone(), fit).enumerate() {
+        match loaded {
+            Err(error) => survey.unreadable.push((path, error)),
+            Ok(loaded) => {
+                let mut values = loaded.image.into_values();
+                let brightness = values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len() as f64;
+                values.iter_mut().for_each(|value| *value -= brightness as f32);
+                looks.push(Look {
+                    image,
+                    size: loaded.original_size,
+                    brightness,
+                    values,
+                });
+            }
+        }
+    }
+    let mut reasons: Vec<Vec<Suspicion>> = looks.iter().map(|_| Vec::new()).collect();
+    sizes(&looks, &mut reasons);
+    exposures(&looks, &mut reasons);
+    distances(&looks, images, reader, &mut reasons);
+    let suspects = looks.iter().zip(reasons).filter(|(_, reasons)| !reasons.is_empty());
+    survey.suspects = suspects
+        .map(|(look, reasons)| Suspect {
+            image: look.image,
+            reasons,
+        })
+        .collect();
+    survey
+}
+
+fn sizes(looks: &[Look], reasons: &mut [Vec<Suspicion>]) {
+    let mut counts: HashMap<(usize, usize), usize> = HashMap::new();
+    for look in looks {
+        *counts.entry((look.size.height, look.size.width)).or_default() += 1;
+    }
+    // Of sizes that are as frequent the largest, so that the choice is one.
+    let usual = counts.into_iter().max_by_key(|&(size, count)| (count, size));
+    let Some(((height, width), count)) = usual else { return };
+    // Where no size is that of most, images are cropped one by one.
+    if 2 * count <= looks.len() {
+        return;
+    }
+    let usual = Size::new(height, width);
+    for (look, reasons) in looks.iter().zip(reasons) {
+        if look.size != usual {
+            reasons.push(Suspicion::Size { size: look.size, usual });
+        }
+    }
+}
+
+fn exposures(looks: &[Look], reasons: &mut [Vec<Suspicion>]) {
+    let brightness: Vec<f64> = looks.iter().map(|look| look.brightness).collect();
+    let usual = median(&brightness);
+    for (place, deviation) in deviations(&brightness, LEAST_EXPOSURE / LIMIT * usual)
+        .into_iter()
+        .enumerate()
+    {
+        if deviation.abs() > LIMIT {
+            reasons[place].push(Suspicion::Exposure {
+                brightness: brightness[place],
+                usual,
+            });
+        }
+    }
+}
+
+/// Of an image: the mean distance of those next to it, and the nearest with its distance.
+struct Near {
+    mean: f64,
+    place: usize,
+    distance: f64,
+}
+
+fn distances(looks: &[Look], images: &[PathBuf], reader: &Reader, reasons: &mut [Vec<Suspicion>]) {
+    if looks.len() < 2 {
+        return;
+    }
+    let step = looks.len().div_ceil(REFERENCES);
+    let near: Vec<Near> = (0..looks.len())
+        .into_par_iter()
+        .map(|place| near(looks, place, step))
+        .collect();
+    let means: Vec<f64> = near.iter().map(|near| near.mean).collect();
+    let nearest: Vec<f64> = near.iter().map(|near| near.distance).collect();
+    let (usual_mean, usual_nearest) = (median(&means), median(&nearest));
+    let far = log_deviations(&means, LEAST_SPREAD);
+    for (
+        place,
+        Near {
+            place: other, distance, ..
+        },
+    ) in near.iter().enumerate()
+    {
+        let (image, of) = (looks[place].image, looks[*other].image);
+        // The later of two is the copy.
+        if *distance <= NEAR * usual_nearest || *distance == 0.0 {
+            if of < image {
+                let copy = if same_bytes(&images[image], &images[of], reader) {
+                    Suspicion::Copy { of }
+                } else {
+                    Suspicion::NearCopy { of }
+                };
+                reasons[place].push(copy);
+            }
+        } else if far[place] > LIMIT {
+            reasons[place].push(Suspicion::Unlike {
+                times: means[place] / usual_mean,
+                nearest: of,
+            });
+        }
+    }
+}
+
+/// What lies next to an image among its neighbours and every `step`-th image.
+fn near(looks: &[Look], place: usize, step: usize) -> Near {
+    let neighbours = place.saturating_sub(NEIGHBOURS)..(place + NEIGHBOURS + 1).min(looks.len());
+    let references = (0..looks.len())
+        .step_by(step)
+        .filter(|other| !neighbours.contains(other));
+    let mut found: Vec<(f64, usize)> = references
+        .chain(neighbours.clone())
+        .filter(|&other| other != place)
+        .map(|other| (distance(&looks[place].values, &looks[other].values), other))
+        .collect();
+    found.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let (distance, other) = found[0];
+    found.truncate(NEAREST);
+    Near {
+        mean: found.iter().map(|(distance, _)| distance).sum::<f64>() / found.len() as f64,
+        place: other,
+        distance,
+    }
+}
+
+/// The root of the mean squared difference.
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    let sum: f32 = a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum();
+    (f64::from(sum) / a.len() as f64).sqrt()
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}
+
+/// Whether two images' files hold the same bytes. What cannot be read any more is no copy.
+fn same_bytes(one: &Path, other: &Path, reader: &Reader) -> bool {
+    let bytes = |image: &Path| -> Option<Vec<Vec<u8>>> {
+        let files = match &reader.pattern {
+            None => vec![image.to_owned()],
+            Some(pattern) => pattern.files(image).ok()?,
+        };
+        files.iter().map(|file| fs::read(file).ok()).collect()
+    };
+    bytes(one).is_some_and(|one| Some(one) == bytes(other))
+}
