@@ -27,6 +27,8 @@ pub mod metrics;
 pub mod outlier;
 pub mod published;
 pub mod random;
+#[cfg(feature = "pixel-metrics")]
+mod regions;
 pub mod similarity;
 mod size;
 pub mod smooth;
@@ -35,4 +37,6 @@ pub use calibration::{Calibration, CalibrationError};
 pub use map::Map;
 pub use mask::{MaskError, Masks};
 pub use random::Random;
+#[cfg(feature = "pixel-metrics")]
+pub use regions::{Region, regions};
 pub use size::{LengthError, Size};

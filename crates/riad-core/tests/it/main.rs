@@ -10,5 +10,7 @@ mod mask;
 mod metrics;
 mod outlier;
 mod random;
+#[cfg(feature = "pixel-metrics")]
+mod regions;
 mod similarity;
 mod smooth;

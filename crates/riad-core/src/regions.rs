@@ -1,0 +1,79 @@
+//! What lies above a threshold in an anomaly map, part by part.
+
+use image::{GrayImage, Luma};
+use imageproc::region_labelling::{Connectivity, connected_components};
+
+use crate::{Map, Size};
+
+/// A part of an image that is anomalous: pixels of the map that are above the threshold and touch, corners included.
+///
+/// Lengths are in pixels of the image that was looked at, whatever the map's size.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Region {
+    /// The first column of the box around it.
+    pub x: usize,
+    /// The first row of the box around it.
+    pub y: usize,
+    /// Columns of the box, at least 1.
+    pub width: usize,
+    /// Rows of the box, at least 1.
+    pub height: usize,
+    /// Pixels of it, at least 1.
+    pub area: usize,
+    /// The largest value of the map in it.
+    pub peak: f32,
+}
+
+/// The parts of `map` above `threshold`, those with the highest peak first, in pixels of an image of this `size` that the map is of.
+/// A value that is equal to the threshold, and NaN, is not above it.
+pub fn regions(map: &Map, threshold: f32, size: Size) -> Vec<Region> {
+    let Size { height, width } = map.size();
+    let (Ok(columns), Ok(rows)) = (u32::try_from(width), u32::try_from(height)) else {
+        return Vec::new();
+    };
+    if map.size().is_empty() || size.is_empty() {
+        return Vec::new();
+    }
+    let above = GrayImage::from_fn(columns, rows, |x, y| {
+        let value = map.values()[y as usize * width + x as usize];
+        Luma([u8::from(value > threshold)])
+    });
+    let labels = connected_components(&above, Connectivity::Eight, Luma([0]));
+    // Of each part: the first and last column and row, the pixels, the peak.
+    let mut parts: Vec<([u32; 2], [u32; 2], usize, f32)> = Vec::new();
+    for ((x, y, label), &value) in labels.enumerate_pixels().zip(map.values()) {
+        let Some(part) = (label.0[0] as usize).checked_sub(1) else {
+            continue;
+        };
+        if part >= parts.len() {
+            parts.resize(part + 1, ([u32::MAX; 2], [0; 2], 0, f32::NEG_INFINITY));
+        }
+        let (first, last, pixels, peak) = &mut parts[part];
+        *first = [first[0].min(x), first[1].min(y)];
+        *last = [last[0].max(x), last[1].max(y)];
+        *pixels += 1;
+        *peak = peak.max(value);
+    }
+    // Widened to whole pixels of the image, so that the box has all of the part.
+    let begin = |place: u32, of: usize, to: usize| place as usize * to / of;
+    let end = |place: u32, of: usize, to: usize| ((place as usize + 1) * to).div_ceil(of).min(to);
+    let pixel = size.pixels() as f64 / map.size().pixels() as f64;
+    let mut regions: Vec<Region> = parts
+        .into_iter()
+        .filter(|(_, _, pixels, _)| *pixels > 0)
+        .map(|(first, last, pixels, peak)| {
+            let (x, y) = (begin(first[0], width, size.width), begin(first[1], height, size.height));
+            Region {
+                x,
+                y,
+                width: end(last[0], width, size.width) - x,
+                height: end(last[1], height, size.height) - y,
+                area: ((pixels as f64 * pixel).round() as usize).max(1),
+                peak,
+            }
+        })
+        .collect();
+    regions.sort_by(|a, b| b.peak.total_cmp(&a.peak).then((a.y, a.x).cmp(&(b.y, b.x))));
+    regions
+}
