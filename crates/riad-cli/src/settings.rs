@@ -192,7 +192,11 @@ pub(crate) fn differing(
         ("epochs", args.epochs.is_none_or(|given| given == *epochs)),
         ("batch", args.batch.is_none_or(|given| given == *batch_size)),
         ("lr", args.lr.is_none_or(|given| given == *learning_rate)),
-        ("patience", args.patience.is_none_or(|given| given == *patience)),
+        (
+            "patience",
+            args.patience
+                .is_none_or(|given| given == *patience && scoring.method.steps().is_none()),
+        ),
         (
             "validation",
             args.validation.is_none_or(|given| given == shares.validation),

@@ -33,12 +33,14 @@ fn kill(mut child: Child) {
     child.wait().unwrap();
 }
 
-fn train(out: &str) -> Vec<&str> {
+const METHODS: [&str; 2] = ["riad", "restore"];
+
+fn train<'a>(method: &'a str, out: &'a str) -> Vec<&'a str> {
     vec![
         "train",
         "data/badge",
         "--method",
-        "riad",
+        method,
         "--size",
         "32",
         "--epochs",
@@ -60,34 +62,38 @@ fn wait_for(file: &Path) {
 }
 
 /// Resumes the run if it began, as a person would.
-fn go_on(root: &Path, run: &str) {
+fn go_on(root: &Path, method: &str, run: &str) {
     if root.join(run).join("settings.json").exists() {
         stdout(root, &["train", "--resume", run, "-q"]);
     } else {
-        stdout(root, &train(run));
+        stdout(root, &train(method, run));
     }
 }
 
 #[test]
 fn a_killed_run_resumes_to_the_same_bytes() {
+    METHODS.into_iter().for_each(resumes_to_the_same_bytes);
+}
+
+fn resumes_to_the_same_bytes(method: &str) {
     let folder = demo();
     let root = folder.path();
-    stdout(root, &train("whole"));
+    stdout(root, &train(method, "whole"));
 
     // Before the first step: the settings are there, and nothing else needs to be.
-    let child = start(root, &train("early"));
+    let child = start(root, &train(method, "early"));
     wait_for(&root.join("early/settings.json"));
     kill(child);
-    go_on(root, "early");
+    go_on(root, method, "early");
     assert_eq!(run_bytes(&root.join("early")), run_bytes(&root.join("whole")));
 
     // A kill between writing and renaming leaves a part, which is no harm; and a kill loses what was not yet saved,
     // so an older state with a newer best beside it resumes too.
-    stdout(root, &[&train("mixed")[..], &["--max-time", "0s"]].concat());
+    stdout(root, &[&train(method, "mixed")[..], &["--max-time", "0s"]].concat());
     fs::copy(root.join("whole/best.safetensors"), root.join("mixed/best.safetensors")).unwrap();
     fs::write(root.join("mixed/last.safetensors.part"), "torn").unwrap();
     fs::write(root.join("mixed/settings.json.part"), "torn").unwrap();
-    go_on(root, "mixed");
+    go_on(root, method, "mixed");
     assert_eq!(run_bytes(&root.join("mixed")), run_bytes(&root.join("whole")));
 
     // A kill between the end of training and of calibration leaves best weights without one.
@@ -96,18 +102,22 @@ fn a_killed_run_resumes_to_the_same_bytes() {
     assert_eq!(checkpoint.header.calibration.take().unwrap().scores().len(), 2);
     checkpoint.save(&best).unwrap();
     assert_ne!(run_bytes(&root.join("mixed")), run_bytes(&root.join("whole")));
-    go_on(root, "mixed");
+    go_on(root, method, "mixed");
     assert_eq!(run_bytes(&root.join("mixed")), run_bytes(&root.join("whole")));
 }
 
 #[test]
 fn ctrl_c_leaves_a_run_that_says_how_to_go_on() {
+    METHODS.into_iter().for_each(says_how_to_go_on);
+}
+
+fn says_how_to_go_on(method: &str) {
     let folder = demo();
     let root = folder.path();
-    stdout(root, &train("whole"));
+    stdout(root, &train(method, "whole"));
 
     let mut command = Command::new(assert_cmd::cargo::cargo_bin("riad"));
-    let arguments = train("run").into_iter().filter(|argument| *argument != "-q");
+    let arguments = train(method, "run").into_iter().filter(|argument| *argument != "-q");
     let child = command
         .current_dir(root)
         .args(arguments)
@@ -129,31 +139,35 @@ fn ctrl_c_leaves_a_run_that_says_how_to_go_on() {
         assert_eq!(output.status.code(), Some(130), "{said}");
         assert!(said.contains("riad train --resume run"), "{said}");
     }
-    go_on(root, "run");
+    go_on(root, method, "run");
     assert_eq!(run_bytes(&root.join("run")), run_bytes(&root.join("whole")));
 }
 
 #[test]
 #[ignore = "takes minutes: ten kills within runs that are long enough to be saved on the way"]
 fn ten_kills_of_training_lose_nothing() {
+    ten_kills_lose_nothing(&["--method", "riad", "--patience", "80"]);
+    ten_kills_lose_nothing(&["--method", "restore"]);
+}
+
+fn ten_kills_lose_nothing(options: &[&str]) {
     let folder = demo();
     let root = folder.path();
     let train = |out| {
-        vec![
+        let given = [
             "train",
             "data/badge",
             "--size",
             "32",
             "--epochs",
             "80",
-            "--patience",
-            "80",
             "--calibration",
             "0.25",
             "--out",
             out,
             "-q",
-        ]
+        ];
+        [&given[..], options].concat()
     };
     stdout(root, &train("whole"));
     let mut kills = 0;
@@ -193,7 +207,7 @@ fn ten_kills_of_training_lose_nothing() {
 fn ten_kills_of_scoring_leave_whole_lines_and_pictures() {
     let folder = demo();
     let root = folder.path();
-    stdout(root, &train("run"));
+    stdout(root, &train("riad", "run"));
     let score = ["score", "--model", "run", "data", "--maps", "maps", "-q"];
     let began = Instant::now();
     let expected = stdout(root, &score);

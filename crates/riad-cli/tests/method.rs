@@ -79,7 +79,23 @@ fn images_are_restored_from_their_edges() {
     assert_eq!(scoring["chroma"], 50.0);
 
     // As often as it is broken off, and whatever the number of threads, the weights are the same.
-    train(&[&options[..], &["--max-time", "0s"]].concat(), "again");
+    let stopped = riad(folder.path())
+        .args(
+            [
+                &["train"],
+                &options[..],
+                small,
+                &seeded,
+                &["--out", "again", "--max-time", "0s"],
+            ]
+            .concat(),
+        )
+        .assert()
+        .success();
+    let said = String::from_utf8(stopped.get_output().stderr.clone()).unwrap();
+    assert!(said.contains("0 epochs of 2 were trained"), "{said}");
+    let error = stderr(folder.path(), &["train", "--resume", "again", "--patience", "20"], 2);
+    assert!(error.contains("another --patience"), "{error}");
     riad(folder.path())
         .args(["train", "--resume", "again"])
         .env("RAYON_NUM_THREADS", "1")

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use anyhow::Result;
 use riad_data::Category;
 use riad_model::{Device, Event, ImageSource, LossTerms, Outcome, TrainConfig, Trainer};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Run, Trained, preset_name};
 use crate::{
@@ -115,6 +115,13 @@ impl Run {
         drop(progress);
         match (outcome, reason) {
             (Outcome::Interrupted, reason) => {
+                if keeps_last && reason == Some(Reason::Time) {
+                    warn!(
+                        "{} epochs of {epochs} were trained, and the learning rate falls until the last: the model finds less than \
+                         it will at the end",
+                        trainer.progress().epochs
+                    );
+                }
                 info!("stopped in epoch {}; nothing is lost", trainer.progress().epochs + 1);
                 Ok(Trained::Stopped(reason.unwrap_or(Reason::Pressed)))
             }
