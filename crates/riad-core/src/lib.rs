@@ -20,6 +20,7 @@
 
 mod beta;
 pub mod calibration;
+mod components;
 pub mod edges;
 mod map;
 pub mod mask;
@@ -27,16 +28,15 @@ pub mod metrics;
 pub mod outlier;
 pub mod published;
 pub mod random;
-#[cfg(feature = "pixel-metrics")]
 mod regions;
 pub mod similarity;
 mod size;
 pub mod smooth;
 
 pub use calibration::{Calibration, CalibrationError};
+pub use components::{Components, components};
 pub use map::Map;
 pub use mask::{MaskError, Masks};
 pub use random::Random;
-#[cfg(feature = "pixel-metrics")]
 pub use regions::{Region, regions};
 pub use size::{LengthError, Size};

@@ -1,9 +1,6 @@
 //! What lies above a threshold in an anomaly map, part by part.
 
-use image::{GrayImage, Luma};
-use imageproc::region_labelling::{Connectivity, connected_components};
-
-use crate::{Map, Size};
+use crate::{Map, Size, components};
 
 /// A part of an image that is anomalous: pixels of the map that are above the threshold and touch, corners included.
 ///
@@ -29,39 +26,34 @@ pub struct Region {
 /// A value that is equal to the threshold, and NaN, is not above it.
 pub fn regions(map: &Map, threshold: f32, size: Size) -> Vec<Region> {
     let Size { height, width } = map.size();
-    let (Ok(columns), Ok(rows)) = (u32::try_from(width), u32::try_from(height)) else {
-        return Vec::new();
-    };
     if map.size().is_empty() || size.is_empty() {
         return Vec::new();
     }
-    let above = GrayImage::from_fn(columns, rows, |x, y| {
-        let value = map.values()[y as usize * width + x as usize];
-        Luma([u8::from(value > threshold)])
-    });
-    let labels = connected_components(&above, Connectivity::Eight, Luma([0]));
+    let mut above = Map::filled(map.size(), false);
+    let pixels = above.values_mut().iter_mut().zip(map.values());
+    pixels.for_each(|(above, value)| *above = *value > threshold);
+    let Some(found) = components(&above) else {
+        return Vec::new();
+    };
     // Of each part: the first and last column and row, the pixels, the peak.
-    let mut parts: Vec<([u32; 2], [u32; 2], usize, f32)> = Vec::new();
-    for ((x, y, label), &value) in labels.enumerate_pixels().zip(map.values()) {
-        let Some(part) = (label.0[0] as usize).checked_sub(1) else {
+    let mut parts = vec![([usize::MAX; 2], [0; 2], 0, f32::NEG_INFINITY); found.count as usize];
+    for (at, (&label, &value)) in found.labels.iter().zip(map.values()).enumerate() {
+        let Some(part) = (label as usize).checked_sub(1) else {
             continue;
         };
-        if part >= parts.len() {
-            parts.resize(part + 1, ([u32::MAX; 2], [0; 2], 0, f32::NEG_INFINITY));
-        }
-        let (first, last, pixels, peak) = &mut parts[part];
+        let (x, y) = (at % width, at / width);
+        let (first, last, pixels, peak): &mut ([usize; 2], [usize; 2], usize, f32) = &mut parts[part];
         *first = [first[0].min(x), first[1].min(y)];
         *last = [last[0].max(x), last[1].max(y)];
         *pixels += 1;
         *peak = peak.max(value);
     }
     // Widened to whole pixels of the image, so that the box has all of the part.
-    let begin = |place: u32, of: usize, to: usize| place as usize * to / of;
-    let end = |place: u32, of: usize, to: usize| ((place as usize + 1) * to).div_ceil(of).min(to);
+    let begin = |place: usize, of: usize, to: usize| place * to / of;
+    let end = |place: usize, of: usize, to: usize| ((place + 1) * to).div_ceil(of).min(to);
     let pixel = size.pixels() as f64 / map.size().pixels() as f64;
     let mut regions: Vec<Region> = parts
         .into_iter()
-        .filter(|(_, _, pixels, _)| *pixels > 0)
         .map(|(first, last, pixels, peak)| {
             let (x, y) = (begin(first[0], width, size.width), begin(first[1], height, size.height));
             Region {

@@ -8,10 +8,8 @@ mod curve;
 mod interval;
 mod ranking;
 
-#[cfg(feature = "pixel-metrics")]
 mod pixel;
 
-#[cfg(feature = "pixel-metrics")]
 pub use pixel::{PixelCurves, PixelMetrics, PixelScores};
 
 pub use curve::Curve;

@@ -1,11 +1,8 @@
 //! Metrics over the pixels of a set of anomaly maps.
 
-use image::{GrayImage, Luma};
-use imageproc::region_labelling::{Connectivity, connected_components};
-
 use super::ranking::{Ranking, Sample};
 use super::{Curve, F1Max, MetricError, Thinned};
-use crate::{Map, Size};
+use crate::{Components, Map, components};
 
 /// Collects the pixels of a test set map by map, then measures them all at once.
 ///
@@ -58,7 +55,7 @@ impl PixelMetrics {
     /// Two sizes, or a NaN in the map. Nothing is added then.
     pub fn push(&mut self, map: &Map, defect: &Map<bool>) -> Result<(), MetricError> {
         check_sizes(map, "the mask of the defects", defect)?;
-        self.add(map, defect.values(), |_| true)
+        self.add(map, defect, |_| true)
     }
 
     /// As [`push`](Self::push), but only the pixels that are `inside` count. Of a defect the part inside is a region, or
@@ -70,30 +67,26 @@ impl PixelMetrics {
         check_sizes(map, "the mask of the defects", defect)?;
         check_sizes(map, "the mask of what counts", inside)?;
         let inside = inside.values();
-        let defect: Vec<bool> = defect
-            .values()
-            .iter()
-            .zip(inside)
-            .map(|(defect, inside)| *defect && *inside)
-            .collect();
+        let mut defect = defect.clone();
+        let pixels = defect.values_mut().iter_mut().zip(inside);
+        pixels.for_each(|(defect, inside)| *defect &= inside);
         self.add(map, &defect, |index| inside[index])
     }
 
-    fn add(&mut self, map: &Map, defect: &[bool], counts: impl Fn(usize) -> bool) -> Result<(), MetricError> {
-        let (size, map) = (map.size(), map.values());
+    fn add(&mut self, map: &Map, defect: &Map<bool>, counts: impl Fn(usize) -> bool) -> Result<(), MetricError> {
+        let map = map.values();
         if let Some(index) = map.iter().position(|score| score.is_nan()) {
             return Err(MetricError::NanScore { index });
         }
-        if !defect.contains(&true) {
+        if !defect.values().contains(&true) {
             let counting = map.iter().enumerate().filter(|&(index, _)| counts(index));
             self.samples
                 .extend(counting.filter_map(|(_, &score)| Sample::new(score, 0)));
             return Ok(());
         }
-        let regions = label_regions(defect, size).ok_or(MetricError::TooLarge)?;
+        let Components { labels: regions, count } = components(defect).ok_or(MetricError::TooLarge)?;
         let before = u32::try_from(self.region_sizes.len()).map_err(|_| MetricError::TooLarge)?;
-        let added = regions.iter().max().map_or(0, |&last| last);
-        let after = before.checked_add(added).ok_or(MetricError::TooLarge)?;
+        let after = before.checked_add(count).ok_or(MetricError::TooLarge)?;
 
         self.region_sizes.resize(after as usize, 0);
         self.samples.reserve(map.len());
@@ -162,18 +155,6 @@ fn check_sizes(map: &Map, what: &'static str, mask: &Map<bool>) -> Result<(), Me
     } else {
         Err(MetricError::Sizes { map, what, mask })
     }
-}
-
-/// Region of every pixel, counted from 1 in each image, 0 for good ones. None if the image is too large for the library.
-fn label_regions(defect: &[bool], size: Size) -> Option<Vec<u32>> {
-    u32::try_from(defect.len()).ok()?;
-    if let [single] = defect {
-        // imageproc 0.27 panics on a single defective pixel.
-        return Some(vec![u32::from(*single)]);
-    }
-    let pixels = defect.iter().map(|&defect| u8::from(defect)).collect();
-    let mask = GrayImage::from_raw(size.width.try_into().ok()?, size.height.try_into().ok()?, pixels)?;
-    Some(connected_components(&mask, Connectivity::Eight, Luma([0])).into_raw())
 }
 
 /// Normalised area under the per-region overlap up to `limit`, and the curve. The ranking has pixels of both classes.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
 mod calibration;
+mod components;
 mod edges;
 mod inputs;
 mod map;
@@ -10,7 +11,6 @@ mod mask;
 mod metrics;
 mod outlier;
 mod random;
-#[cfg(feature = "pixel-metrics")]
 mod regions;
 mod similarity;
 mod smooth;

@@ -204,7 +204,6 @@ fn what_cannot_be_measured_is_refused() {
     assert_eq!(average_precision(&[1.0, 2.0], &[true, true]), Ok(1.0));
 }
 
-#[cfg(feature = "pixel-metrics")]
 mod pixel {
     use riad_core::{Map, Size, metrics::PixelMetrics};
 
