@@ -44,7 +44,7 @@ pub enum DataError {
     },
     /// The image has another number of channels than the reader was made for.
     #[error(
-        "{} has {found} channels, not {wanted}; read all images with --channels {found}, or leave this one out. Images of \
+        "{} has {found} channels, not {wanted}; read all images with {found} channels, or leave this one out. Images of \
          several lights or bands are TIFFs with a page for each, .npy arrays, or files that belong together by a pattern",
         path.display()
     )]
@@ -55,6 +55,20 @@ pub enum DataError {
         found: usize,
         /// How many were asked for.
         wanted: usize,
+    },
+    /// A sample contradicts the white level that the images are read with.
+    #[error(
+        "{} does not fit the white level {white}: {}; read all images with the white level of their camera, or leave this one out",
+        path.display(),
+        above_white_reason(*found, *white)
+    )]
+    AboveWhite {
+        /// The image file.
+        path: PathBuf,
+        /// Its brightest sample, or the greatest that its samples can be where that is less than the white level.
+        found: u16,
+        /// The white level that was asked for.
+        white: u16,
     },
     /// Decoding the file would take more than [`Limits`](crate::Limits) allow.
     #[error("{} is larger than allowed: {reason}", path.display())]
@@ -67,6 +81,15 @@ pub enum DataError {
     /// The caller asked for something that has no meaning.
     #[error("{0}")]
     Parameter(String),
+}
+
+/// How a sample contradicts a white level.
+fn above_white_reason(found: u16, white: u16) -> String {
+    if found > white {
+        format!("its brightest sample is {found}")
+    } else {
+        format!("its samples can be no greater than {found}")
+    }
 }
 
 impl DataError {
@@ -103,6 +126,14 @@ impl DataError {
             path: path.to_owned(),
             found,
             wanted,
+        }
+    }
+
+    pub(crate) fn above_white(path: &Path, found: u16, white: u16) -> Self {
+        Self::AboveWhite {
+            path: path.to_owned(),
+            found,
+            white,
         }
     }
 

@@ -1,12 +1,12 @@
 //! From the files of an image to its values.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use riad_core::Size;
 
-use crate::decode::{self, decode};
+use crate::decode::{self, Decoded, Lease, Stop, Wanted, decode};
 use crate::pixels::{Pixels, Plane};
-use crate::{DataError, Fit, Limits, LoadedImage, Pattern};
+use crate::{DataError, Fit, Found, Limits, LoadedImage, Pattern};
 
 /// Reads images: PNG, JPEG, BMP, TIFF, WebP, GIF and PNM files, and NumPy's arrays.
 ///
@@ -49,7 +49,10 @@ pub struct Reader {
     pub channels: usize,
     /// Which files make one image together; `None` where each file is one.
     pub pattern: Option<Pattern>,
-    /// What reading one image may take.
+    /// The sample that is white where files hold integers, such as 4095 of a camera of 12 bits whose samples lie unshifted in files
+    /// of 16; `None` for the greatest that a file's samples can be. A file that contradicts it is refused.
+    pub white_level: Option<u16>,
+    /// What decoding may take.
     pub limits: Limits,
 }
 
@@ -66,6 +69,7 @@ impl Reader {
         Self {
             channels,
             pattern: None,
+            white_level: None,
             limits: Limits::default(),
         }
     }
@@ -76,27 +80,42 @@ impl Reader {
         Self { pattern, ..self }
     }
 
+    /// The same, with a white level.
+    #[must_use]
+    pub fn with_white_level(self, white_level: Option<u16>) -> Self {
+        Self { white_level, ..self }
+    }
+
     /// The size of an image, upright, without decoding its pixels. Of several files the one that is named is looked at.
     ///
     /// # Errors
-    /// As [`load`](Self::load), as far as the header tells.
+    /// As [`load`](Self::load), as far as can be told so: that data are missing, among others.
     pub fn size(&self, path: &Path) -> Result<Size, DataError> {
+        self.header(path).map(|(size, _)| size)
+    }
+
+    /// The size as [`size`](Self::size) tells it, and how many pictures the file holds, of which one is read.
+    ///
+    /// # Errors
+    /// As [`size`](Self::size).
+    pub fn header(&self, path: &Path) -> Result<(Size, usize), DataError> {
         let (channels, _) = self.channels_of_a_file()?;
-        decode::size(path, channels, &self.limits).map_err(|e| self.of_a_group(e))
+        decode::header(path, channels, &self.limits).map_err(|e| self.of_a_group(e))
     }
 
     /// Reads an image and fits it. With a [`Pattern`], `path` is any of its files.
     ///
     /// # Errors
     /// - [`DataError::Io`] if a file cannot be read or is a folder.
-    /// - [`DataError::Decode`] if it is empty, damaged or cut off.
-    /// - [`DataError::Unsupported`] for formats, shapes and sample types that are not read, and floats outside of [0, 1]
-    ///   (floating-point TIFFs among them: they state no white point).
+    /// - [`DataError::Decode`] if it is empty, damaged or cut off, or data are missing in its middle.
+    /// - [`DataError::Unsupported`] for formats, shapes and sample types that are not read, floats outside of [0, 1]
+    ///   (floating-point TIFFs among them: they state no white point), and images that are transparent everywhere.
+    /// - [`DataError::AboveWhite`] if a sample contradicts the white level.
     /// - [`DataError::LimitExceeded`] beyond the limits.
     /// - [`DataError::Channels`] for another number of channels.
     /// - [`DataError::Layout`] if it does not fit, or several files do not fit each other or their pattern.
-    /// - [`DataError::Parameter`] for no channels, channels that the pattern's files cannot share, or a size without pixels
-    ///   or beyond the limits.
+    /// - [`DataError::Parameter`] for no channels, channels that the pattern's files cannot share, a white level of 0, or a size
+    ///   without pixels or beyond the limits.
     pub fn load(&self, path: &Path, fit: Fit) -> Result<LoadedImage, DataError> {
         if let Fit::Resized(size) = fit
             && size
@@ -104,52 +123,83 @@ impl Reader {
                 .is_none_or(|pixels| pixels as u64 > self.limits.max_pixels)
         {
             return Err(DataError::Parameter(format!(
-                "an image of {size} (height x width) is more than the {} pixels of max_pixels",
+                "an image of {size} (height x width) is more than {} pixels",
                 self.limits.max_pixels
             )));
         }
-        let pixels = self.pixels(path)?;
-        let original_size = pixels.size();
-        fit.check(path, original_size)?;
-        let size = match fit {
-            Fit::Resized(size) => size,
-            Fit::Own | Fit::AtLeast(_) | Fit::Exactly(_) => original_size,
-        };
-        Ok(LoadedImage {
-            image: pixels.to_image(size, self.channels)?,
-            original_size,
+        let keeps_size = !matches!(fit, Fit::Resized(_));
+        self.decoded(path, keeps_size, |Decoded { pixels, found }| {
+            let original_size = pixels.size();
+            fit.check(path, original_size)?;
+            let size = match fit {
+                Fit::Resized(size) => size,
+                Fit::Own | Fit::AtLeast(_) | Fit::Exactly(_) => original_size,
+            };
+            Ok(LoadedImage {
+                image: pixels.to_image(size, self.channels)?,
+                original_size,
+                found,
+            })
         })
     }
 
     /// Decodes an image: its file, or the files that belong together.
     pub(crate) fn pixels(&self, path: &Path) -> Result<Pixels, DataError> {
-        let (channels, count) = self.channels_of_a_file()?;
-        let Some(pattern) = &self.pattern else {
-            return decode(path, channels, &self.limits);
+        self.decoded(path, false, |decoded| Ok(decoded.pixels))
+    }
+
+    /// Decodes an image, and makes something of it within the same memory.
+    fn decoded<T>(
+        &self,
+        path: &Path,
+        keeps_size: bool,
+        make: impl Fn(Decoded) -> Result<T, DataError>,
+    ) -> Result<T, DataError> {
+        let (channels, _) = self.channels_of_a_file()?;
+        if self.white_level == Some(0) {
+            return Err(DataError::Parameter("a white level is at least 1".into()));
+        }
+        let wanted = Wanted {
+            channels,
+            white_level: self.white_level,
+            keeps_size,
         };
+        self.limits.memory.within(|lease| {
+            let decoded = match &self.pattern {
+                None => decode(path, wanted, &self.limits, lease, &mut 0)?,
+                Some(pattern) => self.together(&pattern.files(path)?, wanted, lease)?,
+            };
+            Ok(make(decoded)?)
+        })
+    }
+
+    /// Decodes files that belong together.
+    fn together(&self, files: &[PathBuf], wanted: Wanted, lease: &mut Lease<'_>) -> Result<Decoded, Stop> {
         let mut planes: Vec<Plane> = Vec::with_capacity(self.channels);
         let mut first: Option<Size> = None;
-        for file in pattern.files(path)? {
-            let part = decode(&file, channels, &self.limits).map_err(|e| self.of_a_group(e))?;
-            let size = *first.get_or_insert(part.size());
-            if part.size() != size {
+        let mut found = Found::one();
+        let mut kept = 0;
+        for file in files {
+            let part = decode(file, wanted, &self.limits, lease, &mut kept).map_err(|stop| match stop {
+                Stop::Failed(error) => Stop::Failed(self.of_a_group(error)),
+                short => short,
+            })?;
+            let size = *first.get_or_insert(part.pixels.size());
+            if part.pixels.size() != size {
                 let reason = format!(
                     "the file has {} pixels (height x width), but the first of its image {size}; files of one image must \
                      have one size",
-                    part.size()
+                    part.pixels.size()
                 );
-                return Err(DataError::layout(&file, reason));
+                return Err(DataError::layout(file, reason).into());
             }
-            if part.bytes().saturating_mul(count) as u64 > self.limits.max_bytes {
-                let reason = format!(
-                    "the {count} files of its image take more than the {} bytes of max_bytes",
-                    self.limits.max_bytes
-                );
-                return Err(DataError::limit(&file, reason));
-            }
-            planes.extend(part.into_planes(channels));
+            found = found.and(part.found);
+            planes.extend(part.pixels.into_planes(wanted.channels));
         }
-        Ok(Pixels::Planes(planes))
+        Ok(Decoded {
+            pixels: Pixels::Planes(planes),
+            found,
+        })
     }
 
     /// Checks that images of this number of channels can come from the files that the pattern says.

@@ -1,5 +1,6 @@
 //! Images as a network takes them, and the sizes that they are to have.
 
+use std::cmp::Ordering;
 use std::path::Path;
 
 use riad_core::{LengthError, Size};
@@ -85,7 +86,84 @@ pub struct LoadedImage {
     pub image: Image,
     /// Of the upright original.
     pub original_size: Size,
+    /// What else was found in its files.
+    pub found: Found,
 }
+
+/// What was found in the files of an image that its values do not tell, and that somebody should be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Found {
+    /// How many pictures the file holds, of which one was read: pages of a TIFF, or frames of an animation. Of several files the
+    /// most.
+    pub pictures: usize,
+    /// The brightest sample, if they are integers of more than 8 bits.
+    pub brightest: Option<Brightest>,
+}
+
+impl Found {
+    /// One picture, of whose samples nothing is known.
+    pub(crate) fn one() -> Self {
+        Self {
+            pictures: 1,
+            brightest: None,
+        }
+    }
+
+    /// What was found in two files.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            pictures: self.pictures.max(other.pictures),
+            brightest: self.brightest.max(other.brightest),
+        }
+    }
+}
+
+/// The brightest sample of an image, or of several. What uses more of its range is greater.
+#[derive(Clone, Copy, Debug)]
+pub struct Brightest {
+    /// The sample.
+    pub sample: u16,
+    /// The greatest that it could have been.
+    pub full: u16,
+}
+
+impl Brightest {
+    /// The white level of a camera of 10, 12 or 14 bits that samples as bright as this can come from, stored in 16 bits; `None`
+    /// where more than a quarter of the range is used, as images of 16 bits do that are not very dark.
+    pub fn likely_white_level(self) -> Option<u16> {
+        let levels = [1023, 4095, 16_383];
+        let fitting = levels.into_iter().find(|&level| self.sample <= level);
+        fitting.filter(|&level| u32::from(level) * 4 <= u32::from(self.full) + 4)
+    }
+
+    /// Compares the shares of the range that are used.
+    fn products(self, other: Self) -> (u32, u32) {
+        let product = |a: u16, b: u16| u32::from(a) * u32::from(b);
+        (product(self.sample, other.full), product(other.sample, self.full))
+    }
+}
+
+impl Ord for Brightest {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (own, other) = self.products(*other);
+        own.cmp(&other)
+    }
+}
+
+impl PartialOrd for Brightest {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Brightest {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Brightest {}
 
 /// What sizes images are to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use riad_core::Size;
-use riad_data::{DataError, Fit, Image, Limits, Reader};
+use riad_data::{DataError, DecodeMemory, Fit, Image, Limits, Reader};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -145,36 +145,41 @@ fn what_is_no_image_is_an_error_that_names_it() {
 fn limits_hold() {
     let path = files().join("rgb8.png"); // 20 x 12
     let file_size = fs::metadata(&path).unwrap().len();
-    let default = Limits::default();
+    let with_memory = |bytes| Limits {
+        memory: DecodeMemory::new(bytes),
+        ..Limits::default()
+    };
+    let is_enough = |bytes: &u64| decode(&path, &within(with_memory(*bytes))).is_ok();
+    let enough = (0..1 << 20).find(is_enough).unwrap();
+    // The file, its bytes, and the values; no more than a few times as much.
+    assert!(
+        (file_size + 720 + 4 * 720..file_size + 8 * 720).contains(&enough),
+        "{enough}"
+    );
     let just_enough = Limits {
         max_side: 20,
         max_pixels: 240,
-        max_bytes: file_size.max(720),
+        memory: DecodeMemory::new(enough),
     };
-    assert!(decode(&path, &within(just_enough)).is_ok());
+    assert!(decode(&path, &within(just_enough.clone())).is_ok());
     for limits in [
         Limits {
             max_side: 19,
-            ..default.clone()
+            ..just_enough.clone()
         },
         Limits {
             max_pixels: 239,
-            ..default.clone()
+            ..just_enough
         },
-        Limits {
-            max_bytes: 719,
-            ..default.clone()
-        },
-        Limits {
-            max_bytes: file_size - 1,
-            ..default
-        },
+        with_memory(file_size - 1),
+        with_memory(file_size + 719),
     ] {
         for error in [
             decode(&path, &within(limits.clone())).unwrap_err(),
             within(limits.clone()).size(&path).unwrap_err(),
         ] {
             assert!(matches!(error, DataError::LimitExceeded { .. }), "{limits:?}: {error}");
+            assert!(error.to_string().contains("rgb8.png"), "{error}");
         }
     }
 }
@@ -214,7 +219,7 @@ fn decode_bytes(folder: &Path, bytes: &[u8]) -> Result<Image, DataError> {
     decode(
         &path,
         &within(Limits {
-            max_bytes: 1 << 20,
+            memory: DecodeMemory::new(1 << 20),
             ..Limits::default()
         }),
     )

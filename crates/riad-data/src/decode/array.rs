@@ -8,9 +8,10 @@ use std::path::Path;
 use image::{DynamicImage, ImageBuffer, Luma};
 use riad_core::{Map, Size};
 
-use super::converts;
+use super::white::to_white;
+use super::{Stop, Within, converts};
 use crate::pixels::Plane;
-use crate::{DataError, Limits};
+use crate::{Brightest, DataError};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
@@ -78,8 +79,8 @@ impl Kind {
 }
 
 impl<'a> Array<'a> {
-    /// Reads the header, holds it against the limits, and finds out which axis is which by the number of channels.
-    pub(super) fn open(path: &'a Path, file: &'a [u8], channels: usize, limits: &Limits) -> Result<Self, DataError> {
+    /// Reads the header, and finds out which axis is which by the number of channels.
+    pub(super) fn open(path: &'a Path, file: &'a [u8], channels: usize) -> Result<Self, DataError> {
         let damaged = |reason: &str| DataError::decode(path, reason);
         let (text, data) =
             split(file).ok_or_else(|| damaged("the array's header is cut off, or of an unknown version"))?;
@@ -142,7 +143,6 @@ impl<'a> Array<'a> {
                 return Err(DataError::unsupported(path, reason));
             }
         };
-        limits.check(path, width.len as u64, height.len as u64, data.len() as u64)?;
         Ok(Self {
             path,
             kind,
@@ -153,40 +153,64 @@ impl<'a> Array<'a> {
         })
     }
 
+    /// Holds the shape against the limits.
+    pub(super) fn cover(&self, within: &mut Within<'_, '_>) -> Result<(), Stop> {
+        within.cover(self.width.len as u64, self.height.len as u64, self.data.len() as u64, 0)
+    }
+
     pub(super) fn size(&self) -> Size {
         Size::new(self.height.len, self.width.len)
     }
 
-    /// One plane for each channel.
-    pub(super) fn decode(&self) -> Result<Vec<Plane>, DataError> {
-        match self.kind {
-            Kind::Bool => self.integers(|[byte]| u8::from(byte != 0) * 255, DynamicImage::ImageLuma8),
-            Kind::U8 => self.integers(u8::from_le_bytes, DynamicImage::ImageLuma8),
-            Kind::U16 { is_big_endian: false } => self.integers(u16::from_le_bytes, DynamicImage::ImageLuma16),
-            Kind::U16 { is_big_endian: true } => self.integers(u16::from_be_bytes, DynamicImage::ImageLuma16),
-            Kind::F32 { is_big_endian: false } => self.floats(f32::from_le_bytes),
-            Kind::F32 { is_big_endian: true } => self.floats(f32::from_be_bytes),
+    /// One plane for each channel, and the brightest sample of 16 bits. White is `white_level` in place of the greatest integer.
+    pub(super) fn decode(&self, white_level: Option<u16>) -> Result<(Vec<Plane>, Option<Brightest>), DataError> {
+        let (planes, full) = match self.kind {
+            Kind::Bool => (
+                self.integers(|[byte]| u8::from(byte != 0) * 255, DynamicImage::ImageLuma8),
+                255,
+            ),
+            Kind::U8 => (self.integers(u8::from_le_bytes, DynamicImage::ImageLuma8), 255),
+            Kind::U16 { is_big_endian: false } => {
+                (self.integers(u16::from_le_bytes, DynamicImage::ImageLuma16), u16::MAX)
+            }
+            Kind::U16 { is_big_endian: true } => {
+                (self.integers(u16::from_be_bytes, DynamicImage::ImageLuma16), u16::MAX)
+            }
+            Kind::F32 { is_big_endian: false } => return self.floats(f32::from_le_bytes),
+            Kind::F32 { is_big_endian: true } => return self.floats(f32::from_be_bytes),
             // Rounded to f32, in which 1 + 10⁻¹² is 1.
-            Kind::F64 { is_big_endian: false } => self.floats(|bytes| f64::from_le_bytes(bytes) as f32),
-            Kind::F64 { is_big_endian: true } => self.floats(|bytes| f64::from_be_bytes(bytes) as f32),
+            Kind::F64 { is_big_endian: false } => return self.floats(|bytes| f64::from_le_bytes(bytes) as f32),
+            Kind::F64 { is_big_endian: true } => return self.floats(|bytes| f64::from_be_bytes(bytes) as f32),
+        };
+        let mut brightest = None;
+        let mut whitened = Vec::new();
+        for plane in planes? {
+            let (plane, of_plane) = to_white(self.path, plane, full, white_level)?;
+            brightest = brightest.max(of_plane);
+            whitened.push(Plane::Integers(plane));
         }
+        Ok((whitened, brightest))
     }
 
     fn integers<T: image::Primitive, const BYTES: usize>(
         &self,
         value: impl Fn([u8; BYTES]) -> T,
         wrap: impl Fn(ImageBuffer<Luma<T>, Vec<T>>) -> DynamicImage,
-    ) -> Result<Vec<Plane>, DataError> {
+    ) -> Result<Vec<DynamicImage>, DataError> {
         let planes = self.planes(value).map(|values| {
             // The limits hold sides to 32 bits.
             let plane = ImageBuffer::from_raw(self.width.len as u32, self.height.len as u32, values)?;
-            Some(Plane::Integers(wrap(plane)))
+            Some(wrap(plane))
         });
-        let planes: Option<Vec<Plane>> = planes.collect();
+        let planes: Option<Vec<DynamicImage>> = planes.collect();
         planes.ok_or_else(|| DataError::decode(self.path, "the array's data are cut off"))
     }
 
-    fn floats<const BYTES: usize>(&self, value: impl Fn([u8; BYTES]) -> f32) -> Result<Vec<Plane>, DataError> {
+    /// Floats know no white but 1.
+    fn floats<const BYTES: usize>(
+        &self,
+        value: impl Fn([u8; BYTES]) -> f32,
+    ) -> Result<(Vec<Plane>, Option<Brightest>), DataError> {
         let planes: Vec<Vec<f32>> = self.planes(value).collect();
         let values = || planes.iter().flatten().copied();
         if values().any(|value| !(0.0..=1.0).contains(&value)) {
@@ -207,7 +231,9 @@ impl<'a> Array<'a> {
         }
         let map = |values| Map::new(self.size(), values).map(Plane::Floats);
         let planes: Result<Vec<Plane>, _> = planes.into_iter().map(map).collect();
-        planes.map_err(|e| DataError::decode(self.path, e.to_string()))
+        planes
+            .map(|planes| (planes, None))
+            .map_err(|e| DataError::decode(self.path, e.to_string()))
     }
 
     /// The values of each channel, row by row.

@@ -1,8 +1,13 @@
 //! From a file to pixels, within limits.
 
 mod array;
-mod pages;
+mod frames;
+mod jpeg;
+mod memory;
 mod picture;
+mod stored;
+mod tiff;
+mod white;
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -14,99 +19,206 @@ use image::metadata::Orientation;
 use riad_core::Size;
 
 use self::array::Array;
-use self::pages::Pages;
+pub use self::memory::DecodeMemory;
+pub(crate) use self::memory::{Lease, Stop};
 use self::picture::Picture;
-use crate::DataError;
-use crate::pixels::Pixels;
+pub(crate) use self::stored::Stored;
+use self::tiff::{Pages, Shown, Tiff};
+use self::white::to_white;
+use crate::pixels::{Pixels, Plane};
+use crate::{DataError, Found};
 
-/// What decoding one image may take. Files come from outside: a header of a few bytes can claim gigabytes.
-///
-/// While one image is decoded and resized, about four times [`max_bytes`](Self::max_bytes) is the most that is in
-/// memory: the file, the decoded pixels, and the same pixels in 16 bits.
+/// Why floating-point samples in pictures and TIFFs are refused.
+const NO_WHITE_POINT: &str = "floating-point samples state no white point; convert the image to 16-bit integers, or scale the \
+                              values to [0, 1] and save them as a .npy array";
+
+/// The way out where a kind of file is not read.
+const SAVE_AS: &str = "save it as PNG or as an uncompressed TIFF";
+
+/// What decoding may take. Files come from outside: a header of a few bytes can claim gigabytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest side in pixels.
+    /// Longest side of an image in pixels.
     pub max_side: u32,
-    /// Largest number of pixels, each of which may have several channels.
+    /// Largest number of pixels of an image, each of which may have several channels.
     pub max_pixels: u64,
-    /// Largest file, and largest decoded image with all its channels, in bytes.
-    pub max_bytes: u64,
+    /// What all images that are being decoded at the same time may take together.
+    pub memory: DecodeMemory,
 }
 
 impl Default for Limits {
-    /// Sides up to 65,535, 2²⁸ pixels, 512 MiB.
+    /// Sides up to 65,535, 2²⁸ pixels, and the memory that the process shares.
     fn default() -> Self {
         Self {
             max_side: 65_535,
             max_pixels: 1 << 28,
-            max_bytes: 512 << 20,
+            memory: DecodeMemory::of_process(),
         }
     }
 }
 
 impl Limits {
-    /// Holds what a header says against the limits, before memory is asked for. `bytes` is what all channels take
-    /// together.
-    fn check(&self, path: &Path, width: u64, height: u64, bytes: u64) -> Result<(), DataError> {
+    /// Holds what a header says against the limits, before memory is asked for.
+    fn check(&self, path: &Path, width: u64, height: u64) -> Result<(), DataError> {
         if width == 0 || height == 0 {
             return Err(DataError::decode(path, "the image has no pixels"));
         }
         let exceeded = |limit: String| DataError::limit(path, format!("{width}x{height} (width x height) {limit}"));
         if width.max(height) > u64::from(self.max_side) {
-            return Err(exceeded(format!(
-                "has a longer side than the {} of max_side",
-                self.max_side
-            )));
+            return Err(exceeded(format!("has a longer side than {} pixels", self.max_side)));
         }
         if width * height > self.max_pixels {
-            return Err(exceeded(format!(
-                "is more than the {} pixels of max_pixels",
-                self.max_pixels
-            )));
-        }
-        if bytes > self.max_bytes {
-            return Err(exceeded(format!(
-                "takes more than the {} bytes of max_bytes",
-                self.max_bytes
-            )));
+            return Err(exceeded(format!("is more than {} pixels", self.max_pixels)));
         }
         Ok(())
     }
 }
 
-/// Decodes a file that holds an image of `channels` channels, or of a number that can be brought to it.
-pub(crate) fn decode(path: &Path, channels: usize, limits: &Limits) -> Result<Pixels, DataError> {
-    let file = read(path, limits)?;
-    guarded(path, || {
-        let pixels = match Content::of(path, &file, channels, limits)? {
-            Content::Array(array) => Pixels::Planes(array.decode()?),
-            Content::Pages(pages) => Pixels::Planes(pages.decode()?),
-            Content::Picture(picture) => Pixels::Picture(picture.decode()?),
+/// What is wanted of a file, besides its pixels.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted {
+    /// Channels that the file is to have, or that can be had from those that it has.
+    pub(crate) channels: usize,
+    /// The sample that is white in place of the greatest that the file can hold.
+    pub(crate) white_level: Option<u16>,
+    /// Whether all pixels are to become values, instead of a smaller image's.
+    pub(crate) keeps_size: bool,
+}
+
+/// What is decoded of an image.
+pub(crate) struct Decoded {
+    pub(crate) pixels: Pixels,
+    pub(crate) found: Found,
+}
+
+/// The memory and limits of one file, of which a header has to show that they suffice.
+pub(crate) struct Within<'a, 'l> {
+    path: &'a Path,
+    limits: &'a Limits,
+    lease: &'a mut Lease<'l>,
+    /// What is kept of other files, and this file's bytes.
+    taken: u64,
+    /// Bytes for each decoded byte that come after decoding: a copy in 16 bits, or 32-bit values.
+    after: u64,
+}
+
+impl Within<'_, '_> {
+    /// Holds an image's size against the limits, and makes sure of the memory for `decoded` bytes of pixels, for what the decoder
+    /// takes beside them, and for what follows.
+    fn cover(&mut self, width: u64, height: u64, decoded: u64, beside: u64) -> Result<(), Stop> {
+        self.limits.check(self.path, width, height)?;
+        let more = beside.max(decoded.saturating_mul(self.after));
+        let needed = self.taken.saturating_add(decoded).saturating_add(more);
+        let too_large = |total: u64| {
+            let reason = format!(
+                "{width}x{height} (width x height) takes {} to decode, and all decoding together has {}",
+                in_mib(needed),
+                in_mib(total)
+            );
+            DataError::limit(self.path, reason)
         };
-        Ok(pixels.with_channels(channels))
+        self.lease.cover(needed, too_large)
+    }
+}
+
+/// A number of bytes as people read it.
+fn in_mib(bytes: u64) -> String {
+    if bytes < 1 << 20 {
+        return format!("{bytes} bytes");
+    }
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}
+
+/// Decodes a file that holds an image of as many channels as are wanted, or of a number that can be brought to it. `kept` is what
+/// other files of the same image take; the memory that the pixels take is added to it.
+pub(crate) fn decode(
+    path: &Path,
+    wanted: Wanted,
+    limits: &Limits,
+    lease: &mut Lease<'_>,
+    kept: &mut u64,
+) -> Result<Decoded, Stop> {
+    opened(path, wanted, limits, lease, *kept, |content| {
+        let decoded = content.decode(path, wanted)?;
+        *kept += decoded.pixels.bytes() as u64;
+        Ok(decoded)
     })
+}
+
+/// Decodes a picture as it is stored, for what is no image of its own: a mask.
+pub(crate) fn stored(path: &Path, limits: &Limits) -> Result<Mask, DataError> {
+    let wanted = Wanted {
+        channels: 3,
+        white_level: None,
+        keeps_size: true,
+    };
+    limits.memory.within(|lease| {
+        opened(path, wanted, limits, lease, 0, |content| {
+            Ok(match content {
+                Content::Picture(picture) => Mask::Picture(picture.decode()?),
+                Content::Shown(shown) => Mask::Picture(shown.decode()?),
+                other => Mask::Planes(other.decode(path, wanted)?.pixels),
+            })
+        })
+    })
+}
+
+/// A mask as it is stored.
+pub(crate) enum Mask {
+    Picture(Stored),
+    /// An array, or pages that are channels.
+    Planes(Pixels),
+}
+
+/// The size that [`decode`] would give, and how many pictures there are, without decoding; whether the data are all there, as far
+/// as that can be told so.
+pub(crate) fn header(path: &Path, channels: usize, limits: &Limits) -> Result<(Size, usize), DataError> {
+    let wanted = Wanted {
+        channels,
+        white_level: None,
+        keeps_size: false,
+    };
+    limits.memory.within(|lease| {
+        opened(path, wanted, limits, lease, 0, |content| {
+            Ok(match content {
+                Content::Array(array) => (array.size(), 1),
+                Content::Pages(pages) => (pages.size(), 1),
+                Content::Shown(shown) => (shown.size(), shown.pictures()),
+                Content::Picture(mut picture) => {
+                    picture.check()?;
+                    (picture.size(), picture.pictures())
+                }
+            })
+        })
+    })
+}
+
+/// Reads a file and its header, within the limits, and hands it on.
+fn opened<T>(
+    path: &Path,
+    wanted: Wanted,
+    limits: &Limits,
+    lease: &mut Lease<'_>,
+    kept: u64,
+    work: impl FnOnce(Content<'_>) -> Result<T, DataError>,
+) -> Result<T, Stop> {
+    let file = read(path, lease, kept)?;
+    let within = Within {
+        path,
+        limits,
+        lease,
+        taken: kept + file.len() as u64,
+        after: if wanted.keeps_size { 4 } else { 2 },
+    };
+    guarded(path, || Ok(work(Content::of(path, &file, wanted.channels, within)?)?))
 }
 
 /// Runs a decoder. One that panics on a file, as decoders of others have done, must not end the work on all others.
-fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
-    // Nothing outlives a panic but the file's bytes, which decoders only read.
+fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, Stop>) -> Result<T, Stop> {
+    // Nothing outlives a panic but the file's bytes, which decoders only read, and the lease, which is whole at any time.
     panic::catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
-        Err(DataError::decode(
-            path,
-            "its decoder gave up on it; save the image again, as PNG or as a TIFF in strips",
-        ))
-    })
-}
-
-/// The size that [`decode`] would give, from the header alone.
-pub(crate) fn size(path: &Path, channels: usize, limits: &Limits) -> Result<Size, DataError> {
-    let file = read(path, limits)?;
-    guarded(path, || {
-        Ok(match Content::of(path, &file, channels, limits)? {
-            Content::Array(array) => array.size(),
-            Content::Pages(pages) => pages.size(),
-            Content::Picture(picture) => picture.size(),
-        })
+        let reason = format!("its decoder gave up on it; {SAVE_AS}");
+        Err(DataError::unsupported(path, reason).into())
     })
 }
 
@@ -122,52 +234,110 @@ enum Content<'a> {
     Array(Array<'a>),
     /// The pages of a TIFF, whose samples all are channels.
     Pages(Pages<'a>),
+    /// A page of a TIFF, gray or in colours.
+    Shown(Shown<'a>),
     /// One picture, gray or in colours.
     Picture(Picture<'a>),
 }
 
 impl<'a> Content<'a> {
     /// Recognises the format by the content, whatever the file's name.
-    fn of(path: &'a Path, file: &'a [u8], channels: usize, limits: &Limits) -> Result<Self, DataError> {
-        if array::is_array(file) {
-            return Ok(Self::Array(Array::open(path, file, channels, limits)?));
-        }
-        let format = image::guess_format(file).map_err(|_| {
-            DataError::decode(
-                path,
-                "not an image in a known format (PNG, JPEG, BMP, TIFF, WebP, GIF, PNM, NPY)",
-            )
-        })?;
-        let (content, found) = if let Some(pages) = pages(path, file, format, channels, limits)? {
-            let found = pages.channels();
-            (Self::Pages(pages), found)
+    fn of(path: &'a Path, file: &'a [u8], channels: usize, mut within: Within<'a, '_>) -> Result<Self, Stop> {
+        let (content, found) = if array::is_array(file) {
+            let array = Array::open(path, file, channels)?;
+            array.cover(&mut within)?;
+            return Ok(Self::Array(array));
+        } else if tiff::is_tiff(file) {
+            let tiff = Tiff::open(path, file)?;
+            if let Some(pages) = pages(&tiff, channels)? {
+                pages.cover(&mut within)?;
+                let found = pages.channels();
+                (Self::Pages(pages), found)
+            } else {
+                let shown = tiff.shown()?;
+                shown.cover(&mut within)?;
+                let found = shown.channels();
+                (Self::Shown(shown), found)
+            }
         } else {
-            let picture = Picture::open(path, file, format, limits)?;
+            let picture = Picture::open(path, file, format(path, file)?, &mut within)?;
             let found = picture.channels();
             (Self::Picture(picture), found)
         };
         if converts(found, channels) {
             Ok(content)
         } else {
-            Err(DataError::channels(path, found, channels))
+            Err(DataError::channels(path, found, channels).into())
         }
+    }
+
+    fn decode(self, path: &Path, wanted: Wanted) -> Result<Decoded, DataError> {
+        let white = |image, full| to_white(path, image, full, wanted.white_level);
+        let picture = |stored: Stored| -> Result<_, DataError> {
+            let (pictures, own) = (stored.pictures, stored.full);
+            let (image, full) = stored.opaque(path)?;
+            let (image, brightest) = match wanted.white_level {
+                _ if full == own => white(image, full)?,
+                // 8 bits, which transparency made 16.
+                None => (image, None),
+                Some(level) if level > own => return Err(DataError::above_white(path, own, level)),
+                Some(level) => (to_white(path, image, full, Some(level * (full / own)))?.0, None),
+            };
+            let found = Found { pictures, brightest };
+            Ok((Pixels::Picture(image), found))
+        };
+        let (pixels, found) = match self {
+            Self::Array(array) => {
+                let (planes, brightest) = array.decode(wanted.white_level)?;
+                let found = Found { pictures: 1, brightest };
+                (Pixels::Planes(planes), found)
+            }
+            Self::Pages(pages) => {
+                let mut found = Found::one();
+                let mut planes = Vec::new();
+                for (plane, full) in pages.decode()? {
+                    let (plane, brightest) = white(plane, full)?;
+                    found.brightest = found.brightest.max(brightest);
+                    planes.push(Plane::Integers(plane));
+                }
+                (Pixels::Planes(planes), found)
+            }
+            Self::Shown(shown) => picture(shown.decode()?)?,
+            Self::Picture(decoder) => picture(decoder.decode()?)?,
+        };
+        Ok(Decoded {
+            pixels: pixels.with_channels(wanted.channels),
+            found,
+        })
     }
 }
 
+/// The format of a picture, by how the file begins.
+fn format(path: &Path, file: &[u8]) -> Result<ImageFormat, DataError> {
+    let beginnings: [(&[u8], ImageFormat); 5] = [
+        (b"\x89PNG", ImageFormat::Png),
+        (b"\xFF\xD8", ImageFormat::Jpeg),
+        (b"GIF8", ImageFormat::Gif),
+        (b"BM", ImageFormat::Bmp),
+        (b"RIFF", ImageFormat::WebP),
+    ];
+    let found = beginnings
+        .into_iter()
+        .find(|(beginning, _)| file.starts_with(beginning));
+    let is_pnm = matches!(file, [b'P', b'1'..=b'7', space, ..] if space.is_ascii_whitespace() || *space == b'#');
+    let found = found.map(|(_, format)| format).or(is_pnm.then_some(ImageFormat::Pnm));
+    found.ok_or_else(|| {
+        DataError::decode(
+            path,
+            "not an image in a known format (PNG, JPEG, BMP, TIFF, WebP, GIF, PNM, NPY)",
+        )
+    })
+}
+
 /// The pages of a file whose samples are to be taken as they are; `None` for a picture. With one and three channels a TIFF
-/// is a picture like others, of which the first page counts, unless its pages make up the channels, or no picture.
-fn pages<'a>(
-    path: &'a Path,
-    file: &'a [u8],
-    format: ImageFormat,
-    channels: usize,
-    limits: &Limits,
-) -> Result<Option<Pages<'a>>, DataError> {
-    if format != ImageFormat::Tiff {
-        return Ok(None);
-    }
-    pages::refuse_cut_tiles(path, file)?;
-    let pages = Pages::open(path, file, limits);
+/// is a picture like others, of which one page counts, unless its pages make up the channels, or no picture.
+fn pages<'a>(tiff: &Tiff<'a>, channels: usize) -> Result<Option<Pages<'a>>, DataError> {
+    let pages = tiff.pages();
     if channels != 1 && channels != 3 {
         return pages.map(Some);
     }
@@ -176,33 +346,34 @@ fn pages<'a>(
 }
 
 /// Reads the whole file, if it is one and not too large.
-fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, DataError> {
+fn read(path: &Path, lease: &mut Lease<'_>, kept: u64) -> Result<Vec<u8>, Stop> {
     let io = |e| DataError::io(path, e);
     // A pipe or device would block or never end, so the kind is checked before anything is opened.
     let metadata = fs::metadata(path).map_err(io)?;
     if metadata.is_dir() {
-        return Err(DataError::layout(path, "is a folder where an image file is needed"));
+        return Err(DataError::layout(path, "is a folder where an image file is needed").into());
     }
     if !metadata.is_file() {
-        return Err(DataError::layout(
-            path,
-            "is a device or pipe where an image file is needed",
-        ));
+        return Err(DataError::layout(path, "is a device or pipe where an image file is needed").into());
     }
-    let mut bytes = Vec::new();
+    let len = metadata.len();
+    lease.cover(kept.saturating_add(len), |total| {
+        let reason = format!(
+            "the file has {}, and all decoding together has {}",
+            in_mib(len),
+            in_mib(total)
+        );
+        DataError::limit(path, reason)
+    })?;
+    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
+    // A file that grows is read as far as memory was asked for.
     File::open(path)
         .map_err(io)?
-        .take(limits.max_bytes.saturating_add(1))
+        .take(len)
         .read_to_end(&mut bytes)
         .map_err(io)?;
-    if bytes.len() as u64 > limits.max_bytes {
-        return Err(DataError::limit(
-            path,
-            format!("the file has more than the {} bytes of max_bytes", limits.max_bytes),
-        ));
-    }
     if bytes.is_empty() {
-        return Err(DataError::decode(path, "the file is empty"));
+        return Err(DataError::decode(path, "the file is empty").into());
     }
     Ok(bytes)
 }

@@ -1,47 +1,86 @@
-//! Pictures: one gray or colour image, as the formats of photography and drawing hold it.
+//! Pictures: one gray or colour image, as the formats of photography and drawing hold it; all but TIFF.
 
 use std::io::Cursor;
 use std::path::Path;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageError, ImageFormat, ImageReader, Luma, Rgb};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use riad_core::Size;
 
-use super::upright;
-use crate::{DataError, Limits};
+use super::jpeg::{self, Fault};
+use super::stored::Stored;
+use super::{SAVE_AS, Within, frames, upright};
+use crate::DataError;
+
+/// What a header may take besides the pixels.
+const HEADER_BYTES: u64 = 64 << 20;
 
 /// A picture whose header was read.
 pub(super) struct Picture<'a> {
     path: &'a Path,
+    file: &'a [u8],
+    format: ImageFormat,
     decoder: Box<dyn ImageDecoder + 'a>,
     orientation: Orientation,
+    jpeg: Option<jpeg::Header>,
 }
 
 impl<'a> Picture<'a> {
-    /// Reads the header and holds it against the limits.
+    /// Reads the header.
     pub(super) fn open(
         path: &'a Path,
         file: &'a [u8],
         format: ImageFormat,
-        limits: &Limits,
-    ) -> Result<Self, DataError> {
-        if format == ImageFormat::Jpeg && !jpeg_is_complete(file) {
-            return Err(DataError::decode(path, "the JPEG data is cut off"));
+        within: &mut Within<'_, '_>,
+    ) -> Result<Self, super::Stop> {
+        let failed = |e| error(path, format, e);
+        let jpeg = (format == ImageFormat::Jpeg).then(|| jpeg::header(file));
+        let jpeg = jpeg.transpose().map_err(|fault| of_jpeg(path, fault))?;
+        if let Some(jpeg) = &jpeg {
+            let (width, height) = jpeg.dimensions();
+            // Before the decoder sees anything: its limits are ours.
+            within.cover(width as u64, height as u64, 0, 0)?;
         }
         let mut reader = ImageReader::with_format(Cursor::new(file), format);
-        let mut within = image::Limits::default();
-        within.max_image_width = Some(limits.max_side);
-        within.max_image_height = Some(limits.max_side);
-        within.max_alloc = Some(limits.max_bytes);
-        reader.limits(within);
-        let mut decoder = reader.into_decoder().map_err(|e| error(path, e))?;
+        let mut limits = image::Limits::default();
+        limits.max_image_width = Some(within.limits.max_side);
+        limits.max_image_height = Some(within.limits.max_side);
+        // What texts and profiles in a header may take when they are unpacked.
+        limits.max_alloc = Some(HEADER_BYTES);
+        reader.limits(limits.clone());
+        let mut decoder = reader.into_decoder().map_err(failed)?;
         let (width, height) = decoder.dimensions();
-        limits.check(path, width.into(), height.into(), decoder.total_bytes())?;
-        let orientation = decoder.orientation().map_err(|e| error(path, e))?;
+        let pixels = u64::from(width) * u64::from(height);
+        let decoded = decoder.total_bytes();
+        let mut beside = match (&jpeg, format) {
+            // The decoder holds the file once more.
+            (Some(jpeg), _) => jpeg.bytes() + jpeg.decoder_bytes() + file.len() as u64,
+            // Lossless data take 4 bytes a pixel before they are brought to colours, and tables of codes; lossy ones take their
+            // planes and alpha; an animation takes its canvas besides.
+            (_, ImageFormat::WebP) => {
+                let pixels = pixels.max(frames::largest(file));
+                pixels.saturating_mul(12) + HEADER_BYTES.min(400 * file.len() as u64)
+            }
+            // A canvas beside the frame.
+            (_, ImageFormat::Gif) => pixels.saturating_mul(8),
+            // A few rows.
+            _ => decoded / 8,
+        };
+        if decoder.color_type().has_alpha() {
+            // Twice in 16 bits, on the way to an opaque picture.
+            beside = beside.max(decoded.saturating_mul(3));
+        }
+        within.cover(width.into(), height.into(), decoded, beside)?;
+        limits.max_alloc = Some(decoded.saturating_add(beside).saturating_add(HEADER_BYTES));
+        decoder.set_limits(limits).map_err(failed)?;
+        let orientation = decoder.orientation().map_err(failed)?;
         Ok(Self {
             path,
+            file,
+            format,
             decoder: Box::new(decoder),
             orientation,
+            jpeg,
         })
     }
 
@@ -56,61 +95,77 @@ impl<'a> Picture<'a> {
         if self.decoder.color_type().has_color() { 3 } else { 1 }
     }
 
-    /// The pixels, upright and opaque: one of `ImageLuma8`, `ImageLuma16`, `ImageRgb8` and `ImageRgb16`.
-    pub(super) fn decode(self) -> Result<DynamicImage, DataError> {
-        let image = DynamicImage::from_decoder(self.decoder).map_err(|e| error(self.path, e))?;
-        let mut image = opaque(self.path, image)?;
+    /// How many the file holds, this one included.
+    pub(super) fn pictures(&self) -> usize {
+        frames::count(self.file)
+    }
+
+    /// Makes sure that nothing of the picture is missing, where its decoder would not tell.
+    pub(super) fn check(&mut self) -> Result<(), DataError> {
+        match self.jpeg.take() {
+            Some(jpeg) => jpeg.check(self.file).map_err(|fault| of_jpeg(self.path, fault)),
+            None => Ok(()),
+        }
+    }
+
+    /// The pixels, upright.
+    pub(super) fn decode(mut self) -> Result<Stored, DataError> {
+        self.check()?;
+        let pictures = self.pictures();
+        let mut image = DynamicImage::from_decoder(self.decoder).map_err(|e| error(self.path, self.format, e))?;
+        let full = match image {
+            DynamicImage::ImageLuma8(_)
+            | DynamicImage::ImageLumaA8(_)
+            | DynamicImage::ImageRgb8(_)
+            | DynamicImage::ImageRgba8(_) => u8::MAX.into(),
+            DynamicImage::ImageLuma16(_)
+            | DynamicImage::ImageLumaA16(_)
+            | DynamicImage::ImageRgb16(_)
+            | DynamicImage::ImageRgba16(_) => u16::MAX,
+            _ => return Err(DataError::unsupported(self.path, super::NO_WHITE_POINT)),
+        };
         image.apply_orientation(self.orientation);
-        Ok(image)
+        Ok(Stored {
+            image,
+            is_premultiplied: false,
+            full,
+            is_lossy: matches!(self.format, ImageFormat::Jpeg) || self.file.get(12..16) == Some(b"VP8 "),
+            pictures,
+        })
     }
 }
 
-/// Whether an end-of-image marker follows the last scan. The JPEG decoder fills what is missing with gray and tells no
-/// one; half an image in a training set would be learned as normal. Inside a scan 0xFF is followed by 0 or a restart
-/// marker only, so neither marker can be mistaken; end markers of thumbnails stand before the scan.
-fn jpeg_is_complete(file: &[u8]) -> bool {
-    let last = |marker: [u8; 2]| file.windows(2).rposition(|pair| pair == marker);
-    match (last([0xFF, 0xDA]), last([0xFF, 0xD9])) {
-        (Some(scan), Some(end)) => scan < end,
-        _ => false,
+/// What is wrong with a JPEG, as an error.
+pub(super) fn of_jpeg(path: &Path, fault: Fault) -> DataError {
+    match fault {
+        Fault::Unsupported(kind) => DataError::unsupported(path, format!("{kind}; {SAVE_AS}")),
+        fault => DataError::decode(path, fault.reason()),
     }
 }
 
-/// Lays transparent pixels over black and refuses floating-point samples.
-fn opaque(path: &Path, image: DynamicImage) -> Result<DynamicImage, DataError> {
-    // (v·a + 32767) / 65535 is v·a/65535 rounded to nearest, and v for opaque pixels.
-    let shown = |value: u16, alpha: u16| ((u32::from(value) * u32::from(alpha) + 32_767) / 65_535) as u16;
-    match image {
-        DynamicImage::ImageLuma8(_)
-        | DynamicImage::ImageLuma16(_)
-        | DynamicImage::ImageRgb8(_)
-        | DynamicImage::ImageRgb16(_) => Ok(image),
-        DynamicImage::ImageLumaA8(_) | DynamicImage::ImageLumaA16(_) => {
-            let image = image.into_luma_alpha16();
-            Ok(ImageBuffer::from_fn(image.width(), image.height(), |x, y| {
-                let [value, alpha] = image.get_pixel(x, y).0;
-                Luma([shown(value, alpha)])
-            })
-            .into())
-        }
-        DynamicImage::ImageRgba8(_) | DynamicImage::ImageRgba16(_) => {
-            let image = image.into_rgba16();
-            Ok(ImageBuffer::from_fn(image.width(), image.height(), |x, y| {
-                let [r, g, b, alpha] = image.get_pixel(x, y).0;
-                Rgb([shown(r, alpha), shown(g, alpha), shown(b, alpha)])
-            })
-            .into())
-        }
-        _ => Err(DataError::unsupported(path, super::pages::NO_WHITE_POINT)),
-    }
-}
-
-fn error(path: &Path, error: ImageError) -> DataError {
+/// What the decoder says, in our words: its own tell a user nothing.
+fn error(path: &Path, format: ImageFormat, error: ImageError) -> DataError {
+    let name = name(format);
     match error {
-        ImageError::Limits(e) => DataError::limit(path, format!("{e}; see Limits")),
-        ImageError::Unsupported(e) => DataError::unsupported(path, format!("{e}; convert it to PNG")),
+        ImageError::Limits(_) => DataError::limit(path, format!("its {name} decoder needs more memory than there is")),
+        ImageError::Unsupported(_) => {
+            DataError::unsupported(path, format!("it is a {name} of a kind that is not read; {SAVE_AS}"))
+        }
         // The whole file is in memory, so reading past its end is the only input error left.
-        ImageError::IoError(_) => DataError::decode(path, "the image data is cut off"),
-        e => DataError::decode(path, e.to_string()),
+        ImageError::IoError(_) => DataError::decode(path, format!("the {name} data is cut off")),
+        _ => DataError::decode(path, format!("the {name} data is damaged")),
+    }
+}
+
+/// What people call a format.
+fn name(format: ImageFormat) -> &'static str {
+    match format {
+        ImageFormat::Png => "PNG",
+        ImageFormat::Jpeg => "JPEG",
+        ImageFormat::Bmp => "BMP",
+        ImageFormat::WebP => "WebP",
+        ImageFormat::Gif => "GIF",
+        ImageFormat::Pnm => "PNM",
+        _ => "image",
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
-use riad_data::{DataError, Fit, Image, Reader};
+use riad_data::{DataError, DecodeMemory, Fit, Image, Reader};
 
 use super::{expected, files};
 
@@ -15,7 +15,7 @@ fn read_bytes(folder: &Path, bytes: &[u8]) -> Result<Image, DataError> {
     let _ = fs::remove_file(&path);
     fs::write(&path, bytes).unwrap();
     let mut reader = Reader::new(4);
-    reader.limits.max_bytes = 1 << 20;
+    reader.limits.memory = DecodeMemory::new(1 << 20);
     reader.load(&path, Fit::Own).map(|loaded| loaded.image)
 }
 

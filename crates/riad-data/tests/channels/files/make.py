@@ -63,6 +63,7 @@ six = planes(6, np.uint8)
 tif("two_rgb_pages.tif", [last(six[:3]), last(six[3:])], six, photometric="rgb")
 two = planes(2, np.uint8)
 tif("tiles.tif", [np.pad(page, ((0, 11), (0, 9)))[:H, :W] for page in two], two, tile=(16, 16), **gray)
+tif("cut_planar_tiles.tif", [u8], u8, planarconfig="separate", tile=(16, 16), **gray)
 # Stored lying; viewers turn it a quarter to the right.
 tif("orientation6.tif", two, np.rot90(two, -1, (1, 2)), extratags=[(274, "H", 1, 6, True)], **gray)
 three = planes(3, np.uint16).astype(np.uint16)
@@ -80,7 +81,6 @@ tif("refused_unknown_sample.tif", [last(u8)], None, photometric="rgb", extrasamp
 tif("refused_float.tif", (u8 / 255).astype(np.float32), None, **gray)
 tif("refused_signed.tif", u8.astype(np.int16), None, **gray)
 tif("refused_u32.tif", u8.astype(np.uint32), None, **gray)
-tif("refused_cut_tiles.tif", [u8], None, planarconfig="separate", tile=(16, 16), **gray)
 
 npy("hw_u8.npy", u8[0], u8[:1])
 npy("hwc_u8.npy", last(u8), u8)

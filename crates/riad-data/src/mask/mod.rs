@@ -1,30 +1,32 @@
 //! Masks that mark the pixels of a defect.
 
+mod marks;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use image::{DynamicImage, GrayImage, Luma};
+use image::{GrayImage, Luma};
 use imageproc::region_labelling::{Connectivity, connected_components};
 use riad_core::{Map, Size};
 
-use crate::decode::decode;
-use crate::pixels::{Pixels, Plane};
+use self::marks::marked;
 use crate::{DataError, Limits};
 
 /// Loads the mask that one file or several make up and brings it to `size`: true where there is a defect.
 ///
-/// A pixel of a file is a defect if any of its channels is not 0: some data sets (VisA) store small label values that
-/// look black, others (MVTec LOCO) a value for each kind of defect. Keep masks in lossless formats; what JPEG smears
-/// around an edge is not 0 either. A pixel is a defect where it is one in any of the files, before the mask is resized.
-/// How many channels the images have does not matter here.
+/// A mask has two values, or a value for each kind of defect: a pixel is a defect where any of its channels is not 0, however dark
+/// the label is that some data sets (VisA) store. Where compression or a soft brush has blurred two values, they are cut at mid
+/// grey. What is neither, a photograph for instance, is refused. A pixel is a defect where it is one in any of the files, before
+/// the mask is resized. How many channels the images have does not matter here.
 ///
 /// `image_size` is the size of the image that the mask belongs to, as
 /// [`LoadedImage::original_size`](crate::LoadedImage::original_size) or [`Reader::size`](crate::Reader::size) tells it; with
 /// `None` the files have to agree with each other only. How the mask is resized: see [`resize_mask`].
 ///
 /// # Errors
-/// As [`Reader::load`](crate::Reader::load) with 3 channels; [`DataError::Layout`] if a file's size is not the image's, or
-/// the first file's; [`DataError::Parameter`] without any file, and as [`resize_mask`].
+/// As [`Reader::load`](crate::Reader::load) with 3 channels; [`DataError::Layout`] if a file is no mask, if its size is not the
+/// image's, or the first file's, and if all files together mark nothing; [`DataError::Parameter`] without any file, and as
+/// [`resize_mask`].
 pub fn load_mask(
     files: &[impl AsRef<Path>],
     image_size: Option<Size>,
@@ -56,49 +58,19 @@ pub fn load_mask(
             }
         }
     }
-    match whole {
-        Some(mask) => resize_mask(mask, size),
-        None => Err(DataError::Parameter("a mask takes at least one file".into())),
+    match (whole, files) {
+        (Some(mask), [first, ..]) if !mask.values().contains(&true) => {
+            let reason = "the mask marks nothing; draw the defect in it, with 255 on 0, or take the mask away";
+            Err(DataError::layout(first.as_ref(), reason))
+        }
+        (Some(mask), _) => resize_mask(mask, size),
+        (None, _) => Err(DataError::Parameter("a mask takes at least one file".into())),
     }
 }
 
 /// Whether any pixel of a mask is a defect.
 pub(crate) fn shows_defect(path: &Path, limits: &Limits) -> Result<bool, DataError> {
     Ok(marked(path, limits)?.values().contains(&true))
-}
-
-/// Which pixels of a file have a channel that is not 0.
-fn marked(path: &Path, limits: &Limits) -> Result<Map<bool>, DataError> {
-    let pixels = decode(path, 3, limits)?;
-    let size = pixels.size();
-    let marked = match pixels {
-        Pixels::Picture(picture) => marked_in(picture),
-        Pixels::Planes(planes) => {
-            let mut marked = vec![false; size.pixels()];
-            for plane in planes {
-                let of_plane = match plane {
-                    Plane::Integers(image) => marked_in(image),
-                    Plane::Floats(map) => map.values().iter().map(|&value| value != 0.0).collect(),
-                };
-                marked
-                    .iter_mut()
-                    .zip(of_plane)
-                    .for_each(|(marked, also)| *marked |= also);
-            }
-            marked
-        }
-    };
-    Map::new(size, marked).map_err(|e| DataError::decode(path, e.to_string()))
-}
-
-/// Which pixels have a channel that is not 0.
-fn marked_in(mask: DynamicImage) -> Vec<bool> {
-    match mask {
-        DynamicImage::ImageLuma8(gray) => gray.into_raw().into_iter().map(|v| v != 0).collect(),
-        DynamicImage::ImageLuma16(gray) => gray.into_raw().into_iter().map(|v| v != 0).collect(),
-        // 8-bit samples that are not 0 are not 0 in 16 bits.
-        colour => colour.into_rgb16().pixels().map(|p| p.0 != [0; 3]).collect(),
-    }
 }
 
 /// Resizes a mask so that no defect vanishes.

@@ -1,0 +1,107 @@
+//! What the files of animations hold: how many pictures, of which the first is read, and how large the largest claims to be.
+
+/// Pictures of a GIF, a WebP or a PNG; 1 if the file cannot be understood, which is for its decoder to judge.
+pub(super) fn count(file: &[u8]) -> usize {
+    let found = if file.starts_with(b"GIF8") {
+        gif(file)
+    } else if file.starts_with(b"RIFF") {
+        webp(file)
+    } else if file.starts_with(b"\x89PNG") {
+        png(file)
+    } else {
+        None
+    };
+    found.unwrap_or(1).max(1)
+}
+
+/// Image descriptors among a GIF's blocks.
+fn gif(file: &[u8]) -> Option<usize> {
+    let colours = |packed: u8| if packed & 0x80 == 0 { 0 } else { 3 << ((packed & 7) + 1) };
+    let mut rest = file.get(13 + colours(*file.get(10)?)..)?;
+    let mut count = 0;
+    loop {
+        let (&kind, body) = match rest.split_first() {
+            None | Some((0x3B, _)) => return Some(count),
+            Some(split) => split,
+        };
+        let mut blocks = match kind {
+            0x21 => body.get(1..)?,
+            0x2C => {
+                count += 1;
+                // Behind the local colours comes the size of codes.
+                body.get(9 + colours(*body.get(8)?) + 1..)?
+            }
+            _ => return Some(count),
+        };
+        loop {
+            let (&len, data) = match blocks.split_first() {
+                None => return Some(count),
+                Some(split) => split,
+            };
+            blocks = data.get(usize::from(len)..).unwrap_or_default();
+            if len == 0 {
+                break;
+            }
+        }
+        rest = blocks;
+    }
+}
+
+/// Frames among a WebP's chunks.
+fn webp(file: &[u8]) -> Option<usize> {
+    Some(Chunks(file.get(12..)?).filter(|(name, _)| name == b"ANMF").count())
+}
+
+/// The chunks of a WebP, or of one of its frames: their names and what they hold, as far as it is there.
+struct Chunks<'a>(&'a [u8]);
+
+impl<'a> Iterator for Chunks<'a> {
+    type Item = ([u8; 4], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (&name, rest) = self.0.split_first_chunk()?;
+        let (&len, rest) = rest.split_first_chunk()?;
+        let len = u32::from_le_bytes(len) as usize;
+        let (body, _) = rest.split_at(len.min(rest.len()));
+        // Chunks begin at even places.
+        self.0 = rest.get(len.next_multiple_of(2)..).unwrap_or_default();
+        Some((name, body))
+    }
+}
+
+/// What the animation control of a PNG says.
+fn png(file: &[u8]) -> Option<usize> {
+    let mut rest = file.get(8..)?;
+    while let Some((&[l0, l1, l2, l3, a, b, c, d], body)) = rest.split_first_chunk() {
+        match &[a, b, c, d] {
+            b"acTL" => return Some(u32::from_be_bytes(*body.first_chunk()?) as usize),
+            b"IDAT" => return None,
+            _ => {}
+        }
+        let len = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
+        // The check sum follows.
+        rest = body.get(len.checked_add(4)?..)?;
+    }
+    None
+}
+
+/// The most pixels that a lossy frame of a WebP claims to have, whatever the size of the whole: its decoder takes memory for a
+/// frame before it compares the two.
+pub(super) fn largest(webp: &[u8]) -> u64 {
+    let chunks = |bytes| Chunks(bytes);
+    let top = chunks(webp.get(12..).unwrap_or_default());
+    let all = top.flat_map(|(name, body)| {
+        let within = if name == *b"ANMF" {
+            body.get(16..).unwrap_or_default()
+        } else {
+            &[]
+        };
+        std::iter::once((name, body)).chain(chunks(within))
+    });
+    let areas = all.filter(|(name, _)| name == b"VP8 ").filter_map(|(_, body)| {
+        let &[w0, w1, h0, h1] = body.get(6..10)?.first_chunk()?;
+        let side = |bytes| u64::from(u16::from_le_bytes(bytes) & 0x3FFF);
+        Some(side([w0, w1]) * side([h0, h1]))
+    });
+    areas.max().unwrap_or(0)
+}

@@ -1,0 +1,232 @@
+//! How much memory all decoding may take at once.
+
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::DataError;
+
+/// A number of bytes that everything that is being decoded shares. Clones share it, too.
+///
+/// What a file takes is reckoned from its header before memory is asked for: the file, its decoded pixels, what the decoder
+/// needs beside them, and the copies on the way to values. Who finds too little left waits until others are done; so nobody
+/// is refused but a file that exceeds the whole number by itself.
+#[derive(Clone)]
+pub struct DecodeMemory {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    given_back: Condvar,
+}
+
+struct State {
+    total: u64,
+    taken: u64,
+    /// The number of the next who comes, and of the one whose turn it is: a large file is not overtaken forever by small ones.
+    next: u64,
+    turn: u64,
+}
+
+impl DecodeMemory {
+    /// What the process decodes in unless told otherwise: 1 GiB.
+    pub const DEFAULT: u64 = 1 << 30;
+
+    /// So many bytes, apart from those of others.
+    pub fn new(bytes: u64) -> Self {
+        let state = State {
+            total: bytes,
+            taken: 0,
+            next: 0,
+            turn: 0,
+        };
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                given_back: Condvar::new(),
+            }),
+        }
+    }
+
+    /// What the whole process shares, [`DEFAULT`](Self::DEFAULT) bytes until [`set_bytes`](Self::set_bytes) says otherwise. All
+    /// readers and masks are decoded in it that are given no other.
+    pub fn of_process() -> Self {
+        static SHARED: OnceLock<DecodeMemory> = OnceLock::new();
+        SHARED.get_or_init(|| Self::new(Self::DEFAULT)).clone()
+    }
+
+    /// How many bytes there are in all.
+    pub fn bytes(&self) -> u64 {
+        self.lock().total
+    }
+
+    /// Changes how many there are. What is being decoded at the moment keeps what it has.
+    pub fn set_bytes(&self, bytes: u64) {
+        self.lock().total = bytes;
+        self.shared.given_back.notify_all();
+    }
+
+    /// Runs `work` with memory that it asks for as it learns what it needs. Where that is more than is left at the moment, `work`
+    /// is begun anew once there is enough: nobody waits for memory while holding some, so that no two wait for each other.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub(crate) fn within<T>(&self, work: impl Fn(&mut Lease<'_>) -> Result<T, Stop>) -> Result<T, DataError> {
+        let mut wanted = 0;
+        loop {
+            let mut lease = self.wait_for(wanted);
+            match work(&mut lease) {
+                Ok(result) => return Ok(result),
+                Err(Stop::Failed(error)) => return Err(error),
+                Err(Stop::Short(bytes)) => wanted = bytes,
+            }
+        }
+    }
+
+    /// Blocks until so many bytes are left.
+    fn wait_for(&self, bytes: u64) -> Lease<'_> {
+        let mut state = self.lock();
+        let number = state.next;
+        state.next += 1;
+        // Whoever set the number lower in the meantime must not make others wait forever: alone, anybody may go on.
+        while state.turn != number || (state.taken > 0 && state.left() < bytes) {
+            state = self
+                .shared
+                .given_back
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        state.turn += 1;
+        state.taken += bytes;
+        self.shared.given_back.notify_all();
+        Lease { memory: self, bytes }
+    }
+
+    /// Nothing that panics runs under the lock, so a poisoned state is still whole.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn left(&self) -> u64 {
+        self.total.saturating_sub(self.taken)
+    }
+}
+
+impl fmt::Debug for DecodeMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DecodeMemory({} bytes)", self.bytes())
+    }
+}
+
+impl PartialEq for DecodeMemory {
+    /// Whether both have as many bytes.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared) || self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for DecodeMemory {}
+
+/// Memory that was taken, and is given back when this is dropped.
+pub(crate) struct Lease<'a> {
+    memory: &'a DecodeMemory,
+    bytes: u64,
+}
+
+/// Why work with a [`Lease`] ended early.
+pub(crate) enum Stop {
+    /// It is to be begun anew with so many bytes.
+    Short(u64),
+    Failed(DataError),
+}
+
+impl From<DataError> for Stop {
+    fn from(error: DataError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Lease<'_> {
+    /// Makes sure that there are so many bytes in all. `too_large` says that this is more than there will ever be, and is given
+    /// that number.
+    ///
+    /// # Errors
+    /// [`Stop::Short`] where others have too many of them at the moment.
+    pub(crate) fn cover(&mut self, bytes: u64, too_large: impl FnOnce(u64) -> DataError) -> Result<(), Stop> {
+        let mut state = self.memory.lock();
+        if bytes > state.total {
+            let total = state.total;
+            drop(state);
+            return Err(Stop::Failed(too_large(total)));
+        }
+        let Some(more) = bytes.checked_sub(self.bytes) else {
+            return Ok(());
+        };
+        // Who waits in front goes first.
+        if more > 0 && (state.left() < more || state.turn != state.next) {
+            return Err(Stop::Short(bytes));
+        }
+        state.taken += more;
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        self.memory.lock().taken -= self.bytes;
+        self.memory.shared.given_back.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    fn too_large(total: u64) -> DataError {
+        DataError::limit(Path::new("a"), format!("more than {total}"))
+    }
+
+    #[test]
+    fn what_is_taken_at_once_never_exceeds_the_number() {
+        let memory = DecodeMemory::new(100);
+        let (taken, most) = (AtomicU64::new(0), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for thread in 0..8u64 {
+                let (memory, taken, most) = (memory.clone(), &taken, &most);
+                scope.spawn(move || {
+                    for step in 0..200u64 {
+                        let bytes = 1 + (thread * 37 + step * 11) % 100;
+                        let result = memory.within(|lease| {
+                            // As a file is read first, and its header tells the rest.
+                            lease.cover(bytes / 3, too_large)?;
+                            lease.cover(bytes, too_large)?;
+                            most.fetch_max(taken.fetch_add(bytes, Ordering::SeqCst) + bytes, Ordering::SeqCst);
+                            std::thread::yield_now();
+                            taken.fetch_sub(bytes, Ordering::SeqCst);
+                            Ok(step)
+                        });
+                        assert_eq!(result.unwrap(), step);
+                    }
+                });
+            }
+        });
+        assert!(most.into_inner() <= 100);
+        assert_eq!(memory.lock().taken, 0);
+    }
+
+    #[test]
+    fn what_exceeds_it_alone_is_refused_and_others_go_on() {
+        let memory = DecodeMemory::new(100);
+        let ask = |bytes| memory.within(|lease| Ok(lease.cover(bytes, too_large)?));
+        assert!(matches!(ask(101), Err(DataError::LimitExceeded { .. })));
+        assert!(ask(100).is_ok());
+        memory.set_bytes(101);
+        assert!(ask(101).is_ok());
+    }
+}

@@ -1,0 +1,446 @@
+//! TIFFs: pictures, and pages whose samples are data, a channel each.
+
+mod directory;
+mod page;
+mod unpack;
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::codecs::jpeg::JpegDecoder;
+use image::{DynamicImage, ImageBuffer, Luma, LumaA, Pixel, Primitive, Rgb, Rgba};
+use riad_core::Size;
+
+use self::directory::{Broken, Directory, MAX_PAGES, Order, directories};
+use self::page::{Alpha, Colours, Page, Refusal, Samples};
+use super::stored::Stored;
+use super::{SAVE_AS, Stop, Within, jpeg, picture, upright};
+use crate::DataError;
+
+/// Whether a file is a TIFF or BigTIFF.
+pub(super) fn is_tiff(file: &[u8]) -> bool {
+    Order::of(file).is_some()
+}
+
+/// A file whose directories were read.
+pub(super) struct Tiff<'a> {
+    path: &'a Path,
+    file: &'a [u8],
+    order: Order,
+    directories: Vec<Directory<'a>>,
+}
+
+/// The page that is looked at as a picture.
+pub(super) struct Shown<'a> {
+    path: &'a Path,
+    page: Page<'a>,
+    /// How many pictures the file holds.
+    pictures: usize,
+}
+
+/// Pages that make up the channels of one image: all of one size.
+pub(super) struct Pages<'a> {
+    path: &'a Path,
+    /// At least one.
+    pages: Vec<Page<'a>>,
+}
+
+/// Whether a page is a smaller version of another one, or one page of many; by the newer tag or the older one.
+fn is_smaller(directory: &Directory<'_>) -> bool {
+    match directory.number(254) {
+        Some(kind) => kind & 1 != 0,
+        None => directory.number(255) == Some(2),
+    }
+}
+
+/// Whether a page says where another one is transparent.
+fn is_mask(directory: &Directory<'_>) -> bool {
+    directory.number(254).is_some_and(|kind| kind & 4 != 0)
+}
+
+impl<'a> Tiff<'a> {
+    pub(super) fn open(path: &'a Path, file: &'a [u8]) -> Result<Self, DataError> {
+        let order = Order::of(file).ok_or_else(|| DataError::decode(path, "the TIFF header is damaged"))?;
+        let directories = directories(file, order).map_err(|broken| match broken {
+            Broken::CutOff => DataError::decode(path, "the image data is cut off"),
+            Broken::Circle => DataError::decode(path, "its pages refer to each other in a circle"),
+            Broken::TooMany => DataError::limit(path, format!("it has more than {MAX_PAGES} pages")),
+        })?;
+        if directories.is_empty() {
+            return Err(DataError::decode(path, "it has no pages"));
+        }
+        Ok(Self {
+            path,
+            file,
+            order,
+            directories,
+        })
+    }
+
+    fn page(&self, index: usize, directory: &Directory<'a>) -> Result<Page<'a>, DataError> {
+        let page = Page::of(self.file, self.order, directory);
+        page.map_err(|refusal| match (refusal, self.directories.len()) {
+            (Refusal::Unsupported(reason), 2..) => {
+                DataError::unsupported(self.path, format!("page {}: {reason}", index + 1))
+            }
+            (refusal, _) => refused(self.path, refusal),
+        })
+    }
+
+    /// The page to look at: the first that is marked neither as a smaller version nor as a mask of another one.
+    pub(super) fn shown(&self) -> Result<Shown<'a>, DataError> {
+        let pages = || {
+            self.directories
+                .iter()
+                .enumerate()
+                .filter(|(_, directory)| !is_mask(directory))
+        };
+        let mut pictures = pages().filter(|(_, directory)| !is_smaller(directory));
+        let shown = pictures.next();
+        let more = pictures.count();
+        let (index, directory) = shown
+            .or_else(|| pages().next())
+            .ok_or_else(|| DataError::decode(self.path, "all of its pages are masks"))?;
+        Ok(Shown {
+            path: self.path,
+            page: self.page(index, directory)?,
+            pictures: 1 + more,
+        })
+    }
+
+    /// All pages that are not marked as a smaller version or a mask of another one.
+    pub(super) fn pages(&self) -> Result<Pages<'a>, DataError> {
+        let mut pages = Vec::new();
+        for (index, directory) in self.directories.iter().enumerate() {
+            if !is_smaller(directory) && !is_mask(directory) {
+                let page = self.page(index, directory)?;
+                page.is_data()
+                    .map_err(|reason| DataError::unsupported(self.path, format!("page {}: {reason}", index + 1)))?;
+                pages.push((index, page));
+            }
+        }
+        let Some((_, first)) = pages.first() else {
+            return Err(DataError::decode(self.path, "all of its pages are thumbnails or masks"));
+        };
+        let size = first.size();
+        if let Some((index, other)) = pages.iter().find(|(_, page)| page.size() != size) {
+            let reason = format!(
+                "its pages are channels of one image, but page 1 has {size} pixels and page {} has {} (height x width); \
+                 save pages of one size",
+                index + 1,
+                other.size()
+            );
+            return Err(DataError::layout(self.path, reason));
+        }
+        Ok(Pages {
+            path: self.path,
+            pages: pages.into_iter().map(|(_, page)| page).collect(),
+        })
+    }
+}
+
+impl Page<'_> {
+    fn size(&self) -> Size {
+        upright(self.orientation, self.width, self.height)
+    }
+
+    /// Whether its samples are gray values without any that says how transparent a pixel is: several of them are data.
+    fn is_multiband(&self) -> bool {
+        matches!(self.colours, Colours::Gray { .. }) && self.samples > 1 && (self.alpha.is_none() || self.samples > 2)
+    }
+
+    /// Makes sure that its samples can be taken for channels as they are; else says why not.
+    fn is_data(&self) -> Result<(), String> {
+        let named = match &self.colours {
+            Colours::Gray { .. } => self.samples,
+            Colours::Rgb => 3 + usize::from(self.alpha.is_some()),
+            Colours::Cmyk => 4 + usize::from(self.alpha.is_some()),
+            Colours::YCbCr => 3,
+            Colours::Palette(_) => return Err(format!("it has a palette; {SAVE_AS}")),
+        };
+        if self.samples == named {
+            return Ok(());
+        }
+        Err(format!(
+            "of its {} samples in a pixel {named} are colours, and what the others are it does not say; save it with the \
+             photometric interpretation MINISBLACK, or as a .npy array",
+            self.samples
+        ))
+    }
+
+    /// Its samples, of which those of a JPEG were decoded.
+    fn read(&self, path: &Path) -> Result<Samples, DataError> {
+        let read = |stream: &[u8]| -> Result<_, Failure> {
+            let header = jpeg::header(stream).map_err(Failure::Jpeg)?;
+            let (width, height) = header.dimensions();
+            // Before memory is taken: a stream's size is not the page's for certain.
+            if (width as u64 * height as u64) > self.bytes().1 {
+                return Err(Refusal::Damaged("its JPEG data have another size than its tags say").into());
+            }
+            header.check(stream).map_err(Failure::Jpeg)?;
+            let decoder = JpegDecoder::new(Cursor::new(stream)).map_err(|_| Failure::Jpeg(jpeg::Fault::Damaged))?;
+            let image = DynamicImage::from_decoder(decoder).map_err(|_| Failure::Jpeg(jpeg::Fault::Damaged))?;
+            let samples = match (image, self.samples) {
+                (DynamicImage::ImageLuma8(gray), _) => (1, gray.into_raw()),
+                (image, _) => (3, image.into_rgb8().into_raw()),
+            };
+            match samples {
+                (found, samples) if found == self.samples_of_a_jpeg() => Ok((width, height, samples)),
+                _ => Err(Refusal::Damaged("its JPEG data have other channels than its tags say").into()),
+            }
+        };
+        self.samples(read).map_err(|failure| match failure {
+            Failure::Jpeg(fault) => picture::of_jpeg(path, fault),
+            Failure::Refused(refusal) => refused(path, refusal),
+        })
+    }
+}
+
+/// Why a page's samples cannot be had.
+enum Failure {
+    Refused(Refusal),
+    Jpeg(jpeg::Fault),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Shown<'_> {
+    /// Holds what the tags claim against the limits.
+    pub(super) fn cover(&self, within: &mut Within<'_, '_>) -> Result<(), Stop> {
+        let (stored, chunk) = self.page.bytes();
+        // Pixels beside the stored samples; a palette makes three of one.
+        let pixels = u64::from(self.page.width) * u64::from(self.page.height);
+        let decoded = stored.max(pixels.saturating_mul(3));
+        let mut beside = decoded.saturating_add(chunk);
+        if self.page.alpha.is_some() {
+            beside = beside.max(decoded.saturating_mul(3));
+        }
+        within.cover(self.page.width.into(), self.page.height.into(), decoded, beside)
+    }
+
+    pub(super) fn size(&self) -> Size {
+        self.page.size()
+    }
+
+    /// How many pictures the file holds, this one included.
+    pub(super) fn pictures(&self) -> usize {
+        self.pictures
+    }
+
+    /// 1 for gray, 3 for colours. Transparency is none.
+    pub(super) fn channels(&self) -> usize {
+        match self.page.colours {
+            Colours::Gray { .. } if self.page.is_multiband() => self.page.samples,
+            Colours::Gray { .. } => 1,
+            _ => 3,
+        }
+    }
+
+    /// The pixels, upright.
+    pub(super) fn decode(&self) -> Result<Stored, DataError> {
+        let page = &self.page;
+        let samples = page.read(self.path)?;
+        let (image, full) = if let Colours::Palette(palette) = &page.colours {
+            (coloured(page, palette, &samples), 255)
+        } else {
+            match samples.in_even_bits(page.full()) {
+                (Samples::U8(samples), full) => (pixels(page, samples, full), full),
+                (Samples::U16(samples), full) => (pixels(page, samples, full), full),
+            }
+        };
+        let mut image = image.ok_or_else(|| DataError::decode(self.path, "its samples are not what its tags say"))?;
+        image.apply_orientation(page.orientation);
+        Ok(Stored {
+            image,
+            is_premultiplied: page.alpha == Some(Alpha::Associated),
+            full,
+            is_lossy: page.is_jpeg(),
+            pictures: self.pictures,
+        })
+    }
+}
+
+impl Pages<'_> {
+    /// Holds what the tags claim against the limits.
+    pub(super) fn cover(&self, within: &mut Within<'_, '_>) -> Result<(), Stop> {
+        let bytes = self.pages.iter().map(Page::bytes);
+        // One page's stored samples and strip beside all planes.
+        let decoded = bytes
+            .clone()
+            .fold(0, |sum: u64, (decoded, _)| sum.saturating_add(decoded));
+        let beside = bytes
+            .map(|(decoded, chunk)| decoded.saturating_add(chunk))
+            .max()
+            .unwrap_or(0);
+        let (width, height) = self.pages.first().map_or((0, 0), |page| (page.width, page.height));
+        within.cover(width.into(), height.into(), decoded, beside)
+    }
+
+    /// Height and width when upright.
+    pub(super) fn size(&self) -> Size {
+        self.pages.first().map_or(Size::new(0, 0), Page::size)
+    }
+
+    /// How many channels all pages have together.
+    pub(super) fn channels(&self) -> usize {
+        self.pages.iter().map(|page| page.samples).sum()
+    }
+
+    /// Whether it is one page of gray or colours, as viewers show it.
+    pub(super) fn is_picture(&self) -> bool {
+        matches!(self.pages.as_slice(), [page] if !page.is_multiband())
+    }
+
+    /// Whether the samples of the first page are no colours.
+    pub(super) fn begin_with_data(&self) -> bool {
+        self.pages.first().is_some_and(Page::is_multiband)
+    }
+
+    /// The channels of the first page, then those of the second, and so on, upright, each with the greatest value that a sample
+    /// of it can have.
+    pub(super) fn decode(&self) -> Result<Vec<(DynamicImage, u16)>, DataError> {
+        let mut planes = Vec::with_capacity(self.channels());
+        for page in &self.pages {
+            let (samples, full) = page.read(self.path)?.in_even_bits(page.full());
+            let of_page = match samples {
+                Samples::U8(samples) => page.planes(&samples, full as u8, DynamicImage::ImageLuma8),
+                Samples::U16(samples) => page.planes(&samples, full, DynamicImage::ImageLuma16),
+            };
+            let of_page =
+                of_page.ok_or_else(|| DataError::decode(self.path, "its samples are not what its tags say"))?;
+            planes.extend(of_page.into_iter().map(|plane| (plane, full)));
+        }
+        Ok(planes)
+    }
+}
+
+impl Page<'_> {
+    /// Samples of a pixel in each of its JPEGs.
+    fn samples_of_a_jpeg(&self) -> usize {
+        if self.is_planar() { 1 } else { self.samples }
+    }
+
+    /// Its channels as planes; `None` if there are not enough samples.
+    fn planes<T: Primitive + 'static>(
+        &self,
+        samples: &[T],
+        full: T,
+        wrap: impl Fn(ImageBuffer<Luma<T>, Vec<T>>) -> DynamicImage,
+    ) -> Option<Vec<DynamicImage>> {
+        let is_inverted = self.colours == Colours::Gray { is_inverted: true };
+        let value = |value: T| if is_inverted { full - value } else { value };
+        let plane = |channel| {
+            samples
+                .iter()
+                .skip(channel)
+                .step_by(self.samples)
+                .copied()
+                .map(value)
+                .collect()
+        };
+        let upright = |channel| {
+            let mut plane = wrap(ImageBuffer::from_raw(self.width, self.height, plane(channel))?);
+            plane.apply_orientation(self.orientation);
+            Some(plane)
+        };
+        (0..self.samples).map(upright).collect()
+    }
+}
+
+impl Samples {
+    /// Samples of 1, 2 and 4 bits in 8, with which they come out even. Others keep their own white.
+    fn in_even_bits(self, full: u16) -> (Self, u16) {
+        match self {
+            Self::U8(mut samples) if 255 % full == 0 => {
+                let scale = (255 / full) as u8;
+                samples.iter_mut().for_each(|value| *value *= scale);
+                (Self::U8(samples), 255)
+            }
+            Self::U8(samples) => (Self::U16(samples.into_iter().map(u16::from).collect()), full),
+            samples => (samples, full),
+        }
+    }
+}
+
+/// The picture that indices into a palette make.
+fn coloured(page: &Page<'_>, palette: &[[u8; 3]], samples: &Samples) -> Option<DynamicImage> {
+    let colour = |index: usize| palette.get(index).copied();
+    let raw: Option<Vec<[u8; 3]>> = match samples {
+        Samples::U8(samples) => samples
+            .iter()
+            .step_by(page.samples)
+            .map(|&index| colour(index.into()))
+            .collect(),
+        Samples::U16(samples) => samples
+            .iter()
+            .step_by(page.samples)
+            .map(|&index| colour(index.into()))
+            .collect(),
+    };
+    let raw = raw?.into_flattened();
+    Some(ImageBuffer::<Rgb<u8>, _>::from_raw(page.width, page.height, raw)?.into())
+}
+
+/// The picture that samples make whose greatest value is `full`: gray or colours, with alpha where there is any.
+fn pixels<T>(page: &Page<'_>, samples: Vec<T>, full: u16) -> Option<DynamicImage>
+where
+    T: Primitive + Into<u32> + TryFrom<u32> + 'static,
+    Luma<T>: Pixel<Subpixel = T>,
+    LumaA<T>: Pixel<Subpixel = T>,
+    Rgb<T>: Pixel<Subpixel = T>,
+    Rgba<T>: Pixel<Subpixel = T>,
+    DynamicImage: From<ImageBuffer<Luma<T>, Vec<T>>>
+        + From<ImageBuffer<LumaA<T>, Vec<T>>>
+        + From<ImageBuffer<Rgb<T>, Vec<T>>>
+        + From<ImageBuffer<Rgba<T>, Vec<T>>>,
+{
+    let full = u32::from(full);
+    let (stored, shown) = match page.colours {
+        Colours::Gray { .. } => (1, 1),
+        Colours::Cmyk => (4, 3),
+        _ => (3, 3),
+    };
+    let alpha = usize::from(page.alpha.is_some());
+    let changes = matches!(page.colours, Colours::Cmyk | Colours::Gray { is_inverted: true });
+    let raw = if !changes && page.samples == shown + alpha {
+        samples
+    } else {
+        let mut raw = Vec::with_capacity(samples.len() / page.samples * (shown + alpha));
+        let value = |value: u32| T::try_from(value).ok();
+        for pixel in samples.chunks_exact(page.samples) {
+            let at = |index: usize| -> u32 { pixel[index].into() };
+            match page.colours {
+                Colours::Gray { is_inverted: true } => raw.push(value(full - at(0))?),
+                // As much light as the ink and the black leave.
+                Colours::Cmyk => {
+                    for ink in 0..3 {
+                        raw.push(value(((full - at(ink)) * (full - at(3)) + full / 2) / full)?);
+                    }
+                }
+                _ => raw.extend_from_slice(&pixel[..stored]),
+            }
+            raw.extend_from_slice(&pixel[stored..stored + alpha]);
+        }
+        raw
+    };
+    let (width, height) = (page.width, page.height);
+    Some(match (shown, alpha) {
+        (1, 0) => ImageBuffer::<Luma<T>, _>::from_raw(width, height, raw)?.into(),
+        (1, _) => ImageBuffer::<LumaA<T>, _>::from_raw(width, height, raw)?.into(),
+        (_, 0) => ImageBuffer::<Rgb<T>, _>::from_raw(width, height, raw)?.into(),
+        _ => ImageBuffer::<Rgba<T>, _>::from_raw(width, height, raw)?.into(),
+    })
+}
+
+/// Why a page cannot be read, as an error.
+fn refused(path: &Path, refusal: Refusal) -> DataError {
+    match refusal {
+        Refusal::Damaged(reason) => DataError::decode(path, reason),
+        Refusal::Unsupported(reason) => DataError::unsupported(path, reason),
+        Refusal::FloatingPoint => DataError::unsupported(path, super::NO_WHITE_POINT),
+    }
+}

@@ -1,0 +1,512 @@
+//! One page of a TIFF: what its tags say, and its samples.
+
+use image::metadata::Orientation;
+
+use super::directory::{Directory, Order};
+use super::unpack::{Compression, unpack};
+
+/// What the samples of a pixel are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Colours {
+    Gray {
+        is_inverted: bool,
+    },
+    Rgb,
+    /// The red, green and blue of each value, in 8 bits.
+    Palette(Vec<[u8; 3]>),
+    Cmyk,
+    /// Brightness and two differences; from JPEG data, which are brought to RGB as they are decoded.
+    YCbCr,
+}
+
+/// What the first sample beyond the colours is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Alpha {
+    /// The colours were multiplied by it.
+    Associated,
+    Unassociated,
+}
+
+/// A page whose tags were read and make sense together.
+pub(super) struct Page<'a> {
+    file: &'a [u8],
+    order: Order,
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) orientation: Orientation,
+    /// Of a sample, 1 to 16.
+    pub(super) bits: u32,
+    /// In a pixel.
+    pub(super) samples: usize,
+    pub(super) colours: Colours,
+    pub(super) alpha: Option<Alpha>,
+    compression: Compression,
+    /// Whether each sample is stored as the difference from the one beside it.
+    is_predicted: bool,
+    /// Whether the bits of each byte begin with the lowest.
+    is_reversed: bool,
+    /// Whether each sample has strips or tiles of its own.
+    is_planar: bool,
+    chunk_width: usize,
+    chunk_height: usize,
+    is_tiled: bool,
+    chunks: Vec<&'a [u8]>,
+    jpeg_tables: Option<&'a [u8]>,
+}
+
+/// Why a page cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Its data or tags are cut off or damaged: how.
+    Damaged(&'static str),
+    /// It is of a kind that is not read: which.
+    Unsupported(String),
+    FloatingPoint,
+}
+
+use Refusal::{Damaged, FloatingPoint, Unsupported};
+
+mod tag {
+    pub(super) const WIDTH: u16 = 256;
+    pub(super) const HEIGHT: u16 = 257;
+    pub(super) const BITS: u16 = 258;
+    pub(super) const COMPRESSION: u16 = 259;
+    pub(super) const PHOTOMETRIC: u16 = 262;
+    pub(super) const FILL_ORDER: u16 = 266;
+    pub(super) const STRIP_OFFSETS: u16 = 273;
+    pub(super) const ORIENTATION: u16 = 274;
+    pub(super) const SAMPLES: u16 = 277;
+    pub(super) const ROWS_PER_STRIP: u16 = 278;
+    pub(super) const STRIP_BYTES: u16 = 279;
+    pub(super) const PLANAR: u16 = 284;
+    pub(super) const T4_OPTIONS: u16 = 292;
+    pub(super) const PREDICTOR: u16 = 317;
+    pub(super) const COLOUR_MAP: u16 = 320;
+    pub(super) const TILE_WIDTH: u16 = 322;
+    pub(super) const TILE_HEIGHT: u16 = 323;
+    pub(super) const TILE_OFFSETS: u16 = 324;
+    pub(super) const TILE_BYTES: u16 = 325;
+    pub(super) const EXTRA_SAMPLES: u16 = 338;
+    pub(super) const SAMPLE_FORMAT: u16 = 339;
+    pub(super) const JPEG_TABLES: u16 = 347;
+    pub(super) const OLD_JPEG: u16 = 513;
+}
+
+impl<'a> Page<'a> {
+    pub(super) fn of(file: &'a [u8], order: Order, directory: &Directory<'a>) -> Result<Self, Refusal> {
+        let number = |tag| directory.number(tag);
+        let side = |tag| -> Result<u32, Refusal> {
+            let side = number(tag).ok_or(Damaged("its size is missing"))?;
+            u32::try_from(side).map_err(|_| Damaged("its size is none that an image can have"))
+        };
+        let (width, height) = (side(tag::WIDTH)?, side(tag::HEIGHT)?);
+        if width == 0 || height == 0 {
+            return Err(Damaged("the image has no pixels"));
+        }
+        let samples = number(tag::SAMPLES).unwrap_or(1);
+        let samples = usize::try_from(samples)
+            .ok()
+            .filter(|count| (1..=65_535).contains(count));
+        let samples = samples.ok_or(Damaged("its number of samples is none that a pixel can have"))?;
+        for format in directory.numbers(tag::SAMPLE_FORMAT).into_iter().flatten() {
+            match format {
+                // What is not said to be anything is taken as it usually is.
+                1 | 4 => {}
+                3 => return Err(FloatingPoint),
+                _ => {
+                    return Err(Unsupported(
+                        "its samples are no unsigned integers; convert it to 8 or 16 bits".into(),
+                    ));
+                }
+            }
+        }
+        let bits = directory.numbers(tag::BITS).unwrap_or_else(|| vec![1]);
+        let all = bits.first().copied().unwrap_or(1);
+        if bits.iter().any(|&bits| bits != all) {
+            return Err(Unsupported(format!(
+                "its samples have different numbers of bits ({bits:?}); save it with 8 or 16 bits"
+            )));
+        }
+        if !(1..=16).contains(&all) {
+            return Err(Unsupported(format!(
+                "its samples have {all} bits; convert it to gray or RGB of 8 or 16 bits"
+            )));
+        }
+        let bits = all as u32;
+        let compression = number(tag::COMPRESSION).unwrap_or(1);
+        let compression = Compression::of(compression)
+            .map_err(|name| Unsupported(format!("it is compressed with {name}; {}", crate::decode::SAVE_AS)))?;
+        if compression == Compression::Fax3 && number(tag::T4_OPTIONS).unwrap_or(0) & 1 != 0 {
+            let reason = format!(
+                "it is compressed with two-dimensional CCITT T.4; {}",
+                crate::decode::SAVE_AS
+            );
+            return Err(Unsupported(reason));
+        }
+        let is_jpeg = matches!(compression, Compression::Jpeg | Compression::OldJpeg);
+        let is_fax = matches!(compression, Compression::Fax3 | Compression::Fax4);
+        if (is_jpeg && bits != 8) || (is_fax && (bits, samples) != (1, 1)) {
+            return Err(Damaged("its samples are not what its compression can hold"));
+        }
+        let (colours, own) = colours(directory, bits, samples, is_jpeg)?;
+        let extra = directory.numbers(tag::EXTRA_SAMPLES).unwrap_or_default();
+        if samples < own {
+            return Err(Damaged("it has fewer samples in a pixel than its colours take"));
+        }
+        let alpha = extra.first().filter(|_| samples > own).and_then(|kind| match kind {
+            1 => Some(Alpha::Associated),
+            2 => Some(Alpha::Unassociated),
+            _ => None,
+        });
+        let is_predicted = match number(tag::PREDICTOR).unwrap_or(1) {
+            1 => false,
+            // It belongs to the compressions that know it; others have been seen to carry the tag for nothing.
+            2 => matches!(compression, Compression::Lzw | Compression::Deflate),
+            _ => {
+                return Err(Unsupported(format!(
+                    "its predictor is that of floating-point samples; {}",
+                    crate::decode::SAVE_AS
+                )));
+            }
+        };
+        if is_predicted && ![8, 16].contains(&bits) {
+            return Err(Unsupported(format!(
+                "it has a predictor for samples of {bits} bits; {}",
+                crate::decode::SAVE_AS
+            )));
+        }
+        let orientation = number(tag::ORIENTATION).and_then(|value| Orientation::from_exif(value.try_into().ok()?));
+        let mut page = Self {
+            file,
+            order,
+            width,
+            height,
+            orientation: orientation.unwrap_or(Orientation::NoTransforms),
+            bits,
+            samples,
+            colours,
+            alpha,
+            compression,
+            is_predicted,
+            // A JPEG is a stream of its own.
+            is_reversed: number(tag::FILL_ORDER) == Some(2) && !is_jpeg,
+            is_planar: samples > 1 && number(tag::PLANAR) == Some(2),
+            chunk_width: width as usize,
+            chunk_height: height as usize,
+            is_tiled: false,
+            chunks: Vec::new(),
+            jpeg_tables: directory.bytes(tag::JPEG_TABLES),
+        };
+        page.find_chunks(directory)?;
+        Ok(page)
+    }
+
+    /// Finds the data of strips and tiles, all of which must be there.
+    fn find_chunks(&mut self, directory: &Directory<'a>) -> Result<(), Refusal> {
+        const CUT_OFF: Refusal = Damaged("the image data is cut off");
+        if self.compression == Compression::OldJpeg {
+            let at = directory.number(tag::OLD_JPEG).and_then(|at| usize::try_from(at).ok());
+            let stream = at
+                .and_then(|at| self.file.get(at..))
+                .filter(|stream| stream.starts_with(&[0xFF, 0xD8]));
+            let stream = stream.ok_or_else(|| {
+                Unsupported(format!(
+                    "it is compressed with JPEG in the old way, in pieces; {}",
+                    crate::decode::SAVE_AS
+                ))
+            })?;
+            if self.is_planar {
+                return Err(Unsupported(format!(
+                    "it is compressed with JPEG in the old way, plane by plane; {}",
+                    crate::decode::SAVE_AS
+                )));
+            }
+            self.chunks = vec![stream];
+            return Ok(());
+        }
+        let side = |tag| {
+            directory
+                .number(tag)
+                .and_then(|side| usize::try_from(side).ok())
+                .filter(|&side| side > 0)
+        };
+        let (offsets, lens) = match directory.numbers(tag::TILE_OFFSETS) {
+            Some(offsets) => {
+                let (width, height) = (side(tag::TILE_WIDTH), side(tag::TILE_HEIGHT));
+                (self.chunk_width, self.chunk_height) =
+                    width.zip(height).ok_or(Damaged("the size of its tiles is missing"))?;
+                self.is_tiled = true;
+                (offsets, directory.numbers(tag::TILE_BYTES))
+            }
+            None => {
+                let offsets = directory.numbers(tag::STRIP_OFFSETS);
+                if let Some(rows) = side(tag::ROWS_PER_STRIP) {
+                    self.chunk_height = rows.min(self.height as usize);
+                }
+                (
+                    offsets.ok_or(Damaged("the places of its data are missing"))?,
+                    directory.numbers(tag::STRIP_BYTES),
+                )
+            }
+        };
+        let planes = if self.is_planar { self.samples } else { 1 };
+        let needed = self
+            .across()
+            .checked_mul(self.down())
+            .and_then(|chunks| chunks.checked_mul(planes));
+        if needed.is_none_or(|needed| offsets.len() < needed) {
+            return Err(CUT_OFF);
+        }
+        for (index, &offset) in offsets.iter().take(needed.unwrap_or(0)).enumerate() {
+            let rest = usize::try_from(offset)
+                .ok()
+                .and_then(|at| self.file.get(at..))
+                .ok_or(CUT_OFF)?;
+            let len = match &lens {
+                Some(lens) => lens.get(index).and_then(|&len| usize::try_from(len).ok()),
+                // Old writers left it out.
+                None => Some(rest.len()),
+            };
+            let data = len.and_then(|len| rest.get(..len)).ok_or(CUT_OFF)?;
+            self.chunks.push(data);
+        }
+        Ok(())
+    }
+
+    /// Strips or tiles beside each other.
+    fn across(&self) -> usize {
+        (self.width as usize).div_ceil(self.chunk_width)
+    }
+
+    /// Strips or tiles below each other.
+    fn down(&self) -> usize {
+        (self.height as usize).div_ceil(self.chunk_height)
+    }
+
+    /// Samples of a pixel that a strip or tile holds.
+    fn samples_together(&self) -> usize {
+        if self.is_planar { 1 } else { self.samples }
+    }
+
+    /// What a strip or tile takes when unpacked, in bytes; `None` beyond what can be counted.
+    fn chunk_bytes(&self) -> Option<usize> {
+        let bits = self
+            .chunk_width
+            .checked_mul(self.samples_together())?
+            .checked_mul(self.bits as usize)?;
+        bits.div_ceil(8).checked_mul(self.chunk_height)
+    }
+
+    /// What all samples take when decoded, and what a strip or tile takes besides.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        let pixels = u64::from(self.width) * u64::from(self.height);
+        let samples = pixels.saturating_mul(self.samples as u64);
+        let decoded = samples.saturating_mul(if self.bits > 8 { 2 } else { 1 });
+        let chunk = self.chunk_bytes().map_or(u64::MAX, |bytes| bytes as u64);
+        // A JPEG's coefficients come to its samples.
+        let copies = if self.is_jpeg() { 8 } else { 2 };
+        (decoded, chunk.saturating_mul(copies))
+    }
+
+    pub(super) fn is_jpeg(&self) -> bool {
+        matches!(self.compression, Compression::Jpeg | Compression::OldJpeg)
+    }
+
+    pub(super) fn is_planar(&self) -> bool {
+        self.is_planar
+    }
+
+    /// The greatest value of a sample.
+    pub(super) fn full(&self) -> u16 {
+        ((1u32 << self.bits) - 1) as u16
+    }
+
+    /// All samples as they are stored, pixel by pixel. `jpeg` decodes a JPEG of this many components to width, height and
+    /// samples.
+    pub(super) fn samples<E: From<Refusal>>(
+        &self,
+        jpeg: impl Fn(&[u8]) -> Result<(usize, usize, Vec<u8>), E>,
+    ) -> Result<Samples, E> {
+        let len = self.width as usize * self.height as usize * self.samples;
+        let mut samples = if self.bits > 8 {
+            Samples::U16(vec![0; len])
+        } else {
+            Samples::U8(vec![0; len])
+        };
+        let per_plane = self.across() * self.down();
+        for (index, data) in self.chunks.iter().enumerate() {
+            let (plane, index) = (index / per_plane, index % per_plane);
+            let (top, left) = (
+                index / self.across() * self.chunk_height,
+                index % self.across() * self.chunk_width,
+            );
+            // The last strip has as many rows as are left; a tile is always whole.
+            let rows_left = self.height as usize - top;
+            let rows = if self.is_tiled {
+                self.chunk_height
+            } else {
+                self.chunk_height.min(rows_left)
+            };
+            let unpacked;
+            let packed = if self.is_jpeg() {
+                let (width, height, samples) = jpeg(&self.whole_jpeg(data))?;
+                if width != self.chunk_width || height < rows {
+                    return Err(Damaged("its JPEG data have another size than its tags say").into());
+                }
+                unpacked = samples;
+                unpacked.as_slice().into()
+            } else {
+                self.unpack(data, rows)
+                    .ok_or(Damaged("the image data is cut off or damaged"))?
+            };
+            let row_bytes = (self.chunk_width * self.samples_together() * self.bits as usize).div_ceil(8);
+            for (row, packed) in packed.chunks_exact(row_bytes).take(rows.min(rows_left)).enumerate() {
+                let columns = self.chunk_width.min(self.width as usize - left);
+                let at = ((top + row) * self.width as usize + left) * self.samples + plane;
+                let step = if self.is_planar { self.samples } else { 1 };
+                let values = self.row(packed).take(columns * self.samples_together());
+                match &mut samples {
+                    Samples::U8(samples) => {
+                        let places = samples[at..].iter_mut().step_by(step);
+                        places.zip(values).for_each(|(place, value)| *place = value as u8);
+                    }
+                    Samples::U16(samples) => {
+                        let places = samples[at..].iter_mut().step_by(step);
+                        places.zip(values).for_each(|(place, value)| *place = value);
+                    }
+                }
+            }
+        }
+        Ok(samples)
+    }
+
+    /// A strip or tile of so many rows, unpacked, its bits in order and without prediction.
+    fn unpack(&self, data: &'a [u8], rows: usize) -> Option<std::borrow::Cow<'a, [u8]>> {
+        let row_bytes = (self.chunk_width * self.samples_together() * self.bits as usize).div_ceil(8);
+        let reversed: Vec<u8>;
+        let len = row_bytes.checked_mul(rows)?;
+        let mut packed = if self.is_reversed {
+            reversed = data.iter().map(|byte| byte.reverse_bits()).collect();
+            unpack(self.compression, &reversed, len, self.chunk_width)?
+                .into_owned()
+                .into()
+        } else {
+            unpack(self.compression, data, len, self.chunk_width)?
+        };
+        if self.is_predicted {
+            let step = self.samples_together();
+            for row in packed.to_mut().chunks_exact_mut(row_bytes) {
+                if self.bits == 8 {
+                    for at in step..row.len() {
+                        row[at] = row[at].wrapping_add(row[at - step]);
+                    }
+                } else {
+                    let (items, _) = row.as_chunks_mut::<2>();
+                    for at in step..items.len() {
+                        let sum = self.order.u16(items[at]).wrapping_add(self.order.u16(items[at - step]));
+                        items[at] = if self.order.is_big_endian {
+                            sum.to_be_bytes()
+                        } else {
+                            sum.to_le_bytes()
+                        };
+                    }
+                }
+            }
+        }
+        Some(packed)
+    }
+
+    /// The values of a row of packed samples.
+    fn row<'r>(&self, packed: &'r [u8]) -> Box<dyn Iterator<Item = u16> + 'r> {
+        let (bits, order) = (self.bits, self.order);
+        match bits {
+            8 => Box::new(packed.iter().copied().map(u16::from)),
+            16 => Box::new(packed.as_chunks().0.iter().map(move |&bytes| order.u16(bytes))),
+            _ => {
+                // The first sample lies in the highest bits, whatever the order of bytes.
+                let (mut buffer, mut count, mut bytes) = (0u32, 0u32, packed.iter());
+                Box::new(std::iter::from_fn(move || {
+                    while count < bits {
+                        buffer = buffer << 8 | u32::from(*bytes.next()?);
+                        count += 8;
+                    }
+                    count -= bits;
+                    let value = buffer >> count & ((1 << bits) - 1);
+                    buffer &= (1 << count) - 1;
+                    Some(value as u16)
+                }))
+            }
+        }
+    }
+
+    /// The JPEG of a strip or tile with the tables that all share, and with the marker that tells its colours.
+    fn whole_jpeg(&self, data: &[u8]) -> Vec<u8> {
+        if self.compression == Compression::OldJpeg {
+            return data.to_vec();
+        }
+        let body = |stream: &[u8]| stream.strip_prefix(&[0xFF, 0xD8]).unwrap_or(stream).to_vec();
+        let mut whole = vec![0xFF, 0xD8];
+        // By Adobe's marker: 1 where brightness and differences are to be brought to RGB, 0 where nothing is.
+        let transform = u8::from(self.colours == Colours::YCbCr);
+        whole.extend([0xFF, 0xEE, 0, 14]);
+        whole.extend(b"Adobe\0\x64\0\0\0\0");
+        whole.push(transform);
+        if let Some(tables) = self.jpeg_tables {
+            let tables = body(tables);
+            whole.extend(tables.strip_suffix(&[0xFF, 0xD9]).unwrap_or(&tables));
+        }
+        whole.extend(body(data));
+        whole
+    }
+}
+
+/// What the samples of a pixel are by its tags, and how many of them are colours.
+fn colours(directory: &Directory<'_>, bits: u32, samples: usize, is_jpeg: bool) -> Result<(Colours, usize), Refusal> {
+    let save_as = crate::decode::SAVE_AS;
+    let photometric = match directory.number(tag::PHOTOMETRIC) {
+        Some(number) => number,
+        // Some writers leave it out where there is no choice.
+        None if samples == 1 => 1,
+        None => return Err(Damaged("what its samples mean is missing")),
+    };
+    Ok(match photometric {
+        0 => (Colours::Gray { is_inverted: true }, 1),
+        1 | 4 => (Colours::Gray { is_inverted: false }, 1),
+        2 => (Colours::Rgb, 3),
+        3 => {
+            let map = directory.numbers(tag::COLOUR_MAP).unwrap_or_default();
+            let count = 1 << bits;
+            if map.len() < 3 * count {
+                return Err(Damaged("its palette is cut off"));
+            }
+            // In 16 bits, but for writers that used 8.
+            let shift = if map.iter().all(|&value| value < 256) { 0 } else { 8 };
+            let colour = |index: usize| [0, 1, 2].map(|channel| (map[channel * count + index] >> shift).min(255) as u8);
+            (Colours::Palette((0..count).map(colour).collect()), 1)
+        }
+        5 if is_jpeg => {
+            return Err(Unsupported(format!(
+                "it is a CMYK image compressed with JPEG; {save_as}"
+            )));
+        }
+        5 => (Colours::Cmyk, 4),
+        6 if is_jpeg => (Colours::YCbCr, 3),
+        6 => return Err(Unsupported(format!("it is a YCbCr image without JPEG; {save_as}"))),
+        8..=10 => return Err(Unsupported(format!("its colours are CIE L*a*b*; {save_as}"))),
+        32803 => {
+            let reason = "it holds the raw samples of a camera's colour filter; convert it to RGB and save that";
+            return Err(Unsupported(reason.into()));
+        }
+        other => {
+            return Err(Unsupported(format!(
+                "its colours are of a kind that is not read ({other}); {save_as}"
+            )));
+        }
+    })
+}
+
+/// Samples, pixel by pixel.
+pub(super) enum Samples {
+    U8(Vec<u8>),
+    U16(Vec<u16>),
+}

@@ -1,0 +1,151 @@
+//! From the compressed data of a strip or tile to packed samples.
+
+use std::borrow::Cow;
+use std::io::Read;
+
+use fax::Color;
+use fax::decoder::{DecodeStatus, Group3Decoder, Group4Decoder, pels};
+use flate2::read::ZlibDecoder;
+use weezl::{BitOrder, LzwStatus, decode::Decoder};
+
+/// How the data of a page are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compression {
+    None,
+    Lzw,
+    Deflate,
+    PackBits,
+    /// CCITT T.4 in one dimension, and T.6.
+    Fax3,
+    Fax4,
+    /// A whole JPEG for each strip or tile, but for tables that all share.
+    Jpeg,
+    /// A whole JPEG for all of a page.
+    OldJpeg,
+}
+
+impl Compression {
+    /// By its number in a file; else what people call it.
+    pub(super) fn of(number: u64) -> Result<Self, &'static str> {
+        Ok(match number {
+            1 => Self::None,
+            3 => Self::Fax3,
+            4 => Self::Fax4,
+            5 => Self::Lzw,
+            6 => Self::OldJpeg,
+            7 => Self::Jpeg,
+            8 | 32946 => Self::Deflate,
+            32773 => Self::PackBits,
+            2 | 32771 => return Err("CCITT run lengths"),
+            32809 => return Err("ThunderScan"),
+            33003 | 33005 | 34712 => return Err("JPEG 2000"),
+            34676 | 34677 => return Err("SGI LogLuv"),
+            34887 => return Err("LERC"),
+            34892 => return Err("lossy DNG"),
+            34925 => return Err("LZMA"),
+            34933 => return Err("PNG"),
+            34934 | 48124 | 22610 => return Err("JPEG XR"),
+            50000 | 34926 => return Err("Zstandard"),
+            50001 | 34927 => return Err("WebP"),
+            50002 | 52546 => return Err("JPEG XL"),
+            _ => return Err("a compression that is not known here"),
+        })
+    }
+}
+
+/// Unpacks data to exactly `len` bytes, rows of `width` pixels each; `None` if they are damaged or too few. What follows them is
+/// no concern.
+pub(super) fn unpack(compression: Compression, data: &[u8], len: usize, width: usize) -> Option<Cow<'_, [u8]>> {
+    let mut out = vec![0; if compression == Compression::None { 0 } else { len }];
+    match compression {
+        Compression::None => return data.get(..len).map(Cow::Borrowed),
+        Compression::Lzw => lzw(data, &mut out)?,
+        Compression::Deflate => ZlibDecoder::new(data).read_exact(&mut out).ok()?,
+        Compression::PackBits => pack_bits(data, &mut out)?,
+        Compression::Fax3 => fax3(data, &mut out, width)?,
+        Compression::Fax4 => fax4(data, &mut out, width)?,
+        Compression::Jpeg | Compression::OldJpeg => return None,
+    }
+    Some(Cow::Owned(out))
+}
+
+fn lzw(mut data: &[u8], mut out: &mut [u8]) -> Option<()> {
+    let mut decoder = Decoder::with_tiff_size_switch(BitOrder::Msb, 8);
+    while !out.is_empty() {
+        let result = decoder.decode_bytes(data, out);
+        data = &data[result.consumed_in..];
+        out = &mut out[result.consumed_out..];
+        match result.status {
+            Ok(LzwStatus::Ok) => {}
+            _ if out.is_empty() => {}
+            _ => return None,
+        }
+    }
+    Some(())
+}
+
+fn pack_bits(mut data: &[u8], mut out: &mut [u8]) -> Option<()> {
+    while !out.is_empty() {
+        let (&head, rest) = data.split_first()?;
+        let count = match head {
+            0..=127 => {
+                let count = (usize::from(head) + 1).min(out.len());
+                let (literal, rest) = rest.split_at_checked(count)?;
+                out[..count].copy_from_slice(literal);
+                data = rest;
+                count
+            }
+            128 => {
+                data = rest;
+                0
+            }
+            129.. => {
+                let count = (257 - usize::from(head)).min(out.len());
+                let (&value, rest) = rest.split_first()?;
+                out[..count].fill(value);
+                data = rest;
+                count
+            }
+        };
+        out = &mut out[count..];
+    }
+    Some(())
+}
+
+/// The rows of a fax begin white, which is 0 here.
+fn fax3(data: &[u8], out: &mut [u8], width: usize) -> Option<()> {
+    let width = u16::try_from(width).ok()?;
+    let bytes = data.iter().map(|&byte| Ok::<_, std::convert::Infallible>(byte));
+    let mut decoder = Group3Decoder::new(bytes).ok()?;
+    for row in out.chunks_mut(usize::from(width).div_ceil(8)) {
+        // Behind the last row the mark that ends a row may be missing.
+        let status = decoder.advance();
+        let transitions = decoder.transitions();
+        if status.is_err() && transitions.last().is_none_or(|&last| last < width) {
+            return None;
+        }
+        write_row(transitions, width, row);
+    }
+    Some(())
+}
+
+fn fax4(data: &[u8], out: &mut [u8], width: usize) -> Option<()> {
+    let width = u16::try_from(width).ok()?;
+    let bytes = data.iter().map(|&byte| Ok::<_, std::convert::Infallible>(byte));
+    let mut decoder = Group4Decoder::new(bytes, width).ok()?;
+    for row in out.chunks_mut(usize::from(width).div_ceil(8)) {
+        match decoder.advance() {
+            Ok(DecodeStatus::Incomplete) => write_row(decoder.transition(), width, row),
+            _ => return None,
+        }
+    }
+    Some(())
+}
+
+fn write_row(transitions: &[u16], width: u16, row: &mut [u8]) {
+    for (x, colour) in pels(transitions, width).enumerate() {
+        if colour == Color::Black {
+            row[x / 8] |= 0x80 >> (x % 8);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Every kind of TIFF against what NumPy holds of it (`files/make.py`), and what is not read.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use riad_core::Size;
+use riad_data::{DataError, DecodeMemory, Fit, Image, LoadedImage, Reader};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Expected {
+    height: usize,
+    width: usize,
+    /// In steps of 1/255.
+    tolerance: f32,
+    every_13th_pixel: Vec<u16>,
+}
+
+fn files() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiff/files")
+}
+
+fn expected() -> BTreeMap<String, Expected> {
+    serde_json::from_str(&fs::read_to_string(files().join("expected.json")).unwrap()).unwrap()
+}
+
+fn load(name: &str) -> Result<LoadedImage, DataError> {
+    Reader::default().load(&files().join(name), Fit::Own)
+}
+
+#[test]
+fn values_are_what_the_samples_mean() {
+    let mut wrong = Vec::new();
+    for (name, expected) in expected() {
+        let image = match load(&name) {
+            Ok(loaded) => loaded.image,
+            Err(error) => {
+                wrong.push(error.to_string());
+                continue;
+            }
+        };
+        assert_eq!(image.size(), Size::new(expected.height, expected.width), "{name}");
+        assert_eq!(Reader::default().size(&files().join(&name)).unwrap(), image.size());
+        let plane = image.size().pixels();
+        let seen = (0..plane)
+            .step_by(13)
+            .flat_map(|i| [0, 1, 2].map(|c| image.values()[c * plane + i]));
+        let wanted = expected.every_13th_pixel.iter().map(|&v| f32::from(v) / 65_535.0);
+        let worst = seen.zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) * 255.0;
+        if worst > expected.tolerance {
+            wrong.push(format!("{name}: off by {worst}/255"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn what_is_not_read_is_named_with_the_way_out() {
+    for (name, kind, way_out) in [
+        (
+            "refused_zstd.tif",
+            "Zstandard",
+            "save it as PNG or as an uncompressed TIFF",
+        ),
+        ("refused_webp.tif", "WebP", "save it as PNG or as an uncompressed TIFF"),
+        ("refused_lzma.tif", "LZMA", "save it as PNG or as an uncompressed TIFF"),
+        ("refused_lab.tif", "L*a*b*", "save it as PNG or as an uncompressed TIFF"),
+        (
+            "refused_ycbcr.tif",
+            "YCbCr",
+            "save it as PNG or as an uncompressed TIFF",
+        ),
+        ("refused_cfa.tif", "colour filter", "convert it to RGB"),
+        ("refused_u32.tif", "32 bits", "8 or 16 bits"),
+        ("refused_i16.tif", "no unsigned integers", "8 or 16 bits"),
+        ("refused_f32.tif", "floating-point", "16-bit integers"),
+        ("refused_different_bits.tif", "[5, 6, 5]", "8 or 16 bits"),
+        ("refused_transparent.tif", "transparent everywhere", "without alpha"),
+    ] {
+        let error = load(name).unwrap_err();
+        assert!(matches!(error, DataError::Unsupported { .. }), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains(name) && text.contains(kind) && text.contains(way_out),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn pictures_that_are_not_read_are_counted() {
+    assert_eq!(load("two_of_three_pages.tif").unwrap().found.pictures, 2);
+    assert_eq!(load("strips.tif").unwrap().found.pictures, 1);
+    let (_, pictures) = Reader::default()
+        .header(&files().join("two_of_three_pages.tif"))
+        .unwrap();
+    assert_eq!(pictures, 2);
+}
+
+/// Bytes as a file; must return, whatever they are.
+fn read_bytes(folder: &Path, bytes: &[u8]) -> Result<Image, DataError> {
+    let path = folder.join("image");
+    // Some file systems write through at once what replaces another file's content.
+    let _ = fs::remove_file(&path);
+    fs::write(&path, bytes).unwrap();
+    let mut reader = Reader::default();
+    reader.limits.memory = DecodeMemory::new(1 << 20);
+    reader.load(&path, Fit::Own).map(|loaded| loaded.image)
+}
+
+#[test]
+fn every_prefix_is_the_image_or_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in [
+        "bigtiff.tif",
+        "gray12.tif",
+        "palette8.tif",
+        "jpeg_ycbcr.tif",
+        "jpeg_old.tif",
+        "tiles.tif",
+        "strips.tif",
+        "packbits.tif",
+        "group3.tif",
+        "group4.tif",
+        "planar_cut_tiles.tif",
+    ] {
+        let bytes = fs::read(files().join(name)).unwrap();
+        let whole = read_bytes(folder.path(), &bytes).unwrap();
+        for end in 0..bytes.len() {
+            match read_bytes(folder.path(), &bytes[..end]) {
+                Ok(image) => assert!(image == whole, "{name}, {end} of {} bytes", bytes.len()),
+                Err(DataError::Decode { .. } | DataError::Unsupported { .. } | DataError::LimitExceeded { .. }) => {}
+                Err(error) => panic!("{name}, {end} bytes: {error}"),
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_files_do_not_panic(
+        file: prop::sample::Index,
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let names: Vec<String> = expected().into_keys().collect();
+        let mut bytes = fs::read(files().join(file.get(&names))).unwrap();
+        for (place, value) in damage {
+            let place = place.index(bytes.len());
+            bytes[place] = value;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        if let Err(error) = read_bytes(folder.path(), &bytes) {
+            let text = error.to_string();
+            prop_assert!(!text.contains("gave up"), "{text}");
+        }
+    }
+}
