@@ -3,10 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use image::{GrayImage, ImageBuffer, Luma};
-use imageproc::region_labelling::{Connectivity, connected_components};
 use npyz::WriterBuilder;
 use proptest::prelude::*;
-use riad_core::{Map, Size};
+use riad_core::{Components, Map, Size, components};
 use riad_data::{DataError, Limits, load_mask, resize_mask};
 
 fn mask(rows: &[&str]) -> Map<bool> {
@@ -80,7 +79,6 @@ proptest! {
         density in 0.0..0.3f64,
         seed: u64,
     ) {
-        prop_assume!(height * width > 1); // imageproc 0.27 panics, see `enlarging_repeats_pixels`
         let order = riad_data::shuffled(height * width, seed);
         let defects = (density * (height * width) as f64).ceil() as usize;
         let mut mask = vec![false; height * width];
@@ -89,18 +87,16 @@ proptest! {
         prop_assert_eq!(new.size(), Size::new(new_height, new_width));
         let new = new.into_values();
 
-        let image = GrayImage::from_fn(width as u32, height as u32, |x, y| Luma([u8::from(mask[y as usize * width + x as usize])]));
-        let labels = connected_components(&image, Connectivity::Eight, Luma([0]));
-        let regions = labels.pixels().map(|p| p.0[0]).max().unwrap_or(0);
+        let Components { labels, count } = components(&Map::new(Size::new(height, width), mask.clone()).unwrap()).unwrap();
         // Whether the old pixel and the new one share an area.
         let meet = |y: usize, x: usize, ny: usize, nx: usize| {
             y * new_height < (ny + 1) * height && ny * height < (y + 1) * new_height
                 && x * new_width < (nx + 1) * width && nx * width < (x + 1) * new_width
         };
         let marked: Vec<_> = (0..new.len()).filter(|&i| new[i]).map(|i| (i / new_width, i % new_width)).collect();
-        for region in 1..=regions {
-            let pixels: Vec<_> = labels.enumerate_pixels().filter(|(.., p)| p.0[0] == region).collect();
-            let is_kept = marked.iter().any(|&(ny, nx)| pixels.iter().any(|&(x, y, _)| meet(y as usize, x as usize, ny, nx)));
+        for region in 1..=count {
+            let pixels: Vec<_> = (0..labels.len()).filter(|&i| labels[i] == region).collect();
+            let is_kept = marked.iter().any(|&(ny, nx)| pixels.iter().any(|&i| meet(i / width, i % width, ny, nx)));
             prop_assert!(is_kept, "region {region}");
         }
         // And nothing is marked where no defect is.

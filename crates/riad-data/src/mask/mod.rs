@@ -5,9 +5,7 @@ mod marks;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use image::{GrayImage, Luma};
-use imageproc::region_labelling::{Connectivity, connected_components};
-use riad_core::{Map, Size};
+use riad_core::{Components, Map, Size, components};
 
 use self::marks::marked;
 use crate::{DataError, Limits};
@@ -113,7 +111,9 @@ pub fn resize_mask(mask: Map<bool>, size: Size) -> Result<Map<bool>, DataError> 
         *new = 2 * area >= pixel_area;
     }
 
-    let labels = label_regions(&mask);
+    let Some(Components { labels, count }) = components(&mask) else {
+        return Err(DataError::Parameter("a mask has more pixels than are counted".into()));
+    };
     let in_regions = || {
         labels
             .iter()
@@ -121,7 +121,7 @@ pub fn resize_mask(mask: Map<bool>, size: Size) -> Result<Map<bool>, DataError> 
             .enumerate()
             .filter(|&(_, label)| label != 0)
     };
-    let mut is_kept = vec![false; 1 + labels.iter().copied().max().unwrap_or(0) as usize];
+    let mut is_kept = vec![false; 1 + count as usize];
     for (old, label) in in_regions() {
         is_kept[label] |= parts(old).any(|(new, _)| resized.values()[new]);
     }
@@ -149,17 +149,4 @@ fn overlaps(old: usize, new: usize) -> Vec<Vec<(usize, u64)>> {
             (start / old..end.div_ceil(old)).map(part).collect()
         })
         .collect()
-}
-
-/// The number of the 8-connected region of each pixel, from 1; 0 outside.
-fn label_regions(mask: &Map<bool>) -> Vec<u32> {
-    let Size { height, width } = mask.size();
-    let pixels = mask.values().iter().map(|&is_defect| u8::from(is_defect)).collect();
-    let sides = u32::try_from(width).ok().zip(u32::try_from(height).ok());
-    let image = sides.and_then(|(width, height)| GrayImage::from_raw(width, height, pixels));
-    let Some(image) = image.filter(|_| mask.values().len() > 1) else {
-        // imageproc 0.27 panics on the region of an image of one pixel, and sides beyond 32 bits come from no file.
-        return mask.values().iter().map(|&is_defect| u32::from(is_defect)).collect();
-    };
-    connected_components(&image, Connectivity::Eight, Luma([0])).into_raw()
 }
