@@ -33,7 +33,7 @@ pub struct Corruptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Corruption {
-    /// A piece of this or another image, up to half of the image's side, at any angle, with a hard or a soft edge.
+    /// A piece of this or another image, up to three quarters of the image's side, at any angle, with a hard or a soft edge.
     Patch,
     /// Islands of smooth noise, filled with another image in other colours, more or less opaque.
     Islands,
@@ -65,7 +65,7 @@ impl Default for Corruptions {
         Self {
             clean: 0.5,
             kinds: Corruption::ALL.to_vec(),
-            shift: 1.0 / 64.0,
+            shift: 1.0 / 128.0,
         }
     }
 }

@@ -22,6 +22,9 @@ pub(super) struct Region {
 /// The smallest size that is drawn, in pixels.
 const SMALLEST: f64 = 2.0;
 
+/// The largest piece that is drawn, as a share of the image's shorter side: most of a product may be missing, or lie elsewhere.
+const LARGEST: f64 = 0.75;
+
 impl Region {
     /// The part of the box from `[left, top]` to `[right, bottom]` that `share` gives for pixels' centres.
     fn new(size: Size, from: [f64; 2], to: [f64; 2], mut share: impl FnMut(f64, f64) -> f64) -> Self {
@@ -58,7 +61,7 @@ impl Region {
         ]
     }
 
-    /// A rectangle of up to half of the image's shorter side, at any angle.
+    /// A rectangle of up to [`LARGEST`] of the image's shorter side, at any angle.
     pub(super) fn rectangle(size: Size, dice: &mut Dice) -> Self {
         let half = half_axes(size, dice);
         let edge = edge(half, dice);
@@ -68,7 +71,7 @@ impl Region {
         })
     }
 
-    /// An ellipse of up to half of the image's shorter side, at any angle.
+    /// An ellipse of up to [`LARGEST`] of the image's shorter side, at any angle.
     pub(super) fn ellipse(size: Size, dice: &mut Dice) -> Self {
         let half = half_axes(size, dice);
         let edge = edge(half, dice);
@@ -222,9 +225,9 @@ impl Region {
     }
 }
 
-/// Half of the lengths along two axes, each up to a quarter of the image's shorter side.
+/// Half of the lengths along two axes.
 fn half_axes(size: Size, dice: &mut Dice) -> [f64; 2] {
-    let most = (size.height.min(size.width) as f64 / 2.0).max(SMALLEST + 0.5);
+    let most = (size.height.min(size.width) as f64 * LARGEST).max(SMALLEST + 0.5);
     let long = length(SMALLEST, most, dice);
     // Not so narrow that nothing is left.
     let short = (long * dice.between(0.25, 1.0)).max(SMALLEST);
