@@ -89,6 +89,8 @@ pub(crate) fn calibrate(
         scores.push(scored.score);
         Ok(())
     })?;
+    model.remarks().sum_up();
+    model.remarks().warn_of_darkness(checkpoint.header.scoring.white_level);
     checkpoint.header.calibration = Some(Calibration::new(scores)?);
     Ok(())
 }

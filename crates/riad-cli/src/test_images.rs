@@ -42,7 +42,9 @@ impl<'a> TestImages<'a> {
         let mut items = Vec::with_capacity(at_once);
         let mut images = Vec::with_capacity(at_once);
         for item in self.items.by_ref().take(at_once) {
-            let LoadedImage { image, original_size } = self.loaded.next().context("an image was not loaded")??;
+            let LoadedImage {
+                image, original_size, ..
+            } = self.loaded.next().context("an image was not loaded")??;
             let size = image.size();
             let mask = match item.masks.as_slice() {
                 [] => (!item.is_defective()).then(|| Map::filled(size, false)),
