@@ -22,6 +22,12 @@ const EXAMPLES: [(&str, &[&str]); 3] = [
     ("riad-model", &["score", "train", "unet"]),
 ];
 
+/// Targets of fuzz/, with the folders of tests whose files they begin with.
+const FUZZ_TARGETS: [(&str, &[&str]); 2] = [
+    ("decode", &["files", "tiff/files", "jpeg/files", "channels/files"]),
+    ("mask", &["files", "tiff/files", "jpeg/files"]),
+];
+
 /// Runs what CI runs; without steps, all of them.
 ///
 /// Tools that are missing (typos, cargo-machete, cargo-deny) are installed by `cargo install`. A step that fails does
@@ -60,6 +66,8 @@ enum Step {
     Cuda,
     /// The examples of the libraries, each run to its end
     Examples,
+    /// Any bytes as images and masks, a minute for each target in fuzz/ (cargo-fuzz)
+    Fuzz,
     /// The tests
     Test,
 }
@@ -85,6 +93,10 @@ impl Step {
             Self::Dependencies => Some(Tool {
                 package: "cargo-deny@0.20.2",
                 command: &["cargo-deny", "--version"],
+            }),
+            Self::Fuzz => Some(Tool {
+                package: "cargo-fuzz@0.13.1",
+                command: &["cargo-fuzz", "--version"],
             }),
             _ => None,
         }
@@ -173,6 +185,18 @@ impl Step {
                     examples.iter().map(one)
                 })
                 .collect(),
+            Self::Fuzz => FUZZ_TARGETS
+                .map(|(target, seeds)| {
+                    let seeds = seeds.iter().map(|folder| format!(" crates/riad-data/tests/{folder}"));
+                    let mut fuzz = cargo(&format!(
+                        "fuzz run {target} fuzz/corpus/{target}{} -- -max_total_time=60 -malloc_limit_mb=128 -timeout=20",
+                        seeds.collect::<String>()
+                    ));
+                    // The sanitizer's flags are not stable yet; the compiler is.
+                    fuzz.env("RUSTC_BOOTSTRAP", "1");
+                    fuzz
+                })
+                .into(),
             Self::Test => vec![cargo("test --workspace --locked")],
         }
     }

@@ -20,6 +20,7 @@ use crate::scoring::Compute;
 mod bands;
 mod bench;
 mod check;
+mod memory;
 mod size;
 mod system;
 mod training;
@@ -29,6 +30,7 @@ mod watch;
 pub(crate) use bands::BandsArgs;
 pub(crate) use bench::BenchArgs;
 pub(crate) use check::CheckArgs;
+pub(crate) use memory::in_bytes;
 pub(crate) use system::{CompletionsArgs, ManArgs};
 pub(crate) use training::{Protocol, TrainingArgs};
 pub(crate) use verdict::VerdictArgs;
@@ -64,6 +66,10 @@ pub(crate) struct Global {
     /// Threads to compute with [default: one per core]. Results do not depend on it
     #[arg(long, value_name = "N", global = true)]
     pub(crate) threads: Option<NonZeroUsize>,
+    /// What all images that are decoded at the same time may take in memory together, such as 512MiB or 4GiB. An image that
+    /// takes more by itself is refused by name, and the others go on
+    #[arg(long, value_name = "BYTES", global = true, default_value = "1GiB", value_parser = memory::parse_memory)]
+    pub(crate) decode_memory: u64,
     /// Say more; twice: everything, with backtraces of errors
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub(crate) verbose: u8,

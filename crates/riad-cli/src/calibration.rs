@@ -107,6 +107,8 @@ pub(crate) fn calibrate(
     }
     let model = Model::new(checkpoint, bands.cloned(), compute)?;
     let scores = scores(&model, images, "calibrating")?;
+    model.remarks().sum_up();
+    model.remarks().warn_of_darkness(checkpoint.header.scoring.white_level);
     checkpoint.header.calibration = Some(Calibration::new(scores.clone())?);
     Ok(scores)
 }

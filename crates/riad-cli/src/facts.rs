@@ -73,6 +73,9 @@ pub(crate) fn facts(checkpoint: &Checkpoint, model: &Path) -> Result<Vec<Fact>> 
             ),
         ),
     }
+    if let Some(white) = scoring.white_level {
+        line("white level", format!("a sample of {white}, where files hold integers"));
+    }
     if let Some(share) = checkpoint.roi.as_ref().map(Roi::share) {
         line(
             "looked at",

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Parser, error::ErrorKind};
-use riad_data::DataError;
+use riad_data::{DataError, DecodeMemory};
 use riad_model::ModelError;
 
 use crate::args::{Cli, Command};
@@ -31,6 +31,7 @@ mod logging;
 mod picture;
 mod progress;
 mod raw_map;
+mod remarks;
 mod report;
 mod results;
 mod roi;
@@ -89,6 +90,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<Ending> {
     logging::start(cli.global.verbose, cli.global.quiet);
+    DecodeMemory::of_process().set_bytes(cli.global.decode_memory);
     if let Some(threads) = cli.global.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get());
         pool.build_global().context("the threads cannot be started")?;
@@ -128,6 +130,9 @@ fn complain(error: &anyhow::Error, verbose: bool) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let _ = writeln!(io::stderr(), "error: {error:#}");
+    if let Some(way_out) = way_out(error) {
+        let _ = writeln!(io::stderr(), "hint: {way_out}");
+    }
     if verbose {
         let _ = writeln!(io::stderr(), "\n{}", error.backtrace());
     }
@@ -140,6 +145,24 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// What options do about an error of a library, which knows of none.
+fn way_out(error: &anyhow::Error) -> Option<String> {
+    fn of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+        if let Some(ModelError::Images(cause)) = cause.downcast_ref() {
+            return of(cause.as_ref());
+        }
+        Some(match cause.downcast_ref()? {
+            DataError::Channels { found, .. } => format!("--channels {found} trains with images of {found} channels"),
+            DataError::AboveWhite { .. } => {
+                "--white-level says which sample is white, and a run keeps the one that it was trained with".to_owned()
+            }
+            DataError::LimitExceeded { .. } => remarks::more_memory(),
+            _ => return None,
+        })
+    }
+    error.chain().find_map(of)
 }
 
 fn is_usage(error: &anyhow::Error) -> bool {

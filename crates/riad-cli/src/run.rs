@@ -89,7 +89,9 @@ struct Settings {
 impl Settings {
     /// How the run's images are read.
     fn reader(&self) -> Reader {
-        Reader::new(self.training.architecture.channels).with_pattern(self.bands.clone())
+        Reader::new(self.training.architecture.channels)
+            .with_pattern(self.bands.clone())
+            .with_white_level(self.training.scoring.white_level)
     }
 
     fn shares(&self) -> Shares {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use riad_data::{DataError, Fit, Image, LoadedImage, Pattern, Reader, load_ahead};
 use riad_model::{Checkpoint, Device, Header, Keep, Precision, Roi, Scored, Scorer};
 
-use crate::usage;
+use crate::{remarks::Remarks, usage};
 
 /// Images of the network's size that are scored at once: enough to keep all cores busy, few enough that scores come
 /// steadily.
@@ -32,6 +32,7 @@ impl Compute {
 pub(crate) struct Model {
     scorer: Scorer,
     reader: Reader,
+    remarks: Remarks,
 }
 
 impl Model {
@@ -43,10 +44,16 @@ impl Model {
     /// Puts a checkpoint where it is to score. The files of an image belong together as `bands` says.
     pub(crate) fn new(checkpoint: &Checkpoint, bands: Option<Pattern>, compute: &Compute) -> Result<Self> {
         let scorer = Scorer::new(checkpoint, &compute.device, compute.precision)?;
-        let reader = Reader::new(scorer.channels()).with_pattern(bands);
+        let reader = Reader::new(scorer.channels())
+            .with_pattern(bands)
+            .with_white_level(scorer.header().scoring.white_level);
         // Else every image would be refused for it.
         reader.check().map_err(|error| usage(error.to_string()))?;
-        Ok(Self { scorer, reader })
+        Ok(Self {
+            scorer,
+            reader,
+            remarks: Remarks::default(),
+        })
     }
 
     /// What the checkpoint says of itself.
@@ -62,6 +69,11 @@ impl Model {
     /// How images are read.
     pub(crate) fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// What was found in the images that were loaded.
+    pub(crate) fn remarks(&self) -> &Remarks {
+        &self.remarks
     }
 
     /// How many images to load and score at once: large ones, which are scored by tiles, one by one.
@@ -83,7 +95,11 @@ impl Model {
             (Some(_), None) => Fit::AtLeast(scoring.size()),
             (Some(_), Some(roi)) => Fit::Exactly(roi.size()),
         };
-        load_ahead(images, self.reader.clone(), fit)
+        let remarks = self.remarks.clone();
+        load_ahead(images, self.reader.clone(), fit).inspect(move |(path, loaded)| match loaded {
+            Ok(loaded) => remarks.note(path, loaded.found),
+            Err(error) => remarks.note_error(error),
+        })
     }
 
     /// Scores images that [`Self::load`] gave.

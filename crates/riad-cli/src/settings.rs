@@ -12,11 +12,15 @@ use tracing::info;
 
 use crate::{
     args::{Protocol, TrainingArgs},
+    remarks::Remarks,
     usage,
 };
 
 /// Training images whose alignment chooses the method, at most.
 const MOST_LOOKED_AT: usize = 64;
+
+/// Training images that are looked at for what their values mean, at most, where the method is chosen already.
+const MOST_GLANCED_AT: usize = 16;
 
 /// The method to train `images` with: the one asked for, or the one that an option belongs to, and else the one that suits the
 /// images.
@@ -25,26 +29,39 @@ const MOST_LOOKED_AT: usize = 64;
 /// If an image cannot be read.
 pub(crate) fn method(args: &TrainingArgs, images: Vec<PathBuf>) -> Result<Method> {
     let is_of_riad = args.regions.is_some() || args.sets.is_some() || args.patience.is_some();
-    if let Some(method) = args.method {
-        return Ok(method);
-    }
     // A tile may lie anywhere in an image.
-    if is_of_riad || args.tile.is_some() || args.protocol == Some(Protocol::Paper) {
-        return Ok(Method::RIAD);
-    }
-    if args.input.is_some() {
-        return Ok(Method::RESTORE);
-    }
-    suited(images, Reader::new(channels(args)).with_pattern(args.bands.clone()))
+    let chosen = if args.method.is_some() {
+        args.method
+    } else if is_of_riad || args.tile.is_some() || args.protocol == Some(Protocol::Paper) {
+        Some(Method::RIAD)
+    } else {
+        args.input.map(|_| Method::RESTORE)
+    };
+    let reader = Reader::new(channels(args))
+        .with_pattern(args.bands.clone())
+        .with_white_level(args.white_level);
+    look_at(images, reader, chosen)
 }
 
-/// The method that suits images by their alignment.
-fn suited(images: Vec<PathBuf>, reader: Reader) -> Result<Method> {
-    let step = images.len().div_ceil(MOST_LOOKED_AT).max(1);
+/// Looks at some of the images, tells what their values do not, and gives the method that was chosen or else suits their alignment.
+fn look_at(images: Vec<PathBuf>, reader: Reader, chosen: Option<Method>) -> Result<Method> {
+    let most = if chosen.is_some() {
+        MOST_GLANCED_AT
+    } else {
+        MOST_LOOKED_AT
+    };
+    let step = images.len().div_ceil(most).max(1);
     let images = images.into_iter().step_by(step).collect();
+    let (white_level, remarks) = (reader.white_level, Remarks::default());
     let mut alignment = Alignment::new(reader.channels).map_err(|error| usage(error.to_string()))?;
-    for (_, loaded) in load_ahead(images, reader, Fit::Resized(Alignment::SIZE)) {
-        alignment.add(loaded?.image.values())?;
+    for (path, loaded) in load_ahead(images, reader, Fit::Resized(Alignment::SIZE)) {
+        let loaded = loaded?;
+        remarks.note(&path, loaded.found);
+        alignment.add(loaded.image.values())?;
+    }
+    remarks.warn_of_darkness(white_level);
+    if let Some(method) = chosen {
+        return Ok(method);
     }
     let method = alignment.method();
     info!(
@@ -74,6 +91,7 @@ pub(crate) fn config(args: &TrainingArgs, method: Method, images: usize, device:
     scoring.tiling = args.tile.map(|Size { height, width }| Tiling {
         overlap: args.overlap.unwrap_or(height.min(width) / 4),
     });
+    scoring.white_level = args.white_level;
     scoring.mask_seed = seed;
     scoring.similarity = args.similarity.unwrap_or(similarity);
     scoring.smoothing = args.smoothing.unwrap_or(scoring.smoothing);
@@ -174,6 +192,10 @@ pub(crate) fn differing(
             args.smoothing.is_none_or(|given| given == scoring.smoothing),
         ),
         ("scales", args.scales.is_none_or(|given| given == scoring.scales)),
+        (
+            "white-level",
+            args.white_level.is_none_or(|given| scoring.white_level == Some(given)),
+        ),
         (
             "preset",
             args.preset.is_none_or(|given| given.width() == architecture.width),

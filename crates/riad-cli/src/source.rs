@@ -7,6 +7,8 @@ use rayon::prelude::*;
 use riad_data::{Batch, Corruptions, Crops, DataError, Dataset, Fit, Reader};
 use riad_model::{Examples, ImageSource, ScoringSettings};
 
+use crate::remarks::Remarks;
+
 /// What decoded images may take in memory; those beyond it are decoded again in every epoch.
 const CACHE_BYTES: usize = 1 << 30;
 
@@ -87,7 +89,16 @@ pub(crate) fn check_headers(images: &[PathBuf], reader: &Reader, scoring: &Scori
         None => Fit::Own,
         Some(_) => Fit::AtLeast(scoring.size()),
     };
-    let check = |path: &PathBuf| fit.check(path, reader.size(path)?);
-    let checked: Vec<_> = images.par_iter().map(check).collect();
-    Ok(checked.into_iter().collect::<Result<(), _>>()?)
+    let check = |path: &PathBuf| {
+        let (size, pictures) = reader.header(path)?;
+        fit.check(path, size)?;
+        Ok(pictures)
+    };
+    let checked: Vec<Result<usize, DataError>> = images.par_iter().map(check).collect();
+    let remarks = Remarks::default();
+    for (path, pictures) in images.iter().zip(checked) {
+        remarks.note_pictures(path, pictures?);
+    }
+    remarks.sum_up();
+    Ok(())
 }

@@ -210,3 +210,147 @@ fn masks_without_pixels_or_measure_are_refused() {
         assert!(matches!(error, DataError::Parameter(_)), "{size}: {error}");
     }
 }
+
+/// Draws a disc and a bar, and saves them in a few ways.
+fn shapes() -> GrayImage {
+    GrayImage::from_fn(96, 64, |x, y| {
+        let is_disc = (x as i32 - 30).pow(2) + (y as i32 - 30).pow(2) < 220;
+        let is_bar = (60..80).contains(&x) && (20..26).contains(&y);
+        Luma([if is_disc || is_bar { 255 } else { 0 }])
+    })
+}
+
+fn load(path: &std::path::Path) -> Result<Map<bool>, DataError> {
+    let size = Size::new(64, 96);
+    load_mask(&[path], Some(size), size, &Limits::default())
+}
+
+#[test]
+fn compression_adds_no_defects() {
+    let folder = tempfile::tempdir().unwrap();
+    let drawn = shapes();
+    let expected: Vec<bool> = drawn.pixels().map(|pixel| pixel.0[0] > 0).collect();
+    for quality in [30, 50, 75, 90, 100] {
+        let jpeg = folder.path().join("mask.jpg");
+        let file = std::fs::File::create(&jpeg).unwrap();
+        let mut encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(file, quality);
+        encoder.encode_image(&drawn).unwrap();
+        // And saved losslessly after that.
+        let png = folder.path().join("mask.png");
+        image::open(&jpeg).unwrap().save(&png).unwrap();
+        let rgb = folder.path().join("rgb.png");
+        image::open(&jpeg).unwrap().into_rgb8().save(&rgb).unwrap();
+        for path in [&jpeg, &png, &rgb] {
+            let found = load(path).unwrap();
+            let wrong = found.values().iter().zip(&expected).filter(|(a, b)| a != b).count();
+            assert!(wrong <= 8, "{path:?} at {quality}: {wrong} pixels");
+        }
+    }
+}
+
+#[test]
+fn soft_edges_are_cut_at_mid_grey() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("soft.png");
+    // An edge of three grays beside each shape.
+    let drawn = shapes();
+    let soft = blurred(&drawn);
+    soft.save(&path).unwrap();
+    let expected: Vec<bool> = soft.pixels().map(|pixel| pixel.0[0] >= 128).collect();
+    assert_eq!(load(&path).unwrap().values(), expected);
+}
+
+/// The mean of 3 by 3 pixels.
+fn blurred(image: &GrayImage) -> GrayImage {
+    GrayImage::from_fn(image.width(), image.height(), |x, y| {
+        let mut sum = 0u32;
+        for dy in 0..3 {
+            for dx in 0..3 {
+                let at = |place: u32, step: u32, side: u32| (place + step).saturating_sub(1).min(side - 1);
+                let pixel = image.get_pixel(at(x, dx, image.width()), at(y, dy, image.height()));
+                sum += u32::from(pixel.0[0]);
+            }
+        }
+        Luma([(sum / 9) as u8])
+    })
+}
+
+#[test]
+fn labels_count_however_dark_or_bright() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("labels.png");
+    for labels in [[1, 2], [7, 60], [100, 200], [254, 255], [130, 255]] {
+        let drawn = GrayImage::from_fn(96, 64, |x, y| {
+            Luma([match (x, y) {
+                (10..30, 10..30) => labels[0],
+                (50..70, 10..30) => labels[1],
+                _ => 0,
+            }])
+        });
+        drawn.save(&path).unwrap();
+        assert_eq!(
+            load(&path).unwrap().values().iter().filter(|&&marked| marked).count(),
+            800,
+            "{labels:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_mask_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let photo = image::RgbImage::from_fn(96, 64, |x, y| {
+        image::Rgb([2 * x as u8, 3 * y as u8, (x * y % 251) as u8])
+    });
+    photo.save(path("photo.png")).unwrap();
+    photo.save(path("photo.jpg")).unwrap();
+    GrayImage::from_fn(96, 64, |x, _| Luma([2 * x as u8]))
+        .save(path("ramp.png"))
+        .unwrap();
+    // A label so dark that compression could have left it, beside one that is bright.
+    GrayImage::from_fn(96, 64, |x, _| {
+        Luma([if x < 20 {
+            3
+        } else if x < 40 {
+            255
+        } else {
+            0
+        }])
+    })
+    .save(path("either.png"))
+    .unwrap();
+    GrayImage::new(96, 64).save(path("nothing.png")).unwrap();
+    GrayImage::new(96, 64).save(path("nothing.jpg")).unwrap();
+    let in_alpha = image::RgbaImage::from_fn(96, 64, |x, _| image::Rgba([0, 0, 0, if x < 20 { 255 } else { 0 }]));
+    in_alpha.save(path("alpha.png")).unwrap();
+    for (name, words) in [
+        ("photo.png", "is no mask"),
+        ("photo.jpg", "is no mask"),
+        ("ramp.png", "is no mask"),
+        ("either.png", "is no mask"),
+        ("nothing.png", "marks nothing"),
+        ("nothing.jpg", "marks nothing"),
+        ("alpha.png", "alpha channel"),
+    ] {
+        let error = load(&path(name)).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, DataError::Layout { .. }), "{text}");
+        assert!(text.contains(words) && text.contains(name), "{text}");
+    }
+}
+
+#[test]
+fn colours_mark_as_well_as_white() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("red.png");
+    for colour in [[255, 0, 0], [0, 0, 1], [0, 128, 0]] {
+        let drawn = image::RgbImage::from_fn(96, 64, |x, _| image::Rgb(if x < 20 { colour } else { [0; 3] }));
+        drawn.save(&path).unwrap();
+        assert_eq!(
+            load(&path).unwrap().values().iter().filter(|&&marked| marked).count(),
+            20 * 64,
+            "{colour:?}"
+        );
+    }
+}

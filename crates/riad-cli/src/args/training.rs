@@ -77,6 +77,11 @@ pub(crate) struct TrainingArgs {
     /// each file]
     #[arg(long, value_name = "N")]
     pub(crate) channels: Option<usize>,
+    /// The sample that is white in files of integers, such as 1023, 4095 or 16383 of a camera of 10, 12 or 14 bits whose samples
+    /// lie unshifted in files of 16 bits. The run keeps it, and refuses images that contradict it [default: the greatest that a
+    /// file's samples can be]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) white_level: Option<u16>,
     /// Height and width in pixels that images are resized to, whatever their proportions: 200, or 150x400 [default: 256]
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
     pub(crate) size: Option<Size>,

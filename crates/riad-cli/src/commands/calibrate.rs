@@ -49,7 +49,9 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
     }
     check(&images, bands.as_ref(), &args.model)?;
     if let Some(file) = &args.roi {
-        let reader = Reader::new(checkpoint.header.architecture.channels).with_pattern(bands.clone());
+        let reader = Reader::new(checkpoint.header.architecture.channels)
+            .with_pattern(bands.clone())
+            .with_white_level(checkpoint.header.scoring.white_level);
         checkpoint.roi = Some(load_roi(file, &checkpoint.header.scoring, &images, &reader)?);
     }
     let scores = calibrate(&mut checkpoint, images.clone(), bands.as_ref(), &compute)?;

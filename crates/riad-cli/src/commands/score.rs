@@ -88,6 +88,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
         }
     }
     drop(progress);
+    model.remarks().sum_up();
     if let Some(threshold) = &threshold {
         info!(
             "{} of {} images called defective: above {}, the threshold for {} from {} good images",

@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn what_exceeds_it_alone_is_refused_and_others_go_on() {
         let memory = DecodeMemory::new(100);
-        let ask = |bytes| memory.within(|lease| Ok(lease.cover(bytes, too_large)?));
+        let ask = |bytes| memory.within(|lease| lease.cover(bytes, too_large));
         assert!(matches!(ask(101), Err(DataError::LimitExceeded { .. })));
         assert!(ask(100).is_ok());
         memory.set_bytes(101);

@@ -22,7 +22,7 @@ pub(super) struct Picture<'a> {
     format: ImageFormat,
     decoder: Box<dyn ImageDecoder + 'a>,
     orientation: Orientation,
-    jpeg: Option<jpeg::Header>,
+    jpeg: Option<Box<jpeg::Header>>,
 }
 
 impl<'a> Picture<'a> {
@@ -34,7 +34,7 @@ impl<'a> Picture<'a> {
         within: &mut Within<'_, '_>,
     ) -> Result<Self, super::Stop> {
         let failed = |e| error(path, format, e);
-        let jpeg = (format == ImageFormat::Jpeg).then(|| jpeg::header(file));
+        let jpeg = (format == ImageFormat::Jpeg).then(|| jpeg::header(file).map(Box::new));
         let jpeg = jpeg.transpose().map_err(|fault| of_jpeg(path, fault))?;
         if let Some(jpeg) = &jpeg {
             let (width, height) = jpeg.dimensions();

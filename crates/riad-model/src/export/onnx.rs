@@ -72,7 +72,10 @@ pub fn onnx_scorer(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
     graph.output(&map, &map_shape, "how anomalous each pixel is");
     graph.output(&score, &[Side::Named("N")], "the map's maximum");
     let mut metadata = vec![
-        ("riad.preprocessing", preprocessing(channels, height, width)),
+        (
+            "riad.preprocessing",
+            preprocessing(channels, height, width, scoring.white_level),
+        ),
         ("riad.scoring", scoring_json(&checkpoint.header.scoring)),
     ];
     if let Some(calibration) = &checkpoint.header.calibration {
@@ -153,16 +156,17 @@ fn colours(channels: usize) -> String {
     }
 }
 
-fn preprocessing(channels: usize, height: usize, width: usize) -> String {
+fn preprocessing(channels: usize, height: usize, width: usize, white_level: Option<u16>) -> String {
     let pixels = match channels {
         1 => "grey, a colour image as its Rec. 601 luma",
         Architecture::COLOUR => "RGB, a grey image as three equal channels",
         _ => "its channels in their order",
     };
+    let white = white_level.map_or_else(|| "255, or by 65535 from 16 bits".to_owned(), |white| white.to_string());
     format!(
         "Upright (orientation tag applied), {pixels}, transparency over black, no colour profile applied; resized to \
          {width}x{height} (width x height) without keeping the aspect ratio by a triangle filter that widens when \
-         shrinking (Pillow's BILINEAR); divided by 255, or by 65535 from 16 bits; channels first."
+         shrinking (Pillow's BILINEAR); divided by {white}; channels first."
     )
 }
 
@@ -180,12 +184,13 @@ fn scoring_json(scoring: &ScoringSettings) -> String {
         method,
         input,
         chroma,
+        white_level,
         tiling: _,
     } = scoring;
     serde_json::json!({
         "height": height, "width": width, "mean": mean, "deviation": deviation, "region_sizes": region_sizes,
         "sets": sets, "mask_seed": mask_seed, "smoothing": smoothing, "similarity": similarity,
-        "scales": scales, "method": method, "input": input, "chroma": chroma,
+        "scales": scales, "method": method, "input": input, "chroma": chroma, "white_level": white_level,
     })
     .to_string()
 }

@@ -92,6 +92,10 @@ pub struct ScoringSettings {
     /// How tiles are cut from larger images; `None` where images are resized to the network's size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tiling: Option<Tiling>,
+    /// The sample that is white where files hold integers, from 1; `None` for the greatest that a file's samples can be. Images are
+    /// scored as they were trained with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub white_level: Option<u16>,
     /// How values are brought to the network's range.
     pub normalisation: Normalisation,
     /// What the network sees of an image.
@@ -133,6 +137,7 @@ impl Default for ScoringSettings {
             height: 256,
             width: 256,
             tiling: None,
+            white_level: None,
             normalisation: Normalisation::default(),
             input: InputFilter::None,
             region_sizes: vec![2, 4, 8, 16],
@@ -191,6 +196,9 @@ impl ScoringSettings {
             return Err(ModelError::Setting(format!(
                 "images cannot be normalised by mean {mean} and deviation {deviation}"
             )));
+        }
+        if self.white_level == Some(0) {
+            return Err(ModelError::Setting("a white level is at least 1".into()));
         }
         self.method.check(self)?;
         if self.smoothing > MAX_SMOOTHING {

@@ -1,0 +1,49 @@
+//! Amounts of memory.
+
+const UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+
+/// Reads an amount of memory: `2GiB`, `512MiB`, or a number of bytes; at least 1 MiB.
+pub(super) fn parse_memory(text: &str) -> Result<u64, String> {
+    let unit = UNITS
+        .into_iter()
+        .find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, bytes)));
+    let (number, bytes) = unit.unwrap_or((text, 1));
+    let number: u64 = number
+        .trim()
+        .parse()
+        .map_err(|_| "an amount of memory is a whole number of bytes, such as 2GiB, 512MiB or 1073741824".to_owned())?;
+    let bytes = number.checked_mul(bytes).ok_or("no machine has so much memory")?;
+    if bytes < 1 << 20 {
+        return Err("less than 1MiB is enough for no image".into());
+    }
+    Ok(bytes)
+}
+
+/// An amount of memory in words that [`parse_memory`] reads, where it comes out even.
+pub(crate) fn in_bytes(bytes: u64) -> String {
+    let unit = UNITS
+        .into_iter()
+        .rev()
+        .find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
+    match unit {
+        Some((unit, size)) => format!("{}{unit}", bytes / size),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_has_a_unit_or_is_in_bytes() {
+        assert_eq!(parse_memory("2GiB"), Ok(2 << 30));
+        assert_eq!(parse_memory("512 MiB"), Ok(512 << 20));
+        assert_eq!(parse_memory("1048576"), Ok(1 << 20));
+        for wrong in ["", "GiB", "-1GiB", "1.5GiB", "2GB", "1KiB", "18446744073709551615GiB"] {
+            assert!(parse_memory(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(in_bytes(1 << 30), "1GiB");
+        assert_eq!(in_bytes(1536 << 20), "1536MiB");
+    }
+}

@@ -1,0 +1,26 @@
+//! Any bytes as a mask: read or refused, within the memory that there is, and without a panic; what is read marks something.
+
+#![no_main]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use riad_core::Size;
+use riad_data::{DecodeMemory, Limits, load_mask};
+
+/// A file for each process.
+static FILE: LazyLock<PathBuf> = LazyLock::new(|| std::env::temp_dir().join(format!("riad-fuzz-mask-{}", std::process::id())));
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(()) = fs::write(&*FILE, bytes) else { return };
+    let limits = Limits {
+        max_pixels: 1 << 20,
+        memory: DecodeMemory::new(64 << 20),
+        ..Limits::default()
+    };
+    if let Ok(mask) = load_mask(&[&*FILE], None, Size::new(16, 24), &limits) {
+        assert!(mask.values().contains(&true));
+    }
+});
