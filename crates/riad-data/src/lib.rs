@@ -31,7 +31,7 @@ pub use crops::Crops;
 pub use dataset::{Batch, Batches, Dataset, load_ahead};
 pub use decode::Limits;
 pub use error::DataError;
-pub use files::{image_files, walk_images};
+pub use files::{Found, image_files, walk_images};
 pub use layout::{Category, Layout, TestItem};
 pub use mask::{load_mask, resize_mask};
 pub use pattern::Pattern;

@@ -60,34 +60,36 @@ impl Pattern {
         Ok(self.around.iter().map(named).collect())
     }
 
-    /// The images that `files` make: the first file of each, in natural order.
-    ///
-    /// # Errors
-    /// [`DataError::Layout`] for a file that is not named by the pattern, and an image that lacks a file.
-    pub(crate) fn group(&self, files: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
-        let mut images: BTreeMap<(&Path, &str), (&PathBuf, Vec<bool>)> = BTreeMap::new();
+    /// The images that `files` make: the first file of each, in natural order. A file that is not named by the pattern and
+    /// an image that lacks a file join the `faults`.
+    pub(crate) fn group(&self, files: &[PathBuf], faults: &mut Vec<DataError>) -> Vec<PathBuf> {
+        let mut images: BTreeMap<(&Path, &str), (Vec<PathBuf>, &PathBuf, Vec<bool>)> = BTreeMap::new();
         for file in files {
-            let (place, name) = self.place(file).ok_or_else(|| self.is_no_part(file))?;
+            let (Some((place, name)), Ok(of_image)) = (self.place(file), self.files(file)) else {
+                faults.push(self.is_no_part(file));
+                continue;
+            };
             let folder = file.parent().unwrap_or(Path::new(""));
-            let (_, found) = images
+            let (_, _, found) = images
                 .entry((folder, name))
-                .or_insert_with(|| (file, vec![false; self.around.len()]));
+                .or_insert_with(|| (of_image, file, vec![false; self.around.len()]));
             found[place] = true;
         }
         let mut firsts = Vec::with_capacity(images.len());
-        for (file, found) in images.into_values() {
-            let mut of_image = self.files(file)?;
-            if let Some(missing) = found.iter().position(|found| !found) {
-                let reason = format!(
-                    "this file is missing: by the pattern {self} it belongs to {}; add it, or remove the others",
-                    file.display()
-                );
-                return Err(DataError::layout(&of_image[missing], reason));
+        for (mut of_image, file, found) in images.into_values() {
+            match found.iter().position(|found| !found) {
+                Some(missing) => {
+                    let reason = format!(
+                        "this file is missing: by the pattern {self} it belongs to {}; add it, or remove the others",
+                        file.display()
+                    );
+                    faults.push(DataError::layout(&of_image[missing], reason));
+                }
+                None => firsts.push(of_image.swap_remove(0)),
             }
-            firsts.push(of_image.swap_remove(0));
         }
         firsts.sort_by(|a, b| natural_path_order(a, b));
-        Ok(firsts)
+        firsts
     }
 
     /// Which of its image's files this is, and the image's name.
