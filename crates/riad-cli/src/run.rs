@@ -6,19 +6,20 @@ mod session;
 
 use std::{
     collections::HashSet,
+    fmt::Display,
     fs,
     path::{self, Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use riad_data::{Category, DataError, Layout, Pattern, Reader, Shares};
 use riad_model::{
     Checkpoint, Device, Preset, TrainConfig, Trainer,
-    store::{BEST, LAST},
+    store::{BEST, LAST, remove_part},
 };
 use serde::{Deserialize, Serialize};
-use tracing::info;
+use tracing::{error, info};
 
 use crate::{
     args::{Protocol, TrainingArgs},
@@ -26,10 +27,11 @@ use crate::{
     files::{sha256, shell_quoted, write_whole},
     held_out::{divide, good_images, shares},
     interrupt::{Reason, Watch},
+    names::serde_path,
     roi::load_roi,
     scoring::Compute,
     settings,
-    source::{Source, check_headers},
+    source::{Source, faults},
     usage,
 };
 
@@ -58,6 +60,7 @@ struct Settings {
     /// Version of the program that started the run.
     riad_version: String,
     /// The category's folder.
+    #[serde(with = "serde_path")]
     data: PathBuf,
     /// How it is read. Runs begun before there was a choice tell it by what is there.
     layout: Option<Layout>,
@@ -118,6 +121,7 @@ impl Run {
                 shell_quoted(folder)
             )));
         }
+        refuse(&category.train_faults)?;
         let shares = shares(args, category);
         let good = good_images(category, shares);
         let parts = divide(category, shares, args.seed.unwrap_or(0))?;
@@ -137,7 +141,8 @@ impl Run {
             images: Vec::new(),
         };
         let (reader, scoring) = (settings.reader(), &settings.training.scoring);
-        check_headers(&good, &reader, scoring)?;
+        // A file that turns out to be damaged within an epoch, or after the last, would cost all the time until then.
+        refuse(&faults(&good, &reader, scoring))?;
         if let Some(file) = &args.roi {
             load_roi(file, scoring, &good, &reader)?;
             let mask = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -297,6 +302,9 @@ impl Run {
             Trainer::start(self.settings.training.clone(), &self.folder, device)?
         };
         let folder = shell_quoted(&self.folder);
+        for name in [SETTINGS, ROI] {
+            remove_part(&self.folder.join(name))?;
+        }
         if trainer.progress().finished && self.is_complete()? {
             info!("the run in {folder} is finished: {}", best(&trainer));
             return Ok(Trained::Finished);
@@ -346,6 +354,8 @@ impl Run {
 
     /// Finds what goes with the best weights. A run that is killed before this is done does it when it is resumed.
     fn complete(&self, category: &Category, device: &Device) -> Result<()> {
+        // Named before they can fail one by one.
+        self.check_images(category)?;
         let compute = Compute::f32(device);
         let best = self.folder.join(BEST);
         let mut checkpoint = Checkpoint::open(&best)?;
@@ -362,8 +372,10 @@ impl Run {
         }
         let held_out = self.images(category, |image| image.calibration);
         if !held_out.is_empty() {
-            calibrate(&mut checkpoint, held_out, self.bands(), &compute)?;
+            refuse(&calibrate(&mut checkpoint, held_out, self.bands(), &compute)?)?;
         }
+        // What is normal and which scores good images have must come of the images that the run was started with.
+        self.check_images(category)?;
         checkpoint.save(&best)?;
         if let Some(calibration) = &checkpoint.header.calibration {
             info!("calibrated with {}", reach(calibration));
@@ -394,6 +406,24 @@ impl Run {
         let records = images.zip(&self.settings.images);
         let chosen = records.filter(|(_, record)| chosen(record));
         chosen.map(|(path, _)| path).collect()
+    }
+}
+
+/// Names everything that is wrong with images to learn from, so that all can be mended at once.
+///
+/// # Errors
+/// If there is any fault.
+pub(crate) fn refuse<F: Display>(faults: &[F]) -> Result<()> {
+    match faults {
+        [] => Ok(()),
+        [only] => bail!("{only}"),
+        several => {
+            several.iter().for_each(|fault| error!("{fault}"));
+            bail!(
+                "{} faults in the images to learn from; nothing is trained before they are mended or removed",
+                several.len()
+            )
+        }
     }
 }
 

@@ -124,7 +124,8 @@ impl Calibration {
         let needed = images_needed(rate)?;
         let count = self.scores.len();
         // ⌈(n + 1)(1 − α)⌉ = n + 1 − ⌊(n + 1) α⌋, counted from 1.
-        let flagged = flagged_of(count + 1, rate);
+        // A rate that is nearly 1 is rounded to it, and would flag one more than there are.
+        let flagged = flagged_of(count + 1, rate).min(count);
         match flagged.checked_sub(1) {
             Some(above) => Ok(self.scores[count - 1 - above]),
             None => Err(CalibrationError::TooFew { rate, count, needed }),

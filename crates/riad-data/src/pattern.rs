@@ -56,27 +56,27 @@ impl Pattern {
     /// [`DataError::Layout`] if `file` is not named by the pattern.
     pub fn files(&self, file: &Path) -> Result<Vec<PathBuf>, DataError> {
         let name = self.name(file).ok_or_else(|| self.is_no_part(file))?;
-        let named = |(before, behind): &(String, String)| file.with_file_name(format!("{before}{name}{behind}"));
-        Ok(self.around.iter().map(named).collect())
+        Ok(self.named(file, name))
     }
 
     /// The images that `files` make: the first file of each, in natural order. A file that is not named by the pattern and
     /// an image that lacks a file join the `faults`.
     pub(crate) fn group(&self, files: &[PathBuf], faults: &mut Vec<DataError>) -> Vec<PathBuf> {
-        let mut images: BTreeMap<(&Path, &str), (Vec<PathBuf>, &PathBuf, Vec<bool>)> = BTreeMap::new();
+        let mut images: BTreeMap<(&Path, &str), (&PathBuf, Vec<bool>)> = BTreeMap::new();
         for file in files {
-            let (Some((place, name)), Ok(of_image)) = (self.place(file), self.files(file)) else {
+            let Some((place, name)) = self.place(file) else {
                 faults.push(self.is_no_part(file));
                 continue;
             };
             let folder = file.parent().unwrap_or(Path::new(""));
-            let (_, _, found) = images
+            let (_, found) = images
                 .entry((folder, name))
-                .or_insert_with(|| (of_image, file, vec![false; self.around.len()]));
+                .or_insert_with(|| (file, vec![false; self.around.len()]));
             found[place] = true;
         }
         let mut firsts = Vec::with_capacity(images.len());
-        for (mut of_image, file, found) in images.into_values() {
+        for ((_, name), (file, found)) in images {
+            let mut of_image = self.named(file, name);
             match found.iter().position(|found| !found) {
                 Some(missing) => {
                     let reason = format!(
@@ -90,6 +90,12 @@ impl Pattern {
         }
         firsts.sort_by(|a, b| natural_path_order(a, b));
         firsts
+    }
+
+    /// The files beside `file` of the image that is called `name`.
+    fn named(&self, file: &Path, name: &str) -> Vec<PathBuf> {
+        let named = |(before, behind): &(String, String)| file.with_file_name(format!("{before}{name}{behind}"));
+        self.around.iter().map(named).collect()
     }
 
     /// Which of its image's files this is, and the image's name.

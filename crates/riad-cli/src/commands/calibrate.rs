@@ -9,7 +9,7 @@ use anyhow::Result;
 use rayon::prelude::*;
 use riad_data::{Pattern, Reader, image_files};
 use riad_model::{Checkpoint, lock_run, store::BEST};
-use tracing::info;
+use tracing::{error, info};
 
 use crate::{
     Ending,
@@ -18,6 +18,7 @@ use crate::{
     files::shell_quoted,
     roi::load_roi,
     run::{Run, bands_of, image_sha256},
+    source::header_faults,
     usage,
 };
 
@@ -39,15 +40,23 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
     let mut checkpoint = Checkpoint::open(&args.model)?;
     let bands = bands_of(&args.model, args.images.bands.as_ref())?;
     let mut images = Vec::new();
+    let mut faults = Vec::new();
     for path in &args.paths {
-        images.extend(image_files(path, bands.as_ref())?);
+        let found = image_files(path, bands.as_ref());
+        images.extend(found.images);
+        faults.extend(found.faults);
     }
+    let reader = Reader::new(checkpoint.header.architecture.channels).with_pattern(bands.clone());
+    let unreadable = header_faults(&images, &reader);
+    images.retain(|image| !unreadable.iter().any(|fault| fault.path() == Some(image)));
+    faults.extend(unreadable);
     check(&images, bands.as_ref(), &args.model)?;
     if let Some(file) = &args.roi {
-        let reader = Reader::new(checkpoint.header.architecture.channels).with_pattern(bands.clone());
         checkpoint.roi = Some(load_roi(file, &checkpoint.header.scoring, &images, &reader)?);
     }
-    calibrate(&mut checkpoint, images, bands.as_ref(), &compute)?;
+    faults.iter().for_each(|fault| error!("{fault}"));
+    let damaged = calibrate(&mut checkpoint, images, bands.as_ref(), &compute)?;
+    damaged.iter().for_each(|fault| error!("{fault}"));
     checkpoint.save(&target)?;
 
     if let Some(calibration) = &checkpoint.header.calibration {
@@ -58,7 +67,11 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
         "score images with: riad score --model {} --fpr RATE PATH…",
         shell_quoted(model)
     );
-    Ok(Ending::Done)
+    Ok(if faults.is_empty() && damaged.is_empty() {
+        Ending::Done
+    } else {
+        Ending::Incomplete
+    })
 }
 
 /// Checks that the images are what the guarantee supposes, as far as can be told: each of them once, and none that the

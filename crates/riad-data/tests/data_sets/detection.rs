@@ -101,7 +101,7 @@ fn images_to_test_on_are_enough_to_tell_a_layout() {
         let set = tree(&[file]);
         let root = set.path().join("a");
         assert_eq!(Layout::of(set.path()).unwrap(), layout);
-        assert_eq!(layout.categories(set.path()).unwrap(), [root.clone()]);
+        assert_eq!(layout.categories(set.path()).unwrap(), [root.as_path()]);
         let category = Category::open(&root, None).unwrap();
         assert_eq!((category.test.len(), category.test_faults.len()), (1, 0));
         assert_eq!((category.train.len(), category.train_faults.len()), (0, 1));
