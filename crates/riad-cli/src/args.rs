@@ -15,7 +15,7 @@ use riad_data::Layout;
 use riad_model::{Device, Precision, Preset};
 use tracing::warn;
 
-use crate::scoring::Compute;
+use crate::{remarks::Remarks, scoring::Compute};
 
 mod bands;
 mod bench;
@@ -404,7 +404,11 @@ impl ComputeArgs {
         let (device, precision) = (self.device()?, self.precision.unwrap_or_default());
         // Before anything is read, trained or written.
         precision.check_scoring(&device)?;
-        Ok(Compute { device, precision })
+        Ok(Compute {
+            device,
+            precision,
+            remarks: Remarks::default(),
+        })
     }
 
     /// The device asked for.

@@ -1,6 +1,6 @@
 //! Measures a model on a category's test images.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use riad_core::{
     Map,
     metrics::{self, Curve, F1Max, MetricError, PixelCurves, PixelMetrics},
@@ -8,20 +8,24 @@ use riad_core::{
 use riad_data::Category;
 use riad_model::{Roi, Scored};
 use serde::Serialize;
+use tracing::error;
 
 use crate::{
     baseline::MeanImage,
     calibration::Threshold,
-    files::relative,
+    names::relative,
     picture::{Painter, Thumbnail},
     progress::Progress,
     scoring::Model,
-    test_images::{TestImage, TestImages},
+    test_images::{TestImage, TestImages, told},
     usage,
 };
 
 /// False-positive rate up to which AUPRO integrates, as in MVTec's evaluation.
 pub(crate) const AUPRO_LIMIT: f64 = 0.3;
+
+/// Images that a note names; more are only counted.
+const NAMED: usize = 8;
 
 /// How near points of a curve may lie to be one: less than can be seen in a figure.
 const CURVE_RESOLUTION: f64 = 2e-3;
@@ -38,6 +42,47 @@ pub(crate) struct Evaluation {
     pub(crate) baseline: Option<Metrics>,
     /// What a threshold does that was set beforehand, if one was asked for and there can be one.
     pub(crate) at_threshold: Option<AtThreshold>,
+    /// The defects whose pixels are not known, which are measured as images alone, as in [`ImageScore::path`].
+    pub(crate) without_mask: Vec<String>,
+    /// What was wrong with images, which are left out then, and with masks.
+    pub(crate) faults: Vec<String>,
+}
+
+impl Evaluation {
+    /// What readers must know of the numbers.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let mut notes = self.metrics.undefined.clone();
+        let defective = self.images.iter().filter(|image| image.defect.is_some()).count();
+        match self.without_mask.as_slice() {
+            [] => {}
+            all if all.len() == defective => {
+                notes.push("pixel level: undefined, for no defect has a mask that could be used".to_owned());
+            }
+            some => {
+                let (named, more) = some.split_at(some.len().min(NAMED));
+                let more = match more.len() {
+                    0 => String::new(),
+                    more => format!(" and {more} more, which results.json names"),
+                };
+                notes.push(format!(
+                    "pixel level: over {} of {} images; of {} defects {} have no mask that could be used: {}{more}",
+                    self.images.len() - some.len(),
+                    self.images.len(),
+                    defective,
+                    some.len(),
+                    named.join(", ")
+                ));
+            }
+        }
+        if !self.faults.is_empty() {
+            notes.push(format!(
+                "not all is measured; {} faults were found: {}",
+                self.faults.len(),
+                self.faults.join("; ")
+            ));
+        }
+        notes
+    }
 }
 
 /// What the metrics are areas and points of; `None` as they are.
@@ -150,9 +195,10 @@ pub(crate) struct Metrics {
 /// Scores the category's test images and measures. With `baseline`, its maps are measured on the same images. With a
 /// `threshold`, what it flags is counted; why there is none is noted as for a metric that is undefined.
 ///
+/// Images and masks that cannot be read are told and noted, and keep the others from nothing.
+///
 /// # Errors
-/// If there are no test images, or one of them or its mask cannot be read: numbers of a part would be compared with
-/// numbers of the whole.
+/// If there are no test images, or none can be read.
 pub(crate) fn evaluate(
     category: &Category,
     model: &Model,
@@ -168,6 +214,8 @@ pub(crate) fn evaluate(
     let painter = Painter::new(category, model)?;
     let mut loaded = TestImages::new(&category.test, model);
     let mut images = Vec::with_capacity(category.test.len());
+    let mut faults: Vec<String> = category.test_faults.iter().map(told).collect();
+    let mut without_mask = Vec::new();
     let mut measures = Measures::default();
     let mut baseline_measures = Measures::default();
     let (mut at_threshold, no_threshold) = match threshold {
@@ -188,14 +236,23 @@ pub(crate) fn evaluate(
                 let map = baseline.map(&image.pixels)?;
                 baseline_measures.add(&map, map.max().unwrap_or_default(), image, inside)?;
             }
+            let path = relative(&image.item.path, &category.root);
+            if image.mask.is_none() {
+                without_mask.push(path.clone());
+            }
             images.push(ImageScore {
-                path: relative(&image.item.path, &category.root),
+                path,
                 defect: image.item.defect.clone(),
                 score: scored.score,
                 thumbnails,
             });
         }
+        report(&mut loaded.faults, &mut faults);
         progress.tell(images.len() as u64, String::new);
+    }
+    report(&mut loaded.faults, &mut faults);
+    if images.is_empty() {
+        bail!("none of the test images in {} could be read", category.root.display());
     }
     let (mut metrics, curves) = measures.finish()?;
     metrics.undefined.extend(no_threshold);
@@ -208,7 +265,15 @@ pub(crate) fn evaluate(
         painter,
         baseline,
         at_threshold,
+        without_mask,
+        faults,
     })
+}
+
+/// Tells of faults as they are found, and notes them.
+fn report(found: &mut Vec<String>, faults: &mut Vec<String>) {
+    found.iter().for_each(|fault| error!("{fault}"));
+    faults.append(found);
 }
 
 /// Collects what the metrics are computed from.
@@ -217,8 +282,10 @@ struct Measures {
     scores: Vec<f32>,
     defective: Vec<bool>,
     pixels: PixelMetrics,
-    /// Defects whose pixels are not known.
-    without_mask: usize,
+    /// Whether there are defects whose pixels are not known.
+    without_mask: bool,
+    /// Whether there are some whose pixels are.
+    with_mask: bool,
 }
 
 impl Measures {
@@ -227,10 +294,11 @@ impl Measures {
         // The label is the folder's: a mask at the network's size may have lost a tiny defect.
         self.scores.push(score);
         self.defective.push(image.item.is_defective());
+        self.with_mask |= image.item.is_defective() && image.mask.is_some();
         match (&image.mask, inside) {
             (Some(mask), None) => self.pixels.push(map, mask)?,
             (Some(mask), Some(inside)) => self.pixels.push_inside(map, mask, inside)?,
-            (None, _) => self.without_mask += 1,
+            (None, _) => self.without_mask = true,
         }
         Ok(())
     }
@@ -250,8 +318,8 @@ impl Measures {
                 })
             })
             .transpose()?;
-        let (pixels, pixel) = if self.without_mask > 0 {
-            undefined.push(format!("pixel level: {} defects have no mask", self.without_mask));
+        // What the pixels of good images alone would lack is told by [`Evaluation::notes`].
+        let (pixels, pixel) = if self.without_mask && !self.with_mask {
             None
         } else {
             let measured = self.pixels.finish_with_curves(AUPRO_LIMIT, CURVE_RESOLUTION);

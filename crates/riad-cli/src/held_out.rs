@@ -2,12 +2,16 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
+use anyhow::{Result, bail};
 use riad_data::{Category, DataError, Shares, Split, split};
 
-use crate::args::{Protocol, TrainingArgs};
+use crate::{
+    args::{Protocol, TrainingArgs},
+    names::relative,
+};
 
 /// Share of the images held out, as published: for validation, but for what calibration takes of it.
 const HELD_OUT: f64 = 0.2;
@@ -19,10 +23,65 @@ pub(crate) const EACH: f64 = 0.1;
 /// and validation has more use for them.
 const WORTH_CALIBRATING: f64 = 19.0;
 
-/// The shares to hold out of the category's images: those asked for, and of the others those that are of use.
-pub(crate) fn shares(args: &TrainingArgs, category: &Category) -> Shares {
-    let each = match category.validation.len() {
-        0 => category.train.len() as f64 * EACH,
+/// The good images of a category.
+#[derive(Clone)]
+pub(crate) struct Good {
+    /// Those to learn from.
+    pub(crate) learn: Vec<PathBuf>,
+    /// Those that the data set itself keeps for validation.
+    pub(crate) own: Vec<PathBuf>,
+}
+
+impl Good {
+    pub(crate) fn of(category: &Category) -> Self {
+        Self {
+            learn: category.train.clone(),
+            own: category.validation.clone(),
+        }
+    }
+
+    /// The same less those of these names below `root`. If `file` gave the names, it may name no others.
+    ///
+    /// # Errors
+    /// If it does, or none is left to learn from.
+    pub(crate) fn without(mut self, root: &Path, names: &[String], file: Option<&Path>) -> Result<Self> {
+        let mut unknown: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let left_out = unknown.clone();
+        for images in [&mut self.learn, &mut self.own] {
+            images.retain(|image| {
+                let name = relative(image, root);
+                unknown.remove(name.as_str());
+                !left_out.contains(name.as_str())
+            });
+        }
+        if let (Some(name), Some(file)) = (unknown.iter().min(), file) {
+            bail!(
+                "{} names {name}, and there is no good image of that name below {}; correct the line or remove it",
+                file.display(),
+                root.display()
+            );
+        }
+        if self.learn.is_empty() {
+            bail!("no image is left to learn from below {}", root.display());
+        }
+        Ok(self)
+    }
+
+    /// Those that a run has to do with: those to learn from, then the data set's own for validation, unless nothing is to be
+    /// held out.
+    pub(crate) fn of_run(self, shares: Shares) -> Vec<PathBuf> {
+        if shares == Shares::default() {
+            self.learn
+        } else {
+            [self.learn, self.own].concat()
+        }
+    }
+}
+
+/// The shares to hold out of good images: those asked for, and of the others those that are of use.
+pub(crate) fn shares(args: &TrainingArgs, good: &Good) -> Shares {
+    let each = match good.own.len() {
+        0 => good.learn.len() as f64 * EACH,
         own => own as f64 / 2.0,
     };
     shares_where(args, each)
@@ -44,17 +103,6 @@ pub(crate) fn too_few_to_calibrate(args: &TrainingArgs, images: usize) -> Option
     let needed = ((WORTH_CALIBRATING - 0.5) / EACH).ceil() as usize;
     let is_asked_for = args.calibration.is_some() || args.protocol == Some(Protocol::Paper);
     (!is_asked_for && images < needed).then_some(needed)
-}
-
-/// The good images that a run has to do with: those to learn from, then those that the data set itself keeps for
-/// validation, unless nothing is to be held out.
-pub(crate) fn good_images(category: &Category, shares: Shares) -> Vec<PathBuf> {
-    let own: &[PathBuf] = if shares == Shares::default() {
-        &[]
-    } else {
-        &category.validation
-    };
-    [&category.train, own].concat()
 }
 
 /// Numbers the groups of images that belong on one side of a split: those of one name in `names`, where there are names, and those
@@ -83,7 +131,7 @@ fn leader_of(leader: &[usize], mut image: usize) -> usize {
     image
 }
 
-/// Divides the [`good_images`] into those to train on and those held out; `groups` has a number for each, and those of one
+/// Divides the images of a run, of which it may learn from the first `learn`, into those to train on and those held out; `groups` has a number for each, and those of one
 /// number stay on one side.
 ///
 /// Where the data set itself keeps images for validation, those are held out and no others, divided in the proportion of
@@ -123,19 +171,13 @@ pub(crate) fn divide(learn: usize, groups: &[usize], shares: Shares, seed: u64) 
 
 #[cfg(test)]
 mod tests {
-    use riad_data::Layout;
-
     use super::*;
 
-    fn category(train: usize, validation: usize) -> Category {
+    fn good(learn: usize, own: usize) -> Good {
         let images = |count, name: &str| (0..count).map(|i| format!("{name}/{i}.png").into()).collect();
-        Category {
-            name: "lid".into(),
-            root: "lid".into(),
-            layout: Layout::Mvtec2,
-            train: images(train, "train"),
-            validation: images(validation, "validation"),
-            test: Vec::new(),
+        Good {
+            learn: images(learn, "train"),
+            own: images(own, "validation"),
         }
     }
 
@@ -153,7 +195,7 @@ mod tests {
             let Shares {
                 validation,
                 calibration,
-            } = shares(&given(validation, calibration), &category(count, 0));
+            } = shares(&given(validation, calibration), &good(count, 0));
             (validation, calibration)
         };
         assert_eq!(shares(None, None, 209), (0.1, 0.1));
@@ -178,11 +220,11 @@ mod tests {
             (30, given(Some(0.0), Some(0.2)), [300, 0, 30]),
             (30, given(Some(0.0), Some(0.0)), [300, 0, 0]),
         ] {
-            let category = category(300, own);
-            let shares = shares(&args, &category);
-            let images = good_images(&category, shares);
+            let good = good(300, own);
+            let shares = shares(&args, &good);
+            let images = good.of_run(shares);
             let groups: Vec<usize> = (0..images.len()).collect();
-            let divide = || divide(category.train.len(), &groups, shares, 3);
+            let divide = || divide(300, &groups, shares, 3);
             let parts = divide().unwrap();
             let Split {
                 train,
@@ -203,7 +245,7 @@ mod tests {
             assert_eq!(divide().unwrap(), parts);
         }
         let alone: Vec<usize> = (0..330).collect();
-        assert!(divide(300, &alone, shares(&given(Some(1.0), None), &category(300, 30)), 3).is_err());
+        assert!(divide(300, &alone, shares(&given(Some(1.0), None), &good(300, 30)), 3).is_err());
     }
 
     #[test]

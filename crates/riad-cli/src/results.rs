@@ -31,9 +31,19 @@ pub(crate) struct CategoryResult {
     pub(crate) evaluation: Evaluation,
 }
 
+/// A category that could not be measured, and why.
+#[derive(Debug, Serialize)]
+pub(crate) struct Unmeasured {
+    pub(crate) name: String,
+    pub(crate) reason: String,
+}
+
 #[derive(Serialize)]
 struct ResultsFile<'a> {
     categories: BTreeMap<&'a str, CategoryMetrics<'a>>,
+    /// Categories that could not be measured, and why.
+    #[serde(skip_serializing_if = "<[Unmeasured]>::is_empty")]
+    unmeasured: &'a [Unmeasured],
     settings: Settings<'a>,
     versions: BTreeMap<&'a str, &'a str>,
 }
@@ -43,6 +53,12 @@ struct CategoryMetrics<'a> {
     #[serde(flatten)]
     metrics: &'a Metrics,
     images: usize,
+    /// Defects that count as images alone; empty where all have masks.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    without_mask: &'a [String],
+    /// What keeps images from being measured, or masks from being used.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    faults: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     at_threshold: Option<&'a AtThreshold>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,18 +86,22 @@ struct ModelSettings<'a> {
 }
 
 /// Writes `results.json` and `scores.csv` to `out`.
-pub(crate) fn write(out: &Path, results: &[CategoryResult]) -> Result<()> {
+pub(crate) fn write(out: &Path, results: &[CategoryResult], unmeasured: &[Unmeasured]) -> Result<()> {
     let categories = results.iter().map(|result| {
         let Evaluation {
             images,
             metrics,
             baseline,
             at_threshold,
+            without_mask,
+            faults,
             ..
         } = &result.evaluation;
         let metrics = CategoryMetrics {
             metrics,
             images: images.len(),
+            without_mask,
+            faults,
             at_threshold: at_threshold.as_ref(),
             mean_image: baseline.as_ref(),
         };
@@ -112,6 +132,7 @@ pub(crate) fn write(out: &Path, results: &[CategoryResult]) -> Result<()> {
     );
     let file = ResultsFile {
         categories: categories.collect(),
+        unmeasured,
         settings: Settings {
             aupro_limit: AUPRO_LIMIT,
             models: models.collect(),
@@ -148,7 +169,7 @@ fn scores_csv(results: &[CategoryResult]) -> Result<Vec<u8>> {
 }
 
 /// The results as a table for people, with what they must know to read it.
-pub(crate) fn table(results: &[CategoryResult]) -> String {
+pub(crate) fn table(results: &[CategoryResult], unmeasured: &[Unmeasured]) -> String {
     let has_baseline = results.iter().any(|result| result.evaluation.baseline.is_some());
     let mut header = vec![
         "category",
@@ -224,9 +245,12 @@ pub(crate) fn table(results: &[CategoryResult]) -> String {
                 100.0 * share
             );
         }
-        for reason in &evaluation.metrics.undefined {
-            text += &format!("{name}: {reason}\n");
+        for note in evaluation.notes() {
+            text += &format!("{name}: {note}\n");
         }
+    }
+    for Unmeasured { name, reason } in unmeasured {
+        text += &format!("{name}: not measured: {reason}\n");
     }
     text
 }

@@ -6,36 +6,39 @@ mod session;
 
 use std::{
     collections::HashSet,
+    fmt::Display,
     fs,
     path::{self, Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use riad_data::{Category, DataError, Grouping, Layout, Pattern, Reader, Shares};
 use riad_model::{
     Checkpoint, Device, Preset, TrainConfig, Trainer,
-    store::{BEST, LAST},
+    store::{BEST, LAST, remove_part},
 };
 use serde::{Deserialize, Serialize};
-use tracing::info;
+use tracing::{error, info};
 
 use crate::{
     args::{Protocol, TrainingArgs},
     calibration::{calibrate, find_normal, reach, scores},
     files::{sha256, shell_quoted, write_whole},
-    held_out::{divide, good_images, groups, shares, too_few_to_calibrate},
+    held_out::{Good, divide, groups, shares, too_few_to_calibrate},
     interrupt::{Reason, Watch},
+    names::serde_path,
+    remarks::Remarks,
     roi::load_roi,
     scoring::{Compute, Model},
     settings,
-    source::{Source, check_headers},
+    source::{Source, faults},
     suspects::Suspects,
     usage,
 };
 
 use self::{
-    images::{ImageRecord, check_same, records, without},
+    images::{ImageRecord, check_same, records},
     session::best,
 };
 pub(crate) use self::{
@@ -55,6 +58,8 @@ pub(crate) const NORMAL_IMAGES: usize = 64;
 pub(crate) struct Run {
     folder: PathBuf,
     settings: Settings,
+    /// What was found in the images' files.
+    remarks: Remarks,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -62,6 +67,7 @@ struct Settings {
     /// Version of the program that started the run.
     riad_version: String,
     /// The category's folder.
+    #[serde(with = "serde_path")]
     data: PathBuf,
     /// How it is read. Runs begun before there was a choice tell it by what is there.
     layout: Option<Layout>,
@@ -128,12 +134,21 @@ impl Run {
                 shell_quoted(folder)
             )));
         }
-        let category = &match &args.without {
-            Some(file) => without(category, &names_in(file)?, Some(file))?,
-            None => category.clone(),
-        };
-        let shares = shares(args, category);
-        let good = good_images(category, shares);
+        refuse(&category.train_faults)?;
+        let without = args.without.as_deref().map(names_in).transpose()?.unwrap_or_default();
+        let good = Good::of(category).without(&category.root, &without, args.without.as_deref())?;
+        let (shares, learn) = (shares(args, &good), good.learn.len());
+        let good = good.of_run(shares);
+        // A file that turns out to be damaged within an epoch, or after the last, would cost all the time until then.
+        let (reader, remarks) = (settings::reader(args), Remarks::default());
+        let faults = faults(&good, &reader, args.tile, &remarks);
+        if faults.len() == 1 {
+            // With its type, by which the way out is told.
+            faults.into_iter().try_for_each(Err)?;
+        } else {
+            refuse(&faults)?;
+        }
+        remarks.warn_of_darkness(reader.white_level);
         let bands = args.bands.as_ref();
         let mut images = records(&good, &category.root, bands)?;
         let names = args.group_by.as_ref().map(|grouping| {
@@ -142,7 +157,7 @@ impl Run {
         });
         let sums: Vec<_> = images.iter().map(|image| image.sha256.as_str()).collect();
         let groups = groups(names.transpose()?.as_deref(), &sums);
-        let parts = divide(category.train.len(), &groups, shares, args.seed.unwrap_or(0))?;
+        let parts = divide(learn, &groups, shares, args.seed.unwrap_or(0))?;
         for &held_out in &parts.validation {
             images[held_out].validation = true;
         }
@@ -166,7 +181,7 @@ impl Run {
             layout: Some(category.layout),
             bands: args.bands.clone(),
             group_by: args.group_by.as_ref().map(Grouping::to_string),
-            without: args.without.as_deref().map(names_in).transpose()?.unwrap_or_default(),
+            without,
             validation_share: shares.validation,
             calibration_share: shares.calibration,
             protocol: args.protocol.unwrap_or_default(),
@@ -174,8 +189,7 @@ impl Run {
             training,
             images,
         };
-        let (reader, scoring) = (settings.reader(), &settings.training.scoring);
-        check_headers(&good, &reader, scoring)?;
+        let scoring = &settings.training.scoring;
         if let Some(file) = &args.roi {
             load_roi(file, scoring, &good, &reader)?;
             let mask = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -185,6 +199,7 @@ impl Run {
         let run = Self {
             folder: folder.to_owned(),
             settings,
+            remarks,
         };
         run.save()?;
         Ok(run)
@@ -207,6 +222,7 @@ impl Run {
         Ok(Self {
             folder: folder.to_owned(),
             settings,
+            remarks: Remarks::default(),
         })
     }
 
@@ -259,10 +275,8 @@ impl Run {
 
     /// The good images that the run has to do with, in the order of its records.
     fn good_images(&self, category: &Category) -> Result<Vec<PathBuf>> {
-        Ok(good_images(
-            &without(category, &self.settings.without, None)?,
-            self.settings.shares(),
-        ))
+        let good = Good::of(category).without(&category.root, &self.settings.without, None)?;
+        Ok(good.of_run(self.settings.shares()))
     }
 
     /// Which files make one of the run's images together, where each has several.
@@ -344,6 +358,9 @@ impl Run {
             Trainer::start(self.settings.training.clone(), &self.folder, device)?
         };
         let folder = shell_quoted(&self.folder);
+        for name in [SETTINGS, ROI] {
+            remove_part(&self.folder.join(name))?;
+        }
         if trainer.progress().finished && self.is_complete()? {
             info!("the run in {folder} is finished: {}", best(&trainer));
             return Ok(Trained::Finished);
@@ -393,7 +410,12 @@ impl Run {
 
     /// Finds what goes with the best weights. A run that is killed before this is done does it when it is resumed.
     fn complete(&self, category: &Category, device: &Device) -> Result<()> {
-        let compute = Compute::f32(device);
+        // Named before they can fail one by one.
+        self.check_images(category)?;
+        let compute = Compute {
+            remarks: self.remarks.clone(),
+            ..Compute::f32(device)
+        };
         let best = self.folder.join(BEST);
         let mut checkpoint = Checkpoint::open(&best)?;
         if self.compares_with_normal() {
@@ -411,8 +433,12 @@ impl Run {
         let scores = if held_out.is_empty() {
             Vec::new()
         } else {
-            calibrate(&mut checkpoint, held_out, self.bands(), &compute)?
+            let scores = calibrate(&mut checkpoint, held_out, self.bands(), &compute)?;
+            refuse(&scores.faults)?;
+            scores.of.into_iter().map(|(_, score)| score).collect()
         };
+        // What is normal and which scores good images have must come of the images that the run was started with.
+        self.check_images(category)?;
         self.look_for_suspects(category, &checkpoint, &scores, &compute)?;
         checkpoint.save(&best)?;
         if let Some(calibration) = &checkpoint.header.calibration {
@@ -448,7 +474,10 @@ impl Run {
             for validation in [false, true] {
                 let of_part = places(&|image| !image.calibration && image.validation == validation);
                 let part = of_part.iter().map(|&place| images[place].clone()).collect();
-                suspects.judge(&of_part, &scores(&model, part, "looking for unusual images")?);
+                let scores = scores(&model, part, "looking for unusual images")?;
+                refuse(&scores.faults)?;
+                let scores: Vec<f32> = scores.of.into_iter().map(|(_, score)| score).collect();
+                suspects.judge(&of_part, &scores);
             }
         }
         suspects.weigh(&held_out, calibration);
@@ -486,6 +515,24 @@ impl Run {
         let records = images.zip(&self.settings.images);
         let chosen = records.filter(|(_, record)| chosen(record));
         Ok(chosen.map(|(path, _)| path).collect())
+    }
+}
+
+/// Names everything that is wrong with images to learn from, so that all can be mended at once.
+///
+/// # Errors
+/// If there is any fault.
+pub(crate) fn refuse<F: Display>(faults: &[F]) -> Result<()> {
+    match faults {
+        [] => Ok(()),
+        [only] => bail!("{only}"),
+        several => {
+            several.iter().for_each(|fault| error!("{fault}"));
+            bail!(
+                "{} faults in the images to learn from; nothing is trained before they are mended or removed",
+                several.len()
+            )
+        }
     }
 }
 

@@ -12,15 +12,11 @@ use tracing::info;
 
 use crate::{
     args::{Protocol, TrainingArgs},
-    remarks::Remarks,
     usage,
 };
 
 /// Training images whose alignment chooses the method, at most.
 const MOST_LOOKED_AT: usize = 64;
-
-/// Training images that are looked at for what their values mean, at most, where the method is chosen already.
-const MOST_GLANCED_AT: usize = 16;
 
 /// The method to train `images` with: the one asked for, or the one that an option belongs to, and else the one that suits the
 /// images.
@@ -29,39 +25,33 @@ const MOST_GLANCED_AT: usize = 16;
 /// If an image cannot be read.
 pub(crate) fn method(args: &TrainingArgs, images: Vec<PathBuf>) -> Result<Method> {
     let is_of_riad = args.regions.is_some() || args.sets.is_some() || args.patience.is_some();
+    if let Some(method) = args.method {
+        return Ok(method);
+    }
     // A tile may lie anywhere in an image.
-    let chosen = if args.method.is_some() {
-        args.method
-    } else if is_of_riad || args.tile.is_some() || args.protocol == Some(Protocol::Paper) {
-        Some(Method::RIAD)
-    } else {
-        args.input.map(|_| Method::RESTORE)
-    };
-    let reader = Reader::new(channels(args))
-        .with_pattern(args.bands.clone())
-        .with_white_level(args.white_level);
-    look_at(images, reader, chosen)
+    if is_of_riad || args.tile.is_some() || args.protocol == Some(Protocol::Paper) {
+        return Ok(Method::RIAD);
+    }
+    if args.input.is_some() {
+        return Ok(Method::RESTORE);
+    }
+    suited(images, reader(args))
 }
 
-/// Looks at some of the images, tells what their values do not, and gives the method that was chosen or else suits their alignment.
-fn look_at(images: Vec<PathBuf>, reader: Reader, chosen: Option<Method>) -> Result<Method> {
-    let most = if chosen.is_some() {
-        MOST_GLANCED_AT
-    } else {
-        MOST_LOOKED_AT
-    };
-    let step = images.len().div_ceil(most).max(1);
+/// How images are read.
+pub(crate) fn reader(args: &TrainingArgs) -> Reader {
+    Reader::new(channels(args))
+        .with_pattern(args.bands.clone())
+        .with_white_level(args.white_level)
+}
+
+/// The method that suits images by their alignment.
+fn suited(images: Vec<PathBuf>, reader: Reader) -> Result<Method> {
+    let step = images.len().div_ceil(MOST_LOOKED_AT).max(1);
     let images = images.into_iter().step_by(step).collect();
-    let (white_level, remarks) = (reader.white_level, Remarks::default());
     let mut alignment = Alignment::new(reader.channels).map_err(|error| usage(error.to_string()))?;
-    for (path, loaded) in load_ahead(images, reader, Fit::Resized(Alignment::SIZE)) {
-        let loaded = loaded?;
-        remarks.note(&path, loaded.found);
-        alignment.add(loaded.image.values())?;
-    }
-    remarks.warn_of_darkness(white_level);
-    if let Some(method) = chosen {
-        return Ok(method);
+    for (_, loaded) in load_ahead(images, reader, Fit::Resized(Alignment::SIZE)) {
+        alignment.add(loaded?.image.values())?;
     }
     let method = alignment.method();
     info!(
@@ -143,7 +133,7 @@ pub(crate) fn config(args: &TrainingArgs, method: Method, images: usize, device:
 }
 
 /// Channels of the images. Files that belong together are a channel each, unless more is said.
-fn channels(args: &TrainingArgs) -> usize {
+pub(crate) fn channels(args: &TrainingArgs) -> usize {
     channels_of(args.channels, args.bands.as_ref())
 }
 

@@ -4,8 +4,9 @@ use std::{error::Error, num::NonZeroUsize, path::PathBuf};
 
 use anyhow::Result;
 use rayon::prelude::*;
+use riad_core::Size;
 use riad_data::{Batch, Corruptions, Crops, DataError, Dataset, Fit, Reader};
-use riad_model::{Examples, ImageSource, ScoringSettings};
+use riad_model::{Alignment, Examples, ImageSource, ScoringSettings};
 
 use crate::remarks::Remarks;
 
@@ -79,26 +80,24 @@ impl ImageSource for Source {
     }
 }
 
-/// Checks, as far as the files' headers tell, that every image can be read, has the channels that are asked for, and that
-/// tiles can be cut from it.
-///
-/// # Errors
-/// Names the first of which that is not so.
-pub(crate) fn check_headers(images: &[PathBuf], reader: &Reader, scoring: &ScoringSettings) -> Result<()> {
-    let fit = match scoring.tiling {
-        None => Fit::Own,
-        Some(_) => Fit::AtLeast(scoring.size()),
+/// What keeps images from being learned from: that they cannot be read, have other channels, or that no tile can be cut
+/// from them. Each is read, which takes about as long as in an epoch; what is found in their files is noted.
+pub(crate) fn faults(images: &[PathBuf], reader: &Reader, tile: Option<Size>, remarks: &Remarks) -> Vec<DataError> {
+    // Untiled, any size will do: all are brought to one.
+    let fit = tile.map_or(Fit::Resized(Alignment::SIZE), Fit::AtLeast);
+    let fault = |path: &PathBuf| match reader.load(path, fit) {
+        Ok(loaded) => {
+            remarks.note(path, loaded.found);
+            None
+        }
+        Err(error) => Some(error),
     };
-    let check = |path: &PathBuf| {
-        let (size, pictures) = reader.header(path)?;
-        fit.check(path, size)?;
-        Ok(pictures)
-    };
-    let checked: Vec<Result<usize, DataError>> = images.par_iter().map(check).collect();
-    let remarks = Remarks::default();
-    for (path, pictures) in images.iter().zip(checked) {
-        remarks.note_pictures(path, pictures?);
-    }
+    let faults = images.par_iter().filter_map(fault).collect();
     remarks.sum_up();
-    Ok(())
+    faults
+}
+
+/// The same of what only the files' headers tell, which takes next to no time.
+pub(crate) fn header_faults(images: &[PathBuf], reader: &Reader) -> Vec<DataError> {
+    images.par_iter().filter_map(|path| reader.size(path).err()).collect()
 }

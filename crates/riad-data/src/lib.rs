@@ -33,7 +33,7 @@ pub use crops::Crops;
 pub use dataset::{Batch, Batches, Dataset, load_ahead};
 pub use decode::{DecodeMemory, Limits};
 pub use error::DataError;
-pub use files::{image_files, walk_images};
+pub use files::{Listing, image_files, walk_images};
 pub use grouping::Grouping;
 pub use layout::{Category, Layout, TestItem};
 pub use mask::{load_mask, resize_mask};

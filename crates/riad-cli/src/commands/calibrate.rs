@@ -9,16 +9,18 @@ use anyhow::Result;
 use rayon::prelude::*;
 use riad_data::{Pattern, Reader, image_files};
 use riad_model::{Checkpoint, lock_run, store::BEST};
-use tracing::info;
+use tracing::{error, info};
 
 use crate::{
     Ending,
     args::CalibrateArgs,
-    calibration::{calibrate, reach},
-    files::{relative, shell_quoted},
+    calibration::{Scores, calibrate, reach},
+    files::shell_quoted,
+    names::written,
     roi::load_roi,
     run::{Run, bands_of, image_sha256, names_in},
     scoring::{Compute, Model},
+    source::header_faults,
     suspects::Suspects,
     usage,
 };
@@ -41,21 +43,34 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
     let mut checkpoint = Checkpoint::open(&args.model)?;
     let bands = bands_of(&args.model, args.images.bands.as_ref())?;
     let mut images = Vec::new();
+    let mut faults = Vec::new();
     for path in &args.paths {
-        images.extend(image_files(path, bands.as_ref())?);
+        let found = image_files(path, bands.as_ref());
+        images.extend(found.images);
+        faults.extend(found.faults);
     }
     if let Some(file) = &args.without {
         leave_out(&mut images, file)?;
     }
+    let reader = Reader::new(checkpoint.header.architecture.channels)
+        .with_pattern(bands.clone())
+        .with_white_level(checkpoint.header.scoring.white_level);
+    let unreadable = header_faults(&images, &reader);
+    images.retain(|image| !unreadable.iter().any(|fault| fault.path() == Some(image)));
+    faults.extend(unreadable);
     check(&images, bands.as_ref(), &args.model)?;
     if let Some(file) = &args.roi {
-        let reader = Reader::new(checkpoint.header.architecture.channels)
-            .with_pattern(bands.clone())
-            .with_white_level(checkpoint.header.scoring.white_level);
         checkpoint.roi = Some(load_roi(file, &checkpoint.header.scoring, &images, &reader)?);
     }
-    let scores = calibrate(&mut checkpoint, images.clone(), bands.as_ref(), &compute)?;
-    look_for_suspects(images, &scores, &checkpoint, (&target, bands.as_ref()), &compute)?;
+    faults.iter().for_each(|fault| error!("{fault}"));
+    let Scores {
+        of: scores,
+        faults: damaged,
+    } = calibrate(&mut checkpoint, images, bands.as_ref(), &compute)?;
+    damaged.iter().for_each(|fault| error!("{fault}"));
+    compute.remarks.sum_up();
+    compute.remarks.warn_of_darkness(checkpoint.header.scoring.white_level);
+    look_for_suspects(scores, &checkpoint, (&target, bands.as_ref()), &compute)?;
     checkpoint.save(&target)?;
 
     if let Some(calibration) = &checkpoint.header.calibration {
@@ -66,7 +81,11 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
         "score images with: riad score --model {} --fpr RATE PATH…",
         shell_quoted(model)
     );
-    Ok(Ending::Done)
+    Ok(if faults.is_empty() && damaged.is_empty() {
+        Ending::Done
+    } else {
+        Ending::Incomplete
+    })
 }
 
 /// Takes the images that `file` names out of the list.
@@ -74,7 +93,7 @@ fn leave_out(images: &mut Vec<PathBuf>, file: &Path) -> Result<()> {
     let names = names_in(file)?;
     for name in &names {
         let before = images.len();
-        images.retain(|image| image != Path::new(name));
+        images.retain(|image| written(image) != *name);
         if images.len() == before {
             return Err(usage(format!(
                 "{} names {name}, which is none of the images; correct the line or remove it",
@@ -87,18 +106,18 @@ fn leave_out(images: &mut Vec<PathBuf>, file: &Path) -> Result<()> {
 
 /// Names the images that a person should look at, on a page and in a list beside the calibrated model.
 fn look_for_suspects(
-    images: Vec<PathBuf>,
-    scores: &[f32],
+    scored: Vec<(PathBuf, f32)>,
     checkpoint: &Checkpoint,
     (target, bands): (&Path, Option<&Pattern>),
     compute: &Compute,
 ) -> Result<()> {
     let model = Model::new(checkpoint, bands.cloned(), compute)?;
-    let names = images.iter().map(|image| relative(image, Path::new(""))).collect();
-    let all: Vec<usize> = (0..images.len()).collect();
+    let names = scored.iter().map(|(image, _)| written(image)).collect();
+    let all: Vec<usize> = (0..scored.len()).collect();
+    let (images, scores): (Vec<_>, Vec<_>) = scored.into_iter().unzip();
     let mut suspects = Suspects::among(images, names, model.reader());
-    suspects.judge(&all, scores);
-    suspects.weigh(&all, scores);
+    suspects.judge(&all, &scores);
+    suspects.weigh(&all, &scores);
     if !suspects.is_empty() {
         let folder = target.parent().unwrap_or(Path::new(""));
         let page = suspects.write(folder, "calibration-suspects", model.reader(), Some(&model))?;

@@ -51,7 +51,7 @@ struct Section<'a> {
     number: usize,
     name: &'a str,
     /// What readers must know before they read on.
-    notes: Vec<&'a str>,
+    notes: Vec<String>,
     curves: Vec<Chart>,
     /// Whether there are curves of images, on which thresholds are marked.
     has_marks: bool,
@@ -135,11 +135,11 @@ impl<'a> Section<'a> {
         // The oracle stands in where there is no threshold that could be used.
         let is_calibrated = calibrated.is_some();
         let judge = calibrated.or(oracle);
-        let notes = caution.iter().chain(&evaluation.metrics.undefined);
+        let notes = caution.iter().cloned().chain(evaluation.notes());
         Ok(Self {
             number,
             name,
-            notes: notes.map(String::as_str).collect(),
+            notes: notes.collect(),
             curves,
             has_marks: evaluation.curves.image.is_some(),
             histogram,

@@ -17,13 +17,15 @@ use crate::{DataError, Limits};
 /// grey. What is neither, a photograph for instance, is refused. A pixel is a defect where it is one in any of the files, before
 /// the mask is resized. How many channels the images have does not matter here.
 ///
+/// A mask may mark nothing, as that of a good image does.
+///
 /// `image_size` is the size of the image that the mask belongs to, as
 /// [`LoadedImage::original_size`](crate::LoadedImage::original_size) or [`Reader::size`](crate::Reader::size) tells it; with
 /// `None` the files have to agree with each other only. How the mask is resized: see [`resize_mask`].
 ///
 /// # Errors
 /// As [`Reader::load`](crate::Reader::load) with 3 channels; [`DataError::Layout`] if a file is no mask, if its size is not the
-/// image's, or the first file's, and if all files together mark nothing; [`DataError::Parameter`] without any file, and as
+/// image's, or the first file's; [`DataError::Parameter`] without any file, and as
 /// [`resize_mask`].
 pub fn load_mask(
     files: &[impl AsRef<Path>],
@@ -56,13 +58,9 @@ pub fn load_mask(
             }
         }
     }
-    match (whole, files) {
-        (Some(mask), [first, ..]) if !mask.values().contains(&true) => {
-            let reason = "the mask marks nothing; draw the defect in it, with 255 on 0, or take the mask away";
-            Err(DataError::layout(first.as_ref(), reason))
-        }
-        (Some(mask), _) => resize_mask(mask, size),
-        (None, _) => Err(DataError::Parameter("a mask takes at least one file".into())),
+    match whole {
+        Some(mask) => resize_mask(mask, size),
+        None => Err(DataError::Parameter("a mask takes at least one file".into())),
     }
 }
 
