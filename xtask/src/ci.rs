@@ -95,7 +95,7 @@ impl Step {
                 command: &["cargo-deny", "--version"],
             }),
             Self::Fuzz => Some(Tool {
-                package: "cargo-fuzz@0.13.1",
+                package: "cargo-fuzz@0.13.2",
                 command: &["cargo-fuzz", "--version"],
             }),
             _ => None,

@@ -54,9 +54,9 @@ fn look_at(images: Vec<PathBuf>, reader: Reader, chosen: Option<Method>) -> Resu
     let images = images.into_iter().step_by(step).collect();
     let (white_level, remarks) = (reader.white_level, Remarks::default());
     let mut alignment = Alignment::new(reader.channels).map_err(|error| usage(error.to_string()))?;
-    for (path, loaded) in load_ahead(images, reader, Fit::Resized(Alignment::SIZE)) {
+    for (_, loaded) in load_ahead(images, reader, Fit::Resized(Alignment::SIZE)) {
         let loaded = loaded?;
-        remarks.note(&path, loaded.found);
+        remarks.note_brightest(loaded.found);
         alignment.add(loaded.image.values())?;
     }
     remarks.warn_of_darkness(white_level);
