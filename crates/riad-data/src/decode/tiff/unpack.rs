@@ -64,7 +64,7 @@ pub(super) fn unpack(compression: Compression, data: &[u8], len: usize, width: u
             let mut decoder = ZlibDecoder::new(data);
             decoder.read_exact(&mut out).ok()?;
             // Behind the last byte comes the check sum, which tells if any before was wrong.
-            decoder.read(&mut [0]).ok()?;
+            let _more = decoder.read(&mut [0]).ok()?;
         }
         Compression::PackBits => pack_bits(data, &mut out)?,
         Compression::Fax3 => fax3(data, &mut out, width)?,
