@@ -381,3 +381,34 @@ fn a_hole_in_other_formats_is_an_error() {
         assert!(matches!(error, DataError::Decode { .. }), "{error}");
     }
 }
+
+#[test]
+fn formats_that_are_not_read_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (beginning, name) in [
+        (&b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"[..], "HEIF"),
+        (b"\0\0\0\x0CjP  \r\n\x87\n", "JPEG 2000"),
+        (b"\0\0\0\x0CJXL \r\n\x87\n", "JPEG XL"),
+        (b"8BPS\0\x01", "Photoshop"),
+        (b"v/1\x01\x02\0\0\0", "OpenEXR"),
+    ] {
+        // Whatever the file is called.
+        let path = folder.path().join("photo.jpg");
+        fs::write(&path, beginning).unwrap();
+        let error = own(&Reader::default(), &path).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, DataError::Unsupported { .. }), "{text}");
+        assert!(
+            text.contains(name) && text.contains("photo.jpg") && text.contains("save it as PNG"),
+            "{text}"
+        );
+    }
+    let path = folder.path().join("sound.webp");
+    fs::write(&path, b"RIFF\x24\0\0\0WAVEfmt ").unwrap();
+    assert!(
+        own(&Reader::default(), &path)
+            .unwrap_err()
+            .to_string()
+            .contains("not an image")
+    );
+}
