@@ -1,5 +1,6 @@
 //! `cargo xtask ci`: everything that must hold before a change lands, step by step.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -95,7 +96,7 @@ impl Step {
                 command: &["cargo-deny", "--version"],
             }),
             Self::Fuzz => Some(Tool {
-                package: "cargo-fuzz@0.13.1",
+                package: "cargo-fuzz@0.13.2",
                 command: &["cargo-fuzz", "--version"],
             }),
             _ => None,
@@ -204,6 +205,12 @@ impl Step {
     fn run(self) -> Result<()> {
         if let Some(tool) = self.tool() {
             tool.provide()?;
+        }
+        if matches!(self, Self::Fuzz) {
+            for (target, _) in FUZZ_TARGETS {
+                let corpus = crate::workspace_root().join("fuzz/corpus").join(target);
+                fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
+            }
         }
         for mut command in self.commands() {
             run(&mut command)?;

@@ -3,13 +3,16 @@
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
 use riad_data::{Brightest, DataError, DecodeMemory, Found};
 use tracing::warn;
 
 use crate::args::in_bytes;
+
+/// Files of several pictures that were told of: each once, whatever a command does with it.
+static TOLD: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
 
 /// What was found in the files that a model or a run has read.
 #[derive(Clone, Default)]
@@ -19,8 +22,8 @@ pub(crate) struct Remarks {
 
 #[derive(Default)]
 struct State {
-    /// Files of several pictures that were told of: each once.
-    told: HashSet<PathBuf>,
+    /// How many files of several pictures were told of.
+    told: usize,
     brightest: Option<Brightest>,
     has_told_of_memory: bool,
 }
@@ -29,14 +32,20 @@ impl Remarks {
     /// Takes note of what was found in the file of an image, and tells of it what is to be told at once.
     pub(crate) fn note(&self, path: &Path, found: Found) {
         self.note_pictures(path, found.pictures);
-        let mut state = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        self.note_brightest(found);
+    }
+
+    /// Takes note of how bright an image is.
+    pub(crate) fn note_brightest(&self, found: Found) {
+        let mut state = self.state();
         state.brightest = state.brightest.max(found.brightest);
     }
 
     /// Tells of a file that holds more pictures than the one that is read.
     pub(crate) fn note_pictures(&self, path: &Path, pictures: usize) {
-        let mut state = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if pictures > 1 && state.told.insert(path.to_owned()) {
+        let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+        if pictures > 1 && told.insert(path.to_owned()) {
+            self.state().told += 1;
             warn!(
                 "{}: one picture of {pictures} is read; save the others as files of their own to have them looked at",
                 path.display()
@@ -46,7 +55,7 @@ impl Remarks {
 
     /// Tells once what to do about a file that takes too much memory.
     pub(crate) fn note_error(&self, error: &DataError) {
-        let mut state = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         if matches!(error, DataError::LimitExceeded { .. }) && !state.has_told_of_memory {
             state.has_told_of_memory = true;
             warn!("{}", more_memory());
@@ -55,11 +64,11 @@ impl Remarks {
 
     /// Tells how many files held several pictures, where that was more than one.
     pub(crate) fn sum_up(&self) {
-        let state = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.told.len() > 1 {
+        let state = self.state();
+        if state.told > 1 {
             warn!(
-                "{} files hold several pictures, of each of which one was read",
-                state.told.len()
+                "{} files hold several pictures, of each of which one is read",
+                state.told
             );
         }
     }
@@ -67,7 +76,7 @@ impl Remarks {
     /// Tells if the brightest sample of all files is so dark that they come from a camera of fewer bits than the files have, unless
     /// they are read with a white level.
     pub(crate) fn warn_of_darkness(&self, white_level: Option<u16>) {
-        let state = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state();
         let likely = state
             .brightest
             .and_then(|brightest| Some((brightest, brightest.likely_white_level()?)));
@@ -78,6 +87,10 @@ impl Remarks {
                  bits, train with --white-level {likely}, so that its white is white"
             );
         }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use rayon::prelude::*;
 use riad_core::Size;
-use riad_data::{Reader, load_mask};
+use riad_data::{DataError, Reader, load_mask};
 use riad_model::{Roi, ScoringSettings};
 
 use crate::usage;
@@ -44,7 +44,12 @@ pub(crate) fn load_roi(file: &Path, scoring: &ScoringSettings, images: &[PathBuf
         None,
         if is_tiled { own } else { scoring.size() },
         &of_masks.limits,
-    )?;
+    );
+    // A mask that is none, or marks nothing, is not what the option asks for.
+    let inside = inside.map_err(|error| match error {
+        DataError::Layout { .. } => usage(error.to_string()),
+        error => error.into(),
+    })?;
     Roi::new(inside).map_err(|error| usage(format!("{}: {error}", file.display())))
 }
 

@@ -182,7 +182,12 @@ fn pictures_beyond_the_first_are_told_of_once_and_counted() {
             let line = format!("{name}: one picture of 2 is read");
             assert_eq!(said.matches(&line).count(), 1, "{said}");
         }
-        assert_eq!(said.matches("2 files hold several pictures").count(), 1, "{said}");
+        assert_eq!(
+            said.matches("2 files hold several pictures, of each of which one is read")
+                .count(),
+            1,
+            "{said}"
+        );
     };
     told(&said);
     told(&stderr(root, &["score", "--model", "run", "8", "-q"], 0));

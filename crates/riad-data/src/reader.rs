@@ -24,13 +24,18 @@ use crate::{DataError, Fit, Found, Limits, LoadedImage, Pattern};
 ///
 /// Of pictures:
 ///
-/// - 16-bit samples stay 16-bit; palettes and 1-, 2- and 4-bit samples become 8-bit.
+/// - 16-bit samples stay 16-bit; palettes and 1-, 2- and 4-bit samples become 8-bit; other numbers of bits keep their own white. With
+///   a [white level](Self::white_level) that sample is white.
 /// - CMYK and YCCK JPEGs become RGB as R = C·K/255 on Adobe's inverted samples, as in Pillow. Embedded colour profiles
 ///   are not applied: what matters here is that training and test images are treated alike.
 /// - The orientation tag (EXIF, TIFF) is applied, so that an image looks as it does in a viewer.
 /// - Transparency is laid over black: what premultiplied storage holds, and what the sensor sees where there is
-///   nothing. The colour that a file may carry under transparent pixels is never seen.
-/// - Of an animation, the first frame is taken.
+///   nothing. The colour that a file may carry under transparent pixels is never seen, and an image that is transparent
+///   everywhere is refused.
+/// - Of an animation the first frame is taken, and of a TIFF the first page that is not marked as a smaller version or a mask of
+///   another one. [`Found`] tells how many there are.
+/// - A JPEG is walked through to its last block: what is missing, at the end or in the middle, is an error, and what follows its end
+///   does not matter.
 ///
 /// ```no_run
 /// use riad_data::{Fit, Reader};

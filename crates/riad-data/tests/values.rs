@@ -295,3 +295,120 @@ fn errors_are_in_our_words() {
         }
     }
 }
+
+/// Formats that say what their white is are read by that.
+#[test]
+fn the_white_of_a_pnm_is_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.pgm");
+    let samples = [0u16, 1, 1000, 2047, 4000, 4095];
+    let binary: Vec<u8> = samples.iter().flat_map(|sample| sample.to_be_bytes()).collect();
+    let plain: Vec<String> = samples.iter().map(u16::to_string).collect();
+    let files = [
+        [b"P5 3 2 4095\n".as_slice(), &binary].concat(),
+        format!("P2\n# a comment\n3 2\n4095\n{}\n", plain.join(" ")).into_bytes(),
+    ];
+    for bytes in files {
+        fs::write(&path, bytes).unwrap();
+        let values = own(&Reader::new(1), &path).unwrap().into_values();
+        for (value, sample) in values.iter().zip(samples) {
+            assert!((value - f32::from(sample) / 4095.0).abs() < 1e-4, "{values:?}");
+        }
+    }
+    fs::write(&path, b"P5 2 2 100\n\x00\x32\x64\x0A").unwrap();
+    let values = own(&Reader::new(1), &path).unwrap().into_values();
+    let wanted = [0.0, 0.5, 1.0, 0.1];
+    assert!(
+        values.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 0.003),
+        "{values:?}"
+    );
+}
+
+/// Of a GIF and a deflated TIFF, too: what lies before the hole and behind it is there, and the ends fit.
+#[test]
+fn a_hole_in_other_formats_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let noise = |x: u32, y: u32| (x.wrapping_mul(2_654_435_761).wrapping_add(y.wrapping_mul(40_503)) >> 7) as u8;
+    let picture = GrayImage::from_fn(64, 48, |x, y| Luma([noise(x, y)]));
+    // A GIF's data come in blocks, each with its length in front.
+    let rgba = RgbaImage::from_fn(160, 120, |x, y| Rgba([noise(x, y) & 0xE0; 4].map(|value| value | 15)));
+    let opaque = DynamicImage::from(rgba).into_rgb8();
+    let gif = fs::read(saved(&folder, "a.gif", opaque)).unwrap();
+    let path = folder.path().join("hole.gif");
+    let screen = 13
+        + if gif[10] & 0x80 == 0 {
+            0
+        } else {
+            3 << ((gif[10] & 7) + 1)
+        };
+    let mut at = screen;
+    while gif[at] == 0x21 {
+        at += 2;
+        while gif[at] != 0 {
+            at += usize::from(gif[at]) + 1;
+        }
+        at += 1;
+    }
+    assert_eq!(gif[at], 0x2C);
+    let colours = if gif[at + 9] & 0x80 == 0 {
+        0
+    } else {
+        3 << ((gif[at + 9] & 7) + 1)
+    };
+    let first = at + 10 + colours + 1;
+    let second = first + usize::from(gif[first]) + 1;
+    let third = second + usize::from(gif[second]) + 1;
+    assert!(gif[second] > 0 && gif[third] > 0);
+    fs::write(&path, [&gif[..second], &gif[third..]].concat()).unwrap();
+    let error = own(&Reader::default(), &path).unwrap_err();
+    assert!(matches!(error, DataError::Decode { .. }), "{error}");
+
+    let mut tiff = Cursor::new(Vec::new());
+    let level = tiff::encoder::DeflateLevel::Best;
+    let mut encoder = tiff::encoder::TiffEncoder::new(&mut tiff)
+        .unwrap()
+        .with_compression(tiff::encoder::Compression::Deflate(level));
+    encoder
+        .write_image::<tiff::encoder::colortype::Gray8>(64, 48, picture.as_raw())
+        .unwrap();
+    let tiff = tiff.into_inner();
+    let path = folder.path().join("zeros.tif");
+    for at in (300..1000).step_by(100) {
+        let mut bytes = tiff.clone();
+        bytes[at..at + 60].fill(0);
+        fs::write(&path, &bytes).unwrap();
+        let error = own(&Reader::default(), &path).unwrap_err();
+        assert!(matches!(error, DataError::Decode { .. }), "{error}");
+    }
+}
+
+#[test]
+fn formats_that_are_not_read_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (beginning, name) in [
+        (&b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"[..], "HEIF"),
+        (b"\0\0\0\x0CjP  \r\n\x87\n", "JPEG 2000"),
+        (b"\0\0\0\x0CJXL \r\n\x87\n", "JPEG XL"),
+        (b"8BPS\0\x01", "Photoshop"),
+        (b"v/1\x01\x02\0\0\0", "OpenEXR"),
+    ] {
+        // Whatever the file is called.
+        let path = folder.path().join("photo.jpg");
+        fs::write(&path, beginning).unwrap();
+        let error = own(&Reader::default(), &path).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, DataError::Unsupported { .. }), "{text}");
+        assert!(
+            text.contains(name) && text.contains("photo.jpg") && text.contains("save it as PNG"),
+            "{text}"
+        );
+    }
+    let path = folder.path().join("sound.webp");
+    fs::write(&path, b"RIFF\x24\0\0\0WAVEfmt ").unwrap();
+    assert!(
+        own(&Reader::default(), &path)
+            .unwrap_err()
+            .to_string()
+            .contains("not an image")
+    );
+}

@@ -314,23 +314,42 @@ impl<'a> Content<'a> {
 
 /// The format of a picture, by how the file begins.
 fn format(path: &Path, file: &[u8]) -> Result<ImageFormat, DataError> {
-    let beginnings: [(&[u8], ImageFormat); 5] = [
+    let read: [(&[u8], ImageFormat); 4] = [
         (b"\x89PNG", ImageFormat::Png),
         (b"\xFF\xD8", ImageFormat::Jpeg),
         (b"GIF8", ImageFormat::Gif),
         (b"BM", ImageFormat::Bmp),
-        (b"RIFF", ImageFormat::WebP),
     ];
-    let found = beginnings
-        .into_iter()
-        .find(|(beginning, _)| file.starts_with(beginning));
-    let is_pnm = matches!(file, [b'P', b'1'..=b'7', space, ..] if space.is_ascii_whitespace() || *space == b'#');
-    let found = found.map(|(_, format)| format).or(is_pnm.then_some(ImageFormat::Pnm));
-    found.ok_or_else(|| {
-        DataError::decode(
+    if let Some((_, format)) = read.into_iter().find(|(beginning, _)| file.starts_with(beginning)) {
+        return Ok(format);
+    }
+    match file {
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => return Ok(ImageFormat::WebP),
+        [b'P', b'1'..=b'7', space, ..] if space.is_ascii_whitespace() || *space == b'#' => return Ok(ImageFormat::Pnm),
+        _ => {}
+    }
+    // At these places stand the marks of formats that people bring, too.
+    let others: [(usize, &[u8], &str); 12] = [
+        (4, b"ftyp", "HEIF or AVIF (or a video)"),
+        (4, b"jP  ", "JPEG 2000"),
+        (0, b"\xFF\x4F\xFF\x51", "JPEG 2000"),
+        (4, b"JXL ", "JPEG XL"),
+        (0, b"\xFF\x0A", "JPEG XL"),
+        (0, b"II\xBC", "JPEG XR"),
+        (0, b"8BPS", "a Photoshop document"),
+        (0, b"v/1\x01", "OpenEXR"),
+        (0, b"#?RADIANCE", "Radiance HDR"),
+        (0, b"%PDF", "a PDF"),
+        (0, b"PF", "PFM"),
+        (0, b"qoif", "QOI"),
+    ];
+    let is_there = |(at, mark, _): &(usize, &[u8], &str)| file.get(*at..).is_some_and(|rest| rest.starts_with(mark));
+    Err(match others.into_iter().find(is_there) {
+        Some((_, _, name)) => DataError::unsupported(path, format!("it is {name}; {SAVE_AS}")),
+        None => DataError::decode(
             path,
             "not an image in a known format (PNG, JPEG, BMP, TIFF, WebP, GIF, PNM, NPY)",
-        )
+        ),
     })
 }
 

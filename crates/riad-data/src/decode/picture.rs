@@ -68,7 +68,7 @@ impl<'a> Picture<'a> {
         };
         if decoder.color_type().has_alpha() {
             // Twice in 16 bits, on the way to an opaque picture.
-            beside = beside.max(decoded.saturating_mul(3));
+            beside = beside.max(decoded.saturating_mul(4));
         }
         within.cover(width.into(), height.into(), decoded, beside)?;
         limits.max_alloc = Some(decoded.saturating_add(beside).saturating_add(HEADER_BYTES));

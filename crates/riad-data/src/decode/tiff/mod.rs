@@ -217,7 +217,7 @@ impl Shown<'_> {
         let decoded = stored.max(pixels.saturating_mul(3));
         let mut beside = decoded.saturating_add(chunk);
         if self.page.alpha.is_some() {
-            beside = beside.max(decoded.saturating_mul(3));
+            beside = beside.max(decoded.saturating_mul(4));
         }
         within.cover(self.page.width.into(), self.page.height.into(), decoded, beside)
     }

@@ -60,7 +60,12 @@ pub(super) fn unpack(compression: Compression, data: &[u8], len: usize, width: u
     match compression {
         Compression::None => return data.get(..len).map(Cow::Borrowed),
         Compression::Lzw => lzw(data, &mut out)?,
-        Compression::Deflate => ZlibDecoder::new(data).read_exact(&mut out).ok()?,
+        Compression::Deflate => {
+            let mut decoder = ZlibDecoder::new(data);
+            decoder.read_exact(&mut out).ok()?;
+            // Behind the last byte comes the check sum, which tells if any before was wrong.
+            let _more = decoder.read(&mut [0]).ok()?;
+        }
         Compression::PackBits => pack_bits(data, &mut out)?,
         Compression::Fax3 => fax3(data, &mut out, width)?,
         Compression::Fax4 => fax4(data, &mut out, width)?,
