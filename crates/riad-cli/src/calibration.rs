@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use riad_core::{Calibration, CalibrationError, calibration::images_needed};
 use riad_data::Pattern;
-use riad_model::{Checkpoint, Header, Keep, NormalSums, Scored};
+use riad_model::{Checkpoint, Header, Keep, NormalSums, Precision, Scored};
+use tracing::warn;
 
 use crate::{
     files::shell_quoted,
     progress::Progress,
     run::refuse,
     scoring::{Compute, Model},
-    test_images::told,
     usage,
+    way_out::told,
 };
 
 /// A threshold for which a false-positive rate was asked.
@@ -28,11 +29,12 @@ pub(crate) struct Threshold {
 }
 
 impl Threshold {
-    /// The threshold of `model`, whose header is given.
+    /// The threshold of `model`, whose header is given, for scores in this precision. One that it was not calibrated in is
+    /// warned of.
     ///
     /// # Errors
     /// Blames the arguments if the model is not calibrated, or with too few images for this rate; says what to do.
-    pub(crate) fn new(header: &Header, model: &Path, rate: f64) -> Result<Self> {
+    pub(crate) fn new(header: &Header, model: &Path, rate: f64, precision: Precision) -> Result<Self> {
         let command = format!("riad calibrate --model {} PATH…", shell_quoted(model));
         let Some(calibration) = header.calibration.clone() else {
             let needed = images_needed(rate)?;
@@ -42,6 +44,17 @@ impl Threshold {
                 model.display()
             )));
         };
+        if let Some(calibrated) = header
+            .calibration_precision
+            .filter(|calibrated| *calibrated != precision)
+        {
+            warn!(
+                "{} is calibrated in {calibrated}, and scores in {precision} now, which gives other scores: the \
+                 false-positive rate is not the one asked for. Score with --precision {calibrated}, or calibrate with \
+                 --precision {precision}",
+                model.display()
+            );
+        }
         match calibration.threshold(rate) {
             Ok(value) => Ok(Self {
                 rate,
@@ -93,6 +106,7 @@ pub(crate) fn calibrate(
         bail!("there are no images to calibrate with");
     }
     checkpoint.header.calibration = Some(Calibration::new(scores)?);
+    checkpoint.header.calibration_precision = Some(compute.precision);
     Ok(faults)
 }
 

@@ -6,6 +6,7 @@
 use std::{
     ffi::OsString,
     io::{self, Write},
+    num::NonZeroUsize,
     process::ExitCode,
 };
 
@@ -41,11 +42,15 @@ mod settings;
 mod source;
 mod tensorboard;
 mod test_images;
+mod way_out;
 
 /// A training step allocates and frees hundreds of megabytes; the system's allocator hands them back each time, and a
 /// page fault for every page is most of what that costs.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// More threads than any machine has cores are a slip, and each takes memory.
+const MOST_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 
 /// How a command that met no error ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +95,9 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<Ending> {
     logging::start(cli.global.verbose, cli.global.quiet);
     if let Some(threads) = cli.global.threads {
+        if threads > MOST_THREADS {
+            return Err(usage(format!("--threads is at most {MOST_THREADS}, not {threads}")));
+        }
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get());
         pool.build_global().context("the threads cannot be started")?;
     }
@@ -137,7 +145,11 @@ fn complain(error: &anyhow::Error, verbose: bool) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    let _ = writeln!(io::stderr(), "error: {}", names::plain_lines(&format!("{error:#}")));
+    let _ = writeln!(
+        io::stderr(),
+        "error: {}",
+        names::plain_lines(&way_out::told_in_full(error))
+    );
     if verbose {
         let _ = writeln!(io::stderr(), "\n{}", error.backtrace());
     }

@@ -26,6 +26,14 @@ pub enum DataError {
         /// What is wrong and how to put it right.
         reason: String,
     },
+    /// More than one layout fits a folder, and none was named.
+    #[error("{}: {reason}", path.display())]
+    Layouts {
+        /// The folder.
+        path: PathBuf,
+        /// Which fit, and where.
+        reason: String,
+    },
     /// The file's content is damaged, cut off, or no image.
     #[error("cannot decode {}: {reason}; replace the file or remove it", path.display())]
     Decode {
@@ -44,7 +52,7 @@ pub enum DataError {
     },
     /// The image has another number of channels than the reader was made for.
     #[error(
-        "{} has {found} channels, not {wanted}; read all images with --channels {found}, or leave this one out. Images of \
+        "{} has {found} channels, not {wanted}; read all images with {found} channels, or leave this one out. Images of \
          several lights or bands are TIFFs with a page for each, .npy arrays, or files that belong together by a pattern",
         path.display()
     )]
@@ -75,6 +83,7 @@ impl DataError {
         match self {
             Self::Io { path, .. }
             | Self::Layout { path, .. }
+            | Self::Layouts { path, .. }
             | Self::Decode { path, .. }
             | Self::Unsupported { path, .. }
             | Self::Channels { path, .. }

@@ -20,6 +20,7 @@ use crate::{
     run::{Run, bands_of, image_sha256},
     source::header_faults,
     usage,
+    way_out::told,
 };
 
 pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
@@ -54,7 +55,7 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
     if let Some(file) = &args.roi {
         checkpoint.roi = Some(load_roi(file, &checkpoint.header.scoring, &images, &reader)?);
     }
-    faults.iter().for_each(|fault| error!("{fault}"));
+    faults.iter().for_each(|fault| error!("{}", told(fault)));
     let damaged = calibrate(&mut checkpoint, images, bands.as_ref(), &compute)?;
     damaged.iter().for_each(|fault| error!("{fault}"));
     checkpoint.save(&target)?;

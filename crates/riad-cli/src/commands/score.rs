@@ -27,15 +27,17 @@ use crate::{
     run::bands_of,
     scoring::Model,
     usage,
+    way_out::told,
 };
 
 pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     let scale = Scale::up_to(args.map_scale).ok_or_else(|| usage("--map-scale must be above 0"))?;
     let bands = bands_of(&args.model, args.images.bands.as_ref())?;
-    let model = Model::open(&args.model, bands, &args.compute.compute()?)?;
+    let compute = args.compute.compute()?;
+    let model = Model::open(&args.model, bands, &compute)?;
     let threshold = args
         .fpr
-        .map(|rate| Threshold::new(model.header(), &args.model, rate))
+        .map(|rate| Threshold::new(model.header(), &args.model, rate, compute.precision))
         .transpose()?;
     let mut output = Output::new(args.format, threshold.clone())?;
 
@@ -65,7 +67,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
         let mut scored = model.score(&images, Keep::Map)?.into_iter();
         for (path, loaded) in &batch {
             match loaded {
-                Err(error) => output.failure(path, error)?,
+                Err(error) => output.failure(path, &told(error))?,
                 Ok(loaded) => {
                     let scored = match scored.next().context("an image was not scored")? {
                         Ok(scored) => scored,
@@ -125,7 +127,7 @@ fn images(paths: &[PathBuf], bands: Option<&Pattern>, output: &mut Output) -> Re
     for path in paths {
         let found = image_files(path, None);
         for fault in &found.faults {
-            output.failure(fault.path().unwrap_or(path), fault)?;
+            output.failure(fault.path().unwrap_or(path), &told(fault))?;
         }
         images.extend(found.images);
     }
@@ -134,7 +136,7 @@ fn images(paths: &[PathBuf], bands: Option<&Pattern>, output: &mut Output) -> Re
     for file in images {
         match bands.files(&file) {
             Ok(files) => firsts.extend(files.into_iter().take(1).filter(|first| seen.insert(first.clone()))),
-            Err(error) => output.failure(&file, &error)?,
+            Err(error) => output.failure(&file, &told(&error))?,
         }
     }
     Ok(firsts)

@@ -359,7 +359,10 @@ mod tests {
                 "does not fit",
             ),
             (tensor_of(b"K\x04", 0, &[255; 9], &[0; 9]), "9 dimensions"),
-            (tensor_of(b"K\x04", 0, &[255; 8], &[0; 8]), "more than the file can hold"),
+            (
+                tensor_of(b"K\x04", 0, &[255; 8], &[0; 8]),
+                "more than the file can hold",
+            ),
             (
                 tensor_of(b"K\x04", 0, &[255; 7], &[0; 7]),
                 "more than the file can hold",
