@@ -8,15 +8,16 @@ use riad_core::{
     calibration::{images_needed, images_needed_with_confidence},
 };
 use riad_data::Pattern;
-use riad_model::{Checkpoint, Header, Keep, NormalSums, Scored};
+use riad_model::{Checkpoint, Header, Keep, NormalSums, Precision, Scored};
+use tracing::warn;
 
 use crate::{
     files::shell_quoted,
     progress::Progress,
     run::refuse,
     scoring::{Compute, Model},
-    test_images::told,
     usage,
+    way_out::told,
 };
 
 /// A threshold for which a false-positive rate was asked.
@@ -33,11 +34,18 @@ pub(crate) struct Threshold {
 }
 
 impl Threshold {
-    /// The threshold of `model`, whose header is given.
+    /// The threshold of `model`, whose header is given, for scores in this precision. One that it was not calibrated in is
+    /// warned of.
     ///
     /// # Errors
     /// Blames the arguments if the model is not calibrated, or with too few images for this rate; says what to do.
-    pub(crate) fn new(header: &Header, model: &Path, rate: f64, confidence: Option<f64>) -> Result<Self> {
+    pub(crate) fn new(
+        header: &Header,
+        model: &Path,
+        rate: f64,
+        confidence: Option<f64>,
+        precision: Precision,
+    ) -> Result<Self> {
         let command = format!("riad calibrate --model {} PATH…", shell_quoted(model));
         let Some(calibration) = header.calibration.clone() else {
             let needed = match confidence {
@@ -51,6 +59,17 @@ impl Threshold {
                 rate_in_words(rate, confidence)
             )));
         };
+        if let Some(calibrated) = header
+            .calibration_precision
+            .filter(|calibrated| *calibrated != precision)
+        {
+            warn!(
+                "{} is calibrated in {calibrated}, and scores in {precision} now, which gives other scores: the \
+                 false-positive rate is not the one asked for. Score with --precision {calibrated}, or calibrate with \
+                 --precision {precision}",
+                model.display()
+            );
+        }
         let value = match confidence {
             None => calibration.threshold(rate),
             Some(confidence) => calibration.confident_threshold(rate, confidence),
@@ -117,6 +136,7 @@ pub(crate) fn calibrate(
     }
     let values = scores.of.iter().map(|(_, score)| *score).collect();
     checkpoint.header.calibration = Some(Calibration::new(values)?);
+    checkpoint.header.calibration_precision = Some(compute.precision);
     Ok(scores)
 }
 

@@ -13,12 +13,13 @@ use tracing::error;
 use crate::{
     baseline::MeanImage,
     calibration::Threshold,
-    names::relative,
+    names::{plain, relative},
     picture::{Painter, Thumbnail},
     progress::Progress,
     scoring::Model,
-    test_images::{TestImage, TestImages, told},
+    test_images::{TestImage, TestImages},
     usage,
+    way_out::told,
 };
 
 /// False-positive rate up to which AUPRO integrates, as in MVTec's evaluation.
@@ -214,7 +215,7 @@ pub(crate) fn evaluate(
     let painter = Painter::new(category, model)?;
     let mut loaded = TestImages::new(&category.test, model);
     let mut images = Vec::with_capacity(category.test.len());
-    let mut faults: Vec<String> = category.test_faults.iter().map(told).collect();
+    let mut faults: Vec<String> = category.test_faults.iter().map(|fault| plain(&told(fault))).collect();
     let mut without_mask = Vec::new();
     let mut measures = Measures::default();
     let mut baseline_measures = Measures::default();

@@ -2,9 +2,9 @@
 
 use std::{io, path::Path};
 
-use anyhow::{Context, Result};
 use riad_model::{EpochRecord, Header, LossTerms};
 use serde::Deserialize;
+use tracing::warn;
 
 /// A line, with the columns' names that the trainer gives them.
 #[derive(Deserialize)]
@@ -13,14 +13,11 @@ struct Line {
     learning_rate: f64,
     train: f64,
     train_l2: f64,
-    /// Runs begun before there was this term have no column for it.
-    #[serde(default)]
     train_l1: f64,
     train_ssim: f64,
     train_msgms: f64,
     validation: Option<f64>,
     validation_l2: Option<f64>,
-    #[serde(default)]
     validation_l1: Option<f64>,
     validation_ssim: Option<f64>,
     validation_msgms: Option<f64>,
@@ -31,6 +28,7 @@ impl From<Line> for EpochRecord {
         let validation = line
             .validation
             .zip(line.validation_l2)
+            .zip(line.validation_l1)
             .zip(line.validation_ssim)
             .zip(line.validation_msgms);
         let mut record = Self::default();
@@ -42,9 +40,7 @@ impl From<Line> for EpochRecord {
             line.train_ssim,
             line.train_msgms,
         ]);
-        record.validation = validation.map(|(((total, l2), ssim), msgms)| {
-            terms([total, l2, line.validation_l1.unwrap_or_default(), ssim, msgms])
-        });
+        record.validation = validation.map(|((((total, l2), l1), ssim), msgms)| terms([total, l2, l1, ssim, msgms]));
         record
     }
 }
@@ -56,31 +52,47 @@ fn terms([total, l2, l1, ssim, msgms]: [f64; 5]) -> LossTerms {
 }
 
 /// Every epoch of the run in the folder `model`; of a checkpoint elsewhere, the epochs up to its own, which is all that
-/// it knows of.
-///
-/// # Errors
-/// If the file cannot be read, or is damaged.
-pub(crate) fn read(model: &Path, header: &Header) -> Result<Vec<EpochRecord>> {
+/// it knows of. A file that cannot be read, or is damaged, is warned of and left out.
+pub(crate) fn read(model: &Path, header: &Header) -> Vec<EpochRecord> {
     let path = model.join("history.csv");
     let file = match std::fs::File::open(&path) {
         Ok(file) => file,
         // A checkpoint is no folder, and a folder may hold nothing but a checkpoint.
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(header
-                .progress
-                .as_ref()
-                .map_or_else(Vec::new, |progress| progress.history.clone()));
+            let progress = header.progress.as_ref();
+            return progress.map_or_else(Vec::new, |progress| progress.history.clone());
         }
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        Err(error) => {
+            warn!("cannot read {}: {error}; the losses are left out", path.display());
+            return Vec::new();
+        }
     };
-    parse(file).with_context(|| format!("{} is damaged; without it, the losses are left out", path.display()))
+    parse(file).unwrap_or_else(|reason| {
+        warn!("{} is damaged: {reason}; the losses are left out", path.display());
+        Vec::new()
+    })
 }
 
-fn parse(text: impl io::Read) -> Result<Vec<EpochRecord>, csv::Error> {
-    csv::Reader::from_reader(text)
-        .deserialize::<Line>()
-        .map(|line| line.map(EpochRecord::from))
-        .collect()
+/// Reads the lines of a table, which must be those of all epochs from the first on.
+fn parse(text: impl io::Read) -> Result<Vec<EpochRecord>, String> {
+    let mut records = Vec::new();
+    for line in csv::Reader::from_reader(text).deserialize::<Line>() {
+        let record = EpochRecord::from(line.map_err(|error| error.to_string())?);
+        let wanted = records.len() + 1;
+        if record.epoch != wanted {
+            return Err(format!("where epoch {wanted} must be, it has {}", record.epoch));
+        }
+        let losses = [Some(record.train), record.validation];
+        let numbers = losses
+            .iter()
+            .flatten()
+            .flat_map(|loss| [loss.total, loss.l2, loss.l1, loss.ssim, loss.msgms]);
+        if !numbers.chain([record.learning_rate]).all(f64::is_finite) {
+            return Err(format!("epoch {wanted} has a value that is no number"));
+        }
+        records.push(record);
+    }
+    Ok(records)
 }
 
 #[cfg(test)]
@@ -88,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn histories_without_validation_and_older_ones_are_read() {
+    fn histories_are_read_with_validation_and_without() {
         let header = "epoch,learning_rate,train,train_l2,train_l1,train_ssim,train_msgms,\
                       validation,validation_l2,validation_l1,validation_ssim,validation_msgms\n";
         let records = parse(format!("{header}1,0.001,0.9,0.1,0.3,0.2,0.6,0.8,0.2,0.4,0.1,0.5\n").as_bytes()).unwrap();
@@ -101,12 +113,27 @@ mod tests {
         let without = parse(format!("{header}1,0.001,0.9,0.1,0.3,0.2,0.6,,,,,\n").as_bytes()).unwrap();
         assert_eq!(without[0].validation, None);
 
-        let older = "epoch,learning_rate,train,train_l2,train_ssim,train_msgms,\
-                     validation,validation_l2,validation_ssim,validation_msgms\n\
-                     7,0.001,0.9,0.1,0.2,0.6,0.8,0.2,0.1,0.5\n";
-        let records = parse(older.as_bytes()).unwrap();
-        assert_eq!(records[0].train, terms([0.9, 0.1, 0.0, 0.2, 0.6]));
-        assert_eq!(records[0].validation, Some(terms([0.8, 0.2, 0.0, 0.1, 0.5])));
         assert!(parse("epoch,learning_rate,train\n1,0.001,x\n".as_bytes()).is_err());
+    }
+
+    #[test]
+    fn what_no_trainer_writes_is_damaged() {
+        let header = "epoch,learning_rate,train,train_l2,train_l1,train_ssim,train_msgms,\
+                      validation,validation_l2,validation_l1,validation_ssim,validation_msgms\n";
+        for (lines, expected) in [
+            ("70000,0.001,1,0,0,0,1,,,,,\n", "where epoch 1 must be, it has 70000"),
+            ("18446744073709551615,0.001,1,0,0,0,1,,,,,\n", "18446744073709551615"),
+            ("18446744073709551616,0.001,1,0,0,0,1,,,,,\n", "18446744073709551616"),
+            (
+                "1,0.001,1,0,0,0,1,,,,,\n1,0.001,1,0,0,0,1,,,,,\n",
+                "where epoch 2 must be, it has 1",
+            ),
+            ("1,0.001,NaN,0,0,0,1,,,,,\n", "no number"),
+            ("1,0.001,1,0,0,0,1,1e999,0,0,0,0\n", "no number"),
+            ("1,0.001\n", "2 fields"),
+        ] {
+            let error = parse(format!("{header}{lines}").as_bytes()).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 use std::{
     ffi::OsString,
     io::{self, Write},
+    num::NonZeroUsize,
     process::ExitCode,
 };
 
@@ -43,11 +44,15 @@ mod source;
 mod suspects;
 mod tensorboard;
 mod test_images;
+mod way_out;
 
 /// A training step allocates and frees hundreds of megabytes; the system's allocator hands them back each time, and a
 /// page fault for every page is most of what that costs.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// More threads than any machine has cores are a slip, and each takes memory.
+const MOST_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 
 /// How a command that met no error ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +98,9 @@ fn run(cli: Cli) -> Result<Ending> {
     logging::start(cli.global.verbose, cli.global.quiet);
     DecodeMemory::of_process().set_bytes(cli.global.decode_memory);
     if let Some(threads) = cli.global.threads {
+        if threads > MOST_THREADS {
+            return Err(usage(format!("--threads is at most {MOST_THREADS}, not {threads}")));
+        }
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get());
         pool.build_global().context("the threads cannot be started")?;
     }
@@ -141,10 +149,11 @@ fn complain(error: &anyhow::Error, verbose: bool) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    let _ = writeln!(io::stderr(), "error: {}", names::plain_lines(&format!("{error:#}")));
-    if let Some(way_out) = way_out(error) {
-        let _ = writeln!(io::stderr(), "hint: {}", names::plain_lines(&way_out));
-    }
+    let _ = writeln!(
+        io::stderr(),
+        "error: {}",
+        names::plain_lines(&way_out::told_in_full(error))
+    );
     if verbose {
         let _ = writeln!(io::stderr(), "\n{}", error.backtrace());
     }
@@ -157,24 +166,6 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
-}
-
-/// What options do about an error of a library, which knows of none.
-fn way_out(error: &anyhow::Error) -> Option<String> {
-    fn of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
-        if let Some(ModelError::Images(cause)) = cause.downcast_ref() {
-            return of(cause.as_ref());
-        }
-        Some(match cause.downcast_ref()? {
-            DataError::Channels { found, .. } => format!("--channels {found} trains with images of {found} channels"),
-            DataError::AboveWhite { .. } => {
-                "--white-level says which sample is white, and a run keeps the one that it was trained with".to_owned()
-            }
-            DataError::LimitExceeded { .. } => remarks::more_memory(),
-            _ => return None,
-        })
-    }
-    error.chain().find_map(of)
 }
 
 fn is_usage(error: &anyhow::Error) -> bool {

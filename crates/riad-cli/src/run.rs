@@ -6,7 +6,6 @@ mod session;
 
 use std::{
     collections::HashSet,
-    fmt::Display,
     fs,
     path::{self, Path, PathBuf},
     time::Duration,
@@ -35,6 +34,7 @@ use crate::{
     source::{Source, faults},
     suspects::Suspects,
     usage,
+    way_out::told,
 };
 
 use self::{
@@ -69,11 +69,9 @@ struct Settings {
     /// The category's folder.
     #[serde(with = "serde_path")]
     data: PathBuf,
-    /// How it is read. Runs begun before there was a choice tell it by what is there.
-    layout: Option<Layout>,
+    /// How it is read.
+    layout: Layout,
     validation_share: f64,
-    /// Runs begun before there was calibration have none.
-    #[serde(default)]
     calibration_share: f64,
     /// Which files make one image together; `None` where each file is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,8 +80,6 @@ struct Settings {
     group_by: Option<String>,
     /// Images below the category's folder that are left out.
     without: Vec<String>,
-    /// Runs begun before there was a choice follow the paper.
-    #[serde(default = "Protocol::paper")]
     protocol: Protocol,
     /// SHA-256 of the mask of the region of interest, which the run keeps; `None` where all is looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -134,20 +130,14 @@ impl Run {
                 shell_quoted(folder)
             )));
         }
-        refuse(&category.train_faults)?;
+        refuse_all(&category.train_faults)?;
         let without = args.without.as_deref().map(names_in).transpose()?.unwrap_or_default();
         let good = Good::of(category).without(&category.root, &without, args.without.as_deref())?;
         let (shares, learn) = (shares(args, &good), good.learn.len());
         let good = good.of_run(shares);
         // A file that turns out to be damaged within an epoch, or after the last, would cost all the time until then.
         let (reader, remarks) = (settings::reader(args), Remarks::default());
-        let faults = faults(&good, &reader, args.tile, &remarks);
-        if faults.len() == 1 {
-            // With its type, by which the way out is told.
-            faults.into_iter().try_for_each(Err)?;
-        } else {
-            refuse(&faults)?;
-        }
+        refuse_all(&faults(&good, &reader, args.tile, &remarks))?;
         remarks.warn_of_darkness(reader.white_level);
         let bands = args.bands.as_ref();
         let mut images = records(&good, &category.root, bands)?;
@@ -178,7 +168,7 @@ impl Run {
         let mut settings = Settings {
             riad_version: env!("CARGO_PKG_VERSION").to_owned(),
             data: path::absolute(&category.root)?,
-            layout: Some(category.layout),
+            layout: category.layout,
             bands: args.bands.clone(),
             group_by: args.group_by.as_ref().map(Grouping::to_string),
             without,
@@ -218,7 +208,11 @@ impl Run {
                 path.display()
             )
         })?;
-        let settings = serde_json::from_slice(&json).with_context(|| format!("{} is damaged", path.display()))?;
+        let damaged = || format!("{} is damaged", path.display());
+        let settings: Settings = serde_json::from_slice(&json).with_context(damaged)?;
+        // Nothing is computed or allocated by a number from a file that was not looked at.
+        settings.training.check().with_context(damaged)?;
+        settings.reader().check().with_context(damaged)?;
         Ok(Self {
             folder: folder.to_owned(),
             settings,
@@ -267,10 +261,7 @@ impl Run {
 
     /// That category, read as when the run was started.
     pub(crate) fn category(&self) -> std::result::Result<Category, DataError> {
-        match self.settings.layout {
-            Some(layout) => Category::open_as(self.data(), layout, self.bands()),
-            None => Category::open(self.data(), self.bands()),
-        }
+        Category::open_as(self.data(), self.settings.layout, self.bands())
     }
 
     /// The good images that the run has to do with, in the order of its records.
@@ -289,8 +280,8 @@ impl Run {
         self.settings.reader()
     }
 
-    /// How that folder is read, if the run knows.
-    pub(crate) fn layout(&self) -> Option<Layout> {
+    /// How that folder is read.
+    pub(crate) fn layout(&self) -> Layout {
         self.settings.layout
     }
 
@@ -313,7 +304,7 @@ impl Run {
         } = self.settings;
         let is_our_roi = |file: &PathBuf| sha256(&[file]).is_ok_and(|sum| Some(sum) == self.settings.roi);
         let other_roi = !args.roi.as_ref().is_none_or(is_our_roi);
-        let other_layout = layout.zip(own).is_some_and(|(given, own)| given != own);
+        let other_layout = layout.is_some_and(|given| given != own);
         let other_bands = args.bands.is_some() && args.bands.as_ref() != self.bands();
         let differing = || settings::differing(args, protocol, self.settings.shares(), training);
         let other_groups = args
@@ -378,7 +369,7 @@ impl Run {
         self.check_images(category)?;
         if moved.is_some() {
             self.settings.data = path::absolute(&category.root)?;
-            self.settings.layout = Some(category.layout);
+            self.settings.layout = category.layout;
             self.save()?;
         }
         let trained = self.go_on(&mut trainer, category, &watch, device)?;
@@ -522,7 +513,7 @@ impl Run {
 ///
 /// # Errors
 /// If there is any fault.
-pub(crate) fn refuse<F: Display>(faults: &[F]) -> Result<()> {
+pub(crate) fn refuse(faults: &[String]) -> Result<()> {
     match faults {
         [] => Ok(()),
         [only] => bail!("{only}"),
@@ -534,6 +525,14 @@ pub(crate) fn refuse<F: Display>(faults: &[F]) -> Result<()> {
             )
         }
     }
+}
+
+/// The same of faults that a library found.
+///
+/// # Errors
+/// If there is any fault.
+pub(crate) fn refuse_all(faults: &[DataError]) -> Result<()> {
+    refuse(&faults.iter().map(|fault| told(fault)).collect::<Vec<_>>())
 }
 
 /// Which files make one image of a model together: as is `given`, or as in the run that the model lies in.

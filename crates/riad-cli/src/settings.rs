@@ -20,9 +20,6 @@ const MOST_LOOKED_AT: usize = 64;
 
 /// The method to train `images` with: the one asked for, or the one that an option belongs to, and else the one that suits the
 /// images.
-///
-/// # Errors
-/// If an image cannot be read.
 pub(crate) fn method(args: &TrainingArgs, images: Vec<PathBuf>) -> Result<Method> {
     let is_of_riad = args.regions.is_some() || args.sets.is_some() || args.patience.is_some();
     if let Some(method) = args.method {
@@ -51,7 +48,10 @@ fn suited(images: Vec<PathBuf>, reader: Reader) -> Result<Method> {
     let images = images.into_iter().step_by(step).collect();
     let mut alignment = Alignment::new(reader.channels).map_err(|error| usage(error.to_string()))?;
     for (_, loaded) in load_ahead(images, reader, Fit::Resized(Alignment::SIZE)) {
-        alignment.add(loaded?.image.values())?;
+        // What cannot be read is named with all else that is wrong, before anything is trained.
+        if let Ok(loaded) = loaded {
+            alignment.add(loaded.image.values())?;
+        }
     }
     let method = alignment.method();
     info!(

@@ -5,7 +5,7 @@ use riad_core::{Map, Size};
 use riad_data::{DataError, LoadedImage, TestItem, load_mask};
 use riad_model::{Keep, Scored};
 
-use crate::{names::plain, scoring::Model};
+use crate::{names::plain, scoring::Model, way_out::told};
 
 /// A test image as the model takes it: at the network's size, or with tiles at its own.
 pub(crate) struct TestImage<'a> {
@@ -53,7 +53,7 @@ impl<'a> TestImages<'a> {
                     items.push((item, mask));
                     images.push(loaded.image);
                 }
-                Err(error) => self.faults.push(told(&error)),
+                Err(error) => self.faults.push(plain(&told(&error))),
             }
         }
         if items.is_empty() {
@@ -86,7 +86,7 @@ impl<'a> TestImages<'a> {
         let marked = match marked.transpose() {
             Ok(marked) => marked,
             Err(error) => {
-                self.faults.push(told(&error));
+                self.faults.push(plain(&told(&error)));
                 None
             }
         };
@@ -113,9 +113,4 @@ impl<'a> TestImages<'a> {
         }
         Some(Map::filled(size, false))
     }
-}
-
-/// A fault as it is written down.
-pub(crate) fn told(fault: &DataError) -> String {
-    plain(&fault.to_string())
 }

@@ -133,7 +133,7 @@ fn with_a_white_level_a_run_is_that_of_the_same_pictures() {
         1,
     );
     assert!(
-        error.contains("bright.png") && error.contains("hint: --white-level"),
+        error.contains("bright.png") && error.contains("(--white-level says"),
         "{error}"
     );
 }

@@ -26,6 +26,14 @@ pub enum DataError {
         /// What is wrong and how to put it right.
         reason: String,
     },
+    /// More than one layout fits a folder, and none was named.
+    #[error("{}: {reason}", path.display())]
+    Layouts {
+        /// The folder.
+        path: PathBuf,
+        /// Which fit, and where.
+        reason: String,
+    },
     /// The file's content is damaged, cut off, or no image.
     #[error("cannot decode {}: {reason}; replace the file or remove it", path.display())]
     Decode {
@@ -98,6 +106,7 @@ impl DataError {
         match self {
             Self::Io { path, .. }
             | Self::Layout { path, .. }
+            | Self::Layouts { path, .. }
             | Self::Decode { path, .. }
             | Self::Unsupported { path, .. }
             | Self::Channels { path, .. }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::store::BEST;
+
 /// What can go wrong in this crate.
 ///
 /// The cause is part of every message, and not its source as well, so that nothing is repeated when a caller prints a chain.
@@ -48,7 +50,7 @@ pub enum ModelError {
     /// The loss became NaN or infinite. The last good checkpoint is kept.
     #[error(
         "the loss became {loss} in epoch {epoch}, step {step}; the last good checkpoint is kept. Try a lower learning \
-         rate (--lr), and look for broken training images"
+         rate, and look for broken training images"
     )]
     Diverged {
         /// The loss.
@@ -69,9 +71,53 @@ pub enum ModelError {
     #[error("the archive cannot be written: {0}")]
     Archive(Cause),
 
-    /// The device asked for is not there, or this build cannot drive it.
+    /// The device asked for is not there, or cannot be used.
     #[error("{0}")]
     Device(String),
+
+    /// The device asked for takes a cargo feature that this build is without.
+    #[error("this build is without {device}, which takes the feature {feature}")]
+    NotBuilt {
+        /// What it is without.
+        device: &'static str,
+        /// The feature of this crate.
+        feature: &'static str,
+    },
+
+    /// A run is to be started where there is one.
+    #[error("{} already holds a run; resume it, or choose another folder", folder.display())]
+    RunExists {
+        /// The folder.
+        folder: PathBuf,
+    },
+
+    /// A run is to be resumed where there is none.
+    #[error("{}: there is no run to resume here", folder.display())]
+    NoRun {
+        /// The folder.
+        folder: PathBuf,
+    },
+
+    /// A run has trained for less than an epoch, so that it has no weights to score with.
+    #[error("{}: the run has no {BEST} yet; let it train for an epoch first", folder.display())]
+    NoWeights {
+        /// The folder.
+        folder: PathBuf,
+    },
+
+    /// Another process trains in the folder.
+    #[error("another process is training in {}; wait for it, or choose another folder", folder.display())]
+    RunBusy {
+        /// The folder.
+        folder: PathBuf,
+    },
+
+    /// The device does not compute in this precision.
+    #[error("{reason}")]
+    Precision {
+        /// What it does compute in.
+        reason: String,
+    },
 
     /// candle failed: out of memory, a driver's error, or a bug of ours.
     #[error("the tensor library failed: {0}")]
@@ -111,7 +157,16 @@ pub type Result<T, E = ModelError> = std::result::Result<T, E>;
 impl ModelError {
     /// Whether the caller's settings are to blame, rather than a file or the machine.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Setting(_) | Self::Device(_) | Self::Mask(_))
+        matches!(
+            self,
+            Self::Setting(_)
+                | Self::Device(_)
+                | Self::NotBuilt { .. }
+                | Self::RunExists { .. }
+                | Self::RunBusy { .. }
+                | Self::Precision { .. }
+                | Self::Mask(_)
+        )
     }
 
     pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self + '_ {

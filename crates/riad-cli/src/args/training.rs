@@ -142,13 +142,6 @@ pub(crate) enum Protocol {
     Paper,
 }
 
-impl Protocol {
-    /// [`Self::Paper`], as a function for serde.
-    pub(crate) fn paper() -> Self {
-        Self::Paper
-    }
-}
-
 pub(super) fn method_parser() -> impl TypedValueParser<Value = Method> {
     let names = Method::ALL.iter().map(|method| method.name());
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Method>())

@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::Result;
 use clap::Args;
 use riad_core::calibration::images_needed;
-use riad_model::Header;
+use riad_model::{Header, Precision};
 
 use crate::calibration::Threshold;
 
@@ -28,13 +28,13 @@ pub(crate) struct VerdictArgs {
 }
 
 impl VerdictArgs {
-    /// The threshold of `model`, whose header is given, if verdicts are asked for.
+    /// The threshold of `model`, whose header is given, if verdicts are asked for; it scores in `precision`.
     ///
     /// # Errors
     /// As [`Threshold::new`].
-    pub(crate) fn threshold(self, header: &Header, model: &Path) -> Option<Result<Threshold>> {
+    pub(crate) fn threshold(self, header: &Header, model: &Path, precision: Precision) -> Option<Result<Threshold>> {
         let rate = self.fpr?;
-        Some(Threshold::new(header, model, rate, self.confidence))
+        Some(Threshold::new(header, model, rate, self.confidence, precision))
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
     source::header_faults,
     suspects::Suspects,
     usage,
+    way_out::told,
 };
 
 pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
     if let Some(file) = &args.roi {
         checkpoint.roi = Some(load_roi(file, &checkpoint.header.scoring, &images, &reader)?);
     }
-    faults.iter().for_each(|fault| error!("{fault}"));
+    faults.iter().for_each(|fault| error!("{}", told(fault)));
     let Scores {
         of: scores,
         faults: damaged,

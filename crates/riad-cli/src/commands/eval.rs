@@ -27,11 +27,12 @@ use crate::{
     names::{plain, written},
     report,
     results::{self, CategoryResult, Unmeasured},
-    run::{Run, Trained, bands_of, refuse},
+    run::{Run, Trained, bands_of, refuse_all},
     scoring::{Compute, Model},
     settings::channels,
     source::header_faults,
     usage,
+    way_out::{told, told_in_full},
 };
 
 /// Where results go that belong to no run.
@@ -92,7 +93,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
         if is_alone {
             return Err(error);
         }
-        let reason = plain(&format!("{error:#}"));
+        let reason = plain(&told_in_full(&error));
         error!("{name} cannot be measured: {reason}");
         unmeasured.push(Unmeasured { name, reason });
         first.get_or_insert(error);
@@ -170,7 +171,7 @@ fn job(folder: &Path, plan: &Plan, given: &TrainingArgs, args: &EvalArgs) -> Res
     if let Some(run) = run.as_ref().filter(|run| Run::exists(run)) {
         Run::open(run)?.agree(given, args.format.0)?;
     } else if run.is_some() {
-        refuse(&category.train_faults)?;
+        refuse_all(&category.train_faults)?;
         let reader = Reader::new(channels(&plan.training)).with_pattern(bands.clone());
         let images: Vec<_> = category.test.iter().map(|item| item.path.clone()).collect();
         let faults = header_faults(&images, &reader);
@@ -178,7 +179,7 @@ fn job(folder: &Path, plan: &Plan, given: &TrainingArgs, args: &EvalArgs) -> Res
         category.test.retain(|item| !faulty.contains(item.path.as_path()));
         category.test_faults.extend(faults);
     }
-    category.test_faults.iter().for_each(|fault| error!("{fault}"));
+    category.test_faults.iter().for_each(|fault| error!("{}", told(fault)));
     if category.test.is_empty() {
         return Err(usage(format!(
             "{} has no test images to measure on; MVTec AD's layout keeps them in test/good and test/<defect>",
@@ -246,7 +247,7 @@ fn plan(args: &EvalArgs, training: &TrainingArgs) -> Result<Plan> {
             if let Some(out) = out {
                 check_outside(out, run.data())?;
             }
-            let (layout, folders) = categories(run.data(), None, run.layout())?;
+            let (layout, folders) = categories(run.data(), None, Some(run.layout()))?;
             Ok(Plan {
                 folders,
                 layout,
@@ -325,14 +326,14 @@ pub(super) fn measure(
     let baseline = (with_baseline && header.scoring.tiling.is_none())
         .then(|| MeanImage::of(category, &loaded))
         .transpose()?;
-    let threshold = verdict.threshold(&header, model);
+    let threshold = verdict.threshold(&header, model, compute.precision);
     info!("measuring {} on {} test images", category.name, category.test.len());
     let evaluation = evaluate(category, &loaded, baseline.as_ref(), threshold)?;
     Ok(CategoryResult {
         name: name_of(&category.root),
         data: written(&category.root),
         model: written(model),
-        history: history::read(model, &header)?,
+        history: history::read(model, &header),
         facts: facts(&checkpoint, model)?,
         header,
         caution: None,

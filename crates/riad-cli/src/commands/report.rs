@@ -8,7 +8,15 @@ use tracing::{error, info};
 
 use super::eval::measure;
 use crate::{
-    Ending, args::ReportArgs, files::shell_quoted, report, results::CategoryResult, run::Run, scoring::Compute, usage,
+    Ending,
+    args::ReportArgs,
+    files::shell_quoted,
+    report,
+    results::CategoryResult,
+    run::Run,
+    scoring::Compute,
+    usage,
+    way_out::{told, told_in_full},
 };
 
 pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
@@ -25,7 +33,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
             Ok(result) => results.push(result),
             Err(error) if args.runs.len() == 1 => return Err(error),
             Err(error) => {
-                error!("{} cannot be shown: {error:#}", folder.display());
+                error!("{} cannot be shown: {}", folder.display(), told_in_full(&error));
                 failed += 1;
             }
         }
@@ -48,7 +56,7 @@ fn show(folder: &Path, args: &ReportArgs, compute: &Compute) -> Result<CategoryR
             shell_quoted(folder)
         )
     })?;
-    category.test_faults.iter().for_each(|fault| error!("{fault}"));
+    category.test_faults.iter().for_each(|fault| error!("{}", told(fault)));
     let caution = if category.test.is_empty() {
         Some(take_held_out(&run, &mut category)?)
     } else {

@@ -27,13 +27,18 @@ use crate::{
     run::bands_of,
     scoring::Model,
     usage,
+    way_out::told,
 };
 
 pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     let scale = Scale::up_to(args.map_scale).ok_or_else(|| usage("--map-scale must be above 0"))?;
     let bands = bands_of(&args.model, args.images.bands.as_ref())?;
-    let model = Model::open(&args.model, bands, &args.compute.compute()?)?;
-    let threshold = args.verdict.threshold(model.header(), &args.model).transpose()?;
+    let compute = args.compute.compute()?;
+    let model = Model::open(&args.model, bands, &compute)?;
+    let threshold = args
+        .verdict
+        .threshold(model.header(), &args.model, compute.precision)
+        .transpose()?;
     let mut output = Output::new(args.format, threshold.clone())?;
 
     let files = images(&args.paths, model.reader().pattern.as_ref(), &mut output)?;
@@ -62,7 +67,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
         let mut scored = model.score(&images, Keep::Map)?.into_iter();
         for (path, loaded) in &batch {
             match loaded {
-                Err(error) => output.failure(path, error)?,
+                Err(error) => output.failure(path, &told(error))?,
                 Ok(loaded) => {
                     let scored = match scored.next().context("an image was not scored")? {
                         Ok(scored) => scored,
@@ -123,7 +128,7 @@ fn images(paths: &[PathBuf], bands: Option<&Pattern>, output: &mut Output) -> Re
     for path in paths {
         let found = image_files(path, None);
         for fault in &found.faults {
-            output.failure(fault.path().unwrap_or(path), fault)?;
+            output.failure(fault.path().unwrap_or(path), &told(fault))?;
         }
         images.extend(found.images);
     }
@@ -132,7 +137,7 @@ fn images(paths: &[PathBuf], bands: Option<&Pattern>, output: &mut Output) -> Re
     for file in images {
         match bands.files(&file) {
             Ok(files) => firsts.extend(files.into_iter().take(1).filter(|first| seen.insert(first.clone()))),
-            Err(error) => output.failure(&file, &error)?,
+            Err(error) => output.failure(&file, &told(&error))?,
         }
     }
     Ok(firsts)

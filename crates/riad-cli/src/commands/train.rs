@@ -31,7 +31,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
         None => args.format.0,
         Some(run) => {
             run.agree(&training, args.format.0)?;
-            run.layout().or(args.format.0)
+            Some(run.layout())
         }
     };
     let bands = resumed.as_ref().map_or(training.bands.as_ref(), Run::bands);

@@ -29,7 +29,7 @@ use self::{
 };
 use crate::{
     Ending, args::WatchArgs, calibration::Threshold, files::shell_quoted, interrupt, names::plain, run::bands_of,
-    scoring::Model,
+    scoring::Model, way_out::told,
 };
 
 /// How often to look for Ctrl-C while there is nothing to do.
@@ -38,9 +38,13 @@ const NAP: Duration = Duration::from_millis(50);
 pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
     let end = interrupt::Watch::start(None);
     let bands = bands_of(&args.model, args.images.bands.as_ref())?;
-    let model = Model::open(&args.model, bands, &args.compute.compute()?)?;
+    let compute = args.compute.compute()?;
+    let model = Model::open(&args.model, bands, &compute)?;
     let bands = &model.reader().pattern;
-    let threshold = args.verdict.threshold(model.header(), &args.model).transpose()?;
+    let threshold = args
+        .verdict
+        .threshold(model.header(), &args.model, compute.precision)
+        .transpose()?;
     if !args.folder.is_dir() {
         bail!("{} is no folder that could be watched", args.folder.display());
     }
@@ -245,8 +249,9 @@ impl Station {
                     continue;
                 }
                 Err(error) => {
+                    let error = told(&error);
                     warn!("{error}");
-                    line.error = Some(plain(&error.to_string()));
+                    line.error = Some(plain(&error));
                 }
             }
             results.push((image, line));

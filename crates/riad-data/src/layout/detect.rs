@@ -47,11 +47,14 @@ impl Layout {
                     let (folder, elsewhere) = (folder.display(), elsewhere.display());
                     let reason = format!(
                         "more than one layout fits: {layout} ({} in {folder}) and {other} ({} in {elsewhere}); name the one \
-                         to read (riad takes it by --format)",
+                         to read",
                         layout.sign(),
                         other.sign()
                     );
-                    Err(DataError::layout(root, reason))
+                    Err(DataError::Layouts {
+                        path: root.to_owned(),
+                        reason,
+                    })
                 }
             };
         }

@@ -105,28 +105,28 @@ fn cuda(index: usize) -> Result<Device> {
 
 #[cfg(not(feature = "cuda"))]
 fn cuda(_: usize) -> Result<Device> {
-    Err(ModelError::Device(
-        "this riad was built without CUDA; build it with `cargo build --release -p riad-cli --features cuda`".into(),
-    ))
+    Err(ModelError::NotBuilt {
+        device: "CUDA",
+        feature: "cuda",
+    })
 }
 
 fn candle_cuda(index: usize) -> Result<Device> {
     if !candle_core::utils::cuda_is_available() {
-        return Err(ModelError::Device(
-            "this riad was built without candle's CUDA; build it with `cargo build --release -p riad-cli --features \
-             candle-cuda`, or choose the device cuda"
-                .into(),
-        ));
+        return Err(ModelError::NotBuilt {
+            device: "candle's CUDA",
+            feature: "candle-cuda",
+        });
     }
     tried("CUDA", candle_core::Device::new_cuda(index))
 }
 
 fn metal() -> Result<Device> {
     if !candle_core::utils::metal_is_available() {
-        return Err(ModelError::Device(
-            "this riad was built without Metal; build it on a Mac with `cargo build --release -p riad-cli --features metal`"
-                .into(),
-        ));
+        return Err(ModelError::NotBuilt {
+            device: "Metal",
+            feature: "metal",
+        });
     }
     tried("Metal", candle_core::Device::new_metal(0))
 }
@@ -160,16 +160,16 @@ mod tests {
             );
         }
         #[cfg(not(feature = "cuda"))]
-        assert!(device("cuda:1").unwrap_err().to_string().contains("--features cuda"));
+        assert!(device("cuda:1").unwrap_err().to_string().contains("the feature cuda"));
         #[cfg(not(feature = "candle-cuda"))]
         assert!(
             device("candle-cuda")
                 .unwrap_err()
                 .to_string()
-                .contains("--features candle-cuda")
+                .contains("the feature candle-cuda")
         );
         #[cfg(not(feature = "metal"))]
-        assert!(device("metal").unwrap_err().to_string().contains("--features metal"));
+        assert!(device("metal").unwrap_err().to_string().contains("the feature metal"));
         assert!(device("auto").is_ok());
     }
 

@@ -25,7 +25,7 @@ impl Precision {
     /// All there are, the most exact first.
     pub const ALL: &[Self] = &[Self::F32, Self::Tf32, Self::Bf16];
 
-    /// Its name on the command line.
+    /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -46,29 +46,31 @@ impl Precision {
     /// Whether networks score in it on `device`.
     ///
     /// # Errors
-    /// [`ModelError::Setting`] with the reason and the way out, if they do not.
+    /// [`ModelError::Precision`] with the reason and the way out, if they do not.
     pub fn check_scoring(self, device: &Device) -> Result<(), ModelError> {
         match (device.backend(), self) {
             (Backend::Cpu, _) => Ok(self.on_cpu()?.check()?),
             (Backend::Cuda(_), _) | (Backend::Candle(_), Self::F32) => Ok(()),
-            (Backend::Candle(_), _) => Err(ModelError::Setting(format!(
-                "the device {} scores in f32 alone, not in {self}; leave --precision out, or choose another device",
-                device.kind()
-            ))),
+            (Backend::Candle(_), _) => Err(ModelError::Precision {
+                reason: format!(
+                    "the device {} scores in f32 alone, not in {self}; take that, or choose another device",
+                    device.kind()
+                ),
+            }),
         }
     }
 
     /// Whether a network can be trained in it on `device`.
     ///
     /// # Errors
-    /// [`ModelError::Setting`] with the way out, if it cannot.
+    /// [`ModelError::Precision`] with the way out, if it cannot.
     pub fn check_training(self, device: &Device) -> Result<(), ModelError> {
         if self == Self::F32 || matches!(device.backend(), Backend::Cuda(_)) {
             return Ok(());
         }
-        Err(ModelError::Setting(format!(
-            "training in {self} takes an NVIDIA GPU (--device cuda); elsewhere start a run of its own without --precision"
-        )))
+        Err(ModelError::Precision {
+            reason: format!("training in {self} takes an NVIDIA GPU; elsewhere start a run of its own in f32"),
+        })
     }
 
     /// What `riad-conv` calls it.

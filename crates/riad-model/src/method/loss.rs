@@ -15,7 +15,6 @@ pub struct LossWeights {
     /// Mean squared error.
     pub l2: f32,
     /// Mean absolute error, which is not in the published loss.
-    #[serde(default)]
     pub l1: f32,
     /// 1 − mean SSIM.
     pub ssim: f32,
@@ -74,7 +73,6 @@ pub struct LossTerms {
     /// Mean squared error.
     pub l2: f64,
     /// Mean absolute error.
-    #[serde(default)]
     pub l1: f64,
     /// 1 − mean SSIM.
     pub ssim: f64,
@@ -96,6 +94,18 @@ impl LossTerms {
             msgms: next(),
             total: next(),
         }
+    }
+
+    /// Whether all of them are numbers.
+    pub(crate) fn is_finite(&self) -> bool {
+        let &Self {
+            l2,
+            l1,
+            ssim,
+            msgms,
+            total,
+        } = self;
+        [l2, l1, ssim, msgms, total].iter().all(|term| term.is_finite())
     }
 
     pub(crate) fn add(&mut self, other: Self, weight: f64) {

@@ -112,7 +112,6 @@ pub struct ScoringSettings {
     /// What the maps tell of.
     pub similarity: Similarity,
     /// Number of scales that maps of GMS are the mean of, 1 to 4, each half as fine as the one before.
-    #[serde(default = "published_scales")]
     pub scales: usize,
     /// Weight of the [difference in colour](riad_core::similarity::chroma) that is added to what [`Self::similarity`] tells, up to
     /// 10,000; 0 leaves it out, as published. A map holds 1 at most before what is normal is taken off, however large it is.
@@ -122,11 +121,6 @@ pub struct ScoringSettings {
 
 fn is_zero(weight: &f32) -> bool {
     *weight == 0.0
-}
-
-/// What checkpoints have whose header does not say.
-fn published_scales() -> usize {
-    gms::SCALES
 }
 
 impl Default for ScoringSettings {
@@ -145,7 +139,7 @@ impl Default for ScoringSettings {
             mask_seed: 0,
             smoothing: 21,
             similarity: Similarity::GmsGrey,
-            scales: published_scales(),
+            scales: gms::SCALES,
             chroma: 0.0,
         }
     }

@@ -137,7 +137,6 @@ pub struct Architecture {
     /// Channels of the first block, 1 to [`MAX_WIDTH`]; the others are 2, 4 and 8 times as wide.
     pub width: usize,
     /// Whether it is a U-Net: decoder blocks take in what the encoder has at their resolution.
-    #[serde(default = "yes")]
     pub skip_connections: bool,
     /// Channels of the images that come out, and that go in unless [`Self::inputs`] are others: 1 to [`MAX_CHANNELS`]. A checkpoint for colour images does not name them.
     #[serde(default = "colour", skip_serializing_if = "is_colour")]
@@ -145,10 +144,6 @@ pub struct Architecture {
     /// Channels that the network sees, where they are others than the images'.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     inputs: Option<usize>,
-}
-
-fn yes() -> bool {
-    true
 }
 
 fn colour() -> usize {

@@ -42,6 +42,9 @@ pub struct Checkpoint {
     pub roi: Option<Roi>,
 }
 
+/// Bytes that the header of a safetensors file has, at most.
+const MOST_HEADER: u64 = 100_000_000;
+
 impl Checkpoint {
     /// Weights and how they are to be used, not calibrated, and nothing is known to be normal.
     pub fn new(
@@ -58,6 +61,7 @@ impl Checkpoint {
             training,
             progress,
             calibration: None,
+            calibration_precision: None,
         };
         Self {
             header,
@@ -78,19 +82,27 @@ impl Checkpoint {
 
     pub(crate) fn open_with_moments(path: &Path) -> Result<(Self, Moments)> {
         let mut file = File::open(path).map_err(ModelError::io(path))?;
-        let mut magic = [0; 4];
-        let read = file.read(&mut magic).map_err(ModelError::io(path))?;
-        if magic[..read].starts_with(b"PK\x03\x04") {
+        let mut bytes = Vec::new();
+        let head = (&mut file).take(size_of::<u64>() as u64).read_to_end(&mut bytes);
+        head.map_err(ModelError::io(path))?;
+        if bytes.starts_with(b"PK\x03\x04") {
             let tensors = read_pytorch(path)?;
             return Self::from_foreign(path, tensors).map(|checkpoint| (checkpoint, Moments::new()));
         }
-        if magic[..read].starts_with(&[0x80]) && magic.get(1).is_some_and(|v| (2..=5).contains(v)) {
+        if bytes.starts_with(&[0x80]) && bytes.get(1).is_some_and(|v| (2..=5).contains(v)) {
             return Err(invalid(
                 path,
                 "it is in PyTorch's old format from before 1.6; load it with torch and save it again with torch.save",
             ));
         }
-        let mut bytes = magic[..read].to_vec();
+        // The file begins with the length of its header. What begins otherwise is not read to its end: it may have none.
+        let header = bytes.as_slice().try_into().map(u64::from_le_bytes);
+        if !header.is_ok_and(|length| (1..=MOST_HEADER).contains(&length)) {
+            return Err(invalid(
+                path,
+                "it is not a complete safetensors file; make or copy it again",
+            ));
+        }
         file.read_to_end(&mut bytes).map_err(ModelError::io(path))?;
         let corrupt = |error: safetensors::SafeTensorError| {
             invalid(

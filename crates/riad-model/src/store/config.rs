@@ -40,7 +40,6 @@ pub struct TrainConfig {
     /// Whether the learning rate decays when patience runs out before its time has come. Training then goes on for as many
     /// epochs as were to follow the decay, or until patience, which begins anew with it, runs out again. The published
     /// setting stops at once, and then never gets what the lower rate brings.
-    #[serde(default)]
     pub decays_early: bool,
     /// Weights of the loss's terms.
     pub loss: LossWeights,

@@ -23,12 +23,15 @@ pub(super) fn file_of(path: &Path) -> Result<PathBuf> {
     if best.is_file() {
         return Ok(best);
     }
-    let reason = if path.join(LAST).is_file() {
-        format!("the run has no {BEST} yet; let it train for an epoch first (riad train --resume)")
-    } else {
-        format!("this folder holds no run: there is no {BEST} in it")
-    };
-    Err(invalid(path, reason))
+    if path.join(LAST).is_file() {
+        return Err(ModelError::NoWeights {
+            folder: path.to_owned(),
+        });
+    }
+    Err(invalid(
+        path,
+        format!("this folder holds no run: there is no {BEST} in it"),
+    ))
 }
 
 /// Writes `bytes` to `path` so that a kill at any instant leaves the old file or the new one: written beside under a
@@ -81,10 +84,9 @@ pub fn lock_run(folder: &Path) -> Result<File> {
     let file = File::create(&path).map_err(ModelError::io(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(ModelError::Setting(format!(
-            "another process is training in {}; wait for it, or choose another folder with --out",
-            folder.display()
-        ))),
+        Err(TryLockError::WouldBlock) => Err(ModelError::RunBusy {
+            folder: folder.to_owned(),
+        }),
         Err(TryLockError::Error(error)) => Err(ModelError::io(&path)(error)),
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Progress, TrainConfig};
 use crate::{
-    Result,
+    Precision, Result,
     error::ModelError,
     method::{Method, ScoringSettings},
     network::Architecture,
@@ -33,6 +33,9 @@ pub struct Header {
     /// Scores that these weights give good images which nothing here was chosen by; `None` where nobody calibrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
+    /// The precision in which those scores were found: another gives others. `None` where nobody calibrated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration_precision: Option<Precision>,
 }
 
 impl Header {

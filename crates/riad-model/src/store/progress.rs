@@ -34,7 +34,6 @@ pub struct Progress {
     /// Epoch with the best validation loss so far, from 1; 0 before there is one.
     pub best_epoch: usize,
     /// Epochs completed when patience ran out and the learning rate decayed for it, with [`TrainConfig::decays_early`].
-    #[serde(default)]
     pub decayed_early: Option<usize>,
     /// Every epoch's losses.
     pub history: Vec<EpochRecord>,
@@ -80,6 +79,18 @@ impl Progress {
                     "the run's progress contradicts itself: {what} is {count}, and {most} is the most that it can be"
                 )));
             }
+        }
+        let is_odd = |(index, record): (usize, &EpochRecord)| {
+            let losses = [Some(record.train), record.validation];
+            record.epoch != index + 1
+                || !record.learning_rate.is_finite()
+                || losses.iter().flatten().any(|loss| !loss.is_finite())
+        };
+        if let Some(index) = self.history.iter().enumerate().position(is_odd) {
+            return Err(ModelError::Setting(format!(
+                "the run's progress contradicts itself: the record {} of its history is none of that epoch",
+                index + 1
+            )));
         }
         if self.history.len() < self.best_epoch {
             return Err(ModelError::Setting(format!(

@@ -142,10 +142,9 @@ impl Trainer {
         fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
         let lock = lock_run(folder)?;
         if folder.join(LAST).exists() {
-            return Err(ModelError::Setting(format!(
-                "{} already holds a run; resume it with --resume, or choose another folder with --out",
-                folder.display()
-            )));
+            return Err(ModelError::RunExists {
+                folder: folder.to_owned(),
+            });
         }
         let home = Home {
             folder: folder.to_owned(),
@@ -194,7 +193,9 @@ impl Trainer {
             reason: reason.to_owned(),
         };
         if !path.exists() {
-            return Err(refuse("there is no run to resume here; start one with riad train"));
+            return Err(ModelError::NoRun {
+                folder: folder.to_owned(),
+            });
         }
         let lock = lock_run(folder)?;
         let (Checkpoint { header, weights, .. }, moments) = Checkpoint::open_with_moments(&path)?;

@@ -419,9 +419,8 @@ impl Score for CudaScorer {
                 let (_, loss) = state.loss.as_ref().ok_or_else(|| not_prepared("a loss"))?;
                 terms(&loss.memory)
             };
-            if let Some((_, loss)) = &state.loss {
-                loss.targets.write(0, &targets)?;
-            }
+            let (_, loss) = state.loss.as_ref().ok_or_else(|| not_prepared("a loss"))?;
+            loss.targets.write(0, &targets)?;
             self.run(&mut state, Task::Loss(weights), shown, masks)?;
             mean.add(ready(&state)?, share);
         }
