@@ -137,6 +137,8 @@ impl Run {
             images: Vec::new(),
         };
         let (reader, scoring) = (settings.reader(), &settings.training.scoring);
+        // Else every image would be refused for it.
+        reader.check()?;
         // A file that turns out to be damaged within an epoch, or after the last, would cost all the time until then.
         refuse_all(&faults(&good, &reader, scoring))?;
         if let Some(file) = &args.roi {
