@@ -151,9 +151,12 @@ pub(crate) struct TrainArgs {
 /// Measure how well defects are found
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Writes report.html, results.json and scores.csv to the folder of --out. Without --model it trains first, each category
+Writes report.html, results.json and scores.csv to the folder of --out, which must lie outside of DATA. Without --model it trains first, each category
 in <OUT>/<category>/run, and takes up or uses again what it finds there. Without DATA, --model RUN is measured on the
 data that it was trained with. With neither, it runs the demo in the folder riad-demo.
+
+A category or an image that cannot be measured is named, the others are measured, and the exit code is 1. Defects without
+a mask count as images alone: pixel metrics are those of the other images, and results.json names the ones without.
 
 F1-max is reached at the threshold that is best for the test images' own labels, which nobody has beforehand. With --fpr
 it also tells what the calibrated threshold does, which was set without them; calibrate with other images than those
@@ -223,7 +226,7 @@ pub(crate) struct ReportArgs {
 Keeps the scores of the images in the model, in place of those that it may have; --fpr of `score` and `eval` takes its
 thresholds from them. A false-positive rate R takes at least 1/R - 1 images: 19 for 0.05, 99 for 0.01. They must be what
 a good image will be: the same product, camera and light, picked without a look at their scores. So calibrate again when
-the light has changed. `train` calibrates by itself with the images of --calibration; training a run further discards
+the light has changed. An image that cannot be read is named and left out, and the exit code is 1. `train` calibrates by itself with the images of --calibration; training a run further discards
 its calibration.
 
 Examples:
@@ -257,7 +260,12 @@ pub(crate) struct CalibrateArgs {
 #[command(after_help = "\
 Only scores go to standard output, one line per image, in order, as soon as they are known. An image that cannot be read
 is reported on standard error (and as {\"path\", \"error\"} in jsonl), the others are scored, and the exit code is 1.
-Defects that were found do not change the exit code.
+Defects that were found do not change the exit code. Folders that operating systems add (__MACOSX, @eaDir, $RECYCLE.BIN)
+and hidden ones are passed over.
+
+In a path, as in every file and line that this program writes, % and two hexadecimal digits stand for a byte: of % itself,
+of control characters, of what is no UTF-8, of ; and of a =, +, - or @ at the beginning. So no name is a command to a
+spreadsheet or a terminal, and every name comes back exactly: urllib.parse.unquote_to_bytes(path) in Python.
 
 With --fpr R each line has a p-value, how likely a good image scores at least as high, and a verdict: defective where
 that is at most R. Of good images at most the share R is called defective, on average over calibrations, whatever the

@@ -137,6 +137,8 @@ impl Run {
         let good = good.of_run(shares);
         // A file that turns out to be damaged within an epoch, or after the last, would cost all the time until then.
         let (reader, remarks) = (settings::reader(args), Remarks::default());
+        // Else every image would be refused for it.
+        reader.check()?;
         refuse_all(&faults(&good, &reader, args.tile, &remarks))?;
         remarks.warn_of_darkness(reader.white_level);
         let bands = args.bands.as_ref();

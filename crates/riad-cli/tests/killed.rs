@@ -7,6 +7,7 @@ mod support;
 use std::{
     collections::BTreeSet,
     fs,
+    io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -121,6 +122,40 @@ fn resumes_to_the_same_bytes(method: &str) {
     assert_ne!(run_bytes(&root.join("mixed")), run_bytes(&root.join("whole")));
     go_on(root, method, "mixed");
     assert_eq!(run_bytes(&root.join("mixed")), run_bytes(&root.join("whole")));
+}
+
+/// What is normal and the thresholds come of the images that the run was started with, or there are none.
+#[test]
+fn images_that_change_during_a_run_set_no_threshold() {
+    let folder = demo();
+    let root = folder.path();
+    let mut arguments = train("run");
+    arguments.retain(|argument| *argument != "-q");
+    let epochs = arguments.iter().position(|argument| *argument == EPOCHS).unwrap();
+    arguments[epochs] = "60";
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin("riad"))
+        .current_dir(root)
+        .args(arguments)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    // The images were found to be those of the start.
+    while !lines.next().unwrap().unwrap().starts_with("training ") {}
+    let defect = fs::read(root.join("data/badge/test/scratch/000.png")).unwrap();
+    for image in ["000.png", "001.png"] {
+        fs::write(root.join("data/badge/train/good").join(image), &defect).unwrap();
+    }
+    let said: Vec<_> = lines.map(Result::unwrap).collect();
+    let (said, output) = (said.join("\n"), child.wait_with_output().unwrap());
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("train/good/000.png, train/good/001.png have changed"),
+        "{said}"
+    );
+    let checkpoint = Checkpoint::open(&root.join("run")).unwrap();
+    assert_eq!(checkpoint.header.calibration, None);
+    assert!(checkpoint.normal.is_none());
 }
 
 #[test]

@@ -259,3 +259,27 @@ fn several_runs_come_into_one_report() {
     let error = stderr(root, &["report", "fabric"], 1);
     assert!(error.contains("riad eval DATA --model fabric"), "{error}");
 }
+
+#[test]
+fn a_damaged_history_is_told_and_left_out() {
+    let folder = demo();
+    let root = folder.path();
+    train(root, "data/badge", "run");
+    stdout(root, &["report", "run", "-q"]);
+    let whole = read(root.join("run/report.html"));
+    let table = read(root.join("run/history.csv"));
+    let header = table.lines().next().unwrap();
+    for epoch in ["70000", "18446744073709551615"] {
+        fs::write(
+            root.join("run/history.csv"),
+            format!("{header}\n{epoch},0.001,1,0,0,0,1,,,,,\n"),
+        )
+        .unwrap();
+        let said = stderr(root, &["report", "run"], 0);
+        assert!(
+            said.contains("history.csv is damaged") && said.contains(epoch),
+            "{said}"
+        );
+        assert!(read(root.join("run/report.html")).len() < whole.len());
+    }
+}

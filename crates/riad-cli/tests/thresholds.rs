@@ -5,7 +5,7 @@ mod support;
 
 use std::{fs, path::Path};
 
-use riad_model::Checkpoint;
+use riad_model::{Checkpoint, Precision};
 use serde_json::Value;
 use support::{demo, riad, stderr, stdout};
 use tempfile::TempDir;
@@ -290,4 +290,22 @@ fn of_fresh_good_images_the_share_asked_for_is_flagged() {
         flagged += lines.lines().filter(|line| line.ends_with(",defective")).count();
     }
     assert!((18..=72).contains(&flagged), "{flagged} of 820");
+}
+
+#[test]
+fn every_rate_below_one_answers_and_the_precision_of_a_calibration_is_kept() {
+    let folder = trained();
+    let root = folder.path();
+    stdout(root, &["calibrate", "--model", "run", "data/badge/test/good", "-q"]);
+    let good = "data/badge/test/good/000.png";
+    for rate in ["0.99", "0.999999", "0.99999999999999", "0.9999999999999999"] {
+        stdout(root, &["score", "--model", "run", good, "--fpr", rate, "-q"]);
+    }
+    let best = root.join("run/best.safetensors");
+    let mut checkpoint = Checkpoint::open(&best).unwrap();
+    assert_eq!(checkpoint.header.calibration_precision, Some(Precision::F32));
+    checkpoint.header.calibration_precision = Some(Precision::Bf16);
+    checkpoint.save(&best).unwrap();
+    let said = stderr(root, &["score", "--model", "run", good, "--fpr", "0.5"], 0);
+    assert!(said.contains("is calibrated in bf16, and scores in f32 now"), "{said}");
 }

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::store::BEST;
-
 /// What can go wrong in this crate.
 ///
 /// The cause is part of every message, and not its source as well, so that nothing is repeated when a caller prints a chain.
@@ -99,7 +97,7 @@ pub enum ModelError {
     },
 
     /// A run has trained for less than an epoch, so that it has no weights to score with.
-    #[error("{}: the run has no {BEST} yet; let it train for an epoch first", folder.display())]
+    #[error("{}: the run has no best.safetensors yet; let it train for an epoch first", folder.display())]
     NoWeights {
         /// The folder.
         folder: PathBuf,

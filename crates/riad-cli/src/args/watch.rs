@@ -24,6 +24,9 @@ cannot be decoded. An image that changes, or is replaced under the same name, ha
 gets another line; its last one counts. Killed at any instant and started again, riad watch goes on: no image is left
 out, none has two lines. Start another FILE to score all images again.
 
+Paths are written as riad score writes them. What cannot be done for one image, such as moving it, is told once and tried
+again, and keeps no other from being scored.
+
 A defect is in DEFECTS, whole, before its line is in FILE. It lies there as below DIR; if another image has its name,
 its name gets a number. Nothing is ever overwritten.
 

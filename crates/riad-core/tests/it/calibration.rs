@@ -48,6 +48,17 @@ fn values_equal_numpys() {
     }
 }
 
+/// The lowest score is the lowest threshold, however near to 1 the rate is.
+#[test]
+fn every_rate_below_one_has_a_threshold() {
+    for count in [1, 2, 19, 1000] {
+        let calibration = Calibration::new((0..count).map(|rank| rank as f32).collect()).unwrap();
+        for rate in [0.999_999, 1.0 - 1e-14, 1.0f64.next_down()] {
+            assert_eq!(calibration.threshold(rate), Ok(0.0), "{count} scores, {rate}");
+        }
+    }
+}
+
 proptest! {
     /// Exchangeable means that each of n + 1 images is equally likely to be the fresh one. So the probability that it is
     /// flagged is the share of them that would be, and the guarantee is a statement about every set of scores.

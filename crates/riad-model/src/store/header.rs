@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Progress, TrainConfig};
 use crate::{
-    Precision, Result,
+    Result,
+    backend::Precision,
     error::ModelError,
     method::{Method, ScoringSettings},
     network::Architecture,

@@ -356,7 +356,7 @@ mod tests {
             // The most that 64 bits can count, and a tensor of 255^8 values that are all the same one.
             (
                 tensor_of(b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f", 0, &[255; 8], &[255; 8]),
-                "does not fit",
+                "more than the file can hold",
             ),
             (tensor_of(b"K\x04", 0, &[255; 9], &[0; 9]), "9 dimensions"),
             (
