@@ -17,6 +17,7 @@ use riad_model::ModelError;
 use crate::args::{Cli, Command};
 
 mod args;
+mod at_threshold;
 mod baseline;
 mod calibration;
 mod commands;
@@ -28,6 +29,7 @@ mod held_out;
 mod history;
 mod interrupt;
 mod logging;
+mod mistake;
 mod picture;
 mod progress;
 mod raw_map;
@@ -39,8 +41,10 @@ mod scoring;
 mod settings;
 mod source;
 mod suspects;
+mod synthetic;
 mod tensorboard;
 mod test_images;
+mod test_set;
 
 /// A training step allocates and frees hundreds of megabytes; the system's allocator hands them back each time, and a
 /// page fault for every page is most of what that costs.
@@ -100,6 +104,7 @@ fn run(cli: Cli) -> Result<Ending> {
         Command::Calibrate(args) => commands::calibrate::run(&args),
         Command::Eval(args) => commands::eval::run(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Compare(args) => commands::compare::run(&args),
         Command::Score(args) => commands::score::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Watch(args) => commands::watch::run(&args),

@@ -77,13 +77,17 @@ impl Model {
         &self,
         images: Vec<PathBuf>,
     ) -> impl Iterator<Item = (PathBuf, Result<LoadedImage, DataError>)> + Send + use<> {
+        load_ahead(images, self.reader.clone(), self.fit())
+    }
+
+    /// What sizes the images are to have.
+    pub(crate) fn fit(&self) -> Fit {
         let scoring = &self.header().scoring;
-        let fit = match (scoring.tiling, self.roi()) {
+        match (scoring.tiling, self.roi()) {
             (None, _) => Fit::Resized(scoring.size()),
             (Some(_), None) => Fit::AtLeast(scoring.size()),
             (Some(_), Some(roi)) => Fit::Exactly(roi.size()),
-        };
-        load_ahead(images, self.reader.clone(), fit)
+        }
     }
 
     /// Scores images that [`Self::load`] gave.

@@ -134,7 +134,7 @@ fn the_worst_mistakes_come_first() {
         read(root.join("run/report.html"))
     };
     let text = report("0.4");
-    assert!(text.contains("calibrated for false-positive rate 0.4"), "{text}");
+    assert!(text.contains("calibrated for a false-positive rate of 0.4"), "{text}");
     let threshold: f32 = between(&text, "those of the threshold ", ",")[0].parse().unwrap();
     let mut badness = Vec::new();
     for shot in between(&text, "<li class=\"shot\"", "</li>") {

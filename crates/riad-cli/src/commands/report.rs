@@ -1,12 +1,12 @@
 //! `riad report`.
 
 use anyhow::{Context, Result};
-use riad_data::{Category, TestItem};
+use riad_data::Category;
 use tracing::info;
 
 use super::eval::measure;
 use crate::{
-    Ending, args::ReportArgs, files::shell_quoted, report, results::CategoryResult, run::Run, scoring::Compute, usage,
+    Ending, args::ReportArgs, files::shell_quoted, report, run::Run, scoring::Compute, test_set::TestSet, usage,
 };
 
 pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
@@ -19,48 +19,35 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
     let mut results = Vec::with_capacity(args.runs.len());
     for folder in &args.runs {
         let run = Run::open(folder)?;
-        let mut category = run.category().with_context(|| {
+        let category = run.category().with_context(|| {
             format!(
                 "the images of the run in {0} cannot be had; if they have moved, say where: riad eval DATA --model {0}",
                 shell_quoted(folder)
             )
         })?;
-        let caution = if category.test.is_empty() {
-            Some(take_held_out(&run, &mut category)?)
+        let test = if category.test.is_empty() {
+            held_out(&run, category)?
         } else {
-            None
+            TestSet::from(category)
         };
-        let result = measure(&category, (folder, run.bands()), args.verdict, false, &compute)?;
-        results.push(CategoryResult { caution, ..result });
+        results.push(measure(&test, (folder, run.bands()), args.verdict, false, &compute)?);
     }
     report::write(&file, &results)?;
     info!("open {}", shell_quoted(&file));
     Ok(Ending::Done)
 }
 
-/// Makes test images of those that the run held out from training, for want of others, and says so.
-fn take_held_out(run: &Run, category: &mut Category) -> Result<String> {
-    let (images, purpose) = run.held_out(category)?;
-    if images.is_empty() {
+/// Test images of those that the run held out from training, for want of others.
+fn held_out(run: &Run, category: Category) -> Result<TestSet> {
+    let root = category.root.clone();
+    let test = TestSet::held_out(run, category)?;
+    if test.category.test.is_empty() {
         return Err(usage(format!(
             "{} has no test images, and the run in {} held out none of its images to show instead; name a folder with \
              test images: riad eval DATA --model {1}",
-            category.root.display(),
+            root.display(),
             shell_quoted(run.folder())
         )));
     }
-    let caution = format!(
-        "There are no test images. Shown are the {} good images that training held out for {purpose}; how well defects are \
-         found cannot be told from them.",
-        images.len()
-    );
-    category.test = images
-        .into_iter()
-        .map(|path| TestItem {
-            path,
-            defect: None,
-            masks: Vec::new(),
-        })
-        .collect();
-    Ok(caution)
+    Ok(test)
 }

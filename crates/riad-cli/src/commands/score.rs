@@ -19,7 +19,7 @@ use crate::{
     args::{Format, MapFormat, ScoreArgs},
     calibration::Threshold,
     files::{with_suffix, write_whole},
-    picture::{Plane, Scale, drawn, outline, save},
+    picture::{Plane, Scale, drawn, outline_found, save},
     progress::{Progress, suspended},
     raw_map,
     run::bands_of,
@@ -164,14 +164,14 @@ impl Output {
             let is_flagged = threshold.flags(score);
             self.flagged += usize::from(is_flagged);
             let verdict = if is_flagged { "defective" } else { "good" };
-            (threshold.calibration.p_value(score), verdict)
+            (threshold.p_value(score), verdict)
         });
         match self.format {
             Format::Csv => {
                 // The bytes of a name that is not UTF-8 are kept, so that the line still leads to the file.
                 let mut fields = vec![path.as_os_str().as_encoded_bytes().to_vec(), score.to_string().into()];
                 if let Some((p_value, verdict)) = judged {
-                    fields.extend([p_value.to_string().into(), verdict.into()]);
+                    fields.extend([format!("{p_value:.4}").into(), verdict.into()]);
                 }
                 self.record(&fields)
             }
@@ -239,7 +239,7 @@ fn draw(target: &Path, original: &RgbImage, map: &Plane, scale: &Scale, threshol
     save(&scale.heat(&map), &with_suffix(target, ".heat.png"))?;
     let mut overlay = scale.overlay(original, &map);
     if let Some(threshold) = threshold {
-        outline(&mut overlay, |x, y| map.at(x, y) > threshold.value);
+        outline_found(&mut overlay, |x, y| map.at(x, y) > threshold.value);
     }
     save(&overlay, &with_suffix(target, ".overlay.png"))
 }
