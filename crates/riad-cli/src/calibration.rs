@@ -13,7 +13,9 @@ use riad_model::{Checkpoint, Header, Keep, NormalSums, Scored};
 use crate::{
     files::shell_quoted,
     progress::Progress,
+    run::refuse,
     scoring::{Compute, Model},
+    test_images::told,
     usage,
 };
 
@@ -95,38 +97,40 @@ pub(crate) fn rate_in_words(rate: f64, confidence: Option<f64>) -> String {
 }
 
 /// Scores good `images`, whose files belong together as `bands` says, with a checkpoint and keeps the scores in it, in place
-/// of those it may have.
+/// of those it may have. Gives what kept images from being scored, which are left out: what cannot be read has no score
+/// when the threshold is used, either.
 ///
 /// # Errors
-/// If there are no images, or one cannot be read: a choice of what can be read is not what the guarantee is about.
+/// If there are no images, or none can be read.
 ///
-/// Gives the scores in the order of the images.
+/// Gives the scores in the order of the images, and what kept images from being scored.
 pub(crate) fn calibrate(
     checkpoint: &mut Checkpoint,
     images: Vec<PathBuf>,
     bands: Option<&Pattern>,
     compute: &Compute,
-) -> Result<Vec<f32>> {
-    if images.is_empty() {
+) -> Result<(Vec<f32>, Vec<String>)> {
+    let model = Model::new(checkpoint, bands.cloned(), compute)?;
+    let (scores, faults) = scores(&model, images, "calibrating")?;
+    if scores.is_empty() {
         bail!("there are no images to calibrate with");
     }
-    let model = Model::new(checkpoint, bands.cloned(), compute)?;
-    let scores = scores(&model, images, "calibrating")?;
     checkpoint.header.calibration = Some(Calibration::new(scores.clone())?);
-    Ok(scores)
+    Ok((scores, faults))
 }
 
-/// The scores of images, in their order; `title` is what is being done.
+/// The scores of images, in their order, and what kept images from being scored, which have none; `title` is what is being
+/// done.
 ///
 /// # Errors
-/// If an image cannot be read.
-pub(crate) fn scores(model: &Model, images: Vec<PathBuf>, title: &str) -> Result<Vec<f32>> {
+/// If the model fails.
+pub(crate) fn scores(model: &Model, images: Vec<PathBuf>, title: &str) -> Result<(Vec<f32>, Vec<String>)> {
     let mut scores = Vec::with_capacity(images.len());
-    score_all(model, images, title, |scored| {
+    let faults = score_all(model, images, title, |scored| {
         scores.push(scored.score);
         Ok(())
     })?;
-    Ok(scores)
+    Ok((scores, faults))
 }
 
 /// Keeps in a checkpoint what the maps of good `images`, whose files belong together as `bands` says, hold at each place.
@@ -144,29 +148,44 @@ pub(crate) fn find_normal(
     let roi = checkpoint.roi.take();
     let mut sums = NormalSums::new(checkpoint.header.scoring.size());
     let model = Model::new(checkpoint, bands.cloned(), compute)?;
-    score_all(&model, images, "what is normal", |scored| Ok(sums.add(&scored.map)?))?;
+    let faults = score_all(&model, images, "what is normal", |scored| Ok(sums.add(&scored.map)?))?;
+    refuse(&faults)?;
     (checkpoint.normal, checkpoint.roi) = (Some(sums.finish()?), roi);
     Ok(())
 }
 
+/// Scores images one after the other, and gives what kept others from it.
 fn score_all(
     model: &Model,
     images: Vec<PathBuf>,
     title: &str,
     mut take: impl FnMut(Scored) -> Result<()>,
-) -> Result<()> {
+) -> Result<Vec<String>> {
+    let mut faults = Vec::new();
     let mut progress = Progress::start(title, "image", 0, images.len() as u64);
     let mut count = 0;
-    let mut loaded = model.load(images).map(|(_, loaded)| loaded);
+    let mut loaded = model.load(images);
     loop {
         let batch = loaded.by_ref().take(model.batch_size());
-        let batch = batch.collect::<Result<Vec<_>, _>>()?;
+        let batch: Vec<_> = batch.collect();
         if batch.is_empty() {
-            return Ok(());
+            return Ok(faults);
         }
-        let images: Vec<_> = batch.iter().map(|loaded| &loaded.image).collect();
-        model.score(&images, Keep::Map)?.into_iter().try_for_each(&mut take)?;
+        let mut readable = Vec::with_capacity(batch.len());
         count += batch.len() as u64;
+        for (path, loaded) in batch {
+            match loaded {
+                Ok(loaded) => readable.push((path, loaded.image)),
+                Err(error) => faults.push(told(&error)),
+            }
+        }
+        let images: Vec<_> = readable.iter().map(|(_, image)| image).collect();
+        for (scored, (path, _)) in model.score(&images, Keep::Map)?.into_iter().zip(&readable) {
+            match scored {
+                Ok(scored) => take(scored)?,
+                Err(error) => faults.push(format!("{}: {error}", path.display())),
+            }
+        }
         progress.tell(count, String::new);
     }
 }

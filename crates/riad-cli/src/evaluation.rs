@@ -5,7 +5,7 @@ use riad_core::{
     Map,
     metrics::{self, Curve, F1Max, MetricError, PixelCurves, PixelMetrics},
 };
-use riad_data::{DataError, MadeUp};
+use riad_data::MadeUp;
 use riad_model::Roi;
 use serde::Serialize;
 use tracing::error;
@@ -14,18 +14,21 @@ use crate::{
     at_threshold::AtThreshold,
     baseline::MeanImage,
     calibration::Threshold,
-    files::relative,
+    names::relative,
     picture::{Painter, Thumbnail},
     progress::Progress,
     scoring::Model,
     synthetic::Synthetic,
-    test_images::{TestImage, TestImages},
+    test_images::{TestImage, TestImages, told},
     test_set::TestSet,
     usage,
 };
 
 /// False-positive rate up to which AUPRO integrates, as in MVTec's evaluation.
 pub(crate) const AUPRO_LIMIT: f64 = 0.3;
+
+/// Images that a note names; more are only counted.
+const NAMED: usize = 8;
 
 /// How near points of a curve may lie to be one: less than can be seen in a figure.
 const CURVE_RESOLUTION: f64 = 2e-3;
@@ -44,8 +47,47 @@ pub(crate) struct Evaluation {
     pub(crate) at_threshold: Result<AtThreshold, String>,
     /// What was found of defects that were made up, if any were.
     pub(crate) synthetic: Option<Synthetic>,
+    /// The defects whose pixels are not known, which are measured as images alone, as in [`ImageScore::path`].
+    pub(crate) without_mask: Vec<String>,
     /// What was wrong with images, which are left out then, and with masks.
     pub(crate) faults: Vec<String>,
+}
+
+impl Evaluation {
+    /// What readers must know of the numbers.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let mut notes = self.metrics.undefined.clone();
+        let defective = self.images.iter().filter(|image| image.defect.is_some()).count();
+        match self.without_mask.as_slice() {
+            [] => {}
+            all if all.len() == defective => {
+                notes.push("pixel level: undefined, for no defect has a mask that could be used".to_owned());
+            }
+            some => {
+                let (named, more) = some.split_at(some.len().min(NAMED));
+                let more = match more.len() {
+                    0 => String::new(),
+                    more => format!(" and {more} more, which results.json names"),
+                };
+                notes.push(format!(
+                    "pixel level: over {} of {} images; of {} defects {} have no mask that could be used: {}{more}",
+                    self.images.len() - some.len(),
+                    self.images.len(),
+                    defective,
+                    some.len(),
+                    named.join(", ")
+                ));
+            }
+        }
+        if !self.faults.is_empty() {
+            notes.push(format!(
+                "not all is measured; {} faults were found: {}",
+                self.faults.len(),
+                self.faults.join("; ")
+            ));
+        }
+        notes
+    }
 }
 
 /// What the metrics are areas and points of; `None` as they are.
@@ -112,6 +154,8 @@ impl Metrics {
 ///
 /// Images and masks that cannot be read are told and noted, and keep the others from nothing.
 ///
+/// Images and masks that cannot be read are told and noted, and keep the others from nothing.
+///
 /// # Errors
 /// If there are no test images, or none can be read.
 pub(crate) fn evaluate(
@@ -134,7 +178,9 @@ pub(crate) fn evaluate(
     let painter = Painter::new(test, model, threshold.ok().map(|threshold| threshold.value))?;
     let mut loaded = TestImages::new(test.items(), model);
     let mut images = Vec::with_capacity(category.test.len());
-    let mut faults = Vec::new();
+    let mut faults: Vec<String> = category.test_faults.iter().map(told).collect();
+    faults.extend(test.faults.iter().cloned());
+    let mut without_mask = Vec::new();
     let mut measures = Measures::default();
     let mut baseline_measures = Measures::default();
     let inside = model.roi().map(Roi::map);
@@ -153,6 +199,10 @@ pub(crate) fn evaluate(
             if let Some(baseline) = baseline {
                 let map = baseline.map(&image.pixels)?;
                 baseline_measures.add(&map, map.max().unwrap_or_default(), image, inside)?;
+            }
+            let path = relative(&image.item.path, &category.root);
+            if image.mask.is_none() {
+                without_mask.push(path.clone());
             }
             images.push(ImageScore {
                 path,
@@ -182,16 +232,15 @@ pub(crate) fn evaluate(
         baseline,
         at_threshold,
         synthetic,
+        without_mask,
         faults,
     })
 }
 
 /// Tells of faults as they are found, and notes them.
-fn note(found: &mut Vec<DataError>, faults: &mut Vec<String>) {
-    for fault in found.drain(..) {
-        error!("{fault}");
-        faults.push(fault.to_string());
-    }
+fn note(found: &mut Vec<String>, faults: &mut Vec<String>) {
+    found.iter().for_each(|fault| error!("{fault}"));
+    faults.append(found);
 }
 
 /// Collects what the metrics are computed from.
@@ -200,8 +249,10 @@ struct Measures {
     scores: Vec<f32>,
     defective: Vec<bool>,
     pixels: PixelMetrics,
-    /// Defects whose pixels are not known.
-    without_mask: usize,
+    /// Whether there are defects whose pixels are not known.
+    without_mask: bool,
+    /// Whether there are some whose pixels are.
+    with_mask: bool,
 }
 
 impl Measures {
@@ -210,10 +261,11 @@ impl Measures {
         // The label is the folder's: a mask at the network's size may have lost a tiny defect.
         self.scores.push(score);
         self.defective.push(image.item.is_defective());
+        self.with_mask |= image.item.is_defective() && image.mask.is_some();
         match (&image.mask, inside) {
             (Some(mask), None) => self.pixels.push(map, mask)?,
             (Some(mask), Some(inside)) => self.pixels.push_inside(map, mask, inside)?,
-            (None, _) => self.without_mask += 1,
+            (None, _) => self.without_mask = true,
         }
         Ok(())
     }
@@ -233,11 +285,8 @@ impl Measures {
                 })
             })
             .transpose()?;
-        let (pixels, pixel) = if self.without_mask > 0 {
-            undefined.push(match self.without_mask {
-                1 => "pixel level: 1 defect has no mask".to_owned(),
-                count => format!("pixel level: {count} defects have no mask"),
-            });
+        // What the pixels of good images alone would lack is told by [`Evaluation::notes`].
+        let (pixels, pixel) = if self.without_mask && !self.with_mask {
             None
         } else {
             let measured = self.pixels.finish_with_curves(AUPRO_LIMIT, CURVE_RESOLUTION);

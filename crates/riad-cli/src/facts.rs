@@ -7,6 +7,7 @@ use riad_model::{Architecture, Checkpoint, Header, Roi, ScoringSettings, Similar
 
 use crate::{
     calibration::reach,
+    names::written,
     run::{preset_name, terms},
 };
 
@@ -38,7 +39,7 @@ pub(crate) fn facts(checkpoint: &Checkpoint, model: &Path) -> Result<Vec<Fact>> 
         scales,
         ..
     } = scoring;
-    line("file", model.display().to_string());
+    line("file", written(model));
     line(
         "network",
         format!(

@@ -1,13 +1,16 @@
 //! Paths and files.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
 use riad_model::store;
 use sha2::{Digest, Sha256};
+
+use crate::usage;
 
 /// Writes `bytes` to `path` as checkpoints are written: whole, whenever the program is killed. Folders on the way are made.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -21,9 +24,48 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 pub(crate) fn sha256(files: &[impl AsRef<Path>]) -> Result<String> {
     let mut hash = Sha256::new();
     for file in files.iter().map(AsRef::as_ref) {
-        hash.update(fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
+        let cannot = || format!("cannot read {}", file.display());
+        let mut file = BufReader::new(File::open(file).with_context(cannot)?);
+        loop {
+            let part = file.fill_buf().with_context(cannot)?;
+            if part.is_empty() {
+                break;
+            }
+            hash.update(part);
+            let read = part.len();
+            file.consume(read);
+        }
     }
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Where `path` lies, without links, as far as it is there: what is yet to be made is added as it is.
+pub(crate) fn resolved(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for there in whole.ancestors() {
+        if let Ok(real) = there.canonicalize() {
+            return match whole.strip_prefix(there) {
+                Ok(rest) if !rest.as_os_str().is_empty() => real.join(rest),
+                _ => real,
+            };
+        }
+    }
+    whole
+}
+
+/// Checks that what is written to `out` does not come to lie among the images in `data`.
+///
+/// # Errors
+/// Blames the arguments.
+pub(crate) fn check_outside(out: &Path, data: &Path) -> Result<()> {
+    if resolved(out).starts_with(resolved(data)) {
+        return Err(usage(format!(
+            "{} lies in {}, where images are looked for; choose a folder beside it with --out",
+            out.display(),
+            data.display()
+        )));
+    }
+    Ok(())
 }
 
 /// `path` with `suffix` after its name, whatever bytes the name has.
@@ -31,17 +73,6 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
-}
-
-/// `path` below `root` with forward slashes, for files that are read on other systems too; the whole of it if it is not
-/// below.
-pub(crate) fn relative(path: &Path, root: &Path) -> String {
-    let below = path.strip_prefix(root).unwrap_or(path);
-    let parts: Vec<_> = below
-        .components()
-        .map(|part| part.as_os_str().to_string_lossy())
-        .collect();
-    parts.join("/")
 }
 
 /// `path` as it can be pasted into a shell.

@@ -135,7 +135,9 @@ mod tests {
             layout: Layout::Mvtec2,
             train: images(train, "train"),
             validation: images(validation, "validation"),
+            train_faults: Vec::new(),
             test: Vec::new(),
+            test_faults: Vec::new(),
         }
     }
 

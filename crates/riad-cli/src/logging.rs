@@ -14,7 +14,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::progress;
+use crate::{names, progress};
 
 /// Starts logging: information and worse, more for each `verbose`, less for each `quiet`. Of the libraries outside this
 /// workspace only warnings and worse are told.
@@ -56,8 +56,9 @@ where
             Level::DEBUG => "debug: ",
             Level::TRACE => "trace: ",
         })?;
-        context.field_format().format_fields(writer.by_ref(), event)?;
-        writeln!(writer)
+        let mut message = String::new();
+        context.field_format().format_fields(Writer::new(&mut message), event)?;
+        writeln!(writer, "{}", names::plain(&message))
     }
 }
 

@@ -30,6 +30,7 @@ mod history;
 mod interrupt;
 mod logging;
 mod mistake;
+mod names;
 mod picture;
 mod progress;
 mod raw_map;
@@ -118,12 +119,23 @@ fn run(cli: Cli) -> Result<Ending> {
 /// Prints what clap has to say (help and version are errors to it) and where its arguments came from.
 fn refuse(error: &clap::Error, arguments: &config::Merged) -> ExitCode {
     // A closed pipe is no reason to complain about.
-    let _ = error.print();
+    let text = error.render().to_string();
+    // What was typed is repeated in it, and colours come from escape sequences as well.
+    let plain = names::plain_lines(&text);
+    let _ = if plain == text {
+        error.print()
+    } else {
+        write!(io::stderr(), "{plain}")
+    };
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return ExitCode::SUCCESS;
     }
     if let Some(file) = &arguments.file {
-        let _ = writeln!(io::stderr(), "\nnote: options were also read from {}", file.display());
+        let _ = writeln!(
+            io::stderr(),
+            "\nnote: options were also read from {}",
+            names::written(file)
+        );
     }
     ExitCode::from(2)
 }
@@ -132,7 +144,7 @@ fn complain(error: &anyhow::Error, verbose: bool) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    let _ = writeln!(io::stderr(), "error: {error:#}");
+    let _ = writeln!(io::stderr(), "error: {}", names::plain_lines(&format!("{error:#}")));
     if verbose {
         let _ = writeln!(io::stderr(), "\n{}", error.backtrace());
     }

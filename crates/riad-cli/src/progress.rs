@@ -9,6 +9,8 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing::{debug, info, level_filters::LevelFilter};
 
+use crate::names;
+
 /// Least time between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
@@ -39,8 +41,8 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// Begins at `first` of `total` units of `what` is done.
-    pub(crate) fn start(what: impl Into<String>, unit: &'static str, first: u64, total: u64) -> Self {
-        let what = what.into();
+    pub(crate) fn start(what: impl AsRef<str>, unit: &'static str, first: u64, total: u64) -> Self {
+        let what = names::plain(what.as_ref());
         let shown = io::stderr().is_terminal() && LevelFilter::current() >= LevelFilter::INFO;
         let bar = shown.then(|| {
             let bar = BARS.add(ProgressBar::new(total));

@@ -36,9 +36,19 @@ pub(crate) struct CategoryResult {
     pub(crate) evaluation: Evaluation,
 }
 
+/// A category that could not be measured, and why.
+#[derive(Debug, Serialize)]
+pub(crate) struct Unmeasured {
+    pub(crate) name: String,
+    pub(crate) reason: String,
+}
+
 #[derive(Serialize)]
 struct ResultsFile<'a> {
     categories: BTreeMap<&'a str, CategoryMetrics<'a>>,
+    /// Categories that could not be measured, and why.
+    #[serde(skip_serializing_if = "<[Unmeasured]>::is_empty")]
+    unmeasured: &'a [Unmeasured],
     settings: Settings<'a>,
     versions: BTreeMap<&'a str, &'a str>,
 }
@@ -48,6 +58,12 @@ struct CategoryMetrics<'a> {
     #[serde(flatten)]
     metrics: &'a Metrics,
     images: usize,
+    /// Defects that count as images alone; empty where all have masks.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    without_mask: &'a [String],
+    /// What keeps images from being measured, or masks from being used.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    faults: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     at_threshold: Option<&'a AtThreshold>,
     /// Why there is none.
@@ -57,9 +73,6 @@ struct CategoryMetrics<'a> {
     synthetic: Option<&'a Synthetic>,
     #[serde(skip_serializing_if = "Option::is_none")]
     caution: Option<&'a str>,
-    /// What keeps images from being measured, or masks from being used.
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    faults: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     mean_image: Option<&'a Metrics>,
 }
@@ -85,7 +98,7 @@ struct ModelSettings<'a> {
 }
 
 /// Writes `results.json` and `scores.csv` to `out`.
-pub(crate) fn write(out: &Path, results: &[CategoryResult]) -> Result<()> {
+pub(crate) fn write(out: &Path, results: &[CategoryResult], unmeasured: &[Unmeasured]) -> Result<()> {
     let categories = results.iter().map(|result| {
         let Evaluation {
             images,
@@ -93,17 +106,19 @@ pub(crate) fn write(out: &Path, results: &[CategoryResult]) -> Result<()> {
             baseline,
             at_threshold,
             synthetic,
+            without_mask,
             faults,
             ..
         } = &result.evaluation;
         let metrics = CategoryMetrics {
             metrics,
             images: images.len(),
+            without_mask,
+            faults,
             at_threshold: at_threshold.as_ref().ok(),
             no_threshold: at_threshold.as_ref().err().map(String::as_str),
             synthetic: synthetic.as_ref(),
             caution: result.caution.as_deref(),
-            faults,
             mean_image: baseline.as_ref(),
         };
         (result.name.as_str(), metrics)
@@ -133,6 +148,7 @@ pub(crate) fn write(out: &Path, results: &[CategoryResult]) -> Result<()> {
     );
     let file = ResultsFile {
         categories: categories.collect(),
+        unmeasured,
         settings: Settings {
             aupro_limit: AUPRO_LIMIT,
             models: models.collect(),

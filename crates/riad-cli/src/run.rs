@@ -7,19 +7,20 @@ mod session;
 
 use std::{
     collections::HashSet,
+    fmt::Display,
     fs,
     path::{self, Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use riad_data::{Category, DataError, Grouping, Layout, Pattern, Reader, Shares};
 use riad_model::{
     Checkpoint, Device, Preset, TrainConfig, Trainer,
-    store::{BEST, LAST},
+    store::{BEST, LAST, remove_part},
 };
 use serde::{Deserialize, Serialize};
-use tracing::info;
+use tracing::{error, info};
 
 use crate::{
     args::{Protocol, TrainingArgs},
@@ -27,10 +28,11 @@ use crate::{
     files::{sha256, shell_quoted, write_whole},
     held_out::{divide, good_images, groups, shares, too_few_to_calibrate},
     interrupt::{Reason, Watch},
+    names::serde_path,
     roi::load_roi,
     scoring::{Compute, Model},
     settings,
-    source::{Source, check_headers},
+    source::{Source, faults},
     suspects::Suspects,
     usage,
 };
@@ -63,6 +65,7 @@ struct Settings {
     /// Version of the program that started the run.
     riad_version: String,
     /// The category's folder.
+    #[serde(with = "serde_path")]
     data: PathBuf,
     /// How it is read. Runs begun before there was a choice tell it by what is there.
     layout: Option<Layout>,
@@ -127,10 +130,12 @@ impl Run {
                 shell_quoted(folder)
             )));
         }
-        let category = &match &args.without {
-            Some(file) => without(category, &names_in(file)?, Some(file))?,
-            None => category.clone(),
+        refuse(&category.train_faults)?;
+        let left_out = match &args.without {
+            Some(file) => Some(without(category, &names_in(file)?, Some(file))?),
+            None => None,
         };
+        let category = left_out.as_ref().unwrap_or(category);
         let shares = shares(args, category);
         let good = good_images(category, shares);
         let bands = args.bands.as_ref();
@@ -174,7 +179,8 @@ impl Run {
             images,
         };
         let (reader, scoring) = (settings.reader(), &settings.training.scoring);
-        check_headers(&good, &reader, scoring)?;
+        // A file that turns out to be damaged within an epoch, or after the last, would cost all the time until then.
+        refuse(&faults(&good, &reader, scoring))?;
         if let Some(file) = &args.roi {
             load_roi(file, scoring, &good, &reader)?;
             let mask = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -343,6 +349,9 @@ impl Run {
             Trainer::start(self.settings.training.clone(), &self.folder, device)?
         };
         let folder = shell_quoted(&self.folder);
+        for name in [SETTINGS, ROI] {
+            remove_part(&self.folder.join(name))?;
+        }
         if trainer.progress().finished && self.is_complete()? {
             info!("the run in {folder} is finished: {}", best(&trainer));
             return Ok(Trained::Finished);
@@ -392,6 +401,8 @@ impl Run {
 
     /// Finds what goes with the best weights. A run that is killed before this is done does it when it is resumed.
     fn complete(&self, category: &Category, device: &Device) -> Result<()> {
+        // Named before they can fail one by one.
+        self.check_images(category)?;
         let compute = Compute::f32(device);
         let best = self.folder.join(BEST);
         let mut checkpoint = Checkpoint::open(&best)?;
@@ -410,8 +421,12 @@ impl Run {
         let scores = if held_out.is_empty() {
             Vec::new()
         } else {
-            calibrate(&mut checkpoint, held_out, self.bands(), &compute)?
+            let (scores, damaged) = calibrate(&mut checkpoint, held_out, self.bands(), &compute)?;
+            refuse(&damaged)?;
+            scores
         };
+        // What is normal and which scores good images have must come of the images that the run was started with.
+        self.check_images(category)?;
         self.look_for_suspects(category, &checkpoint, &scores, &compute)?;
         checkpoint.save(&best)?;
         if let Some(calibration) = &checkpoint.header.calibration {
@@ -447,7 +462,9 @@ impl Run {
             for validation in [false, true] {
                 let of_part = places(&|image| !image.calibration && image.validation == validation);
                 let part = of_part.iter().map(|&place| images[place].clone()).collect();
-                suspects.judge(&of_part, &scores(&model, part, "looking for unusual images")?);
+                let (scores, damaged) = scores(&model, part, "looking for unusual images")?;
+                refuse(&damaged)?;
+                suspects.judge(&of_part, &scores);
             }
         }
         suspects.weigh(&held_out, calibration);
@@ -485,6 +502,24 @@ impl Run {
         let records = images.zip(&self.settings.images);
         let chosen = records.filter(|(_, record)| chosen(record));
         Ok(chosen.map(|(path, _)| path).collect())
+    }
+}
+
+/// Names everything that is wrong with images to learn from, so that all can be mended at once.
+///
+/// # Errors
+/// If there is any fault.
+pub(crate) fn refuse<F: Display>(faults: &[F]) -> Result<()> {
+    match faults {
+        [] => Ok(()),
+        [only] => bail!("{only}"),
+        several => {
+            several.iter().for_each(|fault| error!("{fault}"));
+            bail!(
+                "{} faults in the images to learn from; nothing is trained before they are mended or removed",
+                several.len()
+            )
+        }
     }
 }
 

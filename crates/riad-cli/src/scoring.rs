@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use riad_data::{DataError, Fit, Image, LoadedImage, Pattern, Reader, load_ahead};
-use riad_model::{Checkpoint, Device, Header, Keep, Precision, Roi, Scored, Scorer};
+use riad_model::{Checkpoint, Device, Header, Keep, ModelError, Precision, Roi, Scored, Scorer};
 
 use crate::usage;
 
@@ -90,15 +90,35 @@ impl Model {
         }
     }
 
-    /// Scores images that [`Self::load`] gave.
-    pub(crate) fn score(&self, images: &[&Image], keep: Keep) -> Result<Vec<Scored>> {
+    /// Scores images that [`Self::load`] gave. One on which the network's values overflow keeps no other from its score.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub(crate) fn score(&self, images: &[&Image], keep: Keep) -> Result<Vec<Result<Scored, ModelError>>> {
+        match self.score_all(images, keep) {
+            Ok(scored) => return Ok(scored.into_iter().map(Ok).collect()),
+            Err(ModelError::Overflow) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut each = Vec::with_capacity(images.len());
+        for image in images {
+            match self.score_all(&[image], keep) {
+                Ok(scored) => each.extend(scored.into_iter().map(Ok)),
+                Err(ModelError::Overflow) => each.push(Err(ModelError::Overflow)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(each)
+    }
+
+    fn score_all(&self, images: &[&Image], keep: Keep) -> Result<Vec<Scored>, ModelError> {
         if self.header().scoring.tiling.is_none() {
             let values: Vec<f32> = images.iter().flat_map(|image| image.values()).copied().collect();
-            return Ok(self.scorer.score(&values, keep)?);
+            return self.scorer.score(&values, keep);
         }
         images
             .iter()
-            .map(|image| Ok(self.scorer.score_image(image.values(), image.size(), keep)?))
+            .map(|image| self.scorer.score_image(image.values(), image.size(), keep))
             .collect()
     }
 }

@@ -125,7 +125,7 @@ pub(crate) fn config(args: &TrainingArgs, method: Method, images: usize, device:
 }
 
 /// Channels of the images. Files that belong together are a channel each, unless more is said.
-fn channels(args: &TrainingArgs) -> usize {
+pub(crate) fn channels(args: &TrainingArgs) -> usize {
     channels_of(args.channels, args.bands.as_ref())
 }
 

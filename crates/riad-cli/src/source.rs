@@ -77,17 +77,18 @@ impl ImageSource for Source {
     }
 }
 
-/// Checks, as far as the files' headers tell, that every image can be read, has the channels that are asked for, and that
-/// tiles can be cut from it.
-///
-/// # Errors
-/// Names the first of which that is not so.
-pub(crate) fn check_headers(images: &[PathBuf], reader: &Reader, scoring: &ScoringSettings) -> Result<()> {
+/// What keeps images from being learned from: that they cannot be read, have other channels, or that no tile can be cut
+/// from them. Each is read, which takes about as long as in an epoch.
+pub(crate) fn faults(images: &[PathBuf], reader: &Reader, scoring: &ScoringSettings) -> Vec<DataError> {
     let fit = match scoring.tiling {
-        None => Fit::Own,
+        None => Fit::Resized(scoring.size()),
         Some(_) => Fit::AtLeast(scoring.size()),
     };
-    let check = |path: &PathBuf| fit.check(path, reader.size(path)?);
-    let checked: Vec<_> = images.par_iter().map(check).collect();
-    Ok(checked.into_iter().collect::<Result<(), _>>()?)
+    let fault = |path: &PathBuf| reader.load(path, fit).err();
+    images.par_iter().filter_map(fault).collect()
+}
+
+/// The same of what only the files' headers tell, which takes next to no time.
+pub(crate) fn header_faults(images: &[PathBuf], reader: &Reader) -> Vec<DataError> {
+    images.par_iter().filter_map(|path| reader.size(path).err()).collect()
 }

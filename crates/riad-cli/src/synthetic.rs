@@ -73,7 +73,7 @@ pub(crate) fn test_set(path: &Path, model: &Model, photos: &PhotosArgs, seed: u6
         caution = format!("{caution} {more}");
     }
     test.caution = Some(caution);
-    test.category.name += " (synthetic)";
+    test.name += " (synthetic)";
     let good = test.category.test.clone();
     let side = side(model, &good)?;
     test.made_up = vec![None; good.len()];

@@ -7,7 +7,7 @@ use riad_core::{Map, Size};
 use riad_data::{DataError, Fit, Image, LoadedImage, MadeUp, TestItem, load_mask, resize_mask};
 use riad_model::{Keep, Scored};
 
-use crate::scoring::Model;
+use crate::{names::plain, scoring::Model};
 
 /// A test image as the model takes it: at the network's size, or with tiles at its own.
 pub(crate) struct TestImage<'a> {
@@ -29,7 +29,7 @@ pub(crate) struct TestImages<'a> {
     model: &'a Model,
     /// What was wrong with images and masks so far. An image that cannot be read is left out; one whose mask cannot be
     /// used has none.
-    pub(crate) faults: Vec<DataError>,
+    pub(crate) faults: Vec<String>,
 }
 
 impl<'a> TestImages<'a> {
@@ -49,8 +49,8 @@ impl<'a> TestImages<'a> {
         }
     }
 
-    /// The next images and what the model finds in them; `None` after the last. A defect that was to be made up where it
-    /// cannot be seen is left out.
+    /// The next images and what the model finds in them, possibly in none of these; `None` after the last. A defect that
+    /// was to be made up where it cannot be seen is left out.
     pub(crate) fn next_batch(&mut self) -> Result<Option<Vec<(TestImage<'a>, Scored)>>> {
         let at_once = self.model.batch_size();
         let mut items = Vec::with_capacity(at_once);
@@ -74,22 +74,30 @@ impl<'a> TestImages<'a> {
                     items.push((item, made_up, mask));
                     images.push(image);
                 }
-                Err(error) => self.faults.push(error),
+                Err(error) => self.faults.push(told(&error)),
             }
         }
         if items.is_empty() {
             return Ok(None);
         }
         let scored = self.model.score(&images.iter().collect::<Vec<_>>(), Keep::All)?;
-        let test_image = |((item, made_up, mask), image): (_, Image)| TestImage {
-            item,
-            made_up,
-            size: image.size(),
-            pixels: image.into_values(),
-            mask,
-        };
-        let batch = items.into_iter().zip(images).map(test_image).zip(scored);
-        Ok(Some(batch.collect()))
+        let mut batch = Vec::with_capacity(items.len());
+        for (((item, made_up, mask), image), scored) in items.into_iter().zip(images).zip(scored) {
+            match scored {
+                Ok(scored) => {
+                    let image = TestImage {
+                        item,
+                        made_up,
+                        size: image.size(),
+                        pixels: image.into_values(),
+                        mask,
+                    };
+                    batch.push((image, scored));
+                }
+                Err(error) => self.faults.push(plain(&format!("{}: {error}", item.path.display()))),
+            }
+        }
+        Ok(Some(batch))
     }
 
     /// The size at which the model looks at an image of this size.
@@ -133,7 +141,7 @@ impl<'a> TestImages<'a> {
         let marked = match marked.transpose() {
             Ok(marked) => marked,
             Err(error) => {
-                self.faults.push(error);
+                self.faults.push(told(&error));
                 None
             }
         };
@@ -143,14 +151,12 @@ impl<'a> TestImages<'a> {
         if let (Some(mask), Some(file)) = (marked, item.masks.first())
             && mask.values().contains(&true)
         {
-            self.faults.push(DataError::Layout {
-                path: file.clone(),
-                reason: format!(
-                    "this mask marks a defect, but its image {} lies among the good ones and is measured as one; correct \
-                     the mask, or move the image",
-                    item.path.display()
-                ),
-            });
+            self.faults.push(plain(&format!(
+                "{}: this mask marks a defect, but its image {} lies among the good ones and is measured as one; correct the \
+                 mask, or move the image",
+                file.display(),
+                item.path.display()
+            )));
         }
         Some(Map::filled(size, false))
     }
@@ -197,4 +203,9 @@ impl Iterator for Originals<'_> {
         }
         Some(Ok(loaded))
     }
+}
+
+/// A fault as it is written down.
+pub(crate) fn told(fault: &DataError) -> String {
+    plain(&fault.to_string())
 }

@@ -12,7 +12,10 @@ use tracing::{error, warn};
 
 use crate::{
     args::PhotosArgs,
+    commands::eval::name_of as category_name,
+    names::plain,
     run::{Run, image_sha256},
+    test_images::told,
     usage,
 };
 
@@ -21,6 +24,8 @@ const BAD: &str = "bad";
 
 /// What a model is measured on.
 pub(crate) struct TestSet {
+    /// What the category is called, as it is written down.
+    pub(crate) name: String,
     pub(crate) category: Category,
     /// The defect that is made up on each of the test images; empty where the images are measured as they are.
     pub(crate) made_up: Vec<Option<MadeUp>>,
@@ -31,18 +36,19 @@ pub(crate) struct TestSet {
     /// What drew the defects that are made up.
     pub(crate) seed: Option<u64>,
     /// What could not be read before anything was measured, and was told.
-    pub(crate) unreadable: usize,
+    pub(crate) faults: Vec<String>,
 }
 
 impl From<Category> for TestSet {
     fn from(category: Category) -> Self {
         Self {
+            name: category_name(&category.root),
             category,
             made_up: Vec::new(),
             set_the_threshold: false,
             caution: None,
             seed: None,
-            unreadable: 0,
+            faults: Vec::new(),
         }
     }
 }
@@ -54,19 +60,18 @@ impl TestSet {
     /// # Errors
     /// If no picture is left of the good or of the bad ones, or one is called both.
     pub(crate) fn of_photos(model: &Path, photos: &PhotosArgs, bands: Option<&Pattern>) -> Result<Self> {
-        let mut unreadable = 0;
+        let mut faults = Vec::new();
         let mut all = |paths: &[PathBuf], are_good: bool| {
             let mut found = Vec::new();
             for path in paths {
-                match image_files(path, bands) {
-                    Ok(images) => found.extend(images.into_iter().map(|image| {
-                        let defect = (!are_good).then(|| kind(&image, path));
-                        (image, defect)
-                    })),
-                    Err(cause) => {
-                        error!("{cause}");
-                        unreadable += 1;
-                    }
+                let files = image_files(path, bands);
+                found.extend(files.images.into_iter().map(|image| {
+                    let defect = (!are_good).then(|| kind(&image, path));
+                    (image, defect)
+                }));
+                for fault in files.faults.iter().map(told) {
+                    error!("{fault}");
+                    faults.push(fault);
                 }
             }
             if found.is_empty() && !paths.is_empty() {
@@ -77,14 +82,20 @@ impl TestSet {
         };
         let pictures = [all(&photos.good, true)?, all(&photos.bad, false)?].concat();
         let root = common_folder(pictures.iter().map(|(path, _)| path.as_path()));
-        let mut test = Self::from(Category {
-            name: name_of(model)?,
-            root,
-            layout: Layout::Folder,
-            train: Vec::new(),
-            validation: Vec::new(),
-            test: Vec::new(),
-        });
+        let name = name_of(model)?;
+        let mut test = Self {
+            name: name.clone(),
+            ..Self::from(Category {
+                name,
+                root,
+                layout: Layout::Folder,
+                train: Vec::new(),
+                validation: Vec::new(),
+                test: Vec::new(),
+                train_faults: Vec::new(),
+                test_faults: Vec::new(),
+            })
+        };
         let sums = pictures.par_iter().map(|(path, _)| image_sha256(path, bands));
         let sums: Vec<_> = sums.collect();
         let run = Run::of(model)?;
@@ -95,8 +106,9 @@ impl TestSet {
             let sum = match sum {
                 Ok(sum) => sum,
                 Err(cause) => {
-                    error!("{cause:#}");
-                    unreadable += 1;
+                    let fault = plain(&format!("{cause:#}"));
+                    error!("{fault}");
+                    faults.push(fault);
                     continue;
                 }
             };
@@ -135,7 +147,7 @@ impl TestSet {
                 path.display()
             ));
         }
-        test.unreadable = unreadable;
+        test.faults = faults;
         Ok(test)
     }
 

@@ -5,6 +5,7 @@
 mod support;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::Path,
     process::{Child, Command, Stdio},
@@ -95,6 +96,22 @@ fn resumes_to_the_same_bytes(method: &str) {
     fs::write(root.join("mixed/settings.json.part"), "torn").unwrap();
     go_on(root, method, "mixed");
     assert_eq!(run_bytes(&root.join("mixed")), run_bytes(&root.join("whole")));
+
+    // A kill within the last save leaves a table that is older than the state, and a part of the new one.
+    let whole = fs::read_to_string(root.join("whole/history.csv")).unwrap();
+    let older: Vec<_> = whole.lines().take(2).collect();
+    fs::write(root.join("mixed/history.csv"), older.join("\n")).unwrap();
+    fs::write(root.join("mixed/history.csv.part"), &whole[..whole.len() / 2]).unwrap();
+    go_on(root, method, "mixed");
+    assert_eq!(run_bytes(&root.join("mixed")), run_bytes(&root.join("whole")));
+    let files = |run: &str| -> BTreeSet<_> {
+        let names = fs::read_dir(root.join(run))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        let names = names.map(|name| name.into_string().unwrap());
+        names.filter(|name| !name.contains("tfevents")).collect()
+    };
+    assert_eq!(files("mixed"), files("whole"));
 
     // A kill between the end of training and of calibration leaves best weights without one.
     let best = root.join("mixed/best.safetensors");
@@ -230,7 +247,7 @@ fn ten_kills_of_scoring_leave_whole_lines_and_pictures() {
             "attempt {attempt}: {written}"
         );
         if root.join("maps").exists() {
-            for picture in riad_data::image_files(&root.join("maps"), None).unwrap_or_default() {
+            for picture in riad_data::image_files(&root.join("maps"), None).images {
                 image::open(&picture).unwrap_or_else(|error| panic!("{}: {error}", picture.display()));
             }
         }

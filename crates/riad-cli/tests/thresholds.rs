@@ -208,9 +208,11 @@ fn images_that_would_spoil_the_guarantee_are_refused() {
     );
     let error = calibrate(&["data/badge/test/good", "data/badge/test/good/001.png"], 2);
     assert!(error.contains("are the same image"), "{error}");
-    fs::write(root.join("broken.png"), "no image").unwrap();
-    assert!(calibrate(&["data/badge/test/good", "broken.png"], 1).contains("broken.png"));
-    assert!(calibrate(&["absent.png"], 1).contains("absent.png"));
+    let error = calibrate(&["absent.png"], 1);
+    assert!(
+        error.contains("absent.png") && error.contains("there are no images"),
+        "{error}"
+    );
     assert_eq!(fs::read(root.join("run/best.safetensors")).unwrap(), before);
 
     // A checkpoint elsewhere is left as it is.
@@ -230,6 +232,14 @@ fn images_that_would_spoil_the_guarantee_are_refused() {
     assert_eq!(fs::read(root.join("model.safetensors")).unwrap(), before);
     assert_eq!(calibration(&root.join("b.safetensors")).len(), 3);
     assert!(!root.join("lock").exists());
+
+    // What cannot be read is named, and has no score when the threshold is used, either.
+    fs::write(root.join("broken.png"), "no image").unwrap();
+    let said = calibrate(&["data/badge/test/good", "broken.png"], 1);
+    assert!(
+        said.contains("broken.png") && said.contains("is calibrated with 3 good images"),
+        "{said}"
+    );
 }
 
 /// Of 80 fresh good images, calibrates on a random half of 39 and judges the other 41, in 20 ways. The number flagged at

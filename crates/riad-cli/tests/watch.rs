@@ -42,11 +42,8 @@ fn trained() -> TempDir {
     stdout(root, &train);
     stdout(root, &["calibrate", "--model", "run", "data/badge/test/good", "-q"]);
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/piped/PA_BDP01_TL/test");
-    let real = riad_data::image_files(&shared, None).unwrap_or_else(|error| {
-        eprintln!("made-up images only: {error}");
-        vec![]
-    });
-    let made = riad_data::image_files(&root.join("data/badge/test"), None).unwrap();
+    let real = riad_data::image_files(&shared, None).images;
+    let made = riad_data::image_files(&root.join("data/badge/test"), None).images;
     fs::create_dir(root.join("pictures")).unwrap();
     for (number, file) in made.iter().chain(real.iter().step_by(6)).enumerate() {
         fs::copy(file, root.join(format!("pictures/{number}.png"))).unwrap();
@@ -232,7 +229,7 @@ fn survive(kills: u32, by: &str) {
 
     // Each defect is aside once, under its name or one with a number, and what was there before still is.
     assert!(!defects.is_empty() && defects.len() < delivered.len());
-    let mut aside: Vec<PathBuf> = riad_data::image_files(&root.join("defects"), None).unwrap();
+    let mut aside: Vec<PathBuf> = riad_data::image_files(&root.join("defects"), None).images;
     for ((path, size, time), number) in &defects {
         let stem = root.join("defects").join(path.trim_end_matches(".png"));
         let content = fs::read(root.join(format!("pictures/{number}.png"))).unwrap();
@@ -248,7 +245,7 @@ fn survive(kills: u32, by: &str) {
     assert!(aside.iter().all(|file| fs::read(file).unwrap() == b"of someone else"));
     if by != "move" {
         assert_eq!(
-            riad_data::image_files(&root.join("inbox"), None).unwrap().len(),
+            riad_data::image_files(&root.join("inbox"), None).images.len(),
             count + 1
         );
     }
@@ -469,5 +466,90 @@ fn an_image_of_several_files_is_judged_and_moved_whole() {
         let other = defects[1].replace("_a", &format!("_{band}"));
         let [numbered, other] = [format!("{number}-1_{band}.png"), other].map(|name| root.join("defects").join(name));
         assert_eq!(fs::read(numbered).unwrap(), fs::read(other).unwrap());
+    }
+}
+
+/// As by a file that has the name of a folder that it takes.
+#[test]
+fn a_defect_that_cannot_be_set_aside_keeps_no_other_from_being_scored() {
+    let folder = trained();
+    let root = folder.path();
+    for place in ["inbox/left", "inbox/right", "defects"] {
+        fs::create_dir_all(root.join(place)).unwrap();
+    }
+    let defect = riad_data::image_files(&root.join("data/badge/test/scratch"), None).images;
+    for (number, file) in defect.iter().enumerate() {
+        fs::copy(file, root.join(format!("inbox/left/{number}.png"))).unwrap();
+        fs::copy(file, root.join(format!("inbox/right/{number}.png"))).unwrap();
+    }
+    fs::write(root.join("defects/left"), "in the way").unwrap();
+    let more = ["--fpr", "0.9", "--defects", "defects", "--by", "move"];
+    let watch = start(root, "out.csv", &more);
+    let lines = |side: &str, verdict: &str| -> Vec<String> {
+        let rows = rows(&root.join("out.csv")).into_iter();
+        let chosen = rows.filter(|row| row.0.starts_with(side) && row.5.starts_with(verdict));
+        chosen.map(|row| row.0).collect()
+    };
+    wait_until("the right side", || lines("right", "").len() == defect.len());
+    let flagged = lines("right", "defective");
+    assert!(!flagged.is_empty());
+    // What is good has its line. A defect has none before it is in its place.
+    wait_until("the left side", || {
+        lines("left", "").len() == defect.len() - flagged.len()
+    });
+    assert_eq!(lines("left", "defective"), [""; 0]);
+    fs::remove_file(root.join("defects/left")).unwrap();
+    wait_until("the places", || lines("left", "defective").len() == flagged.len());
+    let left = || riad_data::image_files(&root.join("inbox"), None).images.len();
+    wait_until("the moves", || left() == 2 * (defect.len() - flagged.len()));
+    let said = end(watch);
+    for file in lines("left", "defective") {
+        let told = format!("cannot set inbox/{file} aside");
+        assert_eq!(said.matches(&told).count(), 1, "{said}");
+        assert!(root.join("defects").join(file).exists());
+    }
+}
+
+/// A name that is not UTF-8, and one that is what the first looked like when it was approximated.
+#[test]
+#[cfg(target_os = "linux")]
+fn names_are_told_apart_and_come_back_whatever_their_bytes() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+    let folder = trained();
+    let root = folder.path();
+    fs::create_dir(root.join("inbox")).unwrap();
+    let content = fs::read(root.join("pictures/0.png")).unwrap();
+    let names = [
+        (&b"a\xff.png"[..], "a%FF.png"),
+        (b"a\xfe.png", "a%FE.png"),
+        ("a\u{fffd}.png".as_bytes(), "a\u{fffd}.png"),
+        (b"=1+1.png", "%3D1+1.png"),
+        (b"\x1b[31m.png", "%1B[31m.png"),
+        (b"two\nlines.png", "two%0Alines.png"),
+    ];
+    for out in ["out.csv", "out.jsonl"] {
+        for (name, _) in names {
+            let file = root.join("inbox").join(OsStr::from_bytes(name));
+            fs::write(&file, &content).unwrap();
+            // Nothing but the name tells them apart.
+            File::options()
+                .write(true)
+                .open(&file)
+                .unwrap()
+                .set_modified(std::time::UNIX_EPOCH)
+                .unwrap();
+        }
+        let watch = start(root, out, &["--fpr", "0.9", "--defects", "defects", "--by", "move"]);
+        wait_until("the moves", || fs::read_dir(root.join("inbox")).unwrap().count() == 0);
+        end(watch);
+        let text = fs::read_to_string(root.join(out)).unwrap();
+        assert!(!text.contains('\x1b'));
+        let header = usize::from(out.ends_with("csv"));
+        assert_eq!(text.lines().count(), names.len() + header, "{text}");
+        for (name, written) in names {
+            assert!(text.contains(written), "{written}: {text}");
+            assert!(root.join("defects").join(OsStr::from_bytes(name)).exists());
+        }
     }
 }

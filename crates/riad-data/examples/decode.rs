@@ -22,7 +22,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         reader.pattern = Some(pattern.parse::<Pattern>()?);
     }
     for path in args {
-        for file in image_files(Path::new(&path), reader.pattern.as_ref())? {
+        let found = image_files(Path::new(&path), reader.pattern.as_ref());
+        found.faults.iter().for_each(|fault| println!("{fault}"));
+        for file in found.images {
             match reader.load(&file, Fit::Own) {
                 Ok(loaded) => {
                     println!("{}: {} pixels (height x width)", file.display(), loaded.image.size());

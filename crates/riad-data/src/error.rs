@@ -93,6 +93,20 @@ fn above_white_reason(found: u16, white: u16) -> String {
 }
 
 impl DataError {
+    /// The file or folder that is at fault, if it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Io { path, .. }
+            | Self::Layout { path, .. }
+            | Self::Decode { path, .. }
+            | Self::Unsupported { path, .. }
+            | Self::Channels { path, .. }
+            | Self::AboveWhite { path, .. }
+            | Self::LimitExceeded { path, .. } => Some(path),
+            Self::Parameter(_) => None,
+        }
+    }
+
     pub(crate) fn io(path: &Path, cause: io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),

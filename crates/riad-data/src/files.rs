@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
@@ -14,36 +15,79 @@ const EXTENSIONS: &[&str] = &[
     "png", "jpg", "jpeg", "jpe", "jfif", "bmp", "tif", "tiff", "webp", "gif", "pgm", "ppm", "pnm", "npy",
 ];
 
+/// Folders that operating systems and storage put beside the user's own, in lower case. Hidden ones (`.Trash-1000`,
+/// `.ipynb_checkpoints`, `.@__thumb`) need not be named.
+const FOREIGN: &[&str] = &[
+    "__macosx",
+    "@eadir",
+    "@recycle",
+    "@recently-snapshot",
+    "@tmp",
+    "#recycle",
+    "#snapshot",
+    "~snapshot",
+    "$recycle.bin",
+    "recycler",
+    "system volume information",
+    "found.000",
+    "lost+found",
+    "network trash folder",
+    "temporary items",
+];
+
+/// What was looked for, and what kept some of it from being found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The images, in natural order.
+    pub images: Vec<PathBuf>,
+    /// What could not be read or is not as it must be, each by name. It kept no other image from being found.
+    pub faults: Vec<DataError>,
+}
+
 /// Lists the images to score at `path`: a file gives itself, whatever its name; a folder gives the images in it and in
 /// its subfolders.
 ///
-/// An image is what has the ending of a supported format, in any case; hidden files and folders and everything else
-/// (`Thumbs.db`, `notes.txt`) are passed over. The order is natural (`2.png` before `10.png`) and the same on every
-/// machine. Links are followed.
+/// An image is what has the ending of a supported format, in any case; everything else (`Thumbs.db`, `notes.txt`) is
+/// passed over, and so are hidden files and folders and those that operating systems add (`__MACOSX`, `@eaDir`,
+/// `$RECYCLE.BIN`, `lost+found`). The order is natural (`2.png` before `10.png`) and the same on every machine. Links are
+/// followed.
 ///
 /// With a pattern an image is named by the first of its files, which also stands for any other of them.
 ///
-/// # Errors
-/// [`DataError::Io`] if `path` is absent or an entry cannot be read (a broken link, a loop of links);
-/// [`DataError::Layout`] if a folder holds no image, and with a pattern for a file that is not named by it or an image that
-/// lacks a file.
-pub fn image_files(path: &Path, pattern: Option<&Pattern>) -> Result<Vec<PathBuf>, DataError> {
-    let metadata = fs::metadata(path).map_err(|e| DataError::io(path, e))?;
-    if !metadata.is_dir() {
-        return match pattern {
-            None => Ok(vec![path.to_owned()]),
-            Some(pattern) => Ok(pattern.files(path)?.into_iter().take(1).collect()),
-        };
+/// The faults are [`DataError::Io`] if `path` is absent or an entry cannot be read; [`DataError::Layout`] for a link that
+/// leads nowhere or back to where it lies, if a folder holds no image, and with a pattern for a file that is not named by
+/// it or an image that lacks a file.
+pub fn image_files(path: &Path, pattern: Option<&Pattern>) -> Found {
+    let mut found = Found::default();
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => {
+            match pattern.map(|pattern| pattern.files(path)) {
+                None => found.images.push(path.to_owned()),
+                Some(Ok(files)) => found.images.extend(files.into_iter().take(1)),
+                Some(Err(error)) => found.faults.push(error),
+            }
+            return found;
+        }
+        Err(cause) => {
+            found.faults.push(unreachable(path, cause));
+            return found;
+        }
     }
-    let mut files = walk_images(path).collect::<Result<Vec<_>, _>>()?;
-    if files.is_empty() {
-        return Err(DataError::layout(path, no_images()));
+    for entry in walk_images(path) {
+        match entry {
+            Ok(file) => found.images.push(file),
+            Err(error) => found.faults.push(error),
+        }
     }
-    if let Some(pattern) = pattern {
-        return pattern.group(&files);
+    if found.images.is_empty() && found.faults.is_empty() {
+        found.faults.push(DataError::layout(path, no_images()));
     }
-    files.sort_by(|a, b| natural_path_order(a, b));
-    Ok(files)
+    match pattern {
+        Some(pattern) => found.images = pattern.group(&found.images, &mut found.faults),
+        None => found.images.sort_by(|a, b| natural_path_order(a, b)),
+    }
+    found
 }
 
 /// Walks through `folder` and its subfolders for the files that [`image_files`] takes for images, in the order of the file
@@ -51,11 +95,12 @@ pub fn image_files(path: &Path, pattern: Option<&Pattern>) -> Result<Vec<PathBuf
 /// An entry that cannot be read does not keep the others from being found.
 ///
 /// # Errors
-/// [`DataError::Io`] in the place of an entry that cannot be read, `folder` itself included.
+/// In the place of an entry that cannot be read, `folder` itself included: [`DataError::Layout`] for a link that leads
+/// nowhere or back to where it lies, [`DataError::Io`] for all else.
 pub fn walk_images(folder: &Path) -> impl Iterator<Item = Result<PathBuf, DataError>> {
     let entries = WalkDir::new(folder).follow_links(true).into_iter();
     // The folder that the user named is taken even if it is hidden itself.
-    let entries = entries.filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name()));
+    let entries = entries.filter_entry(|entry| entry.depth() == 0 || !is_passed_over(entry.file_name()));
     entries.filter_map(move |entry| match entry {
         Ok(entry) => {
             let is_image = entry.file_type().is_file() && has_image_extension(entry.path());
@@ -63,20 +108,37 @@ pub fn walk_images(folder: &Path) -> impl Iterator<Item = Result<PathBuf, DataEr
         }
         Err(error) => {
             let path = error.path().unwrap_or(folder).to_owned();
-            let cause = error.into();
-            Some(Err(DataError::Io { path, cause }))
+            if error.depth() > 0 && path.file_name().is_some_and(is_passed_over) {
+                return None;
+            }
+            Some(Err(match error.loop_ancestor() {
+                Some(ancestor) => {
+                    let ancestor = ancestor.display();
+                    DataError::layout(
+                        &path,
+                        format!("this link leads back to {ancestor}, in which it lies; remove it"),
+                    )
+                }
+                None => unreachable(&path, error.into()),
+            }))
         }
     })
 }
 
-/// The image files directly in `folder`, in natural order; possibly none.
-pub(crate) fn images_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    list(folder, |path, metadata| metadata.is_file() && has_image_extension(path))
+/// The image files directly in `folder`, in natural order; possibly none. What cannot be read joins the `faults`.
+pub(crate) fn images_in(folder: &Path, faults: &mut Vec<DataError>) -> Vec<PathBuf> {
+    list(folder, faults, |path, metadata| {
+        has_image_extension(path) && metadata.is_none_or(fs::Metadata::is_file)
+    })
 }
 
-/// The folders directly in `folder`, in natural order; possibly none.
-pub(crate) fn folders_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    list(folder, |_, metadata| metadata.is_dir())
+/// The folders directly in `folder`, in natural order; possibly none. What cannot be read joins the `faults`: what has the
+/// ending of an image would be none of the folders.
+pub(crate) fn folders_in(folder: &Path, faults: &mut Vec<DataError>) -> Vec<PathBuf> {
+    list(folder, faults, |path, metadata| match metadata {
+        Some(metadata) => metadata.is_dir(),
+        None => !has_image_extension(path),
+    })
 }
 
 /// The text that tells that a folder holds no image and what would count as one.
@@ -87,24 +149,59 @@ pub(crate) fn no_images() -> String {
     )
 }
 
-fn list(folder: &Path, keep: impl Fn(&Path, &fs::Metadata) -> bool) -> Result<Vec<PathBuf>, DataError> {
+/// Why a path cannot be read: in our words where it is a link that leads nowhere.
+pub(crate) fn unreachable(path: &Path, cause: io::Error) -> DataError {
+    if cause.kind() == io::ErrorKind::NotFound
+        && let Ok(target) = fs::read_link(path)
+    {
+        let target = target.display();
+        return DataError::layout(
+            path,
+            format!("this link leads to {target}, which is not there; mend or remove it"),
+        );
+    }
+    DataError::io(path, cause)
+}
+
+/// The entries of a folder to `keep`, by what they are; with `None`, what is asked is whether an entry would be kept that
+/// cannot be read.
+fn list(
+    folder: &Path,
+    faults: &mut Vec<DataError>,
+    keep: impl Fn(&Path, Option<&fs::Metadata>) -> bool,
+) -> Vec<PathBuf> {
     let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|e| DataError::io(folder, e))? {
-        let path = entry.map_err(|e| DataError::io(folder, e))?.path();
-        if path.file_name().is_some_and(is_hidden) {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(cause) => {
+            faults.push(unreachable(folder, cause));
+            return paths;
+        }
+    };
+    for entry in entries {
+        let path = match entry {
+            Ok(entry) => entry.path(),
+            Err(cause) => {
+                faults.push(DataError::io(folder, cause));
+                continue;
+            }
+        };
+        if path.file_name().is_some_and(is_passed_over) {
             continue;
         }
-        let metadata = fs::metadata(&path).map_err(|e| DataError::io(&path, e))?;
-        if keep(&path, &metadata) {
-            paths.push(path);
+        match fs::metadata(&path) {
+            Ok(metadata) if keep(&path, Some(&metadata)) => paths.push(path),
+            Err(cause) if keep(&path, None) => faults.push(unreachable(&path, cause)),
+            Ok(_) | Err(_) => {}
         }
     }
     paths.sort_by(|a, b| natural_path_order(a, b));
-    Ok(paths)
+    paths
 }
 
-fn is_hidden(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".")
+/// Whether a name is none of the user's: hidden, or one that operating systems give.
+fn is_passed_over(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".") || FOREIGN.iter().any(|foreign| name.eq_ignore_ascii_case(foreign))
 }
 
 fn has_image_extension(path: &Path) -> bool {

@@ -56,18 +56,18 @@ impl Pattern {
     /// [`DataError::Layout`] if `file` is not named by the pattern.
     pub fn files(&self, file: &Path) -> Result<Vec<PathBuf>, DataError> {
         let name = self.name(file).ok_or_else(|| self.is_no_part(file))?;
-        let named = |(before, behind): &(String, String)| file.with_file_name(format!("{before}{name}{behind}"));
-        Ok(self.around.iter().map(named).collect())
+        Ok(self.named(file, name))
     }
 
-    /// The images that `files` make: the first file of each, in natural order.
-    ///
-    /// # Errors
-    /// [`DataError::Layout`] for a file that is not named by the pattern, and an image that lacks a file.
-    pub(crate) fn group(&self, files: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
+    /// The images that `files` make: the first file of each, in natural order. A file that is not named by the pattern and
+    /// an image that lacks a file join the `faults`.
+    pub(crate) fn group(&self, files: &[PathBuf], faults: &mut Vec<DataError>) -> Vec<PathBuf> {
         let mut images: BTreeMap<(&Path, &str), (&PathBuf, Vec<bool>)> = BTreeMap::new();
         for file in files {
-            let (place, name) = self.place(file).ok_or_else(|| self.is_no_part(file))?;
+            let Some((place, name)) = self.place(file) else {
+                faults.push(self.is_no_part(file));
+                continue;
+            };
             let folder = file.parent().unwrap_or(Path::new(""));
             let (_, found) = images
                 .entry((folder, name))
@@ -75,19 +75,27 @@ impl Pattern {
             found[place] = true;
         }
         let mut firsts = Vec::with_capacity(images.len());
-        for (file, found) in images.into_values() {
-            let mut of_image = self.files(file)?;
-            if let Some(missing) = found.iter().position(|found| !found) {
-                let reason = format!(
-                    "this file is missing: by the pattern {self} it belongs to {}; add it, or remove the others",
-                    file.display()
-                );
-                return Err(DataError::layout(&of_image[missing], reason));
+        for ((_, name), (file, found)) in images {
+            let mut of_image = self.named(file, name);
+            match found.iter().position(|found| !found) {
+                Some(missing) => {
+                    let reason = format!(
+                        "this file is missing: by the pattern {self} it belongs to {}; add it, or remove the others",
+                        file.display()
+                    );
+                    faults.push(DataError::layout(&of_image[missing], reason));
+                }
+                None => firsts.push(of_image.swap_remove(0)),
             }
-            firsts.push(of_image.swap_remove(0));
         }
         firsts.sort_by(|a, b| natural_path_order(a, b));
-        Ok(firsts)
+        firsts
+    }
+
+    /// The files beside `file` of the image that is called `name`.
+    fn named(&self, file: &Path, name: &str) -> Vec<PathBuf> {
+        let named = |(before, behind): &(String, String)| file.with_file_name(format!("{before}{name}{behind}"));
+        self.around.iter().map(named).collect()
     }
 
     /// Which of its image's files this is, and the image's name.

@@ -6,7 +6,7 @@ use riad_core::Size;
 
 use crate::decode::{self, Decoded, Lease, Stop, Wanted, decode};
 use crate::pixels::{Pixels, Plane};
-use crate::{DataError, Fit, Found, Limits, LoadedImage, Pattern};
+use crate::{DataError, FileFacts, Fit, Limits, LoadedImage, Pattern};
 
 /// Reads images: PNG, JPEG, BMP, TIFF, WebP, GIF and PNM files, and NumPy's arrays.
 ///
@@ -177,7 +177,7 @@ impl Reader {
     fn together(&self, files: &[PathBuf], wanted: Wanted, lease: &mut Lease<'_>) -> Result<Decoded, Stop> {
         let mut planes: Vec<Plane> = Vec::with_capacity(self.channels);
         let mut first: Option<Size> = None;
-        let mut found = Found::one();
+        let mut found = FileFacts::one();
         let mut kept = 0;
         for file in files {
             let part = decode(file, wanted, &self.limits, lease, &mut kept).map_err(|stop| match stop {

@@ -118,20 +118,41 @@ fn masks_pair_by_name_whatever_the_ending() {
     assert_eq!(names(folder.path(), &masks), expected);
 }
 
+/// The text of the only fault, which must be at `file`.
+#[track_caller]
+fn fault(faults: &[DataError], file: &Path) -> String {
+    match faults {
+        [DataError::Layout { path, reason }] => {
+            assert_eq!(path, file, "{reason}");
+            reason.clone()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
-fn a_defect_without_its_mask() {
+fn a_defect_without_its_mask_counts_as_an_image() {
     let folder = with(&[]);
-    let reason = layout_error(
-        Category::open(folder.path(), None),
-        &folder.path().join("test/cut/10.png"),
-    );
-    assert!(reason.contains("10_mask.png"), "{reason}");
+    let category = Category::open(folder.path(), None).unwrap();
+    let masks: Vec<_> = category.test.iter().map(|item| item.masks.len()).collect();
+    assert_eq!(masks, [0, 1, 1, 0]);
+    assert!(category.train_faults.is_empty() && category.test_faults.is_empty());
     // And without any folder of masks.
     let folder = tree(&["train/good/0.png", "test/cut/0.png"]);
-    layout_error(
-        Category::open(folder.path(), None),
-        &folder.path().join("test/cut/0.png"),
+    let category = Category::open(folder.path(), None).unwrap();
+    assert!(category.test[0].is_defective() && category.test[0].masks.is_empty());
+    assert!(category.test_faults.is_empty());
+}
+
+#[test]
+fn good_images_may_have_masks() {
+    let folder = with(&["ground_truth/good/000_mask.png"]);
+    let category = Category::open(folder.path(), None).unwrap();
+    assert_eq!(
+        names(folder.path(), &category.test[0].masks),
+        ["ground_truth/good/000_mask.png"]
     );
+    assert!(!category.test[0].is_defective() && category.test_faults.is_empty());
 }
 
 #[test]
@@ -139,59 +160,109 @@ fn a_mask_without_its_image() {
     for mask in [
         "ground_truth/cut/11_mask.png",
         "ground_truth/dent/000_mask.png",
-        "ground_truth/good/000_mask.png",
+        "ground_truth/good/001_mask.png",
     ] {
         let folder = with(&["ground_truth/cut/10_mask.png", mask]);
-        let reason = layout_error(Category::open(folder.path(), None), &folder.path().join(mask));
+        let category = Category::open(folder.path(), None).unwrap();
+        let reason = fault(&category.test_faults, &folder.path().join(mask));
         assert!(reason.contains("belongs to no image"), "{reason}");
+        // It keeps nothing else from being used.
+        assert!(category.train_faults.is_empty());
+        assert_eq!(category.test.len(), 4);
+        assert!(category.test[1..].iter().all(|item| item.masks.len() == 1));
     }
 }
 
 #[test]
 fn names_that_are_not_unique() {
     let folder = with(&["ground_truth/cut/10_mask.png", "ground_truth/cut/10.png"]);
-    layout_error(
-        Category::open(folder.path(), None),
+    let category = Category::open(folder.path(), None).unwrap();
+    fault(
+        &category.test_faults,
         &folder.path().join("ground_truth/cut/10_mask.png"),
     );
     let folder = with(&["ground_truth/cut/10_mask.png", "test/cut/10.bmp"]);
-    layout_error(
-        Category::open(folder.path(), None),
-        &folder.path().join("test/cut/10.png"),
-    );
+    let category = Category::open(folder.path(), None).unwrap();
+    fault(&category.test_faults, &folder.path().join("test/cut/10.png"));
+    // The mask could be of either, so it is of neither.
+    let of_cut = category
+        .test
+        .iter()
+        .filter(|item| item.defect.as_deref() == Some("cut"));
+    assert_eq!(of_cut.map(|item| item.masks.len()).collect::<Vec<_>>(), [1, 0, 0]);
 }
 
 #[test]
 fn empty_folders() {
     let no_training = tree(&["train/good/notes.txt", "test/good/000.png"]);
-    layout_error(
-        Category::open(no_training.path(), None),
-        &no_training.path().join("train/good"),
-    );
+    let category = Category::open(no_training.path(), None).unwrap();
+    fault(&category.train_faults, &no_training.path().join("train/good"));
+    assert_eq!((category.test.len(), category.test_faults.len()), (1, 0));
     let no_good = tree(&["train/fine/000.png"]);
     let reason = layout_error(Category::open(no_good.path(), None), no_good.path());
     assert!(
         reason.contains("train/good (mvtec)") && reason.contains("Found: the folders train; 0 images"),
         "{reason}"
     );
-    let reason = layout_error(
-        Category::open_as(no_good.path(), Layout::Mvtec, None),
-        &no_good.path().join("train/good"),
-    );
+    let category = Category::open_as(no_good.path(), Layout::Mvtec, None).unwrap();
+    let reason = fault(&category.train_faults, &no_good.path().join("train/good"));
     assert!(reason.contains("good ones in train/good"), "{reason}");
     let no_defects = with(&["ground_truth/cut/10_mask.png", "test/dent/notes.txt"]);
-    layout_error(
-        Category::open(no_defects.path(), None),
-        &no_defects.path().join("test/dent"),
-    );
+    let category = Category::open(no_defects.path(), None).unwrap();
+    fault(&category.test_faults, &no_defects.path().join("test/dent"));
+    assert_eq!((category.test.len(), category.train.len()), (4, 2));
     let nothing = tempfile::tempdir().unwrap();
     let reason = layout_error(Category::open(nothing.path(), None), nothing.path());
     assert!(reason.contains("train/good"), "{reason}");
     layout_error(Layout::of(nothing.path()), nothing.path());
     layout_error(Layout::Mvtec.categories(nothing.path()), nothing.path());
-    layout_error(image_files(nothing.path(), None), nothing.path());
+    fault(&image_files(nothing.path(), None).faults, nothing.path());
     let absent = nothing.path().join("absent");
     assert!(matches!(Category::open(&absent, None), Err(DataError::Io { path, .. }) if path == absent));
+}
+
+/// What macOS, Windows, Synology, QNAP and Linux leave in folders, with pictures in it where they do so.
+#[test]
+fn what_operating_systems_add_is_no_part_of_anything() {
+    let added = [
+        "__MACOSX/train/good/0.png",
+        "@eaDir/000.png/SYNOPHOTO_THUMB_M.jpg",
+        "#recycle/a.png",
+        "@Recycle/a.png",
+        "$RECYCLE.BIN/S-1-5-18/$R0.png",
+        "System Volume Information/a.png",
+        "lost+found/a.png",
+        ".Trash-1000/files/a.png",
+        ".ipynb_checkpoints/a-checkpoint.png",
+        "._000.png",
+        ".DS_Store",
+        "Thumbs.db",
+    ];
+    for place in ["", "train/good", "test", "test/cut", "ground_truth", "ground_truth/cut"] {
+        let more: Vec<String> = added.iter().map(|file| format!("{place}/{file}")).collect();
+        let more = more.iter().map(|file| file.trim_start_matches('/'));
+        let files: Vec<&str> = MVTEC
+            .into_iter()
+            .chain(["ground_truth/cut/10_mask.png"])
+            .chain(more)
+            .collect();
+        let folder = tree(&files);
+        let category = Category::open(folder.path(), None).unwrap();
+        assert_eq!((category.train.len(), category.test.len()), (2, 4), "{place}");
+        assert!(
+            category.train_faults.is_empty() && category.test_faults.is_empty(),
+            "{place}"
+        );
+        let found = image_files(folder.path(), None);
+        assert_eq!((found.images.len(), found.faults.len()), (9, 0), "{place}");
+        assert_eq!(find_categories(folder.path()), [folder.path()]);
+    }
+    let root = tree(&[
+        "tile/train/good/0.png",
+        "__MACOSX/tile/train/good/0.png",
+        "@eaDir/train/good/0.png",
+    ]);
+    assert_eq!(names(root.path(), &find_categories(root.path())), ["tile"]);
 }
 
 #[test]
@@ -262,17 +333,19 @@ fn images_to_score() {
         "b/Thumbs.db",
         "b/4.txt",
     ]);
-    let found = image_files(folder.path(), None).unwrap();
+    let found = image_files(folder.path(), None);
+    assert!(found.faults.is_empty());
     assert_eq!(
-        names(folder.path(), &found),
+        names(folder.path(), &found.images),
         ["9.PNG", "10.png", "b/2.jpeg", "b/c/1.tiff"]
     );
     let file = folder.path().join("b/4.txt");
-    assert_eq!(image_files(&file, None).unwrap(), [file]);
+    assert_eq!(image_files(&file, None).images, [file]);
     let hidden = folder.path().join(".trash");
-    assert_eq!(image_files(&hidden, None).unwrap(), [hidden.join("3.png")]);
+    assert_eq!(image_files(&hidden, None).images, [hidden.join("3.png")]);
     let absent = folder.path().join("absent");
-    assert!(matches!(image_files(&absent, None), Err(DataError::Io { path, .. }) if path == absent));
+    let faults = image_files(&absent, None).faults;
+    assert!(matches!(faults.as_slice(), [DataError::Io { path, .. }] if *path == absent));
 }
 
 #[cfg(unix)]
@@ -293,27 +366,70 @@ mod unix {
         let test = Category::open(folder.path(), None).unwrap().test;
         assert_eq!(test.len(), 1);
         assert!(test[0].masks[0].as_os_str().as_bytes().ends_with(b"\xFF1_mask.png"));
-        assert_eq!(image_files(folder.path(), None).unwrap().len(), 3);
+        assert_eq!(image_files(folder.path(), None).images.len(), 3);
     }
 
     #[test]
-    fn broken_links_and_loops_are_errors() {
+    fn links_that_lead_nowhere_or_round_in_circles_keep_nothing_else_from_being_found() {
         let folder = tree(&["a.png"]);
         let link = folder.path().join("b.png");
         symlink("nowhere", &link).unwrap();
-        assert!(matches!(Category::open(folder.path(), None), Err(DataError::Io { path, .. }) if path == link));
-        assert!(matches!(image_files(folder.path(), None), Err(DataError::Io { path, .. }) if path == link));
+        let found = image_files(folder.path(), None);
+        assert_eq!(names(folder.path(), &found.images), ["a.png"]);
+        let reason = fault(&found.faults, &link);
+        assert!(reason.contains("leads to nowhere, which is not there"), "{reason}");
+        let category = Category::open(folder.path(), None).unwrap();
+        assert_eq!(category.train.len(), 1);
+        fault(&category.train_faults, &link);
+        // What editors leave is hidden, and no image.
+        symlink("me@here.1", folder.path().join(".#a.png")).unwrap();
+        assert_eq!(image_files(folder.path(), None).faults.len(), 1);
 
-        let folder = tree(&["a.png", "sub/b.png"]);
+        let folder = tree(&["a.png", "sub/b.png", "z.png"]);
         symlink("..", folder.path().join("sub/loop")).unwrap();
-        assert!(matches!(image_files(folder.path(), None), Err(DataError::Io { .. })));
+        let found = image_files(folder.path(), None);
+        assert_eq!(names(folder.path(), &found.images), ["a.png", "sub/b.png", "z.png"]);
+        let reason = fault(&found.faults, &folder.path().join("sub/loop"));
+        assert!(reason.contains("leads back to"), "{reason}");
+        // A link to itself leads nowhere that could be named.
+        let itself = folder.path().join("self.png");
+        symlink("self.png", &itself).unwrap();
+        let found = image_files(folder.path(), None);
+        assert_eq!((found.images.len(), found.faults.len()), (3, 2));
+        assert!(found.faults.iter().any(|fault| fault.path() == Some(&itself)));
+    }
+
+    #[test]
+    fn a_category_that_cannot_be_opened_is_one_of_them() {
+        let root = tree(&["a/train/good/0.png", "c/train/good/0.png"]);
+        symlink("nowhere", root.path().join("b")).unwrap();
+        let categories = find_categories(root.path());
+        assert_eq!(names(root.path(), &categories), ["a", "b", "c"]);
+        let reason = layout_error(Category::open_as(&categories[1], Layout::Mvtec, None), &categories[1]);
+        assert!(reason.contains("leads to nowhere"), "{reason}");
+    }
+
+    #[test]
+    fn faults_of_one_part_are_not_those_of_the_other() {
+        let folder = with(&["ground_truth/cut/10_mask.png"]);
+        for link in ["test/cut/11.png", "test/dent", "ground_truth/cut/12.png"] {
+            symlink("nowhere", folder.path().join(link)).unwrap();
+        }
+        let category = Category::open(folder.path(), None).unwrap();
+        assert_eq!((category.train.len(), category.train_faults.len()), (2, 0));
+        assert_eq!((category.test.len(), category.test_faults.len()), (4, 3));
+        let folder = with(&["ground_truth/cut/10_mask.png"]);
+        symlink("nowhere", folder.path().join("train/good/002.png")).unwrap();
+        let category = Category::open(folder.path(), None).unwrap();
+        assert_eq!((category.train.len(), category.train_faults.len()), (2, 1));
+        assert_eq!((category.test.len(), category.test_faults.len()), (4, 0));
     }
 
     #[test]
     fn links_are_followed() {
         let folder = tree(&["elsewhere/a.png", "set/b.png"]);
         symlink("../elsewhere", folder.path().join("set/more")).unwrap();
-        assert_eq!(image_files(&folder.path().join("set"), None).unwrap().len(), 2);
+        assert_eq!(image_files(&folder.path().join("set"), None).images.len(), 2);
     }
 }
 

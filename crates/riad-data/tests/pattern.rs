@@ -176,25 +176,27 @@ const PARTS: [&str; 6] = [
 fn a_folder_lists_each_image_once() {
     let folder = tree(&PARTS);
     let ab = pattern("*_{a,b}.png");
-    let images = image_files(folder.path(), Some(&ab)).unwrap();
+    let images = image_files(folder.path(), Some(&ab)).images;
     assert_eq!(
         names(folder.path(), &images),
         ["more/p1_a.png", "p2_a.png", "p10_a.png"]
     );
     // A file gives its image, by whichever of its files it is named.
     for file in ["p2_a.png", "p2_b.png"] {
-        let image = image_files(&folder.path().join(file), Some(&ab)).unwrap();
+        let image = image_files(&folder.path().join(file), Some(&ab)).images;
         assert_eq!(names(folder.path(), &image), ["p2_a.png"]);
     }
     assert_eq!(walk_images(folder.path()).count(), 6);
-    assert_eq!(image_files(folder.path(), None).unwrap().len(), 6);
+    assert_eq!(image_files(folder.path(), None).images.len(), 6);
 }
 
+/// The text of the only fault, which must be at `file` and say `words`.
 #[track_caller]
-fn refused(result: Result<impl std::fmt::Debug, DataError>, file: &Path, words: &str) {
-    match result {
-        Err(DataError::Layout { path, reason }) => {
-            assert!(path == file && reason.contains(words), "{path:?}: {reason}")
+fn refused(faults: &[DataError], file: &Path, words: &str) -> String {
+    match faults {
+        [DataError::Layout { path, reason }] => {
+            assert!(path == file && reason.contains(words), "{path:?}: {reason}");
+            reason.clone()
         }
         other => panic!("{other:?}"),
     }
@@ -205,28 +207,25 @@ fn a_missing_or_extra_file_is_named() {
     let ab = pattern("*_{a,b}.png");
     let folder = tree(&PARTS);
     let at = |file: &str| folder.path().join(file);
+    let whole = image_files(folder.path(), Some(&ab)).images;
     for extra in ["p2_c.png", "overview.jpg"] {
         fs::write(at(extra), "").unwrap();
-        refused(
-            image_files(folder.path(), Some(&ab)),
-            &at(extra),
-            "not named by the pattern *_{a,b}.png",
-        );
+        let found = image_files(folder.path(), Some(&ab));
+        refused(&found.faults, &at(extra), "not named by the pattern *_{a,b}.png");
+        assert_eq!(found.images, whole);
         fs::remove_file(at(extra)).unwrap();
     }
     for (missing, there) in [("p2_a.png", "p2_b.png"), ("more/p1_b.png", "p1_a.png")] {
         fs::remove_file(at(missing)).unwrap();
-        let error = image_files(folder.path(), Some(&ab));
-        refused(error, &at(missing), "this file is missing");
-        let text = image_files(folder.path(), Some(&ab)).unwrap_err().to_string();
+        let found = image_files(folder.path(), Some(&ab));
+        let text = refused(&found.faults, &at(missing), "this file is missing");
         assert!(text.contains(there), "{text}");
+        assert_eq!(found.images.len(), whole.len() - 1);
         fs::write(at(missing), "").unwrap();
     }
-    refused(
-        image_files(&at("more"), Some(&pattern("*_{b,c}.png"))),
-        &at("more/p1_a.png"),
-        "not named",
-    );
+    let none = image_files(&at("more"), Some(&pattern("*_{c,d}.png")));
+    assert!(none.images.is_empty());
+    assert_eq!(none.faults.len(), 2);
 }
 
 #[test]
@@ -273,18 +272,10 @@ fn categories_hold_images_of_several_files() {
         ]
     );
     fs::remove_file(root.join("test/cut/05_1.png")).unwrap();
-    refused(
-        Category::open(root, Some(&lights)),
-        &root.join("test/cut/05_1.png"),
-        "missing",
-    );
-    fs::write(root.join("test/cut/05_1.png"), "").unwrap();
     fs::remove_file(root.join("ground_truth/cut/05.png")).unwrap();
-    refused(
-        Category::open(root, Some(&lights)),
-        &root.join("test/cut/05_0.png"),
-        "05_mask.png is missing",
-    );
+    let faults = Category::open(root, Some(&lights)).unwrap().test_faults;
+    refused(&faults, &root.join("test/cut/05_1.png"), "missing");
+    fs::write(root.join("test/cut/05_1.png"), "").unwrap();
 
     let at = |folder: &str| root.join(folder);
     fs::write(root.join("ground_truth/cut/05.png"), "").unwrap();

@@ -9,16 +9,18 @@ use anyhow::Result;
 use rayon::prelude::*;
 use riad_data::{Pattern, Reader, image_files};
 use riad_model::{Checkpoint, lock_run, store::BEST};
-use tracing::info;
+use tracing::{error, info};
 
 use crate::{
     Ending,
     args::CalibrateArgs,
     calibration::{calibrate, reach},
-    files::{relative, shell_quoted},
+    files::shell_quoted,
+    names::relative,
     roi::load_roi,
     run::{Run, bands_of, image_sha256, names_in},
     scoring::{Compute, Model},
+    source::header_faults,
     suspects::Suspects,
     usage,
 };
@@ -41,19 +43,30 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
     let mut checkpoint = Checkpoint::open(&args.model)?;
     let bands = bands_of(&args.model, args.images.bands.as_ref())?;
     let mut images = Vec::new();
+    let mut faults = Vec::new();
     for path in &args.paths {
-        images.extend(image_files(path, bands.as_ref())?);
+        let found = image_files(path, bands.as_ref());
+        images.extend(found.images);
+        faults.extend(found.faults);
     }
     if let Some(file) = &args.without {
         leave_out(&mut images, file)?;
     }
+    let reader = Reader::new(checkpoint.header.architecture.channels).with_pattern(bands.clone());
+    let unreadable = header_faults(&images, &reader);
+    images.retain(|image| !unreadable.iter().any(|fault| fault.path() == Some(image)));
+    faults.extend(unreadable);
     check(&images, bands.as_ref(), &args.model)?;
     if let Some(file) = &args.roi {
-        let reader = Reader::new(checkpoint.header.architecture.channels).with_pattern(bands.clone());
         checkpoint.roi = Some(load_roi(file, &checkpoint.header.scoring, &images, &reader)?);
     }
-    let scores = calibrate(&mut checkpoint, images.clone(), bands.as_ref(), &compute)?;
-    look_for_suspects(images, &scores, &checkpoint, (&target, bands.as_ref()), &compute)?;
+    faults.iter().for_each(|fault| error!("{fault}"));
+    let (scores, damaged) = calibrate(&mut checkpoint, images.clone(), bands.as_ref(), &compute)?;
+    damaged.iter().for_each(|fault| error!("{fault}"));
+    // Scores belong to images by their place.
+    if damaged.is_empty() {
+        look_for_suspects(images, &scores, &checkpoint, (&target, bands.as_ref()), &compute)?;
+    }
     checkpoint.save(&target)?;
 
     if let Some(calibration) = &checkpoint.header.calibration {
@@ -64,7 +77,11 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
         "score images with: riad score --model {} --fpr RATE PATH…",
         shell_quoted(model)
     );
-    Ok(Ending::Done)
+    Ok(if faults.is_empty() && damaged.is_empty() {
+        Ending::Done
+    } else {
+        Ending::Incomplete
+    })
 }
 
 /// Takes the images that `file` names out of the list.

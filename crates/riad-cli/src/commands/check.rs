@@ -11,7 +11,7 @@ use tracing::{error, info};
 
 use super::train::one_category;
 use crate::{
-    Ending, args::CheckArgs, files::relative, files::shell_quoted, settings::channels_of, suspects::Suspects, usage,
+    Ending, args::CheckArgs, files::shell_quoted, names::relative, settings::channels_of, suspects::Suspects, usage,
 };
 
 pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {

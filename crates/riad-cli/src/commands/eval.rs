@@ -1,17 +1,18 @@
 //! `riad eval`: train where needed, measure, show.
 
 use std::{
+    collections::HashSet,
     io::{self, Write},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use riad_data::{
-    Category, Layout, Pattern,
+    Category, DataError, Layout, Pattern, Reader,
     demo::{self, Demo},
 };
 use riad_model::{Checkpoint, Device, Preset, Roi};
-use tracing::info;
+use tracing::{error, info};
 
 use super::train::{categories, or_meant};
 use crate::{
@@ -20,13 +21,17 @@ use crate::{
     baseline::MeanImage,
     evaluation::evaluate,
     facts::facts,
-    files::shell_quoted,
+    files::{check_outside, shell_quoted},
     history,
     interrupt::Reason,
-    mistake, report,
-    results::{self, CategoryResult},
-    run::{Run, Trained, bands_of},
+    mistake,
+    names::{plain, written},
+    report,
+    results::{self, CategoryResult, Unmeasured},
+    run::{Run, Trained, bands_of, refuse},
     scoring::{Compute, Model},
+    settings::channels,
+    source::header_faults,
     synthetic,
     test_set::TestSet,
     usage,
@@ -61,6 +66,15 @@ struct Plan {
     verdict: VerdictArgs,
 }
 
+/// A category that can be opened, and which files make one image of it together.
+struct Job {
+    name: String,
+    category: Category,
+    bands: Option<Pattern>,
+    /// The run that it is trained in; `None` where a model is given.
+    run: Option<PathBuf>,
+}
+
 pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
     let compute = args.compute.compute()?;
     if args.synthetic || !args.photos.is_empty() {
@@ -77,34 +91,65 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
         ..args.training.clone()
     };
     let plan = plan(args, &given)?;
-    let mut results = Vec::new();
+    if let Some(model) = &plan.model {
+        // What every category would fail for is no fault of any.
+        Checkpoint::open(model)?;
+    }
+    let is_alone = plan.folders.len() == 1;
+    let mut unmeasured = Vec::new();
+    let mut first = None;
+    // The others go on; what there is but one of fails as it is.
+    let mut fail = |name: String, error: anyhow::Error| {
+        if is_alone {
+            return Err(error);
+        }
+        let reason = plain(&format!("{error:#}"));
+        error!("{name} cannot be measured: {reason}");
+        unmeasured.push(Unmeasured { name, reason });
+        first.get_or_insert(error);
+        Ok(())
+    };
+    // All are looked at before anything is computed: that may take hours.
+    let mut jobs = Vec::new();
     for folder in &plan.folders {
-        let own_run = || plan.out.join(folder.file_name().unwrap_or_default()).join("run");
-        let bands = bands_of(&plan.model.clone().unwrap_or_else(own_run), args.images.bands.as_ref())?;
-        let category = Category::open_as(folder, plan.layout, bands.as_ref())?;
-        let model = match &plan.model {
-            Some(model) => model.clone(),
-            None => {
-                let folder = plan.out.join(&category.name).join("run");
-                if train(
-                    &folder,
-                    &category,
-                    (&given, args.format.0),
-                    &plan.training,
-                    &compute.device,
-                )? == Trained::Stopped(Reason::Pressed)
-                {
+        match job(folder, &plan, &given, args) {
+            Ok(job) => jobs.push(job),
+            Err(error) => fail(name_of(folder), error)?,
+        }
+    }
+    let mut results = Vec::new();
+    for job in jobs {
+        let model = match (&plan.model, &job.run) {
+            (Some(model), _) => model.clone(),
+            (None, Some(run)) => match train(run, &job.category, &plan.training, &compute.device) {
+                Ok(Trained::Stopped(Reason::Pressed)) => {
                     info!("the same command goes on from here");
                     return Ok(Ending::Interrupted);
                 }
-                folder
-            }
+                Ok(_) => run.clone(),
+                Err(error) => {
+                    fail(job.name, error)?;
+                    continue;
+                }
+            },
+            (None, None) => bail!("{} has neither a model nor a run", job.name),
         };
-        let model = (model.as_path(), bands.as_ref());
-        let test = TestSet::from(category);
-        results.push(measure(&test, model, plan.verdict, plan.with_baseline, &compute)?);
+        let model = (model.as_path(), job.bands.as_ref());
+        let test = TestSet::from(job.category);
+        match measure(&test, model, plan.verdict, plan.with_baseline, &compute) {
+            Ok(result) => results.push(result),
+            Err(error) => fail(job.name, error)?,
+        }
     }
-    finish(&plan.out, &results)
+    if results.is_empty()
+        && let Some(first) = first
+    {
+        return Err(first.context(format!(
+            "none of the {} categories could be measured",
+            plan.folders.len()
+        )));
+    }
+    finish(&plan.out, &results, &unmeasured)
 }
 
 /// Measures on a person's own pictures, or on defects that are made up on good ones.
@@ -124,24 +169,22 @@ fn measure_photos(args: &EvalArgs, compute: &Compute) -> Result<Ending> {
     } else {
         TestSet::of_photos(model, &args.photos, bands.as_ref())?
     };
-    let unreadable = test.unreadable;
     let result = measure(&test, (model, bands.as_ref()), args.verdict, false, compute)?;
-    let ending = finish(&out(args), &[result])?;
-    Ok(if unreadable > 0 { Ending::Incomplete } else { ending })
+    finish(&out(args), &[result], &[])
 }
 
 /// Writes and prints what was found.
-fn finish(out: &Path, results: &[CategoryResult]) -> Result<Ending> {
-    results::write(out, results)?;
+fn finish(out: &Path, results: &[CategoryResult], unmeasured: &[Unmeasured]) -> Result<Ending> {
+    results::write(out, results, unmeasured)?;
     let shown = out.join(report::FILE);
     report::write(&shown, results)?;
-    write!(io::stdout(), "{}", results::text(results))?;
+    write!(io::stdout(), "{}", results::text(results, unmeasured))?;
     info!(
         "results.json and scores.csv are in {}; to see it all, open {}",
         shell_quoted(out),
         shell_quoted(&shown)
     );
-    let is_whole = results.iter().all(|result| result.evaluation.faults.is_empty());
+    let is_whole = unmeasured.is_empty() && results.iter().all(|result| result.evaluation.faults.is_empty());
     Ok(if is_whole { Ending::Done } else { Ending::Incomplete })
 }
 
@@ -150,6 +193,60 @@ fn out(args: &EvalArgs) -> PathBuf {
     let run = args.model.as_deref().filter(|model| model.is_dir());
     let of_run = || run.map_or_else(|| OUT.into(), |run| run.join("eval"));
     args.out.clone().unwrap_or_else(of_run)
+}
+
+/// Opens a category, and tells what is wrong with its test images as far as that can be seen at once.
+///
+/// # Errors
+/// If it cannot be opened, has nothing to test on, or has faults in what it is first to be trained with; and if the run that
+/// is there was started with other options than those `given`.
+fn job(folder: &Path, plan: &Plan, given: &TrainingArgs, args: &EvalArgs) -> Result<Job> {
+    let name = name_of(folder);
+    let run = plan
+        .model
+        .is_none()
+        .then(|| plan.out.join(folder.file_name().unwrap_or(name.as_ref())).join("run"));
+    let model = plan.model.as_ref().or(run.as_ref());
+    let bands = model
+        .map(|model| bands_of(model, args.images.bands.as_ref()))
+        .transpose()?
+        .flatten();
+    let mut category = Category::open_as(folder, plan.layout, bands.as_ref())?;
+    if let Some(run) = run.as_ref().filter(|run| Run::exists(run)) {
+        Run::open(run)?.agree(given, args.format.0)?;
+    } else if run.is_some() {
+        refuse(&category.train_faults)?;
+        let reader = Reader::new(channels(&plan.training)).with_pattern(bands.clone());
+        let images: Vec<_> = category.test.iter().map(|item| item.path.clone()).collect();
+        let faults = header_faults(&images, &reader);
+        let faulty: HashSet<_> = faults.iter().filter_map(DataError::path).collect();
+        category.test.retain(|item| !faulty.contains(item.path.as_path()));
+        category.test_faults.extend(faults);
+    }
+    category.test_faults.iter().for_each(|fault| error!("{fault}"));
+    if category.test.is_empty() {
+        return Err(usage(format!(
+            "{} has no test images to measure on; MVTec AD's layout keeps them in test/good and test/<defect>",
+            category.root.display()
+        )));
+    }
+    Ok(Job {
+        name,
+        category,
+        bands,
+        run,
+    })
+}
+
+/// What a category's folder is called, as it is written down.
+pub(crate) fn name_of(folder: &Path) -> String {
+    let whole = folder
+        .file_name()
+        .is_none()
+        .then(|| folder.canonicalize().ok())
+        .flatten();
+    let folder = whole.as_deref().unwrap_or(folder);
+    written(Path::new(folder.file_name().unwrap_or(folder.as_os_str())))
 }
 
 fn plan(args: &EvalArgs, training: &TrainingArgs) -> Result<Plan> {
@@ -169,6 +266,9 @@ fn plan(args: &EvalArgs, training: &TrainingArgs) -> Result<Plan> {
     let run = model.as_deref().filter(|model| model.is_dir());
     match (data, model) {
         (Some(data), _) => {
+            if let Some(out) = out {
+                check_outside(out, data)?;
+            }
             let found = categories(data, category.as_deref(), format.0);
             let is_free = category.is_none() && format.0.is_none();
             let meant = || mistake::measuring(data, model.as_deref()).filter(|_| is_free);
@@ -187,6 +287,9 @@ fn plan(args: &EvalArgs, training: &TrainingArgs) -> Result<Plan> {
             let missing = "DATA is missing: name the folder of images to measure on";
             let run = run.filter(|_| category.is_none()).ok_or_else(|| usage(missing))?;
             let run = Run::open(run).context(missing)?;
+            if let Some(out) = out {
+                check_outside(out, run.data())?;
+            }
             let (layout, folders) = categories(run.data(), None, run.layout())?;
             Ok(Plan {
                 folders,
@@ -239,24 +342,15 @@ fn demo_training(given: &TrainingArgs) -> TrainingArgs {
     }
 }
 
-/// Trains a category in `folder`, from where a run there is. A run that is there must agree with what is `given`; a new
-/// one is started with `settings`.
-fn train(
-    folder: &Path,
-    category: &Category,
-    (given, layout): (&TrainingArgs, Option<Layout>),
-    settings: &TrainingArgs,
-    device: &Device,
-) -> Result<Trained> {
+/// Trains a category in `folder`, from where a run there is; a new one is started with `settings`.
+fn train(folder: &Path, category: &Category, settings: &TrainingArgs, device: &Device) -> Result<Trained> {
     let mut run = if Run::exists(folder) {
-        let run = Run::open(folder)?;
-        run.agree(given, layout)?;
         info!("using the run in {} again", shell_quoted(folder));
-        run
+        Run::open(folder)?
     } else {
         Run::create(folder, category, settings, device)?
     };
-    run.train(Some(category), given.max_time, device)
+    run.train(Some(category), settings.max_time, device)
 }
 
 /// Measures a model on test images, whose files belong together as `bands` says, with the threshold for a false-positive rate
@@ -280,9 +374,9 @@ pub(super) fn measure(
     info!("measuring {} on {} test images", category.name, category.test.len());
     let evaluation = evaluate(test, &loaded, baseline.as_ref(), threshold)?;
     Ok(CategoryResult {
-        name: category.name.clone(),
-        data: category.root.display().to_string(),
-        model: model.display().to_string(),
+        name: test.name.clone(),
+        data: written(&category.root),
+        model: written(model),
         history: history::read(model, &header)?,
         facts: facts(&checkpoint, model)?,
         header,

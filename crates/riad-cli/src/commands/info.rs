@@ -10,7 +10,7 @@ use riad_core::Calibration;
 use riad_model::{Checkpoint, Header, Roi};
 use serde::Serialize;
 
-use crate::{Ending, args::InfoArgs, facts::facts, run::preset_name};
+use crate::{Ending, args::InfoArgs, facts::facts, names::written, run::preset_name};
 
 /// The header with what follows from it.
 #[derive(Serialize)]
@@ -75,7 +75,7 @@ fn info<'a>(checkpoint: &'a Checkpoint, model: &Path) -> Result<Info<'a>> {
         architecture, scoring, ..
     } = header;
     Ok(Info {
-        file: model.display().to_string(),
+        file: written(model),
         preset: preset_name(architecture.width),
         parameters: architecture.parameters()?,
         channels: architecture.channels,

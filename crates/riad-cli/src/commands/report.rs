@@ -1,12 +1,15 @@
 //! `riad report`.
 
-use anyhow::{Context, Result};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
 use riad_data::Category;
-use tracing::info;
+use tracing::{error, info};
 
 use super::eval::measure;
 use crate::{
-    Ending, args::ReportArgs, files::shell_quoted, report, run::Run, scoring::Compute, test_set::TestSet, usage,
+    Ending, args::ReportArgs, files::shell_quoted, report, results::CategoryResult, run::Run, scoring::Compute,
+    test_set::TestSet, usage,
 };
 
 pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
@@ -17,24 +20,42 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
         (None, _) => return Err(usage("name the file for a report of several runs with --out")),
     };
     let mut results = Vec::with_capacity(args.runs.len());
+    let mut failed = 0;
     for folder in &args.runs {
-        let run = Run::open(folder)?;
-        let category = run.category().with_context(|| {
-            format!(
-                "the images of the run in {0} cannot be had; if they have moved, say where: riad eval DATA --model {0}",
-                shell_quoted(folder)
-            )
-        })?;
-        let test = if category.test.is_empty() {
-            held_out(&run, category)?
-        } else {
-            TestSet::from(category)
-        };
-        results.push(measure(&test, (folder, run.bands()), args.verdict, false, &compute)?);
+        match show(folder, args, &compute) {
+            Ok(result) => results.push(result),
+            Err(error) if args.runs.len() == 1 => return Err(error),
+            Err(error) => {
+                error!("{} cannot be shown: {error:#}", folder.display());
+                failed += 1;
+            }
+        }
+    }
+    if results.is_empty() {
+        bail!("none of the {failed} runs could be shown");
     }
     report::write(&file, &results)?;
     info!("open {}", shell_quoted(&file));
-    Ok(Ending::Done)
+    let is_whole = failed == 0 && results.iter().all(|result| result.evaluation.faults.is_empty());
+    Ok(if is_whole { Ending::Done } else { Ending::Incomplete })
+}
+
+/// Measures a run on its test images, or on those that it held out.
+fn show(folder: &Path, args: &ReportArgs, compute: &Compute) -> Result<CategoryResult> {
+    let run = Run::open(folder)?;
+    let category = run.category().with_context(|| {
+        format!(
+            "the images of the run in {0} cannot be had; if they have moved, say where: riad eval DATA --model {0}",
+            shell_quoted(folder)
+        )
+    })?;
+    category.test_faults.iter().for_each(|fault| error!("{fault}"));
+    let test = if category.test.is_empty() {
+        held_out(&run, category)?
+    } else {
+        TestSet::from(category)
+    };
+    measure(&test, (folder, run.bands()), args.verdict, false, compute)
 }
 
 /// Test images of those that the run held out from training, for want of others.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt::Display,
     io::{self, IsTerminal, Write},
     path::{Component, Path, PathBuf},
 };
@@ -9,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use image::RgbImage;
 use riad_core::Size;
-use riad_data::{DataError, Fit, LoadedImage, Pattern, image_files};
+use riad_data::{Fit, LoadedImage, Pattern, image_files};
 use riad_model::Keep;
 use serde_json::json;
 use tracing::{error, info};
@@ -18,7 +19,8 @@ use crate::{
     Ending,
     args::{Format, MapFormat, ScoreArgs},
     calibration::Threshold,
-    files::{with_suffix, write_whole},
+    files::{resolved, with_suffix, write_whole},
+    names::{plain, written},
     picture::{Plane, Scale, drawn, outline_found, save},
     progress::{Progress, suspended},
     raw_map,
@@ -35,15 +37,15 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     let mut output = Output::new(args.format, threshold.clone())?;
 
     let files = images(&args.paths, model.reader().pattern.as_ref(), &mut output)?;
-    output.flush()?;
-    if files.is_empty() {
-        bail!("there are no images to score");
-    }
     let targets = args
         .maps
         .as_ref()
         .map(|folder| targets(folder, &args.paths, &files))
         .transpose()?;
+    output.flush()?;
+    if files.is_empty() {
+        bail!("there are no images to score");
+    }
 
     let total = files.len() as u64;
     // A bar would run into lines that go to the same terminal.
@@ -62,22 +64,30 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
             match loaded {
                 Err(error) => output.failure(path, error)?,
                 Ok(loaded) => {
-                    let scored = scored.next().context("an image was not scored")?;
+                    let scored = match scored.next().context("an image was not scored")? {
+                        Ok(scored) => scored,
+                        Err(error) => {
+                            output.failure(path, &format_args!("{}: {error}", path.display()))?;
+                            continue;
+                        }
+                    };
+                    output.score(path, scored.score)?;
                     if let Some(target) = targets.as_ref().and_then(|targets| targets.get(path)) {
                         let map = Plane::new(scored.map)?;
-                        match args.map_format {
-                            MapFormat::Png => {
-                                let picture = picture(&model, path, loaded)?;
-                                draw(target, &picture, &map, &scale, threshold.as_ref())?;
+                        let mapped = match args.map_format {
+                            MapFormat::Png => picture(&model, path, loaded)
+                                .and_then(|picture| draw(target, &picture, &map, &scale, threshold.as_ref())),
+                            MapFormat::Tiff => at_original_size(&map, loaded)
+                                .and_then(|map| write_whole(&with_suffix(target, ".tiff"), &raw_map::tiff(&map)?)),
+                            MapFormat::Npy => {
+                                raw_map::npy(&map).and_then(|map| write_whole(&with_suffix(target, ".npy"), &map))
                             }
-                            MapFormat::Tiff => {
-                                let map = at_original_size(&map, loaded)?;
-                                write_whole(&with_suffix(target, ".tiff"), &raw_map::tiff(&map)?)?;
-                            }
-                            MapFormat::Npy => write_whole(&with_suffix(target, ".npy"), &raw_map::npy(&map)?)?,
+                        };
+                        // A name that is too long with what a map adds, a disk that is full: the scores go on.
+                        if let Err(error) = mapped {
+                            output.no_map(path, &error);
                         }
                     }
-                    output.score(path, scored.score)?;
                 }
             }
         }
@@ -110,10 +120,11 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
 fn images(paths: &[PathBuf], bands: Option<&Pattern>, output: &mut Output) -> Result<Vec<PathBuf>> {
     let mut images = Vec::new();
     for path in paths {
-        match image_files(path, None) {
-            Ok(found) => images.extend(found),
-            Err(error) => output.failure(path, &error)?,
+        let found = image_files(path, None);
+        for fault in &found.faults {
+            output.failure(fault.path().unwrap_or(path), fault)?;
         }
+        images.extend(found.images);
     }
     let Some(bands) = bands else { return Ok(images) };
     let (mut firsts, mut seen) = (Vec::new(), HashSet::new());
@@ -168,15 +179,14 @@ impl Output {
         });
         match self.format {
             Format::Csv => {
-                // The bytes of a name that is not UTF-8 are kept, so that the line still leads to the file.
-                let mut fields = vec![path.as_os_str().as_encoded_bytes().to_vec(), score.to_string().into()];
+                let mut fields = vec![written(path), score.to_string()];
                 if let Some((p_value, verdict)) = judged {
-                    fields.extend([format!("{p_value:.4}").into(), verdict.into()]);
+                    fields.extend([format!("{p_value:.4}"), verdict.to_owned()]);
                 }
                 self.record(&fields)
             }
             Format::Jsonl => {
-                let mut object = json!({ "path": path.to_string_lossy(), "score": score });
+                let mut object = json!({ "path": written(path), "score": score });
                 if let Some((p_value, verdict)) = judged {
                     object["p_value"] = p_value.into();
                     object["verdict"] = verdict.into();
@@ -186,18 +196,24 @@ impl Output {
         }
     }
 
-    fn failure(&mut self, path: &Path, error: &DataError) -> Result<()> {
+    fn failure(&mut self, path: &Path, error: &dyn Display) -> Result<()> {
         self.failures += 1;
         error!("{error}");
         match self.format {
             Format::Csv => Ok(()),
-            Format::Jsonl => self.line(&json!({ "path": path.to_string_lossy(), "error": error.to_string() })),
+            Format::Jsonl => self.line(&json!({ "path": written(path), "error": plain(&error.to_string()) })),
         }
     }
 
-    fn record(&mut self, fields: &[impl AsRef<[u8]>]) -> Result<()> {
+    /// Tells that an image has a score, but not the pictures of its map.
+    fn no_map(&mut self, path: &Path, error: &anyhow::Error) {
+        self.failures += 1;
+        error!("no map of {}: {error:#}", path.display());
+    }
+
+    fn record(&mut self, fields: &[impl AsRef<str>]) -> Result<()> {
         let mut record = csv::Writer::from_writer(&mut self.lines);
-        record.write_record(fields)?;
+        record.write_record(fields.iter().map(AsRef::as_ref))?;
         Ok(record.flush()?)
     }
 
@@ -305,7 +321,20 @@ fn targets(folder: &Path, roots: &[PathBuf], files: &[PathBuf]) -> Result<HashMa
         };
         (file.clone(), target)
     };
-    Ok(places.into_iter().map(target).collect())
+    let targets: HashMap<PathBuf, PathBuf> = places.into_iter().map(target).collect();
+    let places: HashSet<_> = targets.values().filter_map(|target| target.parent()).collect();
+    for root in roots.iter().filter(|root| root.is_dir()) {
+        let inside = resolved(root);
+        if places.iter().any(|place| resolved(place).starts_with(&inside)) {
+            return Err(usage(format!(
+                "maps in {} would lie among the images to score in {}, and be taken for images the next time; choose a \
+                 folder beside it with --maps",
+                folder.display(),
+                root.display()
+            )));
+        }
+    }
+    Ok(targets)
 }
 
 #[cfg(test)]

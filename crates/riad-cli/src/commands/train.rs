@@ -9,7 +9,7 @@ use tracing::info;
 use crate::{
     Ending,
     args::{TrainArgs, TrainingArgs},
-    files::shell_quoted,
+    files::{check_outside, shell_quoted},
     interrupt::Reason,
     mistake,
     run::{Run, Trained},
@@ -41,6 +41,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
     let mut run = match (resumed, &category) {
         (Some(run), _) => run,
         (None, Some(category)) => {
+            if let (Some(out), Some(data)) = (&args.out, &args.data) {
+                check_outside(out, data)?;
+            }
             let folder = args
                 .out
                 .clone()

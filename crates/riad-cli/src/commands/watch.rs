@@ -4,7 +4,8 @@
 //! network shares included, and what was missed before a restart is found in the same way as what comes after it.
 //!
 //! For each image, in this order: scored; placed in the folder for defects; its line written; and with `--by move` removed.
-//! Each step can be done again without harm if a kill comes before the next, so each is done once in the end.
+//! Each step can be done again without harm if a kill comes before the next, so each is done once in the end. An image with
+//! which a step cannot be done keeps no other from its own: it is told, and tried again every time the folder is looked at.
 
 mod aside;
 mod folder;
@@ -27,7 +28,8 @@ use self::{
     journal::{Journal, Line, Verdict},
 };
 use crate::{
-    Ending, args::WatchArgs, calibration::Threshold, files::shell_quoted, interrupt, run::bands_of, scoring::Model,
+    Ending, args::WatchArgs, calibration::Threshold, files::shell_quoted, interrupt, names::plain, run::bands_of,
+    scoring::Model,
 };
 
 /// How often to look for Ctrl-C while there is nothing to do.
@@ -65,14 +67,16 @@ pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
         aside,
         journal,
         done,
+        unplaced: HashMap::new(),
+        placed: HashSet::new(),
         told: HashSet::new(),
     };
     while end.reason().is_none() {
         let settled = folder.settled(Instant::now());
         station.finish(&settled, &folder)?;
         station.inspect(settled, &folder, &end)?;
-        let until = Instant::now() + args.interval.max(NAP);
-        while end.reason().is_none() && Instant::now() < until {
+        let looked = Instant::now();
+        while end.reason().is_none() && looked.elapsed() < args.interval.max(NAP) {
             thread::sleep(NAP);
         }
     }
@@ -92,16 +96,41 @@ struct Station {
     journal: Journal,
     /// The images that have a line, and whether it calls them defective.
     done: HashMap<Identity, bool>,
-    /// The images that could not be opened or lack a file, which may pass, so that it is told once.
+    /// The lines of defects that could not be set aside yet, which are not in the file before they are.
+    unplaced: HashMap<Identity, Line>,
+    /// Defects that were set aside, but could not be removed yet.
+    placed: HashSet<Identity>,
+    /// The images with which something was wrong that may pass, so that it is told once.
     told: HashSet<Identity>,
 }
 
 impl Station {
-    /// Moves defects that have their line but were not removed, or not all of their files: a kill came between.
-    fn finish(&self, settled: &[Image], folder: &Folder) -> Result<()> {
-        let Some(aside) = self.aside.as_ref().filter(|aside| aside.moves()) else {
+    /// Does what is left to do for defects that were scored before: sets those aside that could not be, and removes those
+    /// that have their line but are still there, or some of their files, because a kill came between or they could not be
+    /// removed.
+    fn finish(&mut self, settled: &[Image], folder: &Folder) -> Result<()> {
+        if self.aside.is_none() {
             return Ok(());
-        };
+        }
+        // What is gone, or is another image now, waits for nothing any more.
+        let there: HashSet<_> = settled.iter().map(|image| &image.identity).collect();
+        self.unplaced.retain(|identity, _| there.contains(identity));
+        self.placed.retain(|identity| there.contains(identity));
+        let waiting = settled
+            .iter()
+            .filter(|image| self.unplaced.contains_key(&image.identity));
+        for image in waiting.cloned().collect::<Vec<_>>() {
+            if folder.still_has(&image)
+                && self.set_aside(&image)
+                && let Some(line) = self.unplaced.remove(&image.identity)
+            {
+                self.journal.append(std::slice::from_ref(&line))?;
+                self.done.insert(line.identity(), line.is_defective());
+            }
+        }
+        if !self.aside.as_ref().is_some_and(Aside::moves) {
+            return Ok(());
+        }
         for image in settled {
             if image.missing.is_some() {
                 // Some of its files were removed before the kill. What comes under the same name later is newer.
@@ -109,21 +138,61 @@ impl Station {
                     let Identity { path, modified, .. } = &image.identity;
                     *is_defective && done.path == *path && *modified <= done.modified
                 };
-                if self.done.iter().any(removed) && aside.has(image)? {
-                    aside.remove(image)?;
+                let has_place = || {
+                    self.aside
+                        .as_ref()
+                        .is_some_and(|aside| aside.has(image).unwrap_or(false))
+                };
+                if self.done.iter().any(removed) && has_place() {
+                    self.remove(image);
                 }
             } else if self.done.get(&image.identity) == Some(&true) && folder.still_has(image) {
-                aside.place(image)?;
-                aside.remove(image)?;
+                // Whether it was set aside before a kill is not known.
+                if self.placed.contains(&image.identity) || self.set_aside(image) {
+                    self.remove(image);
+                }
             }
         }
         Ok(())
     }
 
+    /// Sets an image aside; whether it is. Why it is not is told once, and it is tried again.
+    fn set_aside(&mut self, image: &Image) -> bool {
+        let placed = self.aside.as_ref().map_or(Ok(()), |aside| aside.place(image));
+        self.tell_once(image, placed)
+    }
+
+    /// Removes an image that was set aside. Why it cannot be removed is told once, and it is tried again.
+    fn remove(&mut self, image: &Image) {
+        let removed = self.aside.as_ref().map_or(Ok(()), |aside| aside.remove(image));
+        if !self.tell_once(image, removed) {
+            self.placed.insert(image.identity.clone());
+        }
+    }
+
+    /// Whether something was done with an image; if not, the reason is told once.
+    fn tell_once(&mut self, image: &Image, result: Result<()>) -> bool {
+        match result {
+            Ok(()) => {
+                self.told.remove(&image.identity);
+                true
+            }
+            Err(error) => {
+                if self.told.insert(image.identity.clone()) {
+                    warn!("{error:#}; trying again");
+                }
+                false
+            }
+        }
+    }
+
     /// Does all that is to do for the images that have no line yet, until there is a reason to end.
     fn inspect(&mut self, settled: Vec<Image>, folder: &Folder, end: &interrupt::Watch) -> Result<()> {
         let mut fresh: Vec<Image> = settled;
-        fresh.retain(|image| !self.done.contains_key(&image.identity) && self.is_whole(image, folder));
+        fresh.retain(|image| {
+            let is_known = self.done.contains_key(&image.identity) || self.unplaced.contains_key(&image.identity);
+            !is_known && self.is_whole(image, folder)
+        });
         let files = fresh.iter().map(|image| image.file.clone()).collect();
         let mut loaded = fresh.into_iter().zip(self.model.load(files).map(|(_, loaded)| loaded));
         while end.reason().is_none() {
@@ -154,14 +223,20 @@ impl Station {
         batch.retain(|(image, _)| folder.still_has(image));
         let readable = batch.iter().filter_map(|(_, loaded)| loaded.as_ref().ok());
         let images: Vec<_> = readable.map(|loaded| &loaded.image).collect();
-        let scored = self.model.score(&images, Keep::Map)?;
-        let mut scores = scored.into_iter().map(|scored| scored.score);
+        let mut scored = self.model.score(&images, Keep::Map)?.into_iter();
 
         let mut results = Vec::with_capacity(batch.len());
         for (image, loaded) in batch {
             let mut line = Line::of(image.identity.clone());
             match loaded {
-                Ok(_) => self.judge(&mut line, scores.next().context("an image was not scored")?),
+                Ok(_) => match scored.next().context("an image was not scored")? {
+                    Ok(scored) => self.judge(&mut line, scored.score),
+                    Err(error) => {
+                        let error = format!("{}: {error}", image.file.display());
+                        warn!("{error}");
+                        line.error = Some(plain(&error));
+                    }
+                },
                 // Access may come back, and does not show in the file's size or time.
                 Err(error @ DataError::Io { .. }) => {
                     if self.told.insert(image.identity) {
@@ -171,29 +246,32 @@ impl Station {
                 }
                 Err(error) => {
                     warn!("{error}");
-                    line.error = Some(error.to_string().replace(['\n', '\r'], " "));
+                    line.error = Some(plain(&error.to_string()));
                 }
             }
             results.push((image, line));
         }
 
-        let defects: Vec<&Image> = results
-            .iter()
-            .filter(|(image, line)| line.is_defective() && folder.still_has(image))
-            .map(|(image, _)| image)
-            .collect();
-        if let Some(aside) = &self.aside {
-            defects.iter().try_for_each(|image| aside.place(image))?;
-        }
-        let lines: Vec<Line> = results.iter().map(|(_, line)| line.clone()).collect();
-        self.journal.append(&lines)?;
-        if let Some(aside) = self.aside.as_ref().filter(|aside| aside.moves()) {
-            for image in defects.iter().filter(|image| folder.still_has(image)) {
-                aside.remove(image)?;
+        let mut lines = Vec::with_capacity(results.len());
+        let mut defects = Vec::new();
+        for (image, line) in results {
+            if line.is_defective() && self.aside.is_some() && folder.still_has(&image) {
+                if !self.set_aside(&image) {
+                    self.unplaced.insert(image.identity, line);
+                    continue;
+                }
+                defects.push(image);
             }
+            lines.push(line);
         }
+        self.journal.append(&lines)?;
         for line in &lines {
             self.done.insert(line.identity(), line.is_defective());
+        }
+        if self.aside.as_ref().is_some_and(Aside::moves) {
+            for image in defects.iter().filter(|image| folder.still_has(image)) {
+                self.remove(image);
+            }
         }
         Ok(())
     }

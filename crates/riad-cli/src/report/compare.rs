@@ -169,8 +169,8 @@ impl<'a> Comparison<'a> {
             notes: result
                 .caution
                 .iter()
-                .chain(&result.evaluation.metrics.undefined)
                 .cloned()
+                .chain(result.evaluation.notes())
                 .collect(),
         });
         let mut shots: Vec<_> = self.images.iter().map(|views| (self.spread(views), views)).collect();

@@ -67,7 +67,7 @@ struct Section<'a> {
     /// What was found of made-up defects, if any were made.
     made_up: Option<MadeUpTable>,
     /// What readers must know before they read on.
-    notes: Vec<&'a str>,
+    notes: Vec<String>,
     curves: Vec<Chart>,
     /// Whether there are curves of images, on which thresholds are marked.
     has_marks: bool,
@@ -188,17 +188,14 @@ impl<'a> Section<'a> {
         // The oracle stands in where there is no threshold that could be used.
         let is_calibrated = calibrated.is_some();
         let judge = calibrated.or(oracle);
-        let notes = caution
-            .iter()
-            .chain(&evaluation.metrics.undefined)
-            .chain(&evaluation.faults);
+        let notes = caution.iter().cloned().chain(evaluation.notes());
         let gallery = Gallery::new(&evaluation.images, judge.as_ref(), calibration);
         Ok(Self {
             number,
             name,
             answer: Answer::new(evaluation, &gallery),
             made_up: evaluation.synthetic.as_ref().map(MadeUpTable::new),
-            notes: notes.map(String::as_str).collect(),
+            notes: notes.collect(),
             curves,
             has_marks: evaluation.curves.image.is_some(),
             histogram,

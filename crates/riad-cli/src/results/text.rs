@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{CategoryResult, mean};
+use super::{CategoryResult, Unmeasured, mean};
 use crate::{
     at_threshold::{AtThreshold, Counted, Flagged},
     calibration::rate_in_words,
@@ -17,7 +17,7 @@ const MISSES: usize = 5;
 const NAME: usize = 28;
 
 /// What there is to say of some categories.
-pub(crate) fn text(results: &[CategoryResult]) -> String {
+pub(crate) fn text(results: &[CategoryResult], unmeasured: &[Unmeasured]) -> String {
     let mut text = String::new();
     for CategoryResult {
         name,
@@ -75,14 +75,12 @@ pub(crate) fn text(results: &[CategoryResult]) -> String {
                 100.0 * share
             );
         }
-        for reason in &evaluation.metrics.undefined {
-            let _ = writeln!(text, "{name}: {reason}");
+        for note in evaluation.notes() {
+            let _ = writeln!(text, "{name}: {note}");
         }
-        match evaluation.faults.len() {
-            0 => {}
-            1 => text += &format!("{name}: not all is measured; 1 fault was told\n"),
-            count => text += &format!("{name}: not all is measured; {count} faults were told\n"),
-        }
+    }
+    for Unmeasured { name, reason } in unmeasured {
+        let _ = writeln!(text, "{name}: not measured: {reason}");
     }
     text
 }

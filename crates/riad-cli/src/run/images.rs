@@ -1,7 +1,7 @@
 //! The images of a run, and whether they are still what they were.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -11,20 +11,21 @@ use rayon::prelude::*;
 use riad_data::{Category, Pattern};
 use serde::{Deserialize, Serialize};
 
-use crate::files::{relative, sha256};
+use crate::{files::sha256, names::relative};
+
+/// Images that an error names; more are only counted.
+const NAMED: usize = 8;
 
 /// An image that a run was started with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ImageRecord {
-    /// Path below the category's folder; of several files that make an image that of the first. A name that is not UTF-8 is
-    /// approximated: it serves to compare.
+    /// Path below the category's folder, as [`relative`] writes it; of several files that make an image that of the first.
     pub(super) name: String,
     /// Of [`image_sha256`].
     pub(super) sha256: String,
     /// Whether it is held out for validation.
     pub(super) validation: bool,
     /// Whether it is held out for calibration, and so not for validation.
-    #[serde(default)]
     pub(super) calibration: bool,
 }
 
@@ -53,12 +54,21 @@ pub(crate) fn names_in(file: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
-/// A category without the good images of these names below its folder, which `file` gave.
+/// What there is to learn from in a category, without the good images of these names below its folder, which `file` gave.
 ///
 /// # Errors
 /// If a name is that of no such image, or none is left.
 pub(crate) fn without(category: &Category, names: &[String], file: Option<&Path>) -> Result<Category> {
-    let mut category = category.clone();
+    let mut category = Category {
+        name: category.name.clone(),
+        root: category.root.clone(),
+        layout: category.layout,
+        train: category.train.clone(),
+        validation: category.validation.clone(),
+        train_faults: Vec::new(),
+        test: Vec::new(),
+        test_faults: Vec::new(),
+    };
     let mut unknown: HashSet<&str> = names.iter().map(String::as_str).collect();
     let left_out: HashSet<&str> = unknown.clone();
     for images in [&mut category.train, &mut category.validation] {
@@ -92,23 +102,66 @@ pub(crate) fn image_sha256(image: &Path, bands: Option<&Pattern>) -> Result<Stri
 /// Checks that the images in `root` are what they were when the run was started.
 ///
 /// # Errors
-/// Names the first that is missing, was added, or has changed.
+/// Names those that are missing, were added, or have changed.
 pub(super) fn check_same(then: &[ImageRecord], now: &[ImageRecord], root: &Path) -> Result<()> {
+    let (before, after) = (sums(then), sums(now));
+    let missing = named(then, |old| !after.contains_key(old.name.as_str()));
+    let added = named(now, |new| !before.contains_key(new.name.as_str()));
+    let changed = named(then, |old| {
+        after.get(old.name.as_str()).is_some_and(|sum| *sum != old.sha256)
+    });
     let way_out = "a run goes on only with the images that it was started with: bring them back, or start another \
                    run in another folder with --out";
     let root = root.display();
-    let missing = then.iter().find(|old| !now.iter().any(|new| new.name == old.name));
-    if let Some(ImageRecord { name, .. }) = missing {
-        bail!("{root}: the training image {name} is missing; {way_out}");
+    for (names, what) in [
+        (missing, ["is missing", "are missing"]),
+        (
+            added,
+            [
+                "was not there when the run was started",
+                "were not there when the run was started",
+            ],
+        ),
+        (
+            changed,
+            [
+                "has changed since the run was started",
+                "have changed since the run was started",
+            ],
+        ),
+    ] {
+        match names.as_slice() {
+            [] => {}
+            [name] => bail!("{root}: the training image {name} {}; {way_out}", what[0]),
+            several => {
+                let (shown, more) = several.split_at(several.len().min(NAMED));
+                let more = match more.len() {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                let shown = shown.join(", ");
+                bail!("{root}: the training images {shown}{more} {}; {way_out}", what[1])
+            }
+        }
     }
-    let added = now.iter().find(|new| !then.iter().any(|old| old.name == new.name));
-    if let Some(ImageRecord { name, .. }) = added {
-        bail!("{root}: the training image {name} was not there when the run was started; {way_out}");
-    }
-    let mut pairs = then.iter().zip(now);
-    let changed = pairs.find(|(old, new)| (&old.name, &old.sha256) != (&new.name, &new.sha256));
-    if let Some((ImageRecord { name, .. }, _)) = changed {
-        bail!("{root}: the training image {name} has changed since the run was started; {way_out}");
+    if !then.iter().map(|old| &old.name).eq(now.iter().map(|new| &new.name)) {
+        bail!(
+            "{root}: the images are not in the order in which the run has them: its settings were changed; {way_out}"
+        );
     }
     Ok(())
+}
+
+/// What each image holds, by its name.
+fn sums(records: &[ImageRecord]) -> HashMap<&str, &str> {
+    let sums = records
+        .iter()
+        .map(|record| (record.name.as_str(), record.sha256.as_str()));
+    sums.collect()
+}
+
+/// The names of those of the records that are `chosen`.
+fn named(records: &[ImageRecord], chosen: impl Fn(&ImageRecord) -> bool) -> Vec<&str> {
+    let chosen = records.iter().filter(|record| chosen(record));
+    chosen.map(|record| record.name.as_str()).collect()
 }

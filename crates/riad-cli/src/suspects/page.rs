@@ -95,7 +95,7 @@ fn pictures(
         let scored = model
             .score(&[&image], Keep::Map)?
             .pop()
-            .context("an image was not scored")?;
+            .context("an image was not scored")??;
         let shown = drawn(image.values(), image.size())?;
         let map = Plane::new(scored.map)?.resized(shown.width(), shown.height());
         let scale = Scale::up_to(score.max(f32::EPSILON)).context("the map holds no numbers")?;

@@ -1,10 +1,11 @@
 //! Telling a layout by the folders that are there.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{Layout, kolektor, kolektor2, labels, visa};
 use crate::DataError;
-use crate::files::{folders_in, images_in};
+use crate::files::{folders_in, images_in, natural_path_order, unreachable};
 
 /// Names that a message tells of what a folder holds.
 const NAMED: usize = 8;
@@ -18,20 +19,22 @@ impl Layout {
     /// [`DataError::Layout`] if no layout fits, with what was looked for and what was found, or if several do;
     /// [`DataError::Io`] if `root` or an entry in it cannot be read.
     pub fn of(root: &Path) -> Result<Self, DataError> {
-        let folders = folders_in(root)?;
+        fs::read_dir(root).map_err(|cause| unreachable(root, cause))?;
+        // What cannot be read shows no sign.
+        let folders = folders_in(root, &mut Vec::new());
         let mut found = Vec::new();
         if visa::split_file(root).is_file() {
             found.push((Self::Visa, root));
         }
         for &layout in Self::ALL {
-            if layout.fits(root)? {
+            if layout.fits(root) {
                 found.push((layout, root));
             }
         }
         if found.is_empty() {
             for folder in &folders {
                 for &layout in Self::ALL {
-                    if layout.fits(folder)? {
+                    if layout.fits(folder) {
                         found.push((layout, folder.as_path()));
                     }
                 }
@@ -52,7 +55,7 @@ impl Layout {
                 }
             };
         }
-        if !images_in(root)?.is_empty() && !folders.iter().any(|folder| folder.ends_with("train")) {
+        if has_images(root) && !folders.iter().any(|folder| folder.ends_with("train")) {
             return Ok(Self::Folder);
         }
         let signs: Vec<_> = Self::ALL
@@ -62,32 +65,37 @@ impl Layout {
         let reason = format!(
             "no category here. Looked for, here and in each folder: {}. {}",
             signs.join("; "),
-            holds(root)?
+            holds(root)
         );
         Err(DataError::layout(root, reason))
     }
 
     /// The folders of the categories at `root`, in natural order: `root` itself if it is one, else the folders in it that
-    /// are.
+    /// are. What is in it and cannot be read (a link that leads nowhere, a folder that may not be opened) is among them: to
+    /// open it tells why.
     ///
     /// # Errors
-    /// [`DataError::Layout`] if there is none; [`DataError::Io`] if `root` or an entry in it cannot be read.
+    /// [`DataError::Layout`] if there is none; [`DataError::Io`] if `root` cannot be read.
     pub fn categories(self, root: &Path) -> Result<Vec<PathBuf>, DataError> {
-        let folders = folders_in(root)?;
-        if self.is_meant(root)? {
+        fs::read_dir(root).map_err(|cause| unreachable(root, cause))?;
+        if self.is_meant(root) {
             return Ok(vec![root.to_owned()]);
         }
-        let mut categories = Vec::new();
-        for folder in folders {
-            if self.is_meant(&folder)? {
-                categories.push(folder);
-            }
+        let mut faults = Vec::new();
+        let mut categories = folders_in(root, &mut faults);
+        categories.retain(|folder| self.is_meant(folder));
+        if !categories.is_empty() {
+            let unreadable = folders_in(root, &mut Vec::new());
+            categories.extend(unreadable.into_iter().filter(|folder| fs::read_dir(folder).is_err()));
+            categories.extend(faults.iter().filter_map(DataError::path).map(Path::to_owned));
+            categories.sort_by(|a, b| natural_path_order(a, b));
+            categories.dedup();
         }
         if categories.is_empty() {
             let reason = format!(
                 "no category here in the layout {self}. Looked for, here and in each folder: {}. {}",
                 self.sign(),
-                holds(root)?
+                holds(root)
             );
             return Err(DataError::layout(root, reason));
         }
@@ -108,47 +116,57 @@ impl Layout {
         }
     }
 
-    /// Whether a category's folder shows the sign; [`Layout::Folder`] has none that others do not have, too.
-    fn fits(self, folder: &Path) -> Result<bool, DataError> {
+    /// Whether a category's folder shows the sign; [`Layout::Folder`] has none that others do not have, too. Without any
+    /// folder `train`, as where there are only images to test on, the folders for those tell.
+    fn fits(self, folder: &Path) -> bool {
         let has = |path: &str| folder.join(path).is_dir();
-        Ok(match self {
-            Self::Mvtec => has("train/good") && !Self::Mvtec2.fits(folder)? && !Self::Loco.fits(folder)?,
-            Self::Visa => has("Data/Images"),
-            Self::Btad => has("train/ok"),
-            Self::Mvtec2 => has("train/good") && has("test_public"),
-            Self::Loco => has("train/good") && (has("test/logical_anomalies") || has("test/structural_anomalies")),
-            Self::Kolektor => {
-                for item in folders_in(folder)? {
-                    if has_label(&item, kolektor::LABEL)? {
-                        return Ok(true);
-                    }
-                }
-                false
+        let learns_from = |train: &str, test: &str| has(train) || (!has("train") && has(test));
+        match self {
+            Self::Mvtec => {
+                learns_from("train/good", "test/good") && !Self::Mvtec2.fits(folder) && !Self::Loco.fits(folder)
             }
-            Self::Kolektor2 => has("train") && has_label(&folder.join("train"), kolektor2::LABEL)?,
+            Self::Visa => has("Data/Images"),
+            Self::Btad => learns_from("train/ok", "test/ok"),
+            Self::Mvtec2 => has("test_public") && learns_from("train/good", "test_public/good"),
+            Self::Loco => {
+                (has("test/logical_anomalies") || has("test/structural_anomalies"))
+                    && learns_from("train/good", "test/good")
+            }
+            Self::Kolektor => {
+                let mut items = folders_in(folder, &mut Vec::new()).into_iter();
+                items.any(|item| has_label(&item, kolektor::LABEL))
+            }
+            Self::Kolektor2 => has_label(&folder.join("train"), kolektor2::LABEL),
             Self::Folder => false,
-        })
+        }
     }
 
     /// Whether a folder is to be read as a category, be it that something is missing there: then to open it tells what,
     /// and it is not passed over among others.
-    fn is_meant(self, folder: &Path) -> Result<bool, DataError> {
+    fn is_meant(self, folder: &Path) -> bool {
+        let has = |path: &str| folder.join(path).is_dir();
         match self {
-            Self::Mvtec | Self::Btad | Self::Mvtec2 | Self::Loco | Self::Kolektor2 => Ok(folder.join("train").is_dir()),
-            Self::Visa => Ok(folder.join("Data").is_dir()),
+            Self::Mvtec | Self::Btad | Self::Loco | Self::Kolektor2 => has("train") || has("test"),
+            Self::Mvtec2 => has("train") || has("test_public"),
+            Self::Visa => has("Data"),
             Self::Kolektor => self.fits(folder),
-            Self::Folder => Ok(!images_in(folder)?.is_empty()),
+            Self::Folder => has_images(folder),
         }
     }
 }
 
-fn has_label(folder: &Path, suffix: &str) -> Result<bool, DataError> {
-    Ok(images_in(folder)?.iter().any(|file| labels::is_label(file, suffix)))
+fn has_label(folder: &Path, suffix: &str) -> bool {
+    let files = images_in(folder, &mut Vec::new());
+    files.iter().any(|file| labels::is_label(file, suffix))
+}
+
+fn has_images(folder: &Path) -> bool {
+    !images_in(folder, &mut Vec::new()).is_empty()
 }
 
 /// What a folder holds, in words.
-fn holds(root: &Path) -> Result<String, DataError> {
-    let folders = folders_in(root)?;
+fn holds(root: &Path) -> String {
+    let folders = folders_in(root, &mut Vec::new());
     let names: Vec<_> = folders
         .iter()
         .take(NAMED)
@@ -161,5 +179,5 @@ fn holds(root: &Path) -> Result<String, DataError> {
         (false, 0) => format!("the folders {}", names.join(", ")),
         (false, more) => format!("the folders {} and {more} more", names.join(", ")),
     };
-    Ok(format!("Found: {folders}; {} images", images_in(root)?.len()))
+    format!("Found: {folders}; {} images", images_in(root, &mut Vec::new()).len())
 }

@@ -6,20 +6,18 @@ use super::kinds::{self, Masks};
 use super::{Category, Images, Layout, TestItem, name_of, some_images};
 use crate::{DataError, Pattern};
 
-pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Images, DataError> {
-    Ok(Images {
-        train: some_images(root, pattern)?,
-        validation: Vec::new(),
-        test: Vec::new(),
-    })
+pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Images {
+    let mut images = Images::default();
+    images.train = some_images(root, pattern, &mut images.train_faults);
+    images
 }
 
 impl Category {
     /// Takes images from plain folders, wherever they lie: `good` to learn from, `test_good` and `defects` to test on,
     /// `masks` for the defects. Only images directly in a folder count. The kind of defect is the folder's name.
     ///
-    /// With a `pattern` the rules of [`Category::open_as`] hold. Without `masks` the defects have none, and only image-level metrics can be told. With `masks`, the rules of
-    /// [`Layout::Mvtec`] hold.
+    /// With a `pattern` the rules of [`Category::open_as`] hold. Without `masks` the defects have none, and only image-level
+    /// metrics can be told. With `masks`, the rules of [`Layout::Mvtec`] hold.
     ///
     /// # Errors
     /// As [`Category::open_as`]; and [`DataError::Parameter`] for masks without defects.
@@ -38,18 +36,23 @@ impl Category {
             return Err(DataError::Parameter(reason));
         }
         let mut category = Self::open_as(good, Layout::Folder, pattern)?;
+        let faults = &mut category.test_faults;
         if let Some(folder) = test_good {
-            category
-                .test
-                .extend(some_images(folder, pattern)?.into_iter().map(TestItem::good));
+            let images = some_images(folder, pattern, faults);
+            category.test.extend(images.into_iter().map(TestItem::good));
         }
         if let Some(folder) = defects {
-            let images = some_images(folder, pattern)?;
-            let paired = match masks {
-                Some(masks) => kinds::mask_files(&images, masks, pattern)?,
+            let images = some_images(folder, pattern, faults);
+            let mut paired = match masks {
+                Some(masks) => kinds::mask_files(&images, masks, pattern, faults),
                 None => Masks::new(),
             };
-            category.test.extend(kinds::defective(images, &name_of(folder), paired));
+            let defect = name_of(folder);
+            category.test.extend(images.into_iter().map(|path| TestItem {
+                defect: Some(defect.clone()),
+                masks: paired.remove(&path).unwrap_or_default(),
+                path,
+            }));
         }
         Ok(category)
     }

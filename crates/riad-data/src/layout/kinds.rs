@@ -5,163 +5,186 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{TestItem, images, name_of, own_name, some_images};
+use super::{Images, TestItem, images, is_there, name_of, own_name, some_images};
 use crate::files::{folders_in, images_in};
 use crate::{DataError, Pattern};
 
 /// The masks of each image.
 pub(super) type Masks = BTreeMap<PathBuf, Vec<PathBuf>>;
 
-/// The images in `folder`, which the layout keeps its good images for training in.
-pub(super) fn training_images(folder: &Path, pattern: Option<&Pattern>) -> Result<Vec<PathBuf>, DataError> {
-    if !folder.is_dir() {
+/// Finds the images in `folder`, which the layout keeps its good images for training in.
+pub(super) fn training_images(found: &mut Images, folder: &Path, pattern: Option<&Pattern>) {
+    let faults = &mut found.train_faults;
+    let before = faults.len();
+    if is_there(folder, faults) {
+        found.train = some_images(folder, pattern, faults);
+    } else if faults.len() == before {
         let good = name_of(folder);
         let reason = format!("there are no training images: this layout keeps the good ones in train/{good}");
-        return Err(DataError::layout(folder, reason));
+        faults.push(DataError::layout(folder, reason));
     }
-    some_images(folder, pattern)
 }
 
-/// The images in `validation/good`; none without a folder `validation`.
-pub(super) fn validation_images(root: &Path, pattern: Option<&Pattern>) -> Result<Vec<PathBuf>, DataError> {
+/// Finds the images in `validation/good`; none without a folder `validation`.
+pub(super) fn validation_images(found: &mut Images, root: &Path, pattern: Option<&Pattern>) {
     let folder = root.join("validation");
-    if folder.is_dir() {
-        some_images(&folder.join("good"), pattern)
-    } else {
-        Ok(Vec::new())
+    if is_there(&folder, &mut found.train_faults) {
+        found.validation = some_images(&folder.join("good"), pattern, &mut found.train_faults);
     }
 }
 
-/// The images in the folders of `test`: those in `good`, then one kind of defect after the other, with the masks that
-/// `pair` finds in the folder of `masks` that has the kind's name.
+/// Finds the images in the folders of `test`: those in `good`, then one kind of defect after the other, with the masks
+/// that `pair` finds in the folder of `masks` that has the kind's name.
 pub(super) fn test_items(
-    test: &Path,
-    good: &str,
+    found: &mut Images,
+    (test, good): (&Path, &str),
     masks: &Path,
     pattern: Option<&Pattern>,
-    pair: impl Fn(&[PathBuf], &Path, Option<&Pattern>) -> Result<Masks, DataError>,
-) -> Result<Vec<TestItem>, DataError> {
-    let mut items = Vec::new();
+    pair: impl Fn(&[PathBuf], &Path, Option<&Pattern>, &mut Vec<DataError>) -> Masks,
+) {
+    let (items, faults) = (&mut found.test, &mut found.test_faults);
     let mut kinds = Vec::new();
-    if test.is_dir() {
-        for folder in folders_in(test)? {
-            if folder.ends_with(good) {
-                items.extend(images(&folder, pattern)?.into_iter().map(TestItem::good));
-            } else if folder != masks {
-                kinds.push(folder);
-            }
-        }
+    if is_there(test, faults) {
+        kinds = folders_in(test, faults);
+        kinds.retain(|kind| kind != masks);
+        // The good ones first; the kinds of defects stay in their order.
+        kinds.sort_by_key(|kind| !kind.ends_with(good));
     }
+    let has_masks = is_there(masks, faults);
     for kind in &kinds {
-        let images = some_images(kind, pattern)?;
-        let paired = pair(&images, &masks.join(kind.file_name().unwrap_or_default()), pattern)?;
-        items.extend(defective(images, &name_of(kind), paired));
+        let defect = (!kind.ends_with(good)).then(|| name_of(kind));
+        let images = match defect {
+            None => images(kind, pattern, faults),
+            Some(_) => some_images(kind, pattern, faults),
+        };
+        let folder = masks.join(kind.file_name().unwrap_or_default());
+        let mut paired = if has_masks && is_there(&folder, faults) {
+            pair(&images, &folder, pattern, faults)
+        } else {
+            Masks::new()
+        };
+        items.extend(images.into_iter().map(|path| TestItem {
+            defect: defect.clone(),
+            masks: paired.remove(&path).unwrap_or_default(),
+            path,
+        }));
     }
-    if masks.is_dir() {
-        for folder in folders_in(masks)? {
-            let belongs = kinds.iter().any(|kind| kind.file_name() == folder.file_name());
-            let first = || Ok(images_in(&folder)?.into_iter().chain(folders_in(&folder)?).next());
-            if !belongs && let Some(mask) = first()? {
+    if has_masks {
+        for folder in folders_in(masks, faults) {
+            if kinds.iter().any(|kind| kind.file_name() == folder.file_name()) {
+                continue;
+            }
+            let files = images_in(&folder, faults).into_iter();
+            if let Some(mask) = files.chain(folders_in(&folder, &mut Vec::new())).next() {
                 let images = test.join(folder.file_name().unwrap_or_default());
                 let reason = format!(
                     "this mask belongs to no image: {} is not there; add the images or remove the masks",
                     images.display()
                 );
-                return Err(DataError::layout(&mask, reason));
+                faults.push(DataError::layout(&mask, reason));
             }
         }
     }
-    Ok(items)
 }
 
-/// Images of one kind of defect with their masks; none where the place is not known.
-pub(super) fn defective(images: Vec<PathBuf>, defect: &str, mut masks: Masks) -> impl Iterator<Item = TestItem> {
-    images.into_iter().map(move |path| TestItem {
-        defect: Some(defect.to_owned()),
-        masks: masks.remove(&path).unwrap_or_default(),
-        path,
-    })
-}
-
-/// One mask for each image: the file in `folder` that has its own name, with or without `_mask` at the end.
-pub(super) fn mask_files(images: &[PathBuf], folder: &Path, pattern: Option<&Pattern>) -> Result<Masks, DataError> {
-    let by_stem = by_stem(images, pattern)?;
-    let by_mask_stem: BTreeMap<OsString, &PathBuf> =
-        by_stem.iter().map(|(stem, image)| (masked(stem), *image)).collect();
+/// The masks of images: for each at most one, the file in `folder` that has its own name, with or without `_mask` at the
+/// end.
+pub(super) fn mask_files(
+    images: &[PathBuf],
+    folder: &Path,
+    pattern: Option<&Pattern>,
+    faults: &mut Vec<DataError>,
+) -> Masks {
     let mut masks = Masks::new();
-    let files = if folder.is_dir() {
-        images_in(folder)?
-    } else {
-        Vec::new()
-    };
+    let files = images_in(folder, faults);
+    if files.is_empty() {
+        return masks;
+    }
+    let by_stem = by_stem(images, pattern, faults);
+    let by_mask_stem: BTreeMap<OsString, Option<&PathBuf>> =
+        by_stem.iter().map(|(stem, image)| (masked(stem), *image)).collect();
     for mask in files {
         let stem = mask.file_stem().unwrap_or_default().to_owned();
-        let Some(&image) = by_stem.get(&stem).or_else(|| by_mask_stem.get(&stem)) else {
-            let reason = "this mask belongs to no image: it must be named as its image, with or without _mask at the \
-                          end; rename or remove it";
-            return Err(DataError::layout(&mask, reason));
-        };
-        match masks.entry(image.clone()) {
-            Entry::Vacant(place) => _ = place.insert(vec![mask]),
-            Entry::Occupied(other) => {
-                let other = other.get().first().unwrap_or(image).display();
-                let reason = format!("is a second mask of {}, besides {other}; remove one", image.display());
-                return Err(DataError::layout(&mask, reason));
+        match by_stem.get(&stem).or_else(|| by_mask_stem.get(&stem)) {
+            Some(&Some(image)) => match masks.entry(image.clone()) {
+                Entry::Vacant(place) => _ = place.insert(vec![mask]),
+                Entry::Occupied(other) => {
+                    let other = other.get().first().unwrap_or(image).display();
+                    let reason = format!("is a second mask of {}, besides {other}; remove one", image.display());
+                    faults.push(DataError::layout(&mask, reason));
+                }
+            },
+            // It is told that it could belong to several.
+            Some(None) => {}
+            None => {
+                let reason = "this mask belongs to no image: it must be named as its image, with or without _mask at the \
+                              end; rename or remove it";
+                faults.push(DataError::layout(&mask, reason));
             }
         }
     }
-    if let Some(image) = images.iter().find(|image| !masks.contains_key(*image)) {
-        let expected = folder.join(format!("{}.png", masked(&own_name(image, pattern)).display()));
-        return Err(no_mask(image, &expected));
-    }
-    Ok(masks)
+    masks
 }
 
-/// Any number of masks for each image, but at least one: those in the folder within `folder` that has its name.
-pub(super) fn mask_folders(images: &[PathBuf], folder: &Path, pattern: Option<&Pattern>) -> Result<Masks, DataError> {
-    let by_stem = by_stem(images, pattern)?;
+/// The masks of images: for each any number, those in the folder within `folder` that has its name.
+pub(super) fn mask_folders(
+    images: &[PathBuf],
+    folder: &Path,
+    pattern: Option<&Pattern>,
+    faults: &mut Vec<DataError>,
+) -> Masks {
     let mut masks = Masks::new();
-    if folder.is_dir() {
-        if let Some(mask) = images_in(folder)?.first() {
-            let reason = "this mask belongs to no image: masks lie in a folder that is named as their image; move or \
-                          remove it";
-            return Err(DataError::layout(mask, reason));
-        }
-        for masks_of_one in folders_in(folder)? {
-            let Some(&image) = by_stem.get(masks_of_one.file_name().unwrap_or_default()) else {
+    for mask in images_in(folder, faults) {
+        let reason =
+            "this mask belongs to no image: masks lie in a folder that is named as their image; move or remove it";
+        faults.push(DataError::layout(&mask, reason));
+    }
+    let folders = folders_in(folder, faults);
+    if folders.is_empty() {
+        return masks;
+    }
+    let by_stem = by_stem(images, pattern, faults);
+    for masks_of_one in folders {
+        match by_stem.get(masks_of_one.file_name().unwrap_or_default()) {
+            Some(&Some(image)) => {
+                let files = images_in(&masks_of_one, faults);
+                if !files.is_empty() {
+                    masks.insert(image.clone(), files);
+                }
+            }
+            // It is told that they could belong to several.
+            Some(None) => {}
+            None => {
                 let reason = "these masks belong to no image: their folder must be named as their image, without its \
                               ending; rename or remove it";
-                return Err(DataError::layout(&masks_of_one, reason));
-            };
-            let files = images_in(&masks_of_one)?;
-            if !files.is_empty() {
-                masks.insert(image.clone(), files);
+                faults.push(DataError::layout(&masks_of_one, reason));
             }
         }
     }
-    if let Some(image) = images.iter().find(|image| !masks.contains_key(*image)) {
-        return Err(no_mask(image, &folder.join(own_name(image, pattern)).join("000.png")));
-    }
-    Ok(masks)
+    masks
 }
 
-fn no_mask(image: &Path, expected: &Path) -> DataError {
-    let expected = expected.display();
-    let reason = format!("this defect has no mask: {expected} is missing; add it or remove the image");
-    DataError::layout(image, reason)
-}
-
-/// The images by their own names.
-fn by_stem<'a>(images: &'a [PathBuf], pattern: Option<&Pattern>) -> Result<BTreeMap<OsString, &'a PathBuf>, DataError> {
+/// The images by their own names; `None` for a name that several have, which is a fault where there are masks.
+fn by_stem<'a>(
+    images: &'a [PathBuf],
+    pattern: Option<&Pattern>,
+    faults: &mut Vec<DataError>,
+) -> BTreeMap<OsString, Option<&'a PathBuf>> {
     let mut by_stem = BTreeMap::new();
+    let mut first: BTreeMap<OsString, &PathBuf> = BTreeMap::new();
     for image in images {
-        if let Some(other) = by_stem.insert(own_name(image, pattern), image) {
+        let name = own_name(image, pattern);
+        if let Some(other) = first.get(&name) {
             let other = other.display();
             let reason = format!("has the same name as {other}, so masks cannot tell them apart; rename one");
-            return Err(DataError::layout(image, reason));
+            faults.push(DataError::layout(image, reason));
+            by_stem.insert(name, None);
+        } else {
+            first.insert(name.clone(), image);
+            by_stem.insert(name, Some(image));
         }
     }
-    Ok(by_stem)
+    by_stem
 }
 
 /// The name that a mask may have.

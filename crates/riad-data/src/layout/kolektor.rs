@@ -12,34 +12,39 @@ pub(super) const LABEL: &str = "_label";
 /// One item in so many is tested on.
 const TESTED: usize = 5;
 
-pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Images, DataError> {
-    let (mut train, mut good, mut defective) = (Vec::new(), Vec::new(), Vec::new());
+pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Images {
+    let mut found = Images::default();
+    let mut defective = Vec::new();
     let mut items = 0;
-    for folder in folders_in(root)? {
-        let images = labels::labelled(images_in(&folder)?, LABEL, pattern)?;
-        if images.is_empty() {
+    for folder in folders_in(root, &mut found.train_faults) {
+        let is_tested = items % TESTED == 0;
+        let faults = if is_tested {
+            &mut found.test_faults
+        } else {
+            &mut found.train_faults
+        };
+        let before = faults.len();
+        let files = images_in(&folder, faults);
+        let images = labels::labelled(files, LABEL, pattern, faults);
+        if images.is_empty() && faults.len() == before {
             continue;
         }
         let (bad, fine): (Vec<_>, Vec<_>) = images.into_iter().partition(|image| image.is_defective());
         defective.extend(bad);
-        if items % TESTED == 0 {
-            good.extend(fine);
+        if is_tested {
+            found.test.extend(fine);
         } else {
-            train.extend(fine.into_iter().map(|image| image.path));
+            found.train.extend(fine.into_iter().map(|image| image.path));
         }
         items += 1;
     }
-    if train.is_empty() {
+    if found.train.is_empty() {
         let reason = format!(
             "there are no training images: of the {items} folders with images and labels every fifth is tested on, from \
              the first on, and the others hold no good image"
         );
-        return Err(DataError::layout(root, reason));
+        found.train_faults.push(DataError::layout(root, reason));
     }
-    good.extend(defective);
-    Ok(Images {
-        train,
-        validation: Vec::new(),
-        test: good,
-    })
+    found.test.extend(defective);
+    found
 }

@@ -1,46 +1,36 @@
 //! KolektorSDD2 (2021).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{Images, labels};
+use super::{Images, TestItem, is_there, labels};
 use crate::files::images_in;
 use crate::{DataError, Pattern};
 
 /// What a label's name has behind its image's.
 pub(super) const LABEL: &str = "_GT";
 
-pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Images, DataError> {
+pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Images {
+    let mut found = Images::default();
     let folder = root.join("train");
-    let train = labels::labelled(files(&folder)?, LABEL, pattern)?;
-    let train: Vec<PathBuf> = train
-        .into_iter()
-        .filter(|image| !image.is_defective())
-        .map(|image| image.path)
-        .collect();
-    if train.is_empty() {
-        return Err(DataError::layout(
-            &folder,
-            "there are no training images: no label here is all 0",
-        ));
+    let train = labelled(&folder, pattern, &mut found.train_faults);
+    let good = train.into_iter().filter(|image| !image.is_defective());
+    found.train = good.map(|image| image.path).collect();
+    if found.train.is_empty() {
+        let reason = "there are no training images: no label here is all 0";
+        found.train_faults.push(DataError::layout(&folder, reason));
     }
     let folder = root.join("test");
-    let mut test = if folder.is_dir() {
-        labels::labelled(files(&folder)?, LABEL, pattern)?
-    } else {
-        Vec::new()
-    };
-    // Stable: both parts stay in natural order.
-    test.sort_by_key(|image| image.is_defective());
-    Ok(Images {
-        train,
-        validation: Vec::new(),
-        test,
-    })
+    if is_there(&folder, &mut found.test_faults) {
+        found.test = labelled(&folder, pattern, &mut found.test_faults);
+        // Stable: both parts stay in natural order.
+        found.test.sort_by_key(|image| image.is_defective());
+    }
+    found
 }
 
-/// The images and labels of a folder, without those that the published archive holds twice.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let mut files = images_in(folder)?;
+/// The images of a folder with their labels, without those that the published archive holds twice.
+fn labelled(folder: &Path, pattern: Option<&Pattern>, faults: &mut Vec<DataError>) -> Vec<TestItem> {
+    let mut files = images_in(folder, faults);
     files.retain(|file| !labels::is_label(file, " (copy)"));
-    Ok(files)
+    labels::labelled(files, LABEL, pattern, faults)
 }

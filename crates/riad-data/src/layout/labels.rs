@@ -1,6 +1,6 @@
 //! A label beside each image, which tells by its content whether the image is good: the KolektorSDD data sets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -17,40 +17,46 @@ pub(super) fn is_label(file: &Path, suffix: &str) -> bool {
 }
 
 /// Tells the images from their labels among the `files` of one folder, pairs them by name, and looks at each label.
-/// Gives the images in the order of `files`.
+/// Gives the images whose labels can be read, in the order of `files`.
 pub(super) fn labelled(
     files: Vec<PathBuf>,
     suffix: &str,
     pattern: Option<&Pattern>,
-) -> Result<Vec<TestItem>, DataError> {
+    faults: &mut Vec<DataError>,
+) -> Vec<TestItem> {
     let (labels, images): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_label(file, suffix));
-    let images = grouped(images, pattern)?;
+    let images = grouped(images, pattern, faults);
     let mut by_stem: BTreeMap<OsString, PathBuf> = BTreeMap::new();
     for label in labels {
         let stem = label.file_stem().unwrap_or_default().to_owned();
-        if let Some(other) = by_stem.insert(stem, label.clone()) {
-            let reason = format!("has the same name as {}; remove one", other.display());
-            return Err(DataError::layout(&label, reason));
+        match by_stem.entry(stem) {
+            Entry::Vacant(place) => _ = place.insert(label),
+            Entry::Occupied(other) => {
+                let reason = format!("has the same name as {}; remove one", other.get().display());
+                faults.push(DataError::layout(&label, reason));
+            }
         }
     }
     let mut pairs = Vec::with_capacity(images.len());
     for image in images {
         let mut stem = own_name(&image, pattern);
         stem.push(suffix);
-        let Some(label) = by_stem.remove(&stem) else {
-            let reason = format!(
-                "this image has no label of its own: {}.* is missing; add it or remove the image",
-                image.with_file_name(&stem).display()
-            );
-            return Err(DataError::layout(&image, reason));
-        };
-        pairs.push((image, label));
+        match by_stem.remove(&stem) {
+            Some(label) => pairs.push((image, label)),
+            None => {
+                let reason = format!(
+                    "this image has no label of its own: {}.* is missing; add it or remove the image",
+                    image.with_file_name(&stem).display()
+                );
+                faults.push(DataError::layout(&image, reason));
+            }
+        }
     }
-    if let Some(label) = by_stem.into_values().next() {
+    for label in by_stem.into_values() {
         let reason = format!(
             "this label belongs to no image: it must be named as its image, with {suffix} at the end; rename or remove it"
         );
-        return Err(DataError::layout(&label, reason));
+        faults.push(DataError::layout(&label, reason));
     }
     let item = |(path, label): (PathBuf, PathBuf)| {
         Ok(if shows_defect(&label, &Limits::default())? {
@@ -63,7 +69,13 @@ pub(super) fn labelled(
             TestItem::good(path)
         })
     };
-    // Collected twice, so that of several labels that cannot be read it is always the first that is named.
-    let items: Vec<_> = pairs.into_par_iter().map(item).collect();
-    items.into_iter().collect()
+    let items: Vec<Result<TestItem, DataError>> = pairs.into_par_iter().map(item).collect();
+    let mut readable = Vec::with_capacity(items.len());
+    for item in items {
+        match item {
+            Ok(item) => readable.push(item),
+            Err(error) => faults.push(error),
+        }
+    }
+    readable
 }

@@ -3,18 +3,19 @@
 use std::path::Path;
 
 use super::{Images, kinds};
-use crate::{DataError, Pattern};
+use crate::Pattern;
 
-pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Images, DataError> {
-    Ok(Images {
-        train: kinds::training_images(&root.join("train").join("good"), pattern)?,
-        validation: kinds::validation_images(root, pattern)?,
-        test: kinds::test_items(
-            &root.join("test"),
-            "good",
-            &root.join("ground_truth"),
-            pattern,
-            kinds::mask_folders,
-        )?,
-    })
+pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Images {
+    let mut images = Images::default();
+    kinds::training_images(&mut images, &root.join("train").join("good"), pattern);
+    kinds::validation_images(&mut images, root, pattern);
+    let masks = root.join("ground_truth");
+    kinds::test_items(
+        &mut images,
+        (&root.join("test"), "good"),
+        &masks,
+        pattern,
+        kinds::mask_folders,
+    );
+    images
 }

@@ -14,12 +14,14 @@ mod visa;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{images_in, no_images};
+use crate::files::{images_in, no_images, unreachable};
 use crate::{DataError, Pattern};
 
 /// How a data set lays out its folders and names its masks.
@@ -37,8 +39,9 @@ pub enum Layout {
     /// bottle/test/broken_large/000.png                images of one kind of defect
     /// bottle/ground_truth/broken_large/000_mask.png   their masks
     /// ```
-    /// `test` may be missing; once a kind of defect is there, each of its images needs a mask. A mask belongs to the
-    /// image of the same name, with or without `_mask` at the end, whatever the two endings are.
+    /// `test` may be missing, and so may `train` where nothing is to be learned; a defect without a mask counts as an image
+    /// alone. A mask belongs to the image of the same name, with or without `_mask` at the end, whatever the two endings
+    /// are. Good images may have masks as well, all black.
     Mvtec,
     /// VisA as its archive unpacks, with the official split for one class; files that the split does not name do not
     /// count.
@@ -140,7 +143,10 @@ impl FromStr for Layout {
 }
 
 /// One kind of object or texture: good images to learn from, and images to test on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// What one of the two lacks does not concern the other: a model is trained where the test images are in disorder, and
+/// measured where there is nothing to learn from. So the faults are kept apart, and who uses a part looks at its own.
+#[derive(Debug)]
 pub struct Category {
     /// The folder's name, for people.
     pub name: String,
@@ -148,14 +154,18 @@ pub struct Category {
     pub root: PathBuf,
     /// How it was read.
     pub layout: Layout,
-    /// Good images to learn from, in natural order; never empty.
+    /// Good images to learn from, in natural order; empty only if `train_faults` say why.
     pub train: Vec<PathBuf>,
     /// Good images that the data set itself keeps from training, to choose among models and thresholds with, in natural
     /// order. Empty where it leaves that choice to whoever trains.
     pub validation: Vec<PathBuf>,
+    /// What keeps images from being learned from or validated with, each by name.
+    pub train_faults: Vec<DataError>,
     /// Images to test on: the good ones, then one kind of defect after the other, each in natural order. Empty if the
     /// folder holds training images alone.
     pub test: Vec<TestItem>,
+    /// What keeps images from being tested on and masks from being used, each by name.
+    pub test_faults: Vec<DataError>,
 }
 
 /// An image whose label is known.
@@ -165,8 +175,8 @@ pub struct TestItem {
     pub path: PathBuf,
     /// The kind of defect that it shows; `None` if it is good.
     pub defect: Option<String>,
-    /// The images that mark the defect's pixels, which count together ([`load_mask`](crate::load_mask)). Empty for good
-    /// images, and for defects whose place is not known.
+    /// The images that mark the defect's pixels, which count together ([`load_mask`](crate::load_mask)). Empty for defects
+    /// whose place is not known. Those of a good image mark nothing, if the data set is in order.
     pub masks: Vec<PathBuf>,
 }
 
@@ -198,44 +208,55 @@ impl Category {
     /// image, of which the first stands for it, and masks and labels are named after the image's own name. Masks are one
     /// file each all the same.
     ///
+    /// The faults are [`DataError::Layout`] without training images, for a kind of defect without images, a mask without
+    /// its image, where two images that have masks or two masks share a name, and for a row of a split that names what is
+    /// not there or lies outside; with a pattern, for an image file that is not named by it, and an image that lacks a
+    /// file; [`DataError::Io`] if a folder or an entry cannot be read. Where labels decide what is good (KolektorSDD), also
+    /// those of [`load_mask`](crate::load_mask). A defect without a mask is no fault: its image has none.
+    ///
     /// # Errors
-    /// [`DataError::Layout`] without training images, for a kind of defect without images, for a defect without its
-    /// mask, a mask without its image, where two images or two masks share a name, and for a row of a split that names
-    /// what is not there or lies outside; with a pattern, for an image file that is not named by it, and an image that
-    /// lacks a file; [`DataError::Io`] if a folder or an entry cannot be read; [`DataError::Parameter`] for a pattern with
-    /// [`Layout::Visa`], whose split names single files. Where labels decide what is good (KolektorSDD), also as
-    /// [`load_mask`](crate::load_mask).
+    /// [`DataError::Io`] if `root` cannot be read, and [`DataError::Layout`] if it is a link that leads nowhere;
+    /// [`DataError::Parameter`] for a pattern with [`Layout::Visa`], whose split names single files.
     pub fn open_as(root: &Path, layout: Layout, pattern: Option<&Pattern>) -> Result<Self, DataError> {
-        let Images {
-            train,
-            validation,
-            test,
-        } = match layout {
+        fs::read_dir(root).map_err(|cause| unreachable(root, cause))?;
+        let images = match layout {
             Layout::Mvtec => mvtec::open(root, pattern),
-            Layout::Visa => visa::open(root, pattern),
+            Layout::Visa => visa::open(root, pattern)?,
             Layout::Btad => btad::open(root, pattern),
             Layout::Mvtec2 => mvtec2::open(root, pattern),
             Layout::Loco => loco::open(root, pattern),
             Layout::Kolektor => kolektor::open(root, pattern),
             Layout::Kolektor2 => kolektor2::open(root, pattern),
             Layout::Folder => folder::open(root, pattern),
-        }?;
+        };
+        let Images {
+            train,
+            validation,
+            train_faults,
+            test,
+            test_faults,
+        } = images;
         Ok(Self {
             name: name_of(root),
             root: root.to_owned(),
             layout,
             train,
             validation,
+            train_faults,
             test,
+            test_faults,
         })
     }
 }
 
 /// What a layout finds in a category's folder.
+#[derive(Default)]
 struct Images {
     train: Vec<PathBuf>,
     validation: Vec<PathBuf>,
+    train_faults: Vec<DataError>,
     test: Vec<TestItem>,
+    test_faults: Vec<DataError>,
 }
 
 /// A folder's own name; "." and ".." are resolved where the file system allows.
@@ -253,26 +274,41 @@ fn name_of(folder: &Path) -> String {
         .into_owned()
 }
 
-/// The images directly in a folder, in natural order; possibly none.
-fn images(folder: &Path, pattern: Option<&Pattern>) -> Result<Vec<PathBuf>, DataError> {
-    grouped(images_in(folder)?, pattern)
+/// The images directly in a folder, in natural order; possibly none. What is wrong with others joins the `faults`.
+fn images(folder: &Path, pattern: Option<&Pattern>, faults: &mut Vec<DataError>) -> Vec<PathBuf> {
+    let files = images_in(folder, faults);
+    grouped(files, pattern, faults)
 }
 
 /// The images that files make: each its own, or several by the pattern.
-fn grouped(files: Vec<PathBuf>, pattern: Option<&Pattern>) -> Result<Vec<PathBuf>, DataError> {
+fn grouped(files: Vec<PathBuf>, pattern: Option<&Pattern>, faults: &mut Vec<DataError>) -> Vec<PathBuf> {
     match pattern {
-        None => Ok(files),
-        Some(pattern) => pattern.group(&files),
+        None => files,
+        Some(pattern) => pattern.group(&files, faults),
     }
 }
 
-/// The images of a folder that must have some.
-fn some_images(folder: &Path, pattern: Option<&Pattern>) -> Result<Vec<PathBuf>, DataError> {
-    let images = images(folder, pattern)?;
-    if images.is_empty() {
-        return Err(DataError::layout(folder, no_images()));
+/// The images of a folder that must have some: it is a fault if there are none.
+fn some_images(folder: &Path, pattern: Option<&Pattern>, faults: &mut Vec<DataError>) -> Vec<PathBuf> {
+    let before = faults.len();
+    let images = images(folder, pattern, faults);
+    if images.is_empty() && faults.len() == before {
+        faults.push(DataError::layout(folder, no_images()));
     }
-    Ok(images)
+    images
+}
+
+/// Whether there is such a folder. One that may be there, but cannot be looked at, is a fault.
+fn is_there(folder: &Path, faults: &mut Vec<DataError>) -> bool {
+    match fs::metadata(folder) {
+        Ok(metadata) => metadata.is_dir(),
+        Err(cause) => {
+            if cause.kind() != io::ErrorKind::NotFound || folder.is_symlink() {
+                faults.push(unreachable(folder, cause));
+            }
+            false
+        }
+    }
 }
 
 /// An image's own name, which its mask or label bears too.

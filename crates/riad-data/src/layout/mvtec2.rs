@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use super::{Images, kinds};
-use crate::{DataError, Pattern};
+use crate::Pattern;
 
-pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Images, DataError> {
+pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Images {
+    let mut images = Images::default();
+    kinds::training_images(&mut images, &root.join("train").join("good"), pattern);
+    kinds::validation_images(&mut images, root, pattern);
     let test = root.join("test_public");
-    Ok(Images {
-        train: kinds::training_images(&root.join("train").join("good"), pattern)?,
-        validation: kinds::validation_images(root, pattern)?,
-        test: kinds::test_items(&test, "good", &test.join("ground_truth"), pattern, kinds::mask_files)?,
-    })
+    let masks = test.join("ground_truth");
+    kinds::test_items(&mut images, (&test, "good"), &masks, pattern, kinds::mask_files);
+    images
 }

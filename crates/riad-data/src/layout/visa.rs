@@ -50,13 +50,10 @@ pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Images, Dat
     };
     let mut reader = csv::Reader::from_path(&file).map_err(unreadable)?;
     let header = reader.headers().map_err(unreadable)?.clone();
-    let mut images = Images {
-        train: Vec::new(),
-        validation: Vec::new(),
-        test: Vec::new(),
-    };
+    let mut images = Images::default();
     let mut seen = BTreeSet::new();
     for record in reader.records() {
+        // A table that cannot be read on says nothing that could be relied on.
         let record = record.map_err(unreadable)?;
         let row: Row = record.deserialize(Some(&header)).map_err(unreadable)?;
         if row.object != object {
@@ -64,43 +61,48 @@ pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Images, Dat
         }
         let line = record.position().map_or(0, csv::Position::line);
         let wrong = |reason: String| DataError::layout(&file, format!("line {line}: {reason}; restore the file"));
-        let path = find(root, &object, &row.image)?.map_err(wrong)?;
-        if !seen.insert(path.clone()) {
-            return Err(wrong(format!("{} comes a second time", row.image)));
-        }
-        let mask = if row.mask.is_empty() {
-            None
+        let faults = if row.split == "train" {
+            &mut images.train_faults
         } else {
-            Some(find(root, &object, &row.mask)?.map_err(wrong)?)
+            &mut images.test_faults
         };
-        match (row.split.as_str(), row.label.as_str(), mask) {
-            ("train", "normal", None) => images.train.push(path),
-            ("test", "normal", None) => images.test.push(TestItem::good(path)),
-            ("test", "anomaly", Some(mask)) => images.test.push(TestItem {
-                path,
-                defect: Some(row.label),
-                masks: vec![mask],
-            }),
-            ("train" | "test", "normal", Some(_)) => {
-                return Err(wrong(format!("{} is normal, but has the mask {}", row.image, row.mask)));
+        let path = match find(root, &object, &row.image) {
+            Ok(path) => path,
+            Err(reason) => {
+                faults.push(wrong(reason));
+                continue;
             }
-            ("test", "anomaly", None) => return Err(wrong(format!("the anomaly {} has no mask", row.image))),
-            ("train", "anomaly", _) => {
-                return Err(wrong(format!(
-                    "{} is an anomaly, and not to be learned from",
-                    row.image
-                )));
+        };
+        if !seen.insert(path.clone()) {
+            faults.push(wrong(format!("{} comes a second time", row.image)));
+            continue;
+        }
+        match (row.split.as_str(), row.label.as_str()) {
+            ("train", "normal") => images.train.push(path),
+            ("test", "normal" | "anomaly") => {
+                let mask = (!row.mask.is_empty()).then(|| find(root, &object, &row.mask));
+                let masks = match mask.transpose() {
+                    Ok(mask) => mask.into_iter().collect(),
+                    Err(reason) => {
+                        faults.push(wrong(reason));
+                        Vec::new()
+                    }
+                };
+                let defect = (row.label == "anomaly").then_some(row.label);
+                images.test.push(TestItem { path, defect, masks });
             }
-            (split, label, _) => {
-                return Err(wrong(format!(
-                    "a split is train or test and a label normal or anomaly, not {split} and {label}"
-                )));
-            }
+            ("train", "anomaly") => faults.push(wrong(format!(
+                "{} is an anomaly, and not to be learned from",
+                row.image
+            ))),
+            (split, label) => faults.push(wrong(format!(
+                "a split is train or test and a label normal or anomaly, not {split} and {label}"
+            ))),
         }
     }
     if images.train.is_empty() {
         let reason = format!("there are no training images: no row has the object {object} and the split train");
-        return Err(DataError::layout(&file, reason));
+        images.train_faults.push(DataError::layout(&file, reason));
     }
     images.train.sort_by(|a, b| natural_path_order(a, b));
     images.test.sort_by(|a, b| {
@@ -110,19 +112,19 @@ pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Images, Dat
     Ok(images)
 }
 
-/// The file that a row names, which begins with the category's folder; the inner error tells what is wrong with the row.
-fn find(root: &Path, object: &str, name: &str) -> Result<Result<PathBuf, String>, DataError> {
+/// The file that a row names, which begins with the category's folder; or what is wrong with the row.
+fn find(root: &Path, object: &str, name: &str) -> Result<PathBuf, String> {
     let named = Path::new(name);
     let is_plain = named.components().all(|part| matches!(part, Component::Normal(_)));
     let Some(path) = named.strip_prefix(object).ok().filter(|_| is_plain) else {
-        return Ok(Err(format!("{name} is not below {object}")));
+        return Err(format!("{name} is not below {object}"));
     };
     let path = root.join(path);
     match fs::metadata(&path) {
-        Ok(metadata) if metadata.is_file() => Ok(Ok(path)),
-        Ok(_) => Ok(Err(format!("{name} is not a file"))),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Err(format!("{name} is not there"))),
-        Err(e) => Err(DataError::io(&path, e)),
+        Ok(metadata) if metadata.is_file() => Ok(path),
+        Ok(_) => Err(format!("{name} is not a file")),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(format!("{name} is not there")),
+        Err(e) => Err(format!("{name} cannot be accessed: {e}")),
     }
 }
 

@@ -39,7 +39,8 @@ fn every_layout_is_told_by_what_is_there() {
         // In another layout there is nothing to read, or something is missing; never a category without training images.
         for &other in Layout::ALL {
             if let Ok(category) = Category::open_as(&category, other, None) {
-                assert!(!category.train.is_empty(), "{layout} as {other}");
+                let is_told = !category.train_faults.is_empty();
+                assert!(is_told || !category.train.is_empty(), "{layout} as {other}");
             }
         }
     }
@@ -87,4 +88,22 @@ fn what_fits_no_layout_or_several_is_an_error() {
         reason.contains("the folders 0, 1, 2, 3, 4, 5, 6, 7 and 12 more"),
         "{reason}"
     );
+}
+
+/// What is only to be measured needs nothing to learn from.
+#[test]
+fn images_to_test_on_are_enough_to_tell_a_layout() {
+    for (layout, file) in [
+        (Layout::Mvtec, "a/test/good/0.png"),
+        (Layout::Btad, "a/test/ok/0.png"),
+        (Layout::Mvtec2, "a/test_public/good/0.png"),
+    ] {
+        let set = tree(&[file]);
+        let root = set.path().join("a");
+        assert_eq!(Layout::of(set.path()).unwrap(), layout);
+        assert_eq!(layout.categories(set.path()).unwrap(), [root.as_path()]);
+        let category = Category::open(&root, None).unwrap();
+        assert_eq!((category.test.len(), category.test_faults.len()), (1, 0));
+        assert_eq!((category.train.len(), category.train_faults.len()), (0, 1));
+    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use riad_data::{Category, DataError, Layout};
 use tempfile::TempDir;
 
-use super::{label, names, put, refused, test_items};
+use super::{below, label, names, put, refused, test_items};
 
 /// Seven items of two parts; the second part of the first two items has a defect.
 pub(super) fn kolektor() -> TempDir {
@@ -92,16 +92,24 @@ fn kolektor_that_is_not_whole() {
     };
     refused(kolektor(), name, one_item, "KolektorSDD", "of the 1 folders");
 
-    // A label that is no image is not taken for one that shows nothing; and it is always the first that is named.
+    // A label that is no image is not taken for one that shows nothing.
     let set = kolektor();
     for part in ["Part0_label.bmp", "Part1_label.bmp"] {
         put(set.path(), &format!("KolektorSDD/kos04/{part}"), b"BM");
     }
-    let error = Category::open(&set.path().join(name), None).unwrap_err();
-    assert!(
-        matches!(&error, DataError::Decode { path, .. } if path.ends_with("kos04/Part0_label.bmp")),
-        "{error}"
-    );
+    let category = Category::open(&set.path().join(name), None).unwrap();
+    let named = category.train_faults.iter().map(|fault| (fault.path().unwrap(), fault));
+    let parts: Vec<_> = named
+        .map(|(path, fault)| {
+            (
+                below(&set.path().join(name), path),
+                matches!(fault, DataError::Decode { .. }),
+            )
+        })
+        .collect();
+    let expected = ["kos04/Part0_label.bmp", "kos04/Part1_label.bmp"].map(|label| (label.to_owned(), true));
+    assert_eq!(parts, expected);
+    assert!(!category.train.is_empty() && category.test_faults.is_empty());
 }
 
 pub(super) fn kolektor2() -> TempDir {

@@ -71,10 +71,21 @@ fn layout_error<T: std::fmt::Debug>(result: Result<T, DataError>, file: &Path) -
     }
 }
 
-/// Opens the category `name`, changed by `change`, which must fail at `file` with `message`.
+/// Opens the category `name`, changed by `change`: it must fail, or find its fault, at `file` with `message`.
 #[track_caller]
 fn refused(set: TempDir, name: &str, change: impl Fn(&Path), file: &str, message: &str) {
     change(&set.path().join(name));
-    let reason = layout_error(Category::open(&set.path().join(name), None), &set.path().join(file));
+    let faults = match Category::open(&set.path().join(name), None) {
+        Ok(category) => [category.train_faults, category.test_faults]
+            .into_iter()
+            .flatten()
+            .collect(),
+        Err(error) => vec![error],
+    };
+    let file = set.path().join(file);
+    let named: Vec<_> = faults.iter().filter(|fault| fault.path() == Some(&file)).collect();
+    let [DataError::Layout { reason, .. }] = named.as_slice() else {
+        panic!("{faults:?}")
+    };
     assert!(reason.contains(message), "{reason}");
 }

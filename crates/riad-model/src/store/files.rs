@@ -37,9 +37,7 @@ pub(super) fn file_of(path: &Path) -> Result<PathBuf> {
 /// # Errors
 /// If the file cannot be written there; `path` is as it was then.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let part = path.with_file_name(name);
+    let part = part_of(path);
     let write = || {
         let mut file = File::create(&part)?;
         file.write_all(bytes)?;
@@ -53,6 +51,25 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         Ok(())
     };
     write().map_err(ModelError::io(path))
+}
+
+/// Removes what a kill within [`write_whole`] may have left beside `path`.
+///
+/// # Errors
+/// If it is there and cannot be removed.
+pub fn remove_part(path: &Path) -> Result<()> {
+    let part = part_of(path);
+    match std::fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(ModelError::io(&part)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Where a file lies while it is written.
+fn part_of(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    path.with_file_name(name)
 }
 
 /// Keeps the run in `folder` from other processes until the file is dropped. A [`Trainer`](crate::Trainer) does so by itself.

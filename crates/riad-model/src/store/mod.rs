@@ -5,11 +5,12 @@ mod checkpoint;
 mod config;
 mod files;
 mod header;
+mod pickle;
 mod progress;
 mod pytorch;
 
 pub use checkpoint::Checkpoint;
 pub use config::TrainConfig;
-pub use files::{BEST, LAST, lock_run, write_whole};
+pub use files::{BEST, LAST, lock_run, remove_part, write_whole};
 pub use header::{FORMAT, Header};
 pub use progress::{EpochRecord, Progress};

@@ -18,7 +18,7 @@ use crate::{
     method::{Examples, LossTerms, Masking},
     network::{Moments, Weights},
     seed::{Choice, Step, derive_seed},
-    store::{BEST, Checkpoint, EpochRecord, LAST, Progress, TrainConfig, lock_run, write_whole},
+    store::{BEST, Checkpoint, EpochRecord, LAST, Progress, TrainConfig, lock_run, remove_part, write_whole},
 };
 
 /// Where a trainer gets its images from.
@@ -104,6 +104,9 @@ pub enum Outcome {
     Interrupted,
 }
 
+/// The losses of a run's epochs.
+const HISTORY: &str = "history.csv";
+
 /// Least time between two saves within a run. A save never changes what is computed, only how much a kill costs.
 const SAVE_EVERY: Duration = Duration::from_secs(20);
 
@@ -180,7 +183,7 @@ impl Trainer {
         })
     }
 
-    /// Takes up the run in `folder` where it was last saved.
+    /// Takes up the run in `folder` where it was last saved, and mends what a kill within a save left there.
     ///
     /// # Errors
     /// If the folder holds no run, or another process is training in it.
@@ -221,14 +224,32 @@ impl Trainer {
             folder: folder.to_owned(),
             _lock: lock,
         };
-        Ok(Self {
+        let trainer = Self {
             config,
             home: Some(home),
             network,
             progress,
             best,
             saved: Instant::now(),
-        })
+        };
+        trainer.mend()?;
+        Ok(trainer)
+    }
+
+    /// Undoes what a kill within a save left: a table that is older than the state beside it, and parts of files. A run
+    /// that is finished is not saved again, and is to look as if nothing had happened.
+    fn mend(&self) -> Result<()> {
+        let Some(Home { folder, .. }) = &self.home else {
+            return Ok(());
+        };
+        let path = folder.join(HISTORY);
+        let history = history_csv(&self.progress.history);
+        if fs::read(&path).ok().as_deref() != Some(history.as_bytes()) {
+            write_whole(&path, history.as_bytes())?;
+        }
+        [LAST, BEST, HISTORY]
+            .iter()
+            .try_for_each(|name| remove_part(&folder.join(name)))
     }
 
     /// The run's settings.
@@ -479,10 +500,7 @@ impl Trainer {
         self.progress.optimiser_steps = steps;
         let last = self.checkpoint(weights, self.progress.clone());
         last.save_with_moments(&folder.join(LAST), &moments)?;
-        write_whole(
-            &folder.join("history.csv"),
-            history_csv(&self.progress.history).as_bytes(),
-        )?;
+        write_whole(&folder.join(HISTORY), history_csv(&self.progress.history).as_bytes())?;
         self.saved = Instant::now();
         Ok(())
     }

@@ -15,6 +15,7 @@ use crate::{args::By, usage};
 /// The folder for defects, and how they get there.
 pub(super) struct Aside {
     folder: PathBuf,
+    watched: PathBuf,
     by: By,
     /// Which files make one image together.
     bands: Option<Pattern>,
@@ -42,6 +43,7 @@ impl Aside {
         }
         Ok(Self {
             folder: folder.to_owned(),
+            watched: watched.to_owned(),
             by,
             bands,
         })
@@ -59,7 +61,7 @@ impl Aside {
             // Behind a symbolic link, it is the image that matters.
             let sources = image.files.iter().map(|file| file.canonicalize());
             let sources: Vec<PathBuf> = sources.collect::<io::Result<_>>()?;
-            let target = self.folder.join(&image.identity.path);
+            let target = self.target(image);
             if let Some(folder) = target.parent() {
                 fs::create_dir_all(folder)?;
             }
@@ -91,7 +93,7 @@ impl Aside {
     /// Whether all files that are there of an image have a place, as those that are left over where a kill came while an
     /// image was removed.
     pub(super) fn has(&self, image: &Image) -> io::Result<bool> {
-        let target = self.folder.join(&image.identity.path);
+        let target = self.target(image);
         for number in 0_u32.. {
             let (mut is_free, mut is_same) = (true, true);
             for (source, candidate) in image.files.iter().zip(self.numbered(&target, number)?) {
@@ -112,7 +114,7 @@ impl Aside {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(error).with_context(|| {
                         format!(
-                            "{} is in {}, but cannot be removed",
+                            "{} is in {}, but cannot be removed from where it was",
                             file.display(),
                             self.folder.display()
                         )
@@ -122,6 +124,12 @@ impl Aside {
             }
         }
         Ok(())
+    }
+
+    /// The place of an image below the folder for defects as it lies below the watched one.
+    fn target(&self, image: &Image) -> PathBuf {
+        self.folder
+            .join(image.file.strip_prefix(&self.watched).unwrap_or(&image.file))
     }
 
     /// What the files of an image are called whose first is `target`: so for 0, else with that number.

@@ -10,14 +10,14 @@ use std::{
 use riad_data::{DataError, Pattern, walk_images};
 use tracing::warn;
 
-use crate::files::relative;
+use crate::names::relative;
 
 /// What makes two images the same: name, size and time of change. A hash of the content would tell more, but reading every
 /// image again on every start is what nobody waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Identity {
-    /// Path below the watched folder with forward slashes; of several files that make an image that of the first. A name that
-    /// is not UTF-8 is approximated.
+    /// Path below the watched folder as [`relative`] writes it, so that no two files have the same; of several files that make
+    /// an image that of the first.
     pub(super) path: String,
     /// Of all its files, in bytes.
     pub(super) size: u64,
@@ -121,10 +121,6 @@ impl Folder {
             match found.and_then(|file| Image::of(file, self.bands.as_ref(), &self.root)) {
                 // Another of its files was found before.
                 Ok(image) if !seen.insert(image.file.clone()) => {}
-                // Lines end where a line break is.
-                Ok(image) if image.identity.path.contains(['\n', '\r']) => {
-                    troubles.insert(format!("{:?} has a line break in its name; rename it", image.file));
-                }
                 Ok(image) => {
                     let first = self.since.get(&image.identity).copied().unwrap_or(now);
                     since.insert(image.identity.clone(), first);
