@@ -13,7 +13,7 @@ use riad_data::{Reader, Survey, Suspicion, demo, survey};
 /// The training images of the demo set's badge.
 fn badges(folder: &Path) -> Vec<PathBuf> {
     assert_eq!(demo::generate(folder, 0).unwrap(), demo::Demo::Created);
-    riad_data::image_files(&folder.join("badge/train/good"), None).unwrap()
+    riad_data::image_files(&folder.join("badge/train/good"), None).images
 }
 
 fn look(images: &[PathBuf]) -> Survey {
@@ -63,7 +63,7 @@ fn each_kind_of_suspect_is_named_and_no_other_image() {
         picture
     });
     fs::write(good.join("z6_text.png"), "no image").unwrap();
-    let images = riad_data::image_files(&good, None).unwrap();
+    let images = riad_data::image_files(&good, None).images;
     let survey = look(&images);
 
     assert_eq!(survey.unreadable.len(), 1);
