@@ -8,7 +8,7 @@
 use std::{iter, num::NonZeroUsize, path::PathBuf};
 
 use clap::{
-    ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint,
+    ArgAction, Args, Id, Parser, Subcommand, ValueEnum, ValueHint,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use riad_data::Layout;
@@ -20,7 +20,9 @@ use crate::{remarks::Remarks, scoring::Compute};
 mod bands;
 mod bench;
 mod check;
+mod compare;
 mod memory;
+mod photos;
 mod size;
 mod system;
 mod training;
@@ -30,7 +32,9 @@ mod watch;
 pub(crate) use bands::BandsArgs;
 pub(crate) use bench::BenchArgs;
 pub(crate) use check::CheckArgs;
+pub(crate) use compare::CompareArgs;
 pub(crate) use memory::in_bytes;
+pub(crate) use photos::PhotosArgs;
 pub(crate) use system::{CompletionsArgs, ManArgs};
 pub(crate) use training::{Protocol, TrainingArgs};
 pub(crate) use verdict::VerdictArgs;
@@ -51,11 +55,12 @@ pub(crate) struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  riad eval                                   see it work: demo images, training, results and a report
-  riad train photos/good --out runs/lid       learn from a folder of good pictures
-  riad score --model runs/lid photos/today    one score per picture, the larger the more anomalous
+  riad eval                                             see it work: demo, training, report
+  riad train photos/good --size 128 --out runs/lid      learn from a folder of good pictures
+  riad eval --model runs/lid --good more --bad bad      how good is it, on pictures that you know
+  riad score --model runs/lid photos/today              one score each, the larger the more anomalous
   riad score --model runs/lid photos/today --fpr 0.05   with verdicts: one false alarm in 20
-  riad eval --model runs/bottle data/bottle   how good is it, on a data set in MVTec AD's layout";
+  riad eval --model runs/bottle data/bottle             on a data set in MVTec AD's layout";
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -86,6 +91,7 @@ pub(crate) enum Command {
     Calibrate(CalibrateArgs),
     Eval(EvalArgs),
     Report(ReportArgs),
+    Compare(CompareArgs),
     Score(ScoreArgs),
     Export(ExportArgs),
     Watch(WatchArgs),
@@ -116,7 +122,8 @@ such folders with --category, or simply a folder of good images. Where a data se
 ends in the same bytes as one that was never stopped, and so does one that was killed.
 
 Examples:
-  riad train data/mvtec/bottle
+  riad train photos/good --size 128 --out runs/lid
+  riad train data/mvtec/bottle --size 128
   riad train data/mvtec --category bottle --preset small --out runs/small
   riad train data/visa --category candle --format visa
   riad train photos/good --size 128 --epochs 50 --max-time 30m
@@ -151,34 +158,60 @@ pub(crate) struct TrainArgs {
 /// Measure how well defects are found
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Writes report.html, results.json and scores.csv to the folder of --out, which must lie outside of DATA. Without --model it trains first, each category
-in <OUT>/<category>/run, and takes up or uses again what it finds there. Without DATA, --model RUN is measured on the
-data that it was trained with. With neither, it runs the demo in the folder riad-demo.
+Begins with what one wants to know: how many defects are found and how many good ones stopped, each with the range that
+the true share lies in with a confidence of 95 %, at the threshold for --fpr, or else for 0.05 if the calibration allows
+it. Then come the worst misses, and the metrics.
+
+--good and --bad take your own pictures, without masks or a layout. --synthetic makes up defects of growing size on good
+pictures, those of --good or else those that the run held out, and tells from which size on they are found; how many real
+ones are found it cannot tell.
+
+Writes report.html, results.json and scores.csv to the folder of --out, which must lie outside of DATA. Without --model
+it trains first, each category in <OUT>/<category>/run, and takes up or uses again what it finds there. Without DATA,
+--model RUN is measured on the data that it was trained with. With neither, it runs the demo in the folder riad-demo.
 
 A category or an image that cannot be measured is named, the others are measured, and the exit code is 1. Defects without
 a mask count as images alone: pixel metrics are those of the other images, and results.json names the ones without.
 
-F1-max is reached at the threshold that is best for the test images' own labels, which nobody has beforehand. With --fpr
-it also tells what the calibrated threshold does, which was set without them; calibrate with other images than those
-measured on.
+F1-max is reached at the threshold that is best for the test images' own labels, which nobody has beforehand. The
+calibrated threshold was set without them; calibrate with other images than those measured on.
 
 Examples:
   riad eval
+  riad eval --model runs/lid --good photos/more-good --bad photos/bad
+  riad eval --model runs/lid --synthetic
   riad eval data/mvtec/bottle --model runs/bottle --fpr 0.05
   riad eval data/mvtec --max-time 10m --out runs/mvtec
   riad eval data/mvtec --category bottle --model checkpoint.pt")]
 pub(crate) struct EvalArgs {
     /// A category's folder of a data set, or a folder of such
-    #[arg(value_name = "DATA", value_hint = ValueHint::DirPath)]
+    #[arg(value_name = "DATA", conflicts_with = "PhotosArgs", value_hint = ValueHint::DirPath)]
     pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) photos: PhotosArgs,
+    /// Make up defects of growing size on the pictures of --good, or else on those that the run held out, and tell from
+    /// which size on they are found; --seed draws them
+    #[arg(long, requires = "model", conflicts_with_all = ["data", "category", "format", "bad"])]
+    pub(crate) synthetic: bool,
     /// The run's folder or checkpoint to measure, a PyTorch state dict included
-    #[arg(long, value_name = "RUN|FILE", conflicts_with = "TrainingArgs", value_hint = ValueHint::AnyPath)]
+    #[arg(
+        long,
+        value_name = "RUN|FILE",
+        conflicts_with_all = training_options(),
+        value_hint = ValueHint::AnyPath
+    )]
     pub(crate) model: Option<PathBuf>,
     /// Which category of DATA [default: all]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "PhotosArgs")]
     pub(crate) category: Option<String>,
     /// How DATA is laid out; auto tells it by what is there
-    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = format_parser())]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "auto",
+        value_parser = format_parser(),
+        conflicts_with = "PhotosArgs"
+    )]
     pub(crate) format: DataFormat,
     /// Folder to write to [default: <RUN>/eval with --model RUN, riad-demo for the demo, else runs/eval]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -191,6 +224,13 @@ pub(crate) struct EvalArgs {
     pub(crate) training: TrainingArgs,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
+}
+
+/// The options of training that a model which is there rules out: all but the seed, which draws made-up defects, too.
+fn training_options() -> Vec<Id> {
+    let command = TrainingArgs::augment_args(clap::Command::new(""));
+    let options = command.get_arguments().map(clap::Arg::get_id);
+    options.filter(|id| *id != "seed").cloned().collect()
 }
 
 /// Show what a run's model finds, as one HTML file that needs no network

@@ -91,6 +91,11 @@ impl Threshold {
         }
     }
 
+    /// How likely a good image scores at least as high, in four digits: more would tell of no difference.
+    pub(crate) fn p_value(&self, score: f32) -> f64 {
+        (self.calibration.p_value(score) * 1e4).round() / 1e4
+    }
+
     /// Whether an image of this score is called defective.
     pub(crate) fn flags(&self, score: f32) -> bool {
         score > self.value

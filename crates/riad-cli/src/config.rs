@@ -98,7 +98,11 @@ fn typed(arg: &Arg, key: &str, value: &Value) -> Option<Vec<OsString>> {
     match (arg.get_action(), value) {
         (ArgAction::SetTrue | ArgAction::Count, Value::Boolean(on)) => Some(vec![flag; usize::from(*on)]),
         (ArgAction::Count, &Value::Integer(times @ 0..=9)) => Some(vec![flag; times as usize]),
-        (ArgAction::Set, Value::String(text)) => with(text),
+        (ArgAction::Append, Value::Array(values)) => {
+            let values = values.iter().map(|value| typed(arg, key, value));
+            Some(values.collect::<Option<Vec<_>>>()?.concat())
+        }
+        (ArgAction::Set | ArgAction::Append, Value::String(text)) => with(text),
         (ArgAction::Set, Value::Integer(number)) => with(number),
         (ArgAction::Set, Value::Float(number)) => with(number),
         _ => None,

@@ -5,19 +5,22 @@ use riad_core::{
     Map,
     metrics::{self, Curve, F1Max, MetricError, PixelCurves, PixelMetrics},
 };
-use riad_data::Category;
-use riad_model::{Roi, Scored};
+use riad_data::MadeUp;
+use riad_model::Roi;
 use serde::Serialize;
 use tracing::error;
 
 use crate::{
+    at_threshold::AtThreshold,
     baseline::MeanImage,
     calibration::Threshold,
     names::{plain, relative},
     picture::{Painter, Thumbnail},
     progress::Progress,
     scoring::Model,
+    synthetic::Synthetic,
     test_images::{TestImage, TestImages},
+    test_set::TestSet,
     usage,
     way_out::told,
 };
@@ -41,8 +44,10 @@ pub(crate) struct Evaluation {
     pub(crate) painter: Painter,
     /// The mean image's metrics, if it was measured too.
     pub(crate) baseline: Option<Metrics>,
-    /// What a threshold does that was set beforehand, if one was asked for and there can be one.
-    pub(crate) at_threshold: Option<AtThreshold>,
+    /// What a threshold does that was set beforehand, or why there is none.
+    pub(crate) at_threshold: Result<AtThreshold, String>,
+    /// What was found of defects that were made up, if any were.
+    pub(crate) synthetic: Option<Synthetic>,
     /// The defects whose pixels are not known, which are measured as images alone, as in [`ImageScore::path`].
     pub(crate) without_mask: Vec<String>,
     /// What was wrong with images, which are left out then, and with masks.
@@ -101,79 +106,14 @@ pub(crate) struct ImageCurves {
     pub(crate) best_f1: F1Max,
 }
 
-/// What a calibrated threshold flags among the test images.
-#[derive(Debug, Serialize)]
-pub(crate) struct AtThreshold {
-    /// The false-positive rate that it is for.
-    pub(crate) fpr: f64,
-    /// How sure it is to be kept by this calibration; on average over calibrations if there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) confidence: Option<f64>,
-    pub(crate) threshold: f32,
-    /// The good images that it was calibrated with.
-    pub(crate) calibration_images: usize,
-    pub(crate) good_images: Flagged,
-    pub(crate) defective_images: Flagged,
-    /// Of all images whose defects' pixels are known.
-    pub(crate) good_pixels: Flagged,
-    pub(crate) defective_pixels: Flagged,
-}
-
-/// How many of some images or pixels are flagged.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct Flagged {
-    pub(crate) flagged: usize,
-    pub(crate) of: usize,
-}
-
-impl Flagged {
-    fn add(&mut self, is_flagged: bool) {
-        self.flagged += usize::from(is_flagged);
-        self.of += 1;
-    }
-}
-
-impl AtThreshold {
-    fn new(threshold: &Threshold) -> Self {
-        Self {
-            fpr: threshold.rate,
-            confidence: threshold.confidence,
-            threshold: threshold.value,
-            calibration_images: threshold.calibration.scores().len(),
-            good_images: Flagged::default(),
-            defective_images: Flagged::default(),
-            good_pixels: Flagged::default(),
-            defective_pixels: Flagged::default(),
-        }
-    }
-
-    fn add(&mut self, scored: &Scored, image: &TestImage<'_>, inside: Option<&Map<bool>>) {
-        let images = if image.item.is_defective() {
-            &mut self.defective_images
-        } else {
-            &mut self.good_images
-        };
-        images.add(scored.score > self.threshold);
-        let mask = image.mask.iter().flat_map(Map::values);
-        let pixels = scored.map.values().iter().zip(mask).enumerate();
-        let counting = pixels.filter(|&(index, _)| inside.is_none_or(|inside| inside.values()[index]));
-        for (_, (&value, &is_defective)) in counting {
-            let pixels = if is_defective {
-                &mut self.defective_pixels
-            } else {
-                &mut self.good_pixels
-            };
-            pixels.add(value > self.threshold);
-        }
-    }
-}
-
 /// A test image's score.
 pub(crate) struct ImageScore {
     /// Below the category's folder, with forward slashes.
     pub(crate) path: String,
     /// The kind of defect; `None` if the image is good.
     pub(crate) defect: Option<String>,
+    /// The defect that was made up on it.
+    pub(crate) made_up: Option<MadeUp>,
     pub(crate) score: f32,
     /// What the report shows of it.
     pub(crate) thumbnails: Vec<Thumbnail>,
@@ -193,45 +133,69 @@ pub(crate) struct Metrics {
     pub(crate) undefined: Vec<String>,
 }
 
-/// Scores the category's test images and measures. With `baseline`, its maps are measured on the same images. With a
-/// `threshold`, what it flags is counted; why there is none is noted as for a metric that is undefined.
+impl Metrics {
+    /// Whether any is defined.
+    pub(crate) fn any(&self) -> bool {
+        let Self {
+            image_auroc,
+            pixel_auroc,
+            pixel_ap,
+            aupro,
+            f1_max,
+            ..
+        } = self;
+        [image_auroc, pixel_auroc, pixel_ap, aupro, f1_max]
+            .iter()
+            .any(|metric| metric.is_some())
+    }
+}
+
+/// Scores the test images and measures. With `baseline`, its maps are measured on the same images. What the `threshold` flags
+/// is counted, if there is one.
+///
+/// Images and masks that cannot be read are told and noted, and keep the others from nothing.
 ///
 /// Images and masks that cannot be read are told and noted, and keep the others from nothing.
 ///
 /// # Errors
 /// If there are no test images, or none can be read.
 pub(crate) fn evaluate(
-    category: &Category,
+    test: &TestSet,
     model: &Model,
     baseline: Option<&MeanImage>,
-    threshold: Option<Result<Threshold>>,
+    threshold: Result<Threshold>,
 ) -> Result<Evaluation> {
+    let category = &test.category;
     if category.test.is_empty() {
         return Err(usage(format!(
             "{} has no test images to measure on; MVTec AD's layout keeps them in test/good and test/<defect>",
             category.root.display()
         )));
     }
-    let painter = Painter::new(category, model)?;
-    let mut loaded = TestImages::new(&category.test, model);
+    let mut at_threshold = match &threshold {
+        Ok(threshold) => Ok(AtThreshold::new(threshold, test.set_the_threshold)),
+        Err(reason) => Err(format!("{reason:#}")),
+    };
+    let painter = Painter::new(test, model, threshold.ok().map(|threshold| threshold.value))?;
+    let mut loaded = TestImages::new(test.items(), model);
     let mut images = Vec::with_capacity(category.test.len());
     let mut faults: Vec<String> = category.test_faults.iter().map(|fault| plain(&told(fault))).collect();
+    faults.extend(test.faults.iter().cloned());
     let mut without_mask = Vec::new();
     let mut measures = Measures::default();
     let mut baseline_measures = Measures::default();
-    let (mut at_threshold, no_threshold) = match threshold {
-        None => (None, None),
-        Some(Ok(threshold)) => (Some(AtThreshold::new(&threshold)), None),
-        Some(Err(reason)) => (None, Some(format!("{reason:#}"))),
-    };
     let inside = model.roi().map(Roi::map);
     let mut progress = Progress::start(&category.name, "image", 0, category.test.len() as u64);
     while let Some(batch) = loaded.next_batch()? {
         let thumbnails = painter.thumbnails(&batch)?;
         for ((image, scored), thumbnails) in batch.iter().zip(thumbnails) {
+            let mut path = relative(&image.item.path, &category.root);
+            if let Some(MadeUp { flaw, length, .. }) = image.made_up {
+                path += &format!(" (made-up {flaw}, {length} px)");
+            }
             measures.add(&scored.map, scored.score, image, inside)?;
-            if let Some(at_threshold) = &mut at_threshold {
-                at_threshold.add(scored, image, inside);
+            if let Ok(at_threshold) = &mut at_threshold {
+                at_threshold.add(&path, scored, image, inside);
             }
             if let Some(baseline) = baseline {
                 let map = baseline.map(&image.pixels)?;
@@ -244,21 +208,23 @@ pub(crate) fn evaluate(
             images.push(ImageScore {
                 path,
                 defect: image.item.defect.clone(),
+                made_up: image.made_up,
                 score: scored.score,
                 thumbnails,
             });
         }
-        report(&mut loaded.faults, &mut faults);
+        note(&mut loaded.faults, &mut faults);
         progress.tell(images.len() as u64, String::new);
     }
-    report(&mut loaded.faults, &mut faults);
+    note(&mut loaded.faults, &mut faults);
     if images.is_empty() {
         bail!("none of the test images in {} could be read", category.root.display());
     }
-    let (mut metrics, curves) = measures.finish()?;
-    metrics.undefined.extend(no_threshold);
+    let (metrics, curves) = measures.finish()?;
     let baseline = baseline.is_some().then(|| baseline_measures.finish()).transpose()?;
     let baseline = baseline.map(|(metrics, _)| metrics);
+    let synthetic = at_threshold.as_ref().ok().zip(test.seed);
+    let synthetic = synthetic.and_then(|(at, seed)| Synthetic::new(&images, at, seed));
     Ok(Evaluation {
         images,
         metrics,
@@ -266,13 +232,14 @@ pub(crate) fn evaluate(
         painter,
         baseline,
         at_threshold,
+        synthetic,
         without_mask,
         faults,
     })
 }
 
 /// Tells of faults as they are found, and notes them.
-fn report(found: &mut Vec<String>, faults: &mut Vec<String>) {
+fn note(found: &mut Vec<String>, faults: &mut Vec<String>) {
     found.iter().for_each(|fault| error!("{fault}"));
     faults.append(found);
 }

@@ -51,6 +51,11 @@ impl Watch {
         }
     }
 
+    /// What is left of the budget, if there is one.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+
     /// The reason to break off now, if there is one.
     pub(crate) fn reason(&self) -> Option<Reason> {
         if PRESSED.load(Ordering::SeqCst) {

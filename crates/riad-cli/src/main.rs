@@ -18,6 +18,7 @@ use riad_model::ModelError;
 use crate::args::{Cli, Command};
 
 mod args;
+mod at_threshold;
 mod baseline;
 mod calibration;
 mod commands;
@@ -29,6 +30,7 @@ mod held_out;
 mod history;
 mod interrupt;
 mod logging;
+mod mistake;
 mod names;
 mod picture;
 mod progress;
@@ -42,8 +44,10 @@ mod scoring;
 mod settings;
 mod source;
 mod suspects;
+mod synthetic;
 mod tensorboard;
 mod test_images;
+mod test_set;
 mod way_out;
 
 /// A training step allocates and frees hundreds of megabytes; the system's allocator hands them back each time, and a
@@ -111,6 +115,7 @@ fn run(cli: Cli) -> Result<Ending> {
         Command::Calibrate(args) => commands::calibrate::run(&args),
         Command::Eval(args) => commands::eval::run(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Compare(args) => commands::compare::run(&args),
         Command::Score(args) => commands::score::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Watch(args) => commands::watch::run(&args),

@@ -14,6 +14,11 @@ use crate::names;
 /// Least time between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
+/// Columns that a bar's name and the details behind it take at most: with the rest, whose most is in
+/// `bar 100%  100 days left  `, a line has less than 80.
+const PREFIX: usize = 18;
+const MESSAGE: usize = 30;
+
 /// All bars, so that whoever prints can get them out of the way.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
@@ -41,11 +46,13 @@ impl Progress {
         let shown = io::stderr().is_terminal() && LevelFilter::current() >= LevelFilter::INFO;
         let bar = shown.then(|| {
             let bar = BARS.add(ProgressBar::new(total));
-            let template = "{prefix} {bar:24} {percent:>3}%  {msg}  {eta} left";
+            // At most 80 columns, of which the last part gives way: a line that is wider than the terminal, or was before it
+            // was made narrower, would leave parts of itself behind.
+            let template = "{prefix} {bar:10} {percent:>3}%  {eta} left  {wide_msg}";
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("━╸─"));
             }
-            bar.set_prefix(what.clone());
+            bar.set_prefix(cut(what.clone(), PREFIX));
             bar.set_position(first);
             bar.reset_eta();
             bar.enable_steady_tick(Duration::from_millis(500));
@@ -75,14 +82,14 @@ impl Progress {
     pub(crate) fn tell(&mut self, count: u64, details: impl FnOnce() -> String) {
         if let Some(bar) = &self.bar {
             bar.set_position(count);
-            bar.set_message(details());
+            bar.set_message(cut(details(), MESSAGE));
         } else if self.told.elapsed() >= LINE_EVERY {
             self.told = Instant::now();
             let details = details();
             let separator = if details.is_empty() { "" } else { ", " };
             info!(
                 "{}: {} {count} of {}{separator}{details}, {} left",
-                self.what,
+                cut(self.what.clone(), PREFIX),
                 self.unit,
                 self.total,
                 short(self.left(count))
@@ -114,6 +121,14 @@ impl Drop for Progress {
             BARS.remove(bar);
         }
     }
+}
+
+/// `text` in at most so many columns, of which the last one says that something was left out.
+pub(crate) fn cut(text: String, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text;
+    }
+    text.chars().take(columns - 1).chain(['…']).collect()
 }
 
 /// A duration in its two largest units.

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
-use riad_data::{Brightest, DataError, DecodeMemory, Found};
+use riad_data::{Brightest, DataError, DecodeMemory, FileFacts};
 use tracing::warn;
 
 use crate::args::in_bytes;
@@ -30,13 +30,13 @@ struct State {
 
 impl Remarks {
     /// Takes note of what was found in the file of an image, and tells of it what is to be told at once.
-    pub(crate) fn note(&self, path: &Path, found: Found) {
+    pub(crate) fn note(&self, path: &Path, found: FileFacts) {
         self.note_pictures(path, found.pictures);
         self.note_brightest(found);
     }
 
     /// Takes note of how bright an image is.
-    pub(crate) fn note_brightest(&self, found: Found) {
+    pub(crate) fn note_brightest(&self, found: FileFacts) {
         let mut state = self.state();
         state.brightest = state.brightest.max(found.brightest);
     }

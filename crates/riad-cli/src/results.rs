@@ -6,12 +6,17 @@ use anyhow::{Context, Result};
 use riad_model::{EpochRecord, Header, ScoringSettings, TrainConfig};
 use serde::Serialize;
 
+mod text;
+
+pub(crate) use text::{sentence, text};
+
 use crate::{
-    calibration::rate_in_words,
-    evaluation::{AUPRO_LIMIT, AtThreshold, Evaluation, Flagged, Metrics},
+    at_threshold::AtThreshold,
+    evaluation::{AUPRO_LIMIT, Evaluation, Metrics},
     facts::Fact,
     files::write_whole,
     run::preset_name,
+    synthetic::Synthetic,
 };
 
 /// A category's evaluation and where it comes from.
@@ -61,6 +66,13 @@ struct CategoryMetrics<'a> {
     faults: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     at_threshold: Option<&'a AtThreshold>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_threshold: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    synthetic: Option<&'a Synthetic>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caution: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mean_image: Option<&'a Metrics>,
 }
@@ -93,6 +105,7 @@ pub(crate) fn write(out: &Path, results: &[CategoryResult], unmeasured: &[Unmeas
             metrics,
             baseline,
             at_threshold,
+            synthetic,
             without_mask,
             faults,
             ..
@@ -102,7 +115,10 @@ pub(crate) fn write(out: &Path, results: &[CategoryResult], unmeasured: &[Unmeas
             images: images.len(),
             without_mask,
             faults,
-            at_threshold: at_threshold.as_ref(),
+            at_threshold: at_threshold.as_ref().ok(),
+            no_threshold: at_threshold.as_ref().err().map(String::as_str),
+            synthetic: synthetic.as_ref(),
+            caution: result.caution.as_deref(),
             mean_image: baseline.as_ref(),
         };
         (result.name.as_str(), metrics)
@@ -168,146 +184,6 @@ fn scores_csv(results: &[CategoryResult]) -> Result<Vec<u8>> {
         .context("the scores cannot be written down")
 }
 
-/// The results as a table for people, with what they must know to read it.
-pub(crate) fn table(results: &[CategoryResult], unmeasured: &[Unmeasured]) -> String {
-    let has_baseline = results.iter().any(|result| result.evaluation.baseline.is_some());
-    let mut header = vec![
-        "category",
-        "image AUROC",
-        "pixel AUROC",
-        "pixel AP",
-        "AUPRO",
-        "F1-max",
-        "images",
-    ];
-    if has_baseline {
-        header.extend(["| mean image: AUROC", "pixel AUROC"]);
-    }
-    let mut rows = vec![header.into_iter().map(str::to_owned).collect()];
-    let value = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
-    let row = |name: &str, metrics: &Metrics, images: usize, baseline: Option<&Metrics>| {
-        let Metrics {
-            image_auroc,
-            pixel_auroc,
-            pixel_ap,
-            aupro,
-            f1_max,
-            ..
-        } = metrics;
-        let mut row = vec![name.to_owned()];
-        row.extend([image_auroc, pixel_auroc, pixel_ap, aupro, f1_max].map(|metric| value(*metric)));
-        row.push(images.to_string());
-        if let Some(baseline) = baseline {
-            row.extend([value(baseline.image_auroc), value(baseline.pixel_auroc)]);
-        }
-        row
-    };
-    for CategoryResult { name, evaluation, .. } in results {
-        let Evaluation {
-            images,
-            metrics,
-            baseline,
-            ..
-        } = evaluation;
-        rows.push(row(name, metrics, images.len(), baseline.as_ref()));
-    }
-    if results.len() > 1 {
-        let evaluations = || results.iter().map(|result| &result.evaluation);
-        let baselines: Option<Vec<_>> = evaluations().map(|evaluation| evaluation.baseline.as_ref()).collect();
-        let images = evaluations().map(|evaluation| evaluation.images.len()).sum();
-        let metrics = mean(evaluations().map(|evaluation| &evaluation.metrics));
-        rows.push(row(
-            "mean",
-            &metrics,
-            images,
-            baselines.map(|all| mean(all.into_iter())).as_ref(),
-        ));
-    }
-    let mut text = aligned(&rows);
-    text += &format!(
-        "\nAUPRO up to a false-positive rate of {AUPRO_LIMIT}. F1-max is of image scores, at the threshold that is best \
-         for these very labels: an upper bound.\n"
-    );
-    if has_baseline {
-        text += "Mean image: the distance to the pixel-wise mean of the training images, for comparison.\n";
-    }
-    text += &threshold_table(results);
-    for CategoryResult {
-        name,
-        evaluation,
-        roi_share,
-        ..
-    } in results
-    {
-        if let Some(share) = roi_share {
-            text += &format!(
-                "{name}: only pixels in the region of interest count, {:.1} % of the image; images keep their labels\n",
-                100.0 * share
-            );
-        }
-        for note in evaluation.notes() {
-            text += &format!("{name}: {note}\n");
-        }
-    }
-    for Unmeasured { name, reason } in unmeasured {
-        text += &format!("{name}: not measured: {reason}\n");
-    }
-    text
-}
-
-/// What calibrated thresholds flag; nothing if none was asked for.
-fn threshold_table(results: &[CategoryResult]) -> String {
-    let header = [
-        "category",
-        "threshold",
-        "calibrated with",
-        "good images flagged",
-        "defective images flagged",
-        "good pixels",
-        "defective pixels",
-    ];
-    let mut rows = vec![header.map(str::to_owned).to_vec()];
-    let mut rate = None;
-    for CategoryResult { name, evaluation, .. } in results {
-        let Some(AtThreshold {
-            fpr,
-            confidence,
-            threshold,
-            calibration_images,
-            good_images,
-            defective_images,
-            good_pixels,
-            defective_pixels,
-        }) = &evaluation.at_threshold
-        else {
-            continue;
-        };
-        rate = Some(rate_in_words(*fpr, *confidence));
-        let images = |&Flagged { flagged, of }: &Flagged| match of {
-            0 => "-".to_owned(),
-            _ => format!("{flagged} of {of} ({:.1} %)", 100.0 * flagged as f64 / of as f64),
-        };
-        let pixels = |&Flagged { flagged, of }: &Flagged| match of {
-            0 => "-".to_owned(),
-            _ => format!("{:.2} %", 100.0 * flagged as f64 / of as f64),
-        };
-        rows.push(vec![
-            name.clone(),
-            format!("{threshold:.4}"),
-            format!("{calibration_images} images"),
-            images(good_images),
-            images(defective_images),
-            pixels(good_pixels),
-            pixels(defective_pixels),
-        ]);
-    }
-    let Some(rate) = rate else { return String::new() };
-    format!(
-        "\nAt the threshold calibrated for {rate}, which these labels did not choose:\n{}",
-        aligned(&rows)
-    )
-}
-
 /// The mean of each metric over the categories, where all have it.
 pub(crate) fn mean<'a>(all: impl Iterator<Item = &'a Metrics> + Clone) -> Metrics {
     let mean = |metric: fn(&Metrics) -> Option<f64>| {
@@ -322,30 +198,4 @@ pub(crate) fn mean<'a>(all: impl Iterator<Item = &'a Metrics> + Clone) -> Metric
         f1_max: mean(|metrics| metrics.f1_max),
         undefined: Vec::new(),
     }
-}
-
-/// Rows in columns, the first to the left and the others to the right.
-fn aligned(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns)
-        .map(|column| {
-            rows.iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
-    let mut text = String::new();
-    for row in rows {
-        for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-            text += &if column == 0 {
-                format!("{cell:<width$}")
-            } else {
-                format!("  {cell:>width$}")
-            };
-        }
-        text.push('\n');
-    }
-    text
 }

@@ -1,6 +1,7 @@
 //! A training run's folder: what the trainer keeps there, and beside it `settings.json`, which tells the run's images,
 //! so that the folder alone is enough to go on.
 
+mod estimate;
 mod images;
 mod session;
 

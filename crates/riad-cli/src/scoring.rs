@@ -92,17 +92,21 @@ impl Model {
         &self,
         images: Vec<PathBuf>,
     ) -> impl Iterator<Item = (PathBuf, Result<LoadedImage, DataError>)> + Send + use<> {
-        let scoring = &self.header().scoring;
-        let fit = match (scoring.tiling, self.roi()) {
-            (None, _) => Fit::Resized(scoring.size()),
-            (Some(_), None) => Fit::AtLeast(scoring.size()),
-            (Some(_), Some(roi)) => Fit::Exactly(roi.size()),
-        };
         let remarks = self.remarks.clone();
-        load_ahead(images, self.reader.clone(), fit).inspect(move |(path, loaded)| match loaded {
+        load_ahead(images, self.reader.clone(), self.fit()).inspect(move |(path, loaded)| match loaded {
             Ok(loaded) => remarks.note(path, loaded.found),
             Err(error) => remarks.note_error(error),
         })
+    }
+
+    /// What sizes the images are to have.
+    pub(crate) fn fit(&self) -> Fit {
+        let scoring = &self.header().scoring;
+        match (scoring.tiling, self.roi()) {
+            (None, _) => Fit::Resized(scoring.size()),
+            (Some(_), None) => Fit::AtLeast(scoring.size()),
+            (Some(_), Some(roi)) => Fit::Exactly(roi.size()),
+        }
     }
 
     /// Scores images that [`Self::load`] gave. One on which the network's values overflow keeps no other from its score.

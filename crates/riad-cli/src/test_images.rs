@@ -1,8 +1,10 @@
-//! The test images of a category, as a model takes them, with their masks.
+//! Test images, as a model takes them, with their masks.
+
+use std::{iter::Peekable, path::PathBuf, vec::IntoIter};
 
 use anyhow::{Context, Result};
 use riad_core::{Map, Size};
-use riad_data::{DataError, LoadedImage, TestItem, load_mask};
+use riad_data::{DataError, Fit, Image, LoadedImage, MadeUp, TestItem, load_mask, resize_mask};
 use riad_model::{Keep, Scored};
 
 use crate::{names::plain, scoring::Model, way_out::told};
@@ -10,6 +12,8 @@ use crate::{names::plain, scoring::Model, way_out::told};
 /// A test image as the model takes it: at the network's size, or with tiles at its own.
 pub(crate) struct TestImage<'a> {
     pub(crate) item: &'a TestItem,
+    /// The defect that was made up on it.
+    pub(crate) made_up: Option<MadeUp>,
     /// `[C, H, W]` in [0, 1].
     pub(crate) pixels: Vec<f32>,
     /// The defect's pixels; `None` if they are not known.
@@ -19,8 +23,9 @@ pub(crate) struct TestImage<'a> {
 
 /// Test images with their masks, loaded ahead.
 pub(crate) struct TestImages<'a> {
-    items: std::vec::IntoIter<&'a TestItem>,
-    loaded: Box<dyn Iterator<Item = Result<LoadedImage, DataError>>>,
+    items: IntoIter<(&'a TestItem, Option<MadeUp>)>,
+    /// At the network's size, or with tiles or defects to make up at their own.
+    loaded: Box<dyn Iterator<Item = Result<LoadedImage, DataError>> + 'a>,
     model: &'a Model,
     /// What was wrong with images and masks so far. An image that cannot be read is left out; one whose mask cannot be
     /// used has none.
@@ -28,30 +33,46 @@ pub(crate) struct TestImages<'a> {
 }
 
 impl<'a> TestImages<'a> {
-    pub(crate) fn new(items: impl IntoIterator<Item = &'a TestItem>, model: &'a Model) -> Self {
+    pub(crate) fn new(items: impl IntoIterator<Item = (&'a TestItem, Option<MadeUp>)>, model: &'a Model) -> Self {
         let items: Vec<_> = items.into_iter().collect();
-        let paths = items.iter().map(|item| item.path.clone()).collect();
-        let loaded = model.load(paths).map(|(_, loaded)| loaded);
+        let paths: Vec<_> = items.iter().map(|(item, _)| item.path.clone()).collect();
+        let loaded: Box<dyn Iterator<Item = _>> = if items.iter().any(|(_, made_up)| made_up.is_some()) {
+            Box::new(Originals::new(paths, model))
+        } else {
+            Box::new(model.load(paths).map(|(_, loaded)| loaded))
+        };
         Self {
             items: items.into_iter(),
-            loaded: Box::new(loaded),
+            loaded,
             model,
             faults: Vec::new(),
         }
     }
 
-    /// The next images and what the model finds in them, possibly in none of these; `None` after the last.
+    /// The next images and what the model finds in them, possibly in none of these; `None` after the last. A defect that
+    /// was to be made up where it cannot be seen is left out.
     pub(crate) fn next_batch(&mut self) -> Result<Option<Vec<(TestImage<'a>, Scored)>>> {
         let at_once = self.model.batch_size();
         let mut items = Vec::with_capacity(at_once);
         let mut images = Vec::with_capacity(at_once);
         while items.len() < at_once {
-            let Some(item) = self.items.next() else { break };
+            let Some((item, made_up)) = self.items.next() else {
+                break;
+            };
             match self.loaded.next().context("an image was not loaded")? {
                 Ok(loaded) => {
-                    let mask = self.mask(item, &loaded);
-                    items.push((item, mask));
-                    images.push(loaded.image);
+                    let (image, mask) = match made_up {
+                        None => {
+                            let mask = self.mask(item, &loaded);
+                            (self.fitted(loaded.image)?, mask)
+                        }
+                        Some(made_up) => match self.make_up(made_up, &loaded.image)? {
+                            Some((image, mask)) => (image, Some(mask)),
+                            None => continue,
+                        },
+                    };
+                    items.push((item, made_up, mask));
+                    images.push(image);
                 }
                 Err(error) => self.faults.push(plain(&told(&error))),
             }
@@ -61,11 +82,12 @@ impl<'a> TestImages<'a> {
         }
         let scored = self.model.score(&images.iter().collect::<Vec<_>>(), Keep::All)?;
         let mut batch = Vec::with_capacity(items.len());
-        for (((item, mask), image), scored) in items.into_iter().zip(images).zip(scored) {
+        for (((item, made_up, mask), image), scored) in items.into_iter().zip(images).zip(scored) {
             match scored {
                 Ok(scored) => {
                     let image = TestImage {
                         item,
+                        made_up,
                         size: image.size(),
                         pixels: image.into_values(),
                         mask,
@@ -78,9 +100,42 @@ impl<'a> TestImages<'a> {
         Ok(Some(batch))
     }
 
+    /// The size at which the model looks at an image of this size.
+    fn size(&self, own: Size) -> Size {
+        match self.model.fit() {
+            Fit::Resized(size) => size,
+            _ => own,
+        }
+    }
+
+    fn fitted(&self, image: Image) -> Result<Image> {
+        let size = self.size(image.size());
+        Ok(if image.size() == size {
+            image
+        } else {
+            image.resized(size)?
+        })
+    }
+
+    /// The image with a defect, and the defect's pixels; `None` if it cannot be seen.
+    fn make_up(&self, made_up: MadeUp, image: &Image) -> Result<Option<(Image, Map<bool>)>> {
+        let may_be = |x: f64, y: f64| {
+            self.model.roi().is_none_or(|roi| {
+                let Size { height, width } = roi.size();
+                roi.inside()[(y * height as f64) as usize * width + (x * width as f64) as usize]
+            })
+        };
+        let Some((image, mask)) = made_up.on(image, may_be) else {
+            return Ok(None);
+        };
+        let image = self.fitted(image)?;
+        let mask = resize_mask(mask, image.size())?;
+        Ok(Some((image, mask)))
+    }
+
     /// The defect's pixels, as far as they are known: a good image has none.
     fn mask(&mut self, item: &TestItem, loaded: &LoadedImage) -> Option<Map<bool>> {
-        let size = loaded.image.size();
+        let size = self.size(loaded.image.size());
         let limits = &self.model.reader().limits;
         let marked = (!item.masks.is_empty()).then(|| load_mask(&item.masks, Some(loaded.original_size), size, limits));
         let marked = match marked.transpose() {
@@ -112,5 +167,48 @@ impl<'a> TestImages<'a> {
             )));
         }
         Some(Map::filled(size, false))
+    }
+}
+
+/// Images at their own size, of which one that is asked for several times in a row is read once.
+struct Originals<'a> {
+    paths: Peekable<IntoIter<PathBuf>>,
+    model: &'a Model,
+    /// The last image, if it is asked for again.
+    last: Option<LoadedImage>,
+}
+
+impl<'a> Originals<'a> {
+    fn new(paths: Vec<PathBuf>, model: &'a Model) -> Self {
+        Self {
+            paths: paths.into_iter().peekable(),
+            model,
+            last: None,
+        }
+    }
+}
+
+impl Iterator for Originals<'_> {
+    type Item = Result<LoadedImage, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let path = self.paths.next()?;
+        let loaded = match self.last.take() {
+            Some(loaded) => loaded,
+            None => {
+                let fit = match self.model.fit() {
+                    Fit::Resized(_) => Fit::Own,
+                    fit => fit,
+                };
+                match self.model.reader().load(&path, fit) {
+                    Ok(loaded) => loaded,
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+        };
+        if self.paths.peek() == Some(&path) {
+            self.last = Some(loaded.clone());
+        }
+        Some(Ok(loaded))
     }
 }

@@ -129,7 +129,7 @@ fn resumes_to_the_same_bytes(method: &str) {
 fn images_that_change_during_a_run_set_no_threshold() {
     let folder = demo();
     let root = folder.path();
-    let mut arguments = train("run");
+    let mut arguments = train("riad", "run");
     arguments.retain(|argument| *argument != "-q");
     let epochs = arguments.iter().position(|argument| *argument == EPOCHS).unwrap();
     arguments[epochs] = "60";

@@ -30,6 +30,7 @@ fn images_are_looked_at_in_tiles_from_training_to_pictures() {
     let root = folder.path();
     stdout(root, &TRAIN);
     let info = stdout(root, &["info", "runs/badge"]);
+    let info = info.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
         info.contains("any, in tiles of 48x64 (height x width) that overlap by 12 pixels or more"),
         "{info}"

@@ -133,6 +133,22 @@ impl Pixels {
     }
 }
 
+impl Image {
+    /// The same image at another size, resized as [`Reader::load`](crate::Reader::load) resizes a file with
+    /// [`Fit::Resized`](crate::Fit::Resized): to the same values.
+    ///
+    /// # Errors
+    /// [`DataError::Parameter`] if a side of the image or of the result is 0 or exceeds 2³² − 1.
+    pub fn resized(&self, size: Size) -> Result<Self, DataError> {
+        let plane = |values: &[f32]| {
+            let map = Map::new(self.size(), values.to_vec());
+            map.map(Plane::Floats).map_err(|e| DataError::Parameter(e.to_string()))
+        };
+        let planes = self.planes().map(plane).collect::<Result<_, _>>()?;
+        Pixels::Planes(planes).to_image(size, self.channels())
+    }
+}
+
 impl Plane {
     fn size(&self) -> Size {
         match self {

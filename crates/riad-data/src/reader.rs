@@ -6,7 +6,7 @@ use riad_core::Size;
 
 use crate::decode::{self, Decoded, Lease, Stop, Wanted, decode};
 use crate::pixels::{Pixels, Plane};
-use crate::{DataError, Fit, Found, Limits, LoadedImage, Pattern};
+use crate::{DataError, FileFacts, Fit, Limits, LoadedImage, Pattern};
 
 /// Reads images: PNG, JPEG, BMP, TIFF, WebP, GIF and PNM files, and NumPy's arrays.
 ///
@@ -33,7 +33,7 @@ use crate::{DataError, Fit, Found, Limits, LoadedImage, Pattern};
 ///   nothing. The colour that a file may carry under transparent pixels is never seen, and an image that is transparent
 ///   everywhere is refused.
 /// - Of an animation the first frame is taken, and of a TIFF the first page that is not marked as a smaller version or a mask of
-///   another one. [`Found`] tells how many there are.
+///   another one. [`FileFacts`] tells how many there are.
 /// - A JPEG is walked through to its last block: what is missing, at the end or in the middle, is an error, and what follows its end
 ///   does not matter.
 ///
@@ -182,7 +182,7 @@ impl Reader {
     fn together(&self, files: &[PathBuf], wanted: Wanted, lease: &mut Lease<'_>) -> Result<Decoded, Stop> {
         let mut planes: Vec<Plane> = Vec::with_capacity(self.channels);
         let mut first: Option<Size> = None;
-        let mut found = Found::one();
+        let mut found = FileFacts::one();
         let mut kept = 0;
         for file in files {
             let part = decode(file, wanted, &self.limits, lease, &mut kept).map_err(|stop| match stop {

@@ -87,13 +87,13 @@ pub struct LoadedImage {
     /// Of the upright original.
     pub original_size: Size,
     /// What else was found in its files.
-    pub found: Found,
+    pub found: FileFacts,
 }
 
 /// What was found in the files of an image that its values do not tell, and that somebody should be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Found {
+pub struct FileFacts {
     /// How many pictures the file holds, of which one was read: pages of a TIFF, or frames of an animation. Of several files the
     /// most.
     pub pictures: usize,
@@ -101,7 +101,7 @@ pub struct Found {
     pub brightest: Option<Brightest>,
 }
 
-impl Found {
+impl FileFacts {
     /// One picture, of whose samples nothing is known.
     pub(crate) fn one() -> Self {
         Self {

@@ -14,6 +14,9 @@ use riad_model::{Header, Precision};
 
 use crate::calibration::Threshold;
 
+/// The false-positive rate that evaluations give verdicts for, where no other is asked for.
+pub(crate) const USUAL_RATE: f64 = 0.05;
+
 /// The false alarms that are accepted, and how sure that is to be.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct VerdictArgs {
@@ -28,6 +31,20 @@ pub(crate) struct VerdictArgs {
 }
 
 impl VerdictArgs {
+    /// The threshold of `model`, whose header is given, for the rate asked for, or else for [`USUAL_RATE`]; it scores in `precision`.
+    ///
+    /// # Errors
+    /// As [`Threshold::new`].
+    pub(crate) fn usual_threshold(self, header: &Header, model: &Path, precision: Precision) -> Result<Threshold> {
+        Threshold::new(
+            header,
+            model,
+            self.fpr.unwrap_or(USUAL_RATE),
+            self.confidence,
+            precision,
+        )
+    }
+
     /// The threshold of `model`, whose header is given, if verdicts are asked for; it scores in `precision`.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use riad_data::{
 use riad_model::{Checkpoint, Device, Preset, Roi};
 use tracing::{error, info};
 
-use super::train::categories;
+use super::train::{categories, or_meant};
 use crate::{
     Ending,
     args::{EvalArgs, TrainingArgs, VerdictArgs},
@@ -24,6 +24,7 @@ use crate::{
     files::{check_outside, shell_quoted},
     history,
     interrupt::Reason,
+    mistake,
     names::{plain, written},
     report,
     results::{self, CategoryResult, Unmeasured},
@@ -31,6 +32,8 @@ use crate::{
     scoring::{Compute, Model},
     settings::channels,
     source::header_faults,
+    synthetic,
+    test_set::TestSet,
     usage,
     way_out::{told, told_in_full},
 };
@@ -75,6 +78,14 @@ struct Job {
 
 pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
     let compute = args.compute.compute()?;
+    if args.synthetic || !args.photos.is_empty() {
+        return measure_photos(args, &compute);
+    }
+    if args.model.is_some() && args.training.seed.is_some() {
+        return Err(usage(
+            "with --model, --seed draws made-up defects: add --synthetic, or leave it out",
+        ));
+    }
     let given = TrainingArgs {
         precision: args.compute.training_precision(&compute.device),
         bands: args.images.bands.clone(),
@@ -125,7 +136,8 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
             (None, None) => bail!("{} has neither a model nor a run", job.name),
         };
         let model = (model.as_path(), job.bands.as_ref());
-        match measure(&job.category, model, plan.verdict, plan.with_baseline, &compute) {
+        let test = TestSet::from(job.category);
+        match measure(&test, model, plan.verdict, plan.with_baseline, &compute) {
             Ok(result) => results.push(result),
             Err(error) => fail(job.name, error)?,
         }
@@ -138,17 +150,51 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
             plan.folders.len()
         )));
     }
-    results::write(&plan.out, &results, &unmeasured)?;
-    let shown = plan.out.join(report::FILE);
-    report::write(&shown, &results)?;
-    writeln!(io::stdout(), "{}", results::table(&results, &unmeasured))?;
+    finish(&plan.out, &results, &unmeasured)
+}
+
+/// Measures on a person's own pictures, or on defects that are made up on good ones.
+fn measure_photos(args: &EvalArgs, compute: &Compute) -> Result<Ending> {
+    let model = args.model.as_deref();
+    let missing = "--model is missing: name the run that is to be measured on these pictures";
+    let model = model.ok_or_else(|| usage(missing))?;
+    let bands = bands_of(model, args.images.bands.as_ref())?;
+    let test = if args.synthetic {
+        let checkpoint = Checkpoint::open(model)?;
+        // Without a threshold nothing is found or missed.
+        args.verdict
+            .usual_threshold(&checkpoint.header, model, compute.precision)?;
+        let loaded = Model::new(&checkpoint, bands.clone(), compute)?;
+        synthetic::test_set(model, &loaded, &args.photos, args.training.seed.unwrap_or(0))?
+    } else if args.training.seed.is_some() {
+        return Err(usage("--seed draws made-up defects: add --synthetic, or leave it out"));
+    } else {
+        TestSet::of_photos(model, &args.photos, bands.as_ref())?
+    };
+    let result = measure(&test, (model, bands.as_ref()), args.verdict, false, compute)?;
+    finish(&out(args), &[result], &[])
+}
+
+/// Writes and prints what was found.
+fn finish(out: &Path, results: &[CategoryResult], unmeasured: &[Unmeasured]) -> Result<Ending> {
+    results::write(out, results, unmeasured)?;
+    let shown = out.join(report::FILE);
+    report::write(&shown, results)?;
+    write!(io::stdout(), "{}", results::text(results, unmeasured))?;
     info!(
         "results.json and scores.csv are in {}; to see it all, open {}",
-        shell_quoted(&plan.out),
+        shell_quoted(out),
         shell_quoted(&shown)
     );
     let is_whole = unmeasured.is_empty() && results.iter().all(|result| result.evaluation.faults.is_empty());
     Ok(if is_whole { Ending::Done } else { Ending::Incomplete })
+}
+
+/// Where results go: the folder that is named, or that of the run that is measured.
+fn out(args: &EvalArgs) -> PathBuf {
+    let run = args.model.as_deref().filter(|model| model.is_dir());
+    let of_run = || run.map_or_else(|| OUT.into(), |run| run.join("eval"));
+    args.out.clone().unwrap_or_else(of_run)
 }
 
 /// Opens a category, and tells what is wrong with its test images as far as that can be seen at once.
@@ -195,7 +241,7 @@ fn job(folder: &Path, plan: &Plan, given: &TrainingArgs, args: &EvalArgs) -> Res
 }
 
 /// What a category's folder is called, as it is written down.
-fn name_of(folder: &Path) -> String {
+pub(crate) fn name_of(folder: &Path) -> String {
     let whole = folder
         .file_name()
         .is_none()
@@ -220,21 +266,20 @@ fn plan(args: &EvalArgs, training: &TrainingArgs) -> Result<Plan> {
         return Err(usage("--format tells how DATA is laid out, and DATA is missing"));
     }
     let run = model.as_deref().filter(|model| model.is_dir());
-    let measured_out = || {
-        out.clone()
-            .unwrap_or_else(|| run.map_or_else(|| OUT.into(), |run| run.join("eval")))
-    };
     match (data, model) {
         (Some(data), _) => {
             if let Some(out) = out {
                 check_outside(out, data)?;
             }
-            let (layout, folders) = categories(data, category.as_deref(), format.0)?;
+            let found = categories(data, category.as_deref(), format.0);
+            let is_free = category.is_none() && format.0.is_none();
+            let meant = || mistake::measuring(data, model.as_deref()).filter(|_| is_free);
+            let (layout, folders) = found.map_err(|error| or_meant(error, meant))?;
             Ok(Plan {
                 folders,
                 layout,
                 model: model.clone(),
-                out: measured_out(),
+                out: self::out(args),
                 training: training.clone(),
                 with_baseline: false,
                 verdict,
@@ -252,7 +297,7 @@ fn plan(args: &EvalArgs, training: &TrainingArgs) -> Result<Plan> {
                 folders,
                 layout,
                 model: model.clone(),
-                out: measured_out(),
+                out: self::out(args),
                 training: training.clone(),
                 with_baseline: false,
                 verdict,
@@ -310,15 +355,16 @@ fn train(folder: &Path, category: &Category, settings: &TrainingArgs, device: &D
     run.train(Some(category), settings.max_time, device)
 }
 
-/// Measures a model on the category's test images, whose files belong together as `bands` says, with the
-/// threshold and beside the mean image where asked for.
+/// Measures a model on test images, whose files belong together as `bands` says, with the threshold for a false-positive rate
+/// and beside the mean image where asked for.
 pub(super) fn measure(
-    category: &Category,
+    test: &TestSet,
     (model, bands): (&Path, Option<&Pattern>),
     verdict: VerdictArgs,
     with_baseline: bool,
     compute: &Compute,
 ) -> Result<CategoryResult> {
+    let category = &test.category;
     let checkpoint = Checkpoint::open(model)?;
     let loaded = Model::new(&checkpoint, bands.cloned(), compute)?;
     let header = checkpoint.header.clone();
@@ -326,17 +372,17 @@ pub(super) fn measure(
     let baseline = (with_baseline && header.scoring.tiling.is_none())
         .then(|| MeanImage::of(category, &loaded))
         .transpose()?;
-    let threshold = verdict.threshold(&header, model, compute.precision);
+    let threshold = verdict.usual_threshold(&header, model, compute.precision);
     info!("measuring {} on {} test images", category.name, category.test.len());
-    let evaluation = evaluate(category, &loaded, baseline.as_ref(), threshold)?;
+    let evaluation = evaluate(test, &loaded, baseline.as_ref(), threshold)?;
     Ok(CategoryResult {
-        name: name_of(&category.root),
+        name: test.name.clone(),
         data: written(&category.root),
         model: written(model),
         history: history::read(model, &header),
         facts: facts(&checkpoint, model)?,
         header,
-        caution: None,
+        caution: test.caution.clone(),
         roi_share: loaded.roi().map(Roi::share),
         evaluation,
     })

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use riad_data::{Category, TestItem};
+use riad_data::Category;
 use tracing::{error, info};
 
 use super::eval::measure;
@@ -15,6 +15,7 @@ use crate::{
     results::CategoryResult,
     run::Run,
     scoring::Compute,
+    test_set::TestSet,
     usage,
     way_out::{told, told_in_full},
 };
@@ -50,45 +51,32 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
 /// Measures a run on its test images, or on those that it held out.
 fn show(folder: &Path, args: &ReportArgs, compute: &Compute) -> Result<CategoryResult> {
     let run = Run::open(folder)?;
-    let mut category = run.category().with_context(|| {
+    let category = run.category().with_context(|| {
         format!(
             "the images of the run in {0} cannot be had; if they have moved, say where: riad eval DATA --model {0}",
             shell_quoted(folder)
         )
     })?;
     category.test_faults.iter().for_each(|fault| error!("{}", told(fault)));
-    let caution = if category.test.is_empty() {
-        Some(take_held_out(&run, &mut category)?)
+    let test = if category.test.is_empty() {
+        held_out(&run, category)?
     } else {
-        None
+        TestSet::from(category)
     };
-    let result = measure(&category, (folder, run.bands()), args.verdict, false, compute)?;
-    Ok(CategoryResult { caution, ..result })
+    measure(&test, (folder, run.bands()), args.verdict, false, compute)
 }
 
-/// Makes test images of those that the run held out from training, for want of others, and says so.
-fn take_held_out(run: &Run, category: &mut Category) -> Result<String> {
-    let (images, purpose) = run.held_out(category)?;
-    if images.is_empty() {
+/// Test images of those that the run held out from training, for want of others.
+fn held_out(run: &Run, category: Category) -> Result<TestSet> {
+    let root = category.root.clone();
+    let test = TestSet::held_out(run, category)?;
+    if test.category.test.is_empty() {
         return Err(usage(format!(
             "{} has no test images, and the run in {} held out none of its images to show instead; name a folder with \
              test images: riad eval DATA --model {1}",
-            category.root.display(),
+            root.display(),
             shell_quoted(run.folder())
         )));
     }
-    let caution = format!(
-        "There are no test images. Shown are the {} good images that training held out for {purpose}; how well defects are \
-         found cannot be told from them.",
-        images.len()
-    );
-    category.test = images
-        .into_iter()
-        .map(|path| TestItem {
-            path,
-            defect: None,
-            masks: Vec::new(),
-        })
-        .collect();
-    Ok(caution)
+    Ok(test)
 }

@@ -21,7 +21,7 @@ use crate::{
     calibration::Threshold,
     files::{resolved, with_suffix, write_whole},
     names::{plain, written},
-    picture::{Plane, Scale, drawn, outline, save},
+    picture::{Plane, Scale, drawn, outline_found, save},
     progress::{Progress, suspended},
     raw_map,
     run::bands_of,
@@ -181,13 +181,13 @@ impl Output {
             let is_flagged = threshold.flags(score);
             self.flagged += usize::from(is_flagged);
             let verdict = if is_flagged { "defective" } else { "good" };
-            (threshold.calibration.p_value(score), verdict)
+            (threshold.p_value(score), verdict)
         });
         match self.format {
             Format::Csv => {
                 let mut fields = vec![written(path), score.to_string()];
                 if let Some((p_value, verdict)) = judged {
-                    fields.extend([p_value.to_string(), verdict.to_owned()]);
+                    fields.extend([format!("{p_value:.4}"), verdict.to_owned()]);
                 }
                 self.record(&fields)
             }
@@ -261,7 +261,7 @@ fn draw(target: &Path, original: &RgbImage, map: &Plane, scale: &Scale, threshol
     save(&scale.heat(&map), &with_suffix(target, ".heat.png"))?;
     let mut overlay = scale.overlay(original, &map);
     if let Some(threshold) = threshold {
-        outline(&mut overlay, |x, y| map.at(x, y) > threshold.value);
+        outline_found(&mut overlay, |x, y| map.at(x, y) > threshold.value);
     }
     save(&overlay, &with_suffix(target, ".overlay.png"))
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use riad_data::{Category, Layout, Pattern};
+use riad_data::{Category, DataError, Layout, Pattern};
 use tracing::info;
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     args::{TrainArgs, TrainingArgs},
     files::{check_outside, shell_quoted},
     interrupt::Reason,
+    mistake,
     run::{Run, Trained},
     usage,
 };
@@ -77,7 +78,9 @@ pub(super) fn one_category(
     layout: Option<Layout>,
     bands: Option<&Pattern>,
 ) -> Result<Category> {
-    let (layout, folders) = categories(data, name, layout)?;
+    let found = categories(data, name, layout);
+    let meant = || mistake::training(data).filter(|_| name.is_none() && layout.is_none());
+    let (layout, folders) = found.map_err(|error| or_meant(error, meant))?;
     match folders.as_slice() {
         [folder] => Ok(Category::open_as(folder, layout, bands)?),
         folders => {
@@ -93,6 +96,14 @@ pub(super) fn one_category(
                 names.join(", ")
             )))
         }
+    }
+}
+
+/// The error, or where no layout fits what was `meant`, if that is clear.
+pub(super) fn or_meant(error: anyhow::Error, meant: impl FnOnce() -> Option<String>) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(DataError::Layout { .. }) => meant().map_or(error, usage),
+        _ => error,
     }
 }
 

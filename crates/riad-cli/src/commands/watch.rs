@@ -288,7 +288,7 @@ impl Station {
             if is_defective {
                 info!("{} is defective: {score}", line.identity().path);
             }
-            line.p_value = Some(threshold.calibration.p_value(score));
+            line.p_value = Some(threshold.p_value(score));
             line.verdict = Some(if is_defective {
                 Verdict::Defective
             } else {

@@ -14,8 +14,14 @@ pub(crate) use thumbnail::{Painter, Shows, Thumbnail};
 
 use crate::files::write_whole;
 
-/// The line around a defect.
-const OUTLINE: Rgb<u8> = Rgb([255, 0, 200]);
+/// The line around what a model found.
+const FOUND: Rgb<u8> = Rgb([255, 0, 200]);
+
+/// The dashes around the ground truth, whose colours no scale has.
+const TRUTH: [Rgb<u8>; 2] = [Rgb([255; 3]), Rgb([0; 3])];
+
+/// Length of a dash in pixels.
+const DASH: u32 = 4;
 
 /// A picture's side in pixels as the image library counts.
 fn side(pixels: usize) -> Result<u32> {
@@ -84,14 +90,23 @@ fn grey(picture: &RgbImage) -> RgbImage {
     })
 }
 
-/// Draws a line around what is inside. It lies outside, so that a single pixel can be seen in it.
-pub(crate) fn outline(picture: &mut RgbImage, is_inside: impl Fn(u32, u32) -> bool) {
+/// Draws a line around what a model found. It lies outside, so that a single pixel can be seen in it.
+pub(crate) fn outline_found(picture: &mut RgbImage, is_found: impl Fn(u32, u32) -> bool) {
+    outline(picture, is_found, |_, _| FOUND);
+}
+
+/// Draws a dashed line around the ground truth, which nobody takes for that around what was found.
+fn outline_truth(picture: &mut RgbImage, is_defective: impl Fn(u32, u32) -> bool) {
+    outline(picture, is_defective, |x, y| TRUTH[((x + y) / DASH % 2) as usize]);
+}
+
+fn outline(picture: &mut RgbImage, is_inside: impl Fn(u32, u32) -> bool, colour: impl Fn(u32, u32) -> Rgb<u8>) {
     let (width, height) = picture.dimensions();
     let near = |at: u32, end: u32| at.saturating_sub(2)..(at + 3).min(end);
     for (x, y, pixel) in picture.enumerate_pixels_mut() {
         let is_beside = || near(y, height).any(|y| near(x, width).any(|x| is_inside(x, y)));
         if !is_inside(x, y) && is_beside() {
-            *pixel = OUTLINE;
+            *pixel = colour(x, y);
         }
     }
 }

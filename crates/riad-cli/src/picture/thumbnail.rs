@@ -9,13 +9,14 @@ use image::{
 };
 use rayon::prelude::*;
 use riad_core::{Map, Size};
-use riad_data::{Category, TestItem};
+use riad_data::{MadeUp, TestItem};
 use riad_model::Scored;
 
-use super::{Plane, Scale, drawn, outline};
+use super::{Plane, Scale, drawn, outline_found, outline_truth};
 use crate::{
     scoring::Model,
     test_images::{TestImage, TestImages},
+    test_set::TestSet,
 };
 
 /// The longer side of pictures of an image, in pixels, at most.
@@ -57,8 +58,9 @@ pub(crate) enum Shows {
     /// The map of a pass, by its name.
     PassMap(String),
     MeanMap,
-    /// The mean map over the image, with the defect's outline.
-    Overlay,
+    /// The mean map over the image, with a line around what was found and another around the ground truth; and whether
+    /// anything was found, if there is a threshold.
+    Overlay(Option<bool>),
     /// The defect's pixels in white.
     GroundTruth,
 }
@@ -66,24 +68,30 @@ pub(crate) enum Shows {
 /// Draws the pictures of a category's images, all with one colour scale.
 pub(crate) struct Painter {
     scale: Scale,
+    /// What is above was found; `None` where there is no calibrated threshold.
+    threshold: Option<f32>,
     /// What the map of each pass is called.
     pass_names: Vec<String>,
 }
 
 impl Painter {
     /// Chooses the scale by a sample of the category's test images: what is typical of a defect shall be seen in warm
-    /// colours, and not be dwarfed by the one that scores highest. Without defects, good images shall stay cold.
-    pub(crate) fn new(category: &Category, model: &Model) -> Result<Self> {
-        let defects: Vec<_> = category.test.iter().filter(|item| item.is_defective()).collect();
+    /// colours, and not be dwarfed by the one that scores highest. Without defects, good images shall stay cold. With a
+    /// `threshold`, what is above it is drawn as found.
+    pub(crate) fn new(test: &TestSet, model: &Model, threshold: Option<f32>) -> Result<Self> {
+        let defects: Vec<_> = test.items().filter(|(item, _)| item.is_defective()).collect();
         let top = if defects.is_empty() {
-            let maxima = maxima(&category.test.iter().collect::<Vec<_>>(), model)?;
+            let maxima = maxima(&test.items().collect::<Vec<_>>(), model)?;
             2.0 * maxima.last().copied().unwrap_or_default()
         } else {
             let maxima = maxima(&defects, model)?;
             maxima.get(3 * maxima.len() / 4).copied().unwrap_or_default()
         };
+        // What is not found is not the hottest.
+        let top = top.max(threshold.unwrap_or_default());
         Ok(Self {
             scale: Scale::up_to(top.max(f32::EPSILON)).context("the maps hold no numbers")?,
+            threshold,
             pass_names: model.header().method().pass_names(&model.header().scoring),
         })
     }
@@ -123,14 +131,19 @@ impl Painter {
             .scale
             .overlay(&shown, &mean.resized(picture_size.0, picture_size.1));
         let mask = image.mask.as_ref().filter(|mask| mask.values().contains(&true));
-        let is_defective = |x: u32, y: u32| {
-            let (row, column) = (
-                y as usize * size.height / picture_size.1 as usize,
-                x as usize * size.width / picture_size.0 as usize,
-            );
-            mask.is_some_and(|mask| mask.values()[row * size.width + column])
-        };
-        outline(&mut overlay, is_defective);
+        // However small, what is marked is seen.
+        let marked = |is_marked: &dyn Fn(usize) -> bool| reduced_marks(size, picture_size, is_marked);
+        let defective = mask.map(|mask| marked(&|at| mask.values()[at]));
+        let found = self
+            .threshold
+            .map(|threshold| marked(&|at| scored.map.values()[at] > threshold));
+        let at = |x: u32, y: u32| (y * picture_size.0 + x) as usize;
+        if let Some(defective) = &defective {
+            outline_truth(&mut overlay, |x, y| defective[at(x, y)]);
+        }
+        if let Some(found) = &found {
+            outline_found(&mut overlay, |x, y| found[at(x, y)]);
+        }
 
         let mut drafts = vec![
             Draft::new(Shows::Image, shown),
@@ -141,9 +154,10 @@ impl Painter {
             drafts.push(Draft::new(Shows::PassMap(name.clone()), map));
         }
         drafts.push(Draft::new(Shows::MeanMap, heat(&mean)));
-        drafts.push(Draft::new(Shows::Overlay, overlay));
-        if mask.is_some() {
-            let white = |x, y| Luma([if is_defective(x, y) { 255 } else { 0 }]);
+        let is_found = found.map(|found| found.contains(&true));
+        drafts.push(Draft::new(Shows::Overlay(is_found), overlay));
+        if let Some(defective) = defective {
+            let white = |x, y| Luma([if defective[at(x, y)] { 255 } else { 0 }]);
             let truth = GrayImage::from_fn(picture_size.0, picture_size.1, white);
             drafts.push(Draft::new(Shows::GroundTruth, truth));
         }
@@ -152,7 +166,7 @@ impl Painter {
 }
 
 /// The hottest values of a sample of images, over all of their maps, in ascending order.
-fn maxima(items: &[&TestItem], model: &Model) -> Result<Vec<f32>> {
+fn maxima(items: &[(&TestItem, Option<MadeUp>)], model: &Model) -> Result<Vec<f32>> {
     let sample = items.iter().step_by(items.len().div_ceil(SAMPLE).max(1)).copied();
     let mut images = TestImages::new(sample, model);
     let mut maxima = Vec::new();
@@ -171,6 +185,18 @@ fn reduced(Size { height, width }: Size, side: u32) -> (u32, u32) {
     let share = (f64::from(side) / height.max(width) as f64).min(1.0);
     let reduced = |pixels: usize| ((pixels as f64 * share).round() as u32).max(1);
     (reduced(width), reduced(height))
+}
+
+/// Which pixels of a picture, which is no larger than the image, show a marked pixel of the image, row by row.
+fn reduced_marks(size: Size, (width, height): (u32, u32), is_marked: &dyn Fn(usize) -> bool) -> Vec<bool> {
+    let mut marks = vec![false; width as usize * height as usize];
+    for y in 0..size.height {
+        let row = y * height as usize / size.height * width as usize;
+        for x in 0..size.width {
+            marks[row + x * width as usize / size.width] |= is_marked(y * size.width + x);
+        }
+    }
+    marks
 }
 
 fn resized(picture: &RgbImage, (width, height): (u32, u32)) -> RgbImage {
@@ -277,6 +303,7 @@ mod tests {
         };
         let image = TestImage {
             item: &item,
+            made_up: None,
             pixels: noise(3 * pixels, 1),
             mask: Some(Map::new(size, noise(pixels, 2).iter().map(|value| *value > 0.5).collect()).unwrap()),
             size,
@@ -287,6 +314,7 @@ mod tests {
         scored.reconstruction = noise(3 * pixels, 9);
         let painter = Painter {
             scale: Scale::up_to(1.0).unwrap(),
+            threshold: Some(0.9),
             pass_names: ["a", "b", "c", "d"].map(String::from).to_vec(),
         };
         painter.thumbnails(&[(image, scored)]).unwrap().remove(0)
@@ -299,6 +327,76 @@ mod tests {
         let characters: usize = thumbnails.iter().map(|thumbnail| thumbnail.address.len()).sum();
         // What surrounds the pictures of an image in the file is held to the rest by a test of the report.
         assert!(characters <= 27_400, "{characters}");
+    }
+
+    #[test]
+    fn what_is_marked_is_seen_however_small() {
+        let marks = |size, picture, at: usize| reduced_marks(size, picture, &|other| other == at);
+        // The last of 1,000 pixels in a row of 4, and one of 7 by 5 in 3 by 2.
+        assert_eq!(marks(Size::new(1, 1000), (4, 1), 999), [false, false, false, true]);
+        assert_eq!(
+            marks(Size::new(5, 7), (3, 2), 3 * 7 + 2),
+            [false, false, false, true, false, false]
+        );
+        assert_eq!(marks(Size::new(2, 2), (2, 2), 1), [false, true, false, false]);
+    }
+
+    /// What the model found and the ground truth are two lines, and where nothing was found there is only one.
+    #[test]
+    fn a_missed_defect_never_looks_found() {
+        let size = Size::new(64, 64);
+        let at = |low: usize, high: usize, index: usize| {
+            let inside = |place: usize| (low..high).contains(&place);
+            inside(index % 64) && inside(index / 64)
+        };
+        let item = TestItem {
+            path: "x.png".into(),
+            defect: Some("hole".into()),
+            masks: Vec::new(),
+        };
+        let draw = |peak: f32| {
+            let image = TestImage {
+                item: &item,
+                made_up: None,
+                pixels: vec![0.5; 3 * size.pixels()],
+                mask: Some(Map::new(size, (0..size.pixels()).map(|index| at(8, 16, index)).collect()).unwrap()),
+                size,
+            };
+            let mut scored = any_scored();
+            let heat = (0..size.pixels()).map(|index| if at(40, 48, index) { peak } else { 0.0 });
+            scored.map = Map::new(size, heat.collect()).unwrap();
+            scored.region_maps = Vec::new();
+            scored.reconstruction = image.pixels.clone();
+            let painter = Painter {
+                scale: Scale::up_to(1.0).unwrap(),
+                threshold: Some(0.5),
+                pass_names: Vec::new(),
+            };
+            let drafts = painter.draw(&image, &scored).unwrap();
+            let overlay = drafts
+                .iter()
+                .find(|draft| matches!(draft.shows, Shows::Overlay(_)))
+                .unwrap();
+            let picture = overlay.picture.to_rgb8();
+            // The lines lie two pixels around: half of the way to each other they meet nothing.
+            let colours = |is_here: fn(u32) -> bool| {
+                let here = picture
+                    .enumerate_pixels()
+                    .filter(|(x, y, _)| is_here(*x) && is_here(*y));
+                let count = |colour: [u8; 3]| here.clone().filter(|(_, _, pixel)| pixel.0 == colour).count();
+                [count([255, 0, 200]), count([255; 3]), count([0; 3])]
+            };
+            (overlay.shows.clone(), colours(|at| at < 28), colours(|at| at >= 28))
+        };
+        let around = 12 * 12 - 8 * 8;
+        let (shows, truth, found) = draw(0.8);
+        assert_eq!(shows, Shows::Overlay(Some(true)));
+        assert_eq!((truth[0], truth[1] + truth[2]), (0, around));
+        assert!(truth[1] > around / 3 && truth[2] > around / 3, "{truth:?}");
+        assert_eq!(found, [around, 0, 0]);
+        let (shows, truth, found) = draw(0.4);
+        assert_eq!(shows, Shows::Overlay(Some(false)));
+        assert_eq!((truth[1] + truth[2], found), (around, [0; 3]));
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl<'a> Shot<'a> {
             path: &image.path,
             kind: image.defect.as_deref().unwrap_or(GOOD),
             score: format!("{:.4}", image.score),
-            p_value: calibration.map(|calibration| format!("{:.3}", calibration.p_value(image.score))),
+            p_value: calibration.map(|calibration| format!("{:.4}", calibration.p_value(image.score))),
             outcome: judge.map(|judge| judge.outcome(image)),
             thumbnails: &image.thumbnails,
             no_truth: match (has_truth, &image.defect) {
@@ -109,7 +109,8 @@ impl Thumbnail {
             Shows::Reconstruction => "reconstruction".to_owned(),
             Shows::PassMap(name) => format!("map, {name}"),
             Shows::MeanMap => "mean map".to_owned(),
-            Shows::Overlay => "overlay".to_owned(),
+            Shows::Overlay(Some(false)) => "overlay: nothing found".to_owned(),
+            Shows::Overlay(_) => "overlay".to_owned(),
             Shows::GroundTruth => "ground truth".to_owned(),
         }
     }

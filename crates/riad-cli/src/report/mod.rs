@@ -1,6 +1,7 @@
 //! `report.html`: what an evaluation found, in one file that needs nothing else.
 
 mod chart;
+mod compare;
 mod figures;
 mod gallery;
 mod histogram;
@@ -13,7 +14,10 @@ use anyhow::{Context, Result};
 use askama::Template;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use riad_core::Calibration;
+use riad_data::Flaw;
 use sha2::{Digest, Sha256};
+
+pub(crate) use compare::Comparison;
 
 use self::{
     chart::Chart,
@@ -23,9 +27,18 @@ use self::{
     verdict::{Judge, ThresholdRow, thresholds},
 };
 use crate::{
-    calibration::reach, evaluation::AUPRO_LIMIT, facts::Fact, files::write_whole, picture::Thumbnail,
-    results::CategoryResult,
+    at_threshold::Counted,
+    calibration::reach,
+    evaluation::{AUPRO_LIMIT, Evaluation},
+    facts::Fact,
+    files::write_whole,
+    picture::Thumbnail,
+    results::{CategoryResult, sentence},
+    synthetic::Synthetic,
 };
+
+/// The misses that are named above all else.
+const MISSES: usize = 5;
 
 /// The report's name beside `results.json`.
 pub(crate) const FILE: &str = "report.html";
@@ -50,6 +63,9 @@ struct Section<'a> {
     /// From 1, to tell apart what belongs to one category.
     number: usize,
     name: &'a str,
+    answer: Answer<'a>,
+    /// What was found of made-up defects, if any were made.
+    made_up: Option<MadeUpTable>,
     /// What readers must know before they read on.
     notes: Vec<String>,
     curves: Vec<Chart>,
@@ -69,6 +85,43 @@ struct Section<'a> {
     gallery: Gallery<'a>,
     legend: Thumbnail,
     legend_end: String,
+}
+
+/// What stands above all else: how good the model is, in one sentence.
+struct Answer<'a> {
+    sentence: String,
+    /// Whether there is a threshold, so that it can be said.
+    is_known: bool,
+    /// The worst misses, each with the number of its image on the page.
+    missed: Vec<(&'a str, usize)>,
+    /// How many more there are.
+    more: usize,
+}
+
+/// How many made-up defects are found, by kind and length.
+struct MadeUpTable {
+    lengths: Vec<usize>,
+    rows: Vec<(&'static str, Vec<String>)>,
+}
+
+impl MadeUpTable {
+    fn new(synthetic: &Synthetic) -> Self {
+        let lengths = synthetic.lengths();
+        let shown = |flaw, length| match synthetic.count(flaw, length) {
+            Some(Counted { flagged, of }) => format!("{flagged} of {of}"),
+            None => "–".to_owned(),
+        };
+        let row = |flaw: Flaw| {
+            (
+                flaw.plural(),
+                lengths.iter().map(|&length| shown(flaw, length)).collect(),
+            )
+        };
+        Self {
+            rows: synthetic.kinds().map(row).collect(),
+            lengths,
+        }
+    }
 }
 
 /// The style of pages. A checkout may have other ends of lines than a browser reads, and hashes are of what it reads.
@@ -128,7 +181,7 @@ impl<'a> Section<'a> {
         } = result;
         let calibration = header.calibration.as_ref();
         let oracle = Judge::oracle(evaluation);
-        let calibrated = Judge::calibrated(evaluation, calibration);
+        let calibrated = Judge::calibrated(evaluation);
         let drawn: Vec<_> = calibrated.iter().chain(&oracle).collect();
         let curves = figures::curves(evaluation, &drawn);
         let histogram = Histogram::new(&evaluation.images, &drawn);
@@ -136,9 +189,12 @@ impl<'a> Section<'a> {
         let is_calibrated = calibrated.is_some();
         let judge = calibrated.or(oracle);
         let notes = caution.iter().cloned().chain(evaluation.notes());
+        let gallery = Gallery::new(&evaluation.images, judge.as_ref(), calibration);
         Ok(Self {
             number,
             name,
+            answer: Answer::new(evaluation, &gallery),
+            made_up: evaluation.synthetic.as_ref().map(MadeUpTable::new),
             notes: notes.collect(),
             curves,
             has_marks: evaluation.curves.image.is_some(),
@@ -149,12 +205,45 @@ impl<'a> Section<'a> {
             has_validation: history.iter().any(|record| record.validation.is_some()),
             facts,
             data,
-            gallery: Gallery::new(&evaluation.images, judge.as_ref(), calibration),
+            gallery,
             legend: evaluation.painter.legend()?,
             legend_end: format!("{:.3}", evaluation.painter.top()),
             judge,
             is_calibrated,
         })
+    }
+}
+
+impl<'a> Answer<'a> {
+    fn new(evaluation: &'a Evaluation, gallery: &Gallery<'_>) -> Self {
+        let at = match &evaluation.at_threshold {
+            Ok(at) => at,
+            Err(reason) => {
+                return Self {
+                    sentence: format!("There is no threshold, so nothing is found or stopped: {reason}"),
+                    is_known: false,
+                    missed: Vec::new(),
+                    more: 0,
+                };
+            }
+        };
+        // Of made-up defects the smallest are to be missed.
+        let all = if evaluation.synthetic.is_some() {
+            &[][..]
+        } else {
+            &at.missed
+        };
+        let named = all.iter().take(MISSES);
+        let missed = named.filter_map(|missed| {
+            let number = gallery.shots.iter().position(|shot| shot.path == missed.path)?;
+            Some((missed.path.as_str(), number + 1))
+        });
+        Self {
+            sentence: format!("{}.", sentence(evaluation, at)),
+            is_known: true,
+            missed: missed.collect(),
+            more: all.len().saturating_sub(MISSES),
+        }
     }
 }
 

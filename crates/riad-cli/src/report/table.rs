@@ -13,6 +13,7 @@ pub(super) struct Table<'a> {
     pub(super) has_paper: bool,
     /// Whether the mean image was measured too.
     pub(super) has_baseline: bool,
+    has_numbers: bool,
     pub(super) rows: Vec<Row<'a>>,
     /// The means over the categories, where there are several.
     pub(super) mean: Option<Row<'a>>,
@@ -73,9 +74,15 @@ impl<'a> Table<'a> {
         Self {
             has_paper: papers.iter().any(Option::is_some),
             has_baseline: evaluations().any(|evaluation| evaluation.baseline.is_some()),
+            has_numbers: evaluations().any(|evaluation| evaluation.metrics.any()),
             rows,
             mean,
         }
+    }
+
+    /// Whether any metric is defined: else the table would be one of dashes.
+    pub(super) fn has_numbers(&self) -> bool {
+        self.has_numbers
     }
 
     /// The categories' rows, then the means.

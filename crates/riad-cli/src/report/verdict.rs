@@ -7,8 +7,6 @@ use crate::{
     evaluation::{Evaluation, ImageScore},
 };
 
-/// The false-positive rate whose threshold gives the verdicts, where no other was asked for.
-const RATE: f64 = 0.05;
 /// Rates to choose from.
 const RATES: [f64; 5] = [0.2, 0.1, 0.05, 0.02, 0.01];
 
@@ -31,19 +29,13 @@ pub(super) enum Outcome {
 }
 
 impl Judge {
-    /// The threshold calibrated for the rate asked for, or else for [`RATE`]; `None` if there is none.
-    pub(super) fn calibrated(evaluation: &Evaluation, calibration: Option<&Calibration>) -> Option<Self> {
-        if let Some(asked) = &evaluation.at_threshold {
-            return Some(Self {
-                threshold: asked.threshold,
-                rate: Some(asked.fpr),
-                confidence: asked.confidence,
-            });
-        }
+    /// The calibrated threshold; `None` if there is none.
+    pub(super) fn calibrated(evaluation: &Evaluation) -> Option<Self> {
+        let at = evaluation.at_threshold.as_ref().ok()?;
         Some(Self {
-            threshold: calibration?.threshold(RATE).ok()?,
-            rate: Some(RATE),
-            confidence: None,
+            threshold: at.threshold,
+            rate: Some(at.fpr),
+            confidence: at.confidence,
         })
     }
 
@@ -162,7 +154,7 @@ pub(super) fn thresholds(
     judge: Option<&Judge>,
 ) -> Vec<ThresholdRow> {
     let mut rates = RATES.to_vec();
-    let asked = evaluation.at_threshold.as_ref();
+    let asked = evaluation.at_threshold.as_ref().ok();
     rates.extend(asked.map(|asked| asked.fpr));
     rates.sort_by(|a, b| b.total_cmp(a));
     rates.dedup();

@@ -5,9 +5,13 @@ use std::ops::ControlFlow;
 use anyhow::Result;
 use riad_data::Category;
 use riad_model::{Device, Event, ImageSource, LossTerms, Outcome, TrainConfig, Trainer};
-use tracing::{info, warn};
+use tracing::{Level, enabled, info, warn};
 
-use super::{Run, Trained, preset_name};
+use super::{
+    Run, Trained,
+    estimate::{Estimate, told},
+    preset_name,
+};
 use crate::{
     files::shell_quoted,
     interrupt::{Reason, Watch},
@@ -62,7 +66,16 @@ impl Run {
         let mut log = TensorBoard::new(&self.folder, trainer.config(), held_out, self.reader(), device);
         let mut reason = None;
         let mut progress = Progress::start(&category.name, "step", first as u64, (epochs * steps) as u64);
-        let mut validated = String::new();
+        let mut estimate = Estimate::default();
+        // Whoever asks for more is told a loss's terms.
+        let shown = |loss: &LossTerms| {
+            if enabled!(Level::DEBUG) {
+                terms(loss)
+            } else {
+                format!("{:.4}", loss.total)
+            }
+        };
+        let config = trainer.config().clone();
         let outcome = trainer.run(&train, &validation, &mut |event| {
             match event {
                 Event::Step {
@@ -72,9 +85,11 @@ impl Run {
                     loss,
                 } => {
                     let count = (epoch - 1) * steps + step;
-                    progress.tell(count as u64, || {
-                        format!("epoch {epoch} of {epochs}, loss {}{validated}", terms(&loss))
-                    });
+                    if let Some(time) = estimate.step() {
+                        let to_come = time.saturating_mul(u32::try_from(epochs * steps - count).unwrap_or(u32::MAX));
+                        info!("{}", told(&config, to_come, watch.left()));
+                    }
+                    progress.tell(count as u64, || format!("epoch {epoch}, loss {}", shown(&loss)));
                 }
                 Event::Epoch {
                     record,
@@ -84,23 +99,20 @@ impl Run {
                 } => {
                     log.epoch(record, || weights.get());
                     let losses = match record.validation {
-                        Some(loss) => format!("training {:.4}, validation {}", record.train.total, terms(&loss)),
-                        None => format!("training {}", terms(&record.train)),
+                        Some(loss) => format!("training {:.4}, validation {}", record.train.total, shown(&loss)),
+                        None => format!("training {}", shown(&record.train)),
                     };
                     let best = if best && !keeps_last { ", the best so far" } else { "" };
-                    progress.note(|| format!("{}: epoch {} of {epochs}, {losses}{best}", category.name, record.epoch));
+                    progress.note(|| format!("{}: epoch {}, {losses}{best}", category.name, record.epoch));
                     if last < epochs {
                         epochs = last;
                         progress.set_total((epochs * steps) as u64);
                         progress.note(|| {
                             format!(
-                                "{}: no better epoch in {patience}, so the learning rate decays now, and epoch {epochs} is the last",
+                                "{}: no better epoch in {patience}: a lower learning rate, and {epochs} is the last",
                                 category.name
                             )
                         });
-                    }
-                    if let Some(loss) = record.validation {
-                        validated = format!(", validation {:.4}{best}", loss.total);
                     }
                 }
                 _ => {}

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::{Image, dice::Dice};
 use fill::Fill;
-use region::Region;
+pub(crate) use region::Region;
 
 /// How images are corrupted.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,10 +11,10 @@ use crate::{
 };
 
 /// A part of an image, as the box around it.
-pub(super) struct Region {
-    pub(super) left: usize,
-    pub(super) top: usize,
-    pub(super) size: Size,
+pub(crate) struct Region {
+    pub(crate) left: usize,
+    pub(crate) top: usize,
+    pub(crate) size: Size,
     /// How much of each pixel of the box belongs to it, in [0, 1], row by row.
     share: Vec<f32>,
 }
@@ -27,7 +27,7 @@ const LARGEST: f64 = 0.75;
 
 impl Region {
     /// The part of the box from `[left, top]` to `[right, bottom]` that `share` gives for pixels' centres.
-    fn new(size: Size, from: [f64; 2], to: [f64; 2], mut share: impl FnMut(f64, f64) -> f64) -> Self {
+    pub(crate) fn new(size: Size, from: [f64; 2], to: [f64; 2], mut share: impl FnMut(f64, f64) -> f64) -> Self {
         let clipped = |value: f64, side: usize| value.clamp(0.0, side as f64) as usize;
         let (left, top) = (
             clipped(from[0].floor(), size.width),
@@ -47,6 +47,11 @@ impl Region {
             size: of_box,
             share: values,
         }
+    }
+
+    /// How much of each pixel of the box belongs to it, in [0, 1], row by row.
+    pub(crate) fn share(&self) -> &[f32] {
+        &self.share
     }
 
     pub(super) fn is_empty(&self) -> bool {

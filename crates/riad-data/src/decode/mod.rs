@@ -26,7 +26,7 @@ pub(crate) use self::stored::Stored;
 use self::tiff::{Pages, Shown, Tiff};
 use self::white::to_white;
 use crate::pixels::{Pixels, Plane};
-use crate::{DataError, Found};
+use crate::{DataError, FileFacts};
 
 /// Why floating-point samples in pictures and TIFFs are refused.
 const NO_WHITE_POINT: &str = "floating-point samples state no white point; convert the image to 16-bit integers, or scale the \
@@ -88,7 +88,7 @@ pub(crate) struct Wanted {
 /// What is decoded of an image.
 pub(crate) struct Decoded {
     pub(crate) pixels: Pixels,
-    pub(crate) found: Found,
+    pub(crate) found: FileFacts,
 }
 
 /// The memory and limits of one file, of which a header has to show that they suffice.
@@ -283,17 +283,17 @@ impl<'a> Content<'a> {
                 Some(level) if level > own => return Err(DataError::above_white(path, own, level)),
                 Some(level) => (to_white(path, image, full, Some(level * (full / own)))?.0, None),
             };
-            let found = Found { pictures, brightest };
+            let found = FileFacts { pictures, brightest };
             Ok((Pixels::Picture(image), found))
         };
         let (pixels, found) = match self {
             Self::Array(array) => {
                 let (planes, brightest) = array.decode(wanted.white_level)?;
-                let found = Found { pictures: 1, brightest };
+                let found = FileFacts { pictures: 1, brightest };
                 (Pixels::Planes(planes), found)
             }
             Self::Pages(pages) => {
-                let mut found = Found::one();
+                let mut found = FileFacts::one();
                 let mut planes = Vec::new();
                 for (plane, full) in pages.decode()? {
                     let (plane, brightest) = white(plane, full)?;

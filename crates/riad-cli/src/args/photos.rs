@@ -1,0 +1,22 @@
+//! A person's own good and bad pictures, to measure on without masks and without a layout.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+/// Pictures that are known to be good or bad.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct PhotosArgs {
+    /// Good pictures to measure on, and folders of such with their subfolders; no masks, no layout
+    #[arg(long, value_name = "PATH", num_args = 1.., value_hint = ValueHint::AnyPath)]
+    pub(crate) good: Vec<PathBuf>,
+    /// Pictures with a defect, and folders of such; the names of their subfolders are kinds of defects
+    #[arg(long, value_name = "PATH", num_args = 1.., value_hint = ValueHint::AnyPath)]
+    pub(crate) bad: Vec<PathBuf>,
+}
+
+impl PhotosArgs {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.good.is_empty() && self.bad.is_empty()
+    }
+}
