@@ -201,7 +201,6 @@ pub(crate) fn evaluate(
                 let map = baseline.map(&image.pixels)?;
                 baseline_measures.add(&map, map.max().unwrap_or_default(), image, inside)?;
             }
-            let path = relative(&image.item.path, &category.root);
             if image.mask.is_none() {
                 without_mask.push(path.clone());
             }

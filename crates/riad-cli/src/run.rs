@@ -131,6 +131,7 @@ impl Run {
                 shell_quoted(folder)
             )));
         }
+        settings::check(args, device)?;
         refuse_all(&category.train_faults)?;
         let without = args.without.as_deref().map(names_in).transpose()?.unwrap_or_default();
         let good = Good::of(category).without(&category.root, &without, args.without.as_deref())?;

@@ -21,18 +21,27 @@ const MOST_LOOKED_AT: usize = 64;
 /// The method to train `images` with: the one asked for, or the one that an option belongs to, and else the one that suits the
 /// images.
 pub(crate) fn method(args: &TrainingArgs, images: Vec<PathBuf>) -> Result<Method> {
+    match asked(args) {
+        Some(method) => Ok(method),
+        None => suited(images, reader(args)),
+    }
+}
+
+/// The method that is asked for, by its name or by an option that it alone has.
+fn asked(args: &TrainingArgs) -> Option<Method> {
     let is_of_riad = args.regions.is_some() || args.sets.is_some() || args.patience.is_some();
-    if let Some(method) = args.method {
-        return Ok(method);
-    }
     // A tile may lie anywhere in an image.
-    if is_of_riad || args.tile.is_some() || args.protocol == Some(Protocol::Paper) {
-        return Ok(Method::RIAD);
-    }
-    if args.input.is_some() {
-        return Ok(Method::RESTORE);
-    }
-    suited(images, reader(args))
+    let is_riad = is_of_riad || args.tile.is_some() || args.protocol == Some(Protocol::Paper);
+    let by_option = || is_riad.then_some(Method::RIAD).or(args.input.map(|_| Method::RESTORE));
+    args.method.or_else(by_option)
+}
+
+/// Checks options as far as that can be done before the images are looked at, which takes time.
+///
+/// # Errors
+/// If they contradict each other, or one is out of range.
+pub(crate) fn check(args: &TrainingArgs, device: &Device) -> Result<()> {
+    config(args, asked(args).unwrap_or(Method::RIAD), 1, device).map(|_| ())
 }
 
 /// How images are read.

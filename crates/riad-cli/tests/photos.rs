@@ -169,11 +169,12 @@ fn files_and_folders_may_be_named_several_times_and_what_cannot_be_read_stops_no
         (&at["good_images"]["of"], &at["defective_images"]["of"]),
         (&3.into(), &12.into())
     );
+    let faults = results["categories"]["badge"]["faults"].as_array().unwrap();
     assert!(
-        results["categories"]["badge"]["faults"][0]
-            .as_str()
-            .unwrap()
-            .contains("broken.png")
+        faults
+            .iter()
+            .any(|fault| fault.as_str().unwrap().contains("broken.png")),
+        "{faults:?}"
     );
 
     fs::copy(root.join("good/000.png"), root.join("bad/good-one.png")).unwrap();

@@ -117,7 +117,7 @@ fn defects_are_looked_for_inside_only() {
     GrayImage::new(128, 128).save(root.join("black.png")).unwrap();
     mask(&root.join("wide.png"), 128, 64);
     for (file, expected) in [
-        ("black.png", "black.png: the mask marks nothing"),
+        ("black.png", "black.png: the region of interest is empty"),
         ("wide.png", "it must have their proportions"),
     ] {
         let said = stderr(root, &[&calibrate[..], &[file]].concat(), 2);
