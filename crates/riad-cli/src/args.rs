@@ -15,13 +15,12 @@ use riad_data::Layout;
 use riad_model::{Device, Precision, Preset};
 use tracing::warn;
 
-use crate::{remarks::Remarks, scoring::Compute};
+use crate::{memory::parse_memory, remarks::Remarks, scoring::Compute};
 
 mod bands;
 mod bench;
 mod check;
 mod compare;
-mod memory;
 mod photos;
 mod size;
 mod system;
@@ -33,7 +32,6 @@ pub(crate) use bands::BandsArgs;
 pub(crate) use bench::BenchArgs;
 pub(crate) use check::CheckArgs;
 pub(crate) use compare::CompareArgs;
-pub(crate) use memory::in_bytes;
 pub(crate) use photos::PhotosArgs;
 pub(crate) use system::{CompletionsArgs, ManArgs};
 pub(crate) use training::{Protocol, TrainingArgs};
@@ -73,7 +71,7 @@ pub(crate) struct Global {
     pub(crate) threads: Option<NonZeroUsize>,
     /// What all images that are decoded at the same time may take in memory together, such as 512MiB or 4GiB. An image that
     /// takes more by itself is refused by name, and the others go on
-    #[arg(long, value_name = "BYTES", global = true, default_value = "1GiB", value_parser = memory::parse_memory)]
+    #[arg(long, value_name = "BYTES", global = true, default_value = "1GiB", value_parser = parse_memory)]
     pub(crate) decode_memory: u64,
     /// Say more; twice: everything, with backtraces of errors
     #[arg(short, long, action = ArgAction::Count, global = true)]

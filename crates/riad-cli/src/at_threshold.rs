@@ -1,10 +1,11 @@
 //! What a calibrated threshold makes of the test images, and how sure that is.
 
 use riad_core::{Map, metrics::exact_interval};
+use riad_data::MadeUp;
 use riad_model::Scored;
 use serde::Serialize;
 
-use crate::{calibration::Threshold, test_images::TestImage};
+use crate::{calibration::Threshold, picture::Thumbnail, test_images::TestImage};
 
 /// How sure the ranges of counted shares are.
 const CONFIDENCE: f64 = 0.95;
@@ -168,6 +169,19 @@ impl AtThreshold {
         let good = self.good_images.filter(|good| good.of > 0)?;
         Some(format!("stops {}", good.told(["good one", "good ones"])))
     }
+}
+
+/// A test image's score.
+pub(crate) struct ImageScore {
+    /// Below the category's folder, with forward slashes.
+    pub(crate) path: String,
+    /// The kind of defect; `None` if the image is good.
+    pub(crate) defect: Option<String>,
+    /// The defect that was made up on it.
+    pub(crate) made_up: Option<MadeUp>,
+    pub(crate) score: f32,
+    /// What the report shows of it.
+    pub(crate) thumbnails: Vec<Thumbnail>,
 }
 
 #[cfg(test)]

@@ -14,10 +14,9 @@ use tracing::warn;
 use crate::{
     files::shell_quoted,
     progress::Progress,
-    run::refuse,
     scoring::{Compute, Model},
     usage,
-    way_out::told,
+    way_out::{refuse, told},
 };
 
 /// A threshold for which a false-positive rate was asked.

@@ -11,11 +11,11 @@ use serde::Serialize;
 use tracing::error;
 
 use crate::{
-    at_threshold::AtThreshold,
+    at_threshold::{AtThreshold, ImageScore},
     baseline::MeanImage,
     calibration::Threshold,
     names::{plain, relative},
-    picture::{Painter, Thumbnail},
+    picture::Painter,
     progress::Progress,
     scoring::Model,
     synthetic::Synthetic,
@@ -106,19 +106,6 @@ pub(crate) struct ImageCurves {
     pub(crate) best_f1: F1Max,
 }
 
-/// A test image's score.
-pub(crate) struct ImageScore {
-    /// Below the category's folder, with forward slashes.
-    pub(crate) path: String,
-    /// The kind of defect; `None` if the image is good.
-    pub(crate) defect: Option<String>,
-    /// The defect that was made up on it.
-    pub(crate) made_up: Option<MadeUp>,
-    pub(crate) score: f32,
-    /// What the report shows of it.
-    pub(crate) thumbnails: Vec<Thumbnail>,
-}
-
 /// Metrics as fractions of 1; `None` where the images do not define them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Metrics {
@@ -176,7 +163,11 @@ pub(crate) fn evaluate(
         Ok(threshold) => Ok(AtThreshold::new(threshold, test.set_the_threshold)),
         Err(reason) => Err(format!("{reason:#}")),
     };
-    let painter = Painter::new(test, model, threshold.ok().map(|threshold| threshold.value))?;
+    let painter = Painter::new(
+        &test.items().collect::<Vec<_>>(),
+        model,
+        threshold.ok().map(|threshold| threshold.value),
+    )?;
     let mut loaded = TestImages::new(test.items(), model);
     let mut images = Vec::with_capacity(category.test.len());
     let mut faults: Vec<String> = category.test_faults.iter().map(|fault| plain(&told(fault))).collect();

@@ -58,6 +58,17 @@ fn name_of(bytes: Vec<u8>) -> Option<OsString> {
     String::from_utf8(bytes).ok().map(OsString::from)
 }
 
+/// What a category's folder is called, as it is written down.
+pub(crate) fn folder_name(folder: &Path) -> String {
+    let whole = folder
+        .file_name()
+        .is_none()
+        .then(|| folder.canonicalize().ok())
+        .flatten();
+    let folder = whole.as_deref().unwrap_or(folder);
+    written(Path::new(folder.file_name().unwrap_or(folder.as_os_str())))
+}
+
 /// A message without what a terminal would obey: control characters become `%XX`, as they do in names.
 pub(crate) fn plain(message: &str) -> String {
     let mut plain = String::with_capacity(message.len());

@@ -9,7 +9,7 @@ use std::{
 use riad_data::{Brightest, DataError, DecodeMemory, FileFacts};
 use tracing::warn;
 
-use crate::args::in_bytes;
+use crate::memory::in_bytes;
 
 /// Files of several pictures that were told of: each once, whatever a command does with it.
 static TOLD: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);

@@ -12,14 +12,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use riad_data::{Category, DataError, Grouping, Layout, Pattern, Reader, Shares};
 use riad_model::{
     Checkpoint, Device, Preset, TrainConfig, Trainer,
     store::{BEST, LAST, remove_part},
 };
 use serde::{Deserialize, Serialize};
-use tracing::{error, info};
+use tracing::info;
 
 use crate::{
     args::{Protocol, TrainingArgs},
@@ -35,7 +35,7 @@ use crate::{
     source::{Source, faults},
     suspects::Suspects,
     usage,
-    way_out::told,
+    way_out::{refuse, refuse_all},
 };
 
 use self::{
@@ -511,32 +511,6 @@ impl Run {
         let chosen = records.filter(|(_, record)| chosen(record));
         Ok(chosen.map(|(path, _)| path).collect())
     }
-}
-
-/// Names everything that is wrong with images to learn from, so that all can be mended at once.
-///
-/// # Errors
-/// If there is any fault.
-pub(crate) fn refuse(faults: &[String]) -> Result<()> {
-    match faults {
-        [] => Ok(()),
-        [only] => bail!("{only}"),
-        several => {
-            several.iter().for_each(|fault| error!("{fault}"));
-            bail!(
-                "{} faults in the images to learn from; nothing is trained before they are mended or removed",
-                several.len()
-            )
-        }
-    }
-}
-
-/// The same of faults that a library found.
-///
-/// # Errors
-/// If there is any fault.
-pub(crate) fn refuse_all(faults: &[DataError]) -> Result<()> {
-    refuse(&faults.iter().map(|fault| told(fault)).collect::<Vec<_>>())
 }
 
 /// Which files make one image of a model together: as is `given`, or as in the run that the model lies in.

@@ -9,8 +9,7 @@ use serde::Serialize;
 
 use crate::{
     args::PhotosArgs,
-    at_threshold::{AtThreshold, Counted},
-    evaluation::ImageScore,
+    at_threshold::{AtThreshold, Counted, ImageScore},
     files::shell_quoted,
     run::Run,
     scoring::Model,

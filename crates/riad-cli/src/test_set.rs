@@ -12,8 +12,7 @@ use tracing::{error, warn};
 
 use crate::{
     args::PhotosArgs,
-    commands::eval::name_of as category_name,
-    names::plain,
+    names::{folder_name, plain},
     run::{Run, image_sha256},
     usage,
     way_out::told,
@@ -42,7 +41,7 @@ pub(crate) struct TestSet {
 impl From<Category> for TestSet {
     fn from(category: Category) -> Self {
         Self {
-            name: category_name(&category.root),
+            name: folder_name(&category.root),
             category,
             made_up: Vec::new(),
             set_the_threshold: false,

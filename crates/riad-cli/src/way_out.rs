@@ -2,8 +2,10 @@
 
 use std::error::Error;
 
+use anyhow::{Result, bail};
 use riad_data::DataError;
 use riad_model::ModelError;
+use tracing::error;
 
 use crate::{files::shell_quoted, remarks};
 
@@ -53,4 +55,30 @@ fn way_out(error: &(dyn Error + 'static)) -> Option<String> {
         ModelError::Precision { .. } => "--precision and --device choose".to_owned(),
         _ => return None,
     })
+}
+
+/// Names everything that is wrong with images to learn from, so that all can be mended at once.
+///
+/// # Errors
+/// If there is any fault.
+pub(crate) fn refuse(faults: &[String]) -> Result<()> {
+    match faults {
+        [] => Ok(()),
+        [only] => bail!("{only}"),
+        several => {
+            several.iter().for_each(|fault| error!("{fault}"));
+            bail!(
+                "{} faults in the images to learn from; nothing is trained before they are mended or removed",
+                several.len()
+            )
+        }
+    }
+}
+
+/// The same of faults that a library found.
+///
+/// # Errors
+/// If there is any fault.
+pub(crate) fn refuse_all(faults: &[DataError]) -> Result<()> {
+    refuse(&faults.iter().map(|fault| told(fault)).collect::<Vec<_>>())
 }

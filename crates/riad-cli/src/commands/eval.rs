@@ -25,17 +25,17 @@ use crate::{
     history,
     interrupt::Reason,
     mistake,
-    names::{plain, written},
+    names::{folder_name, plain, written},
     report,
     results::{self, CategoryResult, Unmeasured},
-    run::{Run, Trained, bands_of, refuse_all},
+    run::{Run, Trained, bands_of},
     scoring::{Compute, Model},
     settings::channels,
     source::header_faults,
     synthetic,
     test_set::TestSet,
     usage,
-    way_out::{told, told_in_full},
+    way_out::{refuse_all, told, told_in_full},
 };
 
 /// Where results go that belong to no run.
@@ -115,7 +115,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
     for folder in &plan.folders {
         match job(folder, &plan, &given, args) {
             Ok(job) => jobs.push(job),
-            Err(error) => fail(name_of(folder), error)?,
+            Err(error) => fail(folder_name(folder), error)?,
         }
     }
     let mut results = Vec::new();
@@ -203,7 +203,7 @@ fn out(args: &EvalArgs) -> PathBuf {
 /// If it cannot be opened, has nothing to test on, or has faults in what it is first to be trained with; and if the run that
 /// is there was started with other options than those `given`.
 fn job(folder: &Path, plan: &Plan, given: &TrainingArgs, args: &EvalArgs) -> Result<Job> {
-    let name = name_of(folder);
+    let name = folder_name(folder);
     let run = plan
         .model
         .is_none()
@@ -238,17 +238,6 @@ fn job(folder: &Path, plan: &Plan, given: &TrainingArgs, args: &EvalArgs) -> Res
         bands,
         run,
     })
-}
-
-/// What a category's folder is called, as it is written down.
-pub(crate) fn name_of(folder: &Path) -> String {
-    let whole = folder
-        .file_name()
-        .is_none()
-        .then(|| folder.canonicalize().ok())
-        .flatten();
-    let folder = whole.as_deref().unwrap_or(folder);
-    written(Path::new(folder.file_name().unwrap_or(folder.as_os_str())))
 }
 
 fn plan(args: &EvalArgs, training: &TrainingArgs) -> Result<Plan> {

@@ -16,7 +16,6 @@ use super::{Plane, Scale, drawn, outline_found, outline_truth};
 use crate::{
     scoring::Model,
     test_images::{TestImage, TestImages},
-    test_set::TestSet,
 };
 
 /// The longer side of pictures of an image, in pixels, at most.
@@ -78,10 +77,10 @@ impl Painter {
     /// Chooses the scale by a sample of the category's test images: what is typical of a defect shall be seen in warm
     /// colours, and not be dwarfed by the one that scores highest. Without defects, good images shall stay cold. With a
     /// `threshold`, what is above it is drawn as found.
-    pub(crate) fn new(test: &TestSet, model: &Model, threshold: Option<f32>) -> Result<Self> {
-        let defects: Vec<_> = test.items().filter(|(item, _)| item.is_defective()).collect();
+    pub(crate) fn new(items: &[(&TestItem, Option<MadeUp>)], model: &Model, threshold: Option<f32>) -> Result<Self> {
+        let defects: Vec<_> = items.iter().filter(|(item, _)| item.is_defective()).copied().collect();
         let top = if defects.is_empty() {
-            let maxima = maxima(&test.items().collect::<Vec<_>>(), model)?;
+            let maxima = maxima(items, model)?;
             2.0 * maxima.last().copied().unwrap_or_default()
         } else {
             let maxima = maxima(&defects, model)?;

@@ -5,13 +5,12 @@ use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 use anyhow::{Context, Result, bail};
 use askama::Template;
 
-use super::{
-    content_policy, style,
-    verdict::{Judge, Outcome},
-};
+use super::verdict::{Judge, Outcome};
 use crate::{
-    evaluation::{ImageScore, Metrics},
+    at_threshold::ImageScore,
+    evaluation::Metrics,
     files::write_whole,
+    page::{content_policy, style},
     picture::{Shows, Thumbnail},
     results::CategoryResult,
 };

@@ -6,7 +6,7 @@ use riad_core::Calibration;
 
 use super::verdict::{Judge, Outcome};
 use crate::{
-    evaluation::ImageScore,
+    at_threshold::ImageScore,
     picture::{Shows, Thumbnail},
 };
 

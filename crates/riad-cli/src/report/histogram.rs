@@ -6,7 +6,7 @@ use super::{
     chart::{Axis, Tick, shown},
     verdict::Judge,
 };
-use crate::evaluation::ImageScore;
+use crate::at_threshold::ImageScore;
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 300.0;

@@ -12,10 +12,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use askama::Template;
-use base64::{Engine, prelude::BASE64_STANDARD};
 use riad_core::Calibration;
 use riad_data::Flaw;
-use sha2::{Digest, Sha256};
 
 pub(crate) use compare::Comparison;
 
@@ -32,6 +30,7 @@ use crate::{
     evaluation::{AUPRO_LIMIT, Evaluation},
     facts::Fact,
     files::write_whole,
+    page::{content_policy, style},
     picture::Thumbnail,
     results::{CategoryResult, sentence},
     synthetic::Synthetic,
@@ -124,20 +123,6 @@ impl MadeUpTable {
     }
 }
 
-/// The style of pages. A checkout may have other ends of lines than a browser reads, and hashes are of what it reads.
-pub(crate) fn style() -> String {
-    include_str!("../../templates/report.css").replace('\r', "")
-}
-
-/// What a browser may load: pictures inside the file, and this style and script and no others.
-pub(crate) fn content_policy(style: &str, script: Option<&str>) -> String {
-    let script = script.map_or("'none'".to_owned(), |script| format!("'sha256-{}'", hash(script)));
-    format!(
-        "default-src 'none'; img-src data:; style-src 'sha256-{}'; script-src {script}; base-uri 'none'; form-action 'none'",
-        hash(style)
-    )
-}
-
 /// Writes the report of some categories' results to `file`, whole.
 pub(crate) fn write(file: &Path, results: &[CategoryResult]) -> Result<()> {
     let (style, script) = (style(), include_str!("../../templates/report.js").replace('\r', ""));
@@ -160,11 +145,6 @@ pub(crate) fn write(file: &Path, results: &[CategoryResult]) -> Result<()> {
     };
     let html = page.render().context("the report cannot be put together")?;
     write_whole(file, html.as_bytes())
-}
-
-/// As a content security policy names an allowed text.
-fn hash(text: &str) -> String {
-    BASE64_STANDARD.encode(Sha256::digest(text))
 }
 
 impl<'a> Section<'a> {

@@ -2,10 +2,7 @@
 
 use riad_core::Calibration;
 
-use crate::{
-    calibration::rate_in_words,
-    evaluation::{Evaluation, ImageScore},
-};
+use crate::{at_threshold::ImageScore, calibration::rate_in_words, evaluation::Evaluation};
 
 /// Rates to choose from.
 const RATES: [f64; 5] = [0.2, 0.1, 0.05, 0.02, 0.01];

@@ -7,8 +7,8 @@ use riad_model::Keep;
 
 use super::{Reason, Suspects};
 use crate::{
+    page::{content_policy, style},
     picture::{Plane, Scale, Thumbnail, drawn},
-    report::{content_policy, style},
     scoring::Model,
 };
 

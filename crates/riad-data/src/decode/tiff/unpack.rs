@@ -1,11 +1,10 @@
 //! From the compressed data of a strip or tile to packed samples.
 
 use std::borrow::Cow;
-use std::io::Read;
 
 use fax::Color;
 use fax::decoder::{DecodeStatus, Group3Decoder, Group4Decoder, pels};
-use flate2::read::ZlibDecoder;
+use flate2::{Decompress, FlushDecompress, Status};
 use weezl::{BitOrder, LzwStatus, decode::Decoder};
 
 /// How the data of a page are compressed.
@@ -61,10 +60,17 @@ pub(super) fn unpack(compression: Compression, data: &[u8], len: usize, width: u
         Compression::None => return data.get(..len).map(Cow::Borrowed),
         Compression::Lzw => lzw(data, &mut out)?,
         Compression::Deflate => {
-            let mut decoder = ZlibDecoder::new(data);
-            decoder.read_exact(&mut out).ok()?;
-            // Behind the last byte comes the check sum, which tells if any before was wrong.
-            let _more = decoder.read(&mut [0]).ok()?;
+            // One byte more than there should be: only at the end of the stream its check sum is looked at, which tells if any
+            // byte was wrong.
+            out.push(0);
+            let mut inflate = Decompress::new(true);
+            let status = inflate.decompress(data, &mut out, FlushDecompress::Finish).ok()?;
+            let is_longer = inflate.total_out() > len as u64;
+            let is_whole = status == Status::StreamEnd && inflate.total_out() == len as u64;
+            if !is_longer && !is_whole {
+                return None;
+            }
+            out.pop();
         }
         Compression::PackBits => pack_bits(data, &mut out)?,
         Compression::Fax3 => fax3(data, &mut out, width)?,
