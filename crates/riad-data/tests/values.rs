@@ -388,6 +388,29 @@ fn a_hole_in_other_formats_is_an_error() {
     }
 }
 
+/// Found by fuzzing: the decoder of WebP took 1.3 GB for the metadata that a file of a few bytes claimed.
+#[test]
+fn a_chunk_that_claims_more_than_the_file_has_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("claims.webp");
+    GrayImage::new(8, 8).save(&path).unwrap();
+    let image = fs::read(&path).unwrap();
+    let extended = |claimed: u32| {
+        let mut chunks = b"WEBPVP8X\x0a\0\0\0\x08\0\0\0\x07\0\0\x07\0\0".to_vec();
+        chunks.extend(&image[12..]);
+        chunks.extend(b"EXIF");
+        chunks.extend(claimed.to_le_bytes());
+        chunks.extend(b"II*\0\x08\0\0\0\0\0\0\0\0\0");
+        let len = u32::try_from(chunks.len()).unwrap();
+        [&b"RIFF"[..], &len.to_le_bytes(), &chunks].concat()
+    };
+    fs::write(&path, extended(14)).unwrap();
+    assert_eq!(own(&Reader::default(), &path).unwrap().size(), Size::new(8, 8));
+    fs::write(&path, extended(0x4D54_5553)).unwrap();
+    let error = own(&Reader::default(), &path).unwrap_err();
+    assert!(error.to_string().contains("cut off"), "{error}");
+}
+
 #[test]
 fn formats_that_are_not_read_are_named() {
     let folder = tempfile::tempdir().unwrap();

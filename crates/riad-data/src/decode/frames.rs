@@ -105,3 +105,24 @@ pub(super) fn largest(webp: &[u8]) -> u64 {
     });
     areas.max().unwrap_or(0)
 }
+
+/// Whether a chunk of a WebP claims to hold more than there is of the file: its decoder takes memory for what is claimed.
+pub(super) fn is_cut(webp: &[u8]) -> bool {
+    let whole = webp.get(4..).and_then(|rest| rest.first_chunk()).copied();
+    let end = whole
+        .map_or(0, |len| u32::from_le_bytes(len) as usize)
+        .saturating_add(8);
+    let mut at = 12;
+    while at < end {
+        let len = webp.get(at..).and_then(|rest| rest.get(4..)?.first_chunk()).copied();
+        let Some(len) = len.map(|len| u32::from_le_bytes(len) as usize) else {
+            // A few bytes behind the last chunk are no chunk.
+            return false;
+        };
+        if len > webp.len() - at - 8 {
+            return true;
+        }
+        at += 8 + len.next_multiple_of(2);
+    }
+    false
+}

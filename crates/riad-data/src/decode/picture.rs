@@ -41,6 +41,9 @@ impl<'a> Picture<'a> {
             // Before the decoder sees anything: its limits are ours.
             within.cover(width as u64, height as u64, 0, 0)?;
         }
+        if format == ImageFormat::WebP && frames::is_cut(file) {
+            return Err(DataError::decode(path, "the WebP data is cut off").into());
+        }
         let mut reader = ImageReader::with_format(Cursor::new(file), format);
         let mut limits = image::Limits::default();
         limits.max_image_width = Some(within.limits.max_side);
