@@ -12,6 +12,7 @@ use tracing::{error, info};
 use super::train::one_category;
 use crate::{
     Ending, args::CheckArgs, files::shell_quoted, names::relative, settings::channels_of, suspects::Suspects, usage,
+    way_out::told,
 };
 
 pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
@@ -29,9 +30,14 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     let names = images.iter().map(|image| relative(image, &category.root)).collect();
     let count = images.len();
     let suspects = Suspects::among(images, names, &reader);
-    for (_, cause) in &suspects.unreadable {
-        error!("{cause}");
-    }
+    let unreadable = suspects.unreadable.iter().map(|(_, fault)| fault);
+    let faults: Vec<String> = category
+        .train_faults
+        .iter()
+        .chain(unreadable)
+        .map(|fault| told(fault))
+        .collect();
+    faults.iter().for_each(|fault| error!("{fault}"));
     let mut stdout = io::stdout().lock();
     for (name, reasons) in suspects.lines() {
         writeln!(stdout, "{name}: {reasons}")?;
@@ -44,7 +50,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
         suspects.tell(&page);
         info!("open {}", shell_quoted(&page));
     }
-    Ok(if suspects.unreadable.is_empty() {
+    Ok(if faults.is_empty() {
         Ending::Done
     } else {
         Ending::Incomplete
