@@ -11,16 +11,17 @@ use clap::{Args, ValueEnum};
 use crate::cuda_toolkit;
 
 /// The crates that others may depend on, each of which must build by itself.
-const LIBRARIES: [&str; 5] = ["riad-core", "riad-conv", "riad-cuda", "riad-data", "riad-model"];
+const LIBRARIES: [&str; 6] = ["riad-core", "riad-conv", "riad-cuda", "riad-data", "riad-model", "riad"];
 
 /// Programs of a screenful that show what a library is for, with what each is given. Each ends by itself.
-const EXAMPLES: [(&str, &[&str]); 3] = [
+const EXAMPLES: [(&str, &[&str]); 4] = [
     ("riad-core", &["masks", "metrics"]),
     (
         "riad-data",
         &["decode -- 4 crates/riad-data/tests/channels/files/pages_u8.tif"],
     ),
     ("riad-model", &["score", "train", "unet"]),
+    ("riad", &["custom_source", "inspect", "thresholds", "train"]),
 ];
 
 /// Targets of fuzz/, with the folders of tests whose files they begin with.

@@ -15,7 +15,9 @@ use riad_data::Layout;
 use riad_model::{Device, Precision, Preset};
 use tracing::warn;
 
-use crate::{memory::parse_memory, remarks::Remarks, scoring::Compute};
+use riad::Compute;
+
+use crate::memory::parse_memory;
 
 mod bands;
 mod bench;
@@ -34,7 +36,7 @@ pub(crate) use check::CheckArgs;
 pub(crate) use compare::CompareArgs;
 pub(crate) use photos::PhotosArgs;
 pub(crate) use system::{CompletionsArgs, ManArgs};
-pub(crate) use training::{Protocol, TrainingArgs};
+pub(crate) use training::TrainingArgs;
 pub(crate) use verdict::VerdictArgs;
 pub(crate) use watch::{By, WatchArgs};
 
@@ -450,11 +452,7 @@ impl ComputeArgs {
         let (device, precision) = (self.device()?, self.precision.unwrap_or_default());
         // Before anything is read, trained or written.
         precision.check_scoring(&device)?;
-        Ok(Compute {
-            device,
-            precision,
-            remarks: Remarks::default(),
-        })
+        Ok(Compute { device, precision })
     }
 
     /// The device asked for.

@@ -3,12 +3,13 @@
 use std::{
     process,
     sync::{
-        Once,
+        LazyLock, Once,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use riad::{Cancel, Stop};
 use tracing::{info, warn};
 
 /// What a program that a signal ended exits with: 128 + SIGINT.
@@ -17,23 +18,14 @@ pub(crate) const EXIT_CODE: u8 = 130;
 static HANDLER: Once = Once::new();
 /// Whether someone looks at [`PRESSED`]; otherwise Ctrl-C ends the program at once.
 static WATCHED: AtomicBool = AtomicBool::new(false);
-static PRESSED: AtomicBool = AtomicBool::new(false);
-
-/// Why work was broken off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
-    /// Ctrl-C, or a request of the system to end.
-    Pressed,
-    /// The time is up.
-    Time,
-}
+static PRESSED: LazyLock<Cancel> = LazyLock::new(Cancel::new);
 
 /// Watches for a reason to break off, from its making until it is dropped.
 ///
 /// The first Ctrl-C is left to the watcher, which stops at a good place; the second ends the program at once. Either
 /// way no file is left half written, since all are renamed into place.
 pub(crate) struct Watch {
-    until: Option<Instant>,
+    cancel: Cancel,
 }
 
 impl Watch {
@@ -45,25 +37,23 @@ impl Watch {
             }
         });
         WATCHED.store(true, Ordering::SeqCst);
-        // A budget beyond what the clock can hold never ends.
+        let cancel = PRESSED.clone();
         Self {
-            until: budget.and_then(|budget| Instant::now().checked_add(budget)),
+            cancel: match budget {
+                None => cancel,
+                Some(budget) => cancel.after(budget),
+            },
         }
     }
 
-    /// What is left of the budget, if there is one.
-    pub(crate) fn left(&self) -> Option<Duration> {
-        self.until.map(|until| until.saturating_duration_since(Instant::now()))
+    /// What breaks work off.
+    pub(crate) fn cancel(&self) -> &Cancel {
+        &self.cancel
     }
 
     /// The reason to break off now, if there is one.
-    pub(crate) fn reason(&self) -> Option<Reason> {
-        if PRESSED.load(Ordering::SeqCst) {
-            return Some(Reason::Pressed);
-        }
-        self.until
-            .is_some_and(|until| Instant::now() >= until)
-            .then_some(Reason::Time)
+    pub(crate) fn reason(&self) -> Option<Stop> {
+        self.cancel.reason()
     }
 }
 
@@ -74,7 +64,8 @@ impl Drop for Watch {
 }
 
 fn on_signal() {
-    let is_first = !PRESSED.swap(true, Ordering::SeqCst);
+    let is_first = PRESSED.reason().is_none();
+    PRESSED.cancel();
     if is_first && WATCHED.load(Ordering::SeqCst) {
         info!("stopping after this step; Ctrl-C again ends at once");
     } else {

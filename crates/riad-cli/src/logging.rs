@@ -14,7 +14,9 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::{names, progress};
+use riad::names;
+
+use crate::progress;
 
 /// Starts logging: information and worse, more for each `verbose`, less for each `quiet`. Of the libraries outside this
 /// workspace only warnings and worse are told.

@@ -1,7 +1,6 @@
 //! The `riad` program: finds defects in pictures of products after seeing only good ones.
 //!
-//! It is glue: arguments, progress, files, pictures and exit codes. The method lies in riad-core, riad-data and
-//! riad-model.
+//! It is glue: arguments, a console, signals and exit codes. What it does lies in the crate `riad`.
 
 use std::{
     ffi::OsString,
@@ -12,44 +11,24 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Parser, error::ErrorKind};
+use riad::names;
 use riad_data::{DataError, DecodeMemory};
 use riad_model::ModelError;
 
 use crate::args::{Cli, Command};
 
 mod args;
-mod at_threshold;
-mod baseline;
-mod calibration;
 mod commands;
 mod config;
-mod evaluation;
-mod facts;
-mod files;
-mod held_out;
-mod history;
+mod console;
+mod estimate;
 mod interrupt;
 mod logging;
 mod memory;
 mod mistake;
-mod names;
-mod page;
-mod picture;
 mod progress;
-mod raw_map;
-mod remarks;
-mod report;
-mod results;
-mod roi;
-mod run;
-mod scoring;
-mod settings;
-mod source;
-mod suspects;
-mod synthetic;
-mod tensorboard;
-mod test_images;
-mod test_set;
+mod shell;
+mod text;
 mod way_out;
 
 /// A training step allocates and frees hundreds of megabytes; the system's allocator hands them back each time, and a
@@ -156,6 +135,11 @@ fn complain(error: &anyhow::Error, verbose: bool) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
+    if let Some(riad::Error::Faults(faults)) = error.downcast_ref() {
+        faults
+            .iter()
+            .for_each(|fault| tracing::error!("{}", way_out::told(fault)));
+    }
     let _ = writeln!(
         io::stderr(),
         "error: {}",
@@ -177,6 +161,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn is_usage(error: &anyhow::Error) -> bool {
     fn blames_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
+        if let Some(error) = cause.downcast_ref::<riad::Error>() {
+            return error.is_usage();
+        }
         match cause.downcast_ref() {
             Some(ModelError::Images(cause)) => blames_usage(cause.as_ref()),
             Some(error) => error.is_usage(),

@@ -1,5 +1,7 @@
 //! Amounts of memory.
 
+use riad_data::DecodeMemory;
+
 const UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
 /// Reads an amount of memory: `2GiB`, `512MiB`, or a number of bytes; at least 1 MiB.
@@ -29,6 +31,15 @@ pub(crate) fn in_bytes(bytes: u64) -> String {
         Some((unit, size)) => format!("{}{unit}", bytes / size),
         None => format!("{bytes} bytes"),
     }
+}
+
+/// What to do about a file that takes too much memory.
+pub(crate) fn more_memory() -> String {
+    let bytes = DecodeMemory::of_process().bytes();
+    format!(
+        "all decoding together may take {}; --decode-memory raises that",
+        in_bytes(bytes)
+    )
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
 
 use riad_data::walk_images;
 
-use crate::files::shell_quoted;
+use crate::shell::shell_quoted;
 
 /// What people call folders of good pictures, in lower case.
 const GOOD: [&str; 6] = ["good", "ok", "normal", "train", "training", "gut"];

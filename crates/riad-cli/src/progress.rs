@@ -9,7 +9,7 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing::{debug, info, level_filters::LevelFilter};
 
-use crate::names;
+use riad::names;
 
 /// Least time between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);

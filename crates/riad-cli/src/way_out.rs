@@ -1,43 +1,93 @@
 //! The libraries say what is wrong; which option or command mends it is for the program to say.
 
-use std::error::Error;
+use std::{error::Error as StdError, path::Path};
 
-use anyhow::{Result, bail};
+use riad::Error;
 use riad_data::DataError;
 use riad_model::ModelError;
-use tracing::error;
 
-use crate::{files::shell_quoted, remarks};
+use crate::{memory::more_memory, shell::shell_quoted};
 
 /// An error's words, with the way out on the command line if there is one.
-pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
-    match way_out(error) {
-        Some(way_out) => format!("{error} ({way_out})"),
-        None => error.to_string(),
+pub(crate) fn told(error: &(dyn StdError + 'static)) -> String {
+    match (in_our_words(error), way_out(error)) {
+        (Some(words), _) => words,
+        (None, Some(way_out)) => format!("{error} ({way_out})"),
+        (None, None) => error.to_string(),
     }
 }
 
 /// The same of an error with its context.
 pub(crate) fn told_in_full(error: &anyhow::Error) -> String {
-    match error.chain().find_map(way_out) {
-        Some(way_out) => format!("{error:#} ({way_out})"),
-        None => format!("{error:#}"),
-    }
+    let causes: Vec<_> = error.chain().map(told).collect();
+    causes.join(": ")
 }
 
-fn way_out(error: &(dyn Error + 'static)) -> Option<String> {
-    match error.downcast_ref() {
-        Some(DataError::Channels { found, .. }) => return Some(format!("--channels {found} reads so many")),
-        Some(DataError::AboveWhite { .. }) => {
-            return Some(
-                "--white-level says which sample is white, and a run keeps the one that it was trained with".to_owned(),
-            );
-        }
-        Some(DataError::LimitExceeded { .. }) => return Some(remarks::more_memory()),
-        Some(DataError::Layouts { .. }) => return Some("--format names one".to_owned()),
-        _ => {}
-    }
+/// What the library says of settings and folders, said of the options that give them.
+fn in_our_words(error: &(dyn StdError + 'static)) -> Option<String> {
     Some(match error.downcast_ref()? {
+        Error::Differs { folder, setting } => format!(
+            "the run in {} was started with another --{}; leave that option out, or start another run in another folder with --out",
+            folder.display(),
+            setting.replace('_', "-")
+        ),
+        Error::Inside { out, data } => format!(
+            "{} lies in {}, where images are looked for; choose a folder beside it with --out",
+            out.display(),
+            data.display()
+        ),
+        Error::OtherImages { root, reason } => format!(
+            "{}: {reason}; a run goes on only with the images that it was started with: bring them back, or start another run in \
+             another folder with --out",
+            root.display()
+        ),
+        Error::ImagesGone { folder, cause } => format!(
+            "the images of the run in {} cannot be had; if they have moved, name their folder: {cause}",
+            folder.display()
+        ),
+        _ => return None,
+    })
+}
+
+fn way_out(error: &(dyn StdError + 'static)) -> Option<String> {
+    error
+        .downcast_ref()
+        .and_then(of_library)
+        .or_else(|| error.downcast_ref().and_then(of_data))
+        .or_else(|| error.downcast_ref().and_then(of_model))
+}
+
+fn of_library(error: &Error) -> Option<String> {
+    Some(match error {
+        Error::Data(error) => return of_data(error),
+        Error::Model(error) => return of_model(error),
+        Error::NotOfMethod { method, settings, .. } => {
+            let options: Vec<_> = settings.iter().map(|setting| format!("--{setting}")).collect();
+            format!("leave out {}, or --method {method}", options.join(" and "))
+        }
+        Error::RunExists { folder } => goes_on(folder),
+        Error::NoRun { .. } => "riad train DATA starts one".to_owned(),
+        Error::NotCalibrated { model, .. } | Error::TooFew { model, .. } => {
+            format!("riad calibrate --model {} PATH…", shell_quoted(Path::new(model)))
+        }
+        _ => return None,
+    })
+}
+
+fn of_data(error: &DataError) -> Option<String> {
+    Some(match error {
+        DataError::Channels { found, .. } => format!("--channels {found} reads so many"),
+        DataError::AboveWhite { .. } => {
+            "--white-level says which sample is white, and a run keeps the one that it was trained with".to_owned()
+        }
+        DataError::LimitExceeded { .. } => more_memory(),
+        DataError::Layouts { .. } => "--format names one".to_owned(),
+        _ => return None,
+    })
+}
+
+fn of_model(error: &ModelError) -> Option<String> {
+    Some(match error {
         ModelError::Images(cause) => return way_out(cause.as_ref()),
         ModelError::Diverged { .. } => "--lr sets the learning rate".to_owned(),
         ModelError::NotBuilt { feature, .. } => {
@@ -45,10 +95,7 @@ fn way_out(error: &(dyn Error + 'static)) -> Option<String> {
                 "build it with `cargo build --release -p riad-cli --features {feature}`, or choose another --device"
             )
         }
-        ModelError::RunExists { folder } => {
-            let folder = shell_quoted(folder);
-            format!("riad train --resume {folder} goes on with it; --out names another folder")
-        }
+        ModelError::RunExists { folder } => goes_on(folder),
         ModelError::NoRun { .. } => "riad train DATA starts one".to_owned(),
         ModelError::NoWeights { folder } => format!("riad train --resume {}", shell_quoted(folder)),
         ModelError::RunBusy { .. } => "--out names another folder".to_owned(),
@@ -57,28 +104,9 @@ fn way_out(error: &(dyn Error + 'static)) -> Option<String> {
     })
 }
 
-/// Names everything that is wrong with images to learn from, so that all can be mended at once.
-///
-/// # Errors
-/// If there is any fault.
-pub(crate) fn refuse(faults: &[String]) -> Result<()> {
-    match faults {
-        [] => Ok(()),
-        [only] => bail!("{only}"),
-        several => {
-            several.iter().for_each(|fault| error!("{fault}"));
-            bail!(
-                "{} faults in the images to learn from; nothing is trained before they are mended or removed",
-                several.len()
-            )
-        }
-    }
-}
-
-/// The same of faults that a library found.
-///
-/// # Errors
-/// If there is any fault.
-pub(crate) fn refuse_all(faults: &[DataError]) -> Result<()> {
-    refuse(&faults.iter().map(|fault| told(fault)).collect::<Vec<_>>())
+fn goes_on(folder: &Path) -> String {
+    format!(
+        "riad train --resume {} goes on with it; --out names another folder",
+        shell_quoted(folder)
+    )
 }

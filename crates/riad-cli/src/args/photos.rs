@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
+use riad::Sets;
 
 /// Pictures that are known to be good or bad.
 #[derive(Clone, Debug, Default, Args)]
@@ -18,5 +19,11 @@ pub(crate) struct PhotosArgs {
 impl PhotosArgs {
     pub(crate) fn is_empty(&self) -> bool {
         self.good.is_empty() && self.bad.is_empty()
+    }
+
+    /// The pictures, on the good ones of which `synthetic` draws defects.
+    pub(crate) fn sets(&self, synthetic: Option<u64>) -> Sets {
+        let Self { good, bad } = self.clone();
+        Sets { good, bad, synthetic }
     }
 }

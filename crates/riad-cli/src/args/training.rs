@@ -6,10 +6,10 @@ use clap::{
     Args, ValueEnum, ValueHint,
     builder::{PossibleValuesParser, TypedValueParser},
 };
+use riad::{Options, Protocol};
 use riad_core::Size;
 use riad_data::{Grouping, Pattern};
 use riad_model::{InputFilter, LossWeights, Method, Precision, Preset, Similarity};
-use serde::{Deserialize, Serialize};
 
 use super::{preset_parser, size::parse_size};
 
@@ -20,19 +20,10 @@ const METHOD: &str = "Method";
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Training")]
 pub(crate) struct TrainingArgs {
-    /// In what numbers, which a command takes beside the device.
-    #[arg(skip)]
-    pub(crate) precision: Option<Precision>,
-    /// Epochs unless others are asked for, of a method that has no number of steps.
-    #[arg(skip)]
-    pub(crate) epochs_by_default: Option<usize>,
-    /// Which files make one image, which a command takes beside its images.
-    #[arg(skip)]
-    pub(crate) bands: Option<Pattern>,
     /// default: what this program does best, maps of the edges of each colour, beyond what is normal at each place. paper: the
     /// published method to the letter, for comparison with its numbers [default: default]
     #[arg(long, help_heading = METHOD, value_enum, value_name = "NAME", hide_possible_values = true)]
-    pub(crate) protocol: Option<Protocol>,
+    pub(crate) protocol: Option<ProtocolName>,
     #[arg(
         long,
         help_heading = METHOD,
@@ -131,12 +122,79 @@ pub(crate) struct TrainingArgs {
     pub(crate) max_time: Option<Duration>,
 }
 
-/// How the network is trained and its maps are made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Protocol {
+impl TrainingArgs {
+    /// What is asked for, trained in `precision`, of images whose files belong together as `bands` says.
+    pub(crate) fn options(&self, precision: Option<Precision>, bands: Option<&Pattern>) -> Options {
+        let Self {
+            protocol,
+            method,
+            loss,
+            regions,
+            sets,
+            input,
+            chroma,
+            similarity,
+            smoothing,
+            scales,
+            preset,
+            channels,
+            white_level,
+            size,
+            tile,
+            overlap,
+            roi,
+            epochs,
+            batch,
+            lr,
+            patience,
+            validation,
+            calibration,
+            group_by,
+            without,
+            seed,
+            max_time: _,
+        } = self.clone();
+        Options {
+            protocol: protocol.map(|name| match name {
+                ProtocolName::Default => Protocol::Default,
+                ProtocolName::Paper => Protocol::Paper,
+            }),
+            method,
+            loss,
+            regions,
+            sets,
+            input,
+            chroma,
+            similarity,
+            smoothing,
+            scales,
+            preset,
+            channels,
+            white_level,
+            size,
+            tile,
+            overlap,
+            roi,
+            epochs,
+            epochs_by_default: None,
+            batch,
+            lr,
+            patience,
+            validation,
+            calibration,
+            group_by,
+            without,
+            bands: bands.cloned(),
+            precision,
+            seed,
+        }
+    }
+}
+
+/// A protocol by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProtocolName {
     /// Maps of each colour's edges, less the mean map of training images.
-    #[default]
     Default,
     /// The published method.
     Paper,

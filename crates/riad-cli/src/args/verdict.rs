@@ -5,17 +5,10 @@
     reason = "clap prints these comments, and <NAME> is what people know from help"
 )]
 
-use std::path::Path;
-
-use anyhow::Result;
 use clap::Args;
+use riad::{Asked, Detector, Threshold, evaluation::USUAL_RATE};
 use riad_core::calibration::images_needed;
-use riad_model::{Header, Precision};
-
-use crate::calibration::Threshold;
-
-/// The false-positive rate that evaluations give verdicts for, where no other is asked for.
-pub(crate) const USUAL_RATE: f64 = 0.05;
+use tracing::warn;
 
 /// The false alarms that are accepted, and how sure that is to be.
 #[derive(Clone, Copy, Debug, Default, Args)]
@@ -31,27 +24,39 @@ pub(crate) struct VerdictArgs {
 }
 
 impl VerdictArgs {
-    /// The threshold of `model`, whose header is given, for the rate asked for, or else for [`USUAL_RATE`]; it scores in `precision`.
-    ///
-    /// # Errors
-    /// As [`Threshold::new`].
-    pub(crate) fn usual_threshold(self, header: &Header, model: &Path, precision: Precision) -> Result<Threshold> {
-        Threshold::new(
-            header,
-            model,
-            self.fpr.unwrap_or(USUAL_RATE),
-            self.confidence,
-            precision,
-        )
+    /// What is asked for, if anything.
+    pub(crate) fn asked(self) -> Option<Asked> {
+        let confidence = self.confidence;
+        self.fpr.map(|rate| Asked { rate, confidence })
     }
 
-    /// The threshold of `model`, whose header is given, if verdicts are asked for; it scores in `precision`.
+    /// What is asked for, or else the usual rate.
+    pub(crate) fn usual(self) -> Asked {
+        self.asked().unwrap_or(Asked::rate(USUAL_RATE))
+    }
+
+    /// The threshold that is asked for, if any. A model that scores in another precision than it was calibrated in is warned of.
     ///
     /// # Errors
-    /// As [`Threshold::new`].
-    pub(crate) fn threshold(self, header: &Header, model: &Path, precision: Precision) -> Option<Result<Threshold>> {
-        let rate = self.fpr?;
-        Some(Threshold::new(header, model, rate, self.confidence, precision))
+    /// As [`Detector::threshold`].
+    pub(crate) fn threshold(self, detector: &Detector) -> riad::Result<Option<Threshold>> {
+        let threshold = self.asked().map(|asked| detector.threshold(asked)).transpose()?;
+        if threshold.is_some() {
+            warn_of_precision(detector);
+        }
+        Ok(threshold)
+    }
+}
+
+/// Says if a model scores in another precision than it was calibrated in.
+pub(crate) fn warn_of_precision(detector: &Detector) {
+    if let Some(calibrated) = detector.calibrated_otherwise() {
+        let now = detector.precision();
+        warn!(
+            "{} is calibrated in {calibrated}, and scores in {now} now, which gives other scores: the false-positive rate is not the \
+             one asked for. Score with --precision {calibrated}, or calibrate with --precision {now}",
+            detector.name()
+        );
     }
 }
 

@@ -7,27 +7,22 @@ use std::{
 
 use anyhow::Result;
 use rayon::prelude::*;
+use riad::{
+    Compute, Detector, Run, Scores, Suspects, calibrate, header_faults,
+    names::written,
+    reach,
+    roi::load_roi,
+    run::{bands_of, image_sha256, names_in},
+};
 use riad_data::{Pattern, Reader, image_files};
 use riad_model::{Checkpoint, lock_run, store::BEST};
 use tracing::{error, info};
 
-use crate::{
-    Ending,
-    args::CalibrateArgs,
-    calibration::{Scores, calibrate, reach},
-    files::shell_quoted,
-    names::written,
-    roi::load_roi,
-    run::{Run, bands_of, image_sha256, names_in},
-    scoring::{Compute, Model},
-    source::header_faults,
-    suspects::Suspects,
-    usage,
-    way_out::told,
-};
+use crate::{Ending, args::CalibrateArgs, console::Console, shell::shell_quoted, usage, way_out::told};
 
 pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
     let compute = args.compute.compute()?;
+    let console = Console::default();
     let target = match &args.out {
         Some(file) => file.clone(),
         None if args.model.is_dir() => args.model.join(BEST),
@@ -67,11 +62,11 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
     let Scores {
         of: scores,
         faults: damaged,
-    } = calibrate(&mut checkpoint, images, bands.as_ref(), &compute)?;
-    damaged.iter().for_each(|fault| error!("{fault}"));
-    compute.remarks.sum_up();
-    compute.remarks.warn_of_darkness(checkpoint.header.scoring.white_level);
-    look_for_suspects(scores, &checkpoint, (&target, bands.as_ref()), &compute)?;
+    } = calibrate(&mut checkpoint, images, bands.as_ref(), &compute, &console)?;
+    damaged.iter().for_each(|fault| error!("{}", told(fault)));
+    console.sum_up();
+    console.warn_of_darkness(checkpoint.header.scoring.white_level);
+    look_for_suspects(scores, &checkpoint, (&target, bands.as_ref()), &compute, &console)?;
     checkpoint.save(&target)?;
 
     if let Some(calibration) = &checkpoint.header.calibration {
@@ -111,8 +106,9 @@ fn look_for_suspects(
     checkpoint: &Checkpoint,
     (target, bands): (&Path, Option<&Pattern>),
     compute: &Compute,
+    console: &Console,
 ) -> Result<()> {
-    let model = Model::new(checkpoint, bands.cloned(), compute)?;
+    let model = Detector::of_checkpoint(checkpoint, bands.cloned(), compute)?;
     let names = scored.iter().map(|(image, _)| written(image)).collect();
     let all: Vec<usize> = (0..scored.len()).collect();
     let (images, scores): (Vec<_>, Vec<_>) = scored.into_iter().unzip();
@@ -121,8 +117,8 @@ fn look_for_suspects(
     suspects.weigh(&all, &scores);
     if !suspects.is_empty() {
         let folder = target.parent().unwrap_or(Path::new(""));
-        let page = suspects.write(folder, "calibration-suspects", model.reader(), Some(&model))?;
-        suspects.tell(&page);
+        let list = suspects.write(folder, "calibration-suspects", model.reader(), Some(&model))?;
+        suspects.tell(&list, console);
     }
     Ok(())
 }
@@ -131,7 +127,7 @@ fn look_for_suspects(
 /// model knows.
 fn check(images: &[PathBuf], bands: Option<&Pattern>, model: &Path) -> Result<()> {
     let sums = images.par_iter().map(|path| image_sha256(path, bands));
-    let sums = sums.collect::<Result<Vec<_>>>()?;
+    let sums = sums.collect::<riad::Result<Vec<_>>>()?;
     let mut first = HashMap::new();
     for (path, sum) in images.iter().zip(&sums) {
         if let Some(before) = first.insert(sum, path) {

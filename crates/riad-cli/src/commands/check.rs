@@ -6,14 +6,12 @@ use std::{
 };
 
 use anyhow::Result;
+use riad::{Suspects, names::relative, protocol::channels_of};
 use riad_data::Reader;
 use tracing::{error, info};
 
 use super::train::one_category;
-use crate::{
-    Ending, args::CheckArgs, files::shell_quoted, names::relative, settings::channels_of, suspects::Suspects, usage,
-    way_out::told,
-};
+use crate::{Ending, args::CheckArgs, console::Console, shell::shell_quoted, usage, way_out::told};
 
 pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     let bands = args.images.bands.as_ref();
@@ -30,11 +28,10 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     let names = images.iter().map(|image| relative(image, &category.root)).collect();
     let count = images.len();
     let suspects = Suspects::among(images, names, &reader);
-    let unreadable = suspects.unreadable.iter().map(|(_, fault)| fault);
     let faults: Vec<String> = category
         .train_faults
         .iter()
-        .chain(unreadable)
+        .chain(suspects.unreadable())
         .map(|fault| told(fault))
         .collect();
     faults.iter().for_each(|fault| error!("{fault}"));
@@ -46,9 +43,9 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
         info!("nothing is unusual about {count} images");
     } else {
         let folder = args.out.parent().unwrap_or(Path::new(""));
-        let page = suspects.write(folder, &name.to_string_lossy(), &reader, None)?;
-        suspects.tell(&page);
-        info!("open {}", shell_quoted(&page));
+        let list = suspects.write(folder, &name.to_string_lossy(), &reader, None)?;
+        suspects.tell(&list, &Console::default());
+        info!("open {}", shell_quoted(&list.with_extension("html")));
     }
     Ok(if faults.is_empty() {
         Ending::Done

@@ -6,22 +6,19 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use rayon::prelude::*;
+use riad::{
+    Compute, Run,
+    evaluation::{Measuring, TestSet},
+    names::relative,
+    report::Comparison,
+    run::image_sha256,
+};
 use tracing::info;
 
 use super::eval::measure;
-use crate::{
-    Ending,
-    args::CompareArgs,
-    files::shell_quoted,
-    names::relative,
-    report::Comparison,
-    run::{Run, image_sha256},
-    scoring::Compute,
-    test_set::TestSet,
-    usage,
-};
+use crate::{Ending, args::CompareArgs, console::Console, shell::shell_quoted, usage, way_out::told};
 
 /// Letters that name runs.
 const MOST: usize = 26;
@@ -30,43 +27,47 @@ pub(crate) fn run(args: &CompareArgs) -> Result<Ending> {
     if args.runs.len() > MOST {
         return Err(usage(format!("at most {MOST} runs can be compared at once")));
     }
-    let compute = Compute::f32(&args.device.device()?);
+    let compute = Compute::f32(args.device.device()?);
+    let console = Console::default();
     let mut runs = Vec::with_capacity(args.runs.len());
     for folder in &args.runs {
         let run = Run::open(folder)?;
-        let test = test_set(&run, args)?;
+        let test = test_set(&run, args, &compute, &console)?;
         runs.push((run, test));
     }
     // Before hours are spent.
     check_same(&runs)?;
     let mut results = Vec::with_capacity(runs.len());
     for (run, test) in &runs {
-        results.push(measure(
-            test,
-            (run.folder(), run.bands()),
-            args.verdict,
-            false,
-            &compute,
-        )?);
+        let measuring = Measuring {
+            bands: run.bands(),
+            asked: args.verdict.usual(),
+            ..Measuring::of(run.folder(), &compute)
+        };
+        results.push(measure(test, &measuring, &console)?);
     }
     let comparison = Comparison::new(&results)?;
     comparison.write(&args.out)?;
     write!(io::stdout(), "{}", comparison.summary())?;
     info!("to see it all, open {}", shell_quoted(&args.out));
-    let is_whole = results.iter().all(|result| result.evaluation.faults.is_empty());
+    let is_whole = results.iter().all(|result| result.findings.faults.is_empty());
     Ok(if is_whole { Ending::Done } else { Ending::Incomplete })
 }
 
 /// What a run is measured on: the pictures given, or the test images of the data that it was trained with.
-fn test_set(run: &Run, args: &CompareArgs) -> Result<TestSet> {
+fn test_set(run: &Run, args: &CompareArgs, compute: &Compute, console: &Console) -> Result<TestSet> {
     if !args.photos.is_empty() {
-        return TestSet::of_photos(run.folder(), &args.photos, run.bands());
+        let sets = args.photos.sets(None);
+        return Ok(TestSet::of_sets(run.folder(), &sets, run.bands(), compute, console)?);
     }
     let way_out = "name the pictures to compare on with --good and --bad";
     let folder = shell_quoted(run.folder());
-    let category = run
-        .category()
-        .with_context(|| format!("the images of the run in {folder} cannot be had; {way_out}"))?;
+    let category = run.category().map_err(|error| {
+        anyhow!(
+            "the images of the run in {folder} cannot be had: {}; {way_out}",
+            told(&error)
+        )
+    })?;
     if category.test.is_empty() {
         return Err(usage(format!(
             "{} has no test images, so the run in {folder} cannot be compared on them; {way_out}",

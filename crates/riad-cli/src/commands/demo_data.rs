@@ -4,7 +4,7 @@ use anyhow::Result;
 use riad_data::demo::{self, Demo};
 use tracing::info;
 
-use crate::{Ending, args::DemoDataArgs, files::shell_quoted};
+use crate::{Ending, args::DemoDataArgs, shell::shell_quoted};
 
 pub(crate) fn run(args: &DemoDataArgs) -> Result<Ending> {
     let folder = shell_quoted(&args.folder);

@@ -7,35 +7,33 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use riad::{
+    Compute, Evaluation, Options, Run, Stop, Trained,
+    evaluation::{self, Measuring, TestSet, Unmeasured},
+    files::check_outside,
+    header_faults,
+    names::{folder_name, plain},
+    protocol::reader,
+    report,
+    run::bands_of,
+};
 use riad_data::{
-    Category, DataError, Layout, Pattern, Reader,
+    Category, DataError, Layout, Pattern,
     demo::{self, Demo},
 };
-use riad_model::{Checkpoint, Device, Preset, Roi};
+use riad_model::{Checkpoint, Preset};
 use tracing::{error, info};
 
 use super::train::{categories, or_meant};
 use crate::{
     Ending,
-    args::{EvalArgs, TrainingArgs, VerdictArgs},
-    baseline::MeanImage,
-    evaluation::evaluate,
-    facts::facts,
-    files::{check_outside, shell_quoted},
-    history,
-    interrupt::Reason,
-    mistake,
-    names::{folder_name, plain, written},
-    report,
-    results::{self, CategoryResult, Unmeasured},
-    run::{Run, Trained, bands_of},
-    scoring::{Compute, Model},
-    settings::channels,
-    source::header_faults,
-    synthetic,
-    test_set::TestSet,
+    args::{EvalArgs, VerdictArgs},
+    console::Console,
+    interrupt, mistake,
+    shell::shell_quoted,
+    text::text,
     usage,
-    way_out::{refuse_all, told, told_in_full},
+    way_out::{told, told_in_full},
 };
 
 /// Where results go that belong to no run.
@@ -61,7 +59,7 @@ struct Plan {
     model: Option<PathBuf>,
     out: PathBuf,
     /// Settings of runs that are not there yet.
-    training: TrainingArgs,
+    training: Options,
     with_baseline: bool,
     /// Which thresholds to choose.
     verdict: VerdictArgs,
@@ -86,11 +84,11 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
             "with --model, --seed draws made-up defects: add --synthetic, or leave it out",
         ));
     }
-    let given = TrainingArgs {
-        precision: args.compute.training_precision(&compute.device),
-        bands: args.images.bands.clone(),
-        ..args.training.clone()
-    };
+    let console = Console::default();
+    let given = args.training.options(
+        args.compute.training_precision(&compute.device),
+        args.images.bands.as_ref(),
+    );
     let plan = plan(args, &given)?;
     if let Some(model) = &plan.model {
         // What every category would fail for is no fault of any.
@@ -119,11 +117,11 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
         }
     }
     let mut results = Vec::new();
-    for job in jobs {
+    for mut job in jobs {
         let model = match (&plan.model, &job.run) {
             (Some(model), _) => model.clone(),
-            (None, Some(run)) => match train(run, &job.category, &plan.training, &compute.device) {
-                Ok(Trained::Stopped(Reason::Pressed)) => {
+            (None, Some(run)) => match train(run, &mut job.category, (&plan.training, args), &compute, &console) {
+                Ok(Trained::Stopped(Stop::Asked)) => {
                     info!("the same command goes on from here");
                     return Ok(Ending::Interrupted);
                 }
@@ -135,9 +133,14 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
             },
             (None, None) => bail!("{} has neither a model nor a run", job.name),
         };
-        let model = (model.as_path(), job.bands.as_ref());
         let test = TestSet::from(job.category);
-        match measure(&test, model, plan.verdict, plan.with_baseline, &compute) {
+        let measuring = Measuring {
+            bands: job.bands.as_ref(),
+            asked: plan.verdict.usual(),
+            baseline: plan.with_baseline,
+            ..Measuring::of(&model, &compute)
+        };
+        match measure(&test, &measuring, &console) {
             Ok(result) => results.push(result),
             Err(error) => fail(job.name, error)?,
         }
@@ -159,34 +162,46 @@ fn measure_photos(args: &EvalArgs, compute: &Compute) -> Result<Ending> {
     let missing = "--model is missing: name the run that is to be measured on these pictures";
     let model = model.ok_or_else(|| usage(missing))?;
     let bands = bands_of(model, args.images.bands.as_ref())?;
-    let test = if args.synthetic {
-        let checkpoint = Checkpoint::open(model)?;
+    let sets = if args.synthetic {
+        let detector = riad::Detector::open_with(model, bands.clone(), compute)?;
         // Without a threshold nothing is found or missed.
-        args.verdict
-            .usual_threshold(&checkpoint.header, model, compute.precision)?;
-        let loaded = Model::new(&checkpoint, bands.clone(), compute)?;
-        synthetic::test_set(model, &loaded, &args.photos, args.training.seed.unwrap_or(0))?
+        detector.threshold(args.verdict.usual())?;
+        args.photos.sets(Some(args.training.seed.unwrap_or(0)))
     } else if args.training.seed.is_some() {
         return Err(usage("--seed draws made-up defects: add --synthetic, or leave it out"));
     } else {
-        TestSet::of_photos(model, &args.photos, bands.as_ref())?
+        args.photos.sets(None)
     };
-    let result = measure(&test, (model, bands.as_ref()), args.verdict, false, compute)?;
+    let console = Console::default();
+    let test = TestSet::of_sets(model, &sets, bands.as_ref(), compute, &console);
+    let test = test.map_err(|error| match error {
+        riad::Error::NoGoodPictures { reason } => usage(format!(
+            "{}name good pictures with --good: defects are made up on them",
+            reason.map_or_else(String::new, |reason| format!("{reason}; "))
+        )),
+        error => error.into(),
+    })?;
+    let measuring = Measuring {
+        bands: bands.as_ref(),
+        asked: args.verdict.usual(),
+        ..Measuring::of(model, compute)
+    };
+    let result = measure(&test, &measuring, &console)?;
     finish(&out(args), &[result], &[])
 }
 
 /// Writes and prints what was found.
-fn finish(out: &Path, results: &[CategoryResult], unmeasured: &[Unmeasured]) -> Result<Ending> {
-    results::write(out, results, unmeasured)?;
+fn finish(out: &Path, results: &[Evaluation], unmeasured: &[Unmeasured]) -> Result<Ending> {
+    evaluation::write(out, results, unmeasured)?;
     let shown = out.join(report::FILE);
     report::write(&shown, results)?;
-    write!(io::stdout(), "{}", results::text(results, unmeasured))?;
+    write!(io::stdout(), "{}", text(results, unmeasured))?;
     info!(
         "results.json and scores.csv are in {}; to see it all, open {}",
         shell_quoted(out),
         shell_quoted(&shown)
     );
-    let is_whole = unmeasured.is_empty() && results.iter().all(|result| result.evaluation.faults.is_empty());
+    let is_whole = unmeasured.is_empty() && results.iter().all(|result| result.findings.faults.is_empty());
     Ok(if is_whole { Ending::Done } else { Ending::Incomplete })
 }
 
@@ -202,7 +217,7 @@ fn out(args: &EvalArgs) -> PathBuf {
 /// # Errors
 /// If it cannot be opened, has nothing to test on, or has faults in what it is first to be trained with; and if the run that
 /// is there was started with other options than those `given`.
-fn job(folder: &Path, plan: &Plan, given: &TrainingArgs, args: &EvalArgs) -> Result<Job> {
+fn job(folder: &Path, plan: &Plan, given: &Options, args: &EvalArgs) -> Result<Job> {
     let name = folder_name(folder);
     let run = plan
         .model
@@ -217,8 +232,8 @@ fn job(folder: &Path, plan: &Plan, given: &TrainingArgs, args: &EvalArgs) -> Res
     if let Some(run) = run.as_ref().filter(|run| Run::exists(run)) {
         Run::open(run)?.agree(given, args.format.0)?;
     } else if run.is_some() {
-        refuse_all(&category.train_faults)?;
-        let reader = Reader::new(channels(&plan.training)).with_pattern(bands.clone());
+        riad::Error::refuse(category.train_faults.drain(..).map(Into::into).collect())?;
+        let reader = reader(&plan.training);
         let images: Vec<_> = category.test.iter().map(|item| item.path.clone()).collect();
         let faults = header_faults(&images, &reader);
         let faulty: HashSet<_> = faults.iter().filter_map(DataError::path).collect();
@@ -240,7 +255,7 @@ fn job(folder: &Path, plan: &Plan, given: &TrainingArgs, args: &EvalArgs) -> Res
     })
 }
 
-fn plan(args: &EvalArgs, training: &TrainingArgs) -> Result<Plan> {
+fn plan(args: &EvalArgs, training: &Options) -> Result<Plan> {
     let EvalArgs {
         data,
         model,
@@ -320,8 +335,8 @@ fn make_demo_data(out: &Path, seed: u64) -> Result<PathBuf> {
 }
 
 /// The demo's setting, but for what is asked for.
-fn demo_training(given: &TrainingArgs) -> TrainingArgs {
-    TrainingArgs {
+fn demo_training(given: &Options) -> Options {
+    Options {
         preset: given.preset.or(Some(Preset::Tiny)),
         size: given
             .size
@@ -333,46 +348,29 @@ fn demo_training(given: &TrainingArgs) -> TrainingArgs {
     }
 }
 
-/// Trains a category in `folder`, from where a run there is; a new one is started with `settings`.
-fn train(folder: &Path, category: &Category, settings: &TrainingArgs, device: &Device) -> Result<Trained> {
+/// Trains a category in `folder`, from where a run there is; a new one is started with these options.
+fn train(
+    folder: &Path,
+    category: &mut Category,
+    (options, args): (&Options, &EvalArgs),
+    compute: &Compute,
+    console: &Console,
+) -> Result<Trained> {
     let mut run = if Run::exists(folder) {
         info!("using the run in {} again", shell_quoted(folder));
         Run::open(folder)?
     } else {
-        Run::create(folder, category, settings, device)?
+        let run = Run::create(folder, category, options, &compute.device, console)?;
+        console.warn_of_darkness(options.white_level);
+        run
     };
-    run.train(Some(category), settings.max_time, device)
+    let watch = interrupt::Watch::start(args.training.max_time);
+    Ok(run.train(Some(category), &compute.device, watch.cancel(), console)?)
 }
 
-/// Measures a model on test images, whose files belong together as `bands` says, with the threshold for a false-positive rate
-/// and beside the mean image where asked for.
-pub(super) fn measure(
-    test: &TestSet,
-    (model, bands): (&Path, Option<&Pattern>),
-    verdict: VerdictArgs,
-    with_baseline: bool,
-    compute: &Compute,
-) -> Result<CategoryResult> {
+/// Measures a model on test images.
+pub(super) fn measure(test: &TestSet, measuring: &Measuring<'_>, console: &Console) -> Result<Evaluation> {
     let category = &test.category;
-    let checkpoint = Checkpoint::open(model)?;
-    let loaded = Model::new(&checkpoint, bands.cloned(), compute)?;
-    let header = checkpoint.header.clone();
-    // There is no mean of images of different sizes.
-    let baseline = (with_baseline && header.scoring.tiling.is_none())
-        .then(|| MeanImage::of(category, &loaded))
-        .transpose()?;
-    let threshold = verdict.usual_threshold(&header, model, compute.precision);
     info!("measuring {} on {} test images", category.name, category.test.len());
-    let evaluation = evaluate(test, &loaded, baseline.as_ref(), threshold)?;
-    Ok(CategoryResult {
-        name: test.name.clone(),
-        data: written(&category.root),
-        model: written(model),
-        history: history::read(model, &header),
-        facts: facts(&checkpoint, model)?,
-        header,
-        caution: test.caution.clone(),
-        roi_share: loaded.roi().map(Roi::share),
-        evaluation,
-    })
+    Ok(measuring.measure(test, console)?)
 }

@@ -1,6 +1,7 @@
 //! `riad export`.
 
 use anyhow::Result;
+use riad::files::write_whole;
 use riad_model::{
     Checkpoint,
     export::{onnx_network, onnx_scorer, torch_state_dict},
@@ -10,7 +11,7 @@ use tracing::info;
 use crate::{
     Ending,
     args::{ExportArgs, ExportFormat},
-    files::{shell_quoted, write_whole},
+    shell::shell_quoted,
 };
 
 pub(crate) fn run(args: &ExportArgs) -> Result<Ending> {

@@ -6,11 +6,15 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use riad::{
+    facts::{facts, preset_name},
+    names::written,
+};
 use riad_core::Calibration;
 use riad_model::{Checkpoint, Header, Roi};
 use serde::Serialize;
 
-use crate::{Ending, args::InfoArgs, facts::facts, names::written, run::preset_name};
+use crate::{Ending, args::InfoArgs};
 
 /// The header with what follows from it.
 #[derive(Serialize)]

@@ -2,7 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
+use riad::{
+    Compute, Evaluation, Run,
+    evaluation::{Measuring, TestSet},
+    report,
+};
 use riad_data::Category;
 use tracing::{error, info};
 
@@ -10,18 +15,15 @@ use super::eval::measure;
 use crate::{
     Ending,
     args::ReportArgs,
-    files::shell_quoted,
-    report,
-    results::CategoryResult,
-    run::Run,
-    scoring::Compute,
-    test_set::TestSet,
+    console::Console,
+    shell::shell_quoted,
     usage,
     way_out::{told, told_in_full},
 };
 
 pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
-    let compute = Compute::f32(&args.device.device()?);
+    let compute = Compute::f32(args.device.device()?);
+    let console = Console::default();
     let file = match (&args.out, args.runs.as_slice()) {
         (Some(file), _) => file.clone(),
         (None, [run]) => run.join(report::FILE),
@@ -30,7 +32,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
     let mut results = Vec::with_capacity(args.runs.len());
     let mut failed = 0;
     for folder in &args.runs {
-        match show(folder, args, &compute) {
+        match show(folder, args, &compute, &console) {
             Ok(result) => results.push(result),
             Err(error) if args.runs.len() == 1 => return Err(error),
             Err(error) => {
@@ -44,17 +46,18 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
     }
     report::write(&file, &results)?;
     info!("open {}", shell_quoted(&file));
-    let is_whole = failed == 0 && results.iter().all(|result| result.evaluation.faults.is_empty());
+    let is_whole = failed == 0 && results.iter().all(|result| result.findings.faults.is_empty());
     Ok(if is_whole { Ending::Done } else { Ending::Incomplete })
 }
 
 /// Measures a run on its test images, or on those that it held out.
-fn show(folder: &Path, args: &ReportArgs, compute: &Compute) -> Result<CategoryResult> {
+fn show(folder: &Path, args: &ReportArgs, compute: &Compute, console: &Console) -> Result<Evaluation> {
     let run = Run::open(folder)?;
-    let category = run.category().with_context(|| {
-        format!(
-            "the images of the run in {0} cannot be had; if they have moved, say where: riad eval DATA --model {0}",
-            shell_quoted(folder)
+    let category = run.category().map_err(|error| {
+        anyhow!(
+            "the images of the run in {0} cannot be had: {1}; if they have moved, say where: riad eval DATA --model {0}",
+            shell_quoted(folder),
+            told(&error)
         )
     })?;
     category.test_faults.iter().for_each(|fault| error!("{}", told(fault)));
@@ -63,7 +66,12 @@ fn show(folder: &Path, args: &ReportArgs, compute: &Compute) -> Result<CategoryR
     } else {
         TestSet::from(category)
     };
-    measure(&test, (folder, run.bands()), args.verdict, false, compute)
+    let measuring = Measuring {
+        bands: run.bands(),
+        asked: args.verdict.usual(),
+        ..Measuring::of(folder, compute)
+    };
+    measure(&test, &measuring, console)
 }
 
 /// Test images of those that the run held out from training, for want of others.

@@ -8,40 +8,33 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use image::RgbImage;
-use riad_core::Size;
-use riad_data::{Fit, LoadedImage, Pattern, image_files};
-use riad_model::Keep;
+use riad::{
+    Error, Found, Threshold,
+    files::{resolved, with_suffix, write_whole},
+    names::{plain, written},
+    render::{Plane, Scale, outline_found, raw, save},
+};
+use riad_data::{Pattern, image_files};
 use serde_json::json;
 use tracing::{error, info};
 
 use crate::{
     Ending,
     args::{Format, MapFormat, ScoreArgs},
-    calibration::Threshold,
-    files::{resolved, with_suffix, write_whole},
-    names::{plain, written},
-    picture::{Plane, Scale, drawn, outline_found, save},
+    console::Console,
     progress::{Progress, suspended},
-    raw_map,
-    run::bands_of,
-    scoring::Model,
     usage,
     way_out::told,
 };
 
 pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     let scale = Scale::up_to(args.map_scale).ok_or_else(|| usage("--map-scale must be above 0"))?;
-    let bands = bands_of(&args.model, args.images.bands.as_ref())?;
     let compute = args.compute.compute()?;
-    let model = Model::open(&args.model, bands, &compute)?;
-    let threshold = args
-        .verdict
-        .threshold(model.header(), &args.model, compute.precision)
-        .transpose()?;
+    let detector = riad::Detector::open_with(&args.model, args.images.bands.clone(), &compute)?;
+    let threshold = args.verdict.threshold(&detector)?;
     let mut output = Output::new(args.format, threshold.clone())?;
 
-    let files = images(&args.paths, model.reader().pattern.as_ref(), &mut output)?;
+    let files = images(&args.paths, detector.reader().pattern.as_ref(), &mut output)?;
     let targets = args
         .maps
         .as_ref()
@@ -55,63 +48,43 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     let total = files.len() as u64;
     // A bar would run into lines that go to the same terminal.
     let mut progress = (!io::stdout().is_terminal()).then(|| Progress::start("scoring", "image", 0, total));
-    let mut done = 0;
-    let mut loaded = model.load(files);
-    loop {
-        let batch: Vec<_> = loaded.by_ref().take(model.batch_size()).collect();
-        if batch.is_empty() {
-            break;
-        }
-        let readable = batch.iter().filter_map(|(_, loaded)| loaded.as_ref().ok());
-        let images: Vec<_> = readable.map(|loaded| &loaded.image).collect();
-        let mut scored = model.score(&images, Keep::Map)?.into_iter();
-        for (path, loaded) in &batch {
-            match loaded {
-                Err(error) => output.failure(path, &told(error))?,
-                Ok(loaded) => {
-                    let scored = match scored.next().context("an image was not scored")? {
-                        Ok(scored) => scored,
-                        Err(error) => {
-                            output.failure(path, &format_args!("{}: {error}", path.display()))?;
-                            continue;
-                        }
-                    };
-                    output.score(path, scored.score)?;
-                    if let Some(target) = targets.as_ref().and_then(|targets| targets.get(path)) {
-                        let map = Plane::new(scored.map)?;
-                        let mapped = match args.map_format {
-                            MapFormat::Png => picture(&model, path, loaded)
-                                .and_then(|picture| draw(target, &picture, &map, &scale, threshold.as_ref())),
-                            MapFormat::Tiff => at_original_size(&map, loaded)
-                                .and_then(|map| write_whole(&with_suffix(target, ".tiff"), &raw_map::tiff(&map)?)),
-                            MapFormat::Npy => {
-                                raw_map::npy(&map).and_then(|map| write_whole(&with_suffix(target, ".npy"), &map))
-                            }
-                        };
-                        // A name that is too long with what a map adds, a disk that is full: the scores go on.
-                        if let Err(error) = mapped {
-                            output.no_map(path, &error);
-                        }
+    let console = Console::default();
+    for (done, (path, found)) in (1..).zip(detector.inspect_many(files)) {
+        match found {
+            // The device's: nothing can be scored any more.
+            Err(error) if error.path().is_none() => return Err(error.into()),
+            Err(error) => {
+                console.note_error(&error);
+                output.failure(&path, &told(&error))?;
+            }
+            Ok(found) => {
+                if let Some(facts) = found.file_facts() {
+                    console.note(&path, facts);
+                }
+                output.score(&path, found.score())?;
+                if let Some(target) = targets.as_ref().and_then(|targets| targets.get(&path)) {
+                    // A name that is too long with what a map adds, a disk that is full: the scores go on.
+                    if let Err(error) = write_map(target, &found, args.map_format, &scale, threshold.as_ref()) {
+                        output.no_map(&path, &error);
                     }
                 }
             }
         }
         output.flush()?;
-        done += batch.len() as u64;
         if let Some(progress) = &mut progress {
             progress.tell(done, String::new);
         }
     }
     drop(progress);
-    model.remarks().sum_up();
+    console.sum_up();
     if let Some(threshold) = &threshold {
         info!(
             "{} of {} images called defective: above {}, the threshold for {} from {} good images",
             output.flagged,
             output.scored,
-            threshold.value,
+            threshold.value(),
             threshold.asked(),
-            threshold.calibration.scores().len()
+            threshold.calibration().scores().len()
         );
     }
     Ok(if output.failures == 0 {
@@ -178,16 +151,15 @@ impl Output {
     fn score(&mut self, path: &Path, score: f32) -> Result<()> {
         self.scored += 1;
         let judged = self.threshold.as_ref().map(|threshold| {
-            let is_flagged = threshold.flags(score);
-            self.flagged += usize::from(is_flagged);
-            let verdict = if is_flagged { "defective" } else { "good" };
+            let verdict = threshold.verdict(score);
+            self.flagged += usize::from(verdict.is_defective());
             (threshold.p_value(score), verdict)
         });
         match self.format {
             Format::Csv => {
                 let mut fields = vec![written(path), score.to_string()];
                 if let Some((p_value, verdict)) = judged {
-                    fields.extend([format!("{p_value:.4}"), verdict.to_owned()]);
+                    fields.extend([format!("{p_value:.4}"), verdict.to_string()]);
                 }
                 self.record(&fields)
             }
@@ -195,7 +167,7 @@ impl Output {
                 let mut object = json!({ "path": written(path), "score": score });
                 if let Some((p_value, verdict)) = judged {
                     object["p_value"] = p_value.into();
-                    object["verdict"] = verdict.into();
+                    object["verdict"] = verdict.name().into();
                 }
                 self.line(&object)
             }
@@ -212,9 +184,9 @@ impl Output {
     }
 
     /// Tells that an image has a score, but not the pictures of its map.
-    fn no_map(&mut self, path: &Path, error: &anyhow::Error) {
+    fn no_map(&mut self, path: &Path, error: &Error) {
         self.failures += 1;
-        error!("no map of {}: {error:#}", path.display());
+        error!("no map of {}: {error}", path.display());
     }
 
     fn record(&mut self, fields: &[impl AsRef<str>]) -> Result<()> {
@@ -239,31 +211,34 @@ impl Output {
     }
 }
 
-/// `map` at the size of the file that the image came from.
-fn at_original_size(map: &Plane, loaded: &LoadedImage) -> Result<Plane> {
-    let Size { height, width } = loaded.original_size;
-    Ok(map.resized(u32::try_from(width)?, u32::try_from(height)?))
-}
-
-/// The picture of an image at the size that its file has.
-fn picture(model: &Model, path: &Path, loaded: &LoadedImage) -> Result<RgbImage> {
-    if loaded.image.size() == loaded.original_size {
-        return drawn(loaded.image.values(), loaded.original_size);
+/// Writes an image's map. With a threshold the overlay has a line around what is above it.
+fn write_map(
+    target: &Path,
+    found: &Found,
+    format: MapFormat,
+    scale: &Scale,
+    threshold: Option<&Threshold>,
+) -> riad::Result<()> {
+    match format {
+        MapFormat::Npy => {
+            let map = Plane::new(found.map().clone())?;
+            write_whole(&with_suffix(target, ".npy"), &raw::npy(&map)?)
+        }
+        MapFormat::Tiff => {
+            let map = Plane::new(found.map_at_original_size()?)?;
+            write_whole(&with_suffix(target, ".tiff"), &raw::tiff(&map)?)
+        }
+        MapFormat::Png => {
+            let picture = found.picture()?;
+            let map = Plane::new(found.map_at_original_size()?)?;
+            save(&scale.heat(&map), &with_suffix(target, ".heat.png"))?;
+            let mut overlay = scale.overlay(&picture, &map);
+            if let Some(threshold) = threshold {
+                outline_found(&mut overlay, |x, y| map.at(x, y) > threshold.value());
+            }
+            save(&overlay, &with_suffix(target, ".overlay.png"))
+        }
     }
-    let original = model.reader().load(path, Fit::Own)?.image;
-    drawn(original.values(), original.size())
-}
-
-/// Writes an image's heat map and overlay, at the size of its picture. With a threshold the overlay has a line around what is
-/// above it.
-fn draw(target: &Path, original: &RgbImage, map: &Plane, scale: &Scale, threshold: Option<&Threshold>) -> Result<()> {
-    let map = map.resized(original.width(), original.height());
-    save(&scale.heat(&map), &with_suffix(target, ".heat.png"))?;
-    let mut overlay = scale.overlay(original, &map);
-    if let Some(threshold) = threshold {
-        outline_found(&mut overlay, |x, y| map.at(x, y) > threshold.value);
-    }
-    save(&overlay, &with_suffix(target, ".overlay.png"))
 }
 
 /// Where each file's pictures go: below `folder` as the file lies below the folder that all `roots` share, under its

@@ -3,42 +3,34 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use riad::{Run, Stop, Trained, files::check_outside};
 use riad_data::{Category, DataError, Layout, Pattern};
 use tracing::info;
 
-use crate::{
-    Ending,
-    args::{TrainArgs, TrainingArgs},
-    files::{check_outside, shell_quoted},
-    interrupt::Reason,
-    mistake,
-    run::{Run, Trained},
-    usage,
-};
+use crate::{Ending, args::TrainArgs, console::Console, interrupt, mistake, shell::shell_quoted, usage};
 
 pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
     let device = args.compute.device()?;
-    let training = TrainingArgs {
-        precision: args.compute.precision(),
-        bands: args.images.bands.clone(),
-        ..args.training.clone()
-    };
+    let options = args
+        .training
+        .options(args.compute.precision(), args.images.bands.as_ref());
     // Before a folder is made for the run.
-    if let Some(precision) = training.precision {
+    if let Some(precision) = options.precision {
         precision.check_training(&device)?;
     }
+    let console = Console::default();
     let resumed = args.resume.as_deref().map(Run::open).transpose()?;
     let layout = match &resumed {
         None => args.format.0,
         Some(run) => {
-            run.agree(&training, args.format.0)?;
+            run.agree(&options, args.format.0)?;
             Some(run.layout())
         }
     };
-    let bands = resumed.as_ref().map_or(training.bands.as_ref(), Run::bands);
+    let bands = resumed.as_ref().map_or(options.bands.as_ref(), Run::bands);
     let open = |data: &PathBuf| one_category(data, args.category.as_deref(), layout, bands);
-    let category = args.data.as_ref().map(open).transpose()?;
-    let mut run = match (resumed, &category) {
+    let mut category = args.data.as_ref().map(open).transpose()?;
+    let mut run = match (resumed, &mut category) {
         (Some(run), _) => run,
         (None, Some(category)) => {
             if let (Some(out), Some(data)) = (&args.out, &args.data) {
@@ -48,11 +40,16 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
                 .out
                 .clone()
                 .unwrap_or_else(|| Path::new("runs").join(&category.name));
-            Run::create(&folder, category, &training, &device)?
+            let run = Run::create(&folder, category, &options, &device, &console)?;
+            console.sum_up();
+            console.warn_of_darkness(options.white_level);
+            run
         }
         (None, None) => return Err(usage("DATA is missing: name the folder of images to learn from")),
     };
-    match run.train(category.as_ref(), args.training.max_time, &device)? {
+    // Before anything more is written: from here on, a run stops in good order.
+    let watch = interrupt::Watch::start(args.training.max_time);
+    match run.train(category.as_ref(), &device, watch.cancel(), &console)? {
         Trained::Finished => {
             info!(
                 "score images with: riad score --model {} PATH…",
@@ -60,9 +57,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
             );
             Ok(Ending::Done)
         }
-        Trained::Stopped(reason) => {
-            info!("go on with: {}", run.resume_command());
-            Ok(if reason == Reason::Time {
+        Trained::Stopped(stop) => {
+            info!("go on with: riad train --resume {}", shell_quoted(run.folder()));
+            Ok(if stop == Stop::Time {
                 Ending::Done
             } else {
                 Ending::Interrupted

@@ -17,9 +17,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
-use riad_data::{DataError, LoadedImage};
-use riad_model::Keep;
+use anyhow::{Result, bail};
+use riad::{Detector, Error, Found, Threshold, names::plain};
+use riad_data::DataError;
 use tracing::{info, warn};
 
 use self::{
@@ -27,24 +27,20 @@ use self::{
     folder::{Folder, Identity, Image},
     journal::{Journal, Line, Verdict},
 };
-use crate::{
-    Ending, args::WatchArgs, calibration::Threshold, files::shell_quoted, interrupt, names::plain, run::bands_of,
-    scoring::Model, way_out::told,
-};
+use crate::{Ending, args::WatchArgs, console::Console, interrupt, shell::shell_quoted, way_out::told};
+
+/// Images whose lines are written at once.
+const BATCH: usize = 4;
 
 /// How often to look for Ctrl-C while there is nothing to do.
 const NAP: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
     let end = interrupt::Watch::start(None);
-    let bands = bands_of(&args.model, args.images.bands.as_ref())?;
     let compute = args.compute.compute()?;
-    let model = Model::open(&args.model, bands, &compute)?;
-    let bands = &model.reader().pattern;
-    let threshold = args
-        .verdict
-        .threshold(model.header(), &args.model, compute.precision)
-        .transpose()?;
+    let model = Detector::open_with(&args.model, args.images.bands.clone(), &compute)?;
+    let bands = &model.reader().pattern.clone();
+    let threshold = args.verdict.threshold(&model)?;
     if !args.folder.is_dir() {
         bail!("{} is no folder that could be watched", args.folder.display());
     }
@@ -67,6 +63,7 @@ pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
     let mut folder = Folder::new(args.folder.clone(), bands.clone(), args.settle);
     let mut station = Station {
         model,
+        console: Console::default(),
         threshold,
         aside,
         journal,
@@ -94,7 +91,8 @@ pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
 
 /// What images are judged with and where the results go.
 struct Station {
-    model: Model,
+    model: Detector,
+    console: Console,
     threshold: Option<Threshold>,
     aside: Option<Aside>,
     journal: Journal,
@@ -198,9 +196,11 @@ impl Station {
             !is_known && self.is_whole(image, folder)
         });
         let files = fresh.iter().map(|image| image.file.clone()).collect();
-        let mut loaded = fresh.into_iter().zip(self.model.load(files).map(|(_, loaded)| loaded));
+        let mut found = fresh
+            .into_iter()
+            .zip(self.model.inspect_many(files).map(|(_, found)| found));
         while end.reason().is_none() {
-            let batch: Vec<_> = loaded.by_ref().take(self.model.batch_size()).collect();
+            let batch: Vec<_> = found.by_ref().take(BATCH).collect();
             if batch.is_empty() {
                 break;
             }
@@ -222,33 +222,30 @@ impl Station {
         false
     }
 
-    fn batch(&mut self, mut batch: Vec<(Image, Result<LoadedImage, DataError>)>, folder: &Folder) -> Result<()> {
+    fn batch(&mut self, mut batch: Vec<(Image, riad::Result<Found>)>, folder: &Folder) -> Result<()> {
         // One that changed while it was read is another image, and is complete when that is.
         batch.retain(|(image, _)| folder.still_has(image));
-        let readable = batch.iter().filter_map(|(_, loaded)| loaded.as_ref().ok());
-        let images: Vec<_> = readable.map(|loaded| &loaded.image).collect();
-        let mut scored = self.model.score(&images, Keep::Map)?.into_iter();
-
         let mut results = Vec::with_capacity(batch.len());
-        for (image, loaded) in batch {
+        for (image, found) in batch {
             let mut line = Line::of(image.identity.clone());
-            match loaded {
-                Ok(_) => match scored.next().context("an image was not scored")? {
-                    Ok(scored) => self.judge(&mut line, scored.score),
-                    Err(error) => {
-                        let error = format!("{}: {error}", image.file.display());
-                        warn!("{error}");
-                        line.error = Some(plain(&error));
+            match found {
+                Ok(found) => {
+                    if let Some(facts) = found.file_facts() {
+                        self.console.note(&image.file, facts);
                     }
-                },
+                    self.judge(&mut line, found.score());
+                }
+                // The device's: nothing can be scored any more.
+                Err(error) if error.path().is_none() => return Err(error.into()),
                 // Access may come back, and does not show in the file's size or time.
-                Err(error @ DataError::Io { .. }) => {
+                Err(Error::Data(error @ DataError::Io { .. })) => {
                     if self.told.insert(image.identity) {
                         warn!("{error}; trying again");
                     }
                     continue;
                 }
                 Err(error) => {
+                    self.console.note_error(&error);
                     let error = told(&error);
                     warn!("{error}");
                     line.error = Some(plain(&error));
@@ -284,12 +281,12 @@ impl Station {
     fn judge(&self, line: &mut Line, score: f32) {
         line.score = Some(score);
         if let Some(threshold) = &self.threshold {
-            let is_defective = threshold.flags(score);
-            if is_defective {
+            let verdict = threshold.verdict(score);
+            if verdict.is_defective() {
                 info!("{} is defective: {score}", line.identity().path);
             }
             line.p_value = Some(threshold.p_value(score));
-            line.verdict = Some(if is_defective {
+            line.verdict = Some(if verdict.is_defective() {
                 Verdict::Defective
             } else {
                 Verdict::Good

@@ -10,7 +10,7 @@ use std::{
 use riad_data::{DataError, Pattern, walk_images};
 use tracing::warn;
 
-use crate::names::relative;
+use riad::names::relative;
 
 /// What makes two images the same: name, size and time of change. A hash of the content would tell more, but reading every
 /// image again on every start is what nobody waits for.

@@ -15,10 +15,9 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::folder::Identity;
-use crate::{
-    files::{shell_quoted, with_suffix, write_whole},
-    usage,
-};
+use riad::files::{with_suffix, write_whole};
+
+use crate::{shell::shell_quoted, usage};
 
 /// The first line of a CSV file: the names of [`Line`]'s fields.
 const HEADER: &str = "path,size,modified,score,p_value,verdict,error\n";

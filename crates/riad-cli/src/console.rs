@@ -1,0 +1,306 @@
+//! What the library tells, for people at a terminal: progress, remarks, and faults with their way out.
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use riad::{
+    Error, Event, Observer, Session, Stop, Work,
+    facts::{preset_name, terms},
+    reach,
+};
+use riad_data::{Brightest, DataError, FileFacts};
+use riad_model::{Alignment, EpochRecord, LossTerms, TrainConfig};
+use tracing::{Level, enabled, error, info, warn};
+
+use crate::{
+    estimate::{self, Estimate},
+    memory::more_memory,
+    progress::Progress,
+    shell::shell_quoted,
+    way_out::told,
+};
+
+/// Suspects whose names are said; the page and the list have all.
+const NAMED: usize = 5;
+
+/// Says what a command's work does. There is one for a command, so that each thing is said once.
+#[derive(Default)]
+pub(crate) struct Console {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    progress: Option<Progress>,
+    training: Option<Training>,
+    /// Files of several pictures.
+    told: HashSet<PathBuf>,
+    brightest: Option<Brightest>,
+    has_told_of_memory: bool,
+}
+
+/// The training under way.
+struct Training {
+    category: String,
+    config: TrainConfig,
+    last: usize,
+    left: Option<Duration>,
+    estimate: Estimate,
+}
+
+impl Training {
+    fn keeps_last(&self) -> bool {
+        self.config.scoring.method.steps().is_some()
+    }
+}
+
+impl Console {
+    /// Takes note of what was found in an image's file, and says what is to be said at once.
+    pub(crate) fn note(&self, path: &Path, found: FileFacts) {
+        let mut state = self.state();
+        state.brightest = state.brightest.max(found.brightest);
+        if found.pictures > 1 && state.told.insert(path.to_owned()) {
+            warn!(
+                "{}: one picture of {} is read; save the others as files of their own to have them looked at",
+                path.display(),
+                found.pictures
+            );
+        }
+    }
+
+    /// Says once what to do about files that take too much memory.
+    pub(crate) fn note_error(&self, error: &Error) {
+        let mut state = self.state();
+        if matches!(error, Error::Data(DataError::LimitExceeded { .. })) && !state.has_told_of_memory {
+            state.has_told_of_memory = true;
+            warn!("{}", more_memory());
+        }
+    }
+
+    /// Says how many files held several pictures, if that was more than one.
+    pub(crate) fn sum_up(&self) {
+        let state = self.state();
+        if state.told.len() > 1 {
+            warn!(
+                "{} files hold several pictures, of each of which one is read",
+                state.told.len()
+            );
+        }
+    }
+
+    /// Says if the brightest sample of all files is so dark that they come from a camera of fewer bits than the files have, unless
+    /// they are read with a white level.
+    pub(crate) fn warn_of_darkness(&self, white_level: Option<u16>) {
+        let state = self.state();
+        let likely = state
+            .brightest
+            .and_then(|brightest| Some((brightest, brightest.likely_white_level()?)));
+        if let (None, Some((Brightest { sample, full, .. }, likely))) = (white_level, likely) {
+            let bits = (u32::from(likely) + 1).ilog2();
+            warn!(
+                "the images are dark: no sample of those looked at exceeds {sample} of {full}. If they come from a camera of {bits} \
+                 bits, train with --white-level {likely}, so that its white is white"
+            );
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin_training(&self, session: &Session<'_>) {
+        let Session {
+            folder,
+            category,
+            config,
+            device,
+            images: [train, validation, calibration],
+            epochs,
+            steps,
+            ..
+        } = *session;
+        if device != "cpu" {
+            info!("computing on {device} in {}", config.precision);
+        }
+        info!(
+            "training {} of method {} at {}{} on {train} images of {category}, {validation} held out for validation and \
+             {calibration} for calibration, in {}",
+            preset_name(config.architecture.width),
+            config.scoring.method,
+            config.scoring.size(),
+            if config.scoring.tiling.is_some() {
+                ", in tiles,"
+            } else {
+                ""
+            },
+            shell_quoted(folder)
+        );
+        if epochs + steps > 0 {
+            info!("going on after {epochs} epochs and {steps} steps");
+        }
+        self.state().training = Some(Training {
+            category: category.to_owned(),
+            config: config.clone(),
+            last: session.last,
+            left: session.left,
+            estimate: Estimate::default(),
+        });
+    }
+
+    fn step(&self, epoch: usize, loss: &LossTerms, done: usize, total: usize) {
+        let mut state = self.state();
+        let State { progress, training, .. } = &mut *state;
+        if let Some(training) = training
+            && let Some(time) = training.estimate.step()
+        {
+            let left = u32::try_from(total.saturating_sub(done)).unwrap_or(u32::MAX);
+            let to_come = time.saturating_mul(left);
+            info!("{}", estimate::told(&training.config, to_come, training.left));
+        }
+        if let Some(progress) = progress {
+            progress.set_total(total as u64);
+            progress.tell(done as u64, || format!("epoch {epoch}, loss {}", shown(loss)));
+        }
+    }
+
+    fn epoch(&self, record: &EpochRecord, best: bool, last: usize) {
+        let mut state = self.state();
+        let State {
+            progress: Some(progress),
+            training: Some(training),
+            ..
+        } = &mut *state
+        else {
+            return;
+        };
+        let losses = match &record.validation {
+            Some(loss) => format!("training {:.4}, validation {}", record.train.total, shown(loss)),
+            None => format!("training {}", shown(&record.train)),
+        };
+        let is_told = best && !training.keeps_last();
+        let best = if is_told { ", the best so far" } else { "" };
+        let category = &training.category;
+        progress.note(|| format!("{category}: epoch {}, {losses}{best}", record.epoch));
+        if last < training.last {
+            training.last = last;
+            let patience = training.config.patience;
+            progress.note(|| {
+                format!("{category}: no better epoch in {patience}: a lower learning rate, and {last} is the last")
+            });
+        }
+    }
+
+    fn stopped(&self, epochs: usize, stop: Stop) {
+        let state = self.state();
+        if let Some(training) = state.training.as_ref()
+            && training.keeps_last()
+            && stop == Stop::Time
+        {
+            warn!(
+                "{epochs} epochs of {} were trained, and the learning rate falls until the last: the model finds less than it will at \
+                 the end",
+                training.last
+            );
+        }
+        info!("stopped in epoch {}; nothing is lost", epochs + 1);
+    }
+}
+
+impl Observer for Console {
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::Began { work, done, total } => {
+                let unit = if matches!(work, Work::Training(_)) {
+                    "step"
+                } else {
+                    "image"
+                };
+                let progress = Progress::start(work.to_string(), unit, *done as u64, *total as u64);
+                self.state().progress = Some(progress);
+            }
+            Event::Progress { done, .. } => {
+                if let Some(progress) = &mut self.state().progress {
+                    progress.tell(*done as u64, String::new);
+                }
+            }
+            Event::Ended => self.state().progress = None,
+            Event::Read { path, found } => self.note(path, *found),
+            Event::Fault(fault) => {
+                self.note_error(fault);
+                error!("{}", told(*fault));
+            }
+            Event::Chosen { method, alignment } => info!(
+                "the method is {method}: the alignment of the training images is {:.3}, and the limit is {} (--method chooses another)",
+                alignment.max(0.0),
+                Alignment::ALIGNED
+            ),
+            Event::TooFewToCalibrate { images, needed } => info!(
+                "{images} images are too few to hold out enough of them for a threshold: for --fpr 0.05 by itself it takes {needed}; give \
+                 the model good images that it was not trained with later (riad calibrate), or hold out more now with \
+                 --calibration SHARE"
+            ),
+            Event::Training(session) => self.begin_training(session),
+            Event::Step {
+                epoch,
+                loss,
+                done,
+                total,
+            } => self.step(*epoch, loss, *done, *total),
+            Event::Epoch { record, best, last } => self.epoch(record, *best, *last),
+            Event::Finished { epochs, kept, loss } => {
+                let kept = match loss {
+                    _ if kept == epochs => format!("the last of {epochs} epochs is kept"),
+                    Some(loss) => format!("the best of {epochs} epochs is {kept} with loss {loss:.4}"),
+                    None => format!("the best of {epochs} epochs is {kept}"),
+                };
+                info!("training is finished: {kept}");
+            }
+            Event::Stopped { epochs, stop } => self.stopped(*epochs, *stop),
+            Event::LeftOut { what, cause } => warn!("{what} are left out: {cause}"),
+            Event::Suspects {
+                names,
+                looked_at,
+                effect,
+                list,
+            } => tell_suspects(names, *looked_at, *effect, list),
+            Event::Calibrated(calibration) => info!("calibrated with {}", reach(calibration)),
+            Event::Twice { path, other } => warn!(
+                "{} is the same picture as {}, and counts once",
+                path.display(),
+                other.display()
+            ),
+            _ => {}
+        }
+    }
+}
+
+/// How many images to look at, which, and where the page is that is beside the `list`.
+fn tell_suspects(suspects: &[&str], looked_at: usize, effect: Option<&str>, list: &Path) {
+    let named = suspects[..suspects.len().min(NAMED)].join(", ");
+    let more = match suspects.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    warn!(
+        "{} of {looked_at} good images should be looked at: {named}{more}. What each is, and how to leave out those that are not good, is \
+         in {}",
+        suspects.len(),
+        shell_quoted(&list.with_extension("html"))
+    );
+    if let Some(effect) = effect {
+        warn!("{effect}");
+    }
+}
+
+/// A loss; whoever asks for more is told its terms.
+fn shown(loss: &LossTerms) -> String {
+    if enabled!(Level::DEBUG) {
+        terms(loss)
+    } else {
+        format!("{:.4}", loss.total)
+    }
+}

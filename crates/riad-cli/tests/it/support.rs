@@ -1,0 +1,79 @@
+//! What the tests of the program share.
+#![allow(dead_code, reason = "not every test file needs all of it")]
+
+use std::{fs, path::Path, sync::LazyLock};
+
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+/// The program, with `folder` as its working directory.
+pub(crate) fn riad(folder: &Path) -> Command {
+    let mut command = Command::cargo_bin("riad").unwrap();
+    command.current_dir(folder);
+    command
+}
+
+/// Runs the program, which must succeed, and gives its standard output.
+pub(crate) fn stdout(folder: &Path, arguments: &[&str]) -> String {
+    let output = riad(folder).args(arguments).assert().success();
+    String::from_utf8(output.get_output().stdout.clone()).unwrap()
+}
+
+/// Runs the program, which must exit with `code`, and gives its standard error.
+pub(crate) fn stderr(folder: &Path, arguments: &[&str], code: i32) -> String {
+    let output = riad(folder).args(arguments).assert().code(code);
+    String::from_utf8(output.get_output().stderr.clone()).unwrap()
+}
+
+/// Runs Python in `folder`, which must succeed, and gives its standard output; `None`, and a line that says so, where it or
+/// a package of it is missing.
+pub(crate) fn python(folder: &Path, arguments: &[&str]) -> Option<String> {
+    let program = std::env::var_os("RIAD_PYTHON").unwrap_or("python3".into());
+    let mut command = std::process::Command::new(program);
+    let Ok(output) = command.args(arguments).current_dir(folder).output() else {
+        eprintln!("skipped: Python cannot be started");
+        return None;
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains("ModuleNotFoundError") {
+        eprintln!("skipped: {said}");
+        return None;
+    }
+    assert!(output.status.success(), "{said}");
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+/// A folder with a small demo set, `data`: a few images of each kind, to be quick.
+pub(crate) fn demo() -> TempDir {
+    static MADE: LazyLock<TempDir> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        stdout(folder.path(), &["demo-data", "data", "-q"]);
+        folder
+    });
+    let folder = tempfile::tempdir().unwrap();
+    copy(&MADE.path().join("data"), &folder.path().join("data"));
+    folder
+}
+
+/// Copies a folder with at most 8 images for training and 3 of everything else.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    let most = if from.ends_with("train/good") { 8 } else { 3 };
+    let mut entries: Vec<_> = fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    let (folders, files): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.is_dir());
+    for file in files.iter().take(most) {
+        fs::copy(file, to.join(file.file_name().unwrap())).unwrap();
+    }
+    for folder in folders {
+        copy(&folder, &to.join(folder.file_name().unwrap()));
+    }
+}
+
+/// What a run leaves that must not depend on how it came about.
+pub(crate) fn run_bytes(run: &Path) -> Vec<Vec<u8>> {
+    let files = ["best.safetensors", "last.safetensors", "history.csv"];
+    files
+        .map(|file| fs::read(run.join(file)).unwrap_or_else(|error| panic!("{file}: {error}")))
+        .into()
+}

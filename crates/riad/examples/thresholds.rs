@@ -1,0 +1,42 @@
+//! Which false-positive rates a calibration allows, and what they promise.
+//!
+//! ```console
+//! $ cargo run -p riad --example thresholds
+//! ```
+
+mod support;
+
+use std::error::Error;
+
+use riad::{Asked, Compute, Detector, calibrate, reach};
+use riad_data::image_files;
+use riad_model::Checkpoint;
+use support::Demo;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let demo = Demo::new("thresholds")?;
+    let model = demo.model()?;
+    let (mut checkpoint, compute) = (Checkpoint::open(&model)?, Compute::default());
+
+    // Good pictures that the model was not trained with.
+    let good = image_files(&demo.test().join("good"), None).images;
+    let scores = calibrate(&mut checkpoint, good, None, &compute, &())?;
+    println!("calibrated with {} pictures", scores.of.len());
+    if let Some(calibration) = &checkpoint.header.calibration {
+        println!("{}", reach(calibration));
+    }
+
+    let detector = Detector::of_checkpoint(&checkpoint, None, &compute)?;
+    for asked in [
+        Asked::rate(0.1),
+        Asked::rate(0.3).with_confidence(0.95),
+        Asked::rate(0.001),
+    ] {
+        match detector.threshold(asked) {
+            Ok(threshold) => println!("{asked}: above {:.4}", threshold.value()),
+            // Says how many pictures it takes.
+            Err(error) => println!("{asked}: {error}"),
+        }
+    }
+    Ok(())
+}

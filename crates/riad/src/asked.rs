@@ -1,0 +1,52 @@
+//! What is asked of a threshold.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What is asked of a threshold: how many of 1 good images it may call defective.
+///
+/// ```
+/// use riad::Asked;
+///
+/// let asked = Asked::rate(0.05).with_confidence(0.95);
+/// assert_eq!(asked.to_string(), "a false-positive rate of 0.05 with a confidence of 0.95");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The false-positive rate, above 0 and below 1.
+    pub rate: f64,
+    /// With which probability the rate is kept, above 0 and below 1; `None` for on average over calibrations.
+    pub confidence: Option<f64>,
+}
+
+impl Asked {
+    /// A false-positive rate that is kept on average over calibrations.
+    pub fn rate(rate: f64) -> Self {
+        Self { rate, confidence: None }
+    }
+
+    /// The same rate, kept with this probability whatever the calibration.
+    pub fn with_confidence(self, confidence: f64) -> Self {
+        Self {
+            confidence: Some(confidence),
+            ..self
+        }
+    }
+}
+
+impl From<f64> for Asked {
+    fn from(rate: f64) -> Self {
+        Self::rate(rate)
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a false-positive rate of {}", self.rate)?;
+        match self.confidence {
+            None => Ok(()),
+            Some(confidence) => write!(f, " with a confidence of {confidence}"),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Calibration: the scores of good images, kept in a checkpoint, and what its maps hold where nothing is wrong.
+
+use std::path::{Path, PathBuf};
+
+use riad_core::Calibration;
+use riad_data::Pattern;
+use riad_model::{Checkpoint, Keep, NormalSums, Scored};
+
+use crate::{
+    Error, Event, Observer, Result, Work,
+    detector::{Compute, Detector},
+};
+
+/// What scoring some images gave.
+#[derive(Debug, Default)]
+pub struct Scores {
+    /// The images that could be scored, in their order, with their scores.
+    pub of: Vec<(PathBuf, f32)>,
+    /// What kept others from it.
+    pub faults: Vec<Error>,
+}
+
+/// Scores good `images`, whose files belong together as `bands` says, with a checkpoint and keeps the scores in it, in place
+/// of those it may have. What cannot be scored is left out: it has no score when the threshold is used, either.
+///
+/// # Errors
+/// If there are no images, or none can be read.
+pub fn calibrate(
+    checkpoint: &mut Checkpoint,
+    images: Vec<PathBuf>,
+    bands: Option<&Pattern>,
+    compute: &Compute,
+    observer: &dyn Observer,
+) -> Result<Scores> {
+    let model = Detector::of_checkpoint(checkpoint, bands.cloned(), compute)?;
+    let scores = scores(&model, images, Work::Calibrating, observer)?;
+    if scores.of.is_empty() {
+        return Err(Error::NoImages("there are no images to calibrate with".into()));
+    }
+    let values = scores.of.iter().map(|(_, score)| *score).collect();
+    checkpoint.header.calibration = Some(Calibration::new(values).map_err(Error::request)?);
+    checkpoint.header.calibration_precision = Some(compute.precision);
+    Ok(scores)
+}
+
+/// The scores of images.
+pub(crate) fn scores(
+    model: &Detector,
+    images: Vec<PathBuf>,
+    work: Work<'_>,
+    observer: &dyn Observer,
+) -> Result<Scores> {
+    let mut of = Vec::with_capacity(images.len());
+    let faults = score_all(model, images, work, observer, |path, scored| {
+        of.push((path.to_owned(), scored.score));
+        Ok(())
+    })?;
+    Ok(Scores { of, faults })
+}
+
+/// Keeps in a checkpoint what the maps of good `images`, whose files belong together as `bands` says, hold at each place.
+///
+/// # Errors
+/// If an image cannot be read.
+pub(crate) fn find_normal(
+    checkpoint: &mut Checkpoint,
+    images: Vec<PathBuf>,
+    bands: Option<&Pattern>,
+    compute: &Compute,
+    observer: &dyn Observer,
+) -> Result<()> {
+    checkpoint.normal = None;
+    // What is normal is so wherever one looks.
+    let roi = checkpoint.roi.take();
+    let mut sums = NormalSums::new(checkpoint.header.scoring.size());
+    let model = Detector::of_checkpoint(checkpoint, bands.cloned(), compute)?;
+    let faults = score_all(&model, images, Work::Normal, observer, |_, scored| {
+        Ok(sums.add(&scored.map)?)
+    })?;
+    Error::refuse(faults)?;
+    (checkpoint.normal, checkpoint.roi) = (Some(sums.finish()?), roi);
+    Ok(())
+}
+
+/// Scores images one after the other, and gives what kept others from it.
+fn score_all(
+    model: &Detector,
+    images: Vec<PathBuf>,
+    work: Work<'_>,
+    observer: &dyn Observer,
+    mut take: impl FnMut(&Path, Scored) -> Result<()>,
+) -> Result<Vec<Error>> {
+    let mut faults = Vec::new();
+    let total = images.len();
+    let mut done = 0;
+    observer.event(&Event::Began { work, done, total });
+    let mut loaded = model.load(images);
+    loop {
+        let batch: Vec<_> = loaded.by_ref().take(model.batch_size()).collect();
+        if batch.is_empty() {
+            observer.event(&Event::Ended);
+            return Ok(faults);
+        }
+        let mut readable = Vec::with_capacity(batch.len());
+        done += batch.len();
+        for (path, loaded) in batch {
+            match loaded {
+                Ok(loaded) => {
+                    let found = loaded.found;
+                    observer.event(&Event::Read { path: &path, found });
+                    readable.push((path, loaded.image));
+                }
+                Err(error) => faults.push(error.into()),
+            }
+        }
+        let images: Vec<_> = readable.iter().map(|(_, image)| image).collect();
+        for (scored, (path, _)) in model.score(&images, Keep::Map)?.into_iter().zip(&readable) {
+            match scored {
+                Ok(scored) => take(path, scored)?,
+                Err(error) => faults.push(Error::of_image(path, error)),
+            }
+        }
+        observer.event(&Event::Progress { done, total });
+    }
+}

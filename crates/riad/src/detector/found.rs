@@ -1,0 +1,188 @@
+//! What a detector finds in an image.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use image::RgbImage;
+use riad_core::{Map, Region, Size, regions};
+use riad_data::{FileFacts, Fit, Image, LoadedImage};
+use riad_model::Scored;
+
+use super::Detector;
+use crate::{
+    Asked, Result, Threshold, Verdict,
+    render::{Plane, Scale, drawn, outline_found},
+    threshold::p_value,
+};
+
+/// What a [`Detector`] finds in an image.
+pub struct Found {
+    detector: Detector,
+    source: Source,
+    /// The image as it was looked at.
+    image: Option<Image>,
+    original_size: Size,
+    score: f32,
+    map: Map,
+}
+
+/// Where the image comes from.
+enum Source {
+    File {
+        path: PathBuf,
+        facts: FileFacts,
+    },
+    /// It was in memory, and stays there.
+    Memory(Image),
+}
+
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Found")
+            .field("path", &self.path())
+            .field("score", &self.score)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Found {
+    pub(super) fn of_file(detector: Detector, path: PathBuf, loaded: LoadedImage, scored: Scored) -> Self {
+        let facts = loaded.found;
+        Self {
+            detector,
+            source: Source::File { path, facts },
+            image: Some(loaded.image),
+            original_size: loaded.original_size,
+            score: scored.score,
+            map: scored.map,
+        }
+    }
+
+    pub(super) fn of_image(detector: Detector, image: Image, fitted: Option<Image>, scored: Scored) -> Self {
+        Self {
+            detector,
+            original_size: image.size(),
+            source: Source::Memory(image),
+            image: fitted,
+            score: scored.score,
+            map: scored.map,
+        }
+    }
+
+    /// The image's file, of several the first; `None` if it was in memory.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.source {
+            Source::File { path, .. } => Some(path),
+            Source::Memory(_) => None,
+        }
+    }
+
+    /// What was found in the file beside the image's values.
+    pub fn file_facts(&self) -> Option<FileFacts> {
+        match &self.source {
+            Source::File { facts, .. } => Some(*facts),
+            Source::Memory(_) => None,
+        }
+    }
+
+    /// How anomalous the image is: the maximum of [`Self::map`]. Scores of one model compare, those of two do not.
+    pub fn score(&self) -> f32 {
+        self.score
+    }
+
+    /// How anomalous each pixel is that the network saw: at its size, or with tiles at the image's.
+    pub fn map(&self) -> &Map {
+        &self.map
+    }
+
+    /// Height and width of the image in its file, upright.
+    pub fn original_size(&self) -> Size {
+        self.original_size
+    }
+
+    /// How likely a good image scores at least as high, in four digits; `None` if the model is not calibrated.
+    pub fn p_value(&self) -> Option<f64> {
+        let calibration = self.detector.header().calibration.as_ref();
+        calibration.map(|calibration| p_value(calibration, self.score))
+    }
+
+    /// What the threshold for a false-positive rate makes of it.
+    ///
+    /// # Errors
+    /// As [`Detector::threshold`].
+    pub fn verdict(&self, asked: impl Into<Asked>) -> Result<Verdict> {
+        Ok(self.detector.threshold(asked)?.verdict(self.score))
+    }
+
+    /// What is above the threshold for a false-positive rate, part by part, in pixels of the original, the highest peak first. None if
+    /// the verdict is good.
+    ///
+    /// # Errors
+    /// As [`Detector::threshold`].
+    pub fn regions(&self, asked: impl Into<Asked>) -> Result<Vec<Region>> {
+        Ok(self.regions_above(&self.detector.threshold(asked)?))
+    }
+
+    /// The same of a threshold that was looked up before.
+    pub fn regions_above(&self, threshold: &Threshold) -> Vec<Region> {
+        regions(&self.map, threshold.value(), self.original_size)
+    }
+
+    /// The map at the size of the original: bilinear where that is larger, averaged where it is smaller.
+    ///
+    /// # Errors
+    /// If the image is too large to be drawn.
+    pub fn map_at_original_size(&self) -> Result<Map> {
+        Plane::new(self.map.clone())?.resized(self.original_size)?.into_map()
+    }
+
+    /// The image as it is in its file, drawn: three channels are red, green and blue, of any other number the mean is grey. A file is
+    /// decoded once more if the image was looked at in another size.
+    ///
+    /// # Errors
+    /// If the file cannot be read any more, or the image is too large to be drawn.
+    pub fn picture(&self) -> Result<RgbImage> {
+        match (&self.source, &self.image) {
+            (Source::Memory(image), _) => drawn(image.values(), image.size()),
+            (Source::File { .. }, Some(image)) if image.size() == self.original_size => {
+                drawn(image.values(), image.size())
+            }
+            (Source::File { path, .. }, _) => {
+                let original = self.detector.reader().load(path, Fit::Own)?.image;
+                drawn(original.values(), original.size())
+            }
+        }
+    }
+
+    /// The map in colours, at the size of the original; from 0, blue, to 0.5, red.
+    ///
+    /// # Errors
+    /// If the image is too large to be drawn.
+    pub fn heat_map(&self) -> Result<RgbImage> {
+        let map = Plane::new(self.map.clone())?.resized(self.original_size)?;
+        Ok(Scale::default().heat(&map))
+    }
+
+    /// The map's colours over the original in grey.
+    ///
+    /// # Errors
+    /// As [`Self::picture`].
+    pub fn overlay(&self) -> Result<RgbImage> {
+        let map = Plane::new(self.map.clone())?.resized(self.original_size)?;
+        Ok(Scale::default().overlay(&self.picture()?, &map))
+    }
+
+    /// The same with a line around what is above the threshold for a false-positive rate.
+    ///
+    /// # Errors
+    /// As [`Self::picture`] and [`Detector::threshold`].
+    pub fn overlay_at(&self, asked: impl Into<Asked>) -> Result<RgbImage> {
+        let threshold = self.detector.threshold(asked)?;
+        let map = Plane::new(self.map.clone())?.resized(self.original_size)?;
+        let mut overlay = Scale::default().overlay(&self.picture()?, &map);
+        outline_found(&mut overlay, |x, y| map.at(x, y) > threshold.value());
+        Ok(overlay)
+    }
+}

@@ -1,0 +1,330 @@
+//! From files to what a model finds in them.
+
+mod found;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use riad_data::{DataError, Fit, Image, LoadedImage, Pattern, Reader, load_ahead};
+use riad_model::{Checkpoint, Device, Header, Keep, ModelError, Precision, Roi, Scored, Scorer};
+
+pub use self::found::Found;
+use crate::{Asked, Error, Result, Threshold, names::written, settings::bands_of};
+
+/// Images of the network's size that are scored at once: enough to keep all cores busy, few enough that scores come
+/// steadily.
+const BATCH: usize = 4;
+
+/// Where and how to compute. The default is the GPU that this build drives or else the CPU, in f32.
+#[derive(Clone, Debug)]
+pub struct Compute {
+    /// What computes.
+    pub device: Device,
+    /// What the network multiplies.
+    pub precision: Precision,
+}
+
+impl Default for Compute {
+    fn default() -> Self {
+        Self::f32(riad_model::gpu().unwrap_or(Device::CPU))
+    }
+}
+
+impl Compute {
+    /// In f32, as runs are completed and reported.
+    pub fn f32(device: Device) -> Self {
+        Self {
+            device,
+            precision: Precision::F32,
+        }
+    }
+}
+
+/// A trained model that is ready to look at images.
+///
+/// One detector serves any number of threads at once. A clone shares the weights with the first.
+///
+/// ```no_run
+/// let detector = riad::Detector::open("runs/lid")?;
+/// let found = detector.inspect_file("photo.jpg")?;
+/// println!("{} {} {:?}", found.score(), found.verdict(0.05)?, found.regions(0.05)?);
+/// found.overlay()?.save("overlay.png")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Detector {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    scorer: Scorer,
+    reader: Reader,
+    precision: Precision,
+    /// What the model is called in messages.
+    name: String,
+}
+
+impl fmt::Debug for Detector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Detector")
+            .field("name", &self.inner.name)
+            .field("scoring", &self.header().scoring)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Detector {
+    /// Opens a run's folder, a checkpoint, or a PyTorch state dict, to score in f32 on the GPU that this build drives or else the
+    /// CPU. Several files make one image together if they do so in the run that the model lies in.
+    ///
+    /// # Errors
+    /// If it cannot be read, holds no model, or its settings contradict each other.
+    pub fn open(model: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(model, None, &Compute::default())
+    }
+
+    /// The same, computed as `compute` says. With `bands` that pattern tells which files make one image together.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and if the device does not have the precision.
+    pub fn open_with(model: impl AsRef<Path>, bands: Option<Pattern>, compute: &Compute) -> Result<Self> {
+        let model = model.as_ref();
+        let bands = bands_of(model, bands.as_ref())?;
+        let opened = Self::of_checkpoint(&Checkpoint::open(model)?, bands, compute)?;
+        Ok(opened.named(written(model)))
+    }
+
+    /// Puts a checkpoint where it is to score. The files of an image belong together as `bands` says.
+    ///
+    /// # Errors
+    /// If its settings contradict each other, or the device does not have the precision.
+    pub fn of_checkpoint(checkpoint: &Checkpoint, bands: Option<Pattern>, compute: &Compute) -> Result<Self> {
+        let scorer = Scorer::new(checkpoint, &compute.device, compute.precision)?;
+        let reader = Reader::new(scorer.channels())
+            .with_pattern(bands)
+            .with_white_level(scorer.header().scoring.white_level);
+        // Else every image would be refused for it.
+        reader.check().map_err(Error::request)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                scorer,
+                reader,
+                precision: compute.precision,
+                name: "the model".into(),
+            }),
+        })
+    }
+
+    /// The same by another name in messages.
+    pub(crate) fn named(mut self, name: String) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.name = name;
+        }
+        self
+    }
+
+    /// What the checkpoint says of itself.
+    pub fn header(&self) -> &Header {
+        self.inner.scorer.header()
+    }
+
+    /// The part of images that is looked at, if not all.
+    pub fn roi(&self) -> Option<&Roi> {
+        self.inner.scorer.roi()
+    }
+
+    /// How images are read.
+    pub fn reader(&self) -> &Reader {
+        &self.inner.reader
+    }
+
+    /// The threshold for a false-positive rate.
+    ///
+    /// # Errors
+    /// [`Error::NotCalibrated`] and [`Error::TooFew`] say how many good images it takes; [`Error::Request`] if the rate is out of range.
+    pub fn threshold(&self, asked: impl Into<Asked>) -> Result<Threshold> {
+        Threshold::new(self.header(), &self.inner.name, asked.into())
+    }
+
+    /// What the model is called in messages: its path as it is written down.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// What the network multiplies.
+    pub fn precision(&self) -> Precision {
+        self.inner.precision
+    }
+
+    /// The precision that the model was calibrated in, if it scores in another one. Its rates are not those asked for then.
+    pub fn calibrated_otherwise(&self) -> Option<Precision> {
+        let calibrated = self.header().calibration_precision;
+        calibrated.filter(|calibrated| *calibrated != self.inner.precision)
+    }
+
+    /// Looks at the image in a file, of several files that make one the first.
+    ///
+    /// # Errors
+    /// If it cannot be read, has other channels than the model, or the device fails.
+    pub fn inspect_file(&self, path: impl AsRef<Path>) -> Result<Found> {
+        let path = path.as_ref();
+        let loaded = self.reader().load(path, self.fit())?;
+        let scored = self
+            .score_one(&loaded.image)?
+            .map_err(|error| Error::of_image(path, error))?;
+        Ok(Found::of_file(self.clone(), path.to_owned(), loaded, scored))
+    }
+
+    /// Looks at an image in memory, of any size. It is brought to the size that the model looks at.
+    ///
+    /// # Errors
+    /// If it has other channels than the model, is too small for its tiles, or the device fails.
+    pub fn inspect(&self, image: Image) -> Result<Found> {
+        let (channels, wanted) = (image.channels(), self.reader().channels);
+        if channels != wanted {
+            return Err(Error::request(format!(
+                "the image has {channels} channels, and the model looks at {wanted}"
+            )));
+        }
+        let fitted = self.fitted(&image)?;
+        let scored = self.score_one(fitted.as_ref().unwrap_or(&image))??;
+        Ok(Found::of_image(self.clone(), image, fitted, scored))
+    }
+
+    /// Looks at many files, one after the other, and decodes ahead on the threads of rayon's pool. The memory that this takes
+    /// does not grow with their number. An image that cannot be read or scored gives an error and keeps no other from being looked
+    /// at. An error without a [path](Error::path) is the device's, and the last item.
+    pub fn inspect_many(&self, files: Vec<PathBuf>) -> impl Iterator<Item = (PathBuf, Result<Found>)> + use<> {
+        Inspections {
+            loaded: Box::new(self.load(files)),
+            detector: self.clone(),
+            ready: Vec::new(),
+            has_failed: false,
+        }
+    }
+
+    /// How many images to load and score at once: large ones, which are scored by tiles, one by one.
+    pub(crate) fn batch_size(&self) -> usize {
+        match self.header().scoring.tiling {
+            None => BATCH,
+            Some(_) => 1,
+        }
+    }
+
+    /// Images one after the other, of a size that is scored, loaded ahead.
+    pub(crate) fn load(
+        &self,
+        images: Vec<PathBuf>,
+    ) -> impl Iterator<Item = (PathBuf, Result<LoadedImage, DataError>)> + Send + use<> {
+        load_ahead(images, self.reader().clone(), self.fit())
+    }
+
+    /// What sizes the images are to have.
+    pub(crate) fn fit(&self) -> Fit {
+        let scoring = &self.header().scoring;
+        match (scoring.tiling, self.roi()) {
+            (None, _) => Fit::Resized(scoring.size()),
+            (Some(_), None) => Fit::AtLeast(scoring.size()),
+            (Some(_), Some(roi)) => Fit::Exactly(roi.size()),
+        }
+    }
+
+    /// The image at the size that is looked at, if it has another one.
+    pub(crate) fn fitted(&self, image: &Image) -> Result<Option<Image>> {
+        Ok(match self.fit() {
+            Fit::Resized(size) if image.size() != size => Some(image.resized(size)?),
+            _ => None,
+        })
+    }
+
+    /// Scores images of a size that is scored. One on which the network's values overflow keeps no other from its score.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub(crate) fn score(&self, images: &[&Image], keep: Keep) -> Result<Vec<Result<Scored, ModelError>>> {
+        match self.score_all(images, keep) {
+            Ok(scored) => return Ok(scored.into_iter().map(Ok).collect()),
+            Err(ModelError::Overflow) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut each = Vec::with_capacity(images.len());
+        for image in images {
+            match self.score_all(&[image], keep) {
+                Ok(scored) => each.extend(scored.into_iter().map(Ok)),
+                Err(ModelError::Overflow) => each.push(Err(ModelError::Overflow)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(each)
+    }
+
+    fn score_one(&self, image: &Image) -> Result<Result<Scored, ModelError>> {
+        let scored = self.score(&[image], Keep::Map)?.pop();
+        scored.ok_or_else(|| Error::request("an image has at least one pixel"))
+    }
+
+    fn score_all(&self, images: &[&Image], keep: Keep) -> Result<Vec<Scored>, ModelError> {
+        let scorer = &self.inner.scorer;
+        if self.header().scoring.tiling.is_none() {
+            let values: Vec<f32> = images.iter().flat_map(|image| image.values()).copied().collect();
+            return scorer.score(&values, keep);
+        }
+        images
+            .iter()
+            .map(|image| scorer.score_image(image.values(), image.size(), keep))
+            .collect()
+    }
+}
+
+/// What [`Detector::inspect_many`] gives.
+struct Inspections {
+    detector: Detector,
+    loaded: Box<dyn Iterator<Item = (PathBuf, Result<LoadedImage, DataError>)> + Send>,
+    /// What was found in the last batch, the first image last.
+    ready: Vec<(PathBuf, Result<Found>)>,
+    has_failed: bool,
+}
+
+impl Inspections {
+    fn batch(&mut self) {
+        let batch = self.loaded.by_ref().take(self.detector.batch_size());
+        let batch: Vec<_> = batch.collect();
+        let readable = batch.iter().filter_map(|(_, loaded)| loaded.as_ref().ok());
+        let images: Vec<_> = readable.map(|loaded| &loaded.image).collect();
+        let mut scored = match self.detector.score(&images, Keep::Map) {
+            Ok(scored) => scored.into_iter(),
+            Err(error) => {
+                let first = batch.into_iter().next().map(|(path, _)| path).unwrap_or_default();
+                self.ready.push((first, Err(error)));
+                self.has_failed = true;
+                return;
+            }
+        };
+        for (path, loaded) in batch {
+            let found = match loaded {
+                Err(error) => Err(error.into()),
+                Ok(loaded) => match scored.next() {
+                    Some(Ok(scored)) => Ok(Found::of_file(self.detector.clone(), path.clone(), loaded, scored)),
+                    Some(Err(error)) => Err(Error::of_image(&path, error)),
+                    None => Err(Error::of_image(&path, ModelError::Overflow)),
+                },
+            };
+            self.ready.push((path, found));
+        }
+        self.ready.reverse();
+    }
+}
+
+impl Iterator for Inspections {
+    type Item = (PathBuf, Result<Found>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ready.is_empty() && !self.has_failed {
+            self.batch();
+        }
+        self.ready.pop()
+    }
+}

@@ -1,0 +1,427 @@
+//! How good a model is: on test images, on a person's own pictures, or on defects that are made up.
+
+mod at_threshold;
+mod baseline;
+mod painter;
+mod results;
+mod synthetic;
+mod test_images;
+mod test_set;
+
+use std::path::Path;
+
+use riad_core::{
+    Map,
+    metrics::{self, Curve, F1Max, MetricError, PixelCurves, PixelMetrics},
+};
+use riad_data::{MadeUp, Pattern};
+use riad_model::{Checkpoint, Roi};
+use serde::Serialize;
+
+pub use self::{
+    at_threshold::{AtThreshold, Counted, Flagged, ImageScore, Missed},
+    painter::Painter,
+    results::{Evaluation, Unmeasured, mean, sentence, write},
+    synthetic::{Found as FoundMadeUp, Synthetic},
+    test_set::{Sets, TestSet},
+};
+use self::{
+    baseline::MeanImage,
+    test_images::{TestImage, TestImages},
+};
+use crate::{
+    Asked, Error, Event, Observer, Result, Run, Threshold, Work,
+    detector::{Compute, Detector},
+    facts::facts,
+    names::{plain, relative, written},
+    run::history,
+};
+
+/// The false-positive rate that evaluations give verdicts for, if no other is asked for.
+pub const USUAL_RATE: f64 = 0.05;
+
+/// Measures a run on pictures that are known to be good or bad, or on defects made up on good ones, at a false-positive rate of
+/// [`USUAL_RATE`], on the GPU that this build drives or else the CPU.
+///
+/// ```no_run
+/// let run = riad::Run::open("runs/lid".as_ref())?;
+/// let evaluation = riad::evaluate(&run, riad::Sets::good("photos/ok").bad("photos/bad"), &())?;
+/// println!("{}", evaluation.sentence());
+/// # Ok::<(), riad::Error>(())
+/// ```
+///
+/// # Errors
+/// If the run has no weights, or no picture can be read of the good or of the bad ones.
+pub fn evaluate(run: &Run, sets: Sets, observer: &dyn Observer) -> Result<Evaluation> {
+    let model = run.folder();
+    let compute = Compute::default();
+    let test = TestSet::of_sets(model, &sets, run.bands(), &compute, observer)?;
+    let measuring = Measuring {
+        bands: run.bands(),
+        ..Measuring::of(model, &compute)
+    };
+    measuring.measure(&test, observer)
+}
+
+/// What is measured, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Measuring<'a> {
+    /// A run's folder or a checkpoint.
+    pub model: &'a Path,
+    /// Which files make one image together.
+    pub bands: Option<&'a Pattern>,
+    /// Which threshold verdicts are given by.
+    pub asked: Asked,
+    /// Whether the distance to the mean of the training images is measured too.
+    pub baseline: bool,
+    /// Whether pictures of every image are made, as a report shows them.
+    pub pictures: bool,
+    /// Where and how to compute.
+    pub compute: &'a Compute,
+}
+
+impl<'a> Measuring<'a> {
+    /// A model whose images are a file each, at the usual rate, with pictures.
+    pub fn of(model: &'a Path, compute: &'a Compute) -> Self {
+        Self {
+            model,
+            bands: None,
+            asked: Asked::rate(USUAL_RATE),
+            baseline: false,
+            pictures: true,
+            compute,
+        }
+    }
+
+    /// Measures the model on test images.
+    ///
+    /// # Errors
+    /// If the model cannot be opened, there are no test images, or none can be read.
+    pub fn measure(&self, test: &TestSet, observer: &dyn Observer) -> Result<Evaluation> {
+        let category = &test.category;
+        let checkpoint = Checkpoint::open(self.model)?;
+        let detector = Detector::of_checkpoint(&checkpoint, self.bands.cloned(), self.compute)?;
+        let detector = detector.named(written(self.model));
+        let header = checkpoint.header.clone();
+        // There is no mean of images of different sizes.
+        let baseline = (self.baseline && header.scoring.tiling.is_none())
+            .then(|| MeanImage::of(category, &detector))
+            .transpose()?;
+        let findings = find(test, &detector, baseline.as_ref(), self, observer)?;
+        Ok(Evaluation {
+            name: test.name.clone(),
+            data: written(&category.root),
+            model: written(self.model),
+            history: history::read(self.model, &header, observer),
+            facts: facts(&checkpoint, self.model)?,
+            header,
+            caution: test.caution.clone(),
+            roi_share: detector.roi().map(Roi::share),
+            findings,
+        })
+    }
+}
+
+/// False-positive rate up to which AUPRO integrates, as in MVTec's evaluation.
+pub const AUPRO_LIMIT: f64 = 0.3;
+
+/// Images that a note names; more are only counted.
+const NAMED: usize = 8;
+
+/// How near points of a curve may lie to be one: less than can be seen in a figure.
+const CURVE_RESOLUTION: f64 = 2e-3;
+
+/// What was found of a category's test images.
+pub struct Findings {
+    /// One for each of the category's test images, in their order.
+    pub images: Vec<ImageScore>,
+    /// How well scores and maps tell defects from what is good.
+    pub metrics: Metrics,
+    /// The curves behind them.
+    pub curves: Curves,
+    /// What drew the thumbnails, for their legend; `None` if there are none.
+    pub painter: Option<Painter>,
+    /// The mean image's metrics, if it was measured too.
+    pub baseline: Option<Metrics>,
+    /// What a threshold does that was set beforehand, or why there is none.
+    pub at_threshold: Result<AtThreshold, String>,
+    /// What was found of defects that were made up, if any were.
+    pub synthetic: Option<Synthetic>,
+    /// The defects whose pixels are not known, which are measured as images alone, as in [`ImageScore::path`].
+    pub without_mask: Vec<String>,
+    /// What was wrong with images, which are left out then, and with masks.
+    pub faults: Vec<String>,
+}
+
+impl Findings {
+    /// What readers must know of the numbers.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = self.metrics.undefined.clone();
+        let defective = self.images.iter().filter(|image| image.defect.is_some()).count();
+        match self.without_mask.as_slice() {
+            [] => {}
+            all if all.len() == defective => {
+                notes.push("pixel level: undefined, for no defect has a mask that could be used".to_owned());
+            }
+            some => {
+                let (named, more) = some.split_at(some.len().min(NAMED));
+                let more = match more.len() {
+                    0 => String::new(),
+                    more => format!(" and {more} more, which results.json names"),
+                };
+                notes.push(format!(
+                    "pixel level: over {} of {} images; of {} defects {} have no mask that could be used: {}{more}",
+                    self.images.len() - some.len(),
+                    self.images.len(),
+                    defective,
+                    some.len(),
+                    named.join(", ")
+                ));
+            }
+        }
+        if !self.faults.is_empty() {
+            notes.push(format!(
+                "not all is measured; {} faults were found: {}",
+                self.faults.len(),
+                self.faults.join("; ")
+            ));
+        }
+        notes
+    }
+}
+
+/// What the metrics are areas and points of; `None` as they are.
+#[derive(Default)]
+pub struct Curves {
+    /// Over the images' scores.
+    pub image: Option<ImageCurves>,
+    /// Over the pixels of the maps.
+    pub pixel: Option<PixelCurves>,
+}
+
+/// Curves over the images' scores.
+pub struct ImageCurves {
+    /// True-positive rate over the false-positive rate.
+    pub roc: Curve,
+    /// Precision over recall.
+    pub precision_recall: Curve,
+    /// The area under that, by steps as in scikit-learn.
+    pub average_precision: f64,
+    /// The best harmonic mean of precision and recall, and its threshold.
+    pub best_f1: F1Max,
+}
+
+/// Metrics as fractions of 1; `None` where the images do not define them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Metrics {
+    /// Area under the ROC curve of the images' scores.
+    pub image_auroc: Option<f64>,
+    /// The same of the pixels.
+    pub pixel_auroc: Option<f64>,
+    /// Average precision of the pixels.
+    pub pixel_ap: Option<f64>,
+    /// Area under the per-region overlap up to [`AUPRO_LIMIT`], divided by that.
+    pub aupro: Option<f64>,
+    /// Over the images' scores, at the threshold that is best for these very images.
+    pub f1_max: Option<f64>,
+    /// Why some are `None`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub undefined: Vec<String>,
+}
+
+impl Metrics {
+    /// Whether any is defined.
+    pub fn any(&self) -> bool {
+        let Self {
+            image_auroc,
+            pixel_auroc,
+            pixel_ap,
+            aupro,
+            f1_max,
+            ..
+        } = self;
+        [image_auroc, pixel_auroc, pixel_ap, aupro, f1_max]
+            .iter()
+            .any(|metric| metric.is_some())
+    }
+}
+
+/// Scores the test images and measures. What is wrong with images and masks is told and noted, and keeps the others from
+/// nothing.
+fn find(
+    test: &TestSet,
+    model: &Detector,
+    baseline: Option<&MeanImage>,
+    measuring: &Measuring<'_>,
+    observer: &dyn Observer,
+) -> Result<Findings> {
+    let category = &test.category;
+    let total = category.test.len();
+    if total == 0 {
+        return Err(Error::request(format!(
+            "{} has no test images to measure on; MVTec AD's layout keeps them in test/good and test/<defect>",
+            category.root.display()
+        )));
+    }
+    let threshold = model.threshold(measuring.asked);
+    let mut at_threshold = match &threshold {
+        Ok(threshold) => Ok(AtThreshold::new(threshold, test.set_the_threshold)),
+        Err(reason) => Err(reason.to_string()),
+    };
+    let value = threshold.as_ref().map(Threshold::value).ok();
+    let items: Vec<_> = test.items().collect();
+    let painter = measuring.pictures.then(|| Painter::new(&items, model, value));
+    let painter = painter.transpose()?;
+    let mut loaded = TestImages::new(items, model);
+    let mut images = Vec::with_capacity(total);
+    let of_category = category.test_faults.iter().map(|fault| plain(&fault.to_string()));
+    let mut faults: Vec<String> = of_category.chain(test.faults.iter().cloned()).collect();
+    let mut without_mask = Vec::new();
+    let mut measures = Measures::default();
+    let mut baseline_measures = Measures::default();
+    let inside = model.roi().map(Roi::map);
+    let work = Work::Measuring(&category.name);
+    observer.event(&Event::Began { work, done: 0, total });
+    while let Some(batch) = loaded.next_batch(observer)? {
+        let mut thumbnails = match &painter {
+            Some(painter) => painter.thumbnails(&batch)?,
+            None => Vec::new(),
+        }
+        .into_iter();
+        for (image, scored) in &batch {
+            let mut path = relative(&image.item.path, &category.root);
+            if let Some(MadeUp { flaw, length, .. }) = image.made_up {
+                path += &format!(" (made-up {flaw}, {length} px)");
+            }
+            measures.add(&scored.map, scored.score, image, inside)?;
+            if let Ok(at_threshold) = &mut at_threshold {
+                at_threshold.add(&path, scored, image, inside);
+            }
+            if let Some(baseline) = baseline {
+                let map = baseline.map(&image.pixels)?;
+                baseline_measures.add(&map, map.max().unwrap_or_default(), image, inside)?;
+            }
+            if image.mask.is_none() {
+                without_mask.push(path.clone());
+            }
+            images.push(ImageScore {
+                path,
+                defect: image.item.defect.clone(),
+                made_up: image.made_up,
+                score: scored.score,
+                thumbnails: thumbnails.next().unwrap_or_default(),
+            });
+        }
+        note(&mut loaded.faults, &mut faults, observer);
+        let done = images.len();
+        observer.event(&Event::Progress { done, total });
+    }
+    note(&mut loaded.faults, &mut faults, observer);
+    observer.event(&Event::Ended);
+    if images.is_empty() {
+        return Err(Error::NoImages(format!(
+            "none of the test images in {} could be read",
+            category.root.display()
+        )));
+    }
+    let (metrics, curves) = measures.finish()?;
+    let baseline = baseline.is_some().then(|| baseline_measures.finish()).transpose()?;
+    let baseline = baseline.map(|(metrics, _)| metrics);
+    let synthetic = at_threshold.as_ref().ok().zip(test.seed);
+    let synthetic = synthetic.and_then(|(at, seed)| Synthetic::new(&images, at, seed));
+    Ok(Findings {
+        images,
+        metrics,
+        curves,
+        painter,
+        baseline,
+        at_threshold,
+        synthetic,
+        without_mask,
+        faults,
+    })
+}
+
+/// Tells of faults as they are found, and notes them.
+fn note(found: &mut Vec<Error>, faults: &mut Vec<String>, observer: &dyn Observer) {
+    for fault in found.drain(..) {
+        observer.event(&Event::Fault(&fault));
+        faults.push(plain(&fault.to_string()));
+    }
+}
+
+/// Collects what the metrics are computed from.
+#[derive(Default)]
+struct Measures {
+    scores: Vec<f32>,
+    defective: Vec<bool>,
+    pixels: PixelMetrics,
+    /// Whether there are defects whose pixels are not known.
+    without_mask: bool,
+    /// Whether there are some whose pixels are.
+    with_mask: bool,
+}
+
+impl Measures {
+    /// Takes in an image. Pixels count if they are `inside`; the image's label is what it was, even if its defect is not.
+    fn add(&mut self, map: &Map, score: f32, image: &TestImage<'_>, inside: Option<&Map<bool>>) -> Result<()> {
+        // The label is the folder's: a mask at the network's size may have lost a tiny defect.
+        self.scores.push(score);
+        self.defective.push(image.item.is_defective());
+        self.with_mask |= image.item.is_defective() && image.mask.is_some();
+        match (&image.mask, inside) {
+            (Some(mask), None) => self.pixels.push(map, mask).map_err(Error::request)?,
+            (Some(mask), Some(inside)) => self.pixels.push_inside(map, mask, inside).map_err(Error::request)?,
+            (None, _) => self.without_mask = true,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(Metrics, Curves)> {
+        let Self { scores, defective, .. } = &self;
+        let mut undefined = Vec::new();
+        let image_auroc = defined(metrics::auroc(scores, defective), "image level", &mut undefined)?;
+        // F1 and precision with nothing but defects are 1 for any model.
+        let of_images = |_| {
+            Ok::<_, MetricError>(ImageCurves {
+                roc: metrics::roc_curve(scores, defective, CURVE_RESOLUTION)?,
+                precision_recall: metrics::precision_recall_curve(scores, defective, CURVE_RESOLUTION)?,
+                average_precision: metrics::average_precision(scores, defective)?,
+                best_f1: metrics::f1_max(scores, defective)?,
+            })
+        };
+        let image = image_auroc.map(of_images).transpose().map_err(Error::request)?;
+        // What the pixels of good images alone would lack is told by [`Findings::notes`].
+        let (pixels, pixel) = if self.without_mask && !self.with_mask {
+            None
+        } else {
+            let measured = self.pixels.finish_with_curves(AUPRO_LIMIT, CURVE_RESOLUTION);
+            defined(measured, "pixel level", &mut undefined)?
+        }
+        .unzip();
+        let metrics = Metrics {
+            image_auroc,
+            pixel_auroc: pixels.map(|pixels| pixels.auroc),
+            pixel_ap: pixels.map(|pixels| pixels.average_precision),
+            aupro: pixels.map(|pixels| pixels.aupro),
+            f1_max: image.as_ref().map(|curves| curves.best_f1.f1),
+            undefined,
+        };
+        Ok((metrics, Curves { image, pixel }))
+    }
+}
+
+/// A metric's value, or `None` with the reason noted where there are only good or only defective samples.
+fn defined<T>(metric: Result<T, MetricError>, level: &str, undefined: &mut Vec<String>) -> Result<Option<T>> {
+    match metric {
+        Ok(value) => Ok(Some(value)),
+        Err(error @ (MetricError::NoDefects { .. } | MetricError::NoGood { .. })) => {
+            let reason = format!("{level}: {error}");
+            if !undefined.contains(&reason) {
+                undefined.push(reason);
+            }
+            Ok(None)
+        }
+        Err(error) => Err(Error::request(error)),
+    }
+}

@@ -1,0 +1,237 @@
+//! What an evaluation writes: `results.json` and `scores.csv`.
+
+use std::{collections::BTreeMap, path::Path};
+
+use riad_model::{EpochRecord, Header, ScoringSettings, TrainConfig};
+use serde::Serialize;
+
+use super::{AUPRO_LIMIT, AtThreshold, Findings, Metrics, Synthetic};
+use crate::{
+    Error, Result,
+    facts::{Fact, preset_name},
+    files::write_whole,
+};
+
+/// A category's evaluation and where it comes from.
+pub struct Evaluation {
+    /// What the category is called.
+    pub name: String,
+    /// The folder of its images, as it is written down.
+    pub data: String,
+    /// The model's folder or file, likewise.
+    pub model: String,
+    /// What the model says of itself.
+    pub header: Header,
+    /// What the model is, in words.
+    pub facts: Vec<Fact>,
+    /// The losses of its training, epoch by epoch, as far as they are known.
+    pub history: Vec<EpochRecord>,
+    /// What readers must know before they take the numbers for those of a test.
+    pub caution: Option<String>,
+    /// The share of the images that is looked at; `None` without a region of interest.
+    pub roi_share: Option<f64>,
+    /// What was found of the images.
+    pub findings: Findings,
+}
+
+impl Evaluation {
+    /// How good the model is at its threshold, in one sentence without its full stop, or why there is no threshold.
+    pub fn sentence(&self) -> String {
+        match &self.findings.at_threshold {
+            Ok(at) => sentence(&self.findings, at),
+            Err(reason) => format!("There is no threshold, so nothing is found or stopped: {reason}"),
+        }
+    }
+}
+
+impl Serialize for Evaluation {
+    /// As `results.json` has it.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        results_file(std::slice::from_ref(self), &[]).serialize(serializer)
+    }
+}
+
+/// How good a model is at its threshold, in one sentence without its full stop.
+pub fn sentence(findings: &Findings, at: &AtThreshold) -> String {
+    match &findings.synthetic {
+        None => at.sentence(),
+        Some(synthetic) => {
+            let stops = at.stops().map_or_else(String::new, |stops| format!("; {stops}"));
+            format!("{}{stops}", synthetic.sentence())
+        }
+    }
+}
+
+/// A category that could not be measured, and why.
+#[derive(Debug, Serialize)]
+pub struct Unmeasured {
+    /// What it is called.
+    pub name: String,
+    /// Why it could not be measured.
+    pub reason: String,
+}
+
+#[derive(Serialize)]
+struct ResultsFile<'a> {
+    categories: BTreeMap<&'a str, CategoryMetrics<'a>>,
+    /// Categories that could not be measured, and why.
+    #[serde(skip_serializing_if = "<[Unmeasured]>::is_empty")]
+    unmeasured: &'a [Unmeasured],
+    settings: Settings<'a>,
+    versions: BTreeMap<&'a str, &'a str>,
+}
+
+#[derive(Serialize)]
+struct CategoryMetrics<'a> {
+    #[serde(flatten)]
+    metrics: &'a Metrics,
+    images: usize,
+    /// Defects that count as images alone; empty where all have masks.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    without_mask: &'a [String],
+    /// What keeps images from being measured, or masks from being used.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    faults: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_threshold: Option<&'a AtThreshold>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_threshold: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    synthetic: Option<&'a Synthetic>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caution: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mean_image: Option<&'a Metrics>,
+}
+
+#[derive(Serialize)]
+struct Settings<'a> {
+    aupro_limit: f64,
+    models: BTreeMap<&'a str, ModelSettings<'a>>,
+}
+
+#[derive(Serialize)]
+struct ModelSettings<'a> {
+    model: &'a str,
+    data: &'a str,
+    preset: String,
+    width: usize,
+    scoring: &'a ScoringSettings,
+    training: &'a Option<TrainConfig>,
+    seed: Option<u64>,
+    best_epoch: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roi_share: Option<f64>,
+}
+
+/// Writes `results.json` and `scores.csv` to `out`.
+///
+/// # Errors
+/// If that cannot be done.
+pub fn write(out: &Path, results: &[Evaluation], unmeasured: &[Unmeasured]) -> Result<()> {
+    let file = results_file(results, unmeasured);
+    let json = serde_json::to_vec_pretty(&file).map_err(Error::render("results.json"))?;
+    write_whole(&out.join("scores.csv"), &scores_csv(results)?)?;
+    write_whole(&out.join("results.json"), &json)
+}
+
+fn results_file<'a>(results: &'a [Evaluation], unmeasured: &'a [Unmeasured]) -> ResultsFile<'a> {
+    let categories = results.iter().map(|result| {
+        let Findings {
+            images,
+            metrics,
+            baseline,
+            at_threshold,
+            synthetic,
+            without_mask,
+            faults,
+            ..
+        } = &result.findings;
+        let metrics = CategoryMetrics {
+            metrics,
+            images: images.len(),
+            without_mask,
+            faults,
+            at_threshold: at_threshold.as_ref().ok(),
+            no_threshold: at_threshold.as_ref().err().map(String::as_str),
+            synthetic: synthetic.as_ref(),
+            caution: result.caution.as_deref(),
+            mean_image: baseline.as_ref(),
+        };
+        (result.name.as_str(), metrics)
+    });
+    let models = results.iter().map(
+        |Evaluation {
+             name,
+             data,
+             model,
+             header,
+             roi_share,
+             ..
+         }| {
+            let settings = ModelSettings {
+                model,
+                data,
+                preset: preset_name(header.architecture.width),
+                width: header.architecture.width,
+                scoring: &header.scoring,
+                training: &header.training,
+                seed: header.training.as_ref().map(|training| training.seed),
+                best_epoch: header.progress.as_ref().map(|progress| progress.best_epoch),
+                roi_share: *roi_share,
+            };
+            (name.as_str(), settings)
+        },
+    );
+    ResultsFile {
+        categories: categories.collect(),
+        unmeasured,
+        settings: Settings {
+            aupro_limit: AUPRO_LIMIT,
+            models: models.collect(),
+        },
+        versions: BTreeMap::from([("riad", env!("CARGO_PKG_VERSION"))]),
+    }
+}
+
+/// `path,label,score`: the path below the category's folder, after the category's name where there are several; the
+/// label 1 for a defect; the score in as many digits as tell it from every other, so that metrics can be recomputed.
+fn scores_csv(results: &[Evaluation]) -> Result<Vec<u8>> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record(["path", "label", "score"])
+        .map_err(Error::render("scores.csv"))?;
+    for Evaluation { name, findings, .. } in results {
+        for image in &findings.images {
+            let path = if results.len() > 1 {
+                format!("{name}/{}", image.path)
+            } else {
+                image.path.clone()
+            };
+            csv.write_record([
+                path,
+                u8::from(image.defect.is_some()).to_string(),
+                image.score.to_string(),
+            ])
+            .map_err(Error::render("scores.csv"))?;
+        }
+    }
+    csv.into_inner()
+        .map_err(|error| Error::render("scores.csv")(error.into_error()))
+}
+
+/// The mean of each metric over the categories, where all have it.
+pub fn mean<'a>(all: impl Iterator<Item = &'a Metrics> + Clone) -> Metrics {
+    let mean = |metric: fn(&Metrics) -> Option<f64>| {
+        let values: Option<Vec<f64>> = all.clone().map(metric).collect();
+        values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
+    };
+    Metrics {
+        image_auroc: mean(|metrics| metrics.image_auroc),
+        pixel_auroc: mean(|metrics| metrics.pixel_auroc),
+        pixel_ap: mean(|metrics| metrics.pixel_ap),
+        aupro: mean(|metrics| metrics.aupro),
+        f1_max: mean(|metrics| metrics.f1_max),
+        undefined: Vec::new(),
+    }
+}

@@ -1,0 +1,304 @@
+//! What a model is measured on: a data set's test images, a person's own pictures, or defects made up on good ones.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
+};
+
+use rayon::prelude::*;
+use riad_data::{Category, Layout, MadeUp, Pattern, TestItem, image_files};
+use riad_model::Checkpoint;
+
+use super::synthetic;
+use crate::{
+    Error, Event, Observer, Result, Run,
+    detector::{Compute, Detector},
+    names::{folder_name, plain},
+    run::image_sha256,
+};
+
+/// What pictures with a defect are called that lie in no folder of a kind.
+const BAD: &str = "bad";
+
+/// Pictures that are known to be good or bad, and whether defects are made up on good ones.
+///
+/// ```
+/// use riad::Sets;
+///
+/// let real = Sets::good("photos/ok").bad("photos/scratched").bad("photos/bent");
+/// let made_up = Sets::good("photos/ok").synthetic(0);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Sets {
+    /// Good pictures, and folders of such with their subfolders.
+    pub good: Vec<PathBuf>,
+    /// Pictures with a defect, and folders of such; the names of their subfolders are kinds of defects.
+    pub bad: Vec<PathBuf>,
+    /// What draws defects that are made up on the good ones; `None` for none.
+    pub synthetic: Option<u64>,
+}
+
+impl Sets {
+    /// Good pictures: a file, or a folder with its subfolders.
+    pub fn good(path: impl Into<PathBuf>) -> Self {
+        Self {
+            good: vec![path.into()],
+            ..Self::default()
+        }
+    }
+
+    /// Pictures with a defect beside them: a file, or a folder whose subfolders name kinds of defects.
+    pub fn bad(mut self, path: impl Into<PathBuf>) -> Self {
+        self.bad.push(path.into());
+        self
+    }
+
+    /// Defects made up on the good pictures, or if there are none on those that the run held out.
+    pub fn synthetic(mut self, seed: u64) -> Self {
+        self.synthetic = Some(seed);
+        self
+    }
+
+    /// Whether no picture is named.
+    pub fn is_empty(&self) -> bool {
+        self.good.is_empty() && self.bad.is_empty()
+    }
+}
+
+/// What a model is measured on.
+#[derive(Debug)]
+pub struct TestSet {
+    /// What the category is called, as it is written down.
+    pub name: String,
+    /// Its test images.
+    pub category: Category,
+    /// The defect that is made up on each of the test images; empty where the images are measured as they are.
+    pub made_up: Vec<Option<MadeUp>>,
+    /// Whether the good images set the model's threshold, and so cannot tell how many good ones it stops.
+    pub set_the_threshold: bool,
+    /// What readers must know before they take the numbers for those of a test.
+    pub caution: Option<String>,
+    /// What drew the defects that are made up.
+    pub seed: Option<u64>,
+    /// What could not be read before anything was measured, and was told.
+    pub faults: Vec<String>,
+}
+
+impl From<Category> for TestSet {
+    fn from(category: Category) -> Self {
+        Self {
+            name: folder_name(&category.root),
+            category,
+            made_up: Vec::new(),
+            set_the_threshold: false,
+            caution: None,
+            seed: None,
+            faults: Vec::new(),
+        }
+    }
+}
+
+impl TestSet {
+    /// A person's own pictures, for the model in `model`, whose files belong together as `bands` says. What cannot be read is
+    /// told and passed over.
+    ///
+    /// # Errors
+    /// If no picture is left of the good or of the bad ones, or one is called both.
+    pub fn of_sets(
+        model: &Path,
+        sets: &Sets,
+        bands: Option<&Pattern>,
+        compute: &Compute,
+        observer: &dyn Observer,
+    ) -> Result<Self> {
+        match sets.synthetic {
+            None => Self::of_pictures(model, sets, bands, observer),
+            Some(seed) => {
+                let detector = Detector::of_checkpoint(&Checkpoint::open(model)?, bands.cloned(), compute)?;
+                synthetic::test_set(model, &detector, sets, seed, observer)
+            }
+        }
+    }
+
+    pub(super) fn of_pictures(
+        model: &Path,
+        sets: &Sets,
+        bands: Option<&Pattern>,
+        observer: &dyn Observer,
+    ) -> Result<Self> {
+        let mut faults = Vec::new();
+        let mut all = |paths: &[PathBuf], are_good: bool| {
+            let mut found = Vec::new();
+            for path in paths {
+                let files = image_files(path, bands);
+                found.extend(files.images.into_iter().map(|image| {
+                    let defect = (!are_good).then(|| kind(&image, path));
+                    (image, defect)
+                }));
+                for fault in files.faults {
+                    let fault = fault.into();
+                    observer.event(&Event::Fault(&fault));
+                    faults.push(plain(&fault.to_string()));
+                }
+            }
+            if found.is_empty() && !paths.is_empty() {
+                let what = if are_good { "good" } else { "bad" };
+                return Err(Error::request(format!("of the {what} pictures none can be read")));
+            }
+            Ok(found)
+        };
+        let pictures = [all(&sets.good, true)?, all(&sets.bad, false)?].concat();
+        let root = common_folder(pictures.iter().map(|(path, _)| path.as_path()));
+        let name = name_of(model)?;
+        let mut test = Self {
+            name: name.clone(),
+            ..Self::from(Category {
+                name,
+                root,
+                layout: Layout::Folder,
+                train: Vec::new(),
+                validation: Vec::new(),
+                test: Vec::new(),
+                train_faults: Vec::new(),
+                test_faults: Vec::new(),
+            })
+        };
+        let sums = pictures.par_iter().map(|(path, _)| image_sha256(path, bands));
+        let sums: Vec<_> = sums.collect();
+        let run = Run::of(model)?;
+        let seen: HashSet<&str> = run.as_ref().map(Run::seen).unwrap_or_default();
+        let mut first: HashMap<String, (PathBuf, bool)> = HashMap::new();
+        let mut known = Vec::new();
+        for ((path, defect), sum) in pictures.into_iter().zip(sums) {
+            let sum = match sum {
+                Ok(sum) => sum,
+                Err(cause) => {
+                    observer.event(&Event::Fault(&cause));
+                    faults.push(plain(&cause.to_string()));
+                    continue;
+                }
+            };
+            let is_good = defect.is_none();
+            if is_good && seen.contains(sum.as_str()) {
+                known.push(path.clone());
+            }
+            match first.get(&sum) {
+                Some((before, was_good)) if *was_good != is_good => {
+                    return Err(Error::request(format!(
+                        "{} and {} are the same picture, and one is given as good and the other as bad: leave one out",
+                        before.display(),
+                        path.display()
+                    )));
+                }
+                Some((before, _)) => observer.event(&Event::Twice {
+                    path: &path,
+                    other: before,
+                }),
+                None => {
+                    first.insert(sum, (path.clone(), is_good));
+                    test.category.test.push(TestItem {
+                        path,
+                        defect,
+                        masks: Vec::new(),
+                    });
+                }
+            }
+        }
+        if let Some(path) = known.first() {
+            test.caution = Some(format!(
+                "{} of the good pictures were trained or validated with, {} first. They score lower than fresh ones, so \
+                 more good ones will be stopped than is said here.",
+                known.len(),
+                path.display()
+            ));
+        }
+        test.faults = faults;
+        Ok(test)
+    }
+
+    /// The good images that a run held out from training: those it was calibrated with, or else those it was validated with;
+    /// possibly none.
+    ///
+    /// # Errors
+    /// If the category's images are not those that the run was started with.
+    pub fn held_out(run: &Run, category: Category) -> Result<Self> {
+        let (images, purpose) = run.held_out(&category)?;
+        let set_the_threshold = purpose == "calibration";
+        let and_how_many = if set_the_threshold {
+            ", nor how many good ones are stopped: the threshold was set with them"
+        } else {
+            ""
+        };
+        let caution = format!(
+            "There are no test images. Shown are the {} good images that training held out for {purpose}; how well defects \
+             are found cannot be told from them{and_how_many}.",
+            images.len()
+        );
+        let mut test = Self {
+            set_the_threshold,
+            caution: Some(caution),
+            ..Self::from(category)
+        };
+        let good = |path| TestItem {
+            path,
+            defect: None,
+            masks: Vec::new(),
+        };
+        test.category.test = images.into_iter().map(good).collect();
+        Ok(test)
+    }
+
+    /// Each test image with the defect that is made up on it.
+    pub fn items(&self) -> impl Iterator<Item = (&TestItem, Option<MadeUp>)> {
+        let made_up = self.made_up.iter().copied().chain(std::iter::repeat(None));
+        self.category.test.iter().zip(made_up)
+    }
+}
+
+/// What the model's product is called: the category that its run learns from, or else the file.
+fn name_of(model: &Path) -> Result<String> {
+    let run = Run::of(model)?;
+    let named = run.as_ref().map_or(model, Run::data);
+    let name = named.file_stem().or(model.file_name()).unwrap_or(model.as_os_str());
+    Ok(name.to_string_lossy().into_owned())
+}
+
+/// The kind of a defect: the folders between the picture and the folder that was given.
+fn kind(picture: &Path, given: &Path) -> String {
+    let below = picture.strip_prefix(given).ok().and_then(Path::parent);
+    let kind = below.map(|folders| folders.to_string_lossy().replace('\\', "/"));
+    kind.filter(|kind| !kind.is_empty()).unwrap_or_else(|| BAD.to_owned())
+}
+
+/// The innermost folder that all of the files lie in.
+fn common_folder<'a>(files: impl Iterator<Item = &'a Path>) -> PathBuf {
+    let folders = files.map(|file| file.parent().unwrap_or(Path::new("")).to_owned());
+    let common = folders.reduce(|common, folder| {
+        let pairs = common.components().zip(folder.components());
+        pairs.take_while(|(a, b)| a == b).map(|(a, _)| a).collect()
+    });
+    common.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_named_from_the_folder_that_all_are_in() {
+        let common = |files: &[&str]| common_folder(files.iter().map(Path::new));
+        assert_eq!(common(&["a/b/c/1.png", "a/b/2.png", "a/b/d/3.png"]), Path::new("a/b"));
+        assert_eq!(common(&["a/1.png", "b/1.png"]), Path::new(""));
+        assert_eq!(common(&["1.png"]), Path::new(""));
+        assert_eq!(common(&["/x/1.png", "/x/y/1.png"]), Path::new("/x"));
+    }
+
+    #[test]
+    fn folders_below_the_one_given_are_kinds() {
+        let kind = |picture: &str, given: &str| kind(Path::new(picture), Path::new(given));
+        assert_eq!(kind("bad/scratch/1.png", "bad"), "scratch");
+        assert_eq!(kind("bad/scratch/deep/1.png", "bad"), "scratch/deep");
+        assert_eq!(kind("bad/1.png", "bad"), "bad");
+        assert_eq!(kind("bad/1.png", "bad/1.png"), "bad");
+    }
+}

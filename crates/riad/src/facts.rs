@@ -1,0 +1,168 @@
+//! What there is to know of a model, in words: for `riad info`, and for the report.
+
+use std::path::Path;
+
+use riad_model::{
+    Architecture, Checkpoint, Header, LossTerms, Preset, Roi, ScoringSettings, Similarity, Tiling, TrainConfig,
+};
+
+use crate::{Result, names::written, threshold::reach};
+
+/// What something of a model is called, and what it is.
+pub type Fact = (&'static str, String);
+
+/// What there is to know of the checkpoint in `model`.
+///
+/// # Errors
+/// If its header names no network, which a checkpoint that was read excludes.
+pub fn facts(checkpoint: &Checkpoint, model: &Path) -> Result<Vec<Fact>> {
+    let mut facts = Vec::new();
+    let mut line = |name, value| facts.push((name, value));
+    let Header {
+        architecture,
+        scoring,
+        riad_version,
+        format,
+        training,
+        progress,
+        calibration,
+        ..
+    } = &checkpoint.header;
+    let ScoringSettings {
+        tiling,
+        normalisation,
+        smoothing,
+        similarity,
+        scales,
+        ..
+    } = scoring;
+    line("file", written(model));
+    line(
+        "network",
+        format!(
+            "{architecture}, {}, width {}",
+            preset_name(architecture.width),
+            architecture.width
+        ),
+    );
+    line("parameters", architecture.parameters()?.to_string());
+    let colours = match architecture.channels {
+        1 => "grey",
+        Architecture::COLOUR => "RGB",
+        _ => "lights or bands",
+    };
+    line("channels", format!("{}, {colours}", architecture.channels));
+    line(
+        "work per image",
+        format!(
+            "{} passes of {:.1} GMAC{}",
+            scoring.passes_per_image(),
+            architecture.macs(scoring.height, scoring.width)? as f64 / 1e9,
+            if scoring.tiling.is_some() { " for each tile" } else { "" }
+        ),
+    );
+    match tiling {
+        None => line("image size", format!("{} (height x width)", scoring.size())),
+        Some(Tiling { overlap }) => line(
+            "image size",
+            format!(
+                "any, in tiles of {} (height x width) that overlap by {overlap} pixels or more",
+                scoring.size()
+            ),
+        ),
+    }
+    if let Some(white) = scoring.white_level {
+        line("white level", format!("a sample of {white}, where files hold integers"));
+    }
+    if let Some(share) = checkpoint.roi.as_ref().map(Roi::share) {
+        line(
+            "looked at",
+            format!("{:.1} % of the image, the region of interest", 100.0 * share),
+        );
+    }
+    for (name, value) in checkpoint.header.method().facts(scoring) {
+        line(name, value);
+    }
+    line(
+        "normalisation",
+        format!("(x - {}) / {}", normalisation.mean, normalisation.deviation),
+    );
+    let similarity = match similarity {
+        Similarity::GmsGrey => format!("edges of luma, scales: {scales}"),
+        Similarity::GmsColour => format!("edges of each colour, scales: {scales}"),
+        Similarity::Ssim => "SSIM".into(),
+        Similarity::L2 => "squared error".into(),
+        other => other.to_string(),
+    };
+    let normal = match checkpoint.normal {
+        Some(_) => ", beyond what is normal at each place",
+        None => "",
+    };
+    line(
+        "maps",
+        format!("{similarity}, mean filter of {smoothing}x{smoothing}{normal}"),
+    );
+    match training {
+        None => line(
+            "trained",
+            "elsewhere: weights without a history, scored with the published settings".into(),
+        ),
+        Some(TrainConfig {
+            epochs,
+            batch_size,
+            learning_rate,
+            weight_decay,
+            patience,
+            seed,
+            ..
+        }) => line(
+            "trained",
+            match scoring.method.steps() {
+                Some(_) => format!(
+                    "{epochs} epochs in batches of {batch_size}, Adam from {learning_rate} to 0 with weight decay \
+                     {weight_decay}, seed {seed}"
+                ),
+                None => format!(
+                    "up to {epochs} epochs in batches of {batch_size}, Adam {learning_rate} with weight decay {weight_decay}, \
+                     patience {patience}, seed {seed}"
+                ),
+            },
+        ),
+    }
+    if let Some(progress) = progress {
+        let kept = match scoring.method.steps() {
+            Some(_) => "last epoch",
+            None => "best epoch",
+        };
+        line(kept, progress.best_epoch.to_string());
+        if let Some(record) = progress.history.get(progress.best_epoch.wrapping_sub(1)) {
+            line("training loss", terms(&record.train));
+            line(
+                "validation loss",
+                record.validation.as_ref().map_or("none".into(), terms),
+            );
+        }
+    }
+    line(
+        "calibrated with",
+        calibration
+            .as_ref()
+            .map_or("nothing, so there is no threshold".into(), reach),
+    );
+    line("written by", format!("riad {riad_version}, format {format}"));
+    Ok(facts)
+}
+
+/// The preset's name, or the width where it is none of them.
+pub fn preset_name(width: usize) -> String {
+    let preset = Preset::ALL.iter().find(|preset| preset.width() == width);
+    preset.map_or_else(|| format!("width {width}"), |preset| preset.to_string())
+}
+
+/// A loss and its terms, in words.
+pub fn terms(loss: &LossTerms) -> String {
+    let LossTerms {
+        l2, ssim, msgms, total, ..
+    } = loss;
+    format!("{total:.4} (l2 {l2:.4}, ssim {ssim:.4}, msgms {msgms:.4})")
+}

@@ -1,0 +1,80 @@
+//! Paths and files.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+};
+
+use riad_model::{ModelError, store};
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Result};
+
+/// Writes `bytes` to `path` as checkpoints are written: whole, whenever the program is killed. Folders on the way are made.
+///
+/// # Errors
+/// [`Error::File`] if that cannot be done; `path` is as it was then.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
+    }
+    store::write_whole(path, bytes).map_err(|error| match error {
+        ModelError::Io { path, cause } => Error::file("write", &path)(cause),
+        error => error.into(),
+    })
+}
+
+/// The SHA-256 of what files hold one after the other, in hexadecimal.
+pub(crate) fn sha256(files: &[impl AsRef<Path>]) -> Result<String> {
+    let mut hash = Sha256::new();
+    for file in files.iter().map(AsRef::as_ref) {
+        let cannot = Error::file("read", file);
+        let mut file = BufReader::new(File::open(file).map_err(cannot)?);
+        loop {
+            let part = file.fill_buf().map_err(cannot)?;
+            if part.is_empty() {
+                break;
+            }
+            hash.update(part);
+            let read = part.len();
+            file.consume(read);
+        }
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Where `path` lies, without links, as far as it is there: what is yet to be made is added as it is.
+pub fn resolved(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for there in whole.ancestors() {
+        if let Ok(real) = there.canonicalize() {
+            return match whole.strip_prefix(there) {
+                Ok(rest) if !rest.as_os_str().is_empty() => real.join(rest),
+                _ => real,
+            };
+        }
+    }
+    whole
+}
+
+/// Checks that what is written to `out` does not come to lie among the images in `data`.
+///
+/// # Errors
+/// [`Error::Inside`] if it would.
+pub fn check_outside(out: &Path, data: &Path) -> Result<()> {
+    if resolved(out).starts_with(resolved(data)) {
+        return Err(Error::Inside {
+            out: out.to_owned(),
+            data: data.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// `path` with `suffix` after its name, whatever bytes the name has.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}

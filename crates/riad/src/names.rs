@@ -1,0 +1,212 @@
+//! How the names of files are written down, so that they come back exactly, and that no name is a command to whatever
+//! shows it: a spreadsheet, a terminal, a browser.
+//!
+//! There is one rule, for tables, JSON, pages and the run's own files: that of addresses in the web. A byte is written as
+//! `%` and two hexadecimal digits if it is `%` itself; belongs to no UTF-8, to a control character, or to one that changes
+//! the direction or the lines of a text; is `;`, at which spreadsheets of some languages split cells; or begins the text
+//! where they look for formulas (`=`, `+`, `-`, `@`). All else stands for itself. To read a name, replace every `%XX` by its
+//! byte, as `urllib.parse.unquote_to_bytes` of Python does.
+
+use std::{
+    ffi::OsString,
+    fmt::Write,
+    path::{Path, PathBuf},
+};
+
+/// A path as text, by the rule of this module.
+pub fn written(path: &Path) -> String {
+    guarded(escaped(path.as_os_str().as_encoded_bytes()))
+}
+
+/// A path below `root` as text with forward slashes, for files that are read on other systems too; the whole of it if it
+/// is not below.
+pub fn relative(path: &Path, root: &Path) -> String {
+    let below = path.strip_prefix(root).unwrap_or(path);
+    let parts: Vec<_> = below
+        .components()
+        .map(|part| escaped(part.as_os_str().as_encoded_bytes()))
+        .collect();
+    guarded(parts.join("/"))
+}
+
+/// The path that [`written`] wrote; `None` for what it cannot have written, or a name that this system cannot have.
+pub fn read(text: &str) -> Option<PathBuf> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte == b'%' {
+            let (digits, after) = rest.split_at_checked(2)?;
+            let digit = |index: usize| char::from(digits[index]).to_digit(16);
+            bytes.push(u8::try_from(digit(0)? * 16 + digit(1)?).ok()?);
+            rest = after;
+        } else {
+            bytes.push(byte);
+        }
+    }
+    name_of(bytes).map(PathBuf::from)
+}
+
+#[cfg(unix)]
+fn name_of(bytes: Vec<u8>) -> Option<OsString> {
+    use std::os::unix::ffi::OsStringExt;
+    Some(OsString::from_vec(bytes))
+}
+
+#[cfg(not(unix))]
+fn name_of(bytes: Vec<u8>) -> Option<OsString> {
+    String::from_utf8(bytes).ok().map(OsString::from)
+}
+
+/// What a category's folder is called, as it is written down.
+pub fn folder_name(folder: &Path) -> String {
+    let whole = folder
+        .file_name()
+        .is_none()
+        .then(|| folder.canonicalize().ok())
+        .flatten();
+    let folder = whole.as_deref().unwrap_or(folder);
+    written(Path::new(folder.file_name().unwrap_or(folder.as_os_str())))
+}
+
+/// A message without what a terminal would obey: control characters become `%XX`, as they do in names.
+pub fn plain(message: &str) -> String {
+    let mut plain = String::with_capacity(message.len());
+    message.chars().for_each(|c| push(&mut plain, c, is_unseen(c)));
+    plain
+}
+
+/// The same of a message of several lines.
+pub fn plain_lines(message: &str) -> String {
+    let lines: Vec<_> = message.split('\n').map(plain).collect();
+    lines.join("\n")
+}
+
+fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            push(&mut text, c, matches!(c, '%' | ';') || is_unseen(c));
+        }
+        chunk.invalid().iter().for_each(|byte| push_byte(&mut text, *byte));
+    }
+    text
+}
+
+/// Escapes the first character if a spreadsheet takes what begins with it for a formula.
+fn guarded(text: String) -> String {
+    // The wide forms count as the narrow ones where people write with wide characters.
+    let is_formula = |c: &char| {
+        matches!(
+            c,
+            '=' | '+' | '-' | '@' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}'
+        )
+    };
+    match text.chars().next().filter(is_formula) {
+        None => text,
+        Some(first) => {
+            let mut guarded = String::with_capacity(text.len() + 8);
+            push(&mut guarded, first, true);
+            guarded.push_str(&text[first.len_utf8()..]);
+            guarded
+        }
+    }
+}
+
+fn push(text: &mut String, c: char, is_escaped: bool) {
+    if is_escaped {
+        let mut bytes = [0; 4];
+        c.encode_utf8(&mut bytes).bytes().for_each(|byte| push_byte(text, byte));
+    } else {
+        text.push(c);
+    }
+}
+
+fn push_byte(text: &mut String, byte: u8) {
+    // Writing to a string cannot fail.
+    let _ = write!(text, "%{byte:02X}");
+}
+
+/// Whether a character is none that is seen, but one that changes how others are: controls (escape sequences of terminals
+/// begin with one), ends of lines and paragraphs, and marks of direction.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+        )
+}
+
+/// A path in the run's own files.
+pub(crate) mod serde_path {
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::written(path))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        super::read(&text).ok_or_else(|| D::Error::custom(format!("{text} is no path")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Expected values from Python's `urllib.parse.quote` with these characters as safe ones.
+    #[test]
+    fn names_are_written_so_that_nothing_obeys_them() {
+        for (name, expected) in [
+            ("a/b 1.png", "a/b 1.png"),
+            ("ä/日本.png", "ä/日本.png"),
+            ("100%.png", "100%25.png"),
+            ("=cmd|' calc'!A1.png", "%3Dcmd|' calc'!A1.png"),
+            ("+1", "%2B1"),
+            ("-1", "%2D1"),
+            ("@a", "%40a"),
+            ("＝a", "%EF%BC%9Da"),
+            ("a=b+c-d@e", "a=b+c-d@e"),
+            ("a;=b", "a%3B=b"),
+            ("\"a\", b", "\"a\", b"),
+            ("\x1b[31m", "%1B[31m"),
+            ("\u{9b}31m", "%C2%9B31m"),
+            ("a\r\nb\t", "a%0D%0Ab%09"),
+            ("gnp.\u{202e}txt", "gnp.%E2%80%AEtxt"),
+        ] {
+            assert_eq!(written(Path::new(name)), expected);
+            assert_eq!(read(expected).unwrap(), Path::new(name));
+        }
+        for wrong in ["%", "%1", "a%zz", "%+1"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+        assert_eq!(plain("a \x1b[31m\nb"), "a %1B[31m%0Ab");
+        assert_eq!(plain_lines("a \x1b[31m\n50 %"), "a %1B[31m\n50 %");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn any_bytes_come_back_and_no_two_names_are_one() {
+        use std::{
+            collections::HashSet,
+            ffi::OsStr,
+            os::unix::ffi::{OsStrExt, OsStringExt},
+        };
+        let mut texts = HashSet::new();
+        // Every pair of bytes, valid UTF-8 or not.
+        for a in 1..=255 {
+            for b in 1..=255 {
+                let name = OsString::from_vec(vec![a, b]);
+                let text = written(Path::new(&name));
+                assert_eq!(read(&text).unwrap().as_os_str(), name);
+                assert!(texts.insert(text));
+            }
+        }
+        let path = Path::new(OsStr::from_bytes(b"/in/=\xff/a\xfe.png"));
+        assert_eq!(relative(path, Path::new("/in")), "%3D%FF/a%FE.png");
+        assert_eq!(relative(path, Path::new("/else")), "//in/=%FF/a%FE.png");
+    }
+}

@@ -1,0 +1,263 @@
+//! How callers hear of work that takes a while, and how they break it off.
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use riad_data::FileFacts;
+use riad_model::{EpochRecord, LossTerms, Method, TrainConfig};
+
+use crate::Error;
+
+/// Hears what long work does. [`()`](unit) hears nothing.
+///
+/// ```
+/// use riad::{Event, Observer};
+///
+/// /// Prints how far the work is.
+/// struct Lines;
+///
+/// impl Observer for Lines {
+///     fn event(&self, event: &Event<'_>) {
+///         if let Event::Progress { done, total } = event {
+///             println!("{done} of {total}");
+///         }
+///     }
+/// }
+/// ```
+pub trait Observer: Sync {
+    /// Something happened. Work waits until this returns.
+    fn event(&self, event: &Event<'_>);
+}
+
+impl Observer for () {
+    fn event(&self, _: &Event<'_>) {}
+}
+
+/// What happens in long work.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A piece of work begins. One is done at a time.
+    Began {
+        /// What it is.
+        work: Work<'a>,
+        /// How much of it is done already.
+        done: usize,
+        /// How much there is: images, or steps of training.
+        total: usize,
+    },
+    /// The piece of work goes on; of training [`Event::Step`] tells that.
+    Progress {
+        /// How much of it is done.
+        done: usize,
+        /// How much there is.
+        total: usize,
+    },
+    /// The piece of work is done, or was broken off.
+    Ended,
+    /// An image was read.
+    Read {
+        /// Its file, of several the first.
+        path: &'a Path,
+        /// What was found in it beside its values.
+        found: FileFacts,
+    },
+    /// Something cannot be used, and the work goes on without it.
+    Fault(&'a Error),
+    /// The method was chosen by the training images.
+    Chosen {
+        /// The method.
+        method: Method,
+        /// How much edges lie at the same places in all images; see [`Alignment`](riad_model::Alignment).
+        alignment: f64,
+    },
+    /// Too few images are there to hold some out for a threshold.
+    TooFewToCalibrate {
+        /// How many there are.
+        images: usize,
+        /// How many it takes.
+        needed: usize,
+    },
+    /// Training begins, or goes on.
+    Training(Session<'a>),
+    /// A step of training is done.
+    Step {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The loss of the epoch's steps so far.
+        loss: LossTerms,
+        /// Steps of all epochs that are done.
+        done: usize,
+        /// Steps of all epochs, as far as is known now.
+        total: usize,
+    },
+    /// An epoch of training is done.
+    Epoch {
+        /// Its losses.
+        record: &'a EpochRecord,
+        /// Whether its weights are the best so far.
+        best: bool,
+        /// The last epoch, as far as is known now.
+        last: usize,
+    },
+    /// A finished run is not trained any further.
+    Finished {
+        /// How many epochs it had.
+        epochs: usize,
+        /// The epoch whose weights are kept.
+        kept: usize,
+        /// Their validation loss, if that chose them.
+        loss: Option<f64>,
+    },
+    /// Training stops here, and can be resumed.
+    Stopped {
+        /// Epochs that are done.
+        epochs: usize,
+        /// Why.
+        stop: Stop,
+    },
+    /// Something beside the training cannot be written; training goes on without it.
+    LeftOut {
+        /// What.
+        what: &'static str,
+        /// Why not.
+        cause: &'a Error,
+    },
+    /// Good images were found that a person should look at.
+    Suspects {
+        /// Their names.
+        names: &'a [&'a str],
+        /// How many images were looked at.
+        looked_at: usize,
+        /// What those that look unlike the others do to the threshold, if there is one.
+        effect: Option<&'a str>,
+        /// The list of their names, with a page of pictures beside it.
+        list: &'a Path,
+    },
+    /// The weights are calibrated.
+    Calibrated(&'a riad_core::Calibration),
+    /// One picture is given twice, and counts once.
+    Twice {
+        /// The one that is left out.
+        path: &'a Path,
+        /// The other.
+        other: &'a Path,
+    },
+}
+
+/// A piece of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Work<'a> {
+    /// A category of this name is trained, step by step.
+    Training(&'a str),
+    /// Scores of good images are collected for thresholds.
+    Calibrating,
+    /// Maps of training images are averaged.
+    Normal,
+    /// Training images are scored to find unusual ones.
+    Suspects,
+    /// A category of this name is measured.
+    Measuring(&'a str),
+}
+
+impl fmt::Display for Work<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Training(name) | Self::Measuring(name) => name,
+            Self::Calibrating => "calibrating",
+            Self::Normal => "what is normal",
+            Self::Suspects => "looking for unusual images",
+        })
+    }
+}
+
+/// What a session of training is.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Session<'a> {
+    /// The run's folder.
+    pub folder: &'a Path,
+    /// What the category is called.
+    pub category: &'a str,
+    /// How it is trained.
+    pub config: &'a TrainConfig,
+    /// What computes: `cpu`, `cuda` or `metal`.
+    pub device: &'static str,
+    /// Images that are trained on, held out for validation, and held out for calibration.
+    pub images: [usize; 3],
+    /// Epochs that are done.
+    pub epochs: usize,
+    /// Steps of the next one that are done.
+    pub steps: usize,
+    /// Steps of an epoch.
+    pub steps_of_epoch: usize,
+    /// The last epoch, as far as is known now.
+    pub last: usize,
+    /// Time until the session ends, if it has an end.
+    pub left: Option<Duration>,
+}
+
+/// Why work was broken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Somebody asked for it.
+    Asked,
+    /// The time is up.
+    Time,
+}
+
+/// Breaks work off: from another thread, a signal's handler, or after a time. All clones are one.
+///
+/// ```
+/// use riad::{Cancel, Stop};
+///
+/// let cancel = Cancel::new();
+/// assert_eq!(cancel.reason(), None);
+/// cancel.clone().cancel();
+/// assert_eq!(cancel.reason(), Some(Stop::Asked));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Cancel {
+    asked: Arc<AtomicBool>,
+    until: Option<Instant>,
+}
+
+impl Cancel {
+    /// Breaks nothing off until it is asked to.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same that also stops after a time from now. A time beyond what the clock can hold never ends.
+    pub fn after(mut self, time: Duration) -> Self {
+        self.until = Instant::now().checked_add(time);
+        self
+    }
+
+    /// Asks all that hold a clone to stop at the next good place.
+    pub fn cancel(&self) {
+        self.asked.store(true, Ordering::SeqCst);
+    }
+
+    /// The reason to stop now, if there is one.
+    pub fn reason(&self) -> Option<Stop> {
+        if self.asked.load(Ordering::SeqCst) {
+            return Some(Stop::Asked);
+        }
+        let is_over = self.until.is_some_and(|until| Instant::now() >= until);
+        is_over.then_some(Stop::Time)
+    }
+
+    /// What is left of the time, if there is an end.
+    pub fn left(&self) -> Option<Duration> {
+        self.until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+}

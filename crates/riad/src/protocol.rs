@@ -1,0 +1,320 @@
+//! From the options of a training to its settings.
+
+use std::path::PathBuf;
+
+use riad_core::Size;
+use riad_data::{Fit, Grouping, Pattern, Reader, Shares, load_ahead};
+use riad_model::{
+    Alignment, Architecture, Device, InputFilter, LossWeights, Method, Precision, Preset, ScoringSettings, Similarity,
+    Tiling, TrainConfig,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Event, Observer, Result};
+
+/// How the network is trained and its maps are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// What this library does best: maps of each colour's edges, beyond what is normal at each place.
+    #[default]
+    Default,
+    /// The published method to the letter, for comparison with its numbers.
+    Paper,
+}
+
+/// How to train. What is `None` takes the protocol's default, or for a run that exists what it was started with.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How the network is trained and its maps are made.
+    pub protocol: Option<Protocol>,
+    /// The method; by default the one that suits the training images, or that an option below belongs to.
+    pub method: Option<Method>,
+    /// Terms of the loss.
+    pub loss: Option<LossWeights>,
+    /// Region sizes k in pixels: 2, 4, 8, 16 by default.
+    pub regions: Option<Vec<usize>>,
+    /// Disjoint mask sets n: 3 by default.
+    pub sets: Option<usize>,
+    /// What the network of restoration sees.
+    pub input: Option<InputFilter>,
+    /// Weight of differences in colour that are added to maps.
+    pub chroma: Option<f32>,
+    /// By what maps compare an image with its reconstruction.
+    pub similarity: Option<Similarity>,
+    /// Side in pixels of the mean filter over maps, odd.
+    pub smoothing: Option<usize>,
+    /// Scales at which edges are compared, 1 to 4.
+    pub scales: Option<usize>,
+    /// Size of the network.
+    pub preset: Option<Preset>,
+    /// Channels of the images: 3 by default, or one for each file of a pattern.
+    pub channels: Option<usize>,
+    /// The sample that is white in files of integers.
+    pub white_level: Option<u16>,
+    /// Height and width in pixels that images are resized to: 256 by default.
+    pub size: Option<Size>,
+    /// Height and width of the tiles in which images are looked at instead of resizing them.
+    pub tile: Option<Size>,
+    /// Pixels that neighbouring tiles share at least: a quarter of the shorter side by default.
+    pub overlap: Option<usize>,
+    /// A mask image of where to look for defects.
+    pub roi: Option<PathBuf>,
+    /// Passes over the images, at most.
+    pub epochs: Option<usize>,
+    /// Passes over the images unless others are asked for, of a method that has no number of steps.
+    pub epochs_by_default: Option<usize>,
+    /// Images per step: 4 by default.
+    pub batch: Option<usize>,
+    /// Learning rate.
+    pub lr: Option<f64>,
+    /// Epochs without a better validation loss before the learning rate is lowered.
+    pub patience: Option<usize>,
+    /// Share of the images held out for validation.
+    pub validation: Option<f64>,
+    /// Share of the images held out to calibrate thresholds with.
+    pub calibration: Option<f64>,
+    /// Which images show one part, and stay on one side of the split.
+    pub group_by: Option<Grouping>,
+    /// A file with the names of images that are left out.
+    pub without: Option<PathBuf>,
+    /// Which files make one image together.
+    pub bands: Option<Pattern>,
+    /// In what numbers to train.
+    pub precision: Option<Precision>,
+    /// Decides initial weights, split, order and masks: 0 by default.
+    pub seed: Option<u64>,
+}
+
+/// Training images whose alignment chooses the method, at most.
+const MOST_LOOKED_AT: usize = 64;
+
+/// The method to train `images` with: the one asked for, or the one that an option belongs to, and else the one that suits the
+/// images.
+pub(crate) fn method(options: &Options, images: Vec<PathBuf>, observer: &dyn Observer) -> Result<Method> {
+    match asked(options) {
+        Some(method) => Ok(method),
+        None => suited(images, reader(options), observer),
+    }
+}
+
+/// The method that is asked for, by its name or by an option that it alone has.
+fn asked(options: &Options) -> Option<Method> {
+    let is_of_riad = options.regions.is_some() || options.sets.is_some() || options.patience.is_some();
+    // A tile may lie anywhere in an image.
+    let is_riad = is_of_riad || options.tile.is_some() || options.protocol == Some(Protocol::Paper);
+    let by_option = || {
+        is_riad
+            .then_some(Method::RIAD)
+            .or(options.input.map(|_| Method::RESTORE))
+    };
+    options.method.or_else(by_option)
+}
+
+/// Checks options as far as that can be done before the images are looked at, which takes time.
+///
+/// # Errors
+/// If they contradict each other, or one is out of range.
+pub(crate) fn check(options: &Options, device: &Device) -> Result<()> {
+    config(options, asked(options).unwrap_or(Method::RIAD), 1, device).map(|_| ())
+}
+
+/// How images are read.
+pub fn reader(options: &Options) -> Reader {
+    Reader::new(channels(options))
+        .with_pattern(options.bands.clone())
+        .with_white_level(options.white_level)
+}
+
+/// The method that suits images by their alignment.
+fn suited(images: Vec<PathBuf>, reader: Reader, observer: &dyn Observer) -> Result<Method> {
+    let step = images.len().div_ceil(MOST_LOOKED_AT).max(1);
+    let images = images.into_iter().step_by(step).collect();
+    let mut alignment = Alignment::new(reader.channels).map_err(Error::request)?;
+    for (_, loaded) in load_ahead(images, reader, Fit::Resized(Alignment::SIZE)) {
+        // What cannot be read is named with all else that is wrong, before anything is trained.
+        if let Ok(loaded) = loaded {
+            alignment.add(loaded.image.values())?;
+        }
+    }
+    let method = alignment.method();
+    observer.event(&Event::Chosen {
+        method,
+        alignment: alignment.value(),
+    });
+    Ok(method)
+}
+
+/// The setting to train with on `device` and so many images: the protocol's, but for what is asked for, the small presets'
+/// learning rate, and the epochs of a method that takes as many steps whatever the images.
+///
+/// # Errors
+/// If options contradict each other, or one is out of range.
+pub fn config(options: &Options, method: Method, images: usize, device: &Device) -> Result<TrainConfig> {
+    let protocol = options.protocol.unwrap_or_default();
+    let (preset, similarity) = match protocol {
+        Protocol::Default => (Preset::Tiny, Similarity::GmsColour),
+        Protocol::Paper => (Preset::Paper, Similarity::GmsGrey),
+    };
+    let preset = options.preset.unwrap_or(preset);
+    let seed = options.seed.unwrap_or(0);
+    let size = options.tile.or(options.size);
+    let Size { height, width } = size.unwrap_or(ScoringSettings::default().size());
+    let mut scoring = method.settings(height, width);
+    scoring.tiling = options.tile.map(|Size { height, width }| Tiling {
+        overlap: options.overlap.unwrap_or(height.min(width) / 4),
+    });
+    scoring.white_level = options.white_level;
+    scoring.mask_seed = seed;
+    scoring.similarity = options.similarity.unwrap_or(similarity);
+    scoring.smoothing = options.smoothing.unwrap_or(scoring.smoothing);
+    scoring.scales = options.scales.unwrap_or(scoring.scales);
+    scoring.chroma = options.chroma.unwrap_or(scoring.chroma);
+    scoring.input = options.input.unwrap_or(scoring.input);
+    if options.regions.is_some() || options.sets.is_some() {
+        let published = ScoringSettings::default();
+        if scoring.region_sizes.is_empty() {
+            return Err(Error::NotOfMethod {
+                method,
+                settings: &["regions", "sets"],
+                reason: format!("the method {method} hides nothing, so it has no regions and no sets"),
+            });
+        }
+        scoring.region_sizes = options.regions.clone().unwrap_or(published.region_sizes);
+        scoring.sets = options.sets.unwrap_or(published.sets);
+    }
+
+    let channels = channels(options);
+    let architecture = method
+        .architecture(preset.width())
+        .with_channels(channels)
+        .with_inputs(scoring.input.channels(channels));
+    let mut config = TrainConfig::published(architecture, scoring);
+    let learning_rate = match (protocol, preset) {
+        (Protocol::Default, Preset::Tiny | Preset::Small) => 1e-3,
+        _ => config.learning_rate,
+    };
+    config.batch_size = options.batch.unwrap_or(config.batch_size);
+    config.epochs = options.epochs_by_default.unwrap_or(config.epochs);
+    if let Some(steps) = method.steps() {
+        if options.patience.is_some() {
+            return Err(Error::NotOfMethod {
+                method,
+                settings: &["patience"],
+                reason: format!("the method {method} is trained to its last epoch, so it has no patience"),
+            });
+        }
+        config.epochs = steps.div_ceil(images.div_ceil(config.batch_size.max(1)).max(1));
+    }
+    config.epochs = options.epochs.unwrap_or(config.epochs);
+    config.learning_rate = options.lr.unwrap_or(learning_rate);
+    config.patience = options.patience.unwrap_or(config.patience);
+    config.decays_early = protocol == Protocol::Default;
+    config.loss = options.loss.unwrap_or(config.loss);
+    config.precision = options.precision.unwrap_or(Precision::of_training(device));
+    config.seed = seed;
+    // Before a folder is made for the run.
+    config.check().map_err(Error::request)?;
+    Ok(config)
+}
+
+/// Channels of the images. Files that belong together are a channel each, unless more is said.
+pub(crate) fn channels(options: &Options) -> usize {
+    channels_of(options.channels, options.bands.as_ref())
+}
+
+/// Channels of images for which so many are asked, if any, and whose files belong together as `bands` says.
+pub fn channels_of(asked: Option<usize>, bands: Option<&Pattern>) -> usize {
+    asked
+        .or(bands.map(Pattern::files_of_an_image))
+        .unwrap_or(Architecture::COLOUR)
+}
+
+/// The name of an option that is given and is not what a run was started with, if there is one.
+pub(crate) fn differing(
+    options: &Options,
+    protocol: Protocol,
+    shares: Shares,
+    config: &TrainConfig,
+) -> Option<&'static str> {
+    let TrainConfig {
+        architecture,
+        scoring,
+        epochs,
+        batch_size,
+        learning_rate,
+        patience,
+        loss,
+        precision,
+        seed,
+        ..
+    } = config;
+    let (size, tiling) = (scoring.size(), scoring.tiling);
+    let regions = &scoring.region_sizes;
+    let same = [
+        ("protocol", options.protocol.is_none_or(|given| given == protocol)),
+        ("method", options.method.is_none_or(|given| given == scoring.method)),
+        ("loss", options.loss.is_none_or(|given| given == *loss)),
+        ("regions", options.regions.as_ref().is_none_or(|given| given == regions)),
+        ("sets", options.sets.is_none_or(|given| given == scoring.sets)),
+        ("input", options.input.is_none_or(|given| given == scoring.input)),
+        ("chroma", options.chroma.is_none_or(|given| given == scoring.chroma)),
+        (
+            "similarity",
+            options.similarity.is_none_or(|given| given == scoring.similarity),
+        ),
+        (
+            "smoothing",
+            options.smoothing.is_none_or(|given| given == scoring.smoothing),
+        ),
+        ("scales", options.scales.is_none_or(|given| given == scoring.scales)),
+        (
+            "white-level",
+            options
+                .white_level
+                .is_none_or(|given| scoring.white_level == Some(given)),
+        ),
+        (
+            "preset",
+            options.preset.is_none_or(|given| given.width() == architecture.width),
+        ),
+        (
+            "channels",
+            options.channels.is_none_or(|given| given == architecture.channels),
+        ),
+        (
+            "size",
+            options.size.is_none_or(|given| tiling.is_none() && given == size),
+        ),
+        (
+            "tile",
+            options.tile.is_none_or(|given| tiling.is_some() && given == size),
+        ),
+        (
+            "overlap",
+            options
+                .overlap
+                .is_none_or(|given| tiling == Some(Tiling { overlap: given })),
+        ),
+        ("epochs", options.epochs.is_none_or(|given| given == *epochs)),
+        ("batch", options.batch.is_none_or(|given| given == *batch_size)),
+        ("lr", options.lr.is_none_or(|given| given == *learning_rate)),
+        (
+            "patience",
+            options
+                .patience
+                .is_none_or(|given| given == *patience && scoring.method.steps().is_none()),
+        ),
+        (
+            "validation",
+            options.validation.is_none_or(|given| given == shares.validation),
+        ),
+        (
+            "calibration",
+            options.calibration.is_none_or(|given| given == shares.calibration),
+        ),
+        ("precision", options.precision.is_none_or(|given| given == *precision)),
+        ("seed", options.seed.is_none_or(|given| given == *seed)),
+    ];
+    same.iter().find(|(_, same)| !same).map(|(name, _)| *name)
+}

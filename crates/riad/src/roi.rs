@@ -1,0 +1,83 @@
+//! The region of interest, as a mask image marks it.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use riad_core::Size;
+use riad_data::{DataError, Reader, load_mask};
+use riad_model::{Roi, ScoringSettings};
+
+use crate::{Error, Result};
+
+/// Reads the mask in `file`, looked at where it is not black, and brings it to the size that is scored; with tiles it keeps
+/// its own.
+///
+/// # Errors
+/// If it cannot be read, marks nothing, or does not fit one of the `images` that it is for, which `reader` reads.
+pub fn load_roi(file: &Path, scoring: &ScoringSettings, images: &[PathBuf], reader: &Reader) -> Result<Roi> {
+    let of_masks = Reader::default();
+    let own = of_masks.size(file)?;
+    let is_tiled = scoring.tiling.is_some();
+    let sizes: Vec<_> = images.par_iter().map(|path| reader.size(path)).collect();
+    for (path, size) in images.iter().zip(sizes) {
+        let size = size?;
+        let (fits, needed) = if is_tiled {
+            (
+                size == own,
+                "size, since images that are looked at in tiles keep theirs",
+            )
+        } else {
+            (has_proportions_of(own, size), "proportions")
+        };
+        if !fits {
+            return Err(Error::request(format!(
+                "the region of interest in {} has {own} pixels (height x width), but {} has {size}; draw it on one of the \
+                 images: it must have their {needed}",
+                file.display(),
+                path.display(),
+            )));
+        }
+    }
+    let inside = load_mask(
+        &[file],
+        None,
+        if is_tiled { own } else { scoring.size() },
+        &of_masks.limits,
+    );
+    // A mask that is none, or marks nothing, is not what the option asks for.
+    let inside = inside.map_err(|error| match error {
+        DataError::Layout { .. } => Error::request(error),
+        error => error.into(),
+    })?;
+    Roi::new(inside).map_err(|error| Error::request(format!("{}: {error}", file.display())))
+}
+
+/// Whether one is the other at another scale, but for a pixel of the smaller one.
+fn has_proportions_of(one: Size, other: Size) -> bool {
+    (one.height * other.width).abs_diff(one.width * other.height) <= one.width.max(other.width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proportions_are_the_same_at_every_scale() {
+        for (a, b) in [
+            ((900, 900), (256, 256)),
+            ((67, 100), (1000, 1500)),
+            ((150, 400), (75, 200)),
+        ] {
+            let (a, b) = (Size::new(a.0, a.1), Size::new(b.0, b.1));
+            assert!(has_proportions_of(a, b) && has_proportions_of(b, a), "{a:?} {b:?}");
+        }
+        for (a, b) in [
+            ((400, 150), (150, 400)),
+            ((100, 103), (1000, 1000)),
+            ((480, 640), (720, 1280)),
+        ] {
+            let (a, b) = (Size::new(a.0, a.1), Size::new(b.0, b.1));
+            assert!(!has_proportions_of(a, b) && !has_proportions_of(b, a), "{a:?} {b:?}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The images of a run, and whether they are still what they were.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rayon::prelude::*;
+use riad_data::Pattern;
+
+use crate::{Error, Result, files::sha256, names::relative, settings::ImageRecord};
+
+/// Images that an error names; more are only counted.
+const NAMED: usize = 8;
+
+/// What `images` below `root` are now; none is held out.
+pub(super) fn records(images: &[PathBuf], root: &Path, bands: Option<&Pattern>) -> Result<Vec<ImageRecord>> {
+    let record = |path: &PathBuf| {
+        Ok(ImageRecord {
+            name: relative(path, root),
+            sha256: image_sha256(path, bands)?,
+            validation: false,
+            calibration: false,
+        })
+    };
+    images.par_iter().map(record).collect()
+}
+
+/// The images that a file names, one in a line. Empty lines and those that begin with `#` say nothing.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn names_in(file: &Path) -> Result<Vec<String>> {
+    let text = fs::read_to_string(file).map_err(Error::file("read", file))?;
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines
+        .map(|line| line.strip_prefix("./").unwrap_or(line).to_owned())
+        .collect())
+}
+
+/// The SHA-256 of an image's file, or of all its files one after the other.
+///
+/// # Errors
+/// If one cannot be read.
+pub fn image_sha256(image: &Path, bands: Option<&Pattern>) -> Result<String> {
+    match bands {
+        None => sha256(&[image]),
+        Some(bands) => sha256(&bands.files(image)?),
+    }
+}
+
+/// Checks that the images in `root` are what they were when the run was started.
+///
+/// # Errors
+/// Names those that are missing, were added, or have changed.
+pub(super) fn check_same(then: &[ImageRecord], now: &[ImageRecord], root: &Path) -> Result<()> {
+    let (before, after) = (sums(then), sums(now));
+    let missing = named(then, |old| !after.contains_key(old.name.as_str()));
+    let added = named(now, |new| !before.contains_key(new.name.as_str()));
+    let changed = named(then, |old| {
+        after.get(old.name.as_str()).is_some_and(|sum| *sum != old.sha256)
+    });
+    let differs = |reason: String| {
+        Err(Error::OtherImages {
+            root: root.to_owned(),
+            reason,
+        })
+    };
+    for (names, what) in [
+        (missing, ["is missing", "are missing"]),
+        (
+            added,
+            [
+                "was not there when the run was started",
+                "were not there when the run was started",
+            ],
+        ),
+        (
+            changed,
+            [
+                "has changed since the run was started",
+                "have changed since the run was started",
+            ],
+        ),
+    ] {
+        match names.as_slice() {
+            [] => {}
+            [name] => return differs(format!("the training image {name} {}", what[0])),
+            several => {
+                let (shown, more) = several.split_at(several.len().min(NAMED));
+                let more = match more.len() {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                let shown = shown.join(", ");
+                return differs(format!("the training images {shown}{more} {}", what[1]));
+            }
+        }
+    }
+    if !then.iter().map(|old| &old.name).eq(now.iter().map(|new| &new.name)) {
+        return differs("the images are not in the order in which the run has them: its settings were changed".into());
+    }
+    Ok(())
+}
+
+/// What each image holds, by its name.
+fn sums(records: &[ImageRecord]) -> HashMap<&str, &str> {
+    let sums = records
+        .iter()
+        .map(|record| (record.name.as_str(), record.sha256.as_str()));
+    sums.collect()
+}
+
+/// The names of those of the records that are `chosen`.
+fn named(records: &[ImageRecord], chosen: impl Fn(&ImageRecord) -> bool) -> Vec<&str> {
+    let chosen = records.iter().filter(|record| chosen(record));
+    chosen.map(|record| record.name.as_str()).collect()
+}

@@ -1,0 +1,447 @@
+//! A training run's folder: what the trainer keeps there, and beside it `settings.json`, which tells the run's images,
+//! so that the folder alone is enough to go on.
+
+pub mod history;
+mod images;
+mod session;
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::{self, Path, PathBuf},
+};
+
+use riad_data::{Category, DataError, Grouping, Layout, Pattern, Reader};
+use riad_model::{
+    Checkpoint, Device, Trainer,
+    store::{BEST, LAST, remove_part},
+};
+
+use crate::{
+    Cancel, Error, Event, Observer, Options, Protocol, Result, Stop, Suspects, Work,
+    calibration::{calibrate, find_normal, scores},
+    detector::{Compute, Detector},
+    files::{sha256, write_whole},
+    held_out::{Good, divide, groups, shares, too_few_to_calibrate},
+    protocol,
+    roi::load_roi,
+    settings::{ImageRecord, ROI, SETTINGS, Settings, folder_of},
+    source::{Source, faults},
+};
+
+use self::images::{check_same, records};
+pub use self::images::{image_sha256, names_in};
+pub use crate::settings::bands_of;
+
+/// Training images that tell what is normal, at most: a mean needs no more, and scoring takes its time.
+pub const NORMAL_IMAGES: usize = 64;
+
+/// A run's folder and its settings.
+///
+/// ```no_run
+/// use riad::{Cancel, Run};
+///
+/// // Goes on where it was stopped or killed, to the same bytes.
+/// let mut run = Run::open("runs/lid".as_ref())?;
+/// run.train(None, &riad_model::Device::CPU, &Cancel::new(), &())?;
+/// # Ok::<(), riad::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Run {
+    folder: PathBuf,
+    settings: Settings,
+}
+
+/// How training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trained {
+    /// The last epoch was run, or the validation loss stopped improving.
+    Finished,
+    /// It was broken off and can be resumed.
+    Stopped(Stop),
+}
+
+impl Run {
+    /// Whether there is a run in `folder`, even one that was killed before its first step.
+    pub fn exists(folder: &Path) -> bool {
+        folder.join(SETTINGS).exists() || folder.join(LAST).exists()
+    }
+
+    /// Lays out a run: splits the category's training images and writes down what they are. Nothing is trained yet.
+    ///
+    /// # Errors
+    /// If `folder` holds a run already, an image cannot be read, or the folder cannot be written.
+    pub fn create(
+        folder: &Path,
+        category: &mut Category,
+        options: &Options,
+        device: &Device,
+        observer: &dyn Observer,
+    ) -> Result<Self> {
+        if folder.join(LAST).exists() {
+            return Err(Error::RunExists {
+                folder: folder.to_owned(),
+            });
+        }
+        protocol::check(options, device)?;
+        let found = std::mem::take(&mut category.train_faults);
+        Error::refuse(found.into_iter().map(Error::from).collect())?;
+        let without = options
+            .without
+            .as_deref()
+            .map(names_in)
+            .transpose()?
+            .unwrap_or_default();
+        let good = Good::of(category).without(&category.root, &without, options.without.as_deref())?;
+        let (shares, learn) = (shares(options, &good), good.learn.len());
+        let good = good.of_run(shares);
+        // A file that turns out to be damaged within an epoch, or after the last, would cost all the time until then.
+        let reader = protocol::reader(options);
+        // Else every image would be refused for it.
+        reader.check()?;
+        Error::refuse(faults(&good, &reader, options.tile, observer))?;
+        let bands = options.bands.as_ref();
+        let mut images = records(&good, &category.root, bands)?;
+        let names = options.group_by.as_ref().map(|grouping| {
+            let names = images.iter().map(|image| grouping.group(&image.name));
+            names.collect::<std::result::Result<Vec<_>, _>>()
+        });
+        let sums: Vec<_> = images.iter().map(|image| image.sha256.as_str()).collect();
+        let groups = groups(names.transpose()?.as_deref(), &sums);
+        let parts = divide(learn, &groups, shares, options.seed.unwrap_or(0))?;
+        for &held_out in &parts.validation {
+            images[held_out].validation = true;
+        }
+        for &held_out in &parts.calibration {
+            images[held_out].calibration = true;
+        }
+        if let (true, Some(needed)) = (parts.calibration.is_empty(), too_few_to_calibrate(options, good.len())) {
+            observer.event(&Event::TooFewToCalibrate {
+                images: good.len(),
+                needed,
+            });
+        }
+        let learned_from = parts.train.iter().map(|&image| good[image].clone()).collect();
+        let method = protocol::method(options, learned_from, observer)?;
+        let training = protocol::config(options, method, parts.train.len(), device)?;
+        let mut settings = Settings {
+            riad_version: env!("CARGO_PKG_VERSION").to_owned(),
+            data: path::absolute(&category.root).map_err(Error::file("access", &category.root))?,
+            layout: category.layout,
+            bands: options.bands.clone(),
+            group_by: options.group_by.as_ref().map(Grouping::to_string),
+            without,
+            validation_share: shares.validation,
+            calibration_share: shares.calibration,
+            protocol: options.protocol.unwrap_or_default(),
+            roi: None,
+            training,
+            images,
+        };
+        let scoring = &settings.training.scoring;
+        if let Some(file) = &options.roi {
+            load_roi(file, scoring, &good, &reader)?;
+            let mask = fs::read(file).map_err(Error::file("read", file))?;
+            write_whole(&folder.join(ROI), &mask)?;
+            settings.roi = Some(sha256(&[file])?);
+        }
+        let run = Self {
+            folder: folder.to_owned(),
+            settings,
+        };
+        run.save()?;
+        Ok(run)
+    }
+
+    /// Opens the run in `folder`.
+    ///
+    /// # Errors
+    /// If there is none, or its settings cannot be read.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let settings = Settings::open(folder)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            settings,
+        })
+    }
+
+    /// Opens the run that a model lies in: its folder, or a checkpoint in that; `None` where it lies in none.
+    ///
+    /// # Errors
+    /// If the run's settings cannot be read.
+    pub fn of(model: &Path) -> Result<Option<Self>> {
+        folder_of(model).map(Self::open).transpose()
+    }
+
+    fn save(&self) -> Result<()> {
+        let json = serde_json::to_vec_pretty(&self.settings).map_err(Error::render("a run's settings"))?;
+        write_whole(&self.folder.join(SETTINGS), &json)
+    }
+
+    /// The folder that the run is in.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The folder of the category that the run learns from.
+    pub fn data(&self) -> &Path {
+        &self.settings.data
+    }
+
+    /// The images that the run does not train with, those for calibration or else for validation, and what for.
+    ///
+    /// # Errors
+    /// If the category's images are not those that the run was started with.
+    pub fn held_out(&self, category: &Category) -> Result<(Vec<PathBuf>, &'static str)> {
+        self.check_images(category)?;
+        let calibration = self.images(category, |image| image.calibration)?;
+        Ok(if calibration.is_empty() {
+            (self.images(category, |image| image.validation)?, "validation")
+        } else {
+            (calibration, "calibration")
+        })
+    }
+
+    /// That category, read as when the run was started.
+    ///
+    /// # Errors
+    /// If its folder is gone, or is no longer laid out as it was.
+    pub fn category(&self) -> Result<Category, DataError> {
+        Category::open_as(self.data(), self.settings.layout, self.bands())
+    }
+
+    /// The good images that the run has to do with, in the order of its records.
+    fn good_images(&self, category: &Category) -> Result<Vec<PathBuf>> {
+        let good = Good::of(category).without(&category.root, &self.settings.without, None)?;
+        Ok(good.of_run(self.settings.shares()))
+    }
+
+    /// Which files make one of the run's images together, where each has several.
+    pub fn bands(&self) -> Option<&Pattern> {
+        self.settings.bands.as_ref()
+    }
+
+    /// How the run's images are read.
+    fn reader(&self) -> Reader {
+        self.settings.reader()
+    }
+
+    /// How that folder is read.
+    pub fn layout(&self) -> Layout {
+        self.settings.layout
+    }
+
+    /// The SHA-256 of every image that the run learns from or is validated with.
+    pub fn seen(&self) -> HashSet<&str> {
+        let seen = self.settings.images.iter().filter(|image| !image.calibration);
+        seen.map(|image| image.sha256.as_str()).collect()
+    }
+
+    /// Checks that options given for a run that exists are those that it was started with.
+    ///
+    /// # Errors
+    /// Names the first that is not.
+    pub fn agree(&self, options: &Options, layout: Option<Layout>) -> Result<()> {
+        let Settings {
+            layout: own,
+            protocol,
+            ref training,
+            ..
+        } = self.settings;
+        let is_our_roi = |file: &PathBuf| sha256(&[file]).is_ok_and(|sum| Some(sum) == self.settings.roi);
+        let other_roi = !options.roi.as_ref().is_none_or(is_our_roi);
+        let other_layout = layout.is_some_and(|given| given != own);
+        let other_bands = options.bands.is_some() && options.bands.as_ref() != self.bands();
+        let differing = || protocol::differing(options, protocol, self.settings.shares(), training);
+        let other_groups = options
+            .group_by
+            .as_ref()
+            .is_some_and(|given| Some(given.to_string()) != self.settings.group_by);
+        let left_out = |file: &PathBuf| names_in(file).is_ok_and(|names| names == self.settings.without);
+        let other_without = !options.without.as_ref().is_none_or(left_out);
+        let other = other_layout
+            .then_some("format")
+            .or(other_groups.then_some("group-by"))
+            .or(other_without.then_some("without"))
+            .or(other_roi.then_some("roi"))
+            .or(other_bands.then_some("bands"));
+        match other.or_else(differing) {
+            None => Ok(()),
+            Some(setting) => Err(Error::Differs {
+                folder: self.folder.clone(),
+                setting,
+            }),
+        }
+    }
+
+    /// Trains from where the run is until it ends or is `cancel`led, and completes what came of it: finds what is normal, and
+    /// calibrates with the images held out for that. With `moved`, the images are there now.
+    ///
+    /// # Errors
+    /// If the images are not those that the run was started with, or training fails.
+    pub fn train(
+        &mut self,
+        moved: Option<&Category>,
+        device: &Device,
+        cancel: &Cancel,
+        observer: &dyn Observer,
+    ) -> Result<Trained> {
+        let mut trainer = if self.folder.join(LAST).exists() {
+            Trainer::resume(&self.folder, device)?
+        } else {
+            Trainer::start(self.settings.training.clone(), &self.folder, device)?
+        };
+        for name in [SETTINGS, ROI] {
+            remove_part(&self.folder.join(name))?;
+        }
+        if trainer.progress().finished && self.is_complete()? {
+            observer.event(&session::finished(&trainer));
+            return Ok(Trained::Finished);
+        }
+        let recorded;
+        let category = match moved {
+            Some(category) => category,
+            None => {
+                recorded = self.category().map_err(|cause| Error::ImagesGone {
+                    folder: self.folder.clone(),
+                    cause,
+                })?;
+                &recorded
+            }
+        };
+        self.check_images(category)?;
+        if moved.is_some() {
+            let root = &category.root;
+            self.settings.data = path::absolute(root).map_err(Error::file("access", root))?;
+            self.settings.layout = category.layout;
+            self.save()?;
+        }
+        let trained = self.go_on(&mut trainer, category, cancel, device, observer)?;
+        // The trainer holds the run's lock until the end. Whoever asks for a stop does not want to wait.
+        if trained != Trained::Stopped(Stop::Asked) && !self.is_complete()? {
+            self.complete(category, device, observer)?;
+        }
+        Ok(trained)
+    }
+
+    /// Whether the best weights, if there are any yet, have all that goes with them.
+    fn is_complete(&self) -> Result<bool> {
+        let best = self.folder.join(BEST);
+        if !best.exists() {
+            return Ok(true);
+        }
+        let Checkpoint {
+            header, normal, roi, ..
+        } = Checkpoint::open(&best)?;
+        Ok((normal.is_some() || !self.compares_with_normal())
+            && (roi.is_some() || self.settings.roi.is_none())
+            && (header.calibration.is_some() || !self.settings.images.iter().any(|image| image.calibration)))
+    }
+
+    /// Whether maps tell what is beyond normal at each place: places in a tile are none on the product.
+    fn compares_with_normal(&self) -> bool {
+        self.settings.protocol == Protocol::Default && self.settings.training.scoring.tiling.is_none()
+    }
+
+    /// Finds what goes with the best weights. A run that is killed before this is done does it when it is resumed.
+    fn complete(&self, category: &Category, device: &Device, observer: &dyn Observer) -> Result<()> {
+        // Named before they can fail one by one.
+        self.check_images(category)?;
+        let compute = Compute::f32(device.clone());
+        let best = self.folder.join(BEST);
+        let mut checkpoint = Checkpoint::open(&best)?;
+        if self.compares_with_normal() {
+            let mut images = self.images(category, |image| !image.calibration && !image.validation)?;
+            // Those of a random split are in the order of their names, which may be that of their taking.
+            let step = images.len().div_ceil(NORMAL_IMAGES);
+            images = images.into_iter().step_by(step.max(1)).collect();
+            find_normal(&mut checkpoint, images, self.bands(), &compute, observer)?;
+        }
+        if self.settings.roi.is_some() {
+            let roi = load_roi(&self.folder.join(ROI), &checkpoint.header.scoring, &[], &self.reader())?;
+            checkpoint.roi = Some(roi);
+        }
+        let held_out = self.images(category, |image| image.calibration)?;
+        let scores = if held_out.is_empty() {
+            Vec::new()
+        } else {
+            let scores = calibrate(&mut checkpoint, held_out, self.bands(), &compute, observer)?;
+            Error::refuse(scores.faults)?;
+            scores.of.into_iter().map(|(_, score)| score).collect()
+        };
+        // What is normal and which scores good images have must come of the images that the run was started with.
+        self.check_images(category)?;
+        self.look_for_suspects(category, &checkpoint, &scores, &compute, observer)?;
+        checkpoint.save(&best)?;
+        if let Some(calibration) = &checkpoint.header.calibration {
+            observer.event(&Event::Calibrated(calibration));
+        }
+        Ok(())
+    }
+
+    /// Names the good images that a person should look at, by what they show and by the model's scores. Those of the images
+    /// held out for calibration are given.
+    fn look_for_suspects(
+        &self,
+        category: &Category,
+        checkpoint: &Checkpoint,
+        calibration: &[f32],
+        compute: &Compute,
+        observer: &dyn Observer,
+    ) -> Result<()> {
+        let images = self.good_images(category)?;
+        let names = self.settings.images.iter().map(|image| image.name.clone()).collect();
+        let mut suspects = Suspects::among(images.clone(), names, &self.reader());
+        let places = |is_chosen: &dyn Fn(&ImageRecord) -> bool| -> Vec<usize> {
+            let records = self.settings.images.iter().enumerate();
+            records
+                .filter(|(_, image)| is_chosen(image))
+                .map(|(place, _)| place)
+                .collect()
+        };
+        let held_out = places(&|image| image.calibration);
+        suspects.judge(&held_out, calibration);
+        let model = Detector::of_checkpoint(checkpoint, self.bands().cloned(), compute)?;
+        // To score all tiles of all images would take longer than to learn from one of each.
+        if checkpoint.header.scoring.tiling.is_none() {
+            for validation in [false, true] {
+                let of_part = places(&|image| !image.calibration && image.validation == validation);
+                let part = of_part.iter().map(|&place| images[place].clone()).collect();
+                let scores = scores(&model, part, Work::Suspects, observer)?;
+                Error::refuse(scores.faults)?;
+                let scores: Vec<f32> = scores.of.into_iter().map(|(_, score)| score).collect();
+                suspects.judge(&of_part, &scores);
+            }
+        }
+        suspects.weigh(&held_out, calibration);
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        let list = suspects.write(&self.folder, "suspects", &self.reader(), Some(&model))?;
+        suspects.tell(&list, observer);
+        Ok(())
+    }
+
+    fn check_images(&self, category: &Category) -> Result<()> {
+        let now = records(&self.good_images(category)?, &category.root, self.bands())?;
+        check_same(&self.settings.images, &now, &category.root)
+    }
+
+    /// The images to train on, or those to validate with.
+    fn source(&self, category: &Category, validation: bool) -> Result<Source> {
+        let paths = self.images(category, |image| !image.calibration && image.validation == validation)?;
+        Ok(Source::to_learn_from(
+            paths,
+            self.reader(),
+            &self.settings.training.scoring,
+        ))
+    }
+
+    /// The run's images whose records are `chosen`.
+    fn images(&self, category: &Category, chosen: impl Fn(&ImageRecord) -> bool) -> Result<Vec<PathBuf>> {
+        let images = self.good_images(category)?.into_iter();
+        let records = images.zip(&self.settings.images);
+        let chosen = records.filter(|(_, record)| chosen(record));
+        Ok(chosen.map(|(path, _)| path).collect())
+    }
+}

@@ -1,0 +1,212 @@
+//! Good images that a person should look at: what is said of them, in lines, in a list of names, and on a page.
+
+#[cfg(feature = "report")]
+mod page;
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    path::{Path, PathBuf},
+};
+
+use riad_core::{
+    Calibration,
+    outlier::{LIMIT, log_deviations},
+};
+use riad_data::{DataError, Reader, Suspicion, survey};
+
+use crate::{Asked, Event, Observer, Result, detector::Detector, files::write_whole, threshold::shown_rate};
+
+/// Scores spread at least by this share.
+const LEAST_SPREAD: f64 = 0.05;
+
+/// What is unusual among good images.
+#[derive(Debug)]
+pub struct Suspects {
+    images: Vec<PathBuf>,
+    /// What each image is called in the list.
+    names: Vec<String>,
+    /// Why to look at an image, by its place.
+    found: BTreeMap<usize, Vec<Reason>>,
+    pub(crate) unreadable: Vec<(PathBuf, DataError)>,
+    /// What those that look unlike the others do to the threshold.
+    effect: Option<Effect>,
+}
+
+/// Why to look at an image.
+#[derive(Debug)]
+enum Reason {
+    /// It is seen without a model.
+    Seen(Suspicion),
+    /// A model finds it more anomalous than the others.
+    Scores { score: f32, usual: f32 },
+}
+
+/// A threshold with all calibration images, and without those that look unlike the others.
+#[derive(Debug)]
+struct Effect {
+    rate: f64,
+    with: f32,
+    without: f32,
+}
+
+impl Suspects {
+    /// Looks at `images`, which are called `names`.
+    pub fn among(images: Vec<PathBuf>, names: Vec<String>, reader: &Reader) -> Self {
+        let survey = survey(&images, reader);
+        let found = survey.suspects.into_iter().map(|suspect| {
+            let reasons = suspect.reasons.into_iter().map(Reason::Seen);
+            (suspect.image, reasons.collect())
+        });
+        Self {
+            found: found.collect(),
+            unreadable: survey.unreadable,
+            images,
+            names,
+            effect: None,
+        }
+    }
+
+    /// Takes in the scores of some of the images, those at `places`, that a model has the same knowledge of: it scores what it was
+    /// trained with lower than what it was not.
+    pub fn judge(&mut self, places: &[usize], scores: &[f32]) {
+        let values: Vec<f64> = scores.iter().map(|&score| f64::from(score)).collect();
+        let mut sorted = scores.to_vec();
+        sorted.sort_unstable_by(f32::total_cmp);
+        let usual = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
+        let far = log_deviations(&values, LEAST_SPREAD);
+        for ((&place, &score), far) in places.iter().zip(scores).zip(far) {
+            if far > LIMIT {
+                self.found
+                    .entry(place)
+                    .or_default()
+                    .push(Reason::Scores { score, usual });
+            }
+        }
+    }
+
+    /// Tells what those of the calibration images, at `places`, that look unlike the others do to the threshold.
+    pub fn weigh(&mut self, places: &[usize], scores: &[f32]) {
+        let is_odd = |place: &usize| {
+            let reasons = self.found.get(place).into_iter().flatten();
+            reasons.into_iter().any(|reason| {
+                matches!(
+                    reason,
+                    Reason::Scores { .. } | Reason::Seen(Suspicion::Unlike { .. } | Suspicion::Exposure { .. })
+                )
+            })
+        };
+        let pairs = places.iter().zip(scores);
+        let others: Vec<f32> = pairs
+            .filter(|(place, _)| !is_odd(place))
+            .map(|(_, &score)| score)
+            .collect();
+        if others.len() == scores.len() {
+            return;
+        }
+        // Fewer images allow fewer rates, so one is taken that both allow.
+        let (Ok(all), Ok(others)) = (Calibration::new(scores.to_vec()), Calibration::new(others)) else {
+            return;
+        };
+        let rate = Asked::usual(&others).rate;
+        if let (Ok(with), Ok(without)) = (all.threshold(rate), others.threshold(rate)) {
+            self.effect = Some(Effect { rate, with, without });
+        }
+    }
+
+    /// Why images could not be looked at.
+    pub fn unreadable(&self) -> impl Iterator<Item = &DataError> {
+        self.unreadable.iter().map(|(_, error)| error)
+    }
+
+    /// Whether there is nothing to look at.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// Every suspect's name with its reasons.
+    pub fn lines(&self) -> impl Iterator<Item = (&str, String)> {
+        self.found.iter().map(|(&place, reasons)| {
+            let reasons: Vec<_> = reasons.iter().map(|reason| self.said(reason)).collect();
+            (self.names[place].as_str(), reasons.join("; "))
+        })
+    }
+
+    fn said(&self, reason: &Reason) -> String {
+        match *reason {
+            Reason::Seen(Suspicion::Copy { of }) => format!("the same file as {}", self.names[of]),
+            Reason::Seen(Suspicion::NearCopy { of }) => {
+                format!("hardly differs from {}: a second picture of one part?", self.names[of])
+            }
+            Reason::Seen(Suspicion::Size { size, usual }) => {
+                format!("{size} pixels (height x width), and most images have {usual}")
+            }
+            Reason::Seen(Suspicion::Exposure { brightness, usual }) => format!(
+                "{} than the others: a mean of {brightness:.3}, and usual is {usual:.3}",
+                if brightness < usual { "darker" } else { "brighter" }
+            ),
+            Reason::Seen(Suspicion::Unlike { times, .. }) => {
+                format!("unlike the others: {times:.1} times as far from those next to it as usual")
+            }
+            Reason::Seen(_) => "unusual".to_owned(),
+            Reason::Scores { score, usual } => {
+                format!("more anomalous than the others: a score of {score:.4}, and usual is {usual:.4}")
+            }
+        }
+    }
+
+    /// What those that look unlike the others do to the threshold, if there is one.
+    pub fn effect(&self) -> Option<String> {
+        let Effect { rate, with, without } = self.effect.as_ref()?;
+        Some(format!(
+            "the threshold for a rate of {} is {with:.4}; without the images that look unlike the others it would be {without:.4}",
+            shown_rate(*rate)
+        ))
+    }
+
+    /// How many images were looked at.
+    pub fn looked_at(&self) -> usize {
+        self.images.len()
+    }
+
+    /// How many of them a person should look at.
+    pub fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Writes the list of names, `NAME.txt` in `folder`, for [`Options::without`](crate::Options::without), and with the feature
+    /// `report` a page beside it, `NAME.html`. Gives the path of the list. With a model the page shows where it finds images
+    /// anomalous.
+    ///
+    /// # Errors
+    /// If a file cannot be written, or an image cannot be read any more.
+    pub fn write(&self, folder: &Path, name: &str, reader: &Reader, model: Option<&Detector>) -> Result<PathBuf> {
+        let mut text =
+            String::from("# Delete the lines of images that are good, and leave out the others with this file.\n");
+        for (name, reasons) in self.lines() {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "\n# {reasons}\n{name}");
+        }
+        let list = folder.join(format!("{name}.txt"));
+        write_whole(&list, text.as_bytes())?;
+        #[cfg(feature = "report")]
+        write_whole(
+            &folder.join(format!("{name}.html")),
+            page::render(self, reader, model)?.as_bytes(),
+        )?;
+        #[cfg(not(feature = "report"))]
+        let _ = (reader, model);
+        Ok(list)
+    }
+
+    /// Tells the observer how many images to look at, and which.
+    pub fn tell(&self, list: &Path, observer: &dyn Observer) {
+        let names: Vec<_> = self.lines().map(|(name, _)| name).collect();
+        observer.event(&Event::Suspects {
+            names: &names,
+            looked_at: self.images.len(),
+            effect: self.effect().as_deref(),
+            list,
+        });
+    }
+}

@@ -1,0 +1,208 @@
+//! Thresholds and the verdicts that follow from them, and what a calibration is good for.
+
+use std::fmt;
+
+use riad_core::{
+    Calibration, CalibrationError,
+    calibration::{images_needed, images_needed_with_confidence},
+};
+use riad_model::Header;
+use serde::{Deserialize, Serialize};
+
+use crate::{Asked, Error, Result};
+
+impl Asked {
+    /// The rate that verdicts are mostly asked for, 0.05, or the smallest that the calibration allows.
+    pub fn usual(calibration: &Calibration) -> Self {
+        Self::rate(calibration.smallest_rate().max(0.05))
+    }
+
+    /// How many good images a calibration for this takes.
+    ///
+    /// # Errors
+    /// [`Error::Request`] if a rate or probability is out of range.
+    pub fn images_needed(self) -> Result<usize> {
+        let needed = match self.confidence {
+            None => images_needed(self.rate),
+            Some(confidence) => images_needed_with_confidence(self.rate, confidence),
+        };
+        needed.map_err(Error::request)
+    }
+}
+
+/// What a threshold makes of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Its score is not above the threshold.
+    Good,
+    /// Its score is above the threshold.
+    Defective,
+}
+
+impl Verdict {
+    /// `good` or `defective`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Defective => "defective",
+        }
+    }
+
+    /// Whether a defect was found.
+    pub fn is_defective(self) -> bool {
+        self == Self::Defective
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A threshold for which a false-positive rate was asked. It is that of an image's score and of the pixels of its map, since
+/// the score is the map's maximum.
+#[derive(Clone, Debug)]
+pub struct Threshold {
+    asked: Asked,
+    value: f32,
+    calibration: Calibration,
+}
+
+impl Threshold {
+    /// The threshold of the model `name`, whose header is given.
+    pub(crate) fn new(header: &Header, name: &str, asked: Asked) -> Result<Self> {
+        let Some(calibration) = header.calibration.clone() else {
+            return Err(Error::NotCalibrated {
+                model: name.to_owned(),
+                needed: asked.images_needed()?,
+                asked,
+            });
+        };
+        let value = match asked.confidence {
+            None => calibration.threshold(asked.rate),
+            Some(confidence) => calibration.confident_threshold(asked.rate, confidence),
+        };
+        match value {
+            Ok(value) => Ok(Self {
+                asked,
+                value,
+                calibration,
+            }),
+            Err(cause @ (CalibrationError::TooFew { .. } | CalibrationError::TooFewForConfidence { .. })) => {
+                Err(Error::TooFew {
+                    model: name.to_owned(),
+                    cause,
+                })
+            }
+            Err(error) => Err(Error::request(error)),
+        }
+    }
+
+    /// What was asked for.
+    pub fn asked(&self) -> Asked {
+        self.asked
+    }
+
+    /// The highest score that is not called defective.
+    pub fn value(&self) -> f32 {
+        self.value
+    }
+
+    /// The scores of good images that it comes from.
+    pub fn calibration(&self) -> &Calibration {
+        &self.calibration
+    }
+
+    /// How likely a good image scores at least as high, in four digits: more would tell of no difference.
+    pub fn p_value(&self, score: f32) -> f64 {
+        p_value(&self.calibration, score)
+    }
+
+    /// What an image of this score is called.
+    pub fn verdict(&self, score: f32) -> Verdict {
+        if score > self.value {
+            Verdict::Defective
+        } else {
+            Verdict::Good
+        }
+    }
+}
+
+pub(crate) fn p_value(calibration: &Calibration, score: f32) -> f64 {
+    (calibration.p_value(score) * 1e4).round() / 1e4
+}
+
+/// How sure it is that good products are stopped no more often than [`reach`] says.
+const CONFIDENCE: f64 = 0.95;
+
+/// False-positive rates that people ask for, the largest first.
+const RATES: [f64; 6] = [0.1, 0.05, 0.02, 0.01, 0.005, 0.001];
+
+/// What a model's calibration is good for, in words: which rates it allows, what it promises, and what the next rate takes.
+pub fn reach(calibration: &Calibration) -> String {
+    let count = calibration.scores().len();
+    let images = if count == 1 { "image" } else { "images" };
+    let usual = Asked::usual(calibration).rate;
+    let rate = shown_rate(usual);
+    let mut text = format!(
+        "{count} good {images}, for false-positive rates from {} on",
+        shown_rate(calibration.smallest_rate())
+    );
+    if let Ok(bound) = calibration.rate_bound(usual, CONFIDENCE) {
+        text += &format!(
+            "; a rate of {rate} stops at most {} good products on average over calibrations, and with 95 % confidence at most {} \
+             with this one",
+            one_in(usual),
+            one_in(bound)
+        );
+    }
+    let next = RATES.iter().find_map(|&rate| {
+        let more = images_needed(rate).ok()?.checked_sub(count).filter(|&more| more > 0)?;
+        Some(format!("; a rate of {rate} takes {more} more"))
+    });
+    text + &next.unwrap_or_default()
+}
+
+/// A rate in at most four digits, not below what it is: a smaller one could not be had.
+pub fn shown_rate(rate: f64) -> String {
+    let rounded = (rate * 1e4 - 1e-9).ceil() / 1e4;
+    rounded.to_string()
+}
+
+/// A share as people count, not below what it is.
+fn one_in(share: f64) -> String {
+    if share > 1.0 / 3.0 {
+        return format!("{:.0} of 100", (100.0 * share).ceil());
+    }
+    // A decimal has no exact binary form: 0.05 is 1 in 20.
+    format!("1 in {:.0}", (1.0 / share * (1.0 + 4.0 * f64::EPSILON)).floor())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bounds are scipy 1.17's `beta.ppf(0.95, l, n + 1 - l)`, l = ⌊(n + 1) · rate⌋: 0.1329 for 21 images and 0.05, 0.0792 for 130,
+    /// and 0.7764 for 2 images and a third.
+    #[test]
+    fn a_calibration_is_said_in_one_sentence() {
+        let of = |count: u8| reach(&Calibration::new((0..count).map(f32::from).collect()).unwrap());
+        assert_eq!(
+            of(21),
+            "21 good images, for false-positive rates from 0.0455 on; a rate of 0.05 stops at most 1 in 20 good products on \
+             average over calibrations, and with 95 % confidence at most 1 in 7 with this one; a rate of 0.02 takes 28 more"
+        );
+        assert_eq!(
+            of(2),
+            "2 good images, for false-positive rates from 0.3334 on; a rate of 0.3334 stops at most 1 in 3 good products on \
+             average over calibrations, and with 95 % confidence at most 78 of 100 with this one; a rate of 0.1 takes 7 more"
+        );
+        assert!(
+            of(130).contains("with 95 % confidence at most 1 in 12 with this one; a rate of 0.005 takes 69 more"),
+            "{}",
+            of(130)
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! From a folder of good images to a trained and calibrated model, in one expression.
+
+use std::path::{Path, PathBuf};
+
+use riad_core::Size;
+use riad_data::{Category, Layout, Pattern};
+use riad_model::{Device, Method, Preset};
+
+use crate::{Cancel, Compute, Observer, Options, Result, Run};
+
+/// A training that is to be started.
+///
+/// ```no_run
+/// use riad::{Preset, Training};
+///
+/// let run = Training::new("photos/good").preset(Preset::Tiny).size(128).out("runs/lid").start(&())?;
+/// let detector = riad::Detector::open(run.folder())?;
+/// # Ok::<(), riad::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Training {
+    data: PathBuf,
+    layout: Option<Layout>,
+    out: Option<PathBuf>,
+    device: Option<Device>,
+    cancel: Cancel,
+    options: Options,
+}
+
+impl Training {
+    /// Learns from the good images below a folder, or from a category of a data set whose layout is told by what is there.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            layout: None,
+            out: None,
+            device: None,
+            cancel: Cancel::new(),
+            options: Options::default(),
+        }
+    }
+
+    /// Where the run goes: `runs/<name of the folder>` by default.
+    pub fn out(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.out = Some(folder.into());
+        self
+    }
+
+    /// The size of the network: [`Preset::Tiny`] by default.
+    pub fn preset(mut self, preset: Preset) -> Self {
+        self.options.preset = Some(preset);
+        self
+    }
+
+    /// Images are resized to a square of this side in pixels: 256 by default.
+    pub fn size(mut self, side: usize) -> Self {
+        self.options.size = Some(Size::new(side, side));
+        self
+    }
+
+    /// The method: by default the one that suits the images.
+    pub fn method(mut self, method: Method) -> Self {
+        self.options.method = Some(method);
+        self
+    }
+
+    /// Decides initial weights, split, order and masks: 0 by default.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.options.seed = Some(seed);
+        self
+    }
+
+    /// Passes over the images, at most.
+    pub fn epochs(mut self, epochs: usize) -> Self {
+        self.options.epochs = Some(epochs);
+        self
+    }
+
+    /// Share of the images held out from all training to calibrate thresholds with: a tenth by default if that is enough for a
+    /// false-positive rate of 0.05.
+    pub fn calibration(mut self, share: f64) -> Self {
+        self.options.calibration = Some(share);
+        self
+    }
+
+    /// Which files make one image together.
+    pub fn bands(mut self, bands: Pattern) -> Self {
+        self.options.bands = Some(bands);
+        self
+    }
+
+    /// How the data set is laid out, instead of telling it by what is there.
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = Some(layout);
+        self
+    }
+
+    /// What computes: by default the GPU that this build drives, or else the CPU.
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = Some(device);
+        self
+    }
+
+    /// Breaks the training off; [`Training::start`] goes on from there.
+    pub fn cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// All options at once, in place of those set before.
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Trains to the end, or until it is cancelled, from where a run in the folder is. Ends with what is normal found, thresholds
+    /// calibrated with images that were held out if they are enough, and unusual images told to the observer.
+    ///
+    /// # Errors
+    /// If an image cannot be used, the run in the folder was started with other options or images, or training fails.
+    pub fn start(self, observer: &dyn Observer) -> Result<Run> {
+        let bands = self.options.bands.as_ref();
+        let mut category = match self.layout {
+            Some(layout) => Category::open_as(&self.data, layout, bands)?,
+            None => Category::open(&self.data, bands)?,
+        };
+        let folder = self
+            .out
+            .clone()
+            .unwrap_or_else(|| Path::new("runs").join(&category.name));
+        crate::files::check_outside(&folder, &self.data)?;
+        let device = self.device.clone().unwrap_or_else(|| Compute::default().device);
+        let mut run = if Run::exists(&folder) {
+            let run = Run::open(&folder)?;
+            run.agree(&self.options, self.layout)?;
+            run
+        } else {
+            Run::create(&folder, &mut category, &self.options, &device, observer)?
+        };
+        run.train(Some(&category), &device, &self.cancel, observer)?;
+        Ok(run)
+    }
+}
