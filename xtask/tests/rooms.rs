@@ -41,6 +41,7 @@ const CRATES: [(&str, &[&str]); 3] = [
             "picture",
             "at_threshold",
             "raw_map",
+            "maps",
             "suspects",
             "tensorboard",
             "run",

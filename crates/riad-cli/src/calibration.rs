@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use riad_core::{
-    Calibration, CalibrationError,
+    Calibration, CalibrationError, Map, Region,
     calibration::{images_needed, images_needed_with_confidence},
+    regions,
 };
-use riad_data::Pattern;
+use riad_data::{LoadedImage, Pattern};
 use riad_model::{Checkpoint, Header, Keep, NormalSums, Precision, Scored};
 use tracing::warn;
 
@@ -98,6 +99,11 @@ impl Threshold {
     /// Whether an image of this score is called defective.
     pub(crate) fn flags(&self, score: f32) -> bool {
         score > self.value
+    }
+
+    /// The parts of an image's map that are above, in pixels of the file that it was loaded from; none if it is good.
+    pub(crate) fn regions(&self, map: &Map, loaded: &LoadedImage) -> Vec<Region> {
+        regions(map, self.value, loaded.original_size)
     }
 
     /// What was asked for, in words.

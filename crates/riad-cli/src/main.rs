@@ -30,6 +30,7 @@ mod held_out;
 mod history;
 mod interrupt;
 mod logging;
+mod maps;
 mod memory;
 mod mistake;
 mod names;
