@@ -70,6 +70,16 @@ impl Maps {
     pub(crate) fn beside(&self, roots: &[PathBuf], files: &[PathBuf]) -> Result<HashMap<PathBuf, PathBuf>> {
         targets(&self.folder, roots, files)
     }
+
+    /// Where the map of each of the `files` below `root` goes: below the maps' folder as the file lies below that one.
+    pub(crate) fn below<'a>(&self, root: &Path, files: impl Iterator<Item = &'a Path>) -> HashMap<PathBuf, PathBuf> {
+        let place = |file: &'a Path| {
+            let parent = file.parent().unwrap_or(Path::new(""));
+            let below = parent.strip_prefix(root).unwrap_or(Path::new(""));
+            (file.to_owned(), self.folder.join(below))
+        };
+        named(files.map(place).collect())
+    }
 }
 
 /// `map` at the size of the file that the image came from.

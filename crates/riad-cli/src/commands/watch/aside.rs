@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use riad_data::Pattern;
 
 use super::folder::Image;
-use crate::{args::By, usage};
+use crate::args::By;
 
 /// The folder for defects, and how they get there.
 pub(super) struct Aside {
@@ -22,25 +22,9 @@ pub(super) struct Aside {
 }
 
 impl Aside {
-    /// Makes `folder`.
-    ///
-    /// # Errors
-    /// Blames the arguments if it lies in the `watched` one or the other way round: what is set aside would be found.
+    /// Makes `folder`. It and the `watched` one do not lie in each other: what is set aside would be found.
     pub(super) fn new(folder: &Path, by: By, watched: &Path, bands: Option<Pattern>) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let absolute = |path: &Path| {
-            path.canonicalize()
-                .with_context(|| format!("cannot access {}", path.display()))
-        };
-        let (inner, outer) = (absolute(folder)?, absolute(watched)?);
-        if inner.starts_with(&outer) || outer.starts_with(&inner) {
-            return Err(usage(format!(
-                "{} and the watched {} must not lie in each other, or defects would be scored again; choose a folder \
-                 beside it with --defects",
-                folder.display(),
-                watched.display()
-            )));
-        }
         Ok(Self {
             folder: folder.to_owned(),
             watched: watched.to_owned(),

@@ -140,10 +140,30 @@ impl Folder {
         }
         (self.since, self.troubles) = (since, troubles);
         settled.sort_by(|a, b| {
-            let order = |image: &Image| (image.identity.modified, image.identity.path.clone());
-            order(a).cmp(&order(b))
+            let (a, b) = (&a.identity, &b.identity);
+            (a.modified, &a.path).cmp(&(b.modified, &b.path))
         });
         settled
+    }
+
+    /// The folder itself.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// All images that were there at the last look, settled or not.
+    pub(super) fn images(&self) -> impl ExactSizeIterator<Item = &Identity> {
+        self.since.keys()
+    }
+
+    /// Whether an image was there at the last look.
+    pub(super) fn lists(&self, identity: &Identity) -> bool {
+        self.since.contains_key(identity)
+    }
+
+    /// Whether something could not be listed at the last look.
+    pub(super) fn has_troubles(&self) -> bool {
+        !self.troubles.is_empty()
     }
 
     /// Whether an image is still what it was when it was listed.

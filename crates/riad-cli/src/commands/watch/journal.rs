@@ -8,9 +8,11 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use anyhow::{Context, Result, bail};
+use riad_core::Region;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -20,22 +22,41 @@ use crate::{
     usage,
 };
 
-/// The first line of a CSV file: the names of [`Line`]'s fields.
-const HEADER: &str = "path,size,modified,score,p_value,verdict,error\n";
+/// The first line of a CSV file: the names of [`Line`]'s fields, and the regions behind them.
+const HEADER: &str = "path,size,modified,score,p_value,verdict,threshold,rate,model,riad_version,error,regions\n";
 /// How every line of JSON begins.
 const JSON_START: &str = "{\"path\":";
+/// What every line of JSON has. Lines of older versions do not.
+const JSON_MARK: &[u8] = b"\"riad_version\":";
 
-/// What is known of an image: a score, or why there is none.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// What all lines of one start have in common, by which those of another start are told apart.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub(super) threshold: Option<f32>,
+    /// The false-positive rate that was asked for.
+    pub(super) rate: Option<f64>,
+    /// The first digits of the checkpoint's SHA-256.
+    pub(super) model: String,
+}
+
+/// What is to be written of an image: a score, or why there is none.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Line {
     path: String,
     size: u64,
-    #[serde(with = "rfc3339")]
-    modified: std::time::SystemTime,
+    #[serde(serialize_with = "rfc3339::serialize")]
+    modified: SystemTime,
     pub(super) score: Option<f32>,
     pub(super) p_value: Option<f64>,
     pub(super) verdict: Option<Verdict>,
+    threshold: Option<f32>,
+    rate: Option<f64>,
+    model: String,
+    riad_version: &'static str,
     pub(super) error: Option<String>,
+    /// What is above the threshold. Each format has its own way to write it.
+    #[serde(skip)]
+    pub(super) regions: Option<Vec<Region>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,8 +67,8 @@ pub(super) enum Verdict {
 }
 
 impl Line {
-    /// A line that says nothing yet.
-    pub(super) fn of(identity: Identity) -> Self {
+    /// A line that says nothing of the image yet.
+    pub(super) fn of(identity: Identity, origin: &Origin) -> Self {
         let Identity { path, size, modified } = identity;
         Self {
             path,
@@ -56,7 +77,12 @@ impl Line {
             score: None,
             p_value: None,
             verdict: None,
+            threshold: origin.threshold,
+            rate: origin.rate,
+            model: origin.model.clone(),
+            riad_version: env!("CARGO_PKG_VERSION"),
             error: None,
+            regions: None,
         }
     }
 
@@ -68,8 +94,49 @@ impl Line {
         }
     }
 
-    pub(super) fn is_defective(&self) -> bool {
-        self.verdict == Some(Verdict::Defective)
+    pub(super) fn outcome(&self) -> Outcome {
+        Outcome::of(self.verdict, self.error.is_some())
+    }
+}
+
+/// What a line says in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Good, or not judged.
+    Scored,
+    Defective,
+    /// It could not be scored.
+    Failed,
+}
+
+impl Outcome {
+    fn of(verdict: Option<Verdict>, has_error: bool) -> Self {
+        match verdict {
+            _ if has_error => Self::Failed,
+            Some(Verdict::Defective) => Self::Defective,
+            Some(Verdict::Good) | None => Self::Scored,
+        }
+    }
+}
+
+/// What is needed of a line that is in the file. The rest would take memory.
+#[derive(Deserialize)]
+struct Written {
+    path: String,
+    size: u64,
+    #[serde(deserialize_with = "rfc3339::deserialize")]
+    modified: SystemTime,
+    verdict: Option<Verdict>,
+    error: Option<String>,
+}
+
+impl From<Written> for (Identity, Outcome) {
+    fn from(written: Written) -> Self {
+        let outcome = Outcome::of(written.verdict, written.error.is_some());
+        let Written {
+            path, size, modified, ..
+        } = written;
+        (Identity { path, size, modified }, outcome)
     }
 }
 
@@ -94,6 +161,14 @@ enum Format {
     Jsonl,
 }
 
+/// A line of JSON.
+#[derive(Serialize)]
+struct Object<'a> {
+    #[serde(flatten)]
+    line: &'a Line,
+    regions: Option<&'a [Region]>,
+}
+
 /// An open file of lines, kept from other processes until it is dropped.
 pub(super) struct Journal {
     path: PathBuf,
@@ -103,12 +178,12 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Opens the file, or makes it, and reads the lines that are there. A torn last line is cut off.
+    /// Opens the file, or makes it, and reads what the lines that are there say. A torn last line is cut off.
     ///
     /// # Errors
     /// Blames the arguments if the name ends in neither `.csv` nor `.jsonl`, another process has the file, or it was not
     /// written by this command.
-    pub(super) fn open(path: &Path) -> Result<(Self, Vec<Line>)> {
+    pub(super) fn open(path: &Path) -> Result<(Self, Vec<(Identity, Outcome)>)> {
         let format = match path.extension().and_then(|ending| ending.to_str()) {
             Some("csv") => Format::Csv,
             Some("jsonl") => Format::Jsonl,
@@ -167,15 +242,16 @@ impl Journal {
         match self.format {
             Format::Csv => {
                 let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(&mut bytes);
-                lines
-                    .iter()
-                    .try_for_each(|line| writer.serialize(line))
-                    .with_context(cannot)?;
+                for line in lines {
+                    let regions = line.regions.as_ref().map(serde_json::to_string).transpose();
+                    writer.serialize((line, regions?)).with_context(cannot)?;
+                }
                 writer.flush().with_context(cannot)?;
             }
             Format::Jsonl => {
                 for line in lines {
-                    serde_json::to_writer(&mut bytes, line).with_context(cannot)?;
+                    let regions = line.regions.as_deref();
+                    serde_json::to_writer(&mut bytes, &Object { line, regions }).with_context(cannot)?;
                     bytes.push(b'\n');
                 }
             }
@@ -209,19 +285,24 @@ fn is_ours(whole: &[u8], torn: &[u8], format: Format) -> bool {
     match format {
         Format::Csv => whole.starts_with(HEADER.as_bytes()),
         Format::Jsonl if whole.is_empty() => torn.iter().zip(JSON_START.as_bytes()).all(|(a, b)| a == b),
-        Format::Jsonl => whole.starts_with(JSON_START.as_bytes()),
+        Format::Jsonl => {
+            let first = whole.split(|&byte| byte == b'\n').next().unwrap_or_default();
+            let has_mark = first.windows(JSON_MARK.len()).any(|part| part == JSON_MARK);
+            first.starts_with(JSON_START.as_bytes()) && has_mark
+        }
     }
 }
 
-fn read(whole: &[u8], format: Format) -> Result<Vec<Line>> {
+fn read(whole: &[u8], format: Format) -> Result<Vec<(Identity, Outcome)>> {
     match format {
         Format::Csv => Ok(csv::Reader::from_reader(whole)
-            .deserialize()
+            .deserialize::<Written>()
+            .map(|line| line.map(Into::into))
             .collect::<Result<_, _>>()?),
         Format::Jsonl => {
             let lines = whole.split_inclusive(|&byte| byte == b'\n').enumerate();
-            let line = |(index, line)| match serde_json::from_slice(line) {
-                Ok(line) => Ok(line),
+            let line = |(index, line)| match serde_json::from_slice::<Written>(line) {
+                Ok(line) => Ok(line.into()),
                 Err(error) => bail!("line {}: {error}", index + 1),
             };
             lines.map(line).collect()
@@ -241,22 +322,73 @@ mod tests {
             size: 7,
             modified: SystemTime::UNIX_EPOCH + Duration::new(1_800_000_000, nanos),
         };
+        let origin = |threshold, rate| Origin {
+            threshold,
+            rate,
+            model: "0123456789ab".into(),
+        };
+        let region = Region {
+            x: 1,
+            y: 2,
+            width: 3,
+            height: 4,
+            area: 5,
+            peak: 0.1,
+        };
         vec![
             Line {
                 score: Some(0.1),
                 p_value: Some(1.0 / 3.0),
                 verdict: Some(Verdict::Defective),
-                ..Line::of(identity("a, \"b\"/1.png", 123_456_789))
+                regions: Some(vec![region, region]),
+                ..Line::of(identity("a, \"b\"/1.png", 123_456_789), &origin(Some(0.05), Some(0.01)))
             },
             Line {
                 score: Some(-1e-7),
-                ..Line::of(identity("2.png", 0))
+                regions: Some(Vec::new()),
+                ..Line::of(identity("2.png", 0), &origin(Some(-1e-3), Some(0.5)))
             },
             Line {
                 error: Some("cannot decode 3.png: \"x\", cut off".into()),
-                ..Line::of(identity("ä/3.png", 1))
+                ..Line::of(identity("ä/3.png", 1), &origin(None, None))
             },
         ]
+    }
+
+    fn said(lines: &[Line]) -> Vec<(Identity, Outcome)> {
+        lines.iter().map(|line| (line.identity(), line.outcome())).collect()
+    }
+
+    #[test]
+    fn regions_are_an_array_in_both_formats() {
+        let folder = tempfile::tempdir().unwrap();
+        let regions = r#"[{"x":1,"y":2,"width":3,"height":4,"area":5,"peak":0.1},{"x":1,"y":2,"width":3,"height":4,"area":5,"peak":0.1}]"#;
+        for name in ["out.csv", "out.jsonl"] {
+            let path = folder.path().join(name);
+            Journal::open(&path).unwrap().0.append(&lines()).unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            let found: Vec<String> = if name.ends_with("csv") {
+                let rows = csv::Reader::from_reader(text.as_bytes()).into_records();
+                rows.map(|row| row.unwrap()[11].to_owned()).collect()
+            } else {
+                let values = text
+                    .lines()
+                    .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+                assert!(
+                    text.lines()
+                        .next()
+                        .unwrap()
+                        .ends_with(&format!("\"regions\":{regions}}}")),
+                    "{text}"
+                );
+                values
+                    .map(|line| line["regions"].to_string().replace("null", ""))
+                    .collect()
+            };
+            let parsed: serde_json::Value = serde_json::from_str(&found[0]).unwrap();
+            assert_eq!(parsed, serde_json::from_str::<serde_json::Value>(regions).unwrap());
+            assert_eq!(found[1..], ["[]", ""]);
+        }
     }
 
     /// What was written comes back, and a kill within any byte loses the line that it tore, no other.
@@ -278,7 +410,7 @@ mod tests {
                 fs::write(&path, &bytes[..cut]).unwrap();
                 let (mut journal, read) = Journal::open(&path).unwrap();
                 let whole = bytes[..cut].iter().filter(|&&byte| byte == b'\n').count() - header;
-                assert_eq!(read, lines()[..whole], "{cut}");
+                assert_eq!(read, said(&lines()[..whole]), "{cut}");
                 journal.append(&lines()[whole..]).unwrap();
                 assert_eq!(fs::read(&path).unwrap(), bytes, "{cut}");
             }
@@ -293,12 +425,15 @@ mod tests {
             ("b.csv", "path", "something else"),
             ("c.jsonl", "{\n", "something else"),
             ("d.jsonl", "[1, 2]", "something else"),
-            ("f.jsonl", "{\"path\":1}\n", "line 1"),
+            ("f.jsonl", "{\"path\":1,\"riad_version\":\"1\"}\n", "line 1"),
+            ("g.csv", &format!("{HEADER}a,b\n"), "is damaged"),
+            // Of older versions.
             (
-                "g.csv",
-                "path,size,modified,score,p_value,verdict,error\na,b\n",
-                "is damaged",
+                "i.csv",
+                "path,size,modified,score,p_value,verdict,error\n",
+                "something else",
             ),
+            ("j.jsonl", "{\"path\":\"a\",\"size\":1}\n", "something else"),
             ("h.txt", "", "neither .csv nor .jsonl"),
         ] {
             let path = folder.path().join(name);
