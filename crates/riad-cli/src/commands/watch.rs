@@ -12,6 +12,7 @@ mod folder;
 mod heartbeat;
 mod journal;
 mod known;
+mod line;
 mod station;
 
 use std::{
@@ -30,8 +31,9 @@ use self::{
     aside::Aside,
     folder::Folder,
     heartbeat::Heartbeat,
-    journal::{Journal, Origin},
+    journal::Journal,
     known::Known,
+    line::Origin,
     station::{Left, Station},
 };
 use crate::{

@@ -2,21 +2,25 @@
 //! disagree with it.
 //!
 //! A kill can leave the last line torn; it is cut off on the next start, and its image is scored again. Lines are on the
-//! disk before anything is done that could not be done again without them.
+//! disk before anything is done that could not be done again without them, else within a second: to wait for the disk after
+//! every few lines is most of what many small images cost.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use riad_core::Region;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tracing::warn;
 
-use super::folder::Identity;
+use super::{
+    folder::Identity,
+    line::{Line, Outcome, Written},
+};
 use crate::{
     files::{shell_quoted, with_suffix, write_whole},
     usage,
@@ -29,131 +33,8 @@ const JSON_START: &str = "{\"path\":";
 /// What every line of JSON has. Lines of older versions do not.
 const JSON_MARK: &[u8] = b"\"riad_version\":";
 
-/// What all lines of one start have in common, by which those of another start are told apart.
-#[derive(Clone, Debug)]
-pub(super) struct Origin {
-    pub(super) threshold: Option<f32>,
-    /// The false-positive rate that was asked for.
-    pub(super) rate: Option<f64>,
-    /// The first digits of the checkpoint's SHA-256.
-    pub(super) model: String,
-}
-
-/// What is to be written of an image: a score, or why there is none.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Line {
-    path: String,
-    size: u64,
-    #[serde(serialize_with = "rfc3339::serialize")]
-    modified: SystemTime,
-    pub(super) score: Option<f32>,
-    pub(super) p_value: Option<f64>,
-    pub(super) verdict: Option<Verdict>,
-    threshold: Option<f32>,
-    rate: Option<f64>,
-    model: String,
-    riad_version: &'static str,
-    pub(super) error: Option<String>,
-    /// What is above the threshold. Each format has its own way to write it.
-    #[serde(skip)]
-    pub(super) regions: Option<Vec<Region>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Verdict {
-    Good,
-    Defective,
-}
-
-impl Line {
-    /// A line that says nothing of the image yet.
-    pub(super) fn of(identity: Identity, origin: &Origin) -> Self {
-        let Identity { path, size, modified } = identity;
-        Self {
-            path,
-            size,
-            modified,
-            score: None,
-            p_value: None,
-            verdict: None,
-            threshold: origin.threshold,
-            rate: origin.rate,
-            model: origin.model.clone(),
-            riad_version: env!("CARGO_PKG_VERSION"),
-            error: None,
-            regions: None,
-        }
-    }
-
-    pub(super) fn identity(&self) -> Identity {
-        Identity {
-            path: self.path.clone(),
-            size: self.size,
-            modified: self.modified,
-        }
-    }
-
-    pub(super) fn outcome(&self) -> Outcome {
-        Outcome::of(self.verdict, self.error.is_some())
-    }
-}
-
-/// What a line says in the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// Good, or not judged.
-    Scored,
-    Defective,
-    /// It could not be scored.
-    Failed,
-}
-
-impl Outcome {
-    fn of(verdict: Option<Verdict>, has_error: bool) -> Self {
-        match verdict {
-            _ if has_error => Self::Failed,
-            Some(Verdict::Defective) => Self::Defective,
-            Some(Verdict::Good) | None => Self::Scored,
-        }
-    }
-}
-
-/// What is needed of a line that is in the file. The rest would take memory.
-#[derive(Deserialize)]
-struct Written {
-    path: String,
-    size: u64,
-    #[serde(deserialize_with = "rfc3339::deserialize")]
-    modified: SystemTime,
-    verdict: Option<Verdict>,
-    error: Option<String>,
-}
-
-impl From<Written> for (Identity, Outcome) {
-    fn from(written: Written) -> Self {
-        let outcome = Outcome::of(written.verdict, written.error.is_some());
-        let Written {
-            path, size, modified, ..
-        } = written;
-        (Identity { path, size, modified }, outcome)
-    }
-}
-
-/// Times as people read them, to the nanosecond, so that they come back equal.
-mod rfc3339 {
-    use std::time::SystemTime;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&humantime::format_rfc3339_nanos(*time))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
-        humantime::parse_rfc3339(&String::deserialize(deserializer)?).map_err(D::Error::custom)
-    }
-}
+/// How long lines may wait to be on the disk while more of them come.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
@@ -174,6 +55,10 @@ pub(super) struct Journal {
     path: PathBuf,
     format: Format,
     file: File,
+    /// When all lines were last on the disk.
+    synced: Instant,
+    /// Whether there are lines since.
+    is_behind: bool,
     _lock: File,
 }
 
@@ -230,13 +115,24 @@ impl Journal {
             path: path.to_owned(),
             format,
             file,
+            synced: Instant::now(),
+            is_behind: false,
             _lock: lock,
         };
         Ok((journal, lines))
     }
 
-    /// Adds lines, and returns when they are on the disk.
+    /// Adds lines, which a kill does not take away. They are on the disk after [`Self::sync`].
+    ///
+    /// # Errors
+    /// If they cannot be written, or the file is no longer where it was: nobody would find them.
     pub(super) fn append(&mut self, lines: &[Line]) -> Result<()> {
+        if !has_name(&self.file, &self.path) {
+            bail!(
+                "{} was moved or removed while riad watch adds lines to it; start riad watch again to begin another",
+                self.path.display()
+            );
+        }
         let cannot = || format!("cannot write to {}", self.path.display());
         let mut bytes = Vec::new();
         match self.format {
@@ -256,11 +152,38 @@ impl Journal {
                 }
             }
         }
-        self.file
-            .write_all(&bytes)
-            .and_then(|()| self.file.sync_data())
-            .with_context(cannot)
+        self.file.write_all(&bytes).with_context(cannot)?;
+        self.is_behind |= !bytes.is_empty();
+        if self.synced.elapsed() >= SYNC_EVERY {
+            self.sync()?;
+        }
+        Ok(())
     }
+
+    /// Returns when all lines are on the disk, which a power cut does not take away.
+    pub(super) fn sync(&mut self) -> Result<()> {
+        if self.is_behind {
+            let cannot = || format!("cannot write to {}", self.path.display());
+            self.file.sync_data().with_context(cannot)?;
+            (self.synced, self.is_behind) = (Instant::now(), false);
+        }
+        Ok(())
+    }
+}
+
+/// Whether an open file still has a name. Windows keeps it from losing that.
+#[cfg(unix)]
+fn has_name(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let (Ok(open), Ok(named)) = (file.metadata(), fs::metadata(path)) else {
+        return false;
+    };
+    (open.dev(), open.ino()) == (named.dev(), named.ino())
+}
+
+#[cfg(not(unix))]
+fn has_name(_: &File, path: &Path) -> bool {
+    path.exists()
 }
 
 /// Locks a file beside the output: on Windows nobody else could read a locked one.
@@ -314,7 +237,10 @@ fn read(whole: &[u8], format: Format) -> Result<Vec<(Identity, Outcome)>> {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use super::*;
+    use super::{
+        super::line::{Origin, Verdict},
+        *,
+    };
 
     fn lines() -> Vec<Line> {
         let identity = |path: &str, nanos| Identity {
@@ -335,24 +261,14 @@ mod tests {
             area: 5,
             peak: 0.1,
         };
-        vec![
-            Line {
-                score: Some(0.1),
-                p_value: Some(1.0 / 3.0),
-                verdict: Some(Verdict::Defective),
-                regions: Some(vec![region, region]),
-                ..Line::of(identity("a, \"b\"/1.png", 123_456_789), &origin(Some(0.05), Some(0.01)))
-            },
-            Line {
-                score: Some(-1e-7),
-                regions: Some(Vec::new()),
-                ..Line::of(identity("2.png", 0), &origin(Some(-1e-3), Some(0.5)))
-            },
-            Line {
-                error: Some("cannot decode 3.png: \"x\", cut off".into()),
-                ..Line::of(identity("ä/3.png", 1), &origin(None, None))
-            },
-        ]
+        let mut first = Line::of(identity("a, \"b\"/1.png", 123_456_789), &origin(Some(0.05), Some(0.01)));
+        (first.score, first.p_value) = (Some(0.1), Some(1.0 / 3.0));
+        (first.verdict, first.regions) = (Some(Verdict::Defective), Some(vec![region, region]));
+        let mut second = Line::of(identity("2.png", 0), &origin(Some(-1e-3), Some(0.5)));
+        (second.score, second.regions) = (Some(-1e-7), Some(Vec::new()));
+        let mut third = Line::of(identity("ä/3.png", 1), &origin(None, None));
+        third.error = Some("cannot decode 3.png: \"x\", cut off".into());
+        vec![first, second, third]
     }
 
     fn said(lines: &[Line]) -> Vec<(Identity, Outcome)> {
@@ -441,6 +357,27 @@ mod tests {
             let error = Journal::open(&path).err().map(|error| format!("{error:#}")).unwrap();
             assert!(error.contains(expected), "{name}: {error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+    }
+
+    /// As log rotation does.
+    #[cfg(unix)]
+    #[test]
+    fn lines_are_not_added_to_a_file_that_nobody_finds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.csv");
+        let (mut journal, _) = Journal::open(&path).unwrap();
+        journal.append(&lines()[..1]).unwrap();
+        let other = folder.path().join("other.csv");
+        for has_other in [false, true] {
+            fs::rename(&path, &other).unwrap();
+            if has_other {
+                fs::write(&path, HEADER).unwrap();
+            }
+            let error = journal.append(&lines()[1..]).unwrap_err().to_string();
+            assert!(error.contains("was moved or removed"), "{error}");
+            fs::rename(&other, &path).unwrap();
+            journal.append(&lines()[1..]).unwrap();
         }
     }
 

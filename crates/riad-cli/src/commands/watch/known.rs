@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::SystemTime};
 
 use super::{
     folder::Identity,
-    journal::{Line, Outcome},
+    line::{Line, Outcome},
 };
 
 /// The images that have a line, with what its says.

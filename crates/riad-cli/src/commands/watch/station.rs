@@ -15,8 +15,9 @@ use super::{
     aside::Aside,
     folder::{Folder, Identity, Image},
     heartbeat::Heartbeat,
-    journal::{Journal, Line, Origin, Outcome, Verdict},
+    journal::Journal,
     known::Known,
+    line::{Line, Origin, Outcome, Verdict},
 };
 use crate::{calibration::Threshold, interrupt, maps::Maps, names::plain, scoring::Model, way_out::told};
 
@@ -96,6 +97,7 @@ impl Station {
                 self.write(std::slice::from_ref(&line))?;
             }
         }
+        self.journal.sync()?;
         if !self.aside.as_ref().is_some_and(Aside::moves) {
             return Ok(());
         }
@@ -108,12 +110,12 @@ impl Station {
                         .is_some_and(|aside| aside.has(image).unwrap_or(false))
                 };
                 if self.known.was_defect(&image.identity) && has_place() {
-                    self.remove(image);
+                    self.remove(image)?;
                 }
             } else if self.known.outcome(&image.identity) == Some(Outcome::Defective) && folder.still_has(image) {
                 // Whether it was set aside before a kill is not known.
                 if self.left.placed.contains(&image.identity) || self.set_aside(image) {
-                    self.remove(image);
+                    self.remove(image)?;
                 }
             }
         }
@@ -127,11 +129,14 @@ impl Station {
     }
 
     /// Removes an image that was set aside. Why it cannot be removed is told once, and it is tried again.
-    fn remove(&mut self, image: &Image) {
+    fn remove(&mut self, image: &Image) -> Result<()> {
+        // A power cut must not take the line of an image that is no longer there.
+        self.journal.sync()?;
         let removed = self.aside.as_ref().map_or(Ok(()), |aside| aside.remove(image));
         if !self.tell_once(image, removed) {
             self.left.placed.insert(image.identity.clone());
         }
+        Ok(())
     }
 
     /// Whether something was done with an image; if not, the reason is told once.
@@ -150,7 +155,7 @@ impl Station {
         }
     }
 
-    /// Adds lines to the file; they are on the disk then.
+    /// Adds lines to the file.
     fn write(&mut self, lines: &[Line]) -> Result<()> {
         self.journal.append(lines)?;
         for line in lines {
@@ -190,7 +195,7 @@ impl Station {
             self.heartbeat.note(images, now.duration_since(began), now);
             self.beat();
         }
-        Ok(())
+        self.journal.sync()
     }
 
     /// Whether all files of an image are there; if not, what is missing is told once.
@@ -265,7 +270,7 @@ impl Station {
         self.write(&lines)?;
         if self.aside.as_ref().is_some_and(Aside::moves) {
             for image in defects.iter().filter(|image| folder.still_has(image)) {
-                self.remove(image);
+                self.remove(image)?;
             }
         }
         Ok(lines.len())
