@@ -19,11 +19,12 @@ for the time of --settle: let it be longer than the longest pause of whoever wri
 another ending or elsewhere on the same disk and rename. DIR is looked at every --interval, also where network shares
 report no changes.
 
-FILE gets one line for each image: path, size, modified, score, with --fpr also p_value, verdict, threshold, rate and
-regions, or error where it cannot be scored; and always model, the first 12 digits of the SHA-256 of the model's file, and
-riad_version. FILE may be gone on with by another model or rate, of which these columns tell. An image that changes, or is replaced under the same name, has another size or time of change, and
-gets another line; its last one counts. Killed at any instant and started again, riad watch goes on: no image is left
-out, none has two lines. Start another FILE to score all images again.
+FILE gets one line for each image: path, size, modified and score, or error where it cannot be scored; with --fpr also
+p_value, verdict, threshold, rate and regions; and always riad_version and model, the first 12 digits of the SHA-256 of the
+model's file. These columns tell lines apart where another model or rate goes on with FILE. An image that changes, or is
+replaced under the same name, has another size or time of change, and gets another line; its last one counts. Killed at any
+instant and started again, riad watch goes on: no image is left out, none has two lines. Start another FILE to score all
+images again.
 
 In regions are the parts of the image that are above the threshold, the highest peak first, as an array of JSON, in a .csv
 too: x, y, width and height of the box around each, its area and its peak, in pixels of the image's file. Boxes and areas
@@ -40,12 +41,13 @@ its name without the ending, or with it where images that lie there differ in th
 replaces them. What cannot be written is told, and the image has its line all the same. The folder of --maps, DIR and
 DEFECTS must not lie in each other.
 
-With --once it ends when every image in DIR has its line: with exit code 0, or 1 if an image could not be scored or
-something else not be done for it, which is not tried again. Killed and started again, it goes on. Without, only Ctrl-C
-ends it, with exit code 0; with --once that is 130.
+With --once it ends when every image in DIR has its line, with exit code 0. An image that cannot be scored, or for which
+something else cannot be done, is not waited for, and the exit code is 1. Killed and started again, it goes on. Ctrl-C ends
+it with 130; without --once nothing else ends it, and the exit code is 0.
 
-Every --heartbeat a line on standard error tells how many images have a line and how many of them are defects; how many in
-DIR have none; how long ago the last got its line; and the median time that each of the last 100 took. -q is without.
+Every --heartbeat a line on standard error tells how many images have a line, and how many of those are defects; how many
+images in DIR have none; how long ago the last line was; and the median of the times that the last 100 images took. With -q
+there is none.
 
 Examples:
   riad watch --model runs/lid photos/today
