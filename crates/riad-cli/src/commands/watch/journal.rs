@@ -2,8 +2,8 @@
 //! disagree with it.
 //!
 //! A kill can leave the last line torn; it is cut off on the next start, and its image is scored again. Lines are on the
-//! disk before anything is done that could not be done again without them, else within a second: to wait for the disk after
-//! every few lines is most of what many small images cost.
+//! disk before anything is done that could not be done again without them, else within a second: many small images would
+//! wait for the disk after every few lines.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
