@@ -21,7 +21,7 @@ const EXAMPLES: [(&str, &[&str]); 4] = [
         &["decode -- 4 crates/riad-data/tests/channels/files/pages_u8.tif"],
     ),
     ("riad-model", &["score", "train", "unet"]),
-    ("riad", &["custom_source", "inspect", "thresholds", "train"]),
+    ("riad", &["custom_source", "inspect", "thresholds", "train", "watch"]),
 ];
 
 /// Targets of fuzz/, with the folders of tests whose files they begin with.

@@ -23,6 +23,7 @@ mod bands;
 mod bench;
 mod check;
 mod compare;
+mod maps;
 mod photos;
 mod size;
 mod system;
@@ -34,11 +35,12 @@ pub(crate) use bands::BandsArgs;
 pub(crate) use bench::BenchArgs;
 pub(crate) use check::CheckArgs;
 pub(crate) use compare::CompareArgs;
+pub(crate) use maps::MapArgs;
 pub(crate) use photos::PhotosArgs;
 pub(crate) use system::{CompletionsArgs, ManArgs};
 pub(crate) use training::TrainingArgs;
 pub(crate) use verdict::VerdictArgs;
-pub(crate) use watch::{By, WatchArgs};
+pub(crate) use watch::{ByName, WatchArgs};
 
 /// Finds defects in pictures of products after seeing only good ones.
 ///
@@ -311,6 +313,9 @@ With --fpr R each line has a p-value, how likely a good image scores at least as
 that is at most R. Of good images at most the share R is called defective, on average over calibrations, whatever the
 scores' distribution; with --confidence C the share stays below R with this probability, and verdicts come from the
 higher threshold that this takes. An image is defective where its map is above the threshold, and so are those pixels.
+In jsonl, \"regions\" are the parts that are above it, the highest peak first: x, y, width and height of the box around
+each, its area and its peak, in pixels of the image's file. Boxes and areas are measured on the map, which is coarser
+where the image was made smaller to be looked at.
 
 MVTec's evaluation scripts read <maps>/<category>/test/<defect>/<image>.tiff; the last example lays maps out so.
 
@@ -332,15 +337,8 @@ pub(crate) struct ScoreArgs {
     pub(crate) format: Format,
     #[command(flatten)]
     pub(crate) verdict: VerdictArgs,
-    /// Write where each image is anomalous, in the folders that the images have
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) maps: Option<PathBuf>,
-    /// What to write for each image
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = MapFormat::Png, requires = "maps")]
-    pub(crate) map_format: MapFormat,
-    /// Value of the anomaly map at the hot end of the pictures' colour scale, the same for all images
-    #[arg(long, value_name = "VALUE", default_value_t = 0.5, requires = "maps")]
-    pub(crate) map_scale: f32,
+    #[command(flatten)]
+    pub(crate) maps: MapArgs,
     #[command(flatten)]
     pub(crate) images: BandsArgs,
     #[command(flatten)]
@@ -351,18 +349,8 @@ pub(crate) struct ScoreArgs {
 pub(crate) enum Format {
     /// A header, then path,score; with --fpr path,score,p_value,verdict
     Csv,
-    /// {"path": …, "score": …} per line; with --fpr also "p_value" and "verdict"
+    /// {"path": …, "score": …} per line; with --fpr also "p_value", "verdict" and "regions"
     Jsonl,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum MapFormat {
-    /// <name>.heat.png and <name>.overlay.png; with --fpr the overlay has a line around what is above the threshold
-    Png,
-    /// <name>.tiff, 32-bit floats at the image's own size
-    Tiff,
-    /// <name>.npy, 32-bit floats at the network's size, of which the score is the maximum
-    Npy,
 }
 
 /// Write a model for other programs

@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use riad::{
@@ -18,6 +18,7 @@ use tracing::{Level, enabled, error, info, warn};
 
 use crate::{
     estimate::{self, Estimate},
+    heartbeat::Heartbeat,
     memory::more_memory,
     progress::Progress,
     shell::shell_quoted,
@@ -41,6 +42,7 @@ struct State {
     told: HashSet<PathBuf>,
     brightest: Option<Brightest>,
     has_told_of_memory: bool,
+    heartbeat: Option<Heartbeat>,
 }
 
 /// The training under way.
@@ -48,7 +50,8 @@ struct Training {
     category: String,
     config: TrainConfig,
     last: usize,
-    left: Option<Duration>,
+    /// When the time is up, if it is limited.
+    until: Option<Instant>,
     estimate: Estimate,
 }
 
@@ -59,6 +62,13 @@ impl Training {
 }
 
 impl Console {
+    /// Says how watching a folder goes, so often.
+    pub(crate) fn watching(every: Duration) -> Self {
+        let console = Self::default();
+        console.state().heartbeat = Some(Heartbeat::new(every, Instant::now()));
+        console
+    }
+
     /// Takes note of what was found in an image's file, and says what is to be said at once.
     pub(crate) fn note(&self, path: &Path, found: FileFacts) {
         let mut state = self.state();
@@ -146,7 +156,7 @@ impl Console {
             category: category.to_owned(),
             config: config.clone(),
             last: session.last,
-            left: session.left,
+            until: session.left.and_then(|left| Instant::now().checked_add(left)),
             estimate: Estimate::default(),
         });
     }
@@ -159,7 +169,10 @@ impl Console {
         {
             let left = u32::try_from(total.saturating_sub(done)).unwrap_or(u32::MAX);
             let to_come = time.saturating_mul(left);
-            info!("{}", estimate::told(&training.config, to_come, training.left));
+            let left = training
+                .until
+                .map(|until| until.saturating_duration_since(Instant::now()));
+            info!("{}", estimate::told(&training.config, to_come, left));
         }
         if let Some(progress) = progress {
             progress.set_total(total as u64);
@@ -268,6 +281,22 @@ impl Observer for Console {
                 list,
             } => tell_suspects(names, *looked_at, *effect, list),
             Event::Calibrated(calibration) => info!("calibrated with {}", reach(calibration)),
+            Event::Defective { image, score } => info!("{image} is defective: {score}"),
+            Event::Waiting(error) => warn!("{}; trying again", told(*error)),
+            Event::Missing { file, image } => {
+                warn!("{} is missing; {image} is scored when it is there", file.display());
+            }
+            Event::NoMap { file, cause } => warn!("no map of {}: {cause}", file.display()),
+            Event::Torn(path) => warn!("{}: the last line is torn; its image is scored again", path.display()),
+            Event::Watching { counts, done } => {
+                let now = Instant::now();
+                if let Some(heartbeat) = &mut self.state().heartbeat {
+                    if let Some((images, took)) = done {
+                        heartbeat.note(*images, *took, now);
+                    }
+                    heartbeat.beat(*counts, now);
+                }
+            }
             Event::Twice { path, other } => warn!(
                 "{} is the same picture as {}, and counts once",
                 path.display(),

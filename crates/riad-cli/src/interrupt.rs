@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use riad::{Cancel, Stop};
+use riad::Cancel;
 use tracing::{info, warn};
 
 /// What a program that a signal ended exits with: 128 + SIGINT.
@@ -49,11 +49,6 @@ impl Watch {
     /// What breaks work off.
     pub(crate) fn cancel(&self) -> &Cancel {
         &self.cancel
-    }
-
-    /// The reason to break off now, if there is one.
-    pub(crate) fn reason(&self) -> Option<Stop> {
-        self.cancel.reason()
     }
 }
 

@@ -22,6 +22,7 @@ mod commands;
 mod config;
 mod console;
 mod estimate;
+mod heartbeat;
 mod interrupt;
 mod logging;
 mod memory;

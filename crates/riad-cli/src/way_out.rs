@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, path::Path};
 
-use riad::Error;
+use riad::{By, Error};
 use riad_data::DataError;
 use riad_model::ModelError;
 
@@ -31,6 +31,10 @@ fn in_our_words(error: &(dyn StdError + 'static)) -> Option<String> {
             folder.display(),
             setting.replace('_', "-")
         ),
+        Error::RunExists { folder } => format!(
+            "{0} already holds a run; go on with it by --resume {0}, or choose another folder with --out",
+            shell_quoted(folder)
+        ),
         Error::Inside { out, data } => format!(
             "{} lies in {}, where images are looked for; choose a folder beside it with --out",
             out.display(),
@@ -44,6 +48,18 @@ fn in_our_words(error: &(dyn StdError + 'static)) -> Option<String> {
         Error::ImagesGone { folder, cause } => format!(
             "the images of the run in {} cannot be had; if they have moved, name their folder: {cause}",
             folder.display()
+        ),
+        Error::Busy { path } => format!(
+            "another riad watch writes to {}; end it, or choose another file with --out",
+            shell_quoted(path)
+        ),
+        Error::NotOurs { path } => format!(
+            "{} holds something else than the results of riad watch; choose another file with --out",
+            path.display()
+        ),
+        Error::Gone { path } => format!(
+            "{} was moved or removed while riad watch adds lines to it; start riad watch again to begin another",
+            path.display()
         ),
         _ => return None,
     })
@@ -61,11 +77,13 @@ fn of_library(error: &Error) -> Option<String> {
     Some(match error {
         Error::Data(error) => return of_data(error),
         Error::Model(error) => return of_model(error),
+        Error::Aside { by: By::Link, .. } => {
+            "where there can be no hard link, choose --by copy or --by move".to_owned()
+        }
         Error::NotOfMethod { method, settings, .. } => {
             let options: Vec<_> = settings.iter().map(|setting| format!("--{setting}")).collect();
             format!("leave out {}, or --method {method}", options.join(" and "))
         }
-        Error::RunExists { folder } => goes_on(folder),
         Error::NoRun { .. } => "riad train DATA starts one".to_owned(),
         Error::NotCalibrated { model, .. } | Error::TooFew { model, .. } => {
             format!("riad calibrate --model {} PATH…", shell_quoted(Path::new(model)))

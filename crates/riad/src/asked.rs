@@ -1,4 +1,4 @@
-//! What is asked of a threshold.
+//! What is asked for: of a threshold, and of where defects go.
 
 use std::fmt;
 
@@ -49,4 +49,16 @@ impl fmt::Display for Asked {
             Some(confidence) => write!(f, " with a confidence of {confidence}"),
         }
     }
+}
+
+/// How a defect gets to the folder for defects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum By {
+    /// As a copy.
+    #[default]
+    Copy,
+    /// As a hard link: a second name of the same file, on the same disk. What is later written into that file, both names show.
+    Link,
+    /// As a link, or a copy if there can be none, and removed from the watched folder when its line is written.
+    Move,
 }

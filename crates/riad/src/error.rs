@@ -9,7 +9,7 @@ use riad_core::CalibrationError;
 use riad_data::DataError;
 use riad_model::ModelError;
 
-use crate::asked::Asked;
+use crate::asked::{Asked, By};
 
 /// This crate's results.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -198,6 +198,60 @@ pub enum Error {
         data: PathBuf,
     },
 
+    /// Two folders lie in each other, and what is written to one would be taken for what the other has.
+    #[error("{} and {} must not lie in each other, or what is written would be looked at; choose a folder beside it", folder.display(), other.display())]
+    Within {
+        /// What would be written to.
+        folder: PathBuf,
+        /// What is looked at.
+        other: PathBuf,
+    },
+
+    /// A file of lines is used by another process.
+    #[error("another process writes to {}; end it, or choose another file", path.display())]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A file of lines was written by something else.
+    #[error("{} holds something else than results of watching; choose another file", path.display())]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A file of lines is no longer where it was: nobody would find what is added to it.
+    #[error("{} was moved or removed while lines are added to it; start again to begin another", path.display())]
+    Gone {
+        /// Where it was.
+        path: PathBuf,
+    },
+
+    /// A defect cannot be set aside.
+    #[error("cannot set {} aside in {}: {cause}", file.display(), folder.display())]
+    Aside {
+        /// The image's file.
+        file: PathBuf,
+        /// The folder for defects.
+        folder: PathBuf,
+        /// How it was to get there.
+        by: By,
+        /// What the system said.
+        cause: io::Error,
+    },
+
+    /// A defect that was set aside cannot be removed from where it was.
+    #[error("{} is in {}, but cannot be removed from where it was: {cause}", file.display(), folder.display())]
+    Remove {
+        /// The image's file.
+        file: PathBuf,
+        /// The folder for defects.
+        folder: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+
     /// A picture, a page or a table cannot be made: a bug of ours, or a size that no format has.
     #[error("{what} cannot be made: {cause}")]
     Render {
@@ -225,7 +279,10 @@ impl Error {
             | Self::NotCalibrated { .. }
             | Self::TooFew { .. }
             | Self::Calibration(_)
-            | Self::Inside { .. } => true,
+            | Self::Inside { .. }
+            | Self::Within { .. }
+            | Self::Busy { .. }
+            | Self::NotOurs { .. } => true,
             _ => false,
         }
     }
@@ -234,14 +291,23 @@ impl Error {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Data(error) => error.path(),
-            Self::Image { path, .. } | Self::File { path, .. } | Self::Damaged { path, .. } => Some(path),
+            Self::Busy { path }
+            | Self::NotOurs { path }
+            | Self::Gone { path }
+            | Self::Image { path, .. }
+            | Self::File { path, .. }
+            | Self::Damaged { path, .. } => Some(path),
             Self::RunExists { folder }
             | Self::NoRun { folder, .. }
             | Self::Differs { folder, .. }
             | Self::ImagesGone { folder, .. } => Some(folder),
             Self::OtherImages { root, .. } => Some(root),
-            Self::Mask { file, .. } | Self::UnknownName { file, .. } => Some(file),
+            Self::Aside { file, .. }
+            | Self::Remove { file, .. }
+            | Self::Mask { file, .. }
+            | Self::UnknownName { file, .. } => Some(file),
             Self::Inside { out, .. } => Some(out),
+            Self::Within { folder, .. } => Some(folder),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@ pub mod evaluation;
 pub mod facts;
 pub mod files;
 mod held_out;
+mod maps;
 pub mod names;
 mod observer;
 #[cfg(feature = "report")]
@@ -25,19 +26,21 @@ mod suspects;
 mod tensorboard;
 mod threshold;
 mod training;
+pub mod watch;
 
 pub use riad_core::{Calibration, Map, Region, Size};
 pub use riad_data::{Image, Pattern};
 pub use riad_model::{Device, Method, Precision, Preset};
 
 pub use self::{
-    asked::Asked,
+    asked::{Asked, By},
     calibration::{Scores, calibrate},
     detector::{Compute, Detector, Found},
     error::{Cause, Error, Result},
     evaluation::{Evaluation, Sets, evaluate},
     held_out::{EACH, shares_where},
-    observer::{Cancel, Event, Observer, Session, Stop, Work},
+    maps::{MapFormat, Maps},
+    observer::{Cancel, Counts, Event, Observer, Session, Stop, Work},
     protocol::{Options, Protocol},
     run::{Run, Trained},
     source::header_faults,

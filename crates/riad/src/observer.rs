@@ -143,6 +143,38 @@ pub enum Event<'a> {
     },
     /// The weights are calibrated.
     Calibrated(&'a riad_core::Calibration),
+    /// An image in the watched folder is defective.
+    Defective {
+        /// Its path below the folder.
+        image: &'a str,
+        /// Its score.
+        score: f32,
+    },
+    /// Something cannot be done for an image in the watched folder, and is tried again.
+    Waiting(&'a Error),
+    /// One of the files of an image in the watched folder is not there yet.
+    Missing {
+        /// The file.
+        file: &'a Path,
+        /// The image's path below the folder.
+        image: &'a str,
+    },
+    /// The map of an image cannot be written.
+    NoMap {
+        /// The image's file.
+        file: &'a Path,
+        /// Why not.
+        cause: &'a Error,
+    },
+    /// The last line of a file was cut off by a kill, and its image is scored again.
+    Torn(&'a Path),
+    /// A folder is being watched.
+    Watching {
+        /// How it goes.
+        counts: Counts,
+        /// How many images got their lines just now, and how long they took together.
+        done: Option<(usize, Duration)>,
+    },
     /// One picture is given twice, and counts once.
     Twice {
         /// The one that is left out.
@@ -177,6 +209,17 @@ impl fmt::Display for Work<'_> {
             Self::Suspects => "looking for unusual images",
         })
     }
+}
+
+/// How watching a folder goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Images that have a line.
+    pub images: usize,
+    /// Those of them that are defects.
+    pub defects: usize,
+    /// Images in the folder without a line.
+    pub backlog: usize,
 }
 
 /// What a session of training is.

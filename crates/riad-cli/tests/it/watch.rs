@@ -1,5 +1,9 @@
 //! `riad watch`: every image gets one line and every defect is set aside once, whenever the process is killed.
 
+mod bands;
+mod maps;
+mod once;
+
 use std::{
     collections::{BTreeMap, HashMap},
     fs::{self, File},
@@ -11,11 +15,25 @@ use std::{
 };
 
 use crate::support::{demo, stderr, stdout};
-use image::{GrayImage, Luma};
+use serde::Deserialize;
 use tempfile::TempDir;
 
-/// What a line says: size, time, score, p-value, verdict and error.
-type Row = (String, u64, String, Option<f32>, Option<f64>, String, String);
+/// What a line says.
+#[derive(Debug, Deserialize)]
+struct Row {
+    path: String,
+    size: u64,
+    modified: String,
+    score: Option<f32>,
+    p_value: Option<f64>,
+    verdict: String,
+    threshold: Option<f32>,
+    rate: Option<f64>,
+    model: String,
+    riad_version: String,
+    error: String,
+    regions: String,
+}
 
 /// A folder with a calibrated model `run`, and in `pictures` defects and good products: made-up ones, and real ones where
 /// there are any at hand.
@@ -47,27 +65,35 @@ fn trained() -> TempDir {
     folder
 }
 
-fn start(root: &Path, out: &str, more: &[&str]) -> Child {
-    let watch = [
-        "watch",
-        "inbox",
-        "--model",
-        "run",
-        "--interval",
-        "50ms",
-        "--settle",
-        "100ms",
-        "-q",
-    ];
-    Command::new(assert_cmd::cargo::cargo_bin("riad"))
+/// `riad watch inbox`, which tells all there is to tell.
+fn watch(root: &Path, out: &str, more: &[&str]) -> Command {
+    let watch = ["watch", "inbox", "--model", "run", "--interval", "50ms"];
+    let settle = if more.contains(&"--settle") {
+        &[][..]
+    } else {
+        &["--settle", "100ms"]
+    };
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin("riad"));
+    command
         .current_dir(root)
         .args(watch)
+        .args(settle)
         .args(["--out", out])
         .args(more)
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .stderr(Stdio::piped());
+    command
+}
+
+fn start(root: &Path, out: &str, more: &[&str]) -> Child {
+    watch(root, out, more).arg("-q").spawn().unwrap()
+}
+
+/// Runs with `--once` to its end, and gives the exit code and what was said.
+fn once(root: &Path, out: &str, more: &[&str]) -> (i32, String) {
+    let output = watch(root, out, more).arg("--once").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code().unwrap(), said)
 }
 
 /// Ends as Ctrl-C does, and gives what was said.
@@ -138,7 +164,7 @@ fn deliver(root: &Path, count: usize) -> HashMap<(String, u64, String), usize> {
             wait_until("the first line of an image that is replaced", || {
                 rows(&root.join("results.csv"))
                     .iter()
-                    .any(|row| row.0 == path && row.3.is_some())
+                    .any(|row| row.path == path && row.score.is_some())
             });
             let other = number - 1;
             fs::copy(root.join(format!("pictures/{other}.png")), root.join("next.png")).unwrap();
@@ -190,7 +216,7 @@ fn survive(kills: u32, by: &str) {
             let rows = rows(&root.join("results.csv"));
             delivered.keys().all(|image| {
                 rows.iter()
-                    .any(|row| (&row.0, row.1, &row.2) == (&image.0, image.1, &image.2))
+                    .any(|row| (&row.path, row.size, &row.modified) == (&image.0, image.1, &image.2))
             })
         });
         end(child);
@@ -199,8 +225,15 @@ fn survive(kills: u32, by: &str) {
 
     let mut lines: HashMap<_, usize> = HashMap::new();
     let mut defects = Vec::new();
-    for (path, size, time, score, p_value, verdict, error) in rows(&root.join("results.csv")) {
-        let image = (path, size, time);
+    for row in rows(&root.join("results.csv")) {
+        let Row {
+            score,
+            p_value,
+            verdict,
+            error,
+            ..
+        } = row;
+        let image = (row.path, row.size, row.modified);
         *lines.entry(image.clone()).or_default() += 1;
         let Some(number) = delivered.get(&image) else {
             // On a machine so busy that a piece of an image lay there alone for long.
@@ -291,7 +324,10 @@ fn an_unreadable_image_is_reported_once_and_again_when_it_has_changed() {
     fs::copy(root.join("pictures/1.png"), root.join("inbox/broken.png")).unwrap();
     lines(3);
     end(child);
-    let errors: Vec<_> = rows(&file).into_iter().map(|row| (row.0, row.6.is_empty())).collect();
+    let errors: Vec<_> = rows(&file)
+        .into_iter()
+        .map(|row| (row.path, row.error.is_empty()))
+        .collect();
     let expected = [("broken.png", false), ("0.png", true), ("broken.png", true)];
     assert_eq!(errors, expected.map(|(path, good)| (path.to_owned(), good)));
     assert!(fs::read(&file).unwrap().starts_with(&whole));
@@ -313,8 +349,8 @@ fn an_unreadable_image_is_reported_once_and_again_when_it_has_changed() {
         .collect();
     found.sort_by(|a, b| a.0.cmp(&b.0));
     let of = |path: &str| {
-        let row = rows(&file).into_iter().rfind(|row| row.0 == path).unwrap();
-        (path.to_owned(), f64::from(row.3.unwrap()))
+        let row = rows(&file).into_iter().rfind(|row| row.path == path).unwrap();
+        (path.to_owned(), f64::from(row.score.unwrap()))
     };
     for ((path, score), (expected_path, expected)) in found.into_iter().zip([of("0.png"), of("broken.png")]) {
         assert_eq!((path, score as f32), (expected_path, expected as f32));
@@ -340,131 +376,6 @@ fn folders_that_would_feed_themselves_are_refused() {
     assert!(!root.join("a.txt").exists());
 }
 
-/// Images of two files each: a picture in grey, and its negative.
-fn trained_with_bands() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path();
-    for (number, kind) in (0..16).zip(["train", "train", "train", "inbox"].into_iter().cycle()) {
-        fs::create_dir_all(root.join(kind)).unwrap();
-        // Of those in the inbox, every second has a bright spot.
-        let is_defective = kind == "inbox" && number % 8 == 3;
-        let picture = GrayImage::from_fn(32, 32, |x, y| {
-            let is_spot = is_defective && (8..16).contains(&x) && (8..20).contains(&y);
-            Luma([if is_spot {
-                250
-            } else {
-                60 + ((x * 7 + y * 13 + number) % 40) as u8
-            }])
-        });
-        let negative = GrayImage::from_fn(32, 32, |x, y| Luma([255 - picture.get_pixel(x, y).0[0]]));
-        for (band, picture) in [("a", picture), ("b", negative)] {
-            picture.save(root.join(format!("{kind}/{number}_{band}.png"))).unwrap();
-        }
-    }
-    let train = [
-        "train",
-        "train",
-        "--method",
-        "riad",
-        "--bands",
-        "*_{a,b}.png",
-        "--size",
-        "32",
-        "--epochs",
-        "2",
-        "--out",
-        "run",
-        "-q",
-    ];
-    stdout(root, &train);
-    stdout(root, &["calibrate", "--model", "run", "inbox", "-q"]);
-    fs::rename(root.join("inbox"), root.join("pictures")).unwrap();
-    fs::create_dir_all(root.join("inbox")).unwrap();
-    folder
-}
-
-#[test]
-fn an_image_of_several_files_is_judged_and_moved_whole() {
-    let folder = trained_with_bands();
-    let root = folder.path();
-    let copy = |name: &str| fs::copy(root.join("pictures").join(name), root.join("inbox").join(name)).unwrap();
-    let file = root.join("results.csv");
-    let lines = |count| wait_until("a line", || rows(&file).len() == count);
-    // All of the four that it was calibrated with are above the threshold but the one that scores least.
-    let more = ["--fpr", "0.8", "--defects", "defects", "--by", "move"];
-
-    fs::write(root.join("inbox/notes.png"), "").unwrap();
-    // The first is not whole until its second file comes.
-    copy("3_a.png");
-    copy("7_b.png");
-    copy("7_a.png");
-    let child = start(root, "results.csv", &more);
-    lines(1);
-    assert_eq!(rows(&file)[0].0, "7_a.png");
-    copy("3_b.png");
-    copy("11_a.png");
-    copy("11_b.png");
-    lines(3);
-    let said = end(child);
-    assert_eq!(said.matches("3_b.png is missing").count(), 1, "{said}");
-    assert_eq!(said.matches("not named by the pattern").count(), 1, "{said}");
-    let sizes: Vec<u64> = rows(&file).iter().map(|row| row.1).collect();
-    let size = |name: &str| fs::metadata(root.join("pictures").join(name)).unwrap().len();
-    assert_eq!(sizes[0], size("7_a.png") + size("7_b.png"));
-
-    let defects: Vec<String> = rows(&file)
-        .into_iter()
-        .filter(|row| row.5 == "defective")
-        .map(|row| row.0)
-        .collect();
-    assert!(defects.len() >= 2, "{:?}", rows(&file));
-    for first in &defects {
-        for name in [first.clone(), first.replace("_a", "_b")] {
-            assert_eq!(
-                fs::read(root.join("defects").join(&name)).unwrap(),
-                fs::read(root.join("pictures").join(&name)).unwrap()
-            );
-            assert!(!root.join("inbox").join(name).exists());
-        }
-    }
-
-    // A kill came when one of two files was removed: the other goes too, and nothing else happens.
-    let second = defects[0].replace("_a", "_b");
-    fs::copy(root.join("defects").join(&second), root.join("inbox").join(&second)).unwrap();
-    let then = fs::metadata(root.join("pictures").join(&second))
-        .unwrap()
-        .modified()
-        .unwrap();
-    File::options()
-        .write(true)
-        .open(root.join("inbox").join(&second))
-        .unwrap()
-        .set_modified(then)
-        .unwrap();
-    let child = start(root, "results.csv", &more);
-    wait_until("the rest goes", || !root.join("inbox").join(&second).exists());
-    end(child);
-    assert_eq!(rows(&file).len(), 3);
-
-    // Another image of the same name gets a number, for all of its files.
-    for (from, to) in [(&defects[1], &defects[0]), (&defects[1].replace("_a", "_b"), &second)] {
-        fs::copy(root.join("defects").join(from), root.join("inbox").join(to)).unwrap();
-    }
-    let child = start(
-        root,
-        "results.csv",
-        &["--fpr", "0.8", "--defects", "defects", "--by", "copy"],
-    );
-    lines(4);
-    end(child);
-    let number = defects[0].replace("_a.png", "");
-    for band in ["a", "b"] {
-        let other = defects[1].replace("_a", &format!("_{band}"));
-        let [numbered, other] = [format!("{number}-1_{band}.png"), other].map(|name| root.join("defects").join(name));
-        assert_eq!(fs::read(numbered).unwrap(), fs::read(other).unwrap());
-    }
-}
-
 /// As by a file that has the name of a folder that it takes.
 #[test]
 fn a_defect_that_cannot_be_set_aside_keeps_no_other_from_being_scored() {
@@ -483,8 +394,8 @@ fn a_defect_that_cannot_be_set_aside_keeps_no_other_from_being_scored() {
     let watch = start(root, "out.csv", &more);
     let lines = |side: &str, verdict: &str| -> Vec<String> {
         let rows = rows(&root.join("out.csv")).into_iter();
-        let chosen = rows.filter(|row| row.0.starts_with(side) && row.5.starts_with(verdict));
-        chosen.map(|row| row.0).collect()
+        let chosen = rows.filter(|row| row.path.starts_with(side) && row.verdict.starts_with(verdict));
+        chosen.map(|row| row.path).collect()
     };
     wait_until("the right side", || lines("right", "").len() == defect.len());
     let flagged = lines("right", "defective");

@@ -14,8 +14,11 @@ pub const BEST: &str = "best.safetensors";
 /// The state of a run, from which it resumes.
 pub const LAST: &str = "last.safetensors";
 
-/// The file to read for `path`: a run's best weights where it is a folder.
-pub(super) fn file_of(path: &Path) -> Result<PathBuf> {
+/// The file that [`Checkpoint::open`](crate::Checkpoint::open) reads for `path`: a run's best weights where it is a folder.
+///
+/// # Errors
+/// If it is a folder without a run, or the run has no weights yet.
+pub fn file_of(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }

@@ -3,20 +3,23 @@
 mod found;
 
 use std::{
-    fmt,
+    fmt, fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use riad_data::{DataError, Fit, Image, LoadedImage, Pattern, Reader, load_ahead};
-use riad_model::{Checkpoint, Device, Header, Keep, ModelError, Precision, Roi, Scored, Scorer};
+use riad_model::{Checkpoint, Device, Header, Keep, ModelError, Precision, Roi, Scored, Scorer, store::file_of};
 
 pub use self::found::Found;
-use crate::{Asked, Error, Result, Threshold, names::written, settings::bands_of};
+use crate::{Asked, Error, Result, Threshold, files::sha256, names::written, settings::bands_of};
 
 /// Images of the network's size that are scored at once: enough to keep all cores busy, few enough that scores come
 /// steadily.
 const BATCH: usize = 4;
+
+/// Digits of the SHA-256 of a model's file that make its id.
+const ID_DIGITS: usize = 12;
 
 /// Where and how to compute. The default is the GPU that this build drives or else the CPU, in f32.
 #[derive(Clone, Debug)]
@@ -65,6 +68,8 @@ struct Inner {
     precision: Precision,
     /// What the model is called in messages.
     name: String,
+    /// By what results of it are told from those of others.
+    id: Option<String>,
 }
 
 impl fmt::Debug for Detector {
@@ -97,6 +102,33 @@ impl Detector {
         Ok(opened.named(written(model)))
     }
 
+    /// The same of a model whose results are to be told from those of others by its [`id`](Self::id): its whole file is read for
+    /// that.
+    ///
+    /// # Errors
+    /// As [`Self::open_with`].
+    pub fn open_identified(model: impl AsRef<Path>, bands: Option<Pattern>, compute: &Compute) -> Result<Self> {
+        let model = model.as_ref();
+        let file = file_of(model)?;
+        let state = || {
+            let metadata = fs::metadata(&file)?;
+            Ok((metadata.len(), metadata.modified()?))
+        };
+        loop {
+            let before = state().map_err(Error::file("read", &file))?;
+            let mut opened = Self::open_with(model, bands.clone(), compute)?;
+            let mut digits = sha256(&[&file])?;
+            // Else another file may have taken its place between the two.
+            if state().map_err(Error::file("read", &file))? == before {
+                digits.truncate(ID_DIGITS);
+                if let Some(inner) = Arc::get_mut(&mut opened.inner) {
+                    inner.id = Some(digits);
+                }
+                return Ok(opened);
+            }
+        }
+    }
+
     /// Puts a checkpoint where it is to score. The files of an image belong together as `bands` says.
     ///
     /// # Errors
@@ -114,6 +146,7 @@ impl Detector {
                 reader,
                 precision: compute.precision,
                 name: "the model".into(),
+                id: None,
             }),
         })
     }
@@ -152,6 +185,11 @@ impl Detector {
     /// What the model is called in messages: its path as it is written down.
     pub fn name(&self) -> &str {
         &self.inner.name
+    }
+
+    /// The first 12 hexadecimal digits of the SHA-256 of the model's file, if it was opened with [`Self::open_identified`].
+    pub fn id(&self) -> Option<&str> {
+        self.inner.id.as_deref()
     }
 
     /// What the network multiplies.

@@ -11,6 +11,7 @@ const TOP: f32 = 0.5;
 const OPACITY: f32 = 0.75;
 
 /// A colour scale from 0, blue, to a stated value, red; what is above is red too.
+#[derive(Clone, Debug)]
 pub struct Scale {
     top: f32,
     colours: Vec<[u8; 3]>,

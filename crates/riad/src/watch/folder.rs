@@ -8,9 +8,8 @@ use std::{
 };
 
 use riad_data::{DataError, Pattern, walk_images};
-use tracing::warn;
 
-use riad::names::relative;
+use crate::{Event, Observer, names::relative};
 
 /// What makes two images the same: name, size and time of change. A hash of the content would tell more, but reading every
 /// image again on every start is what nobody waits for.
@@ -90,6 +89,7 @@ impl Image {
 }
 
 /// A folder under watch.
+#[derive(Debug)]
 pub(super) struct Folder {
     root: PathBuf,
     /// Which files make one image together.
@@ -114,7 +114,7 @@ impl Folder {
 
     /// Lists the images that have not changed for the time that they take to settle, the oldest first. What cannot be
     /// listed is told when that begins, and looked for again the next time: a network share may come back.
-    pub(super) fn settled(&mut self, now: Instant) -> Vec<Image> {
+    pub(super) fn settled(&mut self, now: Instant, observer: &dyn Observer) -> Vec<Image> {
         let (mut since, mut troubles) = (HashMap::new(), HashSet::new());
         let (mut settled, mut seen) = (Vec::new(), HashSet::new());
         for found in walk_images(&self.root) {
@@ -131,19 +131,39 @@ impl Folder {
                 // It was taken away while we looked.
                 Err(DataError::Io { path, cause }) if cause.kind() == io::ErrorKind::NotFound && path != self.root => {}
                 Err(error) => {
-                    troubles.insert(error.to_string());
+                    let trouble = error.to_string();
+                    if troubles.insert(trouble.clone()) && !self.troubles.contains(&trouble) {
+                        observer.event(&Event::Fault(&error.into()));
+                    }
                 }
             }
         }
-        for trouble in troubles.difference(&self.troubles) {
-            warn!("{trouble}");
-        }
         (self.since, self.troubles) = (since, troubles);
         settled.sort_by(|a, b| {
-            let order = |image: &Image| (image.identity.modified, image.identity.path.clone());
-            order(a).cmp(&order(b))
+            let (a, b) = (&a.identity, &b.identity);
+            (a.modified, &a.path).cmp(&(b.modified, &b.path))
         });
         settled
+    }
+
+    /// The folder itself.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// All images that were there at the last look, settled or not.
+    pub(super) fn images(&self) -> impl ExactSizeIterator<Item = &Identity> {
+        self.since.keys()
+    }
+
+    /// Whether an image was there at the last look.
+    pub(super) fn lists(&self, identity: &Identity) -> bool {
+        self.since.contains_key(identity)
+    }
+
+    /// Whether something could not be listed at the last look.
+    pub(super) fn has_troubles(&self) -> bool {
+        !self.troubles.is_empty()
     }
 
     /// Whether an image is still what it was when it was listed.
@@ -168,7 +188,7 @@ mod tests {
         let mut folder = Folder::new(root.path().to_owned(), None, Duration::from_secs(2));
         let start = Instant::now();
         let mut names = |seconds| -> Vec<String> {
-            let images = folder.settled(start + Duration::from_secs(seconds));
+            let images = folder.settled(start + Duration::from_secs(seconds), &());
             images.into_iter().map(|image| image.identity.path).collect()
         };
         let touch = |name: &str, seconds| {

@@ -6,13 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
 use riad_data::Pattern;
 
 use super::folder::Image;
-use crate::{args::By, usage};
+use crate::{By, Error, Result};
 
 /// The folder for defects, and how they get there.
+#[derive(Debug)]
 pub(super) struct Aside {
     folder: PathBuf,
     watched: PathBuf,
@@ -22,25 +22,9 @@ pub(super) struct Aside {
 }
 
 impl Aside {
-    /// Makes `folder`.
-    ///
-    /// # Errors
-    /// Blames the arguments if it lies in the `watched` one or the other way round: what is set aside would be found.
+    /// Makes `folder`. It and the `watched` one do not lie in each other: what is set aside would be found.
     pub(super) fn new(folder: &Path, by: By, watched: &Path, bands: Option<Pattern>) -> Result<Self> {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let absolute = |path: &Path| {
-            path.canonicalize()
-                .with_context(|| format!("cannot access {}", path.display()))
-        };
-        let (inner, outer) = (absolute(folder)?, absolute(watched)?);
-        if inner.starts_with(&outer) || outer.starts_with(&inner) {
-            return Err(usage(format!(
-                "{} and the watched {} must not lie in each other, or defects would be scored again; choose a folder \
-                 beside it with --defects",
-                folder.display(),
-                watched.display()
-            )));
-        }
+        fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
         Ok(Self {
             folder: folder.to_owned(),
             watched: watched.to_owned(),
@@ -77,16 +61,11 @@ impl Aside {
             }
             Ok::<(), io::Error>(())
         };
-        place().with_context(|| {
-            let way_out = match self.by {
-                By::Link => "; where there can be no hard link, choose --by copy or --by move",
-                By::Copy | By::Move => "",
-            };
-            format!(
-                "cannot set {} aside in {}{way_out}",
-                image.file.display(),
-                self.folder.display()
-            )
+        place().map_err(|cause| Error::Aside {
+            file: image.file.clone(),
+            folder: self.folder.clone(),
+            by: self.by,
+            cause,
         })
     }
 
@@ -112,12 +91,10 @@ impl Aside {
         for file in &image.files {
             match fs::remove_file(file) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(error).with_context(|| {
-                        format!(
-                            "{} is in {}, but cannot be removed from where it was",
-                            file.display(),
-                            self.folder.display()
-                        )
+                    return Err(Error::Remove {
+                        file: file.clone(),
+                        folder: self.folder.clone(),
+                        cause: error,
                     });
                 }
                 _ => {}

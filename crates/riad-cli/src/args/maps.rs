@@ -1,0 +1,60 @@
+//! The maps that scoring writes.
+
+#![allow(
+    rustdoc::invalid_html_tags,
+    reason = "clap prints these comments, and <NAME> is what people know from help"
+)]
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum, ValueHint};
+use riad::{MapFormat, Maps, render::Scale};
+
+use crate::usage;
+
+/// Where maps go, and as what.
+#[derive(Debug, Args)]
+pub(crate) struct MapArgs {
+    /// Write where each image is anomalous, in the folders that the images have
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    maps: Option<PathBuf>,
+    /// What to write for each image
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = MapFormatName::Png, requires = "maps")]
+    map_format: MapFormatName,
+    /// Value of the anomaly map at the hot end of the pictures' colour scale, the same for all images
+    #[arg(long, value_name = "VALUE", default_value_t = 0.5, requires = "maps")]
+    map_scale: f32,
+}
+
+impl MapArgs {
+    /// What was asked for, if any maps were.
+    ///
+    /// # Errors
+    /// Blames the arguments if the scale is none.
+    pub(crate) fn maps(&self) -> Result<Option<Maps>> {
+        let scale = Scale::up_to(self.map_scale).ok_or_else(|| usage("--map-scale must be above 0"))?;
+        let format = match self.map_format {
+            MapFormatName::Png => MapFormat::Png,
+            MapFormatName::Tiff => MapFormat::Tiff,
+            MapFormatName::Npy => MapFormat::Npy,
+        };
+        Ok(self.maps.clone().map(|folder| Maps::new(folder, format, scale)))
+    }
+
+    /// Where they go.
+    pub(crate) fn folder(&self) -> Option<&PathBuf> {
+        self.maps.as_ref()
+    }
+}
+
+/// What is written of a map, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MapFormatName {
+    /// <name>.heat.png and <name>.overlay.png; with --fpr the overlay has a line around what is above the threshold
+    Png,
+    /// <name>.tiff, 32-bit floats at the image's own size
+    Tiff,
+    /// <name>.npy, 32-bit floats at the network's size, of which the score is the maximum
+    Npy,
+}

@@ -1,0 +1,45 @@
+//! Pictures as they come into a folder: each gets a line, and defects are set aside.
+//!
+//! ```console
+//! $ cargo run -p riad --example watch
+//! ```
+
+mod support;
+
+use std::error::Error;
+
+use riad::{
+    Compute, Detector, Event, Observer,
+    watch::{By, Options, Station},
+};
+use support::Demo;
+
+/// Prints what is found.
+struct Lines;
+
+impl Observer for Lines {
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::Defective { image, score } => println!("{image} is defective: {score:.4}"),
+            Event::Fault(error) | Event::Waiting(error) => println!("{error}"),
+            _ => {}
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let demo = Demo::new("watch")?;
+    // Lines name the model by its id, so that those of two models can be told apart.
+    let detector = Detector::open_identified(demo.model()?, None, &Compute::default())?;
+    let options = Options {
+        asked: Some(0.1.into()),
+        defects: Some((demo.path("rejects"), By::Copy)),
+        // A line PC watches until it is cancelled.
+        once: true,
+        ..Options::new(demo.test(), demo.path("results.csv"))
+    };
+    let mut station = Station::open(detector, options, &Lines)?;
+    let ended = station.run(&riad::Cancel::new(), &Lines)?;
+    println!("{ended:?}: {:?}", station.counts());
+    Ok(())
+}

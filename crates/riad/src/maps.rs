@@ -1,0 +1,213 @@
+//! The maps of images as files: pictures for people, numbers for programs.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Component, Path, PathBuf},
+};
+
+use riad_core::Size;
+
+use crate::{
+    Error, Found, Result, Threshold,
+    files::{resolved, with_suffix, write_whole},
+    render::{Plane, Scale, outline_found, raw, save},
+};
+
+/// What is written of an image's map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MapFormat {
+    /// Pictures, `<name>.heat.png` and `<name>.overlay.png`.
+    #[default]
+    Png,
+    /// `<name>.tiff`, 32-bit floats at the image's own size.
+    Tiff,
+    /// `<name>.npy`, 32-bit floats at the network's size, of which the score is the maximum.
+    Npy,
+}
+
+/// Where maps go, and as what.
+#[derive(Debug)]
+pub struct Maps {
+    folder: PathBuf,
+    format: MapFormat,
+    scale: Scale,
+}
+
+impl Maps {
+    /// Maps go to `folder`; pictures have the colours of `scale`.
+    pub fn new(folder: impl Into<PathBuf>, format: MapFormat, scale: Scale) -> Self {
+        Self {
+            folder: folder.into(),
+            format,
+            scale,
+        }
+    }
+
+    /// Where maps go.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes an image's map to `target` with the endings of what is written; returns when it is whole and on the disk.
+    /// With a threshold the overlay has a line around what is above it.
+    ///
+    /// # Errors
+    /// If a file cannot be written, or the image cannot be read any more.
+    pub fn write(&self, target: &Path, found: &Found, threshold: Option<&Threshold>) -> Result<()> {
+        match self.format {
+            MapFormat::Npy => {
+                let map = Plane::new(found.map().clone())?;
+                write_whole(&with_suffix(target, ".npy"), &raw::npy(&map)?)
+            }
+            MapFormat::Tiff => {
+                let map = Plane::new(found.map_at_original_size()?)?;
+                write_whole(&with_suffix(target, ".tiff"), &raw::tiff(&map)?)
+            }
+            MapFormat::Png => {
+                let picture = found.picture()?;
+                let size = Size::new(picture.height() as usize, picture.width() as usize);
+                let map = Plane::new(found.map().clone())?.resized(size)?;
+                save(&self.scale.heat(&map), &with_suffix(target, ".heat.png"))?;
+                let mut overlay = self.scale.overlay(&picture, &map);
+                if let Some(threshold) = threshold {
+                    outline_found(&mut overlay, |x, y| map.at(x, y) > threshold.value());
+                }
+                save(&overlay, &with_suffix(target, ".overlay.png"))
+            }
+        }
+    }
+
+    /// Where the map of each file goes: below the maps' folder as the file lies below the folder that all `roots` share.
+    ///
+    /// # Errors
+    /// [`Error::Inside`] if maps would lie where images are looked for.
+    pub fn beside(&self, roots: &[PathBuf], files: &[PathBuf]) -> Result<HashMap<PathBuf, PathBuf>> {
+        targets(&self.folder, roots, files)
+    }
+
+    /// Where the map of each of the `files` below `root` goes: below the maps' folder as the file lies below that one.
+    pub fn below<'a>(&self, root: &Path, files: impl Iterator<Item = &'a Path>) -> HashMap<PathBuf, PathBuf> {
+        let place = |file: &'a Path| {
+            let parent = file.parent().unwrap_or(Path::new(""));
+            let below = parent.strip_prefix(root).unwrap_or(Path::new(""));
+            (file.to_owned(), self.folder.join(below))
+        };
+        named(files.map(place).collect())
+    }
+}
+
+/// See [`Maps::beside`].
+fn targets(folder: &Path, roots: &[PathBuf], files: &[PathBuf]) -> Result<HashMap<PathBuf, PathBuf>> {
+    let absolute = |folder: &Path| {
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
+        folder.canonicalize().map_err(Error::file("access", folder))
+    };
+    // Paths that do not exist were reported before.
+    let folders = roots
+        .iter()
+        .filter(|root| root.exists())
+        .map(|root| match root.parent() {
+            Some(parent) if !root.is_dir() => absolute(parent),
+            _ => absolute(root),
+        });
+    let mut shared: Option<PathBuf> = None;
+    for folder in folders {
+        let folder = folder?;
+        shared = Some(match shared {
+            Some(shared) => shared
+                .components()
+                .zip(folder.components())
+                .take_while(|(a, b)| a == b)
+                .map(|(a, _)| a)
+                .collect(),
+            None => folder,
+        });
+    }
+    let shared = shared.unwrap_or_default();
+
+    let mut places: HashMap<PathBuf, PathBuf> = HashMap::new();
+    for file in files {
+        let parent = absolute(file.parent().unwrap_or(Path::new("")))?;
+        let below = parent.strip_prefix(&shared).unwrap_or(&parent);
+        let below: PathBuf = below
+            .components()
+            .filter(|part| matches!(part, Component::Normal(_)))
+            .collect();
+        places.insert(file.clone(), folder.join(below));
+    }
+    let targets = named(places);
+    let places: HashSet<_> = targets.values().filter_map(|target| target.parent()).collect();
+    for root in roots.iter().filter(|root| root.is_dir()) {
+        let inside = resolved(root);
+        if places.iter().any(|place| resolved(place).starts_with(&inside)) {
+            return Err(Error::Inside {
+                out: folder.to_owned(),
+                data: root.clone(),
+            });
+        }
+    }
+    Ok(targets)
+}
+
+/// What the maps of each file are called, given the folder that they go to: its name without the ending, or with it where
+/// two differ in that alone.
+fn named(places: HashMap<PathBuf, PathBuf>) -> HashMap<PathBuf, PathBuf> {
+    let stem = |file: &Path, place: &Path| place.join(file.file_stem().unwrap_or_default());
+    let mut uses: HashMap<PathBuf, usize> = HashMap::new();
+    for (file, place) in &places {
+        *uses.entry(stem(file, place)).or_default() += 1;
+    }
+    let target = |(file, place): (PathBuf, PathBuf)| {
+        let stem = stem(&file, &place);
+        let is_alone = uses.get(&stem) == Some(&1);
+        let target = if is_alone {
+            stem
+        } else {
+            place.join(file.file_name().unwrap_or_default())
+        };
+        (file, target)
+    };
+    places.into_iter().map(target).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn pictures_lie_as_their_images_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        for file in ["a/x/1.png", "a/x/1.jpg", "a/2.png", "b/x/1.png", "c.png"] {
+            fs::create_dir_all(at(file).parent().unwrap()).unwrap();
+            fs::write(at(file), "").unwrap();
+        }
+        let targets = |roots: &[&str], files: &[&str]| {
+            let paths = |paths: &[&str]| paths.iter().map(|path| at(path)).collect::<Vec<_>>();
+            let found = targets(Path::new("maps"), &paths(roots), &paths(files)).unwrap();
+            files
+                .iter()
+                .map(|file| found[&at(file)].to_string_lossy().replace('\\', "/"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            targets(&["a"], &["a/x/1.png", "a/x/1.jpg", "a/2.png"]),
+            ["maps/x/1.png", "maps/x/1.jpg", "maps/2"]
+        );
+        assert_eq!(
+            targets(&["a", "b"], &["a/x/1.png", "b/x/1.png"]),
+            ["maps/a/x/1", "maps/b/x/1"]
+        );
+        assert_eq!(targets(&["c.png", "c.png"], &["c.png", "c.png"]), ["maps/c", "maps/c"]);
+        assert_eq!(
+            targets(&["c.png", "b", "absent"], &["c.png", "b/x/1.png"]),
+            ["maps/c", "maps/b/x/1"]
+        );
+    }
+}

@@ -1,0 +1,207 @@
+//! A folder that pictures come into: each is scored once, and defects are set aside.
+//!
+//! The folder is looked at again and again instead of having the system report changes: that works on every file system,
+//! network shares included, and what was missed before a restart is found in the same way as what comes after it.
+//!
+//! For each image, in this order: it is scored; its map is written; it is placed in the folder for defects; its line is written;
+//! and with [`By::Move`] it is removed. Each step can be done again without harm if a kill comes before the next, so each is done
+//! once in the end. An image with which a step cannot be done keeps no other from its own: it is told, and tried again every time
+//! the folder is looked at.
+
+mod aside;
+mod folder;
+mod journal;
+mod known;
+mod line;
+mod station;
+
+use std::{
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use self::{
+    aside::Aside,
+    folder::Folder,
+    journal::{Journal, Opened},
+    known::Known,
+    line::Origin,
+    station::{Left, Worker},
+};
+pub use crate::asked::By;
+use crate::{Asked, Cancel, Counts, Detector, Error, Event, Observer, Result, files::resolved, maps::Maps};
+
+/// How often to look for a reason to stop while there is nothing to do.
+const NAP: Duration = Duration::from_millis(50);
+
+/// What is watched, and what is done with it.
+#[derive(Debug)]
+pub struct Options {
+    /// The folder that images come into, with its subfolders.
+    pub folder: PathBuf,
+    /// The file that lines are added to: `.csv` or `.jsonl`.
+    pub out: PathBuf,
+    /// The false-positive rate that verdicts are given for, if any are.
+    pub asked: Option<Asked>,
+    /// Where defects are set aside, and how; outside of the folder.
+    pub defects: Option<(PathBuf, By)>,
+    /// Where maps are written, if any are; outside of the folder.
+    pub maps: Option<Maps>,
+    /// How long an image must stay as it is to count as complete.
+    pub settle: Duration,
+    /// How often to look at the folder.
+    pub interval: Duration,
+    /// Whether to end when every image has its line.
+    pub once: bool,
+}
+
+impl Options {
+    /// Adds lines about the images in `folder` to `out`. Images settle for two seconds, and are looked for every second.
+    pub fn new(folder: impl Into<PathBuf>, out: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            out: out.into(),
+            asked: None,
+            defects: None,
+            maps: None,
+            settle: Duration::from_secs(2),
+            interval: Duration::from_secs(1),
+            once: false,
+        }
+    }
+
+    /// Checks that what is written does not come to lie where images are looked for, nor maps among defects.
+    fn check(&self) -> Result<()> {
+        let apart = |folder: &Path, other: &Path| {
+            let (inner, outer) = (resolved(folder), resolved(other));
+            if inner.starts_with(&outer) || outer.starts_with(&inner) {
+                return Err(Error::Within {
+                    folder: folder.to_owned(),
+                    other: other.to_owned(),
+                });
+            }
+            Ok(())
+        };
+        if let Some((defects, _)) = &self.defects {
+            apart(defects, &self.folder)?;
+        }
+        if let Some(maps) = &self.maps {
+            apart(maps.folder(), &self.folder)?;
+            if let Some((defects, _)) = &self.defects {
+                apart(maps.folder(), defects)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How watching ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was cancelled.
+    Cancelled,
+    /// Every image has its line, and all was done for it.
+    Whole,
+    /// Every image has its line, but not all could be done.
+    Incomplete,
+}
+
+/// A folder under watch.
+///
+/// ```no_run
+/// use riad::{Asked, Cancel, Detector, watch};
+///
+/// let mut options = watch::Options::new("inbox", "today.csv");
+/// options.asked = Some(Asked::rate(0.05));
+/// options.defects = Some(("rejects".into(), watch::By::Move));
+/// let mut station = watch::Station::open(Detector::open_identified("runs/lid", None, &Default::default())?, options, &())?;
+/// // Until another thread cancels it.
+/// station.run(&Cancel::new(), &())?;
+/// # Ok::<(), riad::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Station {
+    worker: Worker,
+    folder: Folder,
+    interval: Duration,
+    once: bool,
+}
+
+impl Station {
+    /// Opens the file of lines, or begins one, and keeps it from other processes.
+    ///
+    /// # Errors
+    /// If the folder is none, what is written would come to lie in it, the model is not calibrated for what is asked, or the file is
+    /// another's.
+    pub fn open(detector: Detector, options: Options, observer: &dyn Observer) -> Result<Self> {
+        let threshold = options.asked.map(|asked| detector.threshold(asked)).transpose()?;
+        if !options.folder.is_dir() {
+            return Err(Error::NoImages(format!(
+                "{} is no folder that could be watched",
+                options.folder.display()
+            )));
+        }
+        options.check()?;
+        let bands = detector.reader().pattern.clone();
+        let aside = options
+            .defects
+            .map(|(defects, by)| Aside::new(&defects, by, &options.folder, bands.clone()))
+            .transpose()?;
+        let (journal, Opened { lines, is_torn }) = Journal::open(&options.out)?;
+        if is_torn {
+            observer.event(&Event::Torn(&options.out));
+        }
+        let worker = Worker {
+            origin: Origin {
+                threshold: threshold.as_ref().map(|threshold| threshold.value()),
+                rate: options.asked.map(|asked| asked.rate),
+                model: detector.id().unwrap_or_default().to_owned(),
+            },
+            detector,
+            threshold,
+            maps: options.maps,
+            aside,
+            journal,
+            known: Known::of(lines),
+            left: Left::default(),
+        };
+        Ok(Self {
+            worker,
+            folder: Folder::new(options.folder, bands, options.settle),
+            interval: options.interval,
+            once: options.once,
+        })
+    }
+
+    /// How many images have a line, and how many of these are defects.
+    pub fn counts(&self) -> Counts {
+        self.worker.counts()
+    }
+
+    /// Looks at the folder until it is cancelled or, if asked to, until every image has its line.
+    ///
+    /// # Errors
+    /// If the file of lines cannot be written any more, or the device fails.
+    pub fn run(&mut self, cancel: &Cancel, observer: &dyn Observer) -> Result<Ended> {
+        while cancel.reason().is_none() {
+            let settled = self.folder.settled(Instant::now(), observer);
+            let worker = &mut self.worker;
+            worker.look(&self.folder);
+            worker.finish(&settled, &self.folder, observer)?;
+            worker.inspect(&settled, &self.folder, cancel, observer)?;
+            let is_through = settled.len() == self.folder.images().len() && worker.is_through(&settled);
+            if self.once && cancel.reason().is_none() && is_through {
+                let is_whole = worker.is_whole_for(&settled) && !self.folder.has_troubles();
+                return Ok(if is_whole { Ended::Whole } else { Ended::Incomplete });
+            }
+            let looked = Instant::now();
+            while cancel.reason().is_none() && looked.elapsed() < self.interval.max(NAP) {
+                let counts = worker.counts();
+                observer.event(&Event::Watching { counts, done: None });
+                thread::sleep(NAP);
+            }
+        }
+        Ok(Ended::Cancelled)
+    }
+}
