@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::cuda_toolkit;
+use crate::{cuda_toolkit, python};
 
 /// The crates that others may depend on, each of which must build by itself.
 const LIBRARIES: [&str; 6] = ["riad-core", "riad-conv", "riad-cuda", "riad-data", "riad-model", "riad"];
@@ -70,7 +70,9 @@ enum Step {
     Examples,
     /// Any bytes as images and masks, a minute for each target in fuzz/ (cargo-fuzz)
     Fuzz,
-    /// The tests
+    /// What the demo finds at its full size, by the program as people run it; minutes
+    Demo,
+    /// The tests, with Python and what they import there (RIAD_REQUIRE has them fail that lack it)
     Test,
 }
 
@@ -125,7 +127,7 @@ impl Step {
                 cargo("deny --offline --locked check bans licenses sources"),
             ],
             Self::Package => vec![cargo(
-                "package --workspace --exclude riad-bench --exclude xtask --no-verify --allow-dirty --locked",
+                "package --workspace --exclude riad-bench --exclude riad-testing --exclude xtask --no-verify --allow-dirty --locked",
             )],
             Self::Clippy => vec![cargo("clippy --workspace --all-targets --locked -- -D warnings")],
             Self::Alone => LIBRARIES
@@ -199,7 +201,25 @@ impl Step {
                     fuzz
                 })
                 .into(),
-            Self::Test => vec![cargo("test --workspace --locked")],
+            Self::Demo => vec![cargo(
+                "test --locked -p riad-cli --test it -- --ignored the_demo_finds_defects",
+            )],
+            Self::Test => {
+                let mut test = cargo("test --workspace --locked");
+                let mut required = Vec::new();
+                match python::environment() {
+                    Some(program) => {
+                        test.env("RIAD_PYTHON", program);
+                        required.push("python");
+                    }
+                    None => eprintln!("no Python with what the tests import: those that ask it are passed over"),
+                }
+                if crate::workspace_root().join("../shared/data").is_dir() {
+                    required.push("data");
+                }
+                test.env("RIAD_REQUIRE", required.join(","));
+                vec![test]
+            }
         }
     }
 

@@ -3,12 +3,14 @@
 mod ablate;
 mod bench;
 mod ci;
+mod commands;
 mod cuda_toolkit;
 mod dice;
 mod eval;
 mod fetch;
 mod make_defects;
 mod pictures;
+mod python;
 mod race;
 mod slow_tests;
 mod sweep;
@@ -44,6 +46,7 @@ enum Task {
     Bench(bench::Bench),
     CudaToolkit(cuda_toolkit::CudaToolkit),
     Ci(ci::Ci),
+    Commands(commands::Commands),
     SlowTests(slow_tests::SlowTests),
 }
 
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Task::Bench(task) => task.run(),
         Task::CudaToolkit(task) => task.run(),
         Task::Ci(task) => task.run(),
+        Task::Commands(task) => task.run(),
         Task::SlowTests(task) => task.run(),
     };
     match result {

@@ -225,10 +225,9 @@ fn tiles_are_cut_at_random_and_the_same_again() {
 
 #[test]
 fn bottle_and_its_masks_load() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/mvtec_bottle_256/bottle");
-    if !root.is_dir() {
-        return eprintln!("skipped: {} is not there", root.display());
-    }
+    let Some(root) = riad_testing::data("mvtec_bottle_256/bottle") else {
+        return;
+    };
     let bottle = Category::open(&root, None).unwrap();
     let paths = bottle.test.iter().map(|item| item.path.clone()).collect();
     let mut count = 0;

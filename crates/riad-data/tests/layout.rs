@@ -433,21 +433,11 @@ mod unix {
     }
 }
 
-/// The real images beside the checkout, if they are there.
-fn shared(path: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../../shared/data")
-        .join(path);
-    if !path.is_dir() {
-        eprintln!("skipped: {} is not there", path.display());
-        return None;
-    }
-    Some(path)
-}
-
 #[test]
 fn bottle_is_read_whole() {
-    let Some(root) = shared("mvtec_bottle_256") else { return };
+    let Some(root) = riad_testing::data("mvtec_bottle_256") else {
+        return;
+    };
     assert_eq!(find_categories(&root), [root.join("bottle")]);
     let bottle = Category::open(&root.join("bottle"), None).unwrap();
     let defective = bottle.test.iter().filter(|item| item.is_defective());

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
-use std::path::Path;
-
 use image::{DynamicImage, Rgb, RgbImage};
 use riad_core::Size;
 use riad_data::{DataError, Fit, Image, Reader};
@@ -77,11 +75,9 @@ fn agrees_with_pillow() {
 
 #[test]
 fn agrees_with_pillow_on_a_real_image() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../../shared/data/mvtec_bottle_900/bottle/test/broken_large/000.png");
-    if !path.is_file() {
-        return eprintln!("skipped: {} is not there", path.display());
-    }
+    let Some(path) = riad_testing::data("mvtec_bottle_900/bottle/test/broken_large/000.png") else {
+        return;
+    };
     let fit = Fit::Resized(Size::new(256, 256));
     let off = difference(&Reader::default().load(&path, fit).unwrap().image, &BOTTLE, 3001);
     assert!(off <= 1.0, "{off}/255");

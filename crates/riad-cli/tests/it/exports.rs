@@ -5,9 +5,10 @@ use std::{
     path::Path,
 };
 
-use crate::support::{demo, python, stdout};
+use crate::support::{demo, stdout};
 use npyz::NpyFile;
 use riad_model::Checkpoint;
+use riad_testing::python;
 use tempfile::TempDir;
 use tiff::decoder::{Decoder, DecodingResult};
 
@@ -97,7 +98,6 @@ fn a_model_is_exported_in_every_format() {
 
 /// The example of the README, as it stands there.
 #[test]
-#[ignore = "needs Python with numpy, onnxruntime and Pillow; RIAD_PYTHON names another than python3"]
 fn the_python_example_gives_the_scores_of_riad_score() {
     let folder = trained();
     let root = folder.path();

@@ -2,8 +2,9 @@
 
 use std::{fs::File, path::Path};
 
-use crate::support::{demo, python, stdout};
+use crate::support::{demo, stdout};
 use npyz::NpyFile;
+use riad_testing::python;
 
 fn read_npy(path: &Path) -> Vec<f32> {
     NpyFile::new(File::open(path).unwrap()).unwrap().into_vec().unwrap()

@@ -25,24 +25,6 @@ pub(crate) fn stderr(folder: &Path, arguments: &[&str], code: i32) -> String {
     String::from_utf8(output.get_output().stderr.clone()).unwrap()
 }
 
-/// Runs Python in `folder`, which must succeed, and gives its standard output; `None`, and a line that says so, where it or
-/// a package of it is missing.
-pub(crate) fn python(folder: &Path, arguments: &[&str]) -> Option<String> {
-    let program = std::env::var_os("RIAD_PYTHON").unwrap_or("python3".into());
-    let mut command = std::process::Command::new(program);
-    let Ok(output) = command.args(arguments).current_dir(folder).output() else {
-        eprintln!("skipped: Python cannot be started");
-        return None;
-    };
-    let said = String::from_utf8_lossy(&output.stderr);
-    if said.contains("ModuleNotFoundError") {
-        eprintln!("skipped: {said}");
-        return None;
-    }
-    assert!(output.status.success(), "{said}");
-    Some(String::from_utf8(output.stdout).unwrap())
-}
-
 /// A folder with a small demo set, `data`: a few images of each kind, to be quick.
 pub(crate) fn demo() -> TempDir {
     static MADE: LazyLock<TempDir> = LazyLock::new(|| {

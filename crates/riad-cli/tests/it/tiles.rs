@@ -1,6 +1,6 @@
 //! Images at their own resolution, by tiles.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use crate::support::{demo, run_bytes, stderr, stdout};
 use image::RgbImage;
@@ -179,10 +179,9 @@ fn mean_difference(pairs: impl Iterator<Item = (f32, f32)>) -> f64 {
 /// Where the tiles lie cannot be seen in a map, and hardly changes it.
 #[test]
 fn maps_of_real_images_have_no_seams() {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/mvtec_bottle_900/bottle");
-    if !data.is_dir() {
-        return eprintln!("skipped: {} is not there", data.display());
-    }
+    let Some(data) = riad_testing::data("mvtec_bottle_900/bottle") else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let good = data.join("train/good");
     let train = [

@@ -199,22 +199,12 @@ fn a_state_dict_comes_back_as_it_was() {
     );
 }
 
-/// Runs `tests/reference/{script}` in `folder`; false where Python or what it imports is not there.
+/// Runs `tests/reference/{script}` in `folder`; false if Python or what it imports is not there.
 fn python(script: &str, folder: &Path) -> bool {
-    let python = std::env::var_os("RIAD_PYTHON").unwrap_or("python3".into());
     let script = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/reference")
         .join(script);
-    let Ok(output) = Command::new(&python).arg(script).current_dir(folder).output() else {
-        eprintln!("skipped: {} cannot be started", python.display());
-        return false;
-    };
-    if stderr(&output).contains("ModuleNotFoundError") {
-        eprintln!("skipped: {}", stderr(&output));
-        return false;
-    }
-    assert!(output.status.success(), "{}", stderr(&output));
-    true
+    riad_testing::python(folder, &[script]).is_some()
 }
 
 /// Runs model.onnx in `folder` on `input` of a shape in tract, which is built where it is not yet.
@@ -285,7 +275,6 @@ fn tract_fills_in_as_we_do_at_any_size() {
 }
 
 #[test]
-#[ignore = "needs Python with onnx and onnxruntime; RIAD_PYTHON names another than python3"]
 fn onnxruntime_scores_as_we_do() {
     for checkpoint in checkpoints() {
         let folder = tempfile::tempdir().unwrap();

@@ -178,7 +178,7 @@ fn encoded(picture: &RgbImage) -> Result<Image> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, process::Command};
+    use std::fs;
 
     use riad_model::{Architecture, ScoringSettings};
 
@@ -264,24 +264,16 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "needs Python with tensorboard; RIAD_PYTHON names another than python3"]
     fn tensorboard_reads_each_step_once() {
         let folder = tempfile::tempdir().unwrap();
         two_sessions(folder.path());
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/tensorboard_read.py");
-        let python = std::env::var_os("RIAD_PYTHON").unwrap_or("python3".into());
-        let Ok(output) = Command::new(python).arg(script).arg(folder.path()).output() else {
-            return eprintln!("skipped: Python cannot be started");
-        };
-        let said = String::from_utf8_lossy(&output.stderr);
-        if said.contains("ModuleNotFoundError") {
-            return eprintln!("skipped: {said}");
+        let arguments = [script.as_path(), folder.path()];
+        if let Some(read) = riad_testing::python(folder.path(), &arguments) {
+            assert_eq!(
+                read.trim(),
+                "[[1, 1.0], [2, 12.0], [3, 13.0], [4, 14.0]] [1, 2, 4] [32, 96]"
+            );
         }
-        let read = String::from_utf8_lossy(&output.stdout);
-        assert_eq!(
-            read.trim(),
-            "[[1, 1.0], [2, 12.0], [3, 13.0], [4, 14.0]] [1, 2, 4] [32, 96]",
-            "{said}"
-        );
     }
 }

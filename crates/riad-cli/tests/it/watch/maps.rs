@@ -13,7 +13,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::support::{python, riad};
+use riad_testing::python;
+
+use crate::support::riad;
 
 use super::{once, rows, scattered, start, stderr, stdout, trained, wait_until};
 

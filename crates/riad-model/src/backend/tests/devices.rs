@@ -17,7 +17,8 @@ pub(super) fn on_every_device(test: impl Fn(&Device, f32)) {
     for name in ["cuda", "candle-cuda", "metal"] {
         match crate::device(name) {
             Ok(device) => test(&device, 2.0),
-            Err(reason) => eprintln!("skipped, no GPU: {reason}"),
+            Err(ModelError::NotBuilt { .. }) => {}
+            Err(reason) => riad_testing::skip(riad_testing::Needs::Gpu, reason),
         }
     }
 }

@@ -1,0 +1,45 @@
+//! Python with what the tests ask of it, in a folder of its own.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// What tests import; see `riad_testing::Needs::Python`.
+const PACKAGES: [&str; 6] = ["numpy", "scipy", "Pillow", "onnx", "onnxruntime", "tensorboard"];
+
+/// The program of an environment that has the packages, made if it is not there; `None` without Python or a network.
+pub(crate) fn environment() -> Option<PathBuf> {
+    let folder = crate::workspace_root().join("target").join("python");
+    let program = if cfg!(windows) {
+        folder.join("Scripts").join("python.exe")
+    } else {
+        folder.join("bin").join("python")
+    };
+    let succeeds = |command: &mut Command| command.status().is_ok_and(|status| status.success());
+    let imports = PACKAGES.map(|package| format!("import {}", module(package))).join("; ");
+    let is_there = || {
+        let mut check = Command::new(&program);
+        check.args(["-c", &imports]).stdout(Stdio::null()).stderr(Stdio::null());
+        succeeds(&mut check)
+    };
+    if !is_there() {
+        let made = succeeds(Command::new("python3").args(["-m", "venv"]).arg(&folder))
+            && succeeds(
+                Command::new(&program)
+                    .args(["-m", "pip", "install", "-q"])
+                    .args(PACKAGES),
+            );
+        if !made || !is_there() {
+            return None;
+        }
+    }
+    Some(program)
+}
+
+/// What a package is imported as.
+fn module(package: &str) -> &str {
+    match package {
+        "Pillow" => "PIL",
+        "tensorboard" => "tensorboard.backend.event_processing.event_file_loader",
+        package => package,
+    }
+}
