@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::sweep::{
-    Metrics, Outcome, find_categories, finish, method, read_results, record, watch_interrupts, write, write_json,
+    Metrics, Outcome, categories, finish, method, read_results, record, watch_interrupts, write, write_json,
 };
 
 /// Trains and evaluates every category of a data set, and prints one table beside the paper's numbers.
@@ -29,7 +29,7 @@ use crate::sweep::{
 /// Run again, it goes on where it stopped: categories that are done are kept, one that was being trained is resumed.
 #[derive(Debug, Args)]
 pub(crate) struct Eval {
-    /// Folder that holds the categories, each with train/good (MVTec AD's layout)
+    /// Folder that holds the categories, in any layout that `riad eval` reads
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Folder for runs, results and the table [default: runs/eval in the workspace]
@@ -82,7 +82,7 @@ impl Eval {
             .out
             .clone()
             .unwrap_or_else(|| crate::workspace_root().join("runs").join("eval"));
-        let categories = find_categories(&self.data)?;
+        let categories = categories(&self.data)?;
         let request = self.request()?;
         fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
         record(&request, &out)?;
@@ -164,9 +164,8 @@ impl Eval {
         device: Option<&str>,
         request: &Request,
         dir: &Path,
-        category: &str,
+        (category, data): (&str, &Path),
     ) -> Result<Outcome> {
-        let data = request.data.join(category);
         let device: Vec<_> = device.iter().flat_map(|device| ["--device", device]).collect();
         let model = match &request.checkpoints {
             Some(folder) => find_checkpoint(folder, category)?,
@@ -176,7 +175,7 @@ impl Eval {
                 // `riad train` writes settings.json first: where it is, there is something to resume.
                 match run.join("settings.json").exists() {
                     true => train.args(["train", "--resume"]).arg(&run),
-                    false => train.arg("train").arg(&data).arg("--out").arg(&run),
+                    false => train.arg("train").arg(data).arg("--out").arg(&run),
                 };
                 finish(train.args(&request.train).args(&device))?;
                 run
@@ -184,7 +183,7 @@ impl Eval {
         };
         let mut eval = Command::new(riad);
         eval.arg("eval")
-            .arg(&data)
+            .arg(data)
             .arg("--model")
             .arg(&model)
             .arg("--out")
@@ -200,7 +199,7 @@ struct Progress<'a> {
     riad: &'a Path,
     request: &'a Request,
     out: &'a Path,
-    categories: &'a [String],
+    categories: &'a [(String, PathBuf)],
     interrupted: &'a AtomicBool,
     /// The category that nobody has begun.
     next: AtomicUsize,
@@ -218,7 +217,7 @@ struct Found<'a> {
 impl<'a> Progress<'a> {
     /// Goes through categories on one device, from the one at `index` on, until there are none left.
     fn work(&self, mut index: usize, device: Option<&str>) {
-        while let Some(category) = self.categories.get(index) {
+        while let Some((category, folder)) = self.categories.get(index) {
             let place = format!("[{}/{}] {category}", index + 1, self.categories.len());
             index = self.next.fetch_add(1, Ordering::SeqCst);
             let dir = self.out.join(category);
@@ -232,7 +231,10 @@ impl<'a> Progress<'a> {
                 device.map_or_else(String::new, |device| format!(" on {device}"))
             );
             let start = Instant::now();
-            match self.eval.category(self.riad, device, self.request, &dir, category) {
+            match self
+                .eval
+                .category(self.riad, device, self.request, &dir, (category, folder))
+            {
                 Ok(results) => {
                     eprintln!("{place}: done in {:.0} s", start.elapsed().as_secs_f64());
                     self.found().done.insert(category, results);

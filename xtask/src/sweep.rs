@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
+use riad::names::folder_name;
+use riad_data::Layout;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -38,37 +40,14 @@ pub(crate) struct Outcome {
     pub(crate) versions: Value,
 }
 
-/// The folders of `data` that can be trained on, in alphabetical order.
-pub(crate) fn find_categories(data: &Path) -> Result<Vec<String>> {
-    let entries = fs::read_dir(data).with_context(|| format!("cannot list {}", data.display()))?;
-    let mut categories = Vec::new();
-    for entry in entries {
-        let path = entry.with_context(|| format!("cannot list {}", data.display()))?.path();
-        if let Some(name) = path.file_name().and_then(|name| name.to_str())
-            && path.join("train").join("good").is_dir()
-        {
-            categories.push(name.to_owned());
-        }
-    }
-    categories.sort();
-    ensure!(
-        !categories.is_empty(),
-        "{} holds no category: no folder in it has a train/good; `cargo xtask fetch-mvtec` gets MVTec AD",
-        data.display()
-    );
-    Ok(categories)
-}
-
-/// The categories in `data`, or `data` itself, by name.
+/// The categories in `data`, or `data` itself, by name, in any layout that `riad` reads. Their names are those that `riad eval`
+/// gives them.
 pub(crate) fn categories(data: &Path) -> Result<Vec<(String, PathBuf)>> {
-    if data.join("train").is_dir() {
-        let name = data
-            .file_name()
-            .with_context(|| format!("{} has no name", data.display()))?;
-        return Ok(vec![(name.to_string_lossy().into_owned(), data.to_owned())]);
-    }
-    let names = find_categories(data)?;
-    Ok(names.into_iter().map(|name| (name.clone(), data.join(name))).collect())
+    let folders = Layout::of(data)?.categories(data)?;
+    Ok(folders
+        .into_iter()
+        .map(|folder| (folder_name(&folder), folder))
+        .collect())
 }
 
 /// Writes what a sweep was asked for to `sweep.json`, or compares with what is there: results of another request do not

@@ -187,7 +187,7 @@ fn a_folder_without_categories_says_what_is_looked_for() {
     let output = fixture.eval(&[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        stderr(&output).contains("data holds no category: no folder in it has a train/good"),
+        stderr(&output).contains("data: no category here"),
         "{}",
         stderr(&output)
     );

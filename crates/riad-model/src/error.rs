@@ -183,6 +183,7 @@ impl ModelError {
     }
 }
 
+#[cfg(feature = "candle")]
 impl From<candle_core::Error> for ModelError {
     fn from(error: candle_core::Error) -> Self {
         Self::Tensor(error.into())

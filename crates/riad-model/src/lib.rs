@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod backend;
+#[cfg(feature = "candle")]
 pub mod candle;
 mod error;
 pub mod export;

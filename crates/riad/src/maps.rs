@@ -57,7 +57,7 @@ impl Maps {
         match self.format {
             MapFormat::Npy => {
                 let map = Plane::new(found.map().clone())?;
-                write_whole(&with_suffix(target, ".npy"), &raw::npy(&map)?)
+                write_whole(&with_suffix(target, ".npy"), &raw::npy(&map))
             }
             MapFormat::Tiff => {
                 let map = Plane::new(found.map_at_original_size()?)?;

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use candle_core::{DType, Tensor};
 use riad_cuda::Gpu;
 
+#[cfg(feature = "candle")]
+use super::candle;
 use crate::{Result, error::ModelError};
 
 /// What a network runs on: made by [`device`] and [`gpu`].
@@ -20,6 +21,7 @@ pub(crate) enum Backend {
     #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
     Cuda(Gpu),
     /// candle's operations, on an Apple GPU or any other device that candle drives.
+    #[cfg(feature = "candle")]
     Candle(candle_core::Device),
 }
 
@@ -41,9 +43,8 @@ impl Device {
         match &self.0 {
             Backend::Cpu => "cpu",
             Backend::Cuda(_) => "cuda",
-            Backend::Candle(candle_core::Device::Cpu) => "candle-cpu",
-            Backend::Candle(candle_core::Device::Cuda(_)) => "candle-cuda",
-            Backend::Candle(candle_core::Device::Metal(_)) => "metal",
+            #[cfg(feature = "candle")]
+            Backend::Candle(device) => candle::kind(device),
         }
     }
 
@@ -51,7 +52,7 @@ impl Device {
     pub fn peak_memory(&self) -> Option<usize> {
         match &self.0 {
             Backend::Cuda(gpu) => gpu.peak_memory().ok(),
-            Backend::Cpu | Backend::Candle(_) => None,
+            _ => None,
         }
     }
 }
@@ -89,7 +90,7 @@ pub fn device(name: &str) -> Result<Device> {
 /// # Errors
 /// [`ModelError::Device`] if there is none, or it does not work: why `auto` falls back to the CPU.
 pub fn gpu() -> Result<Device> {
-    if candle_core::utils::metal_is_available() {
+    if cfg!(feature = "metal") {
         metal()
     } else if cfg!(feature = "candle-cuda") && !cfg!(feature = "cuda") {
         candle_cuda(0)
@@ -111,38 +112,29 @@ fn cuda(_: usize) -> Result<Device> {
     })
 }
 
+#[cfg(feature = "candle")]
 fn candle_cuda(index: usize) -> Result<Device> {
-    if !candle_core::utils::cuda_is_available() {
-        return Err(ModelError::NotBuilt {
-            device: "candle's CUDA",
-            feature: "candle-cuda",
-        });
-    }
-    tried("CUDA", candle_core::Device::new_cuda(index))
+    candle::cuda(index).map(Backend::Candle).map(Device)
 }
 
+#[cfg(not(feature = "candle"))]
+fn candle_cuda(_: usize) -> Result<Device> {
+    Err(ModelError::NotBuilt {
+        device: "candle's CUDA",
+        feature: "candle-cuda",
+    })
+}
+
+#[cfg(feature = "candle")]
 fn metal() -> Result<Device> {
-    if !candle_core::utils::metal_is_available() {
-        return Err(ModelError::NotBuilt {
-            device: "Metal",
-            feature: "metal",
-        });
-    }
-    tried("Metal", candle_core::Device::new_metal(0))
+    candle::metal().map(Backend::Candle).map(Device)
 }
 
-/// A device of candle's, once it has computed something.
-fn tried(name: &str, device: candle_core::Result<candle_core::Device>) -> Result<Device> {
-    let tried = device.and_then(|device| {
-        // Kernels that do not fit are noticed only when they are first called.
-        let ones = Tensor::ones((1, 1, 3, 3), DType::F32, &device)?;
-        ones.conv2d(&ones, 1, 1, 1, 1)?.flatten_all()?.to_vec1::<f32>()?;
-        Ok(device)
-    });
-    tried.map(Backend::Candle).map(Device).map_err(|error| {
-        let error = error.to_string();
-        let reason = error.lines().next().unwrap_or_default();
-        ModelError::Device(format!("candle's {name} device cannot be used: {reason}"))
+#[cfg(not(feature = "candle"))]
+fn metal() -> Result<Device> {
+    Err(ModelError::NotBuilt {
+        device: "Metal",
+        feature: "metal",
     })
 }
 

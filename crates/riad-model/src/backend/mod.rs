@@ -3,6 +3,7 @@
 //! Two traits are all that the rest of the crate sees of a backend: [`Train`] and [`Score`].
 
 mod adam;
+#[cfg(feature = "candle")]
 mod candle;
 mod cpu;
 mod cuda;
@@ -10,6 +11,7 @@ mod device;
 mod precision;
 
 #[cfg(test)]
+#[cfg(feature = "candle")]
 pub(crate) mod tests;
 
 pub(crate) use adam::Adam;
@@ -113,6 +115,7 @@ pub(crate) fn trainer(
     Ok(match device.backend() {
         Backend::Cpu => Box::new(cpu::CpuTrainer::new(weights, adam, moments)),
         Backend::Cuda(gpu) => Box::new(cuda::CudaTrainer::new(weights, adam, moments, gpu, precision.on_gpu())?),
+        #[cfg(feature = "candle")]
         Backend::Candle(device) => Box::new(candle::CandleTrainer::new(weights, adam, moments, device)?),
     })
 }
@@ -131,6 +134,7 @@ pub(crate) fn scorer(
     Ok(match device.backend() {
         Backend::Cpu => Box::new(cpu::CpuScorer::new(weights, passes, precision.on_cpu()?)?),
         Backend::Cuda(gpu) => Box::new(cuda::CudaScorer::new(weights, passes, gpu, precision.on_gpu())?),
+        #[cfg(feature = "candle")]
         Backend::Candle(device) => Box::new(candle::CandleScorer::new(weights, passes, device)?),
     })
 }

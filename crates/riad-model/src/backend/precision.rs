@@ -39,7 +39,7 @@ impl Precision {
     pub fn of_training(device: &Device) -> Self {
         match device.backend() {
             Backend::Cuda(_) => Self::Tf32,
-            Backend::Cpu | Backend::Candle(_) => Self::F32,
+            _ => Self::F32,
         }
     }
 
@@ -50,7 +50,10 @@ impl Precision {
     pub fn check_scoring(self, device: &Device) -> Result<(), ModelError> {
         match (device.backend(), self) {
             (Backend::Cpu, _) => Ok(self.on_cpu()?.check()?),
-            (Backend::Cuda(_), _) | (Backend::Candle(_), Self::F32) => Ok(()),
+            (Backend::Cuda(_), _) => Ok(()),
+            #[cfg(feature = "candle")]
+            (Backend::Candle(_), Self::F32) => Ok(()),
+            #[cfg(feature = "candle")]
             (Backend::Candle(_), _) => Err(ModelError::Precision {
                 reason: format!(
                     "the device {} scores in f32 alone, not in {self}; take that, or choose another device",

@@ -8,4 +8,5 @@ pub use onnx::{onnx_network, onnx_scorer};
 pub use torch::torch_state_dict;
 
 #[cfg(test)]
+#[cfg(feature = "candle")]
 mod tests;

@@ -42,9 +42,12 @@ pub use tiling::Tiling;
 
 pub(crate) use loss::loss;
 pub(crate) use map::{MapSettings, maps};
+#[cfg(feature = "candle")]
+pub(crate) use masking::mirrored;
 #[cfg(test)]
+#[cfg(feature = "candle")]
 pub(crate) use masking::tests::{maskings, values};
-pub(crate) use masking::{Frame, Masking, Passes, mirrored};
+pub(crate) use masking::{Frame, Masking, Passes};
 pub(crate) use tiling::Grid;
 
 /// A method, by its name.

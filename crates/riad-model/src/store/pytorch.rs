@@ -283,6 +283,7 @@ fn decode(kind: &str, bytes: &[u8]) -> Result<Vec<f32>, Reason> {
 }
 
 #[cfg(test)]
+#[cfg(feature = "candle")]
 mod tests {
     use std::{io::Write, path::Path};
 
