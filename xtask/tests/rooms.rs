@@ -38,6 +38,7 @@ const CRATES: [(&str, &[&str]); 4] = [
             "tensorboard",
             "facts",
             "run",
+            "recalibration",
             "training",
             "evaluation",
             "report",

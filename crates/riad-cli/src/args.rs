@@ -64,7 +64,7 @@ Examples:
   riad score --model runs/lid photos/today --fpr 0.05   with verdicts: one false alarm in 20
   riad eval --model runs/bottle data/bottle             on a data set in MVTec AD's layout";
 
-/// Options of every command.
+/// TrainingOptions of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// Read options from a TOML file whose keys are the long option names; the command line goes before it

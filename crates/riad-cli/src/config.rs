@@ -1,4 +1,4 @@
-//! Options from a file: `--config file.toml`.
+//! TrainingOptions from a file: `--config file.toml`.
 //!
 //! A file's keys are the long option names of the command that it is used with. They are put into the command line as if
 //! they had been typed there, so that arguments are checked in one place, except where the command line gives the same

@@ -49,6 +49,10 @@ fn in_our_words(error: &(dyn StdError + 'static)) -> Option<String> {
             "the images of the run in {} cannot be had; if they have moved, name their folder: {cause}",
             folder.display()
         ),
+        Error::Faults(faults) => format!(
+            "{} faults in the images to learn from; nothing is trained before they are mended or removed",
+            faults.len()
+        ),
         Error::Busy { path } => format!(
             "another riad watch writes to {}; end it, or choose another file with --out",
             shell_quoted(path)

@@ -1,6 +1,6 @@
 //! Errors by whose fault they are.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What can go wrong in this crate.
 ///
@@ -167,7 +167,19 @@ impl ModelError {
         )
     }
 
-    pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+    /// The file or folder that is at fault, if it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Io { path, .. } | Self::Checkpoint { path, .. } => Some(path),
+            Self::RunExists { folder }
+            | Self::NoRun { folder }
+            | Self::NoWeights { folder }
+            | Self::RunBusy { folder } => Some(folder),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         |cause| Self::Io {
             path: path.to_owned(),
             cause,

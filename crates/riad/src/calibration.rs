@@ -21,7 +21,9 @@ pub struct Scores {
 }
 
 /// Scores good `images`, whose files belong together as `bands` says, with a checkpoint and keeps the scores in it, in place
-/// of those it may have. What cannot be scored is left out: it has no score when the threshold is used, either.
+/// of those it may have. What cannot be scored is left out and named in [`Scores::faults`].
+///
+/// [`Recalibration`](crate::Recalibration) does this for a model in a file, and checks that it was not trained with the images.
 ///
 /// # Errors
 /// If there are no images, or none can be read.

@@ -79,7 +79,7 @@ pub enum Error {
     NotOfMethod {
         /// The method.
         method: riad_model::Method,
-        /// The settings that it does not have, by their names in [`Options`](crate::Options).
+        /// The settings that it does not have, by their names in [`TrainingOptions`](crate::TrainingOptions).
         settings: &'static [&'static str],
         /// Why it does not.
         reason: String,
@@ -102,11 +102,11 @@ pub enum Error {
     },
 
     /// A run was started with another setting than one that is given now.
-    #[error("the run in {} was started with another {setting}; leave that out, or start another run in another folder", folder.display())]
+    #[error("the run in {} was started with a different value of {setting}; leave that out, or start another run in another folder", folder.display())]
     Differs {
         /// The run's folder.
         folder: PathBuf,
-        /// The setting's name in [`Options`](crate::Options).
+        /// The setting's name in [`TrainingOptions`](crate::TrainingOptions).
         setting: &'static str,
     },
 
@@ -150,6 +150,10 @@ pub enum Error {
         /// Where the images lie, if names are paths below it.
         root: Option<PathBuf>,
     },
+
+    /// The work was cancelled before there was a result.
+    #[error("cancelled")]
+    Cancelled,
 
     /// There is no image to do something with.
     #[error("{0}")]
@@ -291,6 +295,7 @@ impl Error {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Data(error) => error.path(),
+            Self::Model(error) => error.path(),
             Self::Busy { path }
             | Self::NotOurs { path }
             | Self::Gone { path }
@@ -359,9 +364,20 @@ impl Error {
     }
 }
 
+/// Faults that a message names; more are only counted.
+const NAMED: usize = 8;
+
 fn faults_in_words(faults: &[Error]) -> String {
-    format!(
+    let mut text = format!(
         "{} faults in the images to learn from; nothing is trained before they are mended or removed",
         faults.len()
-    )
+    );
+    for fault in faults.iter().take(NAMED) {
+        text += &format!("\n{fault}");
+    }
+    match faults.len().saturating_sub(NAMED) {
+        0 => {}
+        more => text += &format!("\nand {more} more"),
+    }
+    text
 }

@@ -7,7 +7,7 @@ use std::{
 
 use riad_data::{Category, DataError, Shares, Split, split};
 
-use crate::{Error, Options, Protocol, Result, names::relative};
+use crate::{Error, Protocol, Result, TrainingOptions, names::relative};
 
 /// Share of the images held out, as published: for validation, but for what calibration takes of it.
 const HELD_OUT: f64 = 0.2;
@@ -78,7 +78,7 @@ impl Good {
 }
 
 /// The shares to hold out of good images: those asked for, and of the others those that are of use.
-pub(crate) fn shares(args: &Options, good: &Good) -> Shares {
+pub(crate) fn shares(args: &TrainingOptions, good: &Good) -> Shares {
     let each = match good.own.len() {
         0 => good.learn.len() as f64 * EACH,
         own => own as f64 / 2.0,
@@ -87,7 +87,7 @@ pub(crate) fn shares(args: &Options, good: &Good) -> Shares {
 }
 
 /// The shares to hold out where `each` images can be had for each of validation and calibration.
-pub fn shares_where(args: &Options, each: f64) -> Shares {
+pub fn shares_where(args: &TrainingOptions, each: f64) -> Shares {
     let is_worth_it = each.round() >= WORTH_CALIBRATING && args.protocol != Some(Protocol::Paper);
     let calibration = args.calibration.unwrap_or(if is_worth_it { EACH } else { 0.0 });
     let validation = args.validation.unwrap_or((HELD_OUT - calibration).max(EACH));
@@ -98,7 +98,7 @@ pub fn shares_where(args: &Options, each: f64) -> Shares {
 }
 
 /// How many images a run needs to hold out some for calibration by itself, if `images` are too few and nothing else was asked for.
-pub(crate) fn too_few_to_calibrate(args: &Options, images: usize) -> Option<usize> {
+pub(crate) fn too_few_to_calibrate(args: &TrainingOptions, images: usize) -> Option<usize> {
     let needed = ((WORTH_CALIBRATING - 0.5) / EACH).ceil() as usize;
     let is_asked_for = args.calibration.is_some() || args.protocol == Some(Protocol::Paper);
     (!is_asked_for && images < needed).then_some(needed)
@@ -180,11 +180,11 @@ mod tests {
         }
     }
 
-    fn given(validation: Option<f64>, calibration: Option<f64>) -> Options {
-        Options {
+    fn given(validation: Option<f64>, calibration: Option<f64>) -> TrainingOptions {
+        TrainingOptions {
             validation,
             calibration,
-            ..Options::default()
+            ..TrainingOptions::default()
         }
     }
 

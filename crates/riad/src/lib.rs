@@ -14,6 +14,7 @@ mod observer;
 #[cfg(feature = "report")]
 mod page;
 pub mod protocol;
+mod recalibration;
 pub mod render;
 #[cfg(feature = "report")]
 pub mod report;
@@ -28,23 +29,28 @@ mod threshold;
 mod training;
 pub mod watch;
 
-pub use riad_core::{Calibration, Map, Region, Size};
-pub use riad_data::{Image, Pattern};
-pub use riad_model::{Device, Method, Precision, Preset};
+pub use image::RgbImage;
+pub use riad_core::{Calibration, CalibrationError, LengthError, Map, Region, Size};
+pub use riad_data::{
+    Category, DataError, DecodeMemory, FileFacts, Fit, Grouping, Image, Layout, Listing, Pattern, Reader, image_files,
+};
+pub use riad_model::{
+    Alignment, Checkpoint, Device, EpochRecord, Header, InputFilter, LossTerms, LossWeights, Method, ModelError,
+    Precision, Preset, Roi, Similarity, TrainConfig, device, gpu,
+};
 
 pub use self::{
     asked::{Asked, By},
     calibration::{Scores, calibrate},
-    detector::{Compute, Detector, Found},
+    detector::{Compute, Detector, Found, Inspections},
     error::{Cause, Error, Result},
     evaluation::{Evaluation, Sets, evaluate},
-    held_out::{EACH, shares_where},
     maps::{MapFormat, Maps},
     observer::{Cancel, Counts, Event, Observer, Session, Stop, Work},
-    protocol::{Options, Protocol},
+    protocol::{Protocol, TrainingOptions},
+    recalibration::{Recalibrated, Recalibration},
     run::{Run, Trained},
-    source::header_faults,
     suspects::Suspects,
-    threshold::{Threshold, Verdict, reach, shown_rate},
+    threshold::{Threshold, Verdict, reach},
     training::Training,
 };

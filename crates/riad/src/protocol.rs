@@ -11,6 +11,10 @@ use riad_model::{
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Event, Observer, Result};
+pub use crate::{
+    held_out::{EACH, shares_where},
+    source::header_faults,
+};
 
 /// How the network is trained and its maps are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +29,7 @@ pub enum Protocol {
 
 /// How to train. What is `None` takes the protocol's default, or for a run that exists what it was started with.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct TrainingOptions {
     /// How the network is trained and its maps are made.
     pub protocol: Option<Protocol>,
     /// The method; by default the one that suits the training images, or that an option below belongs to.
@@ -91,7 +95,7 @@ const MOST_LOOKED_AT: usize = 64;
 
 /// The method to train `images` with: the one asked for, or the one that an option belongs to, and else the one that suits the
 /// images.
-pub(crate) fn method(options: &Options, images: Vec<PathBuf>, observer: &dyn Observer) -> Result<Method> {
+pub(crate) fn method(options: &TrainingOptions, images: Vec<PathBuf>, observer: &dyn Observer) -> Result<Method> {
     match asked(options) {
         Some(method) => Ok(method),
         None => suited(images, reader(options), observer),
@@ -99,7 +103,7 @@ pub(crate) fn method(options: &Options, images: Vec<PathBuf>, observer: &dyn Obs
 }
 
 /// The method that is asked for, by its name or by an option that it alone has.
-fn asked(options: &Options) -> Option<Method> {
+fn asked(options: &TrainingOptions) -> Option<Method> {
     let is_of_riad = options.regions.is_some() || options.sets.is_some() || options.patience.is_some();
     // A tile may lie anywhere in an image.
     let is_riad = is_of_riad || options.tile.is_some() || options.protocol == Some(Protocol::Paper);
@@ -115,12 +119,12 @@ fn asked(options: &Options) -> Option<Method> {
 ///
 /// # Errors
 /// If they contradict each other, or one is out of range.
-pub(crate) fn check(options: &Options, device: &Device) -> Result<()> {
+pub(crate) fn check(options: &TrainingOptions, device: &Device) -> Result<()> {
     config(options, asked(options).unwrap_or(Method::RIAD), 1, device).map(|_| ())
 }
 
 /// How images are read.
-pub fn reader(options: &Options) -> Reader {
+pub fn reader(options: &TrainingOptions) -> Reader {
     Reader::new(channels(options))
         .with_pattern(options.bands.clone())
         .with_white_level(options.white_level)
@@ -150,7 +154,7 @@ fn suited(images: Vec<PathBuf>, reader: Reader, observer: &dyn Observer) -> Resu
 ///
 /// # Errors
 /// If options contradict each other, or one is out of range.
-pub fn config(options: &Options, method: Method, images: usize, device: &Device) -> Result<TrainConfig> {
+pub fn config(options: &TrainingOptions, method: Method, images: usize, device: &Device) -> Result<TrainConfig> {
     let protocol = options.protocol.unwrap_or_default();
     let (preset, similarity) = match protocol {
         Protocol::Default => (Preset::Tiny, Similarity::GmsColour),
@@ -219,7 +223,7 @@ pub fn config(options: &Options, method: Method, images: usize, device: &Device)
 }
 
 /// Channels of the images. Files that belong together are a channel each, unless more is said.
-pub(crate) fn channels(options: &Options) -> usize {
+pub(crate) fn channels(options: &TrainingOptions) -> usize {
     channels_of(options.channels, options.bands.as_ref())
 }
 
@@ -232,7 +236,7 @@ pub fn channels_of(asked: Option<usize>, bands: Option<&Pattern>) -> usize {
 
 /// The name of an option that is given and is not what a run was started with, if there is one.
 pub(crate) fn differing(
-    options: &Options,
+    options: &TrainingOptions,
     protocol: Protocol,
     shares: Shares,
     config: &TrainConfig,

@@ -103,7 +103,7 @@ pub(crate) fn faults(
     faults
 }
 
-/// The same of what only the files' headers tell, which takes next to no time.
+/// What keeps images from being read, as far as their files' headers tell, which takes next to no time.
 pub fn header_faults(images: &[PathBuf], reader: &Reader) -> Vec<DataError> {
     images.par_iter().filter_map(|path| reader.size(path).err()).collect()
 }

@@ -166,7 +166,7 @@ pub fn reach(calibration: &Calibration) -> String {
 }
 
 /// A rate in at most four digits, not below what it is: a smaller one could not be had.
-pub fn shown_rate(rate: f64) -> String {
+pub(crate) fn shown_rate(rate: f64) -> String {
     let rounded = (rate * 1e4 - 1e-9).ceil() / 1e4;
     rounded.to_string()
 }

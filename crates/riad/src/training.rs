@@ -6,7 +6,7 @@ use riad_core::Size;
 use riad_data::{Category, Layout, Pattern};
 use riad_model::{Device, Method, Preset};
 
-use crate::{Cancel, Compute, Observer, Options, Result, Run};
+use crate::{Cancel, Compute, Observer, Result, Run, TrainingOptions};
 
 /// A training that is to be started.
 ///
@@ -24,7 +24,7 @@ pub struct Training {
     out: Option<PathBuf>,
     device: Option<Device>,
     cancel: Cancel,
-    options: Options,
+    options: TrainingOptions,
 }
 
 impl Training {
@@ -36,7 +36,7 @@ impl Training {
             out: None,
             device: None,
             cancel: Cancel::new(),
-            options: Options::default(),
+            options: TrainingOptions::default(),
         }
     }
 
@@ -76,10 +76,18 @@ impl Training {
         self
     }
 
-    /// Share of the images held out from all training to calibrate thresholds with: a tenth by default if that is enough for a
-    /// false-positive rate of 0.05.
+    /// Share of the images held out from all training to calibrate thresholds with, from 0 for none to less than 1. By default it is a
+    /// tenth from 185 images on, which is enough for a false-positive rate of 0.05, and none of fewer: such a model has scores, but no
+    /// [verdict](crate::Found::verdict) until a [`Recalibration`](crate::Recalibration) gives it other good images.
     pub fn calibration(mut self, share: f64) -> Self {
         self.options.calibration = Some(share);
+        self
+    }
+
+    /// Share of the images held out to watch the loss with, and for some methods to choose the best epoch: by default 0.2, less what
+    /// calibration takes, but at least 0.1.
+    pub fn validation(mut self, share: f64) -> Self {
+        self.options.validation = Some(share);
         self
     }
 
@@ -108,12 +116,13 @@ impl Training {
     }
 
     /// All options at once, in place of those set before.
-    pub fn options(mut self, options: Options) -> Self {
+    pub fn options(mut self, options: TrainingOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// Trains to the end, or until it is cancelled, from where a run in the folder is. Ends with what is normal found, thresholds
+    /// Trains to the end, or until it is cancelled, from where a run in the folder is; [`Run::trained`] tells which. To stop from an
+    /// observer, keep a clone of the [`Cancel`]. Ends with what is normal found, thresholds
     /// calibrated with images that were held out if they are enough, and unusual images told to the observer.
     ///
     /// # Errors

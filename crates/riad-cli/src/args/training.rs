@@ -6,7 +6,7 @@ use clap::{
     Args, ValueEnum, ValueHint,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use riad::{Options, Protocol};
+use riad::{Protocol, TrainingOptions};
 use riad_core::Size;
 use riad_data::{Grouping, Pattern};
 use riad_model::{InputFilter, LossWeights, Method, Precision, Preset, Similarity};
@@ -124,7 +124,7 @@ pub(crate) struct TrainingArgs {
 
 impl TrainingArgs {
     /// What is asked for, trained in `precision`, of images whose files belong together as `bands` says.
-    pub(crate) fn options(&self, precision: Option<Precision>, bands: Option<&Pattern>) -> Options {
+    pub(crate) fn options(&self, precision: Option<Precision>, bands: Option<&Pattern>) -> TrainingOptions {
         let Self {
             protocol,
             method,
@@ -154,7 +154,7 @@ impl TrainingArgs {
             seed,
             max_time: _,
         } = self.clone();
-        Options {
+        TrainingOptions {
             protocol: protocol.map(|name| match name {
                 ProtocolName::Default => Protocol::Default,
                 ProtocolName::Paper => Protocol::Paper,

@@ -11,7 +11,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use riad::{Compute, EACH, Options, protocol::config, run::NORMAL_IMAGES, shares_where};
+use riad::{
+    Compute, TrainingOptions,
+    protocol::{EACH, config, shares_where},
+    run::NORMAL_IMAGES,
+};
 use riad_core::Size;
 use riad_model::{
     Checkpoint, Device, Event, Examples, ImageSource, Keep, Method, Precision, Preset, Scorer, TrainConfig, Trainer,
@@ -100,13 +104,13 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
     let (parts, mut epochs) = (Parts::of(args.images.get()), 0);
     for (macs, preset, size) in cells {
         progress.tell(networks.len() as u64, || format!("{preset} at {size}x{size}"));
-        let wanted = Options {
+        let wanted = TrainingOptions {
             preset: Some(preset),
             size: Some(Size::new(size, size)),
             batch: Some(batch),
             epochs: args.epochs.map(usize::from),
             precision: given,
-            ..Options::default()
+            ..TrainingOptions::default()
         };
         let config = config(&wanted, args.method, parts.train.round() as usize, device)?;
         epochs = config.epochs;
@@ -236,7 +240,7 @@ struct Parts {
 impl Parts {
     fn of(images: usize) -> Self {
         let images = images as f64;
-        let shares = shares_where(&Options::default(), images * EACH);
+        let shares = shares_where(&TrainingOptions::default(), images * EACH);
         let [validation, calibration] = [shares.validation, shares.calibration].map(|share| share * images);
         Self {
             train: images - validation - calibration,

@@ -8,12 +8,11 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use riad::{
-    Compute, Evaluation, Options, Run, Stop, Trained,
+    Compute, Evaluation, Run, Stop, Trained, TrainingOptions,
     evaluation::{self, Measuring, TestSet, Unmeasured},
     files::check_outside,
-    header_faults,
     names::{folder_name, plain},
-    protocol::reader,
+    protocol::{header_faults, reader},
     report,
     run::bands_of,
 };
@@ -59,7 +58,7 @@ struct Plan {
     model: Option<PathBuf>,
     out: PathBuf,
     /// Settings of runs that are not there yet.
-    training: Options,
+    training: TrainingOptions,
     with_baseline: bool,
     /// Which thresholds to choose.
     verdict: VerdictArgs,
@@ -217,7 +216,7 @@ fn out(args: &EvalArgs) -> PathBuf {
 /// # Errors
 /// If it cannot be opened, has nothing to test on, or has faults in what it is first to be trained with; and if the run that
 /// is there was started with other options than those `given`.
-fn job(folder: &Path, plan: &Plan, given: &Options, args: &EvalArgs) -> Result<Job> {
+fn job(folder: &Path, plan: &Plan, given: &TrainingOptions, args: &EvalArgs) -> Result<Job> {
     let name = folder_name(folder);
     let run = plan
         .model
@@ -255,7 +254,7 @@ fn job(folder: &Path, plan: &Plan, given: &Options, args: &EvalArgs) -> Result<J
     })
 }
 
-fn plan(args: &EvalArgs, training: &Options) -> Result<Plan> {
+fn plan(args: &EvalArgs, training: &TrainingOptions) -> Result<Plan> {
     let EvalArgs {
         data,
         model,
@@ -335,8 +334,8 @@ fn make_demo_data(out: &Path, seed: u64) -> Result<PathBuf> {
 }
 
 /// The demo's setting, but for what is asked for.
-fn demo_training(given: &Options) -> Options {
-    Options {
+fn demo_training(given: &TrainingOptions) -> TrainingOptions {
+    TrainingOptions {
         preset: given.preset.or(Some(Preset::Tiny)),
         size: given
             .size
@@ -352,7 +351,7 @@ fn demo_training(given: &Options) -> Options {
 fn train(
     folder: &Path,
     category: &mut Category,
-    (options, args): (&Options, &EvalArgs),
+    (options, args): (&TrainingOptions, &EvalArgs),
     compute: &Compute,
     console: &Console,
 ) -> Result<Trained> {

@@ -32,7 +32,7 @@ pub enum InputFilter {
 }
 
 impl InputFilter {
-    /// All there are, with their names: on the command line and in checkpoints.
+    /// All there are, with their names, for people and in checkpoints.
     const NAMES: [(&'static str, Self); 4] = [
         ("none", Self::None),
         ("edges-grey", Self::EdgesGrey),

@@ -57,7 +57,7 @@ pub struct Method(&'static dyn Definition);
 
 /// What a method is.
 trait Definition: Sync {
-    /// Its name on the command line.
+    /// Its name, for people and in files.
     fn name(&self) -> &'static str;
 
     /// What it does, in a sentence without a full stop.
@@ -119,7 +119,7 @@ impl Method {
     /// All there are.
     pub const ALL: &[Self] = &[Self::RIAD, Self::AUTOENCODER, Self::RESTORE];
 
-    /// Its name on the command line.
+    /// Its name, for people and in files.
     pub fn name(self) -> &'static str {
         self.0.name()
     }

@@ -34,7 +34,7 @@ pub enum Similarity {
 }
 
 impl Similarity {
-    /// All there are, with their names: on the command line, in checkpoints and in exported files.
+    /// All there are, with their names, for people, in checkpoints and in exported files.
     const NAMES: [(&'static str, Self); 4] = [
         ("gms-colour", Self::GmsColour),
         ("gms-grey", Self::GmsGrey),

@@ -102,7 +102,7 @@ impl Preset {
         Architecture::u_net(self.width())
     }
 
-    /// Its name on the command line.
+    /// Its name, for people and in files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tiny => "tiny",

@@ -78,15 +78,26 @@ fn part_of(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Keeps the run in `folder` from other processes until the file is dropped. A [`Trainer`](crate::Trainer) does so by itself.
+/// Keeps a run from other processes until it is dropped.
+#[derive(Debug)]
+pub struct RunLock(File);
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // Closing the file does not do it while a process that is just being started has it too.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Keeps the run in `folder` from other processes until the lock is dropped. A [`Trainer`](crate::Trainer) does so by itself.
 ///
 /// # Errors
 /// If another process is training there, or the file `lock` cannot be made.
-pub fn lock_run(folder: &Path) -> Result<File> {
+pub fn lock_run(folder: &Path) -> Result<RunLock> {
     let path = folder.join("lock");
     let file = File::create(&path).map_err(ModelError::io(&path))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(RunLock(file)),
         Err(TryLockError::WouldBlock) => Err(ModelError::RunBusy {
             folder: folder.to_owned(),
         }),

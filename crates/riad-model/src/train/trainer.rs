@@ -1,8 +1,7 @@
 //! The training loop: steps, validation, early stopping, and checkpoints from which a killed run resumes bit by bit.
 
 use std::{
-    fmt,
-    fs::{self, File},
+    fmt, fs,
     ops::ControlFlow,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -18,7 +17,7 @@ use crate::{
     method::{Examples, LossTerms, Masking},
     network::{Moments, Weights},
     seed::{Choice, Step, derive_seed},
-    store::{BEST, Checkpoint, EpochRecord, LAST, Progress, TrainConfig, lock_run, remove_part, write_whole},
+    store::{BEST, Checkpoint, EpochRecord, LAST, Progress, RunLock, TrainConfig, lock_run, remove_part, write_whole},
 };
 
 /// Where a trainer gets its images from.
@@ -129,7 +128,7 @@ pub struct Trainer {
 struct Home {
     folder: PathBuf,
     /// Held while the trainer lives, so that two processes never write the same run.
-    _lock: File,
+    _lock: RunLock,
 }
 
 impl Trainer {

@@ -104,7 +104,7 @@ impl Found {
 
     /// How likely a good image scores at least as high, in four digits; `None` if the model is not calibrated.
     pub fn p_value(&self) -> Option<f64> {
-        let calibration = self.detector.header().calibration.as_ref();
+        let calibration = self.detector.calibration();
         calibration.map(|calibration| p_value(calibration, self.score))
     }
 
@@ -116,8 +116,8 @@ impl Found {
         Ok(self.detector.threshold(asked)?.verdict(self.score))
     }
 
-    /// What is above the threshold for a false-positive rate, part by part, in pixels of the original, the highest peak first. None if
-    /// the verdict is good.
+    /// What is above the threshold for a false-positive rate, part by part, in pixels of the image file, upright. The highest peak comes
+    /// first. Empty if the verdict is good.
     ///
     /// # Errors
     /// As [`Detector::threshold`].
@@ -165,7 +165,7 @@ impl Found {
         Ok(Scale::default().heat(&map))
     }
 
-    /// The map's colours over the original in grey.
+    /// The map's colours over the original in grey. [`render::save`](crate::render::save) writes it whole.
     ///
     /// # Errors
     /// As [`Self::picture`].

@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use riad_core::Calibration;
 use riad_data::{DataError, Fit, Image, LoadedImage, Pattern, Reader, load_ahead};
 use riad_model::{Checkpoint, Device, Header, Keep, ModelError, Precision, Roi, Scored, Scorer, store::file_of};
 
@@ -91,7 +92,7 @@ impl Detector {
         Self::open_with(model, None, &Compute::default())
     }
 
-    /// The same, computed as `compute` says. With `bands` that pattern tells which files make one image together.
+    /// The same, computed as `compute` says. `bands` says which files together make one image; `None` takes the run's own.
     ///
     /// # Errors
     /// As [`Self::open`], and if the device does not have the precision.
@@ -145,7 +146,7 @@ impl Detector {
                 scorer,
                 reader,
                 precision: compute.precision,
-                name: "the model".into(),
+                name: "this model".into(),
                 id: None,
             }),
         })
@@ -157,6 +158,11 @@ impl Detector {
             inner.name = name;
         }
         self
+    }
+
+    /// The scores of good images that thresholds follow from; `None` if it is not calibrated.
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.header().calibration.as_ref()
     }
 
     /// What the checkpoint says of itself.
@@ -203,7 +209,8 @@ impl Detector {
         calibrated.filter(|calibrated| *calibrated != self.inner.precision)
     }
 
-    /// Looks at the image in a file, of several files that make one the first.
+    /// Looks at the image in a file: PNG, JPEG, BMP, TIFF, WebP, GIF, PNM or a NumPy array, told by its content. If several files
+    /// together make one image, it is the first of them.
     ///
     /// # Errors
     /// If it cannot be read, has other channels than the model, or the device fails.
@@ -232,12 +239,15 @@ impl Detector {
         Ok(Found::of_image(self.clone(), image, fitted, scored))
     }
 
-    /// Looks at many files, one after the other, and decodes ahead on the threads of rayon's pool. The memory that this takes
-    /// does not grow with their number. An image that cannot be read or scored gives an error and keeps no other from being looked
-    /// at. An error without a [path](Error::path) is the device's, and the last item.
-    pub fn inspect_many(&self, files: Vec<PathBuf>) -> impl Iterator<Item = (PathBuf, Result<Found>)> + use<> {
+    /// Looks at many files, and gives what it finds in their order. It decodes ahead and computes on all threads of rayon's pool, so
+    /// more threads of a caller's own make it no faster. The memory that this takes does not grow with the number of files. To stop,
+    /// drop the iterator.
+    ///
+    /// An image that cannot be read or scored gives an error and keeps no other from being looked at. An error without a
+    /// [path](Error::path) is the device's, and the last item.
+    pub fn inspect_many(&self, files: impl IntoIterator<Item = impl Into<PathBuf>>) -> Inspections {
         Inspections {
-            loaded: Box::new(self.load(files)),
+            loaded: Box::new(self.load(files.into_iter().map(Into::into).collect())),
             detector: self.clone(),
             ready: Vec::new(),
             has_failed: false,
@@ -317,13 +327,21 @@ impl Detector {
     }
 }
 
-/// What [`Detector::inspect_many`] gives.
-struct Inspections {
+/// What [`Detector::inspect_many`] gives: each file with what was found in it.
+pub struct Inspections {
     detector: Detector,
     loaded: Box<dyn Iterator<Item = (PathBuf, Result<LoadedImage, DataError>)> + Send>,
     /// What was found in the last batch, the first image last.
     ready: Vec<(PathBuf, Result<Found>)>,
     has_failed: bool,
+}
+
+impl fmt::Debug for Inspections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inspections")
+            .field("detector", &self.detector)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Inspections {

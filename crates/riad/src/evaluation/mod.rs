@@ -30,7 +30,7 @@ use self::{
     test_images::{TestImage, TestImages},
 };
 use crate::{
-    Asked, Error, Event, Observer, Result, Run, Threshold, Work,
+    Asked, Cancel, Error, Event, Observer, Result, Run, Threshold, Work,
     detector::{Compute, Detector},
     facts::facts,
     names::{plain, relative, written},
@@ -44,7 +44,7 @@ pub const USUAL_RATE: f64 = 0.05;
 /// [`USUAL_RATE`], on the GPU that this build drives or else the CPU.
 ///
 /// ```no_run
-/// let run = riad::Run::open("runs/lid".as_ref())?;
+/// let run = riad::Run::open("runs/lid")?;
 /// let evaluation = riad::evaluate(&run, riad::Sets::good("photos/ok").bad("photos/bad"), &())?;
 /// println!("{}", evaluation.sentence());
 /// # Ok::<(), riad::Error>(())
@@ -78,6 +78,8 @@ pub struct Measuring<'a> {
     pub pictures: bool,
     /// Where and how to compute.
     pub compute: &'a Compute,
+    /// What breaks it off with [`Error::Cancelled`], if anything may.
+    pub cancel: Option<&'a Cancel>,
 }
 
 impl<'a> Measuring<'a> {
@@ -90,6 +92,7 @@ impl<'a> Measuring<'a> {
             baseline: false,
             pictures: true,
             compute,
+            cancel: None,
         }
     }
 
@@ -283,6 +286,9 @@ fn find(
     let work = Work::Measuring(&category.name);
     observer.event(&Event::Began { work, done: 0, total });
     while let Some(batch) = loaded.next_batch(observer)? {
+        if measuring.cancel.is_some_and(|cancel| cancel.reason().is_some()) {
+            return Err(Error::Cancelled);
+        }
         let mut thumbnails = match &painter {
             Some(painter) => painter.thumbnails(&batch)?,
             None => Vec::new(),

@@ -18,7 +18,7 @@ use riad_model::{
 };
 
 use crate::{
-    Cancel, Error, Event, Observer, Options, Protocol, Result, Stop, Suspects, Work,
+    Cancel, Error, Event, Observer, Protocol, Result, Stop, Suspects, TrainingOptions, Work,
     calibration::{calibrate, find_normal, scores},
     detector::{Compute, Detector},
     files::{sha256, write_whole},
@@ -39,17 +39,18 @@ pub const NORMAL_IMAGES: usize = 64;
 /// A run's folder and its settings.
 ///
 /// ```no_run
-/// use riad::{Cancel, Run};
+/// use riad::{Cancel, Device, Run};
 ///
 /// // Goes on where it was stopped or killed, to the same bytes.
-/// let mut run = Run::open("runs/lid".as_ref())?;
-/// run.train(None, &riad_model::Device::CPU, &Cancel::new(), &())?;
+/// let mut run = Run::open("runs/lid")?;
+/// run.train(None, &Device::CPU, &Cancel::new(), &())?;
 /// # Ok::<(), riad::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Run {
     folder: PathBuf,
     settings: Settings,
+    trained: Option<Trained>,
 }
 
 /// How training ended.
@@ -63,7 +64,8 @@ pub enum Trained {
 
 impl Run {
     /// Whether there is a run in `folder`, even one that was killed before its first step.
-    pub fn exists(folder: &Path) -> bool {
+    pub fn exists(folder: impl AsRef<Path>) -> bool {
+        let folder = folder.as_ref();
         folder.join(SETTINGS).exists() || folder.join(LAST).exists()
     }
 
@@ -74,7 +76,7 @@ impl Run {
     pub fn create(
         folder: &Path,
         category: &mut Category,
-        options: &Options,
+        options: &TrainingOptions,
         device: &Device,
         observer: &dyn Observer,
     ) -> Result<Self> {
@@ -148,6 +150,7 @@ impl Run {
         let run = Self {
             folder: folder.to_owned(),
             settings,
+            trained: None,
         };
         run.save()?;
         Ok(run)
@@ -157,11 +160,13 @@ impl Run {
     ///
     /// # Errors
     /// If there is none, or its settings cannot be read.
-    pub fn open(folder: &Path) -> Result<Self> {
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
         let settings = Settings::open(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
             settings,
+            trained: None,
         })
     }
 
@@ -241,7 +246,7 @@ impl Run {
     ///
     /// # Errors
     /// Names the first that is not.
-    pub fn agree(&self, options: &Options, layout: Option<Layout>) -> Result<()> {
+    pub fn agree(&self, options: &TrainingOptions, layout: Option<Layout>) -> Result<()> {
         let Settings {
             layout: own,
             protocol,
@@ -295,8 +300,12 @@ impl Run {
             remove_part(&self.folder.join(name))?;
         }
         if trainer.progress().finished && self.is_complete()? {
+            // Another folder is no reason to train again, but one to say so.
+            if let Some(category) = moved {
+                self.check_images(category)?;
+            }
             observer.event(&session::finished(&trainer));
-            return Ok(Trained::Finished);
+            return Ok(self.ended(Trained::Finished));
         }
         let recorded;
         let category = match moved {
@@ -321,7 +330,17 @@ impl Run {
         if trained != Trained::Stopped(Stop::Asked) && !self.is_complete()? {
             self.complete(category, device, observer)?;
         }
-        Ok(trained)
+        Ok(self.ended(trained))
+    }
+
+    fn ended(&mut self, trained: Trained) -> Trained {
+        self.trained = Some(trained);
+        trained
+    }
+
+    /// How the last [`train`](Self::train) of this value ended; `None` before the first.
+    pub fn trained(&self) -> Option<Trained> {
+        self.trained
     }
 
     /// Whether the best weights, if there are any yet, have all that goes with them.

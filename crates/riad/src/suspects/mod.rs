@@ -174,7 +174,7 @@ impl Suspects {
         self.found.len()
     }
 
-    /// Writes the list of names, `NAME.txt` in `folder`, for [`Options::without`](crate::Options::without), and with the feature
+    /// Writes the list of names, `NAME.txt` in `folder`, for [`TrainingOptions::without`](crate::TrainingOptions::without), and with the feature
     /// `report` a page beside it, `NAME.html`. Gives the path of the list. With a model the page shows where it finds images
     /// anomalous.
     ///

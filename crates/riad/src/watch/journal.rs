@@ -66,7 +66,7 @@ pub(super) struct Journal {
     synced: Instant,
     /// Whether there are lines since.
     is_behind: bool,
-    _lock: File,
+    lock: File,
 }
 
 impl Journal {
@@ -111,7 +111,7 @@ impl Journal {
             file,
             synced: Instant::now(),
             is_behind: false,
-            _lock: lock,
+            lock,
         };
         let is_torn = !torn.is_empty();
         Ok((journal, Opened { lines, is_torn }))
@@ -163,6 +163,13 @@ impl Journal {
             (self.synced, self.is_behind) = (Instant::now(), false);
         }
         Ok(())
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // Closing the file does not do it while a process that is just being started has it too.
+        let _ = self.lock.unlock();
     }
 }
 

@@ -191,7 +191,7 @@ impl Worker {
         let places = self.maps.as_ref().map_or_else(HashMap::new, |maps| {
             maps.below(folder.root(), settled.iter().map(|image| image.file.as_path()))
         });
-        let files = fresh.iter().map(|image| image.file.clone()).collect();
+        let files: Vec<_> = fresh.iter().map(|image| image.file.clone()).collect();
         let found = self.detector.inspect_many(files).map(|(_, found)| found);
         let mut found = fresh.into_iter().zip(found);
         while cancel.reason().is_none() {
