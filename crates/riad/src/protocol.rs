@@ -11,10 +11,6 @@ use riad_model::{
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Event, Observer, Result};
-pub use crate::{
-    held_out::{EACH, shares_where},
-    source::header_faults,
-};
 
 /// How the network is trained and its maps are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

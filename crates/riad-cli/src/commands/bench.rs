@@ -13,8 +13,8 @@ use std::{
 use anyhow::{Context, Result};
 use riad::{
     Compute, TrainingOptions,
-    protocol::{EACH, config, shares_where},
-    run::NORMAL_IMAGES,
+    protocol::config,
+    run::{EACH, NORMAL_IMAGES, shares_where},
 };
 use riad_core::Size;
 use riad_model::{

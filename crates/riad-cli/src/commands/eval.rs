@@ -12,9 +12,9 @@ use riad::{
     evaluation::{self, Measuring, TestSet, Unmeasured},
     files::check_outside,
     names::{folder_name, plain},
-    protocol::{header_faults, reader},
+    protocol::reader,
     report,
-    run::bands_of,
+    run::{bands_of, header_faults},
 };
 use riad_data::{
     Category, DataError, Layout, Pattern,

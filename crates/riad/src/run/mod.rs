@@ -31,7 +31,11 @@ use crate::{
 
 use self::images::{check_same, records};
 pub use self::images::{image_sha256, names_in};
-pub use crate::settings::bands_of;
+pub use crate::{
+    held_out::{EACH, shares_where},
+    settings::bands_of,
+    source::header_faults,
+};
 
 /// Training images that tell what is normal, at most: a mean needs no more, and scoring takes its time.
 pub const NORMAL_IMAGES: usize = 64;
