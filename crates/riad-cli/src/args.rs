@@ -39,7 +39,7 @@ pub(crate) use maps::MapArgs;
 pub(crate) use photos::PhotosArgs;
 pub(crate) use system::{CompletionsArgs, ManArgs};
 pub(crate) use training::TrainingArgs;
-pub(crate) use verdict::VerdictArgs;
+pub(crate) use verdict::{VerdictArgs, warn_of_precision};
 pub(crate) use watch::{ByName, WatchArgs};
 
 /// Finds defects in pictures of products after seeing only good ones.

@@ -28,6 +28,9 @@ use crate::{
 /// Suspects whose names are said; the page and the list have all.
 const NAMED: usize = 5;
 
+/// Files of several pictures that are remembered.
+const MOST_TOLD: usize = 10_000;
+
 /// Says what a command's work does. There is one for a command, so that each thing is said once.
 #[derive(Default)]
 pub(crate) struct Console {
@@ -73,6 +76,10 @@ impl Console {
     pub(crate) fn note(&self, path: &Path, found: FileFacts) {
         let mut state = self.state();
         state.brightest = state.brightest.max(found.brightest);
+        // A service runs for months: what it has told of is bounded.
+        if state.told.len() >= MOST_TOLD {
+            state.told.clear();
+        }
         if found.pictures > 1 && state.told.insert(path.to_owned()) {
             warn!(
                 "{}: one picture of {} is read; save the others as files of their own to have them looked at",
@@ -100,6 +107,11 @@ impl Console {
                 state.told.len()
             );
         }
+    }
+
+    /// The images of another set follow.
+    pub(crate) fn forget_brightness(&self) {
+        self.state().brightest = None;
     }
 
     /// Says if the brightest sample of all files is so dark that they come from a camera of fewer bits than the files have, unless

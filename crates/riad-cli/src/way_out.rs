@@ -29,7 +29,10 @@ fn in_our_words(error: &(dyn StdError + 'static)) -> Option<String> {
         Error::Differs { folder, setting } => format!(
             "the run in {} was started with another --{}; leave that option out, or start another run in another folder with --out",
             folder.display(),
-            setting.replace('_', "-")
+            match *setting {
+                "layout" => "format".to_owned(),
+                setting => setting.replace('_', "-"),
+            }
         ),
         Error::RunExists { folder } => format!(
             "{0} already holds a run; go on with it by --resume {0}, or choose another folder with --out",
@@ -90,7 +93,7 @@ fn of_library(error: &Error) -> Option<String> {
         }
         Error::NoRun { .. } => "riad train DATA starts one".to_owned(),
         Error::NotCalibrated { model, .. } | Error::TooFew { model, .. } => {
-            format!("riad calibrate --model {} PATH…", shell_quoted(Path::new(model)))
+            format!("riad calibrate --model {} PATH…", shell_quoted(model))
         }
         _ => return None,
     })

@@ -10,8 +10,7 @@ mod support;
 
 use std::{error::Error, path::PathBuf};
 
-use riad::Detector;
-use riad_data::image_files;
+use riad::{Detector, image_files};
 use support::Demo;
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -8,9 +8,7 @@ mod support;
 
 use std::error::Error;
 
-use riad::{Asked, Compute, Detector, calibrate, reach};
-use riad_data::image_files;
-use riad_model::Checkpoint;
+use riad::{Asked, Checkpoint, Compute, Detector, calibrate, image_files, reach};
 use support::Demo;
 
 fn main() -> Result<(), Box<dyn Error>> {

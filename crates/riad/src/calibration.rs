@@ -7,8 +7,9 @@ use riad_data::Pattern;
 use riad_model::{Checkpoint, Keep, NormalSums, Scored};
 
 use crate::{
-    Error, Event, Observer, Result, Work,
+    Cancel, Error, Event, Observer, Result, Stop, Work,
     detector::{Compute, Detector},
+    observer::Piece,
 };
 
 /// What scoring some images gave.
@@ -34,8 +35,19 @@ pub fn calibrate(
     compute: &Compute,
     observer: &dyn Observer,
 ) -> Result<Scores> {
+    calibrate_until(checkpoint, images, bands, compute, (&Cancel::new(), observer))
+}
+
+/// The same until it is cancelled, which leaves the checkpoint as it was.
+pub(crate) fn calibrate_until(
+    checkpoint: &mut Checkpoint,
+    images: Vec<PathBuf>,
+    bands: Option<&Pattern>,
+    compute: &Compute,
+    (cancel, observer): (&Cancel, &dyn Observer),
+) -> Result<Scores> {
     let model = Detector::of_checkpoint(checkpoint, bands.cloned(), compute)?;
-    let scores = scores(&model, images, Work::Calibrating, observer)?;
+    let scores = scores(&model, images, Work::Calibrating, (cancel, observer))?;
     if scores.of.is_empty() {
         return Err(Error::NoImages("there are no images to calibrate with".into()));
     }
@@ -50,10 +62,10 @@ pub(crate) fn scores(
     model: &Detector,
     images: Vec<PathBuf>,
     work: Work<'_>,
-    observer: &dyn Observer,
+    (cancel, observer): (&Cancel, &dyn Observer),
 ) -> Result<Scores> {
     let mut of = Vec::with_capacity(images.len());
-    let faults = score_all(model, images, work, observer, |path, scored| {
+    let faults = score_all(model, images, work, (cancel, observer), |path, scored| {
         of.push((path.to_owned(), scored.score));
         Ok(())
     })?;
@@ -69,14 +81,14 @@ pub(crate) fn find_normal(
     images: Vec<PathBuf>,
     bands: Option<&Pattern>,
     compute: &Compute,
-    observer: &dyn Observer,
+    (cancel, observer): (&Cancel, &dyn Observer),
 ) -> Result<()> {
     checkpoint.normal = None;
     // What is normal is so wherever one looks.
     let roi = checkpoint.roi.take();
     let mut sums = NormalSums::new(checkpoint.header.scoring.size());
     let model = Detector::of_checkpoint(checkpoint, bands.cloned(), compute)?;
-    let faults = score_all(&model, images, Work::Normal, observer, |_, scored| {
+    let faults = score_all(&model, images, Work::Normal, (cancel, observer), |_, scored| {
         Ok(sums.add(&scored.map)?)
     })?;
     Error::refuse(faults)?;
@@ -89,18 +101,21 @@ fn score_all(
     model: &Detector,
     images: Vec<PathBuf>,
     work: Work<'_>,
-    observer: &dyn Observer,
+    (cancel, observer): (&Cancel, &dyn Observer),
     mut take: impl FnMut(&Path, Scored) -> Result<()>,
 ) -> Result<Vec<Error>> {
     let mut faults = Vec::new();
     let total = images.len();
     let mut done = 0;
-    observer.event(&Event::Began { work, done, total });
+    let _piece = Piece::begin(observer, work, done, total);
     let mut loaded = model.load(images);
     loop {
         let batch: Vec<_> = loaded.by_ref().take(model.batch_size()).collect();
+        // A time that is up ends a training, and what came of it is completed all the same.
+        if cancel.reason() == Some(Stop::Asked) {
+            return Err(Error::Cancelled);
+        }
         if batch.is_empty() {
-            observer.event(&Event::Ended);
             return Ok(faults);
         }
         let mut readable = Vec::with_capacity(batch.len());

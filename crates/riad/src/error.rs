@@ -19,7 +19,7 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// What can go wrong.
 ///
-/// Every message names the file, the cause and the way out in a caller's words. The cause is part of the message, and not
+/// A message names the file, the cause and the way out in a caller's words, as far as there are such. The cause is part of the message, and not
 /// its source as well, so that nothing is repeated if a caller prints a chain.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -160,7 +160,7 @@ pub enum Error {
     NoImages(String),
 
     /// There are no good pictures to make up defects on.
-    #[error("{}name good pictures that defects are made up on", reason.as_ref().map_or_else(String::new, |reason| format!("{reason}; ")))]
+    #[error("{}name good pictures; defects are made up on them", reason.as_ref().map_or_else(String::new, |reason| format!("{reason}; ")))]
     NoGoodPictures {
         /// Why those that the run held out will not do; `None` if the model lies in no run.
         reason: Option<String>,
@@ -168,12 +168,13 @@ pub enum Error {
 
     /// A model has no threshold: it is not calibrated.
     #[error(
-        "{model} is not calibrated, so it has no threshold; give it {needed} or more good images that it was not trained with, for \
-         {asked}"
+        "{} is not calibrated, so it has no threshold; give it {needed} or more good images that it was not trained with, for \
+         {asked}",
+        model.display()
     )]
     NotCalibrated {
-        /// The model's file or folder, as it is written down.
-        model: String,
+        /// The model's file or folder.
+        model: PathBuf,
         /// How many good images the rate takes.
         needed: usize,
         /// The rate.
@@ -181,15 +182,15 @@ pub enum Error {
     },
 
     /// A model is calibrated with too few images for the rate.
-    #[error("{model}: {cause}; give it more that it was not trained with")]
+    #[error("{}: {cause}; give it more that it was not trained with", model.display())]
     TooFew {
-        /// The model's file or folder, as it is written down.
-        model: String,
+        /// The model's file or folder.
+        model: PathBuf,
         /// How many it has, and how many it takes.
         cause: CalibrationError,
     },
 
-    /// Images to calibrate with that the promise of a threshold does not hold for.
+    /// The images cannot be calibrated with: one is given twice, or the model was trained with one.
     #[error("{0}")]
     Calibration(String),
 
@@ -203,7 +204,7 @@ pub enum Error {
     },
 
     /// Two folders lie in each other, and what is written to one would be taken for what the other has.
-    #[error("{} and {} must not lie in each other, or what is written would be looked at; choose a folder beside it", folder.display(), other.display())]
+    #[error("one of {} and {} lies in the other, so that what is written would be looked at; choose a folder outside of it", folder.display(), other.display())]
     Within {
         /// What would be written to.
         folder: PathBuf,

@@ -130,8 +130,8 @@ fn leader_of(leader: &[usize], mut image: usize) -> usize {
     image
 }
 
-/// Divides the images of a run, of which it may learn from the first `learn`, into those to train on and those held out; `groups` has a number for each, and those of one
-/// number stay on one side.
+/// Divides the images of a run into those to train on and those held out. The run may learn from the first `learn` of them. `groups`
+/// has a number for each image; images of one number stay on one side.
 ///
 /// Where the data set itself keeps images for validation, those are held out and no others, divided in the proportion of
 /// the shares: so results compare with those of others, who train on all that is there to train on. What belongs to a group

@@ -5,12 +5,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use riad_core::Size;
-
 use crate::{
     Error, Found, Result, Threshold,
     files::{resolved, with_suffix, write_whole},
-    render::{Plane, Scale, outline_found, raw, save},
+    render::{Plane, Scale, outline_found, raw, save, size_of},
 };
 
 /// What is written of an image's map.
@@ -65,10 +63,9 @@ impl Maps {
             }
             MapFormat::Png => {
                 let picture = found.picture()?;
-                let size = Size::new(picture.height() as usize, picture.width() as usize);
-                let map = Plane::new(found.map().clone())?.resized(size)?;
+                let map = Plane::new(found.map().clone())?.resized(size_of(&picture))?;
                 save(&self.scale.heat(&map), &with_suffix(target, ".heat.png"))?;
-                let mut overlay = self.scale.overlay(&picture, &map);
+                let mut overlay = self.scale.overlay(&picture, &map)?;
                 if let Some(threshold) = threshold {
                     outline_found(&mut overlay, |x, y| map.at(x, y) > threshold.value());
                 }

@@ -32,7 +32,7 @@ use crate::Error;
 /// }
 /// ```
 pub trait Observer: Sync {
-    /// Something happened. Work waits until this returns.
+    /// Something happened. Work waits until this returns. While images are read, several threads may tell of progress at once.
     fn event(&self, event: &Event<'_>);
 }
 
@@ -188,6 +188,8 @@ pub enum Event<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Work<'a> {
+    /// Images to learn from are read once, to see that all can be.
+    Reading,
     /// A category of this name is trained, step by step.
     Training(&'a str),
     /// Scores of good images are collected for thresholds.
@@ -204,10 +206,28 @@ impl fmt::Display for Work<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Training(name) | Self::Measuring(name) => name,
+            Self::Reading => "reading images",
             Self::Calibrating => "calibrating",
             Self::Normal => "what is normal",
             Self::Suspects => "looking for unusual images",
         })
+    }
+}
+
+/// A piece of work under way, which ends with it however it does.
+pub(crate) struct Piece<'a>(&'a dyn Observer);
+
+impl<'a> Piece<'a> {
+    /// Tells that it begins.
+    pub(crate) fn begin(observer: &'a dyn Observer, work: Work<'_>, done: usize, total: usize) -> Self {
+        observer.event(&Event::Began { work, done, total });
+        Self(observer)
+    }
+}
+
+impl Drop for Piece<'_> {
+    fn drop(&mut self) {
+        self.0.event(&Event::Ended);
     }
 }
 
@@ -257,7 +277,8 @@ pub enum Stop {
     Time,
 }
 
-/// Breaks work off: from another thread, a signal's handler, or after a time. All clones are one.
+/// Breaks work off: from another thread, a signal's handler, or after a time. Clones share what
+/// [`cancel`](Self::cancel) asks; each has its own time limit.
 ///
 /// ```
 /// use riad::{Cancel, Stop};
@@ -279,7 +300,7 @@ impl Cancel {
         Self::default()
     }
 
-    /// The same that also stops after a time from now. A time beyond what the clock can hold never ends.
+    /// Also stops after `time` from now. A time beyond what the clock can hold never ends.
     pub fn after(mut self, time: Duration) -> Self {
         self.until = Instant::now().checked_add(time);
         self

@@ -269,7 +269,7 @@ pub(crate) fn differing(
         ),
         ("scales", options.scales.is_none_or(|given| given == scoring.scales)),
         (
-            "white-level",
+            "white_level",
             options
                 .white_level
                 .is_none_or(|given| scoring.white_level == Some(given)),

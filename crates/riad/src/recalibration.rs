@@ -11,12 +11,12 @@ use riad_data::{Pattern, Reader, image_files};
 use riad_model::{Checkpoint, lock_run, store::BEST};
 
 use crate::{
-    Compute, Detector, Error, Event, Observer, Result, Run, Suspects,
-    calibration::calibrate,
+    Cancel, Compute, Detector, Error, Event, Observer, Result, Run, Suspects,
+    calibration::calibrate_until,
     names::written,
     roi::load_roi,
     run::{image_sha256, names_in},
-    settings::bands_of,
+    settings::{bands_of, folder_of},
     source::header_faults,
 };
 
@@ -37,7 +37,8 @@ pub struct Recalibration {
     roi: Option<PathBuf>,
     bands: Option<Pattern>,
     out: Option<PathBuf>,
-    compute: Compute,
+    compute: Option<Compute>,
+    cancel: Cancel,
 }
 
 /// A calibration that was made.
@@ -48,7 +49,7 @@ pub struct Recalibrated {
     pub model: PathBuf,
     /// Its calibration.
     pub calibration: Calibration,
-    /// The images that could not be scored are as many; each was told to the observer.
+    /// How many images could not be scored. The observer was told of each.
     pub faults: usize,
     /// The white level that the images were read with, if any.
     pub white_level: Option<u16>,
@@ -64,7 +65,8 @@ impl Recalibration {
             roi: None,
             bands: None,
             out: None,
-            compute: Compute::default(),
+            compute: None,
+            cancel: Cancel::new(),
         }
     }
 
@@ -100,7 +102,13 @@ impl Recalibration {
 
     /// Where and how to compute: a model is to be calibrated in the precision that it scores in.
     pub fn compute(mut self, compute: Compute) -> Self {
-        self.compute = compute;
+        self.compute = Some(compute);
+        self
+    }
+
+    /// What can stop it, which leaves the model as it was.
+    pub fn cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = cancel;
         self
     }
 
@@ -122,8 +130,9 @@ impl Recalibration {
             }
         };
         // A trainer at work would write the run's best weights again, without the calibration.
-        let is_in_run = self.out.is_none() && target.exists();
-        let _lock = is_in_run.then(|| lock_run(&self.model)).transpose()?;
+        let run = folder_of(&target).filter(|_| target.exists());
+        let _lock = run.map(lock_run).transpose()?;
+        let compute = self.compute.clone().unwrap_or_default();
         let mut checkpoint = Checkpoint::open(&self.model)?;
         let white_level = checkpoint.header.scoring.white_level;
         let bands = bands_of(&self.model, self.bands.as_ref())?;
@@ -140,14 +149,19 @@ impl Recalibration {
             return Err(faults.remove(0));
         }
         faults.iter().for_each(|fault| observer.event(&Event::Fault(fault)));
-        let scores = calibrate(&mut checkpoint, images, bands.as_ref(), &self.compute, observer)?;
+        let told = (&self.cancel, observer);
+        let scores = calibrate_until(&mut checkpoint, images, bands.as_ref(), &compute, told)?;
         scores
             .faults
             .iter()
             .for_each(|fault| observer.event(&Event::Fault(fault)));
         let faults = faults.len() + scores.faults.len();
-        look_for_suspects(scores.of, &checkpoint, (&target, bands), &self.compute, observer)?;
         checkpoint.save(&target)?;
+        // The calibration is worth more than the page.
+        if let Err(error) = look_for_suspects(scores.of, &checkpoint, (&target, bands), &compute, observer) {
+            let what = "the unusual images";
+            observer.event(&Event::LeftOut { what, cause: &error });
+        }
         let calibration = checkpoint
             .header
             .calibration
@@ -174,10 +188,11 @@ impl Recalibration {
                 let before = images.len();
                 images.retain(|image| written(image) != name);
                 if images.len() == before {
-                    return Err(Error::request(format!(
-                        "{} names {name}, which is none of the images; correct the line or remove it",
-                        file.display()
-                    )));
+                    return Err(Error::UnknownName {
+                        file: file.clone(),
+                        name,
+                        root: None,
+                    });
                 }
             }
         }
@@ -197,10 +212,13 @@ fn look_for_suspects(
     observer: &dyn Observer,
 ) -> Result<()> {
     let model = Detector::of_checkpoint(checkpoint, bands, compute)?;
-    let names = scored.iter().map(|(image, _)| written(image)).collect();
     let all: Vec<usize> = (0..scored.len()).collect();
-    let (images, scores): (Vec<_>, Vec<_>) = scored.into_iter().unzip();
-    let mut suspects = Suspects::among(images, names, model.reader());
+    let scores: Vec<f32> = scored.iter().map(|(_, score)| *score).collect();
+    let images = scored.into_iter().map(|(image, _)| {
+        let name = written(&image);
+        (image, name)
+    });
+    let mut suspects = Suspects::among(images.collect(), model.reader());
     suspects.judge(&all, &scores);
     suspects.weigh(&all, &scores);
     if !suspects.is_empty() {

@@ -1,13 +1,18 @@
 //! The images of a run as its trainer takes them.
 
-use std::{error::Error, num::NonZeroUsize, path::PathBuf};
+use std::{
+    error::Error,
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use rayon::prelude::*;
 use riad_core::Size;
 use riad_data::{Batch, Corruptions, Crops, DataError, Dataset, Fit, Reader};
 use riad_model::{Alignment, Examples, ImageSource, ScoringSettings};
 
-use crate::{Event, Observer};
+use crate::{Event, Observer, Work, observer::Piece};
 
 /// What decoded images may take in memory; those beyond it are decoded again in every epoch.
 const CACHE_BYTES: usize = 1 << 30;
@@ -89,9 +94,14 @@ pub(crate) fn faults(
 ) -> Vec<crate::Error> {
     // Untiled, any size will do: all are brought to one.
     let fit = tile.map_or(Fit::Resized(Alignment::SIZE), Fit::AtLeast);
-    let read = images
-        .par_iter()
-        .map(|path| reader.load(path, fit).map(|loaded| loaded.found));
+    let total = images.len();
+    let (_piece, done) = (Piece::begin(observer, Work::Reading, 0, total), AtomicUsize::new(0));
+    let read = images.par_iter().map(|path| {
+        let read = reader.load(path, fit).map(|loaded| loaded.found);
+        let done = 1 + done.fetch_add(1, Ordering::Relaxed);
+        observer.event(&Event::Progress { done, total });
+        read
+    });
     let read: Vec<_> = read.collect();
     let mut faults = Vec::new();
     for (path, read) in images.iter().zip(read) {

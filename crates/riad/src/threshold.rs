@@ -1,6 +1,6 @@
 //! Thresholds and the verdicts that follow from them, and what a calibration is good for.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use riad_core::{
     Calibration, CalibrationError,
@@ -71,11 +71,11 @@ pub struct Threshold {
 }
 
 impl Threshold {
-    /// The threshold of the model `name`, whose header is given.
-    pub(crate) fn new(header: &Header, name: &str, asked: Asked) -> Result<Self> {
+    /// The threshold of `model`, whose header is given.
+    pub(crate) fn new(header: &Header, model: &Path, asked: Asked) -> Result<Self> {
         let Some(calibration) = header.calibration.clone() else {
             return Err(Error::NotCalibrated {
-                model: name.to_owned(),
+                model: model.to_owned(),
                 needed: asked.images_needed()?,
                 asked,
             });
@@ -92,7 +92,7 @@ impl Threshold {
             }),
             Err(cause @ (CalibrationError::TooFew { .. } | CalibrationError::TooFewForConfidence { .. })) => {
                 Err(Error::TooFew {
-                    model: name.to_owned(),
+                    model: model.to_owned(),
                     cause,
                 })
             }

@@ -109,7 +109,7 @@ impl Training {
         self
     }
 
-    /// Breaks the training off; [`Training::start`] goes on from there.
+    /// What can stop the training. A later [`start`](Self::start) with the same folder goes on.
     pub fn cancel(mut self, cancel: Cancel) -> Self {
         self.cancel = cancel;
         self
@@ -121,15 +121,21 @@ impl Training {
         self
     }
 
-    /// Trains to the end, or until it is cancelled, from where a run in the folder is; [`Run::trained`] tells which. To stop from an
-    /// observer, keep a clone of the [`Cancel`]. Ends with what is normal found, thresholds
-    /// calibrated with images that were held out if they are enough, and unusual images told to the observer.
+    /// Trains from where the run in the folder is, until training ends or is cancelled. [`Run::trained`] tells which. At the end it
+    /// finds what is normal, calibrates if enough images were held out, and tells the observer of unusual images. To stop from an
+    /// observer, keep a clone of the [`Cancel`].
     ///
     /// # Errors
     /// If an image cannot be used, the run in the folder was started with other options or images, or training fails.
     pub fn start(self, observer: &dyn Observer) -> Result<Run> {
-        let bands = self.options.bands.as_ref();
-        let mut category = match self.layout {
+        let existing = self
+            .out
+            .as_ref()
+            .filter(|out| Run::exists(out))
+            .map(Run::open)
+            .transpose()?;
+        let bands = self.options.bands.as_ref().or(existing.as_ref().and_then(Run::bands));
+        let mut category = match self.layout.or(existing.as_ref().map(Run::layout)) {
             Some(layout) => Category::open_as(&self.data, layout, bands)?,
             None => Category::open(&self.data, bands)?,
         };

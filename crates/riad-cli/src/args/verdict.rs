@@ -6,7 +6,7 @@
 )]
 
 use clap::Args;
-use riad::{Asked, Detector, Threshold, evaluation::USUAL_RATE};
+use riad::{Asked, Detector, Precision, Threshold, evaluation::USUAL_RATE};
 use riad_core::calibration::images_needed;
 use tracing::warn;
 
@@ -41,23 +41,19 @@ impl VerdictArgs {
     /// As [`Detector::threshold`].
     pub(crate) fn threshold(self, detector: &Detector) -> riad::Result<Option<Threshold>> {
         let threshold = self.asked().map(|asked| detector.threshold(asked)).transpose()?;
-        if threshold.is_some() {
-            warn_of_precision(detector);
+        if let (Some(_), Some(calibrated)) = (&threshold, detector.calibrated_otherwise()) {
+            warn_of_precision(&detector.name().display().to_string(), calibrated, detector.precision());
         }
         Ok(threshold)
     }
 }
 
 /// Says if a model scores in another precision than it was calibrated in.
-pub(crate) fn warn_of_precision(detector: &Detector) {
-    if let Some(calibrated) = detector.calibrated_otherwise() {
-        let now = detector.precision();
-        warn!(
-            "{} is calibrated in {calibrated}, and scores in {now} now, which gives other scores: the false-positive rate is not the \
-             one asked for. Score with --precision {calibrated}, or calibrate with --precision {now}",
-            detector.name()
-        );
-    }
+pub(crate) fn warn_of_precision(model: &str, calibrated: Precision, now: Precision) {
+    warn!(
+        "{model} is calibrated in {calibrated}, and scores in {now} now, which gives other scores: the false-positive rate is not the \
+         one asked for. Score with --precision {calibrated}, or calibrate with --precision {now}"
+    );
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {

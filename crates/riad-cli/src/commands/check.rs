@@ -25,9 +25,12 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     reader.check().map_err(|error| usage(error.to_string()))?;
     let category = one_category(&args.data, args.category.as_deref(), args.format.0, bands)?;
     let images = [&category.train[..], &category.validation].concat();
-    let names = images.iter().map(|image| relative(image, &category.root)).collect();
     let count = images.len();
-    let suspects = Suspects::among(images, names, &reader);
+    let images = images.into_iter().map(|image| {
+        let name = relative(&image, &category.root);
+        (image, name)
+    });
+    let suspects = Suspects::among(images.collect(), &reader);
     let faults: Vec<String> = category
         .train_faults
         .iter()

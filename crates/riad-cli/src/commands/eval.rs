@@ -26,7 +26,7 @@ use tracing::{error, info};
 use super::train::{categories, or_meant};
 use crate::{
     Ending,
-    args::{EvalArgs, VerdictArgs},
+    args::{EvalArgs, VerdictArgs, warn_of_precision},
     console::Console,
     interrupt, mistake,
     shell::shell_quoted,
@@ -100,6 +100,9 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
     let mut fail = |name: String, error: anyhow::Error| {
         if is_alone {
             return Err(error);
+        }
+        if let Some(riad::Error::Faults(faults)) = error.downcast_ref() {
+            faults.iter().for_each(|fault| error!("{}", told(fault)));
         }
         let reason = plain(&told_in_full(&error));
         error!("{name} cannot be measured: {reason}");
@@ -359,7 +362,9 @@ fn train(
         info!("using the run in {} again", shell_quoted(folder));
         Run::open(folder)?
     } else {
+        console.forget_brightness();
         let run = Run::create(folder, category, options, &compute.device, console)?;
+        console.sum_up();
         console.warn_of_darkness(options.white_level);
         run
     };
@@ -371,5 +376,9 @@ fn train(
 pub(super) fn measure(test: &TestSet, measuring: &Measuring<'_>, console: &Console) -> Result<Evaluation> {
     let category = &test.category;
     info!("measuring {} on {} test images", category.name, category.test.len());
-    Ok(measuring.measure(test, console)?)
+    let evaluation = measuring.measure(test, console)?;
+    if let Some(calibrated) = evaluation.calibrated_otherwise {
+        warn_of_precision(&evaluation.model, calibrated, measuring.compute.precision);
+    }
+    Ok(evaluation)
 }

@@ -106,8 +106,11 @@ fn end(child: Child) -> String {
     said
 }
 
+/// How long a busy machine may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(120);
+    let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "{what} did not happen");
         thread::sleep(Duration::from_millis(10));
@@ -212,13 +215,26 @@ fn survive(kills: u32, by: &str) {
         fs::copy(root.join("pictures/0.png"), &last).unwrap();
         let (size, time) = identity(&last);
         delivered.insert(("left/last.png".to_owned(), size, time), 0);
-        wait_until("a line for every image", || {
+        let lacking = || {
             let rows = rows(&root.join("results.csv"));
-            delivered.keys().all(|image| {
+            let has_line = |image: &&(String, u64, String)| {
                 rows.iter()
                     .any(|row| (&row.path, row.size, &row.modified) == (&image.0, image.1, &image.2))
-            })
-        });
+            };
+            let lacking: Vec<_> = delivered.keys().filter(|image| !has_line(image)).cloned().collect();
+            lacking
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while !lacking().is_empty() {
+            let there = || riad_data::image_files(&root.join("inbox"), None).images;
+            assert!(
+                Instant::now() < deadline,
+                "no line: {:?}; there are {:?}",
+                lacking(),
+                there()
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
         end(child);
         delivered
     });

@@ -13,7 +13,7 @@ use riad_model::Scored;
 use super::Detector;
 use crate::{
     Asked, Result, Threshold, Verdict,
-    render::{Plane, Scale, drawn, outline_found},
+    render::{Plane, Scale, drawn, outline_found, size_of},
     threshold::p_value,
 };
 
@@ -170,8 +170,9 @@ impl Found {
     /// # Errors
     /// As [`Self::picture`].
     pub fn overlay(&self) -> Result<RgbImage> {
-        let map = Plane::new(self.map.clone())?.resized(self.original_size)?;
-        Ok(Scale::default().overlay(&self.picture()?, &map))
+        let picture = self.picture()?;
+        let map = Plane::new(self.map.clone())?.resized(size_of(&picture))?;
+        Scale::default().overlay(&picture, &map)
     }
 
     /// The same with a line around what is above the threshold for a false-positive rate.
@@ -180,8 +181,9 @@ impl Found {
     /// As [`Self::picture`] and [`Detector::threshold`].
     pub fn overlay_at(&self, asked: impl Into<Asked>) -> Result<RgbImage> {
         let threshold = self.detector.threshold(asked)?;
-        let map = Plane::new(self.map.clone())?.resized(self.original_size)?;
-        let mut overlay = Scale::default().overlay(&self.picture()?, &map);
+        let picture = self.picture()?;
+        let map = Plane::new(self.map.clone())?.resized(size_of(&picture))?;
+        let mut overlay = Scale::default().overlay(&picture, &map)?;
         outline_found(&mut overlay, |x, y| map.at(x, y) > threshold.value());
         Ok(overlay)
     }

@@ -13,7 +13,7 @@ use riad_data::{DataError, Fit, Image, LoadedImage, Pattern, Reader, load_ahead}
 use riad_model::{Checkpoint, Device, Header, Keep, ModelError, Precision, Roi, Scored, Scorer, store::file_of};
 
 pub use self::found::Found;
-use crate::{Asked, Error, Result, Threshold, files::sha256, names::written, settings::bands_of};
+use crate::{Asked, Error, Result, Threshold, files::sha256, settings::bands_of};
 
 /// Images of the network's size that are scored at once: enough to keep all cores busy, few enough that scores come
 /// steadily.
@@ -67,8 +67,8 @@ struct Inner {
     scorer: Scorer,
     reader: Reader,
     precision: Precision,
-    /// What the model is called in messages.
-    name: String,
+    /// What the model is called in messages: where it lies.
+    name: PathBuf,
     /// By what results of it are told from those of others.
     id: Option<String>,
 }
@@ -100,11 +100,11 @@ impl Detector {
         let model = model.as_ref();
         let bands = bands_of(model, bands.as_ref())?;
         let opened = Self::of_checkpoint(&Checkpoint::open(model)?, bands, compute)?;
-        Ok(opened.named(written(model)))
+        Ok(opened.named(model.to_owned()))
     }
 
-    /// The same of a model whose results are to be told from those of others by its [`id`](Self::id): its whole file is read for
-    /// that.
+    /// The same, with an [`id`](Self::id) that tells the model's results from those of other models. The model's whole file is read
+    /// for it.
     ///
     /// # Errors
     /// As [`Self::open_with`].
@@ -146,14 +146,14 @@ impl Detector {
                 scorer,
                 reader,
                 precision: compute.precision,
-                name: "this model".into(),
+                name: PathBuf::from("this model"),
                 id: None,
             }),
         })
     }
 
     /// The same by another name in messages.
-    pub(crate) fn named(mut self, name: String) -> Self {
+    pub(crate) fn named(mut self, name: PathBuf) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
             inner.name = name;
         }
@@ -188,8 +188,8 @@ impl Detector {
         Threshold::new(self.header(), &self.inner.name, asked.into())
     }
 
-    /// What the model is called in messages: its path as it is written down.
-    pub fn name(&self) -> &str {
+    /// Where the model lies, as messages name it.
+    pub fn name(&self) -> &Path {
         &self.inner.name
     }
 
@@ -240,8 +240,8 @@ impl Detector {
     }
 
     /// Looks at many files, and gives what it finds in their order. It decodes ahead and computes on all threads of rayon's pool, so
-    /// more threads of a caller's own make it no faster. The memory that this takes does not grow with the number of files. To stop,
-    /// drop the iterator.
+    /// more threads of a caller's own make it no faster. All paths are kept; of the images only a few are in memory.
+    /// To stop, drop the iterator.
     ///
     /// An image that cannot be read or scored gives an error and keeps no other from being looked at. An error without a
     /// [path](Error::path) is the device's, and the last item.

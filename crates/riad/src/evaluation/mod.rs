@@ -34,7 +34,8 @@ use crate::{
     detector::{Compute, Detector},
     facts::facts,
     names::{plain, relative, written},
-    run::history,
+    observer::Piece,
+    run::{bands_of, history},
 };
 
 /// The false-positive rate that evaluations give verdicts for, if no other is asked for.
@@ -45,7 +46,7 @@ pub const USUAL_RATE: f64 = 0.05;
 ///
 /// ```no_run
 /// let run = riad::Run::open("runs/lid")?;
-/// let evaluation = riad::evaluate(&run, riad::Sets::good("photos/ok").bad("photos/bad"), &())?;
+/// let evaluation = riad::evaluate(&run, riad::Sets::new().good("photos/ok").bad("photos/bad"), &())?;
 /// println!("{}", evaluation.sentence());
 /// # Ok::<(), riad::Error>(())
 /// ```
@@ -68,7 +69,7 @@ pub fn evaluate(run: &Run, sets: Sets, observer: &dyn Observer) -> Result<Evalua
 pub struct Measuring<'a> {
     /// A run's folder or a checkpoint.
     pub model: &'a Path,
-    /// Which files make one image together.
+    /// Which files make one image together; `None` takes the run's own.
     pub bands: Option<&'a Pattern>,
     /// Which threshold verdicts are given by.
     pub asked: Asked,
@@ -83,7 +84,7 @@ pub struct Measuring<'a> {
 }
 
 impl<'a> Measuring<'a> {
-    /// A model whose images are a file each, at the usual rate, with pictures.
+    /// A model at the usual rate, with pictures.
     pub fn of(model: &'a Path, compute: &'a Compute) -> Self {
         Self {
             model,
@@ -103,8 +104,9 @@ impl<'a> Measuring<'a> {
     pub fn measure(&self, test: &TestSet, observer: &dyn Observer) -> Result<Evaluation> {
         let category = &test.category;
         let checkpoint = Checkpoint::open(self.model)?;
-        let detector = Detector::of_checkpoint(&checkpoint, self.bands.cloned(), self.compute)?;
-        let detector = detector.named(written(self.model));
+        let bands = bands_of(self.model, self.bands)?;
+        let detector = Detector::of_checkpoint(&checkpoint, bands, self.compute)?;
+        let detector = detector.named(self.model.to_owned());
         let header = checkpoint.header.clone();
         // There is no mean of images of different sizes.
         let baseline = (self.baseline && header.scoring.tiling.is_none())
@@ -120,6 +122,7 @@ impl<'a> Measuring<'a> {
             header,
             caution: test.caution.clone(),
             roi_share: detector.roi().map(Roi::share),
+            calibrated_otherwise: detector.calibrated_otherwise(),
             findings,
         })
     }
@@ -193,7 +196,7 @@ impl Findings {
     }
 }
 
-/// What the metrics are areas and points of; `None` as they are.
+/// The curves behind the metrics. A curve is `None` if its metric is.
 #[derive(Default)]
 pub struct Curves {
     /// Over the images' scores.
@@ -284,7 +287,7 @@ fn find(
     let mut baseline_measures = Measures::default();
     let inside = model.roi().map(Roi::map);
     let work = Work::Measuring(&category.name);
-    observer.event(&Event::Began { work, done: 0, total });
+    let piece = Piece::begin(observer, work, 0, total);
     while let Some(batch) = loaded.next_batch(observer)? {
         if measuring.cancel.is_some_and(|cancel| cancel.reason().is_some()) {
             return Err(Error::Cancelled);
@@ -323,7 +326,7 @@ fn find(
         observer.event(&Event::Progress { done, total });
     }
     note(&mut loaded.faults, &mut faults, observer);
-    observer.event(&Event::Ended);
+    drop(piece);
     if images.is_empty() {
         return Err(Error::NoImages(format!(
             "none of the test images in {} could be read",
@@ -369,7 +372,7 @@ struct Measures {
 }
 
 impl Measures {
-    /// Takes in an image. Pixels count if they are `inside`; the image's label is what it was, even if its defect is not.
+    /// Takes in an image. Pixels count if they are `inside`; the image keeps its label, even if its defect lies outside.
     fn add(&mut self, map: &Map, score: f32, image: &TestImage<'_>, inside: Option<&Map<bool>>) -> Result<()> {
         // The label is the folder's: a mask at the network's size may have lost a tiny defect.
         self.scores.push(score);

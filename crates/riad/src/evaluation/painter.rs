@@ -86,7 +86,7 @@ impl Painter {
 
         let shown = picture(&image.pixels)?;
         let mean = Plane::new(scored.map.clone())?;
-        let mut overlay = self.scale.overlay(&shown, &mean.resized(of(picture_size))?);
+        let mut overlay = self.scale.overlay(&shown, &mean.resized(of(picture_size))?)?;
         let mask = image.mask.as_ref().filter(|mask| mask.values().contains(&true));
         // However small, what is marked is seen.
         let marked = |is_marked: &dyn Fn(usize) -> bool| reduced_marks(size, picture_size, is_marked);

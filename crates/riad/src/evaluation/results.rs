@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use riad_model::{EpochRecord, Header, ScoringSettings, TrainConfig};
+use riad_model::{EpochRecord, Header, Precision, ScoringSettings, TrainConfig};
 use serde::Serialize;
 
 use super::{AUPRO_LIMIT, AtThreshold, Findings, Metrics, Synthetic};
@@ -30,6 +30,8 @@ pub struct Evaluation {
     pub caution: Option<String>,
     /// The share of the images that is looked at; `None` without a region of interest.
     pub roi_share: Option<f64>,
+    /// The precision that the model was calibrated in, if it was measured in another one: its rate is not the one asked for then.
+    pub calibrated_otherwise: Option<Precision>,
     /// What was found of the images.
     pub findings: Findings,
 }

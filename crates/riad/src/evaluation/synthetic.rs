@@ -62,6 +62,11 @@ pub(super) fn test_set(
     seed: u64,
     observer: &dyn Observer,
 ) -> Result<TestSet> {
+    if !sets.bad.is_empty() {
+        return Err(Error::request(
+            "defects are made up on good pictures alone: leave out those with a defect",
+        ));
+    }
     let mut test = if sets.is_empty() {
         held_out(path)?
     } else {
@@ -74,6 +79,9 @@ pub(super) fn test_set(
     test.caution = Some(caution);
     test.name += " (synthetic)";
     let good = test.category.test.clone();
+    if good.is_empty() {
+        return Err(Error::NoImages("none of the good pictures can be read".into()));
+    }
     let side = side(model, &good)?;
     test.made_up = vec![None; good.len()];
     test.seed = Some(seed);

@@ -25,8 +25,8 @@ const BAD: &str = "bad";
 /// ```
 /// use riad::Sets;
 ///
-/// let real = Sets::good("photos/ok").bad("photos/scratched").bad("photos/bent");
-/// let made_up = Sets::good("photos/ok").synthetic(0);
+/// let real = Sets::new().good("photos/ok").bad("photos/scratched").bad("photos/bent");
+/// let made_up = Sets::new().good("photos/ok").synthetic(0);
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Sets {
@@ -39,15 +39,18 @@ pub struct Sets {
 }
 
 impl Sets {
-    /// Good pictures: a file, or a folder with its subfolders.
-    pub fn good(path: impl Into<PathBuf>) -> Self {
-        Self {
-            good: vec![path.into()],
-            ..Self::default()
-        }
+    /// No pictures yet.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Pictures with a defect beside them: a file, or a folder whose subfolders name kinds of defects.
+    /// Good pictures: a file, or a folder with its subfolders.
+    pub fn good(mut self, path: impl Into<PathBuf>) -> Self {
+        self.good.push(path.into());
+        self
+    }
+
+    /// Pictures with a defect: a file, or a folder whose subfolders name kinds of defects.
     pub fn bad(mut self, path: impl Into<PathBuf>) -> Self {
         self.bad.push(path.into());
         self

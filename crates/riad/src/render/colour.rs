@@ -3,6 +3,7 @@
 use image::{Rgb, RgbImage};
 
 use super::{Plane, grey};
+use crate::{Error, Result};
 
 /// Value of the hottest colour, unless another one is chosen: good products stay cold, and most defects are warm.
 const TOP: f32 = 0.5;
@@ -61,7 +62,13 @@ impl Scale {
     }
 
     /// A map's colours over the image in grey, the stronger the hotter, so that what is as it should be stays visible.
-    pub fn overlay(&self, image: &RgbImage, map: &Plane) -> RgbImage {
+    ///
+    /// # Errors
+    /// If the two have different sizes.
+    pub fn overlay(&self, image: &RgbImage, map: &Plane) -> Result<RgbImage> {
+        if image.dimensions() != map.size() {
+            return Err(Error::request("an overlay takes an image and a map of one size"));
+        }
         let mut overlay = grey(image);
         for (x, y, pixel) in overlay.enumerate_pixels_mut() {
             let value = map.at(x, y);
@@ -70,7 +77,7 @@ impl Scale {
                 *under = (f32::from(*under) * (1.0 - opacity) + f32::from(over) * opacity).round() as u8;
             }
         }
-        overlay
+        Ok(overlay)
     }
 }
 
@@ -100,7 +107,7 @@ mod tests {
         let image = RgbImage::from_pixel(2, 1, Rgb([10, 20, 30]));
         let map = ramp();
         let scale = Scale::up_to(1.0).unwrap();
-        let overlay = scale.overlay(&image, &map);
+        let overlay = scale.overlay(&image, &map).unwrap();
         let Rgb([r, g, b]) = *overlay.get_pixel(0, 0);
         assert!(r == g && g == b && (10..=30).contains(&r));
         assert_ne!(overlay.get_pixel(1, 0), overlay.get_pixel(0, 0));

@@ -28,7 +28,7 @@ fn side(pixels: usize) -> Result<u32> {
     u32::try_from(pixels).map_err(Error::render("a picture of an image so large"))
 }
 
-/// One value for each pixel, in [-1, 1]: a map that can be drawn.
+/// One value for each pixel: a map that can be drawn.
 pub struct Plane(ImageBuffer<Luma<f32>, Vec<f32>>);
 
 impl Plane {
@@ -63,6 +63,9 @@ impl Plane {
     }
 
     /// The value of a pixel.
+    ///
+    /// # Panics
+    /// If the pixel lies outside.
     pub fn at(&self, x: u32, y: u32) -> f32 {
         self.0.get_pixel(x, y).0[0]
     }
@@ -76,11 +79,19 @@ impl Plane {
         if self.size() == (width, height) {
             return Ok(Self(self.0.clone()));
         }
-        // The library cuts off what is not in [0, 1].
+        // The library cuts off what is not in [0, 1]. Most maps lie in [-1, 1]; a region of interest holds less outside of it.
+        let bound = self
+            .values()
+            .iter()
+            .fold(1.0, |bound: f32, value| bound.max(value.abs()));
         let mut values = self.0.clone();
-        values.iter_mut().for_each(|value| *value = 0.5 + 0.5 * *value);
+        values
+            .iter_mut()
+            .for_each(|value| *value = 0.5 + 0.5 * (*value / bound));
         let mut values = imageops::resize(&values, width, height, imageops::FilterType::Triangle);
-        values.iter_mut().for_each(|value| *value = 2.0 * *value - 1.0);
+        values
+            .iter_mut()
+            .for_each(|value| *value = bound * (2.0 * *value - 1.0));
         Ok(Self(values))
     }
 }
@@ -103,6 +114,11 @@ pub fn drawn(image: &[f32], size: Size) -> Result<RgbImage> {
     RgbImage::from_raw(side(width)?, side(height)?, bytes)
         .ok_or("it has not its size")
         .map_err(Error::render("a picture of an image"))
+}
+
+/// Height and width of a picture.
+pub(crate) fn size_of(picture: &RgbImage) -> Size {
+    Size::new(picture.height() as usize, picture.width() as usize)
 }
 
 /// `picture` in grey.

@@ -13,13 +13,13 @@ use std::{
 
 use riad_data::{Category, DataError, Grouping, Layout, Pattern, Reader};
 use riad_model::{
-    Checkpoint, Device, Trainer,
+    Checkpoint, Device, Trainer, lock_run,
     store::{BEST, LAST, remove_part},
 };
 
 use crate::{
     Cancel, Error, Event, Observer, Protocol, Result, Stop, Suspects, TrainingOptions, Work,
-    calibration::{calibrate, find_normal, scores},
+    calibration::{calibrate_until, find_normal, scores},
     detector::{Compute, Detector},
     files::{sha256, write_whole},
     held_out::{Good, divide, groups, shares, too_few_to_calibrate},
@@ -156,6 +156,14 @@ impl Run {
             settings,
             trained: None,
         };
+        // Another process may have begun to train here meanwhile.
+        fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
+        let _lock = lock_run(folder)?;
+        if folder.join(LAST).exists() {
+            return Err(Error::RunExists {
+                folder: folder.to_owned(),
+            });
+        }
         run.save()?;
         Ok(run)
     }
@@ -257,8 +265,8 @@ impl Run {
             ref training,
             ..
         } = self.settings;
-        let is_our_roi = |file: &PathBuf| sha256(&[file]).is_ok_and(|sum| Some(sum) == self.settings.roi);
-        let other_roi = !options.roi.as_ref().is_none_or(is_our_roi);
+        let roi = options.roi.as_ref().map(|file| sha256(&[file])).transpose()?;
+        let other_roi = roi.is_some() && roi != self.settings.roi;
         let other_layout = layout.is_some_and(|given| given != own);
         let other_bands = options.bands.is_some() && options.bands.as_ref() != self.bands();
         let differing = || protocol::differing(options, protocol, self.settings.shares(), training);
@@ -266,11 +274,11 @@ impl Run {
             .group_by
             .as_ref()
             .is_some_and(|given| Some(given.to_string()) != self.settings.group_by);
-        let left_out = |file: &PathBuf| names_in(file).is_ok_and(|names| names == self.settings.without);
-        let other_without = !options.without.as_ref().is_none_or(left_out);
+        let without = options.without.as_deref().map(names_in).transpose()?;
+        let other_without = without.is_some_and(|names| names != self.settings.without);
         let other = other_layout
-            .then_some("format")
-            .or(other_groups.then_some("group-by"))
+            .then_some("layout")
+            .or(other_groups.then_some("group_by"))
             .or(other_without.then_some("without"))
             .or(other_roi.then_some("roi"))
             .or(other_bands.then_some("bands"));
@@ -332,7 +340,11 @@ impl Run {
         let trained = self.go_on(&mut trainer, category, cancel, device, observer)?;
         // The trainer holds the run's lock until the end. Whoever asks for a stop does not want to wait.
         if trained != Trained::Stopped(Stop::Asked) && !self.is_complete()? {
-            self.complete(category, device, observer)?;
+            match self.complete(category, device, (cancel, observer)) {
+                // It is done when the run is taken up again.
+                Err(Error::Cancelled) => return Ok(self.ended(Trained::Stopped(Stop::Asked))),
+                completed => completed?,
+            }
         }
         Ok(self.ended(trained))
     }
@@ -367,7 +379,8 @@ impl Run {
     }
 
     /// Finds what goes with the best weights. A run that is killed before this is done does it when it is resumed.
-    fn complete(&self, category: &Category, device: &Device, observer: &dyn Observer) -> Result<()> {
+    fn complete(&self, category: &Category, device: &Device, told: (&Cancel, &dyn Observer)) -> Result<()> {
+        let (_, observer) = told;
         // Named before they can fail one by one.
         self.check_images(category)?;
         let compute = Compute::f32(device.clone());
@@ -378,7 +391,7 @@ impl Run {
             // Those of a random split are in the order of their names, which may be that of their taking.
             let step = images.len().div_ceil(NORMAL_IMAGES);
             images = images.into_iter().step_by(step.max(1)).collect();
-            find_normal(&mut checkpoint, images, self.bands(), &compute, observer)?;
+            find_normal(&mut checkpoint, images, self.bands(), &compute, told)?;
         }
         if self.settings.roi.is_some() {
             let roi = load_roi(&self.folder.join(ROI), &checkpoint.header.scoring, &[], &self.reader())?;
@@ -388,14 +401,19 @@ impl Run {
         let scores = if held_out.is_empty() {
             Vec::new()
         } else {
-            let scores = calibrate(&mut checkpoint, held_out, self.bands(), &compute, observer)?;
+            let scores = calibrate_until(&mut checkpoint, held_out, self.bands(), &compute, told)?;
             Error::refuse(scores.faults)?;
             scores.of.into_iter().map(|(_, score)| score).collect()
         };
         // What is normal and which scores good images have must come of the images that the run was started with.
         self.check_images(category)?;
-        self.look_for_suspects(category, &checkpoint, &scores, &compute, observer)?;
         checkpoint.save(&best)?;
+        // What completes the run is worth more than the page.
+        let looked = self.look_for_suspects(category, &checkpoint, &scores, &compute, told);
+        if let Err(error) = looked {
+            let what = "the unusual images";
+            observer.event(&Event::LeftOut { what, cause: &error });
+        }
         if let Some(calibration) = &checkpoint.header.calibration {
             observer.event(&Event::Calibrated(calibration));
         }
@@ -410,11 +428,12 @@ impl Run {
         checkpoint: &Checkpoint,
         calibration: &[f32],
         compute: &Compute,
-        observer: &dyn Observer,
+        told: (&Cancel, &dyn Observer),
     ) -> Result<()> {
         let images = self.good_images(category)?;
-        let names = self.settings.images.iter().map(|image| image.name.clone()).collect();
-        let mut suspects = Suspects::among(images.clone(), names, &self.reader());
+        let names = self.settings.images.iter().map(|image| image.name.clone());
+        let named = images.iter().cloned().zip(names).collect();
+        let mut suspects = Suspects::among(named, &self.reader());
         let places = |is_chosen: &dyn Fn(&ImageRecord) -> bool| -> Vec<usize> {
             let records = self.settings.images.iter().enumerate();
             records
@@ -430,7 +449,7 @@ impl Run {
             for validation in [false, true] {
                 let of_part = places(&|image| !image.calibration && image.validation == validation);
                 let part = of_part.iter().map(|&place| images[place].clone()).collect();
-                let scores = scores(&model, part, Work::Suspects, observer)?;
+                let scores = scores(&model, part, Work::Suspects, told)?;
                 Error::refuse(scores.faults)?;
                 let scores: Vec<f32> = scores.of.into_iter().map(|(_, score)| score).collect();
                 suspects.judge(&of_part, &scores);
@@ -441,7 +460,7 @@ impl Run {
             return Ok(());
         }
         let list = suspects.write(&self.folder, "suspects", &self.reader(), Some(&model))?;
-        suspects.tell(&list, observer);
+        suspects.tell(&list, told.1);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use riad_data::Category;
 use riad_model::{Device, ImageSource, Outcome, Trainer};
 
 use super::{Run, Trained};
-use crate::{Cancel, Event, Observer, Result, Session, Stop, Work};
+use crate::{Cancel, Event, Observer, Result, Session, Stop, Work, observer::Piece};
 
 impl Run {
     /// Takes steps until the end, or until there is a reason to break off.
@@ -36,11 +36,8 @@ impl Run {
             last: epochs,
             left: cancel.left(),
         }));
-        observer.event(&Event::Began {
-            work: Work::Training(&category.name),
-            done: epochs_done * steps + steps_done,
-            total: epochs * steps,
-        });
+        let done = epochs_done * steps + steps_done;
+        let piece = Piece::begin(observer, Work::Training(&category.name), done, epochs * steps);
         #[cfg(feature = "tensorboard")]
         let mut log = {
             let held_out = self.images(category, |image| image.validation && !image.calibration)?;
@@ -79,7 +76,7 @@ impl Run {
                 ControlFlow::Continue(())
             }
         })?;
-        observer.event(&Event::Ended);
+        drop(piece);
         match outcome {
             Outcome::Interrupted => {
                 let stop = stop.unwrap_or(Stop::Asked);

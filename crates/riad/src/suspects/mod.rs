@@ -51,8 +51,9 @@ struct Effect {
 }
 
 impl Suspects {
-    /// Looks at `images`, which are called `names`.
-    pub fn among(images: Vec<PathBuf>, names: Vec<String>, reader: &Reader) -> Self {
+    /// Looks at images, each with what it is called.
+    pub fn among(images: Vec<(PathBuf, String)>, reader: &Reader) -> Self {
+        let (images, names): (Vec<_>, Vec<_>) = images.into_iter().unzip();
         let survey = survey(&images, reader);
         let found = survey.suspects.into_iter().map(|suspect| {
             let reasons = suspect.reasons.into_iter().map(Reason::Seen);
@@ -69,7 +70,7 @@ impl Suspects {
 
     /// Takes in the scores of some of the images, those at `places`, that a model has the same knowledge of: it scores what it was
     /// trained with lower than what it was not.
-    pub fn judge(&mut self, places: &[usize], scores: &[f32]) {
+    pub(crate) fn judge(&mut self, places: &[usize], scores: &[f32]) {
         let values: Vec<f64> = scores.iter().map(|&score| f64::from(score)).collect();
         let mut sorted = scores.to_vec();
         sorted.sort_unstable_by(f32::total_cmp);
@@ -86,7 +87,7 @@ impl Suspects {
     }
 
     /// Tells what those of the calibration images, at `places`, that look unlike the others do to the threshold.
-    pub fn weigh(&mut self, places: &[usize], scores: &[f32]) {
+    pub(crate) fn weigh(&mut self, places: &[usize], scores: &[f32]) {
         let is_odd = |place: &usize| {
             let reasons = self.found.get(place).into_iter().flatten();
             reasons.into_iter().any(|reason| {

@@ -96,7 +96,7 @@ fn pictures(
             let scale = Scale::up_to(score).unwrap_or_default();
             pictures.push((
                 "anomalous where warm".to_owned(),
-                Thumbnail::of(&scale.overlay(&shown, &map))?,
+                Thumbnail::of(&scale.overlay(&shown, &map)?)?,
             ));
         }
     }

@@ -147,7 +147,13 @@ impl Journal {
                 }
             }
         }
-        self.file.write_all(&bytes).map_err(cannot)?;
+        let whole = self.file.metadata().map_err(cannot)?.len();
+        if let Err(error) = self.file.write_all(&bytes) {
+            // A part of a line must not have the next one behind it.
+            let _ = self.file.set_len(whole);
+            let _ = self.file.seek(SeekFrom::End(0));
+            return Err(cannot(error));
+        }
         self.is_behind |= !bytes.is_empty();
         if self.synced.elapsed() >= SYNC_EVERY {
             self.sync()?;

@@ -129,13 +129,17 @@ pub struct Station {
 }
 
 impl Station {
-    /// Opens the file of lines, or begins one, and keeps it from other processes.
+    /// Opens the file of lines, or begins one, and keeps it from other processes. Lines name the detector by its
+    /// [id](Detector::id), so it is one from [`Detector::open_identified`].
     ///
     /// # Errors
     /// If the folder is none, what is written would come to lie in it, the model is not calibrated for what is asked, or the file is
     /// another's.
     pub fn open(detector: Detector, options: Options, observer: &dyn Observer) -> Result<Self> {
         let threshold = options.asked.map(|asked| detector.threshold(asked)).transpose()?;
+        let Some(model) = detector.id().map(str::to_owned) else {
+            return Err(Error::request("a model that watches is opened with its id"));
+        };
         if !options.folder.is_dir() {
             return Err(Error::NoImages(format!(
                 "{} is no folder that could be watched",
@@ -156,7 +160,7 @@ impl Station {
             origin: Origin {
                 threshold: threshold.as_ref().map(|threshold| threshold.value()),
                 rate: options.asked.map(|asked| asked.rate),
-                model: detector.id().unwrap_or_default().to_owned(),
+                model,
             },
             detector,
             threshold,

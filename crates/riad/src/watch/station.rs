@@ -17,9 +17,6 @@ use super::{
 };
 use crate::{Cancel, Counts, Detector, Error, Event, Found, Observer, Result, Threshold, maps::Maps, names::plain};
 
-/// Images whose lines are written at once.
-const BATCH: usize = 4;
-
 /// What images are judged with and where the results go.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -113,12 +110,12 @@ impl Worker {
                         .is_some_and(|aside| aside.has(image).unwrap_or(false))
                 };
                 if self.known.was_defect(&image.identity) && has_place() {
-                    self.remove(image, observer)?;
+                    self.remove(image, folder, observer)?;
                 }
             } else if self.known.outcome(&image.identity) == Some(Outcome::Defective) && folder.still_has(image) {
                 // Whether it was set aside before a kill is not known.
                 if self.left.placed.contains(&image.identity) || self.set_aside(image, observer) {
-                    self.remove(image, observer)?;
+                    self.remove(image, folder, observer)?;
                 }
             }
         }
@@ -131,10 +128,15 @@ impl Worker {
         self.tell_once(image, placed, observer)
     }
 
-    /// Removes an image that was set aside. Why it cannot be removed is told once, and it is tried again.
-    fn remove(&mut self, image: &Image, observer: &dyn Observer) -> Result<()> {
+    /// Removes an image that was set aside, unless another one has come in its place. Why it cannot be removed is told once, and it is
+    /// tried again.
+    fn remove(&mut self, image: &Image, folder: &Folder, observer: &dyn Observer) -> Result<()> {
         // A power cut must not take the line of an image that is no longer there.
         self.journal.sync()?;
+        // Waiting for the disk takes long, so this is looked at last: what came meanwhile was not scored.
+        if !folder.still_has(image) {
+            return Ok(());
+        }
         let removed = self.aside.as_ref().map_or(Ok(()), |aside| aside.remove(image));
         if !self.tell_once(image, removed, observer) {
             self.left.placed.insert(image.identity.clone());
@@ -196,7 +198,7 @@ impl Worker {
         let mut found = fresh.into_iter().zip(found);
         while cancel.reason().is_none() {
             let began = Instant::now();
-            let batch: Vec<_> = found.by_ref().take(BATCH).collect();
+            let batch: Vec<_> = found.by_ref().take(self.detector.batch_size()).collect();
             if batch.is_empty() {
                 break;
             }
@@ -276,8 +278,8 @@ impl Worker {
         }
         self.write(&lines)?;
         if self.aside.as_ref().is_some_and(Aside::moves) {
-            for image in defects.iter().filter(|image| folder.still_has(image)) {
-                self.remove(image, observer)?;
+            for image in &defects {
+                self.remove(image, folder, observer)?;
             }
         }
         Ok(lines.len())

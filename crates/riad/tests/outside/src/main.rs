@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("defective {defective} of {}", pictures.len());
 
     detector.inspect_file(&pictures[0])?.overlay_at(asked)?.save(out.join("overlay.png"))?;
-    let evaluation = evaluate(&run, Sets::good(ok).bad(bad), &())?;
+    let evaluation = evaluate(&run, Sets::new().good(ok).bad(bad), &())?;
     println!("{}", evaluation.sentence());
     report::write(&out.join("report.html"), &[evaluation])?;
     Ok(())
