@@ -8,9 +8,9 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use riad_data::{DecodeMemory, Fit, Reader};
+use riad_fuzz::folder;
 
-/// A file for each process.
-static FILE: LazyLock<PathBuf> = LazyLock::new(|| std::env::temp_dir().join(format!("riad-fuzz-decode-{}", std::process::id())));
+static FILE: LazyLock<PathBuf> = LazyLock::new(|| folder("decode").join("file"));
 
 /// The driver is told to stop at an allocation of more than this.
 const MEMORY: u64 = 64 << 20;

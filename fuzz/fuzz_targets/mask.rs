@@ -9,9 +9,9 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use riad_core::Size;
 use riad_data::{DecodeMemory, Limits, load_mask};
+use riad_fuzz::folder;
 
-/// A file for each process.
-static FILE: LazyLock<PathBuf> = LazyLock::new(|| std::env::temp_dir().join(format!("riad-fuzz-mask-{}", std::process::id())));
+static FILE: LazyLock<PathBuf> = LazyLock::new(|| folder("mask").join("file"));
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(()) = fs::write(&*FILE, bytes) else { return };

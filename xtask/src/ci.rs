@@ -24,10 +24,29 @@ const EXAMPLES: [(&str, &[&str]); 4] = [
     ("riad", &["custom_source", "inspect", "thresholds", "train", "watch"]),
 ];
 
-/// Targets of fuzz/, with the folders of tests whose files they begin with.
-const FUZZ_TARGETS: [(&str, &[&str]); 2] = [
-    ("decode", &["files", "tiff/files", "jpeg/files", "channels/files"]),
-    ("mask", &["files", "tiff/files", "jpeg/files"]),
+/// Targets of fuzz/, with the folders whose files they begin with; the others make theirs.
+const FUZZ_TARGETS: [(&str, &[&str]); 6] = [
+    (
+        "decode",
+        &[
+            "crates/riad-data/tests/files",
+            "crates/riad-data/tests/tiff/files",
+            "crates/riad-data/tests/jpeg/files",
+            "crates/riad-data/tests/channels/files",
+        ],
+    ),
+    (
+        "mask",
+        &[
+            "crates/riad-data/tests/files",
+            "crates/riad-data/tests/tiff/files",
+            "crates/riad-data/tests/jpeg/files",
+        ],
+    ),
+    ("checkpoint", &[]),
+    ("pytorch", &["fuzz/seeds/pytorch"]),
+    ("settings", &[]),
+    ("journal", &[]),
 ];
 
 /// Runs what CI runs; without steps, all of them but fuzz, which finds something else every time.
@@ -68,7 +87,7 @@ enum Step {
     Cuda,
     /// The examples of the libraries, each run to its end
     Examples,
-    /// Any bytes as images and masks, a minute for each target in fuzz/ (cargo-fuzz)
+    /// Any bytes as images, masks, checkpoints, settings and files of lines, a minute for each target in fuzz/ (cargo-fuzz)
     Fuzz,
     /// What the demo finds at its full size, by the program as people run it; minutes
     Demo,
@@ -191,7 +210,7 @@ impl Step {
                 .collect(),
             Self::Fuzz => FUZZ_TARGETS
                 .map(|(target, seeds)| {
-                    let seeds = seeds.iter().map(|folder| format!(" crates/riad-data/tests/{folder}"));
+                    let seeds = seeds.iter().map(|folder| format!(" {folder}"));
                     let mut fuzz = cargo(&format!(
                         "fuzz run {target} fuzz/corpus/{target}{} -- -max_total_time=60 -malloc_limit_mb=128 -timeout=20",
                         seeds.collect::<String>()

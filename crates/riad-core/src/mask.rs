@@ -91,6 +91,27 @@ impl Masks {
     /// A zero size, no or more than [`MAX_SETS`](Self::MAX_SETS) sets, more sets than cells, 2³² cells and more, or more
     /// pixels than a `usize` can count.
     pub fn sample(region_size: usize, sets: usize, size: Size, seed: u64) -> Result<Self, MaskError> {
+        let (set_count, count) = Self::counts(region_size, sets, size)?;
+        let mut cells: Vec<u8> = (0..set_count).cycle().take(count).collect();
+        Random::new(seed).shuffle(&mut cells);
+        Ok(Self {
+            region_size,
+            sets,
+            size,
+            cells,
+        })
+    }
+
+    /// Checks that [`sample`](Self::sample) can deal such cells, without dealing them: for numbers that come from outside.
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample).
+    pub fn check(region_size: usize, sets: usize, size: Size) -> Result<(), MaskError> {
+        Self::counts(region_size, sets, size).map(|_| ())
+    }
+
+    /// The number of sets as a cell keeps it, and the number of cells.
+    fn counts(region_size: usize, sets: usize, size: Size) -> Result<(u8, usize), MaskError> {
         if region_size == 0 {
             return Err(MaskError::ZeroRegionSize);
         }
@@ -112,15 +133,7 @@ impl Masks {
         if count < sets {
             return Err(MaskError::TooFewCells { sets, cells: count });
         }
-
-        let mut cells: Vec<u8> = (0..set_count).cycle().take(count).collect();
-        Random::new(seed).shuffle(&mut cells);
-        Ok(Self {
-            region_size,
-            sets,
-            size,
-            cells,
-        })
+        Ok((set_count, count))
     }
 
     /// Side of a cell in pixels.

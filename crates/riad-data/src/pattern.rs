@@ -39,6 +39,9 @@ pub struct Pattern {
 /// More files than an image has bands.
 const MAX_FILES: usize = 4096;
 
+/// More bytes than a file's name has on any system. Every file's name is spelled out, and a few digits can ask for many long ones.
+const MAX_NAME: usize = 1024;
+
 impl Pattern {
     /// How many files make an image; at least 2.
     pub fn files_of_an_image(&self) -> usize {
@@ -157,6 +160,11 @@ impl FromStr for Pattern {
         };
         if !only('*') || listed.contains('*') {
             return Err(wrong("must have one * outside of the braces for the image's own name"));
+        }
+        if text.len() - listed.len() > MAX_NAME || listed.split(',').any(|word| word.len() > MAX_NAME) {
+            return Err(DataError::Parameter(format!(
+                "a pattern names files by more than {MAX_NAME} bytes, which no file's name has"
+            )));
         }
         let Some(listed) = expand(listed) else {
             return Err(wrong(

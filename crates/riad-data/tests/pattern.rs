@@ -120,6 +120,18 @@ fn patterns_that_mean_nothing_or_two_things_are_refused() {
         assert!(message.contains(words) && message.contains(text), "{text}: {message}");
         assert!(serde_json::from_value::<Pattern>(text.into()).is_err());
     }
+    // Their files' names would take more memory than the text by far, or could not be written at all.
+    let zeros = "0".repeat(70_000);
+    let long = "a".repeat(2000);
+    for text in [
+        format!("*_{{{zeros}0..{zeros}1}}.png"),
+        format!("*_{{{zeros}0,{zeros}1}}.png"),
+        format!("{long}*_{{0..4095}}.png"),
+        format!("*_{{0..4095}}{long}"),
+    ] {
+        let message = text.parse::<Pattern>().unwrap_err().to_string();
+        assert!(message.contains("more than 1024 bytes"), "{message}");
+    }
     // With something in between they are told apart.
     assert_eq!(pattern("*_{1..11}.png").name(Path::new("a1_11.png")), Some("a1"));
 }

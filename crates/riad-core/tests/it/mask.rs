@@ -27,6 +27,7 @@ proptest! {
         let cells = height.div_ceil(region_size) * width.div_ceil(region_size);
         prop_assume!(cells >= sets);
         let masks = Masks::sample(region_size, sets, Size::new(height, width), seed).unwrap();
+        prop_assert_eq!(Masks::check(region_size, sets, Size::new(height, width)), Ok(()));
 
         let sizes = set_sizes(&masks);
         prop_assert_eq!(sizes.iter().sum::<usize>(), cells);
@@ -103,8 +104,12 @@ fn every_cell_falls_into_every_set_equally_often() {
 
 #[test]
 fn impossible_masks_are_refused() {
-    let error =
-        |region_size, sets, height, width| Masks::sample(region_size, sets, Size::new(height, width), 0).unwrap_err();
+    let error = |region_size, sets, height, width| {
+        let size = Size::new(height, width);
+        let error = Masks::sample(region_size, sets, size, 0).unwrap_err();
+        assert_eq!(Masks::check(region_size, sets, size), Err(error));
+        error
+    };
     assert_eq!(error(0, 3, 8, 8), MaskError::ZeroRegionSize);
     for size in [Size::new(0, 8), Size::new(8, 0)] {
         assert_eq!(error(2, 3, size.height, size.width), MaskError::EmptyImage { size });

@@ -15,6 +15,9 @@ use crate::{
     seed::{Choice, Step, derive_seed},
 };
 
+/// The most region sizes: each takes its own passes over an image, and the published setting has four.
+const MOST_REGION_SIZES: usize = 64;
+
 pub(super) struct Riad;
 
 impl Definition for Riad {
@@ -46,8 +49,15 @@ impl Definition for Riad {
         if scoring.region_sizes.is_empty() {
             return Err(nothing_to_hide());
         }
+        if scoring.region_sizes.len() > MOST_REGION_SIZES {
+            return Err(ModelError::Setting(format!(
+                "RIAD hides regions of at most {MOST_REGION_SIZES} sizes, not {}",
+                scoring.region_sizes.len()
+            )));
+        }
+        // The settings may come from a file: masks are dealt when an image is looked at.
         for &region_size in &scoring.region_sizes {
-            Masks::sample(region_size, scoring.sets, scoring.size(), scoring.mask_seed)?;
+            Masks::check(region_size, scoring.sets, scoring.size())?;
         }
         Ok(())
     }

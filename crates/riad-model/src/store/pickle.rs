@@ -22,8 +22,11 @@ pub(super) enum Value {
     /// Keys and values, in their order.
     Dictionary(Vec<(Id, Id)>),
     List(Vec<Id>),
-    /// A class or function: its module and name.
-    Global(String, String),
+    /// A class or function: the texts of its module and name.
+    Global {
+        module: Id,
+        name: Id,
+    },
     /// What lies outside of the pickle and stands for this tuple.
     Persistent(Id),
     /// What a function makes of a tuple of arguments.
@@ -49,10 +52,12 @@ impl Pickle {
 
     /// A value that is text.
     pub(super) fn text(&self, id: Id) -> Option<&str> {
-        match self.get(id) {
-            Value::Text(text) => Some(text),
-            _ => None,
-        }
+        text(&self.values, id)
+    }
+
+    /// The module and name of a value that is a class or function.
+    pub(super) fn global(&self, id: Id) -> Option<(&str, &str)> {
+        global(&self.values, id)
     }
 
     /// A value that is a count.
@@ -198,26 +203,23 @@ impl Machine<'_> {
                     self.set(items)?;
                 }
                 b'c' => {
-                    let (module, name) = (self.line()?, self.line()?);
-                    self.push(Value::Global(module, name));
+                    let [module, name] = [self.line()?, self.line()?].map(|text| self.add(Value::Text(text)));
+                    self.push(Value::Global { module, name });
                 }
                 // STACK_GLOBAL
                 0x93 => {
                     let (name, module) = (self.pop()?, self.pop()?);
-                    let text = |id: Id| match self.values.get(id) {
-                        Some(Value::Text(text)) => Ok(text.clone()),
-                        _ => Err("a class has no name".to_owned()),
-                    };
-                    let global = Value::Global(text(module)?, text(name)?);
-                    self.push(global);
+                    if [module, name].iter().any(|&id| text(&self.values, id).is_none()) {
+                        return Err("a class has no name".into());
+                    }
+                    self.push(Value::Global { module, name });
                 }
                 // REDUCE, NEWOBJ
                 b'R' | 0x81 => {
                     let (arguments, function) = (self.pop()?, self.pop()?);
                     // What PyTorch keeps tensors in is a dictionary in an order.
-                    let is_dictionary = opcode == b'R'
-                        && matches!(self.values.get(function), Some(Value::Global(module, name))
-                            if (module.as_str(), name.as_str()) == ("collections", "OrderedDict"));
+                    let is_dictionary =
+                        opcode == b'R' && global(&self.values, function) == Some(("collections", "OrderedDict"));
                     self.push(if is_dictionary {
                         Value::Dictionary(Vec::new())
                     } else {
@@ -283,8 +285,13 @@ impl Machine<'_> {
     }
 
     fn push(&mut self, value: Value) {
-        self.stack.push(self.values.len());
+        let id = self.add(value);
+        self.stack.push(id);
+    }
+
+    fn add(&mut self, value: Value) -> Id {
         self.values.push(value);
+        self.values.len() - 1
     }
 
     /// The height that the stack has where the items under way begin; what lies below is not theirs.
@@ -340,6 +347,20 @@ impl Machine<'_> {
         self.stack
             .push(id.ok_or_else(|| format!("nothing is remembered at the place {place}"))?);
         Ok(())
+    }
+}
+
+fn text(values: &[Value], id: Id) -> Option<&str> {
+    match values.get(id) {
+        Some(Value::Text(text)) => Some(text),
+        _ => None,
+    }
+}
+
+fn global(values: &[Value], id: Id) -> Option<(&str, &str)> {
+    match values.get(id) {
+        Some(Value::Global { module, name }) => text(values, *module).zip(text(values, *name)),
+        _ => None,
     }
 }
 
@@ -403,6 +424,12 @@ mod tests {
         assert_eq!(Pickle::parse(&doubling).unwrap().values.len(), 100_001);
         let nested = [&b")"[..], &b"\x85".repeat(1_000_000), b"."].concat();
         assert_eq!(Pickle::parse(&nested).unwrap().values.len(), 1_000_001);
+        // A class with a long name, a hundred thousand times: the name is there once.
+        let name = [&b"X\xa0\x86\x01\0"[..], &b"a".repeat(100_000), b"q\x00"].concat();
+        let classes = [&b"("[..], &name, &b"h\x00h\x00\x93".repeat(100_000), b"t."].concat();
+        let classes = Pickle::parse(&classes).unwrap();
+        assert_eq!(classes.values.len(), 100_002);
+        assert_eq!(classes.global(1).unwrap().1.len(), 100_000);
         // A dictionary in itself.
         assert!(Pickle::parse(b"}q\x00h\x00h\x00s.").is_ok());
         // A place far off takes no more than a near one.

@@ -107,7 +107,8 @@ struct Storages<R> {
     read: HashMap<String, Vec<f32>>,
     /// Bytes that may still be read: an archive can name one place of it many times.
     bytes_left: u64,
-    /// Values that tensors may still have: a pickle can name one file many times, and each value takes a byte or more.
+    /// Values and bytes of names that tensors may still have: a pickle can name one file or one text many times, and each takes a
+    /// byte or more of the archive.
     values_left: u64,
 }
 
@@ -154,6 +155,7 @@ impl<R: Read + Seek> Storages<R> {
         let mut values = NamedTensors::new();
         for &(name, value) in entries {
             if let (Some(name), Some(tensor)) = (pickle.text(name), tensor(pickle, value)) {
+                self.take(name.len())?;
                 let read = self
                     .values(&tensor)
                     .map_err(|reason| format!("the tensor {name}: {reason}"))?;
@@ -162,6 +164,13 @@ impl<R: Read + Seek> Storages<R> {
             }
         }
         Ok(values)
+    }
+
+    /// Counts values or bytes that tensors have.
+    fn take(&mut self, count: usize) -> Result<(), Reason> {
+        let left = self.values_left.checked_sub(count as u64);
+        self.values_left = left.ok_or("its values are more than the file can hold")?;
+        Ok(())
     }
 
     fn values(&mut self, tensor: &Tensor<'_>) -> Result<Vec<f32>, Reason> {
@@ -193,8 +202,7 @@ impl<R: Read + Seek> Storages<R> {
         if elements > 0 && last.is_none_or(|last| last >= *count) {
             return Err(beyond());
         }
-        let left = self.values_left.checked_sub(elements as u64);
-        self.values_left = left.ok_or("its values are more than the file can hold")?;
+        self.take(elements)?;
         if !self.read.contains_key(*key) {
             let values = decode(kind, &self.bytes(&format!("data/{key}"))?)?;
             self.read.insert((*key).to_owned(), values);
@@ -223,10 +231,9 @@ impl<R: Read + Seek> Storages<R> {
 /// The tensor that a value is, if it is one: bare, or as a parameter of a network.
 fn tensor(pickle: &Pickle, id: Id) -> Option<Tensor<'_>> {
     let call = |id: Id, wanted: &str| match pickle.get(id) {
-        Value::Call { function, arguments } => match pickle.get(*function) {
-            Value::Global(module, name) if module == "torch._utils" && name == wanted => pickle.items(*arguments),
-            _ => None,
-        },
+        Value::Call { function, arguments } if pickle.global(*function) == Some(("torch._utils", wanted)) => {
+            pickle.items(*arguments)
+        }
         _ => None,
     };
     let id = call(id, "_rebuild_parameter")
@@ -242,13 +249,13 @@ fn tensor(pickle: &Pickle, id: Id) -> Option<Tensor<'_>> {
     let [_, kind, key, _, count] = *pickle.items(storage)? else {
         return None;
     };
-    let Value::Global(_, kind) = pickle.get(kind) else {
-        return None;
-    };
+    let (_, kind) = pickle.global(kind)?;
+    // One more than there may be, so that it is refused. Many tensors can name one long tuple.
     let counts = |id: Id| {
         pickle
             .items(id)?
             .iter()
+            .take(MOST_DIMENSIONS + 1)
             .map(|&side| pickle.count(side))
             .collect::<Option<Vec<_>>>()
     };
@@ -360,6 +367,11 @@ mod tests {
                 "more than the file can hold",
             ),
             (tensor_of(b"K\x04", 0, &[255; 9], &[0; 9]), "9 dimensions"),
+            // No more sides are looked at than it takes to refuse them: many tensors can name one long tuple.
+            (
+                tensor_of(b"K\x04", 0, &[255; 1000], &[0; 1000]),
+                "9 dimensions and 9 strides",
+            ),
             (
                 tensor_of(b"K\x04", 0, &[255; 8], &[0; 8]),
                 "more than the file can hold",
@@ -379,6 +391,13 @@ mod tests {
             let reason = refusal(&pickle);
             assert!(reason.contains(expected), "{reason}");
         }
+        // A tensor without values takes as little by a hundred thousand names, if these are not one text.
+        let tensor = tensor_of(b"K\x04", 0, &[0], &[1]);
+        let tensor = &tensor[7..tensor.len() - 2];
+        let name = [&b"X\xa0\x86\x01\0"[..], &b"a".repeat(100_000), b"q\x000"].concat();
+        let entries = b"h\x00h\x01s".repeat(100_000);
+        let named = [&name[..], tensor, b"q\x010}", &entries, b"."].concat();
+        assert!(refusal(&named).contains("more than the file can hold"));
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"PK\x03\x04 no archive").unwrap();
         let reason = read_pytorch(file.path()).unwrap_err().to_string();

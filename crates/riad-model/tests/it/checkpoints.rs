@@ -83,7 +83,8 @@ fn a_checkpoint_comes_back_as_it_was_saved_and_a_damaged_one_is_refused() {
 /// A checkpoint as a run leaves it.
 fn of_a_run() -> Checkpoint {
     let architecture = Architecture::u_net(1);
-    let scoring = ScoringSettings::for_size(16, 16);
+    let mut scoring = ScoringSettings::for_size(16, 16);
+    scoring.region_sizes = vec![2, 4];
     let training = TrainConfig::published(architecture, scoring.clone());
     let weights = Weights::initial(architecture, 1).unwrap();
     Checkpoint::new(weights, scoring, Some(training), Some(Progress::default()))
@@ -301,6 +302,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         of_a_run().save(&path).unwrap();
+        assert_eq!(Checkpoint::open(&path).unwrap(), of_a_run());
         let mut bytes = fs::read(&path).unwrap();
         // The header is a small part of the file, and what is in it decides the most.
         let head = bytes.len().min(6000);

@@ -55,6 +55,7 @@ fn settings_that_cannot_work_are_refused() {
     refused(&|settings| settings.width = usize::MAX);
     refused(&|settings| settings.region_sizes = vec![0]);
     refused(&|settings| settings.region_sizes = vec![usize::MAX]);
+    refused(&|settings| settings.region_sizes = vec![2; 65]);
     refused(&|settings| settings.sets = 0);
     refused(&|settings| settings.sets = usize::MAX);
     refused(&|settings| settings.smoothing = 4);
@@ -63,6 +64,16 @@ fn settings_that_cannot_work_are_refused() {
     refused(&|settings| settings.scales = 5);
     refused(&|settings| settings.normalisation.deviation = 0.0);
     refused(&|settings| settings.normalisation.mean = f32::NAN);
+}
+
+/// They may come from a file, and no mask is dealt to find out whether one can be: these would take 268 million cells each.
+#[test]
+fn the_largest_settings_are_checked_without_dealing_masks() {
+    let mut settings = ScoringSettings::default();
+    (settings.height, settings.width, settings.region_sizes) = (16384, 16384, vec![1; 64]);
+    for _ in 0..1000 {
+        settings.check().unwrap();
+    }
 }
 
 #[test]

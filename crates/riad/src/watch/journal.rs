@@ -12,8 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use csv::StringRecord;
 use riad_core::Region;
-use serde::Serialize;
+use serde::{Serialize, de::IgnoredAny};
 
 use super::{
     folder::Identity,
@@ -212,21 +213,40 @@ fn lock(path: &Path) -> Result<File> {
 fn is_ours(whole: &[u8], torn: &[u8], format: Format) -> bool {
     match format {
         Format::Csv => whole.starts_with(HEADER.as_bytes()),
-        Format::Jsonl if whole.is_empty() => torn.iter().zip(JSON_START.as_bytes()).all(|(a, b)| a == b),
+        Format::Jsonl if whole.is_empty() => {
+            let begins_alike = torn.iter().zip(JSON_START.as_bytes()).all(|(a, b)| a == b);
+            // Others may end their files without an end of line.
+            let is_whole = serde_json::from_slice::<IgnoredAny>(torn).is_ok();
+            begins_alike && (!is_whole || has_mark(torn))
+        }
         Format::Jsonl => {
             let first = whole.split(|&byte| byte == b'\n').next().unwrap_or_default();
-            let has_mark = first.windows(JSON_MARK.len()).any(|part| part == JSON_MARK);
-            first.starts_with(JSON_START.as_bytes()) && has_mark
+            first.starts_with(JSON_START.as_bytes()) && has_mark(first)
         }
     }
 }
 
+/// Whether a line of JSON has what every line of ours has.
+fn has_mark(line: &[u8]) -> bool {
+    line.windows(JSON_MARK.len()).any(|part| part == JSON_MARK)
+}
+
 fn read(whole: &[u8], format: Format) -> Result<Vec<(Identity, Outcome)>, Cause> {
     match format {
-        Format::Csv => Ok(csv::Reader::from_reader(whole)
-            .deserialize::<Written>()
-            .map(|line| line.map(Into::into))
-            .collect::<Result<_, _>>()?),
+        Format::Csv => {
+            let mut reader = csv::Reader::from_reader(whole);
+            let names = reader.headers()?.clone();
+            let line = |record: csv::Result<StringRecord>| {
+                let record = record?;
+                // A quote that nothing closes would take in all lines that are added.
+                if record.iter().any(|field| field.contains('\n')) {
+                    let number = record.position().map_or(0, |position| position.line());
+                    return Err(format!("line {number}: a field goes on behind the end of the line").into());
+                }
+                Ok(record.deserialize::<Written>(Some(&names))?.into())
+            };
+            reader.into_records().map(line).collect()
+        }
         Format::Jsonl => {
             let lines = whole.split_inclusive(|&byte| byte == b'\n').enumerate();
             let line = |(index, line)| match serde_json::from_slice::<Written>(line) {
@@ -345,6 +365,19 @@ mod tests {
             ("d.jsonl", "[1, 2]", "something else"),
             ("f.jsonl", "{\"path\":1,\"riad_version\":\"1\"}\n", "line 1"),
             ("g.csv", &format!("{HEADER}a,b\n"), "is damaged"),
+            // Whole, but for the end of the line.
+            ("k.jsonl", "{\"path\":\"a\",\"names\":[]}", "something else"),
+            // Closed by nothing, so that lines to come would belong to it.
+            (
+                "l.csv",
+                &format!("{HEADER}a,1,2026-01-01T00:00:00Z,,,,,,,,,\"[\n"),
+                "line 2: a field goes on",
+            ),
+            (
+                "m.csv",
+                &format!("{HEADER}a,1,2026-01-01T00:00:00Z,,,,,,,,,\"[\nb,1,2026-01-0"),
+                "line 2: a field goes on",
+            ),
             // Of older versions.
             (
                 "i.csv",
