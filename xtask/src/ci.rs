@@ -221,7 +221,7 @@ impl Step {
                 })
                 .into(),
             Self::Demo => vec![cargo(
-                "test --locked -p riad-cli --test it -- --ignored the_demo_finds_defects",
+                "test --workspace --locked --test it -- --ignored the_demo_finds_defects",
             )],
             Self::Test => {
                 let mut test = cargo("test --workspace --locked");
