@@ -8,8 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, ensure};
-use riad::names::folder_name;
+use anyhow::{Context, Result, bail, ensure};
 use riad_data::Layout;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -40,14 +39,14 @@ pub(crate) struct Outcome {
     pub(crate) versions: Value,
 }
 
-/// The categories in `data`, or `data` itself, by name, in any layout that `riad` reads. Their names are those that `riad eval`
-/// gives them.
+/// The categories in `data`, or `data` itself, by name, in any layout that `riad` reads.
 pub(crate) fn categories(data: &Path) -> Result<Vec<(String, PathBuf)>> {
     let folders = Layout::of(data)?.categories(data)?;
-    Ok(folders
-        .into_iter()
-        .map(|folder| (folder_name(&folder), folder))
-        .collect())
+    let named = folders.into_iter().map(|folder| {
+        let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
+        (name.into_owned(), folder)
+    });
+    Ok(named.collect())
 }
 
 /// Writes what a sweep was asked for to `sweep.json`, or compares with what is there: results of another request do not
@@ -75,13 +74,15 @@ pub(crate) fn read_results(folder: &Path, category: &str) -> Result<Outcome> {
     let path = folder.join("results.json");
     let json = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let Results {
-        mut categories,
+        categories,
         settings,
         versions,
     } = serde_json::from_slice(&json).with_context(|| format!("{} is damaged", path.display()))?;
-    let metrics = categories
-        .remove(category)
-        .with_context(|| format!("{} holds nothing of {category}", path.display()))?;
+    // Its name is written as `riad eval` writes names, and it is the only one.
+    let mut all = categories.into_values();
+    let (Some(metrics), None) = (all.next(), all.next()) else {
+        bail!("{} holds not one category, but {category} was measured", path.display());
+    };
     Ok(Outcome {
         metrics,
         settings,
