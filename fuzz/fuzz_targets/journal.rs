@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use libfuzzer_sys::fuzz_target;
 use riad::watch::{Options, Station};
-use riad::{Cancel, Compute, Detector, Device};
+use riad::{Cancel, Compute, Detector, Device, Error};
 use riad_fuzz::{folder, seed};
 use riad_model::{Architecture, Checkpoint, ScoringSettings, Weights};
 
@@ -49,7 +49,7 @@ static PLACE: LazyLock<Place> = LazyLock::new(|| {
     }
 });
 
-fn open(out: &Path) -> Result<Station, riad::Error> {
+fn open(out: &Path) -> Result<Station, Error> {
     let mut options = Options::new(&PLACE.inbox, out);
     (options.once, options.settle, options.interval) = (true, Duration::ZERO, Duration::ZERO);
     Station::open(PLACE.detector.clone(), options, &())
@@ -80,13 +80,14 @@ fuzz_target!(
     |bytes: &[u8]| {
         let Some((choice, bytes)) = bytes.split_first() else { return };
         let out = if choice % 2 == 0 { &PLACE.jsonl } else { &PLACE.csv };
-        let Ok(()) = fs::write(out, bytes) else { return };
+        fs::write(out, bytes).expect("a file that can be written");
         let read = || fs::read(out).expect("the file");
         let station = match open(out) {
             Ok(station) => station,
             Err(error) => {
                 assert!(read() == bytes, "a file is refused ({error}) and changed");
-                assert!(error.to_string().contains("lines."), "{error}");
+                let blames_it = matches!(&error, Error::NotOurs { path } | Error::Damaged { path, .. } if path == out);
+                assert!(blames_it, "{error}");
                 return;
             }
         };

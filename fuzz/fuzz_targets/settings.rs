@@ -60,7 +60,7 @@ fuzz_target!(
             _ => changed(&WHOLE.settings, rest).to_string(),
         };
         let text = text.replace('@', &WHOLE.folder);
-        let Ok(()) = fs::write(WHOLE.run.join("settings.json"), text) else { return };
+        fs::write(WHOLE.run.join("settings.json"), text).expect("a file that can be written");
         match Run::open(&WHOLE.run) {
             Ok(run) => {
                 run.agree(&Options::default(), None).expect("who asks for nothing gets no refusal");
