@@ -275,3 +275,45 @@ proptest! {
         let _ = decode_bytes(folder.path(), &bytes);
     }
 }
+
+/// Fuzzing found a PNG of one pixel with 49 bytes of palette, at which its decoder panics. The pixels are what Python's `zlib.compress` makes of two
+/// zeros.
+#[test]
+fn a_palette_that_ends_within_a_colour_is_refused_in_our_words() {
+    let chunk = |name: &[u8; 4], body: &[u8]| {
+        let mut crc = 0xFFFF_FFFF_u32;
+        for byte in name.iter().chain(body) {
+            crc ^= u32::from(*byte);
+            for _ in 0..8 {
+                crc = if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
+            }
+        }
+        [
+            &(body.len() as u32).to_be_bytes()[..],
+            name,
+            body,
+            &(!crc).to_be_bytes(),
+        ]
+        .concat()
+    };
+    let pixels = [0x78, 0x9C, 0x63, 0x60, 0x00, 0x00, 0x00, 0x02, 0x00, 0x01];
+    let png = |palette: usize| {
+        [
+            b"\x89PNG\r\n\x1a\n".to_vec(),
+            chunk(b"IHDR", &[0, 0, 0, 1, 0, 0, 0, 1, 8, 3, 0, 0, 0]),
+            chunk(b"PLTE", &vec![0; palette]),
+            chunk(b"IDAT", &pixels),
+            chunk(b"IEND", &[]),
+        ]
+        .concat()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.png");
+    let read = |bytes: Vec<u8>| {
+        std::fs::write(&path, bytes).unwrap();
+        Reader::default().load(&path, Fit::Own)
+    };
+    assert!(read(png(48)).is_ok());
+    let error = read(png(49)).unwrap_err().to_string();
+    assert!(error.contains("its palette is no whole number of colours"), "{error}");
+}

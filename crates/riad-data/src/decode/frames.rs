@@ -71,18 +71,28 @@ impl<'a> Iterator for Chunks<'a> {
 
 /// What the animation control of a PNG says.
 fn png(file: &[u8]) -> Option<usize> {
-    let mut rest = file.get(8..)?;
-    while let Some((&[l0, l1, l2, l3, a, b, c, d], body)) = rest.split_first_chunk() {
-        match &[a, b, c, d] {
-            b"acTL" => return Some(u32::from_be_bytes(*body.first_chunk()?) as usize),
-            b"IDAT" => return None,
-            _ => {}
-        }
-        let len = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
+    let (_, body) = png_header(file).find(|(name, _)| name == b"acTL")?;
+    Some(u32::from_be_bytes(*body.first_chunk()?) as usize)
+}
+
+/// Whether the palette of a PNG ends within a colour, at which its decoder panics.
+pub(super) fn has_broken_palette(file: &[u8]) -> bool {
+    png_header(file).any(|(name, body)| name == *b"PLTE" && body.len() % 3 != 0)
+}
+
+/// The chunks of a PNG before its pixels, as far as they are there: their names and what they hold.
+fn png_header(file: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
+    let mut rest = file.get(8..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (len, after) = rest.split_first_chunk()?;
+        let (&name, after) = after.split_first_chunk()?;
+        let len = u32::from_be_bytes(*len) as usize;
+        let body = after.get(..len)?;
         // The check sum follows.
-        rest = body.get(len.checked_add(4)?..)?;
-    }
-    None
+        rest = after.get(len.checked_add(4)?..).unwrap_or_default();
+        Some((name, body))
+    })
+    .take_while(|(name, _)| name != b"IDAT")
 }
 
 /// The most pixels that a lossy frame of a WebP claims to have, whatever the size of the whole: its decoder takes memory for a

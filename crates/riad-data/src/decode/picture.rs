@@ -44,6 +44,9 @@ impl<'a> Picture<'a> {
         if format == ImageFormat::WebP && frames::is_cut(file) {
             return Err(DataError::decode(path, "the WebP data is cut off").into());
         }
+        if format == ImageFormat::Png && frames::has_broken_palette(file) {
+            return Err(DataError::decode(path, "its palette is no whole number of colours").into());
+        }
         let mut reader = ImageReader::with_format(Cursor::new(file), format);
         let mut limits = image::Limits::default();
         limits.max_image_width = Some(within.limits.max_side);
