@@ -27,7 +27,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: outside GOOD OK BAD OUT".into());
     };
     let steps = Count::default();
-    let training = Training::new(good).preset(Preset::Tiny).method(Method::RIAD).size(32).epochs(2);
+    let training = Training::new(good)
+        .preset(Preset::Tiny)
+        .method(Method::RIAD)
+        .size(32)
+        .epochs(2);
+    let training = training.calibration(0.3);
     let run = training.out(out.join("run")).start(&steps)?;
     println!("steps {}", steps.0.into_inner());
 
@@ -49,7 +54,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     println!("defective {defective} of {}", pictures.len());
 
-    detector.inspect_file(&pictures[0])?.overlay_at(asked)?.save(out.join("overlay.png"))?;
+    detector
+        .inspect_file(&pictures[0])?
+        .overlay_at(asked)?
+        .save(out.join("overlay.png"))?;
     let evaluation = evaluate(&run, Sets::new().good(ok).bad(bad), &())?;
     println!("{}", evaluation.sentence());
     report::write(&out.join("report.html"), &[evaluation])?;
