@@ -1,7 +1,8 @@
 //! What an evaluation prints: one sentence, then tables of no more than 80 columns.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
+use crate::shell::shell_quoted;
 use riad::{
     Asked, Evaluation,
     evaluation::{
@@ -22,6 +23,7 @@ pub(crate) fn text(results: &[Evaluation], unmeasured: &[Unmeasured]) -> String 
         name,
         caution,
         findings,
+        model,
         ..
     } in results
     {
@@ -41,7 +43,8 @@ pub(crate) fn text(results: &[Evaluation], unmeasured: &[Unmeasured]) -> String 
             Err(reason) => {
                 let _ = writeln!(
                     text,
-                    "{name}There is no threshold, so nothing is found or stopped: {reason}"
+                    "{name}There is no threshold, so nothing is found or stopped: {reason} (riad calibrate --model {} PATH…)",
+                    shell_quoted(Path::new(model))
                 );
             }
         }
