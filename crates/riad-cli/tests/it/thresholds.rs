@@ -310,3 +310,16 @@ fn every_rate_below_one_answers_and_the_precision_of_a_calibration_is_kept() {
     let said = stderr(root, &["score", "--model", "run", good, "--fpr", "0.5"], 0);
     assert!(said.contains("is calibrated in bf16, and scores in f32 now"), "{said}");
 }
+
+#[test]
+fn a_cancelled_calibration_leaves_the_model_as_it_was() {
+    let folder = trained();
+    let run = folder.path().join("run");
+    let before = fs::read(run.join("best.safetensors")).unwrap();
+    let cancel = riad::Cancel::new();
+    cancel.cancel();
+    let calibration = riad::Recalibration::of(&run).pictures(folder.path().join("data/badge/test/good"));
+    let calibrated = calibration.cancel(cancel).start(&());
+    assert!(matches!(calibrated, Err(riad::Error::Cancelled)), "{calibrated:?}");
+    assert!(fs::read(run.join("best.safetensors")).unwrap() == before);
+}
