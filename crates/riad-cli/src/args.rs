@@ -25,6 +25,7 @@ mod check;
 mod compare;
 mod maps;
 mod photos;
+mod serve;
 mod size;
 mod system;
 mod training;
@@ -37,6 +38,7 @@ pub(crate) use check::CheckArgs;
 pub(crate) use compare::CompareArgs;
 pub(crate) use maps::MapArgs;
 pub(crate) use photos::PhotosArgs;
+pub(crate) use serve::ServeArgs;
 pub(crate) use system::{CompletionsArgs, ManArgs};
 pub(crate) use training::TrainingArgs;
 pub(crate) use verdict::{VerdictArgs, warn_of_precision};
@@ -97,6 +99,7 @@ pub(crate) enum Command {
     Score(ScoreArgs),
     Export(ExportArgs),
     Watch(WatchArgs),
+    Serve(Box<ServeArgs>),
     Info(InfoArgs),
     Bench(BenchArgs),
     Completions(CompletionsArgs),

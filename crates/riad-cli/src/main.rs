@@ -101,6 +101,7 @@ fn run(cli: Cli) -> Result<Ending> {
         Command::Score(args) => commands::score::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Watch(args) => commands::watch::run(&args),
+        Command::Serve(args) => commands::serve::run(&args),
         Command::Info(args) => commands::info::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
         Command::Completions(args) => commands::completions::run(&args),

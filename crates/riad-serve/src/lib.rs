@@ -1,1 +1,16 @@
-//! Serves.
+#![doc = include_str!("../README.md")]
+
+mod error;
+mod events;
+mod http;
+mod line;
+mod review;
+mod service;
+mod store;
+
+pub use self::{
+    error::{Error, Result},
+    line::LineOptions,
+    service::{Options, Service, Tls},
+    store::Keep,
+};

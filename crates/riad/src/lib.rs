@@ -36,7 +36,7 @@ pub use riad_data::{
 };
 pub use riad_model::{
     Alignment, Checkpoint, Device, EpochRecord, Header, InputFilter, LossTerms, LossWeights, Method, ModelError,
-    Precision, Preset, Roi, Similarity, TrainConfig, device, gpu,
+    Precision, Preset, Roi, Similarity, TrainConfig, device, gpu, store::file_of as model_file,
 };
 
 pub use self::{

@@ -12,5 +12,6 @@ pub(crate) mod info;
 pub(crate) mod man;
 pub(crate) mod report;
 pub(crate) mod score;
+pub(crate) mod serve;
 pub(crate) mod train;
 pub(crate) mod watch;

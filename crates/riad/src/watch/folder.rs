@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime},
 };
@@ -14,27 +14,36 @@ use crate::{Event, Observer, names::relative};
 /// What makes two images the same: name, size and time of change. A hash of the content would tell more, but reading every
 /// image again on every start is what nobody waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Identity {
+pub struct Identity {
     /// Path below the watched folder as [`relative`] writes it, so that no two files have the same; of several files that make
     /// an image that of the first.
-    pub(super) path: String,
+    pub path: String,
     /// Of all its files, in bytes.
-    pub(super) size: u64,
+    pub size: u64,
     /// When the last of its files changed; from 1970 to 9999, as it can be written down; other times become the nearest of
     /// these. Of several files the fraction of the second is made of the times of all.
-    pub(super) modified: SystemTime,
+    pub modified: SystemTime,
+}
+
+impl fmt::Display for Identity {
+    /// Path, size and time of change, as one name that no other image has.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, size, modified } = self;
+        write!(f, "{path} {size} {}", humantime::format_rfc3339_nanos(*modified))
+    }
 }
 
 /// An image that lies in the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Image {
+pub struct Image {
     /// The first of its files, which stands for it.
-    pub(super) file: PathBuf,
+    pub file: PathBuf,
     /// All of its files, in the order of their channels.
-    pub(super) files: Vec<PathBuf>,
+    pub files: Vec<PathBuf>,
     /// The first of several that is not there, or no longer.
-    pub(super) missing: Option<PathBuf>,
-    pub(super) identity: Identity,
+    pub missing: Option<PathBuf>,
+    /// What tells it from others.
+    pub identity: Identity,
 }
 
 impl Image {
@@ -90,7 +99,7 @@ impl Image {
 
 /// A folder under watch.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub struct Folder {
     root: PathBuf,
     /// Which files make one image together.
     bands: Option<Pattern>,
@@ -102,7 +111,9 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    pub(super) fn new(root: PathBuf, bands: Option<Pattern>, settle: Duration) -> Self {
+    /// Looks at `root` and its subfolders. An image must stay as it is for the time `settle` to count as complete. With `bands`, several
+    /// files make one image together.
+    pub fn new(root: PathBuf, bands: Option<Pattern>, settle: Duration) -> Self {
         Self {
             root,
             bands,
@@ -114,7 +125,7 @@ impl Folder {
 
     /// Lists the images that have not changed for the time that they take to settle, the oldest first. What cannot be
     /// listed is told when that begins, and looked for again the next time: a network share may come back.
-    pub(super) fn settled(&mut self, now: Instant, observer: &dyn Observer) -> Vec<Image> {
+    pub fn settled(&mut self, now: Instant, observer: &dyn Observer) -> Vec<Image> {
         let (mut since, mut troubles) = (HashMap::new(), HashSet::new());
         let (mut settled, mut seen) = (Vec::new(), HashSet::new());
         for found in walk_images(&self.root) {
@@ -147,27 +158,27 @@ impl Folder {
     }
 
     /// The folder itself.
-    pub(super) fn root(&self) -> &Path {
+    pub fn root(&self) -> &Path {
         &self.root
     }
 
     /// All images that were there at the last look, settled or not.
-    pub(super) fn images(&self) -> impl ExactSizeIterator<Item = &Identity> {
+    pub fn images(&self) -> impl ExactSizeIterator<Item = &Identity> {
         self.since.keys()
     }
 
     /// Whether an image was there at the last look.
-    pub(super) fn lists(&self, identity: &Identity) -> bool {
+    pub fn lists(&self, identity: &Identity) -> bool {
         self.since.contains_key(identity)
     }
 
     /// Whether something could not be listed at the last look.
-    pub(super) fn has_troubles(&self) -> bool {
+    pub fn has_troubles(&self) -> bool {
         !self.troubles.is_empty()
     }
 
     /// Whether an image is still what it was when it was listed.
-    pub(super) fn still_has(&self, image: &Image) -> bool {
+    pub fn still_has(&self, image: &Image) -> bool {
         // One that lacks a file is looked for by one that it has.
         let mut files = image.files.iter();
         let now = files.find_map(|file| Image::of(file.clone(), self.bands.as_ref(), &self.root).ok());

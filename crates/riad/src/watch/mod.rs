@@ -23,12 +23,12 @@ use std::{
 
 use self::{
     aside::Aside,
-    folder::Folder,
     journal::{Journal, Opened},
     known::Known,
     line::Origin,
     station::{Left, Worker},
 };
+pub use self::folder::{Folder, Identity, Image};
 pub use crate::asked::By;
 use crate::{Asked, Cancel, Counts, Detector, Error, Event, Observer, Result, files::resolved, maps::Maps};
 

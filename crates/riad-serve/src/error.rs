@@ -1,0 +1,79 @@
+//! What can go wrong when a service starts or stores something.
+
+use std::{io, path::PathBuf};
+
+/// This crate's results.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong. What goes wrong with one request is answered to that request and is no such error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A model cannot be used.
+    #[error(transparent)]
+    Riad(#[from] riad::Error),
+
+    /// An option cannot be meant.
+    #[error("{0}")]
+    Request(String),
+
+    /// Another process holds the store.
+    #[error("{} is in use by another process; a store serves one process at a time", .0.display())]
+    InUse(PathBuf),
+
+    /// The store was written by a newer program.
+    #[error("{} was written by a newer version of riad (its schema is {found}, this program knows {known})", path.display())]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The newest schema that is known.
+        known: i64,
+    },
+
+    /// The database refused.
+    #[error("the store's database: {0}")]
+    Database(#[from] rusqlite::Error),
+
+    /// A file or folder cannot be used.
+    #[error("cannot {doing} {}: {cause}", path.display())]
+    File {
+        /// What was to be done: read, write, make.
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+
+    /// The address cannot be listened at.
+    #[error("cannot listen at {address}: {cause}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+impl Error {
+    /// About a file, from what the system said.
+    pub(crate) fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |cause| Self::File { doing, path, cause }
+    }
+
+    /// Whether the disk, or what the service may use of it, is full.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Database(rusqlite::Error::SqliteFailure(failure, _)) => {
+                failure.code == rusqlite::ErrorCode::DiskFull
+            }
+            Self::File { cause, .. } => {
+                matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! A picture comes in.
+
+use std::{
+    path::{Path as FilePath, PathBuf},
+    time::{Instant, SystemTime},
+};
+
+use axum::{
+    Json, RequestExt,
+    body::Bytes,
+    extract::{Multipart, Path, Query, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use futures_util::{Stream, StreamExt};
+use serde::{Deserialize, Serialize};
+use tempfile::TempPath;
+use tokio::{fs::File, io::AsyncWriteExt, sync::oneshot, time::timeout_at};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    answer::{Problem, Refused},
+    blocking, line_of,
+};
+use crate::{
+    Error,
+    line::{Job, Judged, Line, Numbers, Refusal},
+    service::Shared,
+    store::{Inspection, Origin, Verdict},
+};
+
+/// Letters of a key or a name that a sender may give.
+const MOST_LETTERS: usize = 200;
+
+/// How a picture is to be looked at.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct How {
+    /// Also give the anomaly map's numbers, as the file of a NumPy array or a TIFF, in base64.
+    maps: Option<Numbers>,
+    /// `page` if a person only tries the picture: it counts nowhere.
+    source: Option<Origin>,
+}
+
+/// A picture that lies on the service's machine.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Named {
+    /// Its path, below a folder of `--allow`.
+    #[schema(value_type = String)]
+    path: PathBuf,
+}
+
+/// An inspection, and its map if that was asked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Inspected {
+    #[serde(flatten)]
+    inspection: Inspection,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    map: Option<MapFile>,
+}
+
+/// A file with the anomaly map's numbers.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct MapFile {
+    format: &'static str,
+    base64: String,
+}
+
+/// A picture that came in.
+pub(super) struct Came {
+    pub(super) picture: TempPath,
+    pub(super) name: Option<String>,
+}
+
+/// Look at a picture
+///
+/// The body is the picture itself, a form with one file, or JSON with its path. With an `Idempotency-Key`, a request that is sent again
+/// gets the first one's answer, and the picture counts once.
+#[utoipa::path(
+    post, path = "/v1/lines/{line}/inspect", tag = "inspections",
+    params(
+        ("line" = String, Path, description = "The line's name"), How,
+        ("Idempotency-Key" = Option<String>, Header, description = "The sender's key for this picture"),
+        ("X-Filename" = Option<String>, Header, description = "What the sender calls the picture"),
+    ),
+    request_body(content((Vec<u8> = "application/octet-stream"), (Named = "application/json"))),
+    responses(
+        (status = 200, body = Inspected), (status = 400, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+        (status = 408, body = Problem), (status = 413, body = Problem),
+        (status = 422, description = "The picture cannot be looked at; the reason says why", body = Inspected),
+        (status = 503, body = Problem), (status = 504, body = Problem),
+        (status = 507, description = "Judged, but not stored: the disk is full", body = Inspected),
+    )
+)]
+pub(super) async fn inspect(
+    State(shared): State<Shared>,
+    Path(line): Path<String>,
+    Query(how): Query<How>,
+    request: Request,
+) -> Result<Response, Refused> {
+    let line = line_of(&shared, &line)?;
+    let begun = Instant::now();
+    let source = match how.source {
+        None | Some(Origin::Http) => Origin::Http,
+        Some(Origin::Page) => Origin::Page,
+        Some(Origin::Folder) => return Err(Refused::bad_request("only the watched folder's pictures come from there")),
+    };
+    let key = text_of(request.headers(), "idempotency-key")?;
+    if let Some(key) = key.clone() {
+        let (line, shared) = (line.clone(), shared.clone());
+        if let Some(first) = blocking(move || Ok(shared.store.of_key(&line.name, &key)?)).await? {
+            return Ok(answer(first, None, how.maps, false));
+        }
+    }
+    let came = came_in(&shared, request, begun).await?;
+    let judged = judge(&shared, &line, came, (source, key, how.maps), begun).await?;
+    let is_full = judged.not_stored.is_some_and(|error: Error| error.is_full());
+    Ok(answer(judged.inspection, judged.map, how.maps, is_full))
+}
+
+/// Has a picture wait for its turn, and waits with it.
+pub(super) async fn judge(
+    shared: &Shared,
+    line: &std::sync::Arc<Line>,
+    came: Came,
+    (source, key, numbers): (Origin, Option<String>, Option<Numbers>),
+    begun: Instant,
+) -> Result<Judged, Refused> {
+    let deadline = begun + shared.deadline;
+    let (answer, answered) = oneshot::channel();
+    let job = Job {
+        line: line.clone(),
+        picture: came.picture,
+        received: SystemTime::now(),
+        source,
+        name: came.name,
+        key,
+        identity: None,
+        deadline: Some(deadline),
+        numbers,
+        answer,
+    };
+    if shared.queue.push(line.index, job).is_err() {
+        shared.metrics.busy();
+        return Err(Refused::busy());
+    }
+    let judged = timeout_at(deadline.into(), answered).await;
+    shared.metrics.took(begun.elapsed());
+    match judged {
+        Ok(Ok(Ok(judged))) => match judged.not_stored {
+            Some(error) if !error.is_full() => Err(error.into()),
+            _ => Ok(judged),
+        },
+        Ok(Ok(Err(Refusal::Panicked)) | Err(_)) => Err(Refused::internal()),
+        Ok(Ok(Err(Refusal::Late))) | Err(_) => {
+            shared.metrics.late();
+            Err(Refused::late())
+        }
+    }
+}
+
+fn answer(inspection: Inspection, map: Option<Vec<u8>>, numbers: Option<Numbers>, is_full: bool) -> Response {
+    let status = match inspection.verdict {
+        _ if is_full => StatusCode::INSUFFICIENT_STORAGE,
+        Verdict::Error => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::OK,
+    };
+    let map = map.zip(numbers).map(|(bytes, numbers)| MapFile {
+        format: match numbers {
+            Numbers::Npy => "npy",
+            Numbers::Tiff => "tiff",
+        },
+        base64: BASE64_STANDARD.encode(bytes),
+    });
+    (status, Json(Inspected { inspection, map })).into_response()
+}
+
+/// Brings the picture of a request into the store.
+async fn came_in(shared: &Shared, request: Request, begun: Instant) -> Result<Came, Refused> {
+    let name = text_of(request.headers(), "x-filename")?;
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match kind.as_str() {
+        "application/json" => {
+            let Json(named): Json<Named> = request
+                .extract()
+                .await
+                .map_err(|error: axum::extract::rejection::JsonRejection| Refused::bad_request(error.body_text()))?;
+            let shared = shared.clone();
+            blocking(move || copied(&shared, &named.path)).await
+        }
+        "multipart/form-data" => {
+            let mut form: Multipart = request
+                .extract()
+                .await
+                .map_err(|error: axum::extract::multipart::MultipartRejection| Refused::bad_request(error.body_text()))?;
+            while let Some(field) = form.next_field().await.map_err(|error| Refused::bad_request(error.body_text()))? {
+                if field.file_name().is_none() {
+                    continue;
+                }
+                let name = name.or_else(|| field.file_name().map(shown));
+                let picture = received(shared, field, begun).await?;
+                return Ok(Came { picture, name });
+            }
+            Err(Refused::bad_request("the form has no file"))
+        }
+        _ => {
+            let picture = received(shared, request.into_body().into_data_stream(), begun).await?;
+            Ok(Came { picture, name })
+        }
+    }
+}
+
+/// Writes what comes to a file, piece by piece, so that slow senders take no memory.
+async fn received<E>(
+    shared: &Shared,
+    mut pieces: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    begun: Instant,
+) -> Result<TempPath, Refused> {
+    let picture = shared.store.pictures().incoming()?;
+    let write = |cause| Refused::from(Error::file("write", picture.to_path_buf())(cause));
+    let mut file = File::options().write(true).open(&picture).await.map_err(write)?;
+    let mut bytes = 0;
+    let deadline = begun + shared.deadline;
+    loop {
+        let piece = timeout_at(deadline.into(), pieces.next()).await.map_err(|_| Refused::slow())?;
+        let Some(piece) = piece else { break };
+        let piece = piece.map_err(|_| Refused::bad_request("the picture broke off"))?;
+        bytes += piece.len() as u64;
+        if bytes > shared.most_bytes {
+            return Err(Refused::too_large(shared.most_bytes));
+        }
+        file.write_all(&piece).await.map_err(write)?;
+    }
+    if bytes == 0 {
+        return Err(Refused::bad_request("the body is empty; it is to be a picture"));
+    }
+    file.flush().await.map_err(write)?;
+    Ok(picture)
+}
+
+/// Copies a picture that lies in an allowed folder.
+fn copied(shared: &Shared, path: &FilePath) -> Result<Came, Refused> {
+    let words = "only pictures below a folder of --allow can be named by their path";
+    // Links are followed before it is looked where it leads.
+    let candidates = shared.allow.iter().map(|folder| folder.join(path));
+    let mut found = None;
+    for candidate in candidates {
+        if let Ok(real) = std::fs::canonicalize(&candidate)
+            && shared.allow.iter().any(|folder| real.starts_with(folder))
+            && real.is_file()
+        {
+            found = Some(real);
+            break;
+        }
+    }
+    let Some(real) = found else {
+        return Err(Refused::forbidden(words));
+    };
+    let size = std::fs::metadata(&real).map_err(Error::file("read", &real))?.len();
+    if size > shared.most_bytes {
+        return Err(Refused::too_large(shared.most_bytes));
+    }
+    let picture = shared.store.pictures().incoming()?;
+    std::fs::copy(&real, &picture).map_err(Error::file("read", &real))?;
+    let name = Some(shown(&path.to_string_lossy()));
+    Ok(Came { picture, name })
+}
+
+/// A header's text, if it is there.
+fn text_of(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refused> {
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
+    let text = std::str::from_utf8(value.as_bytes()).unwrap_or_default();
+    if text.is_empty() || text.len() > MOST_LETTERS {
+        let words = format!("{name} has 1 to {MOST_LETTERS} letters");
+        return Err(Refused::bad_request(words));
+    }
+    Ok(Some(shown(text)))
+}
+
+/// A name as it is kept: of bounded length, without what moves a terminal's cursor.
+fn shown(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(MOST_LETTERS).collect()
+}

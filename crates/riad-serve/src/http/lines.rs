@@ -1,0 +1,52 @@
+//! Lines and how they go.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    answer::{Problem, Refused},
+    blocking, line_of,
+};
+use crate::{events::Event, line::LineState, service::Shared};
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Lines {
+    lines: Vec<LineState>,
+}
+
+/// All lines
+#[utoipa::path(get, path = "/v1/lines", tag = "lines", responses((status = 200, body = Lines)))]
+pub(super) async fn all(State(shared): State<Shared>) -> Json<Lines> {
+    let lines = shared.lines.iter().map(|line| line.state(shared.queue.waiting(line.index))).collect();
+    Json(Lines { lines })
+}
+
+/// One line
+#[utoipa::path(
+    get, path = "/v1/lines/{line}", tag = "lines", params(("line" = String, Path, description = "The line's name")),
+    responses((status = 200, body = LineState), (status = 404, body = Problem))
+)]
+pub(super) async fn one(State(shared): State<Shared>, Path(line): Path<String>) -> Result<Json<LineState>, Refused> {
+    let line = line_of(&shared, &line)?;
+    Ok(Json(line.state(shared.queue.waiting(line.index))))
+}
+
+/// Begin a shift: its counts start at 0
+#[utoipa::path(
+    post, path = "/v1/lines/{line}/shift", tag = "lines", params(("line" = String, Path, description = "The line's name")),
+    responses((status = 200, body = LineState), (status = 404, body = Problem))
+)]
+pub(super) async fn shift(State(shared): State<Shared>, Path(line): Path<String>) -> Result<Json<LineState>, Refused> {
+    let line = line_of(&shared, &line)?;
+    let state = blocking(move || {
+        line.begin_shift(&shared.store)?;
+        let state = line.state(shared.queue.waiting(line.index));
+        shared.events.send(Event::Line(state.clone()));
+        Ok(state)
+    });
+    Ok(Json(state.await?))
+}

@@ -1,0 +1,110 @@
+//! What is answered over HTTP.
+
+mod answer;
+mod auth;
+mod events;
+mod inspect;
+mod inspections;
+mod lines;
+mod metrics;
+mod page;
+mod pictures;
+mod versions;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderValue, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
+use utoipa::OpenApi;
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
+};
+
+pub(crate) use self::{auth::Token, metrics::Metrics};
+use self::answer::Refused;
+use crate::{line::Line, service::Shared};
+
+/// The page may load what is ours and nothing else, and nobody may put it into a page of theirs.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; \
+                      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// How long the body of a request that is no picture may be.
+const MOST_JSON: usize = 1 << 20;
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "riad serve",
+    description = "Finds defects in pictures of products. Times are RFC 3339 in UTC. If a service has a token, requests carry it as \
+                   `Authorization: Bearer TOKEN`."
+))]
+struct Description;
+
+/// All that is answered.
+pub(crate) fn router(shared: Shared) -> Router {
+    let (api, mut description) = OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(lines::all))
+        .routes(routes!(lines::one))
+        .routes(routes!(lines::shift))
+        .routes(UtoipaMethodRouterExt::layer(routes!(inspect::inspect), DefaultBodyLimit::disable()))
+        .routes(routes!(inspections::list))
+        .routes(routes!(inspections::one))
+        .routes(routes!(inspections::label))
+        .routes(routes!(inspections::scores))
+        .routes(routes!(pictures::image))
+        .routes(routes!(pictures::thumbnail))
+        .routes(routes!(pictures::heat_map))
+        .routes(routes!(pictures::overlay))
+        .routes(routes!(pictures::numbers))
+        .routes(routes!(versions::list))
+        .routes(routes!(versions::make))
+        .routes(routes!(versions::use_one))
+        .routes(routes!(events::events))
+        .routes(routes!(metrics::health))
+        .routes(routes!(metrics::ready))
+        .routes(routes!(metrics::metrics))
+        .split_for_parts();
+    env!("CARGO_PKG_VERSION").clone_into(&mut description.info.version);
+    let description = Arc::new(description);
+    let header = |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
+    api.route("/openapi.json", get(move || async move { Json(description.as_ref().clone()) }))
+        .route("/login", get(auth::login).post(auth::log_in))
+        .route("/", get(page::index))
+        .route("/assets/{name}", get(page::asset))
+        .fallback(|| async { Refused::not_found("there is nothing at this address") })
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(MOST_JSON))
+        .layer(middleware::from_fn_with_state(shared.clone(), auth::guard))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| Refused::internal().into_response()))
+        .layer(header(header::CONTENT_SECURITY_POLICY, POLICY))
+        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header(header::REFERRER_POLICY, "no-referrer"))
+        .layer(header(header::CACHE_CONTROL, "no-store"))
+        .with_state(shared)
+}
+
+async fn method_not_allowed() -> Response {
+    let mut response = Refused::bad_request("this address does not take that method").into_response();
+    *response.status_mut() = axum::http::StatusCode::METHOD_NOT_ALLOWED;
+    response
+}
+
+/// The line of a name.
+fn line_of(shared: &Shared, name: &str) -> Result<Arc<Line>, Refused> {
+    let found = shared.lines.iter().find(|line| line.name == name);
+    found.cloned().ok_or_else(|| Refused::not_found(format!("there is no line {name:?}")))
+}
+
+/// Does something that waits for the disk or computes.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Refused> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Refused::internal()))
+}

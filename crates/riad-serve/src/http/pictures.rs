@@ -1,0 +1,230 @@
+//! Pictures of an inspection. What is drawn is computed again from picture and model, which are kept.
+
+use axum::{
+    extract::{Path, State},
+    http::{HeaderName, header},
+    response::{IntoResponse, Response},
+};
+use image::{
+    ImageEncoder, RgbImage,
+    codecs::{jpeg::JpegEncoder, png::PngEncoder},
+    imageops::FilterType,
+};
+use riad::{
+    Found,
+    render::{
+        Plane,
+        raw::{npy, tiff},
+    },
+};
+
+use super::{
+    answer::{Problem, Refused},
+    blocking, line_of,
+    inspections::found,
+};
+use crate::{Error, service::Shared, store::Inspection};
+
+/// The height of a small picture.
+const THUMBNAIL: u32 = 160;
+
+/// The longer side of a picture that is drawn for the page.
+const SCREEN: u32 = 1280;
+
+const QUALITY: u8 = 85;
+
+/// A picture never changes, and neither does what a version of a model makes of it.
+const FOR_EVER: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "private, max-age=31536000, immutable")];
+
+type Place = Path<(String, i64)>;
+
+/// An inspection with its picture's file.
+async fn kept(shared: &Shared, line: &str, id: i64) -> Result<(Inspection, std::path::PathBuf), Refused> {
+    let line = line_of(shared, line)?;
+    let shared = shared.clone();
+    blocking(move || {
+        let inspection = found(shared.store.inspection(&line.name, id)?, id)?;
+        let Some(name) = &inspection.picture else {
+            return Err(Refused::not_found(format!("the picture of inspection {id} is not kept any more")));
+        };
+        let path = shared.store.pictures().path(name);
+        Ok((inspection, path))
+    })
+    .await
+}
+
+/// The picture as it came
+#[utoipa::path(
+    get, path = "/v1/lines/{line}/inspections/{id}/image", tag = "pictures",
+    params(("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number")),
+    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 404, body = Problem))
+)]
+pub(super) async fn image(State(shared): State<Shared>, Path((line, id)): Place) -> Result<Response, Refused> {
+    let (_, path) = kept(&shared, &line, id).await?;
+    let bytes = tokio::fs::read(&path).await.map_err(|cause| Refused::from(Error::file("read", path)(cause)))?;
+    let kind = kind_of(&bytes);
+    Ok((FOR_EVER, [(header::CONTENT_TYPE, kind)], bytes).into_response())
+}
+
+/// What a browser may show of it. Anything else is only to be saved.
+fn kind_of(bytes: &[u8]) -> &'static str {
+    match image::guess_format(bytes) {
+        Ok(format) => match format.to_mime_type() {
+            kind @ ("image/png" | "image/jpeg" | "image/webp" | "image/gif" | "image/bmp" | "image/tiff") => kind,
+            _ => "application/octet-stream",
+        },
+        Err(_) => "application/octet-stream",
+    }
+}
+
+/// A small picture
+#[utoipa::path(
+    get, path = "/v1/lines/{line}/inspections/{id}/thumbnail", tag = "pictures",
+    params(("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number")),
+    responses((status = 200, content_type = "image/jpeg", body = Vec<u8>), (status = 404, body = Problem))
+)]
+pub(super) async fn thumbnail(State(shared): State<Shared>, Path((line, id)): Place) -> Result<Response, Refused> {
+    let (inspection, path) = kept(&shared, &line, id).await?;
+    let drawn = drawn(&shared, inspection, path, false, |found| {
+        let picture = found.picture()?;
+        let width = u64::from(picture.width()) * u64::from(THUMBNAIL) / u64::from(picture.height().max(1));
+        let width = u32::try_from(width).unwrap_or(THUMBNAIL).clamp(1, 4 * THUMBNAIL);
+        Ok(image::imageops::resize(&picture, width, THUMBNAIL, FilterType::Triangle))
+    });
+    Ok((FOR_EVER, [(header::CONTENT_TYPE, "image/jpeg")], jpeg(&drawn.await?)?).into_response())
+}
+
+/// The anomaly map in colours, at the picture's size
+#[utoipa::path(
+    get, path = "/v1/lines/{line}/inspections/{id}/heat-map", tag = "pictures",
+    params(("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number")),
+    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, body = Problem))
+)]
+pub(super) async fn heat_map(State(shared): State<Shared>, Path((line, id)): Place) -> Result<Response, Refused> {
+    let (inspection, path) = kept(&shared, &line, id).await?;
+    let drawn = drawn(&shared, inspection, path, true, Found::heat_map).await?;
+    Ok((FOR_EVER, [(header::CONTENT_TYPE, "image/png")], png(&drawn)?).into_response())
+}
+
+/// How an overlay is to be drawn.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Shape {
+    /// `page` for a JPEG whose longer side has at most 1280 pixels.
+    #[serde(rename = "for")]
+    purpose: Option<Purpose>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Purpose {
+    Page,
+}
+
+/// The picture with the anomaly map's colours and a line around what was found
+#[utoipa::path(
+    get, path = "/v1/lines/{line}/inspections/{id}/overlay", tag = "pictures",
+    params(("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number"), Shape),
+    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 400, body = Problem), (status = 404, body = Problem))
+)]
+pub(super) async fn overlay(
+    State(shared): State<Shared>,
+    Path((line, id)): Place,
+    axum::extract::Query(shape): axum::extract::Query<Shape>,
+) -> Result<Response, Refused> {
+    let (inspection, path) = kept(&shared, &line, id).await?;
+    let asked = riad::Asked {
+        rate: inspection.rate,
+        confidence: inspection.confidence,
+    };
+    let is_for_page = shape.purpose == Some(Purpose::Page);
+    let drawn = drawn(&shared, inspection, path, true, move |found| {
+        let overlay = found.overlay_at(asked)?;
+        let longer = overlay.width().max(overlay.height());
+        if !is_for_page || longer <= SCREEN {
+            return Ok(overlay);
+        }
+        let side = |side: u32| ((u64::from(side) * u64::from(SCREEN) / u64::from(longer)) as u32).max(1);
+        let (width, height) = (side(overlay.width()), side(overlay.height()));
+        Ok(image::imageops::resize(&overlay, width, height, FilterType::Triangle))
+    });
+    let drawn = drawn.await?;
+    Ok(match is_for_page {
+        true => (FOR_EVER, [(header::CONTENT_TYPE, "image/jpeg")], jpeg(&drawn)?).into_response(),
+        false => (FOR_EVER, [(header::CONTENT_TYPE, "image/png")], png(&drawn)?).into_response(),
+    })
+}
+
+/// The anomaly map's numbers: `map.npy` is a NumPy array of f32, `map.tiff` a TIFF of one f32 a pixel
+#[utoipa::path(
+    get, path = "/v1/lines/{line}/inspections/{id}/{file}", tag = "pictures",
+    params(
+        ("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number"),
+        ("file" = String, Path, description = "`map.npy` or `map.tiff`")
+    ),
+    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 404, body = Problem))
+)]
+pub(super) async fn numbers(
+    State(shared): State<Shared>,
+    Path((line, id, file)): Path<(String, i64, String)>,
+) -> Result<Response, Refused> {
+    let write = match file.as_str() {
+        "map.npy" => |map: &Plane| Ok(npy(map)),
+        "map.tiff" => tiff,
+        _ => return Err(Refused::not_found("an inspection has no such file")),
+    };
+    let (inspection, path) = kept(&shared, &line, id).await?;
+    let bytes = looked_at(&shared, inspection, path, true, move |found| write(&Plane::new(found.map().clone())?)).await?;
+    let kind = if file == "map.tiff" { "image/tiff" } else { "application/octet-stream" };
+    Ok((FOR_EVER, [(header::CONTENT_TYPE, kind)], bytes).into_response())
+}
+
+async fn drawn(
+    shared: &Shared,
+    inspection: Inspection,
+    path: std::path::PathBuf,
+    by_its_version: bool,
+    draw: impl FnOnce(&Found) -> riad::Result<RgbImage> + Send + 'static,
+) -> Result<RgbImage, Refused> {
+    looked_at(shared, inspection, path, by_its_version, draw).await
+}
+
+/// Looks at a picture again, with the version that judged it, and makes something of what is found.
+async fn looked_at<T: Send + 'static>(
+    shared: &Shared,
+    inspection: Inspection,
+    path: std::path::PathBuf,
+    by_its_version: bool,
+    make: impl FnOnce(&Found) -> riad::Result<T> + Send + 'static,
+) -> Result<T, Refused> {
+    // Drawing is nobody's hurry, and must not take the cores from the line.
+    let _turn = shared.drawing.acquire().await.map_err(|_| Refused::internal())?;
+    let line = line_of(shared, &inspection.line)?;
+    let shared = shared.clone();
+    blocking(move || {
+        let model = match by_its_version {
+            true => line.version(inspection.version, &shared.store)?,
+            false => line.model(),
+        };
+        let found = model.detector.inspect_file(&path).map_err(Error::from)?;
+        Ok(make(&found).map_err(Error::from)?)
+    })
+    .await
+}
+
+fn jpeg(picture: &RgbImage) -> Result<Vec<u8>, Refused> {
+    let mut bytes = Vec::new();
+    let mut encoder = JpegEncoder::new_with_quality(&mut bytes, QUALITY);
+    encoder.encode_image(picture).map_err(|_| Refused::internal())?;
+    Ok(bytes)
+}
+
+fn png(picture: &RgbImage) -> Result<Vec<u8>, Refused> {
+    let mut bytes = Vec::new();
+    let encoder = PngEncoder::new(&mut bytes);
+    let (width, height) = picture.dimensions();
+    let written = encoder.write_image(picture.as_raw(), width, height, image::ExtendedColorType::Rgb8);
+    written.map_err(|_| Refused::internal())?;
+    Ok(bytes)
+}

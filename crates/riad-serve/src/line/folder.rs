@@ -1,0 +1,145 @@
+//! Pictures that come into a folder.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use riad::watch::{Folder, Image};
+use tokio::sync::oneshot;
+
+use super::{Job, Judged, Line, Queue, Refusal};
+use crate::{
+    Error, Result,
+    store::{Origin, Store},
+};
+
+/// How often to look for the end while there is nothing to do.
+const NAP: Duration = Duration::from_millis(50);
+
+/// How many pictures of a folder are under way at once: enough to keep the workers busy.
+const UNDER_WAY: usize = 4;
+
+/// How a folder is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// How long a picture must stay as it is to count as complete.
+    pub(crate) settle: Duration,
+    /// How often to look.
+    pub(crate) interval: Duration,
+}
+
+/// Has every picture in a folder judged once, until it is told to end. Pictures stay where they are.
+pub(crate) fn watch(line: &Arc<Line>, root: PathBuf, pace: Pace, queue: &Queue<Job>, store: &Store, end: &AtomicBool) {
+    let mut folder = Folder::new(root, line.model().detector.reader().pattern.clone(), pace.settle);
+    let mut told = HashSet::new();
+    // Those that have their row, so that the store is not asked again each time.
+    let mut known = HashSet::new();
+    let ended = || end.load(Ordering::SeqCst);
+    while !ended() {
+        let mut under_way = VecDeque::new();
+        let settled = folder.settled(Instant::now(), &Told);
+        for image in settled {
+            if ended() {
+                break;
+            }
+            let identity = identity_of(&image);
+            if known.contains(&identity) {
+                continue;
+            }
+            match submit(line, &image, &identity, &folder, queue, store) {
+                Ok(Some(answer)) => under_way.push_back((identity, answer)),
+                Ok(None) => {
+                    known.insert(identity);
+                }
+                Err(error) => {
+                    if told.insert(error.to_string()) {
+                        tracing::warn!("line {}: {error}; it is tried again", line.name);
+                    }
+                }
+            }
+            if under_way.len() >= UNDER_WAY {
+                settle_one(&mut under_way, &mut known);
+            }
+        }
+        while !under_way.is_empty() {
+            settle_one(&mut under_way, &mut known);
+        }
+        // What is gone is not asked about any more.
+        let listed: HashSet<_> = folder.images().map(|identity| identity.to_string()).collect();
+        known.retain(|identity: &String| listed.contains(identity));
+        let looked = Instant::now();
+        while !ended() && looked.elapsed() < pace.interval.max(NAP) {
+            thread::sleep(NAP);
+        }
+    }
+}
+
+type UnderWay = VecDeque<(String, oneshot::Receiver<Result<Judged, Refusal>>)>;
+
+/// Waits for the oldest that is under way. One that was not stored is tried again at the next look.
+fn settle_one(under_way: &mut UnderWay, known: &mut HashSet<String>) {
+    if let Some((identity, answer)) = under_way.pop_front()
+        && let Ok(Ok(judged)) = answer.blocking_recv()
+        && judged.not_stored.is_none()
+    {
+        known.insert(identity);
+    }
+}
+
+/// Brings a picture into the store and has it wait; `None` if it has its row.
+fn submit(
+    line: &Arc<Line>,
+    image: &Image,
+    identity: &str,
+    folder: &Folder,
+    queue: &Queue<Job>,
+    store: &Store,
+) -> Result<Option<oneshot::Receiver<Result<Judged, Refusal>>>> {
+    if store.knows(&line.name, identity)? {
+        return Ok(None);
+    }
+    let picture = store.pictures().incoming()?;
+    fs::copy(&image.file, &picture).map_err(Error::file("read", &image.file))?;
+    if !folder.still_has(image) {
+        // It was replaced while it was copied, and comes again as another one.
+        return Ok(None);
+    }
+    let (answer, answered) = oneshot::channel();
+    let job = Job {
+        line: line.clone(),
+        picture,
+        received: SystemTime::now(),
+        source: Origin::Folder,
+        name: Some(image.identity.path.clone()),
+        key: None,
+        identity: Some(identity.to_owned()),
+        deadline: None,
+        numbers: None,
+        answer,
+    };
+    // The queue is closed only when all ends.
+    Ok(queue.push_patiently(line.index, job).is_ok().then_some(answered))
+}
+
+fn identity_of(image: &Image) -> String {
+    image.identity.to_string()
+}
+
+/// Tells what cannot be listed.
+struct Told;
+
+impl riad::Observer for Told {
+    fn event(&self, event: &riad::Event<'_>) {
+        if let riad::Event::Fault(error) = event {
+            tracing::warn!("{error}");
+        }
+    }
+}

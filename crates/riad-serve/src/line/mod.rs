@@ -1,0 +1,203 @@
+//! A line: a product, the model that looks at its pictures, and how it goes.
+
+mod drift;
+mod folder;
+mod live;
+mod model;
+mod queue;
+mod worker;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::SystemTime,
+};
+
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{Rng, SeedableRng},
+};
+use riad::{Asked, Compute, Detector};
+
+pub(crate) use self::{
+    folder::{Pace, watch},
+    live::LineState,
+    model::{Judgement, Model, version_file},
+    queue::Queue,
+    worker::{Job, Judged, Numbers, Refusal, work},
+};
+use self::live::Live;
+use crate::{
+    Error, Result,
+    store::{Inspection, Store, VersionRow, to_millis},
+};
+
+/// Letters of a line's name: it becomes part of addresses and of files.
+const MOST_LETTERS: usize = 40;
+
+/// A line that is to be served.
+#[derive(Clone, Debug)]
+pub struct LineOptions {
+    /// What it is called: letters, digits, `-` and `_`.
+    pub name: String,
+    /// The run or checkpoint that its first version is made of.
+    pub model: PathBuf,
+    /// A folder that pictures come into, if there is one.
+    pub watch: Option<PathBuf>,
+}
+
+/// A line that is served.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// Its place among the lines.
+    pub(crate) index: usize,
+    pub(crate) name: String,
+    pub(crate) watch: Option<PathBuf>,
+    asked: Asked,
+    compute: Compute,
+    model: RwLock<Arc<Model>>,
+    live: Mutex<Live>,
+    /// One in how many pictures a person is asked about whatever their verdict, and what draws them.
+    audit: Option<u32>,
+    dice: Mutex<ChaCha8Rng>,
+}
+
+impl Line {
+    /// Opens a line: the version that it used last, or a new one if the run that it is given holds another model than before.
+    pub(crate) fn open(
+        index: usize,
+        options: &LineOptions,
+        store: &Store,
+        asked: Asked,
+        audit: Option<u32>,
+        compute: &Compute,
+    ) -> Result<Self> {
+        let name = options.name.clone();
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if name.is_empty() || name.len() > MOST_LETTERS || !name.chars().all(is_plain) {
+            return Err(Error::Request(format!(
+                "a line's name has 1 to {MOST_LETTERS} letters, digits, - or _, which {name:?} has not"
+            )));
+        }
+        if let Some(folder) = options.watch.as_ref().filter(|folder| !folder.is_dir()) {
+            return Err(Error::Request(format!("{} is no folder that could be watched", folder.display())));
+        }
+        let model = opened(&name, &options.model, store, asked, compute)?;
+        let shift = match store.line(&name)? {
+            Some(row) => row.shift,
+            None => to_millis(SystemTime::now()),
+        };
+        let kept = store.line(&name)?.filter(|row| row.version == model.version);
+        store.keep_line(&name, model.version, kept.and_then(|row| row.previous), shift)?;
+        Ok(Self {
+            index,
+            live: Mutex::new(Live::open(&name, store, shift, &model)?),
+            name,
+            watch: options.watch.clone(),
+            asked,
+            compute: compute.clone(),
+            model: RwLock::new(Arc::new(model)),
+            audit,
+            dice: Mutex::new(ChaCha8Rng::seed_from_u64(to_millis(SystemTime::now()) as u64)),
+        })
+    }
+
+    /// The version in use.
+    pub(crate) fn model(&self) -> Arc<Model> {
+        self.model.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How it goes.
+    pub(crate) fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens one of its versions, which need not be in use.
+    pub(crate) fn version(&self, number: u32, store: &Store) -> Result<Arc<Model>> {
+        let current = self.model();
+        if current.version == number {
+            return Ok(current);
+        }
+        let file = version_file(store.folder(), &self.name, number);
+        Ok(Arc::new(Model::open(&file, number, self.asked, &self.compute)?))
+    }
+
+    /// Uses a version from the next picture on.
+    pub(crate) fn switch(&self, number: u32, store: &Store) -> Result<()> {
+        let model = self.version(number, store)?;
+        let before = self.model().version;
+        if before != number {
+            store.keep_line(&self.name, number, Some(before), self.live().shift())?;
+            self.live().uses(&model);
+            *self.model.write().unwrap_or_else(PoisonError::into_inner) = model;
+        }
+        Ok(())
+    }
+
+    /// Begins a new shift.
+    pub(crate) fn begin_shift(&self, store: &Store) -> Result<()> {
+        let row = store.line(&self.name)?;
+        let now = to_millis(SystemTime::now());
+        store.keep_line(&self.name, self.model().version, row.and_then(|row| row.previous), now)?;
+        self.live().begin_shift(now);
+        Ok(())
+    }
+
+    /// Whether a picture is drawn for an audit. Nothing that is known of it has a say, so that audited pictures stand for all.
+    fn is_drawn(&self) -> bool {
+        let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
+        self.audit.is_some_and(|one_in| dice.next_u32() % one_in.max(1) == 0)
+    }
+
+    /// What the API says of it.
+    pub(crate) fn state(&self, queued: usize) -> LineState {
+        self.live().state(self, &self.model(), queued)
+    }
+
+    /// Takes in an inspection that was stored.
+    pub(crate) fn note(&self, inspection: &Inspection) {
+        self.live().note(inspection);
+    }
+
+    pub(crate) fn asked(&self) -> Asked {
+        self.asked
+    }
+
+    pub(crate) fn compute(&self) -> &Compute {
+        &self.compute
+    }
+}
+
+/// The version that a line is to use, opened.
+fn opened(line: &str, given: &Path, store: &Store, asked: Asked, compute: &Compute) -> Result<Model> {
+    let file = riad::model_file(given).map_err(riad::Error::from)?;
+    let id = Detector::open_identified(&file, None, compute)?.id().unwrap_or_default().to_owned();
+    let versions = store.versions(line)?;
+    if let Some(row) = store.line(line)?
+        && versions.iter().any(|version| version.made == "opened" && version.model == id)
+    {
+        return Model::open(&version_file(store.folder(), line, row.version), row.version, asked, compute);
+    }
+    let number = versions.last().map_or(0, |version| version.number) + 1;
+    let target = version_file(store.folder(), line, number);
+    let folder = target.parent().unwrap_or(store.folder());
+    fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
+    let bytes = fs::read(&file).map_err(Error::file("read", &file))?;
+    riad::files::write_whole(&target, &bytes)?;
+    let model = Model::open(&target, number, asked, compute)?;
+    store.keep_version(
+        line,
+        VersionRow {
+            number,
+            model: model.id().to_owned(),
+            made: "opened".to_owned(),
+            parent: None,
+            created: to_millis(SystemTime::now()),
+            state: "ready".to_owned(),
+            note: Some(given.display().to_string()),
+            trial: None,
+        },
+    )?;
+    Ok(model)
+}

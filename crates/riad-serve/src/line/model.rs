@@ -1,0 +1,92 @@
+//! A version of a line's model, ready to look at pictures.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use riad::{Asked, Compute, Detector, Found, Threshold};
+
+use crate::{
+    Result,
+    store::{Part, Verdict},
+};
+
+/// A version of a line's model, ready to look at pictures.
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    pub(crate) version: u32,
+    pub(crate) detector: Detector,
+    pub(crate) threshold: Threshold,
+}
+
+/// What a model says of a picture.
+#[derive(Debug)]
+pub(crate) struct Judgement {
+    pub(crate) verdict: Verdict,
+    pub(crate) reason: Option<String>,
+    pub(crate) found: Option<Found>,
+    pub(crate) regions: Vec<Part>,
+    /// How long it took, in milliseconds.
+    pub(crate) ms: f64,
+}
+
+impl Model {
+    /// Opens a version's file.
+    ///
+    /// # Errors
+    /// If it cannot be used, or is not calibrated for what is asked.
+    pub(crate) fn open(file: &Path, version: u32, asked: Asked, compute: &Compute) -> Result<Self> {
+        let detector = Detector::open_identified(file, None, compute)?;
+        let threshold = detector.threshold(asked)?;
+        Ok(Self {
+            version,
+            detector,
+            threshold,
+        })
+    }
+
+    /// By what its results are told from those of others.
+    pub(crate) fn id(&self) -> &str {
+        self.detector.id().unwrap_or_default()
+    }
+
+    /// Looks at the picture in a file.
+    pub(crate) fn judge(&self, picture: &Path) -> Judgement {
+        let begun = Instant::now();
+        let found = self.detector.inspect_file(picture);
+        let ms = begun.elapsed().as_secs_f64() * 1e3;
+        match found {
+            Ok(found) => Judgement {
+                verdict: match self.threshold.verdict(found.score()) {
+                    riad::Verdict::Good => Verdict::Good,
+                    riad::Verdict::Defective => Verdict::Defective,
+                },
+                reason: None,
+                regions: found.regions_above(&self.threshold).into_iter().map(Part::from).collect(),
+                found: Some(found),
+                ms,
+            },
+            Err(error) => Judgement {
+                verdict: Verdict::Error,
+                // The file's name is the store's own, and tells its sender nothing.
+                reason: Some(without(&error.to_string(), picture)),
+                found: None,
+                regions: Vec::new(),
+                ms,
+            },
+        }
+    }
+}
+
+/// A message about a file without its name.
+fn without(message: &str, file: &Path) -> String {
+    let name = file.display().to_string();
+    let rest = message.replace(&format!("{name}: "), "");
+    rest.replace(&name, "the picture")
+}
+
+/// Where the file of a version lies in a store.
+pub(crate) fn version_file(store: &Path, line: &str, version: u32) -> PathBuf {
+    store.join("models").join(line).join(format!("{version}.safetensors"))
+}

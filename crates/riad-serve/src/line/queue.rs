@@ -1,0 +1,147 @@
+//! Pictures that wait to be scored.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+/// One row of jobs for each line, from which workers take in turn: a line that sends many pictures does not keep another one's waiting.
+#[derive(Debug)]
+pub(crate) struct Queue<Job> {
+    state: Mutex<State<Job>>,
+    /// Something came, or the queue was closed.
+    came: Condvar,
+    /// There is room again.
+    left: Condvar,
+    /// How many jobs of one line may wait.
+    most: usize,
+}
+
+#[derive(Debug)]
+struct State<Job> {
+    rows: Vec<VecDeque<Job>>,
+    /// The line whose turn it is.
+    turn: usize,
+    is_closed: bool,
+}
+
+impl<Job> Queue<Job> {
+    /// For this many lines, of each of which `most` jobs may wait.
+    pub(crate) fn new(lines: usize, most: usize) -> Self {
+        Self {
+            state: Mutex::new(State {
+                rows: (0..lines).map(|_| VecDeque::new()).collect(),
+                turn: 0,
+                is_closed: false,
+            }),
+            came: Condvar::new(),
+            left: Condvar::new(),
+            most,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<Job>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a job wait, unless too many wait or the queue was closed: then it comes back.
+    pub(crate) fn push(&self, line: usize, job: Job) -> Result<(), Job> {
+        let mut state = self.state();
+        let is_closed = state.is_closed;
+        match state.rows.get_mut(line) {
+            Some(row) if !is_closed && row.len() < self.most => row.push_back(job),
+            _ => return Err(job),
+        }
+        self.came.notify_one();
+        Ok(())
+    }
+
+    /// The same, but waits for room. A job comes back only if the queue was closed.
+    pub(crate) fn push_patiently(&self, line: usize, mut job: Job) -> Result<(), Job> {
+        loop {
+            job = match self.push(line, job) {
+                Ok(()) => return Ok(()),
+                Err(job) => job,
+            };
+            let state = self.state();
+            if state.is_closed || line >= state.rows.len() {
+                return Err(job);
+            }
+            if state.rows[line].len() >= self.most {
+                drop(self.left.wait(state).unwrap_or_else(PoisonError::into_inner));
+            }
+        }
+    }
+
+    /// The next job, for which it waits; `None` when the queue was closed and is empty.
+    pub(crate) fn next(&self) -> Option<Job> {
+        let mut state = self.state();
+        loop {
+            let lines = state.rows.len();
+            let found = (0..lines)
+                .map(|step| (state.turn + step) % lines)
+                .find(|&line| !state.rows[line].is_empty());
+            if let Some(line) = found {
+                state.turn = (line + 1) % lines;
+                let job = state.rows[line].pop_front();
+                self.left.notify_all();
+                return job;
+            }
+            if state.is_closed {
+                return None;
+            }
+            state = self.came.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// How many jobs of a line wait.
+    pub(crate) fn waiting(&self, line: usize) -> usize {
+        self.state().rows.get(line).map_or(0, VecDeque::len)
+    }
+
+    /// Takes no more jobs. Those that wait are still given out.
+    pub(crate) fn close(&self) {
+        self.state().is_closed = true;
+        self.came.notify_all();
+        self.left.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, thread, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn lines_take_turns_however_much_one_of_them_sends() {
+        let queue = Queue::new(3, 4);
+        for job in ["a1", "a2", "a3", "a4"] {
+            queue.push(0, job).unwrap();
+        }
+        queue.push(2, "c1").unwrap();
+        queue.push(2, "c2").unwrap();
+        assert_eq!(queue.push(0, "a5"), Err("a5"), "its row is full");
+        assert_eq!(queue.push(3, "d"), Err("d"), "there is no such line");
+        assert_eq!(queue.waiting(0), 4);
+        let order: Vec<_> = (0..6).map_while(|_| queue.next()).collect();
+        assert_eq!(order, ["a1", "c1", "a2", "c2", "a3", "a4"]);
+    }
+
+    #[test]
+    fn what_waits_is_still_given_out_when_it_is_closed() {
+        let queue = Arc::new(Queue::new(1, 1));
+        queue.push(0, 1).unwrap();
+        let patient = thread::spawn({
+            let queue = queue.clone();
+            move || queue.push_patiently(0, 2)
+        });
+        thread::sleep(Duration::from_millis(20));
+        assert_eq!(queue.next(), Some(1));
+        assert_eq!(patient.join().unwrap(), Ok(()));
+        queue.close();
+        assert_eq!(queue.push(0, 3), Err(3));
+        assert_eq!(queue.push_patiently(0, 3), Err(3));
+        assert_eq!((queue.next(), queue.next()), (Some(2), None));
+    }
+}

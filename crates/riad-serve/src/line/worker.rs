@@ -1,0 +1,168 @@
+//! From a picture that waits to an inspection that is stored.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use riad::render::{
+    Plane,
+    raw::{npy, tiff},
+};
+use serde::Deserialize;
+use tempfile::TempPath;
+use tokio::sync::oneshot;
+use utoipa::ToSchema;
+
+use super::{Judgement, Line, Queue};
+use crate::{
+    Error,
+    events::{Event, Events},
+    store::{Entry, Inspection, Links, Origin, Store, Stored, Verdict},
+};
+
+/// A picture that waits to be scored.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) line: Arc<Line>,
+    /// Its file, in the store.
+    pub(crate) picture: TempPath,
+    pub(crate) received: SystemTime,
+    pub(crate) source: Origin,
+    /// What its sender calls it.
+    pub(crate) name: Option<String>,
+    /// The sender's key.
+    pub(crate) key: Option<String>,
+    /// What the watched folder knows it by.
+    pub(crate) identity: Option<String>,
+    /// When nobody waits for it any more.
+    pub(crate) deadline: Option<Instant>,
+    /// The numbers of its map that are asked for.
+    pub(crate) numbers: Option<Numbers>,
+    pub(crate) answer: Answer,
+}
+
+/// Who waits for what becomes of a picture.
+pub(crate) type Answer = oneshot::Sender<Result<Judged, Refusal>>;
+
+/// In which format a map's numbers are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Numbers {
+    /// A NumPy array of f32 of the shape [height, width].
+    Npy,
+    /// A TIFF of one f32 a pixel.
+    Tiff,
+}
+
+/// A picture that was judged.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    pub(crate) inspection: Inspection,
+    /// The map's file, if its numbers were asked for.
+    pub(crate) map: Option<Vec<u8>>,
+    /// Why it could not be stored; its verdict stands all the same.
+    pub(crate) not_stored: Option<Error>,
+}
+
+/// Why a picture was not judged.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Its time was over before its turn came.
+    Late,
+    /// A fault of the program.
+    Panicked,
+}
+
+/// Scores what waits until the queue is closed and empty.
+pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events) {
+    while let Some(job) = queue.next() {
+        if job.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            let _ = job.answer.send(Err(Refusal::Late));
+            continue;
+        }
+        let line = job.line.clone();
+        let model = line.model();
+        // One picture that meets a fault of ours must not take the others with it.
+        let judged = catch_unwind(AssertUnwindSafe(|| {
+            let judgement = model.judge(&job.picture);
+            let map = job.numbers.and_then(|format| numbers(format, &judgement));
+            (judgement, map)
+        }));
+        let Ok((judgement, map)) = judged else {
+            tracing::error!("line {}: a picture met a fault of the program; please report it", line.name);
+            let _ = job.answer.send(Err(Refusal::Panicked));
+            continue;
+        };
+        let found = judgement.found.as_ref();
+        let inspection = Inspection {
+            id: 0,
+            line: line.name.clone(),
+            received: job.received,
+            source: job.source,
+            name: job.name,
+            verdict: judgement.verdict,
+            reason: judgement.reason,
+            score: found.map(riad::Found::score),
+            p_value: found.and_then(riad::Found::p_value),
+            threshold: Some(model.threshold.value()),
+            rate: model.threshold.asked().rate,
+            confidence: model.threshold.asked().confidence,
+            regions: judgement.regions,
+            width: found.map(|found| found.original_size().width),
+            height: found.map(|found| found.original_size().height),
+            model: model.id().to_owned(),
+            version: model.version,
+            riad_version: env!("CARGO_PKG_VERSION").to_owned(),
+            ms: judgement.ms,
+            audit: judgement.verdict != Verdict::Error && job.source != Origin::Page && line.is_drawn(),
+            label: None,
+            labelled: None,
+            kept: false,
+            links: Links::default(),
+            picture: None,
+            bytes: 0,
+        };
+        let unstored = inspection.clone();
+        // What cannot be looked at is not worth its room, unless it came from a folder, where its name tells what it was.
+        let entry = Entry {
+            picture: (judgement.verdict != Verdict::Error).then(|| job.picture.to_path_buf()),
+            inspection,
+            key: job.key,
+            identity: job.identity,
+        };
+        let (answer, picture, events) = (job.answer, job.picture, events.clone());
+        store.insert(entry, move |stored| {
+            let (inspection, not_stored) = match stored {
+                Ok(Stored::New(inspection)) => {
+                    line.note(&inspection);
+                    events.send(Event::Inspection(inspection.clone()));
+                    (inspection, None)
+                }
+                Ok(Stored::Before(inspection)) => (inspection, None),
+                Err(error) => {
+                    line.live().could_not_store();
+                    tracing::error!("line {}: a picture could not be stored: {error}", line.name);
+                    (unstored, Some(error))
+                }
+            };
+            drop(picture);
+            // Nobody may wait for it any more.
+            let _ = answer.send(Ok(Judged {
+                inspection,
+                map,
+                not_stored,
+            }));
+        });
+    }
+}
+
+/// The map's numbers as a file.
+fn numbers(format: Numbers, judgement: &Judgement) -> Option<Vec<u8>> {
+    let plane = Plane::new(judgement.found.as_ref()?.map().clone()).ok()?;
+    match format {
+        Numbers::Npy => Some(npy(&plane)),
+        Numbers::Tiff => tiff(&plane).ok(),
+    }
+}

@@ -1,0 +1,186 @@
+//! Making a version, in the background.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::SystemTime,
+};
+
+use riad::{Cancel, Recalibration};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{Trial, Version, version, versions};
+use crate::{
+    Error, Result,
+    events::{Event, Events},
+    line::{Line, Model, version_file},
+    store::{Inspection, Label, Store, VersionRow, to_millis},
+};
+
+/// How a version is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum How {
+    /// Thresholds are found anew from the good ones among the audited pictures. Weights stay.
+    ///
+    /// An audit is drawn before anybody knows the score, so its good pictures stand for all good products. False alarms that were not
+    /// drawn are not used: with them the threshold would be too high.
+    Recalibrate,
+}
+
+/// Why a version is not made.
+#[derive(Debug)]
+pub(crate) enum NotMade {
+    /// What was asked for cannot be: in words.
+    Asked(String),
+    /// Another one is being made.
+    Busy,
+    /// The store failed.
+    Failed(Error),
+}
+
+impl From<Error> for NotMade {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// What is being made, of which there is one at a time: it takes cores from the lines.
+#[derive(Debug, Default)]
+pub(crate) struct Making {
+    is_busy: AtomicBool,
+    thread: std::sync::Mutex<Option<thread::JoinHandle<()>>>,
+    cancel: Cancel,
+}
+
+impl Making {
+    /// Breaks off what is being made, and waits until it has ended.
+    pub(crate) fn end(&self) {
+        self.cancel.cancel();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Begins to make a version from labelled pictures.
+pub(crate) fn make(
+    making: &Arc<Making>,
+    line: &Arc<Line>,
+    (store, events): (&Store, &Events),
+    how: How,
+    inspections: &[i64],
+) -> Result<Version, NotMade> {
+    let How::Recalibrate = how;
+    let pictures = audited(line, store, inspections)?;
+    let needed = line.asked().images_needed().map_err(Error::from)?;
+    if pictures.len() < needed {
+        return Err(NotMade::Asked(format!(
+            "a false-positive rate of {} takes {needed} audited pictures that are labelled good; {} of those selected are",
+            line.asked().rate,
+            pictures.len()
+        )));
+    }
+    if making.is_busy.swap(true, Ordering::SeqCst) {
+        return Err(NotMade::Busy);
+    }
+    let begun = begin(line, store, pictures.len());
+    let row = match begun {
+        Ok(row) => row,
+        Err(error) => {
+            making.is_busy.store(false, Ordering::SeqCst);
+            return Err(error.into());
+        }
+    };
+    let answer = version(row.clone(), line.model().version);
+    tell(line, events, answer.clone());
+    let (busy, line, store, events) = (making.clone(), line.clone(), store.clone(), events.clone());
+    let thread = thread::spawn(move || {
+        let made = recalibrated(&line, &store, &row, pictures, &busy.cancel);
+        let mut row = row;
+        match made {
+            Ok((model, trial)) => {
+                row.model = model;
+                row.state = "ready".to_owned();
+                row.trial = serde_json::to_string(&trial).ok();
+            }
+            Err(error) => {
+                tracing::error!("line {}: version {} could not be made: {error}", line.name, row.number);
+                row.state = "failed".to_owned();
+                row.note = Some(error.to_string());
+            }
+        }
+        if let Err(error) = store.keep_version(&line.name, row.clone()) {
+            tracing::error!("line {}: version {} could not be kept: {error}", line.name, row.number);
+        }
+        busy.is_busy.store(false, Ordering::SeqCst);
+        tell(&line, &events, version(row, line.model().version));
+    });
+    *making.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+    Ok(answer)
+}
+
+fn tell(line: &Line, events: &Events, version: Version) {
+    let line = line.name.clone();
+    events.send(Event::Version { line, version });
+}
+
+/// The pictures of a selection that were drawn for an audit and are good.
+fn audited(line: &Line, store: &Store, inspections: &[i64]) -> Result<Vec<PathBuf>, NotMade> {
+    let mut pictures = Vec::new();
+    for &id in inspections {
+        let found = store.inspection(&line.name, id)?;
+        let Some(Inspection { label: Some(label), audit, picture, .. }) = found else {
+            return Err(NotMade::Asked(format!("inspection {id} of this line is not there or has no label")));
+        };
+        if let (Label::Good, true, Some(name)) = (label, audit, picture) {
+            pictures.push(store.pictures().path(&name));
+        }
+    }
+    pictures.sort();
+    pictures.dedup();
+    Ok(pictures)
+}
+
+/// Takes the next number.
+fn begin(line: &Line, store: &Store, pictures: usize) -> Result<VersionRow> {
+    let number = versions(line, store)?.first().map_or(0, |newest| newest.version) + 1;
+    let row = VersionRow {
+        number,
+        model: String::new(),
+        made: "recalibrated".to_owned(),
+        parent: Some(line.model().version),
+        created: to_millis(SystemTime::now()),
+        state: "making".to_owned(),
+        note: Some(format!("with {pictures} audited good pictures")),
+        trial: None,
+    };
+    store.keep_version(&line.name, row.clone())?;
+    Ok(row)
+}
+
+/// The id of the version that was made, and what it would have done.
+fn recalibrated(
+    line: &Line,
+    store: &Store,
+    row: &VersionRow,
+    pictures: Vec<PathBuf>,
+    cancel: &Cancel,
+) -> Result<(String, Trial)> {
+    let of = version_file(store.folder(), &line.name, row.parent.unwrap_or(row.number));
+    let target = version_file(store.folder(), &line.name, row.number);
+    let mut recalibration = Recalibration::of(of).out(&target).compute(line.compute().clone()).cancel(cancel.clone());
+    for picture in pictures {
+        recalibration = recalibration.pictures(picture);
+    }
+    recalibration.start(&())?;
+    let model: Arc<Model> = line.version(row.number, store)?;
+    let trial = Trial::of(&model, line, store)?;
+    Ok((model.id().to_owned(), trial))
+}

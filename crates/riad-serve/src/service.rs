@@ -1,0 +1,355 @@
+//! A service: lines, the threads that work for them, and the address at which it answers.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    ops::Deref,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use axum_server::{Handle, tls_rustls::RustlsConfig};
+use riad::{Asked, Cancel, Compute};
+use tokio::runtime::Runtime;
+
+use crate::{
+    Error, LineOptions, Result,
+    events::{Event, Events},
+    http::{self, Token},
+    line::{self, Job, Line, Pace, Queue},
+    review::Making,
+    store::{Keep, Store},
+};
+
+/// How long requests that are under way have when the service ends.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// How long a client has for the head of a request.
+const HEAD: Duration = Duration::from_secs(10);
+
+/// How often pictures that are too old are looked for.
+const TIDY: Duration = Duration::from_secs(30);
+
+/// How often lines tell how they go.
+const TELL: Duration = Duration::from_secs(1);
+
+/// How often to look for the end.
+const NAP: Duration = Duration::from_millis(50);
+
+/// What is served, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The lines, at least one.
+    pub lines: Vec<LineOptions>,
+    /// The folder of the store.
+    pub store: PathBuf,
+    /// The false-positive rate that verdicts are given for.
+    pub asked: Asked,
+    /// Where and how to compute.
+    pub compute: Compute,
+    /// The address to listen at; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What callers must show, if anything. Without it the address must be this machine's own.
+    pub token: Option<String>,
+    /// The certificate for TLS, if connections are to be encrypted.
+    pub tls: Option<Tls>,
+    /// How many pictures of a line may wait.
+    pub queue: usize,
+    /// How long a request may take from its first byte until its answer.
+    pub deadline: Duration,
+    /// How many bytes a picture may have.
+    pub most_bytes: u64,
+    /// Folders whose pictures callers may name instead of sending them.
+    pub allow: Vec<PathBuf>,
+    /// How long pictures are kept.
+    pub keep: Keep,
+    /// One in how many pictures is drawn for an audit, if any: a person is asked about it even if it passed.
+    pub audit: Option<u32>,
+    /// How long a picture in a watched folder must stay as it is to count as complete.
+    pub settle: Duration,
+    /// How often to look at watched folders.
+    pub interval: Duration,
+}
+
+impl Options {
+    /// Serves these lines at 127.0.0.1:8642 with verdicts for a false-positive rate of 0.05, and keeps all in the folder `store`.
+    pub fn new(lines: Vec<LineOptions>, store: impl Into<PathBuf>) -> Self {
+        Self {
+            lines,
+            store: store.into(),
+            asked: Asked::rate(0.05),
+            compute: Compute::default(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 8642)),
+            token: None,
+            tls: None,
+            queue: 64,
+            deadline: Duration::from_secs(10),
+            most_bytes: 64 << 20,
+            allow: Vec::new(),
+            keep: Keep::default(),
+            audit: None,
+            settle: Duration::from_secs(2),
+            interval: Duration::from_millis(500),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.lines.is_empty() {
+            return Err(Error::Request("a service has at least one line".to_owned()));
+        }
+        for (index, line) in self.lines.iter().enumerate() {
+            if self.lines[..index].iter().any(|other| other.name == line.name) {
+                return Err(Error::Request(format!("two lines are called {}", line.name)));
+            }
+        }
+        if self.token.is_none() && !self.listen.ip().is_loopback() {
+            return Err(Error::Request(format!(
+                "{} can be reached from other machines; a token file says who may ask",
+                self.listen
+            )));
+        }
+        if self.queue == 0 || self.deadline.is_zero() || self.most_bytes == 0 {
+            return Err(Error::Request("a queue, a deadline and a picture's size are above 0".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Files for TLS, in PEM.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The certificate and those that lead to it.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// What all parts of a service share.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared(Arc<Inner>);
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) lines: Vec<Arc<Line>>,
+    pub(crate) queue: Arc<Queue<Job>>,
+    pub(crate) store: Store,
+    pub(crate) events: Events,
+    pub(crate) token: Option<Token>,
+    pub(crate) has_tls: bool,
+    pub(crate) deadline: Duration,
+    pub(crate) most_bytes: u64,
+    pub(crate) allow: Vec<PathBuf>,
+    /// Ends what goes on for ever.
+    pub(crate) end: AtomicBool,
+    pub(crate) drawing: tokio::sync::Semaphore,
+    pub(crate) metrics: http::Metrics,
+    pub(crate) making: Arc<Making>,
+}
+
+impl Deref for Shared {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Shared {
+    pub(crate) fn is_ending(&self) -> bool {
+        self.end.load(Ordering::SeqCst)
+    }
+}
+
+/// A service that runs until it is stopped or dropped.
+#[derive(Debug)]
+pub struct Service {
+    shared: Shared,
+    address: SocketAddr,
+    handle: Handle<SocketAddr>,
+    /// Those that bring pictures, and tell how it goes.
+    bringers: Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+    runtime: Option<Runtime>,
+}
+
+impl Service {
+    /// Opens store and models, listens, and works on threads of its own. When this returns, requests are answered.
+    ///
+    /// # Errors
+    /// If an option cannot be meant, a model is not calibrated for the rate, the store is in use, or the address is.
+    pub fn start(options: Options) -> Result<Self> {
+        options.check()?;
+        let store = Store::open(&options.store)?;
+        store.give_up_versions()?;
+        let mut lines = Vec::with_capacity(options.lines.len());
+        for (index, line) in options.lines.iter().enumerate() {
+            let opened = Line::open(index, line, &store, options.asked, options.audit, &options.compute)?;
+            lines.push(Arc::new(opened));
+        }
+        let mut allow = Vec::new();
+        for folder in &options.allow {
+            allow.push(fs::canonicalize(folder).map_err(Error::file("read", folder))?);
+        }
+        let refused = |cause| Error::Listen {
+            address: options.listen.to_string(),
+            cause,
+        };
+        let listener = TcpListener::bind(options.listen).map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        listener.set_nonblocking(true).map_err(refused)?;
+        let shared = Shared(Arc::new(Inner {
+            queue: Arc::new(Queue::new(lines.len(), options.queue)),
+            lines,
+            store,
+            events: Events::new(),
+            token: options.token.map(Token::new),
+            has_tls: options.tls.is_some(),
+            deadline: options.deadline,
+            most_bytes: options.most_bytes,
+            allow,
+            end: AtomicBool::new(false),
+            drawing: tokio::sync::Semaphore::new(2),
+            metrics: http::Metrics::default(),
+            making: Arc::default(),
+        }));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("riad-http")
+            .enable_all()
+            .build()
+            .map_err(refused)?;
+        let handle = Handle::new();
+        let tls = match &options.tls {
+            None => None,
+            Some(tls) => {
+                let read = runtime.block_on(RustlsConfig::from_pem_file(&tls.certificate, &tls.key));
+                Some(read.map_err(Error::file("use", &tls.certificate))?)
+            }
+        };
+        let app = http::router(shared.clone()).into_make_service();
+        let server = handle.clone();
+        runtime.spawn(async move {
+            let served = match tls {
+                None => match axum_server::from_tcp(listener) {
+                    Ok(mut listening) => {
+                        listening.http_builder().http1().header_read_timeout(HEAD);
+                        listening.handle(server).serve(app).await
+                    }
+                    Err(error) => Err(error),
+                },
+                Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {
+                    Ok(mut listening) => {
+                        listening.http_builder().http1().header_read_timeout(HEAD);
+                        listening.handle(server).serve(app).await
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            if let Err(error) = served {
+                tracing::error!("requests are not answered any more: {error}");
+            }
+        });
+        let mut service = Self {
+            shared,
+            address,
+            handle,
+            bringers: Vec::new(),
+            workers: Vec::new(),
+            runtime: Some(runtime),
+        };
+        service.work(&options.keep, Pace {
+            settle: options.settle,
+            interval: options.interval,
+        });
+        Ok(service)
+    }
+
+    /// Starts the threads.
+    fn work(&mut self, keep: &Keep, pace: Pace) {
+        // One more than there are cores: while one waits for the disk or decodes, the others compute.
+        let cores = thread::available_parallelism().map_or(2, usize::from);
+        for _ in 0..=cores {
+            let shared = self.shared.clone();
+            self.workers
+                .push(thread::spawn(move || line::work(&shared.queue, &shared.store, &shared.events)));
+        }
+        for line in &self.shared.lines {
+            if let Some(folder) = line.watch.clone() {
+                let (line, shared) = (line.clone(), self.shared.clone());
+                self.bringers.push(thread::spawn(move || {
+                    line::watch(&line, folder, pace, &shared.queue, &shared.store, &shared.end);
+                }));
+            }
+        }
+        let (shared, keep) = (self.shared.clone(), *keep);
+        self.bringers.push(thread::spawn(move || look_after(&shared, &keep)));
+    }
+
+    /// Where it answers.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until it is cancelled, and then ends what is under way.
+    pub fn run(self, cancel: &Cancel) {
+        while cancel.reason().is_none() {
+            thread::sleep(NAP);
+        }
+        self.stop();
+    }
+
+    /// Takes no more pictures, judges and stores those that it has, and ends.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.shared.end.store(true, Ordering::SeqCst);
+        self.handle.graceful_shutdown(Some(DRAIN));
+        for thread in self.bringers.drain(..) {
+            let _ = thread.join();
+        }
+        // Requests under way wait for the workers, so these end after them.
+        let until = Instant::now() + DRAIN;
+        while self.handle.connection_count() > 0 && Instant::now() < until {
+            thread::sleep(NAP);
+        }
+        self.shared.making.end();
+        self.shared.queue.close();
+        for thread in self.workers.drain(..) {
+            let _ = thread.join();
+        }
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(NAP);
+        }
+    }
+}
+
+/// Deletes pictures that are too old, and tells how lines go.
+fn look_after(shared: &Shared, keep: &Keep) {
+    let (mut tidied, mut told) = (None::<Instant>, Instant::now());
+    while !shared.is_ending() {
+        if tidied.is_none_or(|at| at.elapsed() >= TIDY) {
+            match shared.store.tidy(keep) {
+                Ok(0) => {}
+                Ok(deleted) => tracing::info!("deleted {deleted} pictures that are not to be kept any longer"),
+                Err(error) => tracing::error!("pictures could not be deleted: {error}"),
+            }
+            tidied = Some(Instant::now());
+        }
+        if told.elapsed() >= TELL {
+            for line in &shared.lines {
+                shared.events.send(Event::Line(line.state(shared.queue.waiting(line.index))));
+            }
+            told = Instant::now();
+        }
+        thread::sleep(NAP);
+    }
+}

@@ -1,0 +1,156 @@
+//! What the service keeps: a row in SQLite for each inspection, and its picture as a file beside it.
+//!
+//! One thread writes, and takes all that waits into one transaction, so that the disk is waited for once for many pictures. A row is on
+//! the disk before anybody hears of it. Nothing is stored that can be computed again: a map is a function of picture and model, and
+//! both are kept.
+
+mod keep;
+mod pictures;
+mod query;
+mod record;
+mod schema;
+mod writer;
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use fs4::{FileExt, TryLockError};
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::{Error, Result};
+
+pub use self::keep::Keep;
+pub(crate) use self::{
+    query::{Dot, Filter, Labelled, VersionRow, parse_time},
+    record::{Inspection, Label, Links, Origin, Part, Verdict, as_rfc3339, from_millis, to_millis},
+    writer::{Entry, Stored},
+};
+use self::{pictures::Pictures, writer::Writer};
+
+/// The store of a service: a folder that one process uses at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    folder: PathBuf,
+    pictures: Pictures,
+    writer: Writer,
+    /// Connections that read, while nobody uses them.
+    readers: Mutex<Vec<Connection>>,
+    /// Held as long as the store is open.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the store in a folder, or makes one, and keeps it from other processes. What a kill has left half done is put in order.
+    ///
+    /// # Errors
+    /// If another process uses it, it is a newer program's, or it cannot be written.
+    pub(crate) fn open(folder: impl Into<PathBuf>) -> Result<Self> {
+        let folder = folder.into();
+        fs::create_dir_all(&folder).map_err(Error::file("make", &folder))?;
+        let lock = locked(&folder)?;
+        let database = folder.join("riad.sqlite");
+        let connection = schema::open(&database)?;
+        let pictures = Pictures::open(&folder, &connection)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                writer: Writer::start(connection, pictures.clone()),
+                pictures,
+                readers: Mutex::new(Vec::new()),
+                _lock: lock,
+                folder,
+            }),
+        })
+    }
+
+    /// Where it lies.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.inner.folder
+    }
+
+    /// The files of pictures.
+    pub(crate) fn pictures(&self) -> &Pictures {
+        &self.inner.pictures
+    }
+
+    /// Stores an inspection; `then` hears of it, on the thread that writes, when it is on the disk.
+    pub(crate) fn insert(&self, entry: Entry, then: impl FnOnce(Result<Stored>) + Send + 'static) {
+        self.inner.writer.insert(entry, then);
+    }
+
+    /// Changes something, in the order in which changes are asked for, and waits until it is on the disk.
+    pub(crate) fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.inner.writer.change(change)
+    }
+
+    /// Reads something, beside whatever is written meanwhile.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let idle = self.readers().pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => schema::reader(&self.folder().join("riad.sqlite"))?,
+        };
+        let result = read(&connection);
+        self.readers().push(connection);
+        Ok(result?)
+    }
+
+    fn readers(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.inner.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Deletes what is not to be kept any longer; how many pictures that were.
+    pub(crate) fn tidy(&self, keep: &Keep) -> Result<usize> {
+        keep::tidy(self, keep)
+    }
+
+    /// A line's version in use and the one before it, and when its shift began; `None` for a line that is new.
+    pub(crate) fn line(&self, name: &str) -> Result<Option<LineRow>> {
+        self.read(|connection| {
+            let sql = "SELECT version, previous, shift FROM line WHERE name = ?1";
+            connection
+                .query_row(sql, [name], |row| {
+                    Ok(LineRow {
+                        version: row.get(0)?,
+                        previous: row.get(1)?,
+                        shift: row.get(2)?,
+                    })
+                })
+                .optional()
+        })
+    }
+}
+
+/// What the store knows of a line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LineRow {
+    pub(crate) version: u32,
+    pub(crate) previous: Option<u32>,
+    /// Milliseconds since 1970.
+    pub(crate) shift: i64,
+}
+
+fn locked(folder: &Path) -> Result<File> {
+    let path = folder.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(Error::file("write", &path))?;
+    match FileExt::try_lock(&file) {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse(folder.to_owned())),
+        Err(TryLockError::Error(cause)) => Err(Error::file("lock", path)(cause)),
+    }
+}

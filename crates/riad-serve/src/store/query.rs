@@ -1,0 +1,371 @@
+//! What is asked of the rows.
+
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, types::Type};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    Store,
+    record::{Inspection, Label, Links, Origin, Verdict, as_rfc3339, from_millis, to_millis},
+};
+use crate::Result;
+
+const COLUMNS: &str = "id, line, received, source, name, verdict, reason, score, p_value, threshold, rate, confidence, regions, width, \
+                       height, model, version, riad_version, ms, audit, label, labelled, picture, bytes";
+
+/// A person is asked about what was stopped and about what was drawn for an audit, until it has a label. What was only tried on the page
+/// is nobody's question.
+const UNANSWERED: &str = "label IS NULL AND source <> 'page' AND (verdict = 'defective' OR audit = 1)";
+
+/// Which inspections are asked for.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Filter {
+    /// Those with this verdict.
+    pub(crate) verdict: Option<Verdict>,
+    /// Those with this label: `good`, `defective`, `none` or `any`.
+    pub(crate) label: Option<Labelled>,
+    /// Those that were drawn for an audit.
+    pub(crate) audit: Option<bool>,
+    /// Those that a person is asked about.
+    pub(crate) unanswered: Option<bool>,
+    /// Those from this time on (RFC 3339).
+    pub(crate) from: Option<String>,
+    /// Those before this time (RFC 3339).
+    pub(crate) to: Option<String>,
+    /// Those with a smaller number, to page on.
+    pub(crate) before: Option<i64>,
+    /// How many at most, from 1 to 500: 50 by default.
+    #[param(minimum = 1, maximum = 500)]
+    pub(crate) limit: Option<u32>,
+}
+
+/// What a label is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Labelled {
+    /// Labelled good.
+    Good,
+    /// Labelled defective.
+    Defective,
+    /// Without a label.
+    None,
+    /// With any label.
+    Any,
+}
+
+/// A point of a chart.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Dot {
+    /// The inspection's number.
+    pub(crate) id: i64,
+    /// When the picture was there.
+    #[serde(serialize_with = "as_rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) received: std::time::SystemTime,
+    /// Its score.
+    pub(crate) score: f32,
+    /// What the service said of it.
+    pub(crate) verdict: Verdict,
+    /// What a person said of it.
+    pub(crate) label: Option<Label>,
+}
+
+/// A version of a line's model, as it is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct VersionRow {
+    pub(crate) number: u32,
+    pub(crate) model: String,
+    pub(crate) made: String,
+    pub(crate) parent: Option<u32>,
+    pub(crate) created: i64,
+    pub(crate) state: String,
+    pub(crate) note: Option<String>,
+    pub(crate) trial: Option<String>,
+}
+
+impl Store {
+    /// One inspection of a line.
+    pub(crate) fn inspection(&self, line: &str, id: i64) -> Result<Option<Inspection>> {
+        self.read(|connection| {
+            let sql = format!("SELECT {COLUMNS} FROM inspection WHERE line = ?1 AND id = ?2");
+            connection.prepare_cached(&sql)?.query_row(params![line, id], inspection).optional()
+        })
+    }
+
+    /// The inspection that was stored under a sender's key.
+    pub(crate) fn of_key(&self, line: &str, key: &str) -> Result<Option<Inspection>> {
+        self.read(|connection| of_sender(connection, line, Some(key), None))
+    }
+
+    /// Whether a file in the watched folder has its row.
+    pub(crate) fn knows(&self, line: &str, identity: &str) -> Result<bool> {
+        self.read(|connection| {
+            let sql = "SELECT 1 FROM inspection WHERE line = ?1 AND identity = ?2";
+            let found = connection.prepare_cached(sql)?.query_row([line, identity], |_| Ok(())).optional()?;
+            Ok(found.is_some())
+        })
+    }
+
+    /// Inspections of a line, the newest first. `from` and `to` are milliseconds since 1970.
+    pub(crate) fn inspections(&self, line: &str, filter: &Filter, from: Option<i64>, to: Option<i64>) -> Result<Vec<Inspection>> {
+        let mut conditions = vec!["line = ?1".to_owned()];
+        let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(line.to_owned())];
+        let mut with = |condition: &str, value: Box<dyn ToSql>| {
+            values.push(value);
+            conditions.push(condition.replace('?', &format!("?{}", values.len())));
+        };
+        if let Some(verdict) = filter.verdict {
+            with("verdict = ?", Box::new(verdict.name()));
+        }
+        if let Some(audit) = filter.audit {
+            with("audit = ?", Box::new(audit));
+        }
+        if let Some(from) = from {
+            with("received >= ?", Box::new(from));
+        }
+        if let Some(to) = to {
+            with("received < ?", Box::new(to));
+        }
+        if let Some(before) = filter.before {
+            with("id < ?", Box::new(before));
+        }
+        match filter.label {
+            Some(Labelled::Good) => with("label = ?", Box::new("good")),
+            Some(Labelled::Defective) => with("label = ?", Box::new("defective")),
+            Some(Labelled::None) => conditions.push("label IS NULL".to_owned()),
+            Some(Labelled::Any) => conditions.push("label IS NOT NULL".to_owned()),
+            None => {}
+        }
+        match filter.unanswered {
+            Some(true) => conditions.push(UNANSWERED.to_owned()),
+            Some(false) => conditions.push(format!("NOT ({UNANSWERED})")),
+            None => {}
+        }
+        let limit = filter.limit.unwrap_or(50).clamp(1, 500);
+        let sql = format!(
+            "SELECT {COLUMNS} FROM inspection WHERE {} ORDER BY id DESC LIMIT {limit}",
+            conditions.join(" AND ")
+        );
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let values = rusqlite::params_from_iter(values.iter().map(|value| value.as_ref()));
+            statement.query_map(values, inspection)?.collect()
+        })
+    }
+
+    /// Inspections of any line after one, the oldest first, without those that were only tried: what sinks get.
+    pub(crate) fn after(&self, id: i64, limit: usize) -> Result<Vec<Inspection>> {
+        self.read(|connection| {
+            let sql = format!("SELECT {COLUMNS} FROM inspection WHERE id > ?1 AND source <> 'page' ORDER BY id LIMIT ?2");
+            let mut statement = connection.prepare_cached(&sql)?;
+            statement.query_map(params![id, limit as i64], inspection)?.collect()
+        })
+    }
+
+    /// The newest inspection of a line that was not only tried.
+    pub(crate) fn last(&self, line: &str) -> Result<Option<Inspection>> {
+        self.read(|connection| {
+            let sql = format!("SELECT {COLUMNS} FROM inspection WHERE line = ?1 AND source <> 'page' ORDER BY id DESC LIMIT 1");
+            connection.prepare_cached(&sql)?.query_row([line], inspection).optional()
+        })
+    }
+
+    /// The last scores of a line, the oldest first.
+    pub(crate) fn dots(&self, line: &str, limit: u32) -> Result<Vec<Dot>> {
+        let mut dots = self.read(|connection| {
+            let sql = "SELECT id, received, score, verdict, label FROM inspection WHERE line = ?1 AND source <> 'page' AND score IS NOT \
+                       NULL ORDER BY id DESC LIMIT ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            statement
+                .query_map(params![line, limit], |row| {
+                    Ok(Dot {
+                        id: row.get(0)?,
+                        received: from_millis(row.get(1)?),
+                        score: row.get::<_, f64>(2)? as f32,
+                        verdict: named(row, 3, Verdict::named)?,
+                        label: or_none(row, 4, Label::named)?,
+                    })
+                })?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        dots.reverse();
+        Ok(dots)
+    }
+
+    /// How many inspections of a line had each verdict since a time, in the order of [`Verdict::ALL`].
+    pub(crate) fn counts(&self, line: &str, since: i64) -> Result<[u64; 4]> {
+        self.read(|connection| {
+            let sql = "SELECT verdict, count(*) FROM inspection WHERE line = ?1 AND received >= ?2 AND source <> 'page' GROUP BY verdict";
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query(params![line, since])?;
+            let mut counts = [0; 4];
+            while let Some(row) = rows.next()? {
+                let verdict = named(row, 0, Verdict::named)?;
+                let count: i64 = row.get(1)?;
+                if let Some(place) = Verdict::ALL.iter().position(|one| *one == verdict) {
+                    counts[place] = count.unsigned_abs();
+                }
+            }
+            Ok(counts)
+        })
+    }
+
+    /// How many inspections of a line a person is asked about.
+    pub(crate) fn unanswered(&self, line: &str) -> Result<u64> {
+        self.read(|connection| {
+            let sql = format!("SELECT count(*) FROM inspection WHERE line = ?1 AND {UNANSWERED}");
+            let count: i64 = connection.prepare_cached(&sql)?.query_row([line], |row| row.get(0))?;
+            Ok(count.unsigned_abs())
+        })
+    }
+
+    /// Gives an inspection a label, or takes it away; the inspection, if there is one.
+    pub(crate) fn label(&self, line: &str, id: i64, label: Option<Label>, at: i64) -> Result<Option<Inspection>> {
+        let (name, of) = (line.to_owned(), line);
+        self.change(move |connection| {
+            connection.execute(
+                "UPDATE inspection SET label = ?1, labelled = ?2 WHERE line = ?3 AND id = ?4",
+                params![label.map(Label::name), label.map(|_| at), name, id],
+            )
+        })?;
+        self.inspection(of, id)
+    }
+
+    /// The versions of a line's model, the oldest first.
+    pub(crate) fn versions(&self, line: &str) -> Result<Vec<VersionRow>> {
+        self.read(|connection| {
+            let sql = "SELECT number, model, made, parent, created, state, note, trial FROM version WHERE line = ?1 ORDER BY number";
+            let mut statement = connection.prepare_cached(sql)?;
+            statement
+                .query_map([line], |row| {
+                    Ok(VersionRow {
+                        number: row.get(0)?,
+                        model: row.get(1)?,
+                        made: row.get(2)?,
+                        parent: row.get(3)?,
+                        created: row.get(4)?,
+                        state: row.get(5)?,
+                        note: row.get(6)?,
+                        trial: row.get(7)?,
+                    })
+                })?
+                .collect()
+        })
+    }
+
+    /// What was being made when the service ended, was not made.
+    pub(crate) fn give_up_versions(&self) -> Result<()> {
+        self.change(|connection| {
+            let sql = "UPDATE version SET state = 'failed', note = 'the service ended while it was made' WHERE state = 'making'";
+            connection.execute(sql, [])
+        })?;
+        Ok(())
+    }
+
+    /// Keeps a version, or what has become of it.
+    pub(crate) fn keep_version(&self, line: &str, version: VersionRow) -> Result<()> {
+        let line = line.to_owned();
+        self.change(move |connection| {
+            connection.execute(
+                "INSERT OR REPLACE INTO version (line, number, model, made, parent, created, state, note, trial) VALUES (?1, ?2, ?3, ?4, \
+                 ?5, ?6, ?7, ?8, ?9)",
+                params![
+                    line,
+                    version.number,
+                    version.model,
+                    version.made,
+                    version.parent,
+                    version.created,
+                    version.state,
+                    version.note,
+                    version.trial
+                ],
+            )
+        })?;
+        Ok(())
+    }
+
+    /// Keeps which version a line uses and used before, and when its shift began.
+    pub(crate) fn keep_line(&self, name: &str, version: u32, previous: Option<u32>, shift: i64) -> Result<()> {
+        let name = name.to_owned();
+        self.change(move |connection| {
+            connection.execute(
+                "INSERT OR REPLACE INTO line (name, version, previous, shift) VALUES (?1, ?2, ?3, ?4)",
+                params![name, version, previous, shift],
+            )
+        })?;
+        Ok(())
+    }
+}
+
+/// The inspection that was stored for a sender's key, or as a file in the watched folder.
+pub(super) fn of_sender(
+    connection: &Connection,
+    line: &str,
+    key: Option<&str>,
+    identity: Option<&str>,
+) -> rusqlite::Result<Option<Inspection>> {
+    let sql = format!("SELECT {COLUMNS} FROM inspection WHERE line = ?1 AND (key = ?2 OR identity = ?3)");
+    connection
+        .prepare_cached(&sql)?
+        .query_row(params![line, key, identity], inspection)
+        .optional()
+}
+
+fn inspection(row: &Row<'_>) -> rusqlite::Result<Inspection> {
+    let size = |at| -> rusqlite::Result<Option<usize>> {
+        let side: Option<i64> = row.get(at)?;
+        Ok(side.and_then(|side| usize::try_from(side).ok()))
+    };
+    let (id, line): (i64, String) = (row.get("id")?, row.get("line")?);
+    let regions: String = row.get("regions")?;
+    let picture: Option<String> = row.get("picture")?;
+    let bytes: i64 = row.get("bytes")?;
+    Ok(Inspection {
+        links: Links::of(&line, id),
+        id,
+        line,
+        received: from_millis(row.get("received")?),
+        source: named(row, 3, Origin::named)?,
+        name: row.get("name")?,
+        verdict: named(row, 5, Verdict::named)?,
+        reason: row.get("reason")?,
+        score: row.get::<_, Option<f64>>("score")?.map(|score| score as f32),
+        p_value: row.get("p_value")?,
+        threshold: row.get::<_, Option<f64>>("threshold")?.map(|threshold| threshold as f32),
+        rate: row.get("rate")?,
+        confidence: row.get("confidence")?,
+        regions: serde_json::from_str(&regions)
+            .map_err(|error| rusqlite::Error::FromSqlConversionFailure(12, Type::Text, Box::new(error)))?,
+        width: size("width")?,
+        height: size("height")?,
+        model: row.get("model")?,
+        version: row.get("version")?,
+        riad_version: row.get("riad_version")?,
+        ms: row.get("ms")?,
+        audit: row.get("audit")?,
+        label: or_none(row, 20, Label::named)?,
+        labelled: row.get::<_, Option<i64>>("labelled")?.map(from_millis),
+        kept: picture.is_some(),
+        picture,
+        bytes: bytes.unsigned_abs(),
+    })
+}
+
+fn named<T>(row: &Row<'_>, at: usize, read: impl Fn(&str) -> Option<T>) -> rusqlite::Result<T> {
+    or_none(row, at, read)?.ok_or_else(|| {
+        rusqlite::Error::FromSqlConversionFailure(at, Type::Text, "a name that this program does not know".into())
+    })
+}
+
+fn or_none<T>(row: &Row<'_>, at: usize, read: impl Fn(&str) -> Option<T>) -> rusqlite::Result<Option<T>> {
+    let name: Option<String> = row.get(at)?;
+    Ok(name.as_deref().and_then(read))
+}
+
+/// Reads a time as a caller writes it.
+pub(crate) fn parse_time(text: &str) -> Option<i64> {
+    humantime::parse_rfc3339_weak(text).ok().map(to_millis)
+}

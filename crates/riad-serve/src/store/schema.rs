@@ -1,0 +1,109 @@
+//! The tables.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::{Error, Result};
+
+/// The schema that this program writes. Each change of the tables is a step in [`open`], and raises it.
+const VERSION: i64 = 1;
+
+/// How long a connection waits for another one, such as a backup's.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const TABLES: &str = "
+CREATE TABLE line (
+    name      TEXT PRIMARY KEY,
+    version   INTEGER NOT NULL,
+    previous  INTEGER,
+    shift     INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE version (
+    line      TEXT NOT NULL,
+    number    INTEGER NOT NULL,
+    model     TEXT NOT NULL,
+    made      TEXT NOT NULL,
+    parent    INTEGER,
+    created   INTEGER NOT NULL,
+    state     TEXT NOT NULL,
+    note      TEXT,
+    trial     TEXT,
+    PRIMARY KEY (line, number)
+) STRICT;
+
+CREATE TABLE inspection (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    line          TEXT NOT NULL,
+    received      INTEGER NOT NULL,
+    source        TEXT NOT NULL,
+    name          TEXT,
+    verdict       TEXT NOT NULL,
+    reason        TEXT,
+    score         REAL,
+    p_value       REAL,
+    threshold     REAL,
+    rate          REAL NOT NULL,
+    confidence    REAL,
+    regions       TEXT NOT NULL,
+    width         INTEGER,
+    height        INTEGER,
+    model         TEXT NOT NULL,
+    version       INTEGER NOT NULL,
+    riad_version  TEXT NOT NULL,
+    ms            REAL NOT NULL,
+    audit         INTEGER NOT NULL,
+    label         TEXT,
+    labelled      INTEGER,
+    picture       TEXT,
+    bytes         INTEGER NOT NULL,
+    -- The sender's key, by which a request that is sent again is known.
+    key           TEXT,
+    -- Of a file in the watched folder: path, size and time of change.
+    identity      TEXT
+) STRICT;
+CREATE UNIQUE INDEX inspection_key ON inspection (line, key) WHERE key IS NOT NULL;
+CREATE UNIQUE INDEX inspection_identity ON inspection (line, identity) WHERE identity IS NOT NULL;
+CREATE INDEX inspection_line ON inspection (line, id);
+CREATE INDEX inspection_verdict ON inspection (line, verdict, id);
+CREATE INDEX inspection_label ON inspection (line, label, id) WHERE label IS NOT NULL;
+CREATE INDEX inspection_audit ON inspection (line, id) WHERE audit = 1;
+CREATE INDEX inspection_kept ON inspection (id) WHERE picture IS NOT NULL;
+
+CREATE TABLE sink (
+    name       TEXT PRIMARY KEY,
+    -- The last inspection that it got or that was given up.
+    delivered  INTEGER NOT NULL,
+    -- How many were given up.
+    dropped    INTEGER NOT NULL DEFAULT 0
+) STRICT;
+";
+
+/// Opens the database to write, and brings its tables up to date.
+pub(super) fn open(path: &Path) -> Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A row that was confirmed survives a power cut.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > VERSION {
+        return Err(Error::Newer {
+            path: path.to_owned(),
+            found,
+            known: VERSION,
+        });
+    }
+    if found < 1 {
+        connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = 1; COMMIT;"))?;
+    }
+    Ok(connection)
+}
+
+/// Opens it to read.
+pub(super) fn reader(path: &Path) -> Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(PATIENCE)?;
+    Ok(connection)
+}

@@ -1,0 +1,219 @@
+//! The one thread that writes.
+
+use std::{
+    fmt, mem,
+    path::PathBuf,
+    sync::mpsc::{self, Receiver, SyncSender},
+    thread::{self, JoinHandle},
+};
+
+use rusqlite::{Connection, params};
+
+use super::{
+    Links,
+    pictures::Pictures,
+    query,
+    record::{Inspection, to_millis},
+};
+use crate::{Error, Result};
+
+/// How many changes may wait. Whoever brings more waits with them.
+const WAITING: usize = 256;
+
+/// An inspection that is to be stored.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// All of it but its number and its links.
+    pub(crate) inspection: Inspection,
+    /// The file of its picture, which comes into the store's hands.
+    pub(crate) picture: Option<PathBuf>,
+    /// The sender's key.
+    pub(crate) key: Option<String>,
+    /// What the watched folder knows it by.
+    pub(crate) identity: Option<String>,
+}
+
+/// An inspection that is on the disk.
+#[derive(Debug)]
+pub(crate) enum Stored {
+    /// It is new.
+    New(Inspection),
+    /// It was stored before, under the same key or as the same file: this is the first one.
+    Before(Inspection),
+}
+
+type Change = Box<dyn FnOnce(&Connection) -> Box<dyn FnOnce(Option<Error>) + Send> + Send>;
+
+/// Hands changes to the thread.
+pub(super) struct Writer {
+    changes: Option<SyncSender<Change>>,
+    thread: Option<JoinHandle<()>>,
+    pictures: Pictures,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection, pictures: Pictures) -> Self {
+        let (changes, waiting) = mpsc::sync_channel(WAITING);
+        Self {
+            changes: Some(changes),
+            thread: Some(thread::spawn(move || write(connection, &waiting))),
+            pictures,
+        }
+    }
+
+    /// Hands a change to the thread; `then` hears what became of it when it is on the disk.
+    fn submit<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        then: impl FnOnce(Result<T>) + Send + 'static,
+    ) {
+        let change: Change = Box::new(move |connection| {
+            let result = change(connection);
+            Box::new(move |not_committed| {
+                then(match not_committed {
+                    Some(error) => Err(error),
+                    None => result.map_err(Error::from),
+                });
+            })
+        });
+        // The thread ends after all that could hand it anything.
+        if let Some(changes) = &self.changes {
+            let _ = changes.send(change);
+        }
+    }
+
+    pub(super) fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        self.submit(change, move |result| {
+            let _ = answer.send(result);
+        });
+        answered
+            .recv()
+            .unwrap_or_else(|_| Err(Error::Request("the store is closed".into())))
+    }
+
+    pub(super) fn insert(&self, entry: Entry, then: impl FnOnce(Result<Stored>) + Send + 'static) {
+        let Entry {
+            mut inspection,
+            picture,
+            key,
+            identity,
+        } = entry;
+        // The picture is in its place before its row is: a row never names a file that is not there yet.
+        if let Some(file) = picture {
+            match self.pictures.take(&file, &inspection) {
+                Ok((name, bytes)) => (inspection.picture, inspection.bytes, inspection.kept) = (Some(name), bytes, true),
+                Err(error) => return then(Err(error)),
+            }
+        }
+        let (name, pictures) = (inspection.picture.clone(), self.pictures.clone());
+        self.submit(
+            move |connection| insert(connection, inspection, key.as_deref(), identity.as_deref()),
+            move |stored| {
+                if !matches!(stored, Ok(Stored::New(_)))
+                    && let Some(name) = name
+                {
+                    pictures.remove(&name);
+                }
+                then(stored);
+            },
+        );
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // The thread ends when nobody can hand it anything any more.
+        drop(self.changes.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Takes all changes that wait into one transaction, and answers when that is on the disk.
+fn write(connection: Connection, waiting: &Receiver<Change>) {
+    let mut answers = Vec::new();
+    while let Ok(first) = waiting.recv() {
+        let begun = connection.execute_batch("BEGIN IMMEDIATE");
+        for change in std::iter::once(first).chain(waiting.try_iter().take(WAITING)) {
+            answers.push(change(&connection));
+        }
+        let ended = begun.and_then(|()| connection.execute_batch("COMMIT"));
+        if ended.is_err() && !connection.is_autocommit() {
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+        let mut error = ended.err();
+        for answer in mem::take(&mut answers) {
+            // Each gets one of its own; SQLite's are not to be cloned.
+            let copy = error.take().map(|original| {
+                let copy = copy_of(&original);
+                error = Some(original);
+                copy
+            });
+            answer(copy.map(Error::Database));
+        }
+    }
+}
+
+fn copy_of(error: &rusqlite::Error) -> rusqlite::Error {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, words) => rusqlite::Error::SqliteFailure(*failure, words.clone()),
+        other => rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(1), Some(other.to_string())),
+    }
+}
+
+fn insert(
+    connection: &Connection,
+    mut inspection: Inspection,
+    key: Option<&str>,
+    identity: Option<&str>,
+) -> rusqlite::Result<Stored> {
+    let sql = "INSERT INTO inspection (line, received, source, name, verdict, reason, score, p_value, threshold, rate, confidence, \
+               regions, width, height, model, version, riad_version, ms, audit, picture, bytes, key, identity) VALUES (?1, ?2, ?3, ?4, \
+               ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23) ON CONFLICT DO NOTHING";
+    let regions = serde_json::to_string(&inspection.regions)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    let size = |side: Option<usize>| side.map(|side| i64::try_from(side).unwrap_or(i64::MAX));
+    let inserted = connection.prepare_cached(sql)?.execute(params![
+        inspection.line,
+        to_millis(inspection.received),
+        inspection.source.name(),
+        inspection.name,
+        inspection.verdict.name(),
+        inspection.reason,
+        inspection.score.map(f64::from),
+        inspection.p_value,
+        inspection.threshold.map(f64::from),
+        inspection.rate,
+        inspection.confidence,
+        regions,
+        size(inspection.width),
+        size(inspection.height),
+        inspection.model,
+        inspection.version,
+        inspection.riad_version,
+        inspection.ms,
+        inspection.audit,
+        inspection.picture,
+        i64::try_from(inspection.bytes).unwrap_or(i64::MAX),
+        key,
+        identity,
+    ])?;
+    if inserted == 0 {
+        let before = query::of_sender(connection, &inspection.line, key, identity)?;
+        return before.map(Stored::Before).ok_or(rusqlite::Error::QueryReturnedNoRows);
+    }
+    inspection.id = connection.last_insert_rowid();
+    inspection.links = Links::of(&inspection.line, inspection.id);
+    Ok(Stored::New(inspection))
+}
