@@ -30,7 +30,7 @@ mod training;
 pub mod watch;
 
 pub use image::RgbImage;
-pub use riad_core::{Calibration, CalibrationError, LengthError, Map, Region, Size};
+pub use riad_core::{Calibration, CalibrationError, LengthError, Map, Region, Size, metrics::exact_interval};
 pub use riad_data::{
     Category, DataError, DecodeMemory, FileFacts, Fit, Grouping, Image, Layout, Listing, Pattern, Reader, image_files,
 };

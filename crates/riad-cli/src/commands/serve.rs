@@ -41,7 +41,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
         compute: args.compute.compute()?,
         listen: args.listen,
         token,
-        tls: args.tls_cert.clone().zip(args.tls_key.clone()).map(|(certificate, key)| Tls { certificate, key }),
+        tls: args
+            .tls_cert
+            .clone()
+            .zip(args.tls_key.clone())
+            .map(|(certificate, key)| Tls { certificate, key }),
         queue: args.queue.get(),
         deadline: args.deadline,
         most_bytes: args.most_bytes,

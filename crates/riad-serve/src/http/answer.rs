@@ -30,6 +30,7 @@ pub(crate) enum Kind {
     Busy,
     TooLarge,
     Timeout,
+    Unreadable,
     Full,
     Internal,
 }
@@ -57,6 +58,15 @@ impl Refused {
         Self::new(StatusCode::BAD_REQUEST, Kind::BadRequest, words)
     }
 
+    /// What a request lacks, with the status that fits.
+    pub(crate) fn of_request(status: StatusCode, words: String) -> Self {
+        let kind = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => Kind::TooLarge,
+            _ => Kind::BadRequest,
+        };
+        Self::new(status, kind, words)
+    }
+
     pub(crate) fn unauthorized() -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
@@ -81,6 +91,10 @@ impl Refused {
     pub(crate) fn too_large(most: u64) -> Self {
         let words = format!("a picture has at most {most} bytes here");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::TooLarge, words)
+    }
+
+    pub(crate) fn unreadable(words: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::Unreadable, words)
     }
 
     pub(crate) fn late() -> Self {
@@ -127,7 +141,9 @@ impl IntoResponse for Refused {
         };
         let mut response = (self.status, Json(problem)).into_response();
         if self.kind == Kind::Busy {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if self.kind == Kind::Unauthorized {
             let scheme = HeaderValue::from_static("Bearer");
