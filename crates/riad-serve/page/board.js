@@ -1,5 +1,5 @@
 // The verdict and the current picture of one line, for the full screen and for a tile among others.
-import { el, paced, setAttribute, setSign, setText, sign } from "./dom.js";
+import { el, paced, setSign, setText, sign } from "./dom.js";
 import { Picture } from "./picture.js";
 import { TITLES, driftWords, standing } from "./standing.js";
 import { ago, clock, labelWord, number } from "./words.js";
@@ -20,7 +20,7 @@ export class Board {
     this.meterFill = el("span", { class: "fill" });
     this.meterWords = el("span", { class: "meter-words" });
     this.meter = el("div", { class: "meter" }, el("span", { class: "track", "aria-hidden": "true" }, this.meterFill), this.meterWords);
-    this.verdict = el("section", { class: "verdict", "aria-label": "Verdict" },
+    this.verdict = el("section", { class: "verdict", "aria-label": `Verdict of ${name}` },
       el("div", { class: "shout" }, this.sign, this.title), el("div", { class: "facts" }, this.words, this.meter, this.age, this.drift));
     this.picture = new Picture();
     this.caption = el("span", { class: "caption" });
@@ -60,7 +60,6 @@ export class Board {
     const row = this.shown;
     this.picture.show(row, "image", this.hint());
     this.button.disabled = !row;
-    setAttribute(this.button, "aria-label", row ? `Open picture ${row.id}` : "No picture yet");
     setText(this.caption, row ? [`${row.name ?? `picture ${row.id}`}`, clock(row.received), labelWord(row)].filter(Boolean).join(" · ") : "");
     const scored = row && row.score !== null && row.threshold;
     this.meter.hidden = !scored || row.verdict === "not_this_product";

@@ -6,7 +6,7 @@ const ROWS = [
   ["good", "ok", "OK"],
   ["defective", "bad", "NOT OK"],
   ["not_this_product", "strange", "not this product"],
-  ["error", "unread", "cannot be read"],
+  ["error", "unread", "unreadable"],
 ];
 
 export class Counts {

@@ -28,7 +28,8 @@ export class Detail {
       this.picture.show(null);
       closed();
     });
-    this.dialog.addEventListener("keydown", (event) => this.key(event));
+    // On the document: where a button that had the focus was hidden, keys no longer reach the dialog.
+    document.addEventListener("keydown", (event) => this.key(event));
     this.picture.frame.addEventListener("click", (event) => this.zoom(event));
   }
 
@@ -134,8 +135,10 @@ export class Detail {
   async during(work) {
     if (this.busy) return;
     this.busy = true;
+    this.dialog.setAttribute("aria-busy", "true");
     await attempt(work);
     this.busy = false;
+    this.dialog.setAttribute("aria-busy", "false");
   }
 
   give(label) {
@@ -158,6 +161,7 @@ export class Detail {
       this.order.asksAgain(row);
       this.put({ before: done.row.label, row });
       if (this.row?.id !== row.id) await this.goTo(row.id);
+      this.title.focus();
     });
   }
 
@@ -182,6 +186,7 @@ export class Detail {
   }
 
   key(event) {
+    if (!this.isOpen || document.querySelector("dialog[open]:not(.detail)")) return;
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     const act = { ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1), b: () => this.give("defective"),
       f: () => this.give("good"), z: () => this.undo() }[event.key.length === 1 ? event.key.toLowerCase() : event.key];

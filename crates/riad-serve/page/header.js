@@ -1,6 +1,5 @@
 // The top of the page: which line, whether the connection lives, what waits for an answer, and help.
 import { el, paced, setAttribute, setText } from "./dom.js";
-import { toast } from "./toast.js";
 
 const CONNECTION = { connecting: "connecting", live: "live", lost: "no connection" };
 
@@ -19,11 +18,6 @@ export class Header {
     this.render = paced(() => this.paint());
     find("score").addEventListener("click", score);
     find("help-open").addEventListener("click", () => this.help());
-    this.answer.addEventListener("click", (event) => {
-      if (this.answer.getAttribute("aria-disabled") !== "true") return;
-      event.preventDefault();
-      toast("There is nothing to answer.");
-    });
     const display = find("display");
     display.value = riadDisplay.get();
     display.addEventListener("change", () => {
@@ -48,11 +42,11 @@ export class Header {
     setText(this.link, CONNECTION[connection]);
     setAttribute(this.link, "data-connection", connection);
     const base = line ? `#/line/${encodeURIComponent(line)}` : null;
-    const waiting = [...lines.values()].filter((one) => (line ? one.name === line : true));
-    const total = waiting.reduce((sum, one) => sum + one.info.unanswered, 0);
-    const first = line ?? waiting.find((one) => one.info.unanswered)?.name;
+    const asked = [...lines.values()].filter((one) => !line || one.name === line);
+    const total = asked.reduce((sum, one) => sum + one.info.unanswered, 0);
+    const first = (asked.find((one) => one.info.unanswered) ?? asked[0])?.name;
     setText(this.answerWords, `To answer: ${total}`);
-    setAttribute(this.answer, "aria-disabled", String(!total));
+    setAttribute(this.answer, "data-waiting", String(total > 0));
     setAttribute(this.answer, "href", first ? `#/line/${encodeURIComponent(first)}/answer` : "#/");
     this.review.hidden = !line;
     if (base) setAttribute(this.review, "href", `${base}/review`);

@@ -46,7 +46,7 @@ export class Review {
       el("p", { class: "hint" }, "Nothing changes on the line until you press Use."));
     this.node = el("div", { class: "review" },
       el("div", { class: "review-pictures" },
-        el("header", {}, el("h1", {}, `Review of ${this.name}`), el("a", { href: `#/line/${encodeURIComponent(this.name)}` }, "Back to the line")),
+        el("header", {}, el("h2", { class: "page-title" }, "Review"), el("a", { href: `#/line/${encodeURIComponent(this.name)}` }, "Back to the line")),
         this.measured,
         el("section", { class: "card", "aria-labelledby": "good-title" },
           el("header", {}, el("h2", { id: "good-title" }, "Good ones"),
