@@ -116,7 +116,7 @@ export class ScoreChart {
     g.lineWidth = 1;
     g.textAlign = "right";
     g.textBaseline = "middle";
-    const step = roundStep(top / 3);
+    const step = roundStep(top / 4);
     for (let k = 0; k * step <= top; k++) {
       const at = Math.round(y(k * step)) + 0.5;
       g.beginPath();

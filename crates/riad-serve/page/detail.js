@@ -92,7 +92,7 @@ export class Detail {
     setSign(this.sign, kind);
     setText(this.title, row ? wordOf(row.verdict) : "Nothing to answer");
     const hand = row?.source === "page" ? "scored by hand, not part of the line" : "";
-    setText(this.about, row ? [`Picture ${row.id}`, row.name, dayAndTime(row.received), hand, labelWord(row)].filter(Boolean).join(" · ") : this.line);
+    setText(this.about, row ? [this.store.lines.size > 1 ? row.line : "", `Picture ${row.id}`, row.name, dayAndTime(row.received), hand, labelWord(row)].filter(Boolean).join(" · ") : this.line);
     this.body.classList.toggle("empty", !row);
     this.answered.hidden = Boolean(row) || !this.order.isQueue;
     this.answer.set(row, this.done);
@@ -173,7 +173,7 @@ export class Detail {
 
   /** Somebody else may have answered meanwhile. */
   change(topic, name, row) {
-    if (this.isOpen && topic === "label" && row.id === this.row?.id && row.label !== this.row.label) this.show(row);
+    if (this.isOpen && topic === "label" && name === this.line && row.id === this.row?.id && row.label !== this.row.label) this.show(row);
     if (this.isOpen && (topic === "inspection" || topic === "line")) this.buttons();
   }
 

@@ -36,20 +36,20 @@ export function setAttribute(node, name, value) {
   if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }
 
-/** Runs `render` at most once a frame and once in `gap` ms; the last call is never lost. */
-export function paced(render, gap = 0) {
+/**
+ * Runs `render` at most once in `gap` ms; the last call is never lost. By a timer, as a page in the background gets no
+ * frames but still shows the verdict in its title.
+ */
+export function paced(render, gap = 16) {
   let waiting = false;
   let last = -Infinity;
-  const frame = () => {
-    waiting = false;
-    last = performance.now();
-    render();
-  };
   return () => {
     if (waiting) return;
     waiting = true;
-    const wait = last + gap - performance.now();
-    if (wait > 0) setTimeout(() => requestAnimationFrame(frame), wait);
-    else requestAnimationFrame(frame);
+    setTimeout(() => {
+      waiting = false;
+      last = performance.now();
+      render();
+    }, Math.max(0, last + gap - performance.now()));
   };
 }

@@ -92,10 +92,13 @@ export class Live {
     this.asking = true;
     try {
       const lines = await api.lines(WAIT);
-      if (source === this.source) {
-        this.heardAt = performance.now();
-        this.store.setLines(lines);
-      }
+      if (source !== this.source) return;
+      this.heardAt = performance.now();
+      const before = new Map([...this.store.lines].map(([name, line]) => [name, line.newest?.id]));
+      this.store.setLines(lines);
+      // A new line, or one whose pictures came without events: a proxy may hold these back.
+      const behind = lines.filter(({ name, last }) => !before.has(name) || (last && last.id !== before.get(name)));
+      await Promise.all(behind.map(({ name }) => this.loadLine(name)));
     } catch {
       this.fail(source);
     } finally {

@@ -29,8 +29,17 @@ const pictureAddress = (name, id) => `${lineAddress(name)}/picture/${id}`;
 
 function parse() {
   const [, place, line, page, id] = location.hash.split("/");
-  if (place !== "line" || !line) return { line: store.lines.size === 1 ? [...store.lines.keys()][0] : null, page: "" };
-  return { line: decodeURIComponent(line), page: page ?? "", id: Number(id) };
+  const named = place === "line" && line ? decoded(line) : null;
+  if (!named) return { line: store.lines.size === 1 ? [...store.lines.keys()][0] : null, page: "" };
+  return { line: named, page: page ?? "", id: Number(id) };
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return null; // an address that somebody typed
+  }
 }
 
 function makeView({ line, page }) {
@@ -56,6 +65,8 @@ function route() {
     shown = below;
     view = makeView(over && !view ? { line: at.line, page: "" } : at);
     main.replaceChildren(view.node);
+    // The verdict comes into the title with the next look at the line; one of before must not stay.
+    document.title = at.page === "review" ? `Review · ${at.line}` : "riad";
     scrollTo(0, 0);
   }
   if (at.page === "picture" && !(detail.isOpen && detail.row?.id === at.id)) detail.open(at.line, at.id, given ?? undefined);

@@ -1,7 +1,7 @@
 // The versions of a line's model: what they would have done, and which one is in use.
 import * as api from "./api.js";
 import { confirmed } from "./confirm.js";
-import { el, paced } from "./dom.js";
+import { el, paced, setText } from "./dom.js";
 import { attempt, toast } from "./toast.js";
 import { dayAndTime, percent } from "./words.js";
 
@@ -13,9 +13,10 @@ export class Versions {
     this.name = name;
     this.all = new Map();
     this.back = el("button", { type: "button", hidden: true, onclick: () => this.use(this.info.back) });
+    this.promise = el("p", { class: "hint" });
     this.list = el("ol", { class: "versions" });
     this.node = el("section", { class: "card", "aria-labelledby": "versions-title" },
-      el("header", {}, el("h2", { id: "versions-title" }, "Versions"), this.back), this.list);
+      el("header", {}, el("h2", { id: "versions-title" }, "Versions"), this.back), this.promise, this.list);
     this.cards = new Map();
     this.render = paced(() => this.paint());
     attempt(async () => (await api.versions(name)).forEach((version) => this.take(version)));
@@ -32,9 +33,10 @@ export class Versions {
 
   paint() {
     if (!this.info) return;
-    const { back } = this.info;
+    const { back, promise } = this.info;
     this.back.hidden = !back;
-    this.back.textContent = `Back to version ${back}`;
+    setText(this.back, `Back to version ${back}`);
+    setText(this.promise, promise ?? "");
     const sorted = [...this.all.values()].sort((a, b) => b.version - a.version);
     sorted.forEach((version, at) => {
       const inUse = version.version === this.info.version;

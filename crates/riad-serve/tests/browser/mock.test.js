@@ -125,6 +125,14 @@ describe("the connection", () => {
     await until(() => kind(page), "ok", "found again", 12);
   }, { allow: LOST }));
 
+  test("a proxy that holds events back makes it slow, not wrong", () => on({}, "", async (page, mock) => {
+    await until(() => kind(page), "ok");
+    mock.send = () => {};
+    const row = mock.add("lid", { verdict: "defective" });
+    await until(() => kind(page), "bad", "by asking", 9);
+    await until(() => page.locator(".strip .thumb").first().getAttribute("aria-label"), (words) => words.startsWith(`Picture ${row.id},`));
+  }));
+
   test("a page that opens before the service does connects when it comes", async () => {
     const mock = await new Mock().listen();
     const opened = await openPage(browser, mock.url, "", { allow: LOST });
@@ -220,6 +228,7 @@ describe("several lines", () => {
     await page.waitForSelector(".line-view");
     mock.addLine("seal", 3, 600);
     await until(() => page.locator(".tile").count(), 2, "two tiles", 12);
+    await until(() => kind(page, "[data-line=seal]"), "ok", "its verdict");
   }));
 });
 
@@ -261,6 +270,16 @@ describe("answers and versions", () => {
     await page.waitForSelector("text=Failed: no room on the disk");
   }));
 
+  test("older answers are a press away, and select like the others", () => on({ history: 400 }, "#/line/lid/review", async (page, mock) => {
+    await page.waitForSelector(".pick input");
+    for (const row of mock.lines.get("lid").inspections.slice(0, 130)) mock.setLabel(row, "good");
+    await page.reload();
+    await until(() => page.locator(".pick input").count(), 100);
+    await page.getByRole("button", { name: "Older ones" }).click();
+    await until(() => page.locator(".pick input").count(), (n) => n >= 130);
+    assert.ok(await page.getByRole("button", { name: "Older ones" }).isHidden());
+  }));
+
   test("an answer that somebody else gives shows here", () => on({}, "#/line/lid/review", async (page, mock) => {
     const row = mock.add("lid", { verdict: "defective" });
     mock.setLabel(row, "defective");
@@ -269,6 +288,21 @@ describe("answers and versions", () => {
     mock.setLabel(row, null);
     mock.send("label", row);
     await until(() => page.locator(`.pick[data-id="${row.id}"]`).count(), 0);
+  }));
+});
+
+describe("titles", () => {
+  test("the verdict is in the title, also in the background, and never an old one", () => on({}, "", async (page, mock) => {
+    await until(() => page.title(), "OK · lid");
+    const other = await page.context().newPage();
+    await other.bringToFront();
+    mock.add("lid", { verdict: "defective" });
+    await until(() => page.title(), "NOT OK · lid");
+    await page.bringToFront();
+    await page.locator("#review").click();
+    await until(() => page.title(), "Review · lid");
+    await page.goto(`${mock.url}/#/line/%`);
+    await until(() => page.title(), "NOT OK · lid");
   }));
 });
 
