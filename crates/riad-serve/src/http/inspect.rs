@@ -192,7 +192,7 @@ fn answer(inspection: Inspection, map: Option<Vec<u8>>, numbers: Option<Numbers>
 
 /// Brings the picture of a request into the store.
 async fn came_in(shared: &Shared, request: Request, begun: Instant) -> Result<Came, Refused> {
-    let name = text_of(request.headers(), "x-filename")?;
+    let name = text_of(request.headers(), "x-filename")?.map(|name| shown(&decoded(&name)));
     let kind = request
         .headers()
         .get(header::CONTENT_TYPE)
@@ -291,6 +291,29 @@ fn copied(shared: &Shared, path: &FilePath) -> Result<Came, Refused> {
     Ok(Came { picture, name })
 }
 
+/// What is percent-encoded, as a header must be for letters beyond ASCII. What is not stays as it is.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let digits = behind.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits
+            .filter(|_| *first == b'%')
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+        {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &behind[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
 /// A header's text, if it is there.
 fn text_of(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refused> {
     let Some(value) = headers.get(name) else {
@@ -307,4 +330,22 @@ fn text_of(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refused> {
 /// A name as it is kept: of bounded length, without what moves a terminal's cursor.
 fn shown(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(MOST_LETTERS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_may_be_percent_encoded() {
+        for (encoded, name) in [
+            ("a%20b.png", "a b.png"),
+            ("%C3%A4.png", "\u{e4}.png"),
+            ("50%.png", "50%.png"),
+            ("%ff", "%ff"),
+        ] {
+            assert_eq!(decoded(encoded), name);
+        }
+        assert_eq!(shown("a\u{1b}[31m\nb"), "a[31mb");
+    }
 }

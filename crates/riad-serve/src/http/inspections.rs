@@ -119,6 +119,8 @@ pub(super) async fn label(
         let (unanswered, answered) = (shared.store.unanswered(&line.name)?, shared.store.answered(&line.name)?);
         line.live().labelled(&inspection, unanswered, answered);
         shared.events.send(Event::Label(Box::new(inspection.clone())));
+        let state = line.state(shared.queue.waiting(line.index));
+        shared.events.send(Event::Line(Box::new(state)));
         Ok(inspection)
     });
     labelled.await.map(Json)

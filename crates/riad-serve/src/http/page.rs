@@ -23,8 +23,37 @@ macro_rules! assets {
 }
 
 const ASSETS: &[Asset] = assets! {
+    "announce.js": "text/javascript; charset=utf-8",
+    "answer.js": "text/javascript; charset=utf-8",
+    "api.js": "text/javascript; charset=utf-8",
+    "board.js": "text/javascript; charset=utf-8",
+    "chart.js": "text/javascript; charset=utf-8",
+    "confirm.js": "text/javascript; charset=utf-8",
+    "counts.js": "text/javascript; charset=utf-8",
+    "detail.js": "text/javascript; charset=utf-8",
+    "dom.js": "text/javascript; charset=utf-8",
+    "drop.js": "text/javascript; charset=utf-8",
+    "facts.js": "text/javascript; charset=utf-8",
+    "header.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
     "index.html": "text/html; charset=utf-8",
+    "line-view.js": "text/javascript; charset=utf-8",
+    "live.js": "text/javascript; charset=utf-8",
     "login.html": "text/html; charset=utf-8",
+    "main.js": "text/javascript; charset=utf-8",
+    "order.js": "text/javascript; charset=utf-8",
+    "overview.js": "text/javascript; charset=utf-8",
+    "picture.js": "text/javascript; charset=utf-8",
+    "review.js": "text/javascript; charset=utf-8",
+    "standing.js": "text/javascript; charset=utf-8",
+    "state.js": "text/javascript; charset=utf-8",
+    "strip.js": "text/javascript; charset=utf-8",
+    "style.css": "text/css; charset=utf-8",
+    "theme.js": "text/javascript; charset=utf-8",
+    "toast.js": "text/javascript; charset=utf-8",
+    "versions.js": "text/javascript; charset=utf-8",
+    "views.css": "text/css; charset=utf-8",
+    "words.js": "text/javascript; charset=utf-8",
 };
 
 /// By what a browser knows that it has a file already: files change only with the program.

@@ -27,7 +27,8 @@ fn a_version_is_made_of_audited_pictures_and_put_to_use_and_back() {
     served.caller.label(defect, &json!("defective"));
     let few = answer(make(&ids[..5]));
     assert!(few["error"].as_str().unwrap().contains("takes 19"), "{few}");
-    let made = make(&ids);
+    // One fewer than the first version's: else the two would be the same, byte by byte, if all scores were.
+    let made = make(&ids[1..]);
     assert_eq!(made.status(), 202);
     assert_eq!(answer(made)["version"], json!(2));
     let newest = || served.caller.json("/v1/lines/lid/versions")["versions"][0].clone();
