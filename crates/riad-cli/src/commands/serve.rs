@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
-use riad_serve::{Keep, LineOptions, Options, Service, Tls};
+use riad_serve::{Error, Keep, LineOptions, Options, Service, Tls};
 use tracing::{info, warn};
 
 use crate::{Ending, args::ServeArgs, interrupt, shell::shell_quoted, usage};
@@ -63,7 +63,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
     if options.token.is_some() && options.tls.is_none() && !options.listen.ip().is_loopback() {
         warn!("without --tls-cert others on the network can read the token");
     }
-    let service = Service::start(options)?;
+    let service = Service::start(options).map_err(|error| match error {
+        Error::Riad(error) => error.into(),
+        Error::Request(words) => usage(words),
+        error => error.into(),
+    })?;
     let address = service.address();
     info!("line page   {scheme}://{address}/   for operators");
     for (name, _) in &args.lines {
