@@ -6,7 +6,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{KnownFormat, Object, RefOr, Schema, SchemaFormat, Type},
+};
 
 use crate::{Error, review::NotMade};
 
@@ -58,13 +61,12 @@ impl Refused {
         Self::new(StatusCode::BAD_REQUEST, Kind::BadRequest, words)
     }
 
-    /// What a request lacks, with the status that fits.
+    /// What a request lacks.
     pub(crate) fn of_request(status: StatusCode, words: String) -> Self {
-        let kind = match status {
-            StatusCode::PAYLOAD_TOO_LARGE => Kind::TooLarge,
-            _ => Kind::BadRequest,
-        };
-        Self::new(status, kind, words)
+        match status {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::new(status, Kind::TooLarge, words),
+            _ => Self::bad_request(words),
+        }
     }
 
     pub(crate) fn unauthorized() -> Self {
@@ -126,7 +128,7 @@ impl From<Error> for Refused {
 impl From<NotMade> for Refused {
     fn from(not_made: NotMade) -> Self {
         match not_made {
-            NotMade::Asked(words) => Self::bad_request(words),
+            NotMade::Asked(words) => Self::conflict(words),
             NotMade::Busy => Self::conflict("another version is being made; wait until it is ready"),
             NotMade::Failed(error) => error.into(),
         }
@@ -152,3 +154,15 @@ impl IntoResponse for Refused {
         response
     }
 }
+
+/// A file, as a description of the API says it.
+pub(crate) struct Binary;
+
+impl PartialSchema for Binary {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::Binary);
+        Object::builder().schema_type(Type::String).format(Some(format)).into()
+    }
+}
+
+impl ToSchema for Binary {}

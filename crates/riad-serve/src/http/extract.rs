@@ -37,4 +37,11 @@ macro_rules! refuses {
     };
 }
 
-refuses!(FormRejection, JsonRejection, PathRejection, QueryRejection);
+refuses!(FormRejection, JsonRejection, QueryRejection);
+
+impl From<PathRejection> for Refused {
+    /// What is no number is the number of nothing.
+    fn from(_: PathRejection) -> Self {
+        Self::not_found("there is nothing at this address")
+    }
+}

@@ -21,7 +21,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     MOST_JSON,
-    answer::{Problem, Refused},
+    answer::{Binary, Problem, Refused},
     blocking,
     extract::{Path, Query},
     line_of,
@@ -89,7 +89,7 @@ pub(super) struct Came {
         ("Idempotency-Key" = Option<String>, Header, description = "The sender's key for this picture"),
         ("X-Filename" = Option<String>, Header, description = "What the sender calls the picture"),
     ),
-    request_body(content((Vec<u8> = "application/octet-stream"), (Named = "application/json"))),
+    request_body(content((Binary = "application/octet-stream"), (Named = "application/json"))),
     responses(
         (status = 200, body = Inspected), (status = 400, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 408, body = Problem), (status = 413, body = Problem),

@@ -32,7 +32,11 @@ use utoipa_axum::{
 
 use self::answer::Refused;
 pub(crate) use self::{auth::Token, metrics::Metrics};
-use crate::{line::Line, service::Shared};
+use crate::{
+    line::{Line, Numbers},
+    service::Shared,
+    store::{Labelled, Origin},
+};
 
 /// The page may load what is ours and nothing else, and nobody may put it into a page of theirs.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; \
@@ -42,11 +46,14 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const MOST_JSON: usize = 1 << 20;
 
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "riad serve",
-    description = "Finds defects in pictures of products. Times are RFC 3339 in UTC. If a service has a token, requests carry it as \
+#[openapi(
+    components(schemas(Labelled, Numbers, Origin, pictures::Purpose)),
+    info(
+        title = "riad serve",
+        description = "Finds defects in pictures of products. Times are RFC 3339 in UTC. If a service has a token, requests carry it as \
                    `Authorization: Bearer TOKEN`."
-))]
+    )
+)]
 struct Description;
 
 /// All that is answered.

@@ -19,7 +19,7 @@ use riad::{
 };
 
 use super::{
-    answer::{Problem, Refused},
+    answer::{Binary, Problem, Refused},
     blocking,
     extract::{Path, Query},
     inspections::found,
@@ -61,7 +61,13 @@ async fn kept(shared: &Shared, line: &str, id: i64) -> Result<(Inspection, std::
 #[utoipa::path(
     get, path = "/v1/lines/{line}/inspections/{id}/image", tag = "pictures",
     params(("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number"), Shape),
-    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 404, body = Problem))
+    responses(
+        (status = 200, content(
+            (Binary = "image/png"), (Binary = "image/jpeg"), (Binary = "image/tiff"), (Binary = "image/webp"), (Binary = "image/gif"),
+            (Binary = "image/bmp"), (Binary = "application/octet-stream")
+        )),
+        (status = 400, body = Problem), (status = 404, body = Problem),
+    )
 )]
 pub(super) async fn image(
     State(shared): State<Shared>,
@@ -97,7 +103,7 @@ fn kind_of(bytes: &[u8]) -> &'static str {
 #[utoipa::path(
     get, path = "/v1/lines/{line}/inspections/{id}/thumbnail", tag = "pictures",
     params(("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number")),
-    responses((status = 200, content_type = "image/jpeg", body = Vec<u8>), (status = 404, body = Problem))
+    responses((status = 200, content_type = "image/jpeg", body = Binary), (status = 404, body = Problem))
 )]
 pub(super) async fn thumbnail(State(shared): State<Shared>, Path((line, id)): Place) -> Result<Response, Refused> {
     let (inspection, path) = kept(&shared, &line, id).await?;
@@ -119,7 +125,7 @@ pub(super) async fn thumbnail(State(shared): State<Shared>, Path((line, id)): Pl
 #[utoipa::path(
     get, path = "/v1/lines/{line}/inspections/{id}/heat-map", tag = "pictures",
     params(("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number")),
-    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, body = Problem))
+    responses((status = 200, content_type = "image/png", body = Binary), (status = 404, body = Problem))
 )]
 pub(super) async fn heat_map(State(shared): State<Shared>, Path((line, id)): Place) -> Result<Response, Refused> {
     let (inspection, path) = kept(&shared, &line, id).await?;
@@ -150,7 +156,7 @@ pub(super) struct Shape {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum Purpose {
+pub(super) enum Purpose {
     Page,
 }
 
@@ -158,7 +164,7 @@ enum Purpose {
 #[utoipa::path(
     get, path = "/v1/lines/{line}/inspections/{id}/overlay", tag = "pictures",
     params(("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number"), Shape),
-    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 400, body = Problem), (status = 404, body = Problem))
+    responses((status = 200, content_type = "image/png", body = Binary), (status = 400, body = Problem), (status = 404, body = Problem))
 )]
 pub(super) async fn overlay(
     State(shared): State<Shared>,
@@ -189,7 +195,10 @@ pub(super) async fn overlay(
         ("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number"),
         ("file" = String, Path, description = "`map.npy` or `map.tiff`")
     ),
-    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 404, body = Problem))
+    responses(
+        (status = 200, content((Binary = "application/octet-stream"), (Binary = "image/tiff"))),
+        (status = 404, body = Problem),
+    )
 )]
 pub(super) async fn numbers(
     State(shared): State<Shared>,

@@ -46,7 +46,8 @@ pub(super) struct Wanted {
 #[utoipa::path(
     post, path = "/v1/lines/{line}/versions", tag = "review", params(("line" = String, Path, description = "The line's name")),
     request_body = Wanted,
-    responses((status = 202, body = Version), (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem))
+    responses((status = 202, body = Version), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 409, description = "The selection does not do, or another version is being made", body = Problem))
 )]
 pub(super) async fn make(
     State(shared): State<Shared>,

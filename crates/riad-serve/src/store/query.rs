@@ -31,8 +31,10 @@ pub(crate) struct Filter {
     /// Those that a person is asked about.
     pub(crate) unanswered: Option<bool>,
     /// Those from this time on (RFC 3339).
+    #[param(format = DateTime)]
     pub(crate) from: Option<String>,
     /// Those before this time (RFC 3339).
+    #[param(format = DateTime)]
     pub(crate) to: Option<String>,
     /// Those with a smaller number, to page on.
     pub(crate) before: Option<i64>,

@@ -35,7 +35,7 @@ fn what_is_drawn_is_what_the_library_draws() {
     assert_eq!(served.caller.get("/v1/lines/lid/inspections/1/map.bmp").status(), 404);
     assert_eq!(served.caller.get("/v1/lines/lid/inspections/9/image").status(), 404);
     assert_eq!(served.caller.get("/v1/lines/lid/inspections/-1/image").status(), 404);
-    assert_eq!(served.caller.get("/v1/lines/lid/inspections/x/image").status(), 400);
+    assert_eq!(served.caller.get("/v1/lines/lid/inspections/x/image").status(), 404);
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn a_version_is_made_of_audited_pictures_and_put_to_use_and_back() {
             body.as_bytes(),
         )
     };
-    assert_eq!(make(&ids).status(), 400, "nobody has labelled them");
+    assert_eq!(make(&ids).status(), 409, "nobody has labelled them");
     for id in &ids {
         served.caller.label(*id, &json!("good"));
     }
