@@ -4,7 +4,7 @@ import { isAsked, labelWord } from "./words.js";
 
 const QUESTIONS = {
   reject: { ask: "Is this product really bad?", good: "False alarm", defective: "Really bad" },
-  audit: { ask: "A sample of what passed: is this product good?", good: "Is good", defective: "Was missed" },
+  audit: { ask: "Passed, and drawn by chance to be checked: is it good?", good: "Is good", defective: "Was missed" },
   passed: { ask: "Passed as good. Is that wrong?", good: "Is good", defective: "Was missed" },
   strange: { ask: "Was this a product after all?", good: "A good one", defective: "A bad one" },
 };

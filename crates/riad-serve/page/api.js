@@ -17,21 +17,33 @@ const WORDS = {
   504: "The service took too long.",
 };
 
-async function call(path, { method = "GET", body, headers, wait = 20_000, also = [] } = {}) {
-  let response;
-  let answer;
+let leaving = false;
+
+/** As a sentence: the service writes its reasons small and without a full stop. */
+const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1) + (/[.!?…]$/.test(words) ? "" : ".");
+
+async function ask(path, { wait, ...request }, again) {
   try {
-    response = await fetch(path, { method, body, headers, signal: AbortSignal.timeout(wait), cache: "no-store" });
-    answer = await response.json().catch(() => null);
+    const response = await fetch(path, { ...request, signal: AbortSignal.timeout(wait), cache: "no-store" });
+    return { response, answer: await response.json().catch(() => null) };
   } catch (error) {
-    throw new ApiError(error.name === "TimeoutError" ? "The service does not answer in time." : "The service cannot be reached.", 0);
+    if (error.name === "TimeoutError") throw new ApiError("The service does not answer in time.", 0);
+    if (!again) throw new ApiError("The service cannot be reached.", 0);
+    // Reading may be done twice: a connection that was closed just then is no reason to show nothing.
+    await new Promise((done) => setTimeout(done, 200));
+    return ask(path, { wait, ...request }, false);
   }
+}
+
+async function call(path, { method = "GET", body, headers, wait = 20_000, also = [] } = {}) {
+  const { response, answer } = await ask(path, { method, body, headers, wait }, method === "GET");
   if (response.status === 401) {
-    location.assign("/login");
+    if (!leaving) location.assign("/login");
+    leaving = true; // several calls may be refused at once
     throw new ApiError("Please sign in.", 401);
   }
   if ((response.ok && answer) || (also.includes(response.status) && answer?.id)) return answer;
-  throw new ApiError(answer?.error ?? WORDS[response.status] ?? `The service failed (${response.status}).`, response.status);
+  throw new ApiError(answer?.error ? sentence(answer.error) : (WORDS[response.status] ?? `The service failed (${response.status}).`), response.status);
 }
 
 const send = (path, method, value) =>

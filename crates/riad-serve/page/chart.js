@@ -102,9 +102,7 @@ export class ScoreChart {
     this.axes(g, scale, colour);
     this.steps(g, scale, this.points.map((point) => point.threshold ?? this.threshold), colour("chart-limit"), 2, [7, 5]);
     this.marks(g, scale, colour);
-    const medians = runningMedian(this.points);
-    this.steps(g, scale, medians, colour("surface"), 6);
-    this.steps(g, scale, medians, colour("chart-median"), 3);
+    this.steps(g, scale, runningMedian(this.points), colour("chart-median"), 2);
     const bad = this.points.filter((point) => point.verdict === "defective").length;
     setAttribute(this.canvas, "aria-label",
       `Chart of the last ${count(this.points.length, "score")}, ${bad} of them NOT OK, limit ${number(this.threshold)}. Arrow keys go from point to point, Enter opens the picture.`);

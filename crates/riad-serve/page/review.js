@@ -10,7 +10,7 @@ const PAGE = 100;
 const MOST = 1000; // pictures on the page; older ones are selected by nobody one by one
 
 const HOW = {
-  recalibrate: "Sets the limit anew, in seconds. Take the sample of passed ones: nobody picked them, so the promised rate holds.",
+  recalibrate: "Sets the limit anew, in seconds. Take those drawn by chance: nobody picked them, so the promised rate holds.",
   train: "Goes on training from the present weights, in the background. Takes minutes to hours; the line goes on.",
 };
 
@@ -30,7 +30,7 @@ export class Review {
     const button = (text, props) => el("button", { type: "button", ...props }, text);
     this.goodGrid = el("ul", { class: "picks", "aria-label": "Good ones" });
     this.badGrid = el("ul", { class: "picks", "aria-label": "Bad ones" });
-    this.goodEmpty = el("p", { class: "none" }, "None yet. Answer what the line asks: false alarms and the sample of passed ones.");
+    this.goodEmpty = el("p", { class: "none" }, "None yet. Answer what the line asks: rejects, and pictures drawn by chance.");
     this.badEmpty = el("p", { class: "none" }, "None yet. Rejects that are really bad appear here.");
     this.more = button("Older ones", { class: "small", hidden: true, onclick: () => this.loadMore() });
     this.measured = el("div", { class: "measured" });
@@ -50,7 +50,7 @@ export class Review {
         this.measured,
         el("section", { class: "card", "aria-labelledby": "good-title" },
           el("header", {}, el("h2", { id: "good-title" }, "Good ones"),
-            el("div", { class: "tools" }, pick("All", () => true), pick("Sample of passed", (row) => row.audit),
+            el("div", { class: "tools" }, pick("All", () => true), pick("Drawn by chance", (row) => row.audit),
               pick("False alarms", (row) => row.verdict === "defective"), pick("None", () => false))),
           this.goodGrid, this.goodEmpty),
         el("section", { class: "card", "aria-labelledby": "bad-title" },
@@ -93,13 +93,14 @@ export class Review {
   }
 
   tile(row, selectable) {
-    const words = `${labelWord(row)}, picture ${row.id}, ${dayAndTime(row.received)}`;
+    const words = `${labelWord(row)}${row.audit ? ", drawn by chance" : ""}, picture ${row.id}, ${dayAndTime(row.received)}`;
     const image = row.kept ? el("img", { src: row.links.thumbnail, alt: "", loading: "lazy", decoding: "async" }) : el("span", { class: "blank" });
     const open = el("button", { type: "button", class: "open", "aria-label": `Open: ${words}`, onclick: () => this.open(row.id) }, image);
     const tag = el("span", { class: "tag", "data-kind": "bad" }, sign("bad"), labelWord(row));
     if (!selectable) return el("li", { class: "pick", "data-id": row.id }, open, tag);
     const box = el("input", { type: "checkbox", "aria-label": `Select: ${words}`, onchange: () => this.tell() });
-    return el("li", { class: "pick", "data-id": row.id }, open, el("label", { class: "tag" }, box, labelWord(row)));
+    const chance = row.audit ? el("span", { class: "drawn" }, "drawn") : "";
+    return el("li", { class: "pick", "data-id": row.id }, open, el("label", { class: "tag" }, box, labelWord(row), chance));
   }
 
   open(id) {
@@ -123,7 +124,7 @@ export class Review {
     setText(this.selected, `${count(rows.length, "good one")} selected`);
     this.make.disabled = !rows.length;
     this.warning.hidden = how !== "recalibrate" || !picked;
-    setText(this.warning, `${picked} of them were picked because the model or a person saw something in them. With these, the promised rate of false alarms holds only roughly.`);
+    setText(this.warning, `${picked} of them were not drawn by chance. Recalibrating leaves these out: they were picked for looking odd, and would raise the limit too far.`);
   }
 
   async submit(event) {
@@ -143,7 +144,7 @@ export class Review {
     this.measured.hidden = !measured;
     if (measured) {
       this.measured.replaceChildren(fact(measured.false_alarms, "of the rejects are false alarms", "answered rejects"),
-        fact(measured.misses, "of what passed was missed", "answered samples"));
+        fact(measured.misses, "of what passed was missed", "answered passed ones, drawn by chance"));
     }
   }
 

@@ -79,13 +79,17 @@ export class Store {
     const before = [...this.lines.keys()].join("\n");
     const names = new Set(infos.map((info) => info.name));
     for (const name of this.lines.keys()) if (!names.has(name)) this.lines.delete(name);
-    for (const info of infos) this.setLine(info);
+    for (const info of infos) {
+      if (!this.lines.has(info.name)) this.lines.set(info.name, new LineState(info.name));
+      this.setLine(info);
+    }
     if (before !== [...this.lines.keys()].join("\n")) this.emit("lines");
   }
 
+  /** Of a line that is known; which there are, setLines says, and an event may come before it. */
   setLine(info) {
-    const line = this.lines.get(info.name) ?? new LineState(info.name);
-    this.lines.set(info.name, line);
+    const line = this.lines.get(info.name);
+    if (!line) return;
     line.info = info;
     const known = line.newest;
     if (info.last) line.take(info.last);

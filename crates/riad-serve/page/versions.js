@@ -36,7 +36,7 @@ export class Versions {
     const { back, promise } = this.info;
     this.back.hidden = !back;
     setText(this.back, `Back to version ${back}`);
-    setText(this.promise, promise ?? "");
+    setText(this.promise, promise ? `Calibrated with ${promise}.` : "");
     const sorted = [...this.all.values()].sort((a, b) => b.version - a.version);
     sorted.forEach((version, at) => {
       const inUse = version.version === this.info.version;
@@ -56,7 +56,7 @@ export class Versions {
   card(version, inUse) {
     const { version: n, state, trial, note, from, made, created } = version;
     const title = el("h3", {}, `Version ${n}`, inUse ? el("span", { class: "in-use" }, "in use") : "");
-    const about = el("p", { class: "about" }, `${MADE[made] ?? made}${from ? ` from version ${from}` : ""} · ${dayAndTime(created)} · model ${version.model ?? "–"}`);
+    const about = el("p", { class: "about" }, `${MADE[made] ?? made}${from ? ` from version ${from}` : ""} · ${dayAndTime(created)} · model ${version.model || "–"}`);
     const node = el("li", { class: "version", "data-state": state }, title, about);
     if (state === "making") {
       const words = `${percent(version.progress ?? 0)}${note ? ` · ${note}` : ""}`;

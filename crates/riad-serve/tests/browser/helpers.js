@@ -1,7 +1,9 @@
 // What the tests share: a browser, a service (the mock, or a real one at RIAD_URL), and pictures to send.
 //
-// Against a real service: RIAD_URL=http://127.0.0.1:8642 RIAD_GOOD=folder RIAD_BAD=folder node --test page.test.js
-// The first line of the service is taken; the tests label pictures, make versions and begin shifts on it.
+// Against a real service that was started with --fpr 0.05 --audit 1/4 and a fresh store, on its first line:
+// RIAD_URL=http://127.0.0.1:8642 RIAD_GOOD=folder RIAD_BAD=folder node --test page.test.js
+// The tests label pictures, make versions and begin shifts. They take up to 200 good pictures, all different: one that
+// comes twice counts once.
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";

@@ -196,6 +196,7 @@ export class Mock {
     response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
     response.write(": hello\n\n");
     this.listeners.add(response);
+    for (const line of this.lines.values()) this.sendLine(line);
     request.on("close", () => this.listeners.delete(response));
   }
 
@@ -277,7 +278,8 @@ export class Mock {
     }
     if (request.method === "GET") return json(response, 200, { versions: [...line.versions].reverse() });
     const { how, inspections } = JSON.parse(body);
-    if (!inspections.length) throw new Refusal(400, "bad_request", "Select at least one inspection.");
+    const drawn = line.inspections.filter((row) => row.audit && row.label === "good" && inspections.includes(row.id)).length;
+    if (how === "recalibrate" && !drawn) throw new Refusal(400, "bad_request", "a false-positive rate of 0.05 takes 1 audited pictures that are labelled good; 0 of those selected are");
     const version = { version: line.versions.length + 1, model: "9be1f2a3c4d5", made: how === "train" ? "trained" : "recalibrated",
       from: line.versions.find((one) => one.in_use).version, created: new Date().toISOString(), in_use: false, state: "making",
       progress: 0, note: how === "train" ? "epoch 1 of 20" : null, trial: null };
