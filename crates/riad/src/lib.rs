@@ -13,13 +13,13 @@ pub mod names;
 mod observer;
 #[cfg(feature = "report")]
 mod page;
-pub mod protocol;
+mod protocol;
 mod recalibration;
 pub mod render;
 #[cfg(feature = "report")]
 pub mod report;
-pub mod roi;
-pub mod run;
+mod roi;
+mod run;
 mod settings;
 mod source;
 mod suspects;
@@ -45,6 +45,7 @@ pub use self::{
     detector::{Compute, Detector, Found, Inspections},
     error::{Cause, Error, Result},
     evaluation::{Evaluation, Sets, evaluate},
+    held_out::{HeldOut, Parts, Purpose},
     maps::{MapFormat, Maps},
     observer::{Cancel, Counts, Event, Observer, Session, Stop, Work},
     protocol::{Protocol, TrainingOptions},
