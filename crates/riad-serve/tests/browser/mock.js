@@ -167,7 +167,10 @@ export class Mock {
     const url = new URL(request.url, "http://mock");
     response.setHeader("Content-Security-Policy", CSP);
     response.setHeader("X-Content-Type-Options", "nosniff");
+    response.setHeader("Referrer-Policy", "no-referrer");
     const body = await read(request);
+    const { origin, host } = request.headers;
+    if (request.method !== "GET" && origin && origin !== `http://${host}`) throw new Refusal(403, "forbidden", "a page from elsewhere asked for this");
     const free = ["/login", "/assets/style.css", "/assets/icon.svg"].includes(url.pathname);
     if (this.token && !free && !(request.headers.cookie ?? "").includes(`riad=${this.token}`)) {
       if (url.pathname === "/") return redirect(response, "/login");
