@@ -30,7 +30,9 @@ mod training;
 pub mod watch;
 
 pub use image::RgbImage;
-pub use riad_core::{Calibration, CalibrationError, LengthError, Map, Region, Size};
+pub use riad_core::{
+    Calibration, CalibrationError, LengthError, Map, MaskError, Masks, Region, Size, metrics, similarity,
+};
 pub use riad_data::{
     Category, DataError, DecodeMemory, FileFacts, Fit, Grouping, Image, Layout, Listing, Pattern, Reader, image_files,
 };
