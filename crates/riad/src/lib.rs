@@ -38,7 +38,7 @@ pub use riad_data::{
 };
 pub use riad_model::{
     Alignment, Checkpoint, Device, EpochRecord, Header, InputFilter, LossTerms, LossWeights, Method, ModelError,
-    Precision, Preset, Roi, Similarity, TrainConfig, device, gpu,
+    Precision, Preset, Roi, Similarity, TrainConfig, device, export, gpu,
 };
 
 pub use self::{
