@@ -15,6 +15,7 @@ mod race;
 mod slow_tests;
 mod sweep;
 mod vary;
+mod wheel;
 
 use std::env;
 use std::io::{BufRead, BufReader};
