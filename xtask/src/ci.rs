@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::{cuda_toolkit, python};
+use crate::{cuda_toolkit, python, wheel};
 
 /// The crates that others may depend on, each of which must build by itself.
 const LIBRARIES: [&str; 6] = ["riad-core", "riad-conv", "riad-cuda", "riad-data", "riad-model", "riad"];
@@ -93,6 +93,8 @@ enum Step {
     Demo,
     /// The service, used by schemathesis, Triton's client, mutated requests and a real browser (try-service)
     Service,
+    /// The Python wheel: built, installed in a fresh environment, and tested there, Ray on two local nodes included; minutes
+    Wheel,
     /// The tests, with Python and what they import there (RIAD_REQUIRE has them fail that lack it)
     Test,
 }
@@ -148,7 +150,7 @@ impl Step {
                 cargo("deny --offline --locked check bans licenses sources"),
             ],
             Self::Package => vec![cargo(
-                "package --workspace --exclude riad-bench --exclude riad-testing --exclude xtask --no-verify --allow-dirty --locked",
+                "package --workspace --exclude riad-bench --exclude riad-python --exclude riad-testing --exclude xtask --no-verify --allow-dirty --locked",
             )],
             Self::Clippy => vec![cargo("clippy --workspace --all-targets --locked -- -D warnings")],
             Self::Alone => LIBRARIES
@@ -226,6 +228,8 @@ impl Step {
                 "test --workspace --locked --test it -- --ignored the_demo_finds_defects",
             )],
             Self::Service => vec![cargo("xtask try-service")],
+            // It asks where it has put what; see `run`.
+            Self::Wheel => Vec::new(),
             Self::Test => {
                 let mut test = cargo("test --workspace --locked");
                 let mut required = Vec::new();
@@ -257,6 +261,9 @@ impl Step {
         }
         for mut command in self.commands() {
             run(&mut command)?;
+        }
+        if matches!(self, Self::Wheel) {
+            wheel::check(run)?;
         }
         Ok(())
     }

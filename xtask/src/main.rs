@@ -16,6 +16,7 @@ mod service;
 mod slow_tests;
 mod sweep;
 mod vary;
+mod wheel;
 
 use std::env;
 use std::io::{BufRead, BufReader};

@@ -30,13 +30,15 @@ mod training;
 pub mod watch;
 
 pub use image::RgbImage;
-pub use riad_core::{Calibration, CalibrationError, LengthError, Map, Region, Size, metrics::exact_interval};
+pub use riad_core::{
+    Calibration, CalibrationError, LengthError, Map, MaskError, Masks, Region, Size, metrics, similarity,
+};
 pub use riad_data::{
     Category, DataError, DecodeMemory, FileFacts, Fit, Grouping, Image, Layout, Listing, Pattern, Reader, image_files,
 };
 pub use riad_model::{
     Alignment, Checkpoint, Device, EpochRecord, Header, InputFilter, LossTerms, LossWeights, Method, ModelError,
-    Precision, Preset, Roi, Similarity, TrainConfig, device, gpu, store::file_of as model_file,
+    Precision, Preset, Roi, Similarity, TrainConfig, device, export, gpu, store::file_of as model_file,
 };
 
 pub use self::{
