@@ -23,6 +23,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     let reader = TrainingOptions {
         channels: args.channels,
         bands: bands.cloned(),
+        white_level: args.white_level,
         ..TrainingOptions::default()
     }
     .reader();
