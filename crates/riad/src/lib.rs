@@ -21,6 +21,7 @@ pub mod report;
 mod roi;
 mod run;
 mod settings;
+mod sooner;
 mod source;
 mod suspects;
 #[cfg(feature = "tensorboard")]
@@ -53,6 +54,7 @@ pub use self::{
     protocol::{Protocol, TrainingOptions},
     recalibration::{Recalibrated, Recalibration},
     run::{Run, Trained},
+    sooner::Sooner,
     suspects::Suspects,
     threshold::{Threshold, Verdict, reach},
     training::Training,
