@@ -164,7 +164,10 @@ pub(super) enum Purpose {
 #[utoipa::path(
     get, path = "/v1/lines/{line}/inspections/{id}/overlay", tag = "pictures",
     params(("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number"), Shape),
-    responses((status = 200, content_type = "image/png", body = Binary), (status = 400, body = Problem), (status = 404, body = Problem))
+    responses(
+        (status = 200, content((Binary = "image/png"), (Binary = "image/jpeg"))), (status = 400, body = Problem),
+        (status = 404, body = Problem),
+    )
 )]
 pub(super) async fn overlay(
     State(shared): State<Shared>,
