@@ -12,7 +12,7 @@ use riad::{
     facts::{preset_name, terms},
     reach,
 };
-use riad_data::{Brightest, DataError, FileFacts, in_part};
+use riad_data::{Brightest, DataError, FileFacts, counted, in_part};
 use riad_model::{Alignment, EpochRecord, LossTerms, TrainConfig};
 use tracing::{Level, enabled, error, info, warn};
 
@@ -146,7 +146,7 @@ impl Console {
             info!("computing on {device} in {}", config.precision);
         }
         info!(
-            "training {} of method {} at {}{} on {train} images of {category}, {validation} held out for validation and \
+            "training {} of method {} at {}{} on {} of {category}, {validation} held out for validation and \
              {calibration} for calibration, in {}",
             preset_name(config.architecture.width),
             config.scoring.method,
@@ -156,6 +156,7 @@ impl Console {
             } else {
                 ""
             },
+            counted(train, "image"),
             shell_quoted(folder)
         );
         if epochs + steps > 0 {

@@ -5,7 +5,7 @@
 pub const LIMIT: f64 = 3.5;
 
 /// Fewer values do not tell what is usual.
-const FEWEST: usize = 8;
+pub const FEWEST: usize = 8;
 
 /// The quartiles of a normal distribution lie this many standard deviations apart.
 const QUARTILES: f64 = 1.349;

@@ -45,4 +45,4 @@ pub use reader::Reader;
 pub use split::{Shares, Split, shuffled, split};
 pub use survey::{Survey, Suspect, Suspicion, survey};
 pub use values::{Brightest, FileFacts, Fit, Image, LoadedImage};
-pub use words::in_part;
+pub use words::{counted, in_part};

@@ -23,9 +23,23 @@ pub fn in_part<T: Display>(names: &[T], between: &str) -> String {
     text
 }
 
+/// How many there are of what is called so: `1 image`, `2 images`.
+pub fn counted(count: usize, what: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_not_several() {
+        assert_eq!(
+            [0, 1, 2].map(|count| counted(count, "image")),
+            ["0 images", "1 image", "2 images"]
+        );
+    }
 
     #[test]
     fn eight_are_named_and_more_are_counted() {

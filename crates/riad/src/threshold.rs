@@ -6,6 +6,7 @@ use riad_core::{
     Calibration, CalibrationError,
     calibration::{images_needed, images_needed_with_confidence},
 };
+use riad_data::counted;
 use riad_model::Header;
 use serde::{Deserialize, Serialize};
 
@@ -143,11 +144,11 @@ const RATES: [f64; 6] = [0.1, 0.05, 0.02, 0.01, 0.005, 0.001];
 /// What a model's calibration is good for, in words: which rates it allows, what it promises, and what the next rate takes.
 pub fn reach(calibration: &Calibration) -> String {
     let count = calibration.scores().len();
-    let images = if count == 1 { "image" } else { "images" };
     let usual = Asked::usual(calibration).rate;
     let rate = shown_rate(usual);
     let mut text = format!(
-        "{count} good {images}, for false-positive rates from {} on",
+        "{}, for false-positive rates from {} on",
+        counted(count, "good image"),
         shown_rate(calibration.smallest_rate())
     );
     if let Ok(bound) = calibration.rate_bound(usual, CONFIDENCE) {

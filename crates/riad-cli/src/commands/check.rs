@@ -7,6 +7,8 @@ use std::{
 
 use anyhow::Result;
 use riad::{Suspects, TrainingOptions, names::relative};
+use riad_core::outlier::FEWEST;
+use riad_data::counted;
 use tracing::{error, info};
 
 use super::train::one_category;
@@ -49,6 +51,10 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     }
     let folder = args.out.parent().unwrap_or(Path::new(""));
     match suspects.write(folder, &name.to_string_lossy(), &reader, None)? {
+        None if count < FEWEST => info!(
+            "nothing but copies can be told of {}: it takes {FEWEST} to say what is usual",
+            counted(count, "image")
+        ),
         None => info!("nothing is unusual about {count} images"),
         Some(list) => {
             suspects.tell(&list, &Console::default());

@@ -12,7 +12,7 @@ use riad::{
     Error, Found, Threshold,
     names::{plain, written},
 };
-use riad_data::{Pattern, image_files};
+use riad_data::{Pattern, counted, image_files};
 use serde_json::json;
 use tracing::{error, info};
 
@@ -84,12 +84,12 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     console.sum_up();
     if let Some(threshold) = &threshold {
         info!(
-            "{} of {} images called defective: above {}, the threshold for {} from {} good images",
+            "{} of {} images called defective: above {}, the threshold for {} from {}",
             output.flagged,
             output.scored,
             threshold.value(),
             threshold.asked(),
-            threshold.calibration().scores().len()
+            counted(threshold.calibration().scores().len(), "good image")
         );
     }
     Ok(if output.failures == 0 {

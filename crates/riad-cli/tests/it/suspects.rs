@@ -61,6 +61,12 @@ fn check_names_what_is_unusual_and_writes_a_list_that_train_takes() {
     assert!(root.join("again.txt").exists());
 
     assert!(stderr(root, &["check", "photos", "--out", "page"], 2).contains("FILE.html"));
+
+    // Of a few nobody can tell which is unlike the others.
+    fs::create_dir(root.join("few")).unwrap();
+    fs::rename(root.join("photos/000.png"), root.join("few/000.png")).unwrap();
+    let said = stderr(root, &["check", "few", "--out", "few.html"], 0);
+    assert!(said.contains("can be told of 1 image: it takes 8"), "{said}");
 }
 
 #[test]

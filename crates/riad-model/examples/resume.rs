@@ -1,7 +1,7 @@
 //! Trains a small network on made-up images for three epochs, breaks off after the first, and resumes.
 //!
 //! ```console
-//! $ cargo run -p riad-model --example train
+//! $ cargo run -p riad-model --example resume
 //! ```
 //!
 //! A program of its own takes its images from files: `riad-data` decodes, resizes and prefetches them.
