@@ -23,6 +23,7 @@ use crate::{
     http::{self, Token},
     line::{self, Job, Line, Pace, Queue},
     review::Making,
+    sinks::{Sink, SinkOptions, Sinks, Status},
     store::{Keep, Store},
 };
 
@@ -70,6 +71,8 @@ pub struct Options {
     pub keep: Keep,
     /// One in how many pictures is drawn for an audit, if any: a person is asked about it even if it passed.
     pub audit: Option<u32>,
+    /// Where inspections are sent.
+    pub sinks: Vec<SinkOptions>,
     /// How long a picture in a watched folder must stay as it is to count as complete.
     pub settle: Duration,
     /// How often to look at watched folders.
@@ -93,6 +96,7 @@ impl Options {
             allow: Vec::new(),
             keep: Keep::default(),
             audit: None,
+            sinks: Vec::new(),
             settle: Duration::from_secs(2),
             interval: Duration::from_millis(500),
         }
@@ -149,6 +153,7 @@ pub(crate) struct Inner {
     pub(crate) drawing: tokio::sync::Semaphore,
     pub(crate) metrics: http::Metrics,
     pub(crate) making: Arc<Making>,
+    pub(crate) sinks: Vec<Arc<Status>>,
 }
 
 impl Deref for Shared {
@@ -174,6 +179,9 @@ pub struct Service {
     /// Those that bring pictures, and tell how it goes.
     bringers: Vec<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
+    sinks: Sinks,
+    /// Where PLCs ask.
+    modbus: Vec<SocketAddr>,
     runtime: Option<Runtime>,
 }
 
@@ -195,6 +203,7 @@ impl Service {
         for folder in &options.allow {
             allow.push(fs::canonicalize(folder).map_err(Error::file("read", folder))?);
         }
+        let sinks = Sink::open(&options.sinks, lines.len(), &store)?;
         let refused = |cause| Error::Listen {
             address: options.listen.to_string(),
             cause,
@@ -205,8 +214,8 @@ impl Service {
         let shared = Shared(Arc::new(Inner {
             queue: Arc::new(Queue::new(lines.len(), options.queue)),
             lines,
+            events: Events::new(store.newest()?),
             store,
-            events: Events::new(),
             token: options.token.map(Token::new),
             has_tls: options.tls.is_some(),
             deadline: options.deadline,
@@ -216,6 +225,7 @@ impl Service {
             drawing: tokio::sync::Semaphore::new(2),
             metrics: http::Metrics::default(),
             making: Arc::default(),
+            sinks: sinks.iter().map(|sink| sink.status.clone()).collect(),
         }));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -260,8 +270,11 @@ impl Service {
             handle,
             bringers: Vec::new(),
             workers: Vec::new(),
+            sinks: Sinks::default(),
+            modbus: sinks.iter().filter_map(Sink::listens_at).collect(),
             runtime: Some(runtime),
         };
+        service.sinks.start(sinks, &service.shared)?;
         service.work(&options.keep, Pace {
             settle: options.settle,
             interval: options.interval,
@@ -295,6 +308,11 @@ impl Service {
         self.address
     }
 
+    /// Where PLCs ask, for each sink that they ask.
+    pub fn modbus(&self) -> &[SocketAddr] {
+        &self.modbus
+    }
+
     /// Serves until it is cancelled, and then ends what is under way.
     pub fn run(self, cancel: &Cancel) {
         while cancel.reason().is_none() {
@@ -326,6 +344,7 @@ impl Drop for Service {
         for thread in self.workers.drain(..) {
             let _ = thread.join();
         }
+        self.sinks.end();
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_timeout(NAP);
         }

@@ -22,7 +22,7 @@ use riad::{Asked, Compute, Detector};
 
 pub(crate) use self::{
     folder::{Pace, watch},
-    live::LineState,
+    live::{LineState, State},
     model::{Judgement, Model, version_file},
     queue::Queue,
     worker::{Job, Judged, Numbers, Refusal, work},
