@@ -117,6 +117,14 @@ impl Options {
                 self.listen
             )));
         }
+        let wait = self.settle + self.interval;
+        let shortest = self.sinks.iter().filter_map(|sink| sink.to.valid()).min();
+        if let Some(valid) = shortest.filter(|valid| *valid <= wait && self.lines.iter().any(|line| line.watch.is_some())) {
+            return Err(Error::Request(format!(
+                "PLCs see a verdict for {valid:?} from when its picture was written, and pictures in a watched folder are left alone for \
+                 {wait:?} (until they are complete, and until the next look): none would be in time"
+            )));
+        }
         if self.queue == 0 || self.deadline.is_zero() || self.most_bytes == 0 {
             return Err(Error::Request("a queue, a deadline and a picture's size are above 0".to_owned()));
         }

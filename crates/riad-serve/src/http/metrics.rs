@@ -109,7 +109,7 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
         sinks.map(|sink| (format!("{{sink=\"{}\"}}", sink.name()), value(sink))).collect()
     };
     let up = of_sinks(&|sink| f64::from(u8::from(sink.is_up())));
-    family("sink_up", "gauge", "1 if the sink's peer took what it was given last.", &up);
+    family("sink_up", "gauge", "0 if the sink's peer is not there or did not take what it was given last.", &up);
     let behind = of_sinks(&|sink| sink.behind(newest) as f64);
     family("sink_behind", "gauge", "Inspections that a sink has not delivered yet.", &behind);
     let dropped = of_sinks(&|sink| sink.dropped() as f64);

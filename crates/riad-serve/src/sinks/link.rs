@@ -24,6 +24,8 @@ pub(super) type Outcome = Result<(), String>;
 
 /// Whom inspections are delivered to.
 pub(super) trait Peer {
+    /// Whether it knows without a delivery that somebody is there.
+    const CONNECTS: bool;
     /// How often it wants to be called without anything to deliver.
     const EVERY: Duration;
     /// The longest pause between two tries.
@@ -78,10 +80,10 @@ async fn deliver<P: Peer>(peer: &mut P, spool: &mut Spool, end: &mut watch::Rece
         let is_ending = *end.borrow();
         match outcome {
             Ok(is_behind) => {
-                pause = FIRST_PAUSE;
-                if spool.is_up(true) {
-                    tracing::info!("sink {}: connected", spool.name());
+                if spool.is_up(true) && (P::CONNECTS || pause > FIRST_PAUSE) {
+                    tracing::info!("sink {}: works", spool.name());
                 }
+                pause = FIRST_PAUSE;
                 if is_behind {
                     continue;
                 }
@@ -97,10 +99,7 @@ async fn deliver<P: Peer>(peer: &mut P, spool: &mut Spool, end: &mut watch::Rece
             Err(cause) => {
                 peer.lost();
                 if spool.is_up(false) || pause == FIRST_PAUSE {
-                    tracing::warn!(
-                        "sink {}: {cause}; it is tried again, and what it has not got is kept",
-                        spool.name()
-                    );
+                    tracing::warn!("sink {}: {cause}; it is tried again", spool.name());
                 }
                 if is_ending {
                     return;
@@ -118,7 +117,7 @@ async fn deliver<P: Peer>(peer: &mut P, spool: &mut Spool, end: &mut watch::Rece
 /// Delivers what is next; whether there may be more.
 async fn step<P: Peer>(peer: &mut P, spool: &mut Spool, ticked: &mut Instant) -> Result<bool, String> {
     let next = spool.next().map_err(|error| error.to_string());
-    spool.keep_sometimes().map_err(|error| error.to_string())?;
+    spool.keep_sometimes();
     peer.connect().await?;
     let batch = next?;
     let is_behind = batch.len() == BATCH;

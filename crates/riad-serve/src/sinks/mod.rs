@@ -55,7 +55,7 @@ impl Status {
         &self.name
     }
 
-    /// Whether its peer took what it was given last.
+    /// Whether its peer is there and took what it was given last.
     pub(crate) fn is_up(&self) -> bool {
         self.is_up.load(Ordering::Relaxed)
     }

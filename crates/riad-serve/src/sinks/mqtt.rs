@@ -149,6 +149,7 @@ fn encrypted() -> Result<ClientConfig> {
 }
 
 impl Peer for Mqtt {
+    const CONNECTS: bool = true;
     const EVERY: Duration = Duration::from_millis(500);
     const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 

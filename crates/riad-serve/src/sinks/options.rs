@@ -77,7 +77,15 @@ pub enum Destination {
 impl Destination {
     /// Whether it shows the present, so that what is late is of no use to it.
     pub(super) fn is_present(&self) -> bool {
-        matches!(self, Self::ModbusClient { .. } | Self::ModbusServer { .. })
+        self.valid().is_some()
+    }
+
+    /// For how long a verdict is valid, if that ends.
+    pub(crate) fn valid(&self) -> Option<Duration> {
+        match self {
+            Self::ModbusClient { valid, .. } | Self::ModbusServer { valid, .. } => Some(*valid),
+            Self::Webhook { .. } | Self::Mqtt { .. } => None,
+        }
     }
 }
 
@@ -140,10 +148,10 @@ impl Address {
 }
 
 /// The parts of a URL, which is not repeated in messages: it may hold a secret.
-fn parts(url: &str, schemes: [(&str, u16); 2]) -> Result<(Uri, Address)> {
+fn parts(url: &str, of: &str, schemes: [(&str, u16); 2]) -> Result<(Uri, Address)> {
     let wrong = || {
         Error::Request(format!(
-            "an address begins with {}:// or {}:// and a host",
+            "the address of a {of} begins with {}:// or {}:// and a host",
             schemes[0].0, schemes[1].0
         ))
     };
@@ -162,7 +170,7 @@ fn parts(url: &str, schemes: [(&str, u16); 2]) -> Result<(Uri, Address)> {
 }
 
 fn webhook(url: &str) -> Result<Address> {
-    let (uri, mut address) = parts(url, [("http", 80), ("https", 443)])?;
+    let (uri, mut address) = parts(url, "webhook", [("http", 80), ("https", 443)])?;
     // The path may be a secret, so the name has only a trace of it. A token in the query may change without a new sink.
     let mut trace = String::new();
     for byte in Sha256::digest(uri.path()).iter().take(4) {
@@ -173,7 +181,7 @@ fn webhook(url: &str) -> Result<Address> {
 }
 
 fn mqtt(url: &str, has_password: bool) -> Result<Address> {
-    let (uri, mut address) = parts(url, [("mqtt", 1883), ("mqtts", 8883)])?;
+    let (uri, mut address) = parts(url, "broker", [("mqtt", 1883), ("mqtts", 8883)])?;
     if address.user.as_ref().is_some_and(|user| user.contains(':')) {
         return Err(Error::Request(
             "a password in an address is seen by all; a file holds it".to_owned(),

@@ -19,7 +19,7 @@ pub(super) const BATCH: usize = 32;
 /// How often it is kept how far a sink is. What was delivered since then is delivered once more after a kill.
 const KEEP: Duration = Duration::from_millis(500);
 
-/// How often at most it is told that inspections are given up.
+/// How often at most the same trouble is told of.
 const TELL: Duration = Duration::from_secs(60);
 
 /// What a sink has still to deliver: the inspections behind its cursor.
@@ -35,6 +35,8 @@ pub(super) struct Spool {
     news: watch::Receiver<i64>,
     /// When it was told last that inspections are given up, and how many had been by then.
     told: (Option<Instant>, u64),
+    /// When it was told last that the disk does not take how far the sink is.
+    failed: Option<Instant>,
 }
 
 impl Spool {
@@ -54,6 +56,7 @@ impl Spool {
             most_age: options.most_age,
             news,
             told: (None, cursor.dropped),
+            failed: None,
         }
     }
 
@@ -127,12 +130,18 @@ impl Spool {
         }
     }
 
-    /// Keeps on the disk how far the sink is, if it has been kept long ago.
-    pub(super) fn keep_sometimes(&mut self) -> Result<()> {
+    /// Keeps on the disk how far the sink is, if it has been kept long ago. Where that fails, as on a full disk, it goes on delivering.
+    pub(super) fn keep_sometimes(&mut self) {
         if self.kept.1.elapsed() < KEEP {
-            return Ok(());
+            return;
         }
-        self.keep()
+        if let Err(error) = self.keep() {
+            self.kept.1 = Instant::now();
+            if self.failed.is_none_or(|at| at.elapsed() >= TELL) {
+                tracing::warn!("sink {}: {error}; what it has delivered may come twice", self.name());
+                self.failed = Some(Instant::now());
+            }
+        }
     }
 
     /// Keeps on the disk how far the sink is.

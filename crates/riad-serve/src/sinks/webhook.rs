@@ -64,6 +64,7 @@ impl Webhook {
 }
 
 impl Peer for Webhook {
+    const CONNECTS: bool = false;
     const EVERY: Duration = Duration::from_millis(500);
     const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 

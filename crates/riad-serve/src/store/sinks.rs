@@ -1,6 +1,8 @@
 //! How far each sink is. The inspections themselves are its spool: they stay, and a sink only remembers the last one that it got.
 
-use rusqlite::params;
+use std::time::SystemTime;
+
+use rusqlite::{OptionalExtension, params};
 
 use super::Store;
 use crate::Result;
@@ -51,6 +53,17 @@ impl Store {
             let sql = "SELECT coalesce(max(id), 0) FROM inspection";
             connection.prepare_cached(sql)?.query_row([], |row| row.get(0))
         })
+    }
+
+    /// When the file of a picture from the watched folder was written, which its identity ends with.
+    pub(crate) fn written(&self, id: i64) -> Result<Option<SystemTime>> {
+        let identity: Option<String> = self.read(|connection| {
+            let sql = "SELECT identity FROM inspection WHERE id = ?1 AND identity IS NOT NULL";
+            let found = connection.prepare_cached(sql)?.query_row([id], |row| row.get(0));
+            found.optional()
+        })?;
+        let time = identity.as_deref().and_then(|identity| identity.rsplit(' ').next());
+        Ok(time.and_then(|time| humantime::parse_rfc3339(time).ok()))
     }
 
     /// How many inspections sinks get from behind one up to another.

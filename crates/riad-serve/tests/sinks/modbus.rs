@@ -1,8 +1,9 @@
 use std::{
     collections::HashMap,
+    fs,
     net::SocketAddr,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use riad_serve::{Destination, Service};
@@ -196,6 +197,43 @@ fn a_plc_that_was_gone_is_told_nothing_that_is_late() {
         Some(Memory::after(&program.lines(), |_| {}).id(base)),
         next["id"].as_u64()
     );
+}
+
+#[test]
+fn a_picture_that_lay_in_a_folder_is_not_good_for_the_product_that_is_there_now() {
+    let port = free_port();
+    let Some(program) = plc(port) else {
+        return;
+    };
+    let (store, inbox) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut options = options(store.path(), [to_plc(port, Duration::from_secs(30))]);
+    options.lines[0].watch = Some(inbox.path().to_owned());
+    (options.settle, options.interval) = (Duration::from_secs(20), Duration::from_secs(10));
+    let error = Service::start(options.clone()).unwrap_err().to_string();
+    assert!(error.contains("none would be in time"), "{error}");
+    (options.settle, options.interval) = (Duration::from_millis(100), Duration::from_millis(100));
+    let service = Service::start(options).unwrap();
+    let picture = good(service.address());
+    let base = u64::from(BASE);
+    let now = || Memory::after(&program.lines(), |_| {});
+    until("it is idle", || now().register(base + 1) == 2);
+    let before = now().register(base + 3);
+    let bring = |name: &str, age: Duration| {
+        // It comes by a rename, as from a camera, and as from somebody who moves old files.
+        let part = inbox.path().join("part");
+        fs::copy(&picture, &part).unwrap();
+        let file = fs::File::options().write(true).open(&part).unwrap();
+        file.set_modified(SystemTime::now() - age).unwrap();
+        fs::rename(part, inbox.path().join(name)).unwrap();
+    };
+    bring("old.png", Duration::from_secs(60));
+    until("it counts", || now().register(base + 3) == before + 1);
+    Memory::after(&program.lines(), |memory| assert_eq!(memory.coils(base), [false; 3]));
+    bring("new.png", Duration::ZERO);
+    until("it is good", || {
+        now().register(base + 3) == before + 2 && now().coils(base) == [true, true, false]
+    });
+    assert_eq!(metric(service.address(), "dropped_total"), 1.0);
 }
 
 #[test]

@@ -54,6 +54,7 @@ impl Client {
 }
 
 impl Peer for Client {
+    const CONNECTS: bool = true;
     const EVERY: Duration = Duration::from_millis(200);
     // A line stands still until it is back.
     const LONGEST_PAUSE: Duration = Duration::from_secs(2);

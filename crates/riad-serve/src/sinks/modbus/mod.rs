@@ -12,7 +12,7 @@ pub(super) use self::{client::Client, server::Server};
 use crate::{
     line::{Line, State},
     service::Shared,
-    store::{Inspection, Verdict},
+    store::{Inspection, Origin, Store, Verdict},
 };
 
 /// From the first register of a line to that of the next.
@@ -110,8 +110,12 @@ impl Board {
         let Some(shown) = self.place(&inspection.line).and_then(|place| self.lines.get_mut(place)) else {
             return true;
         };
+        // After a failure it comes once more, and counts once.
+        if let Some(last) = shown.last.filter(|last| last.id >= inspection.id) {
+            return last.until.is_some_and(|until| Instant::now() < until);
+        }
         // A time that lies ahead was written by a clock that somebody has set since, and says nothing.
-        let age = SystemTime::now().duration_since(inspection.received).ok();
+        let age = since(&self.shared.store, inspection).and_then(|since| SystemTime::now().duration_since(since).ok());
         let left = age
             .and_then(|age| self.valid.checked_sub(age))
             .filter(|left| !left.is_zero());
@@ -146,6 +150,15 @@ impl Board {
             (false, State::Amber) => 3,
         };
         block(self.heartbeat, state, shown.sequence, shown.last, Instant::now())
+    }
+}
+
+/// When a picture was there. One that lay in a folder while nobody looked was there when it was written: it is of a product that has long
+/// gone by, however recently it was found.
+fn since(store: &Store, inspection: &Inspection) -> Option<SystemTime> {
+    match inspection.source {
+        Origin::Folder => store.written(inspection.id).ok().flatten(),
+        Origin::Http | Origin::Page => Some(inspection.received),
     }
 }
 

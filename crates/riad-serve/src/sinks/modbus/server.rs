@@ -59,6 +59,7 @@ impl Server {
 }
 
 impl Peer for Server {
+    const CONNECTS: bool = true;
     // What is shown is computed when it is asked for. This is for the heartbeat.
     const EVERY: Duration = Duration::from_millis(200);
     const LONGEST_PAUSE: Duration = Duration::from_secs(2);
