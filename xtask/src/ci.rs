@@ -91,6 +91,8 @@ enum Step {
     Fuzz,
     /// What the demo finds at its full size, by the program as people run it; minutes
     Demo,
+    /// The service, used by schemathesis, Triton's client, mutated requests and a real browser (try-service)
+    Service,
     /// The tests, with Python and what they import there (RIAD_REQUIRE has them fail that lack it)
     Test,
 }
@@ -223,6 +225,7 @@ impl Step {
             Self::Demo => vec![cargo(
                 "test --workspace --locked --test it -- --ignored the_demo_finds_defects",
             )],
+            Self::Service => vec![cargo("xtask try-service")],
             Self::Test => {
                 let mut test = cargo("test --workspace --locked");
                 let mut required = Vec::new();

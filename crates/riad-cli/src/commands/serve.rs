@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
-use riad_serve::{Destination, Keep, LineOptions, Options, Service, SinkOptions, Tls};
+use riad_serve::{Destination, Error, Keep, LineOptions, Options, Service, SinkOptions, Tls};
 use tracing::{info, warn};
 
 use crate::{
@@ -19,7 +19,11 @@ const SHORTEST_TOKEN: usize = 16;
 
 pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
     let end = interrupt::Watch::start(None);
-    let token = args.token_file.as_deref().map(|file| secret_in(file, SHORTEST_TOKEN)).transpose()?;
+    let token = args
+        .token_file
+        .as_deref()
+        .map(|file| secret_in(file, SHORTEST_TOKEN))
+        .transpose()?;
     if token.is_none() && !args.listen.ip().is_loopback() {
         return Err(usage(format!(
             "--listen {} can be reached from other machines; --token-file FILE says who may ask",
@@ -47,7 +51,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
         compute: args.compute.compute()?,
         listen: args.listen,
         token,
-        tls: args.tls_cert.clone().zip(args.tls_key.clone()).map(|(certificate, key)| Tls { certificate, key }),
+        tls: args
+            .tls_cert
+            .clone()
+            .zip(args.tls_key.clone())
+            .map(|(certificate, key)| Tls { certificate, key }),
         queue: args.queue.get(),
         deadline: args.deadline,
         most_bytes: args.most_bytes,
@@ -66,7 +74,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
     if options.token.is_some() && options.tls.is_none() && !options.listen.ip().is_loopback() {
         warn!("without --tls-cert others on the network can read the token");
     }
-    let service = Service::start(options)?;
+    let service = Service::start(options).map_err(|error| match error {
+        Error::Riad(error) => error.into(),
+        Error::Request(words) => usage(words),
+        error => error.into(),
+    })?;
     let address = service.address();
     info!("line page   {scheme}://{address}/   for operators");
     for (name, _) in &args.lines {
@@ -82,9 +94,17 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
 
 /// Where inspections are sent.
 fn sinks(args: &SinkArgs) -> Result<Vec<SinkOptions>> {
-    let secret = args.webhook_secret.as_deref().map(|file| secret_in(file, SHORTEST_TOKEN)).transpose()?;
+    let secret = args
+        .webhook_secret
+        .as_deref()
+        .map(|file| secret_in(file, SHORTEST_TOKEN))
+        .transpose()?;
     // A broker's password is not ours to choose.
-    let password = args.mqtt_password_file.as_deref().map(|file| secret_in(file, 1)).transpose()?;
+    let password = args
+        .mqtt_password_file
+        .as_deref()
+        .map(|file| secret_in(file, 1))
+        .transpose()?;
     let mut all = Vec::new();
     for url in &args.webhook {
         all.push(Destination::Webhook {

@@ -86,7 +86,9 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
     };
     let of_lines = |value: &dyn Fn(&crate::line::Line) -> Option<f64>| -> Vec<(String, f64)> {
         let lines = shared.lines.iter();
-        lines.filter_map(|line| Some((format!("{{line=\"{}\"}}", line.name), value(line)?))).collect()
+        lines
+            .filter_map(|line| Some((format!("{{line=\"{}\"}}", line.name), value(line)?)))
+            .collect()
     };
     let mut verdicts = Vec::new();
     for line in &shared.lines {
@@ -95,29 +97,66 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
             verdicts.push((labels, count as f64));
         }
     }
-    family("inspections_total", "counter", "Pictures judged since the service was started.", &verdicts);
+    family(
+        "inspections_total",
+        "counter",
+        "Pictures judged since the service was started.",
+        &verdicts,
+    );
     let waiting = of_lines(&|line| Some(shared.queue.waiting(line.index) as f64));
     family("queue_length", "gauge", "Pictures that wait.", &waiting);
     let age = of_lines(&|line| line.live().since_last().map(|time| time.as_secs_f64()));
-    family("last_picture_age_seconds", "gauge", "Time since the last picture.", &age);
+    family(
+        "last_picture_age_seconds",
+        "gauge",
+        "Time since the last picture.",
+        &age,
+    );
     let drift = of_lines(&|line| line.state(0).drift);
     let help = "How likely the last good scores differ as much from the calibration's if nothing has changed.";
     family("drift_p_value", "gauge", help, &drift);
     let newest = *shared.events.newest().borrow();
     let of_sinks = |value: &dyn Fn(&Status) -> f64| -> Vec<(String, f64)> {
         let sinks = shared.sinks.iter();
-        sinks.map(|sink| (format!("{{sink=\"{}\"}}", sink.name()), value(sink))).collect()
+        sinks
+            .map(|sink| (format!("{{sink=\"{}\"}}", sink.name()), value(sink)))
+            .collect()
     };
     let up = of_sinks(&|sink| f64::from(u8::from(sink.is_up())));
-    family("sink_up", "gauge", "0 if the sink's peer is not there or did not take what it was given last.", &up);
+    family(
+        "sink_up",
+        "gauge",
+        "0 if the sink's peer is not there or did not take what it was given last.",
+        &up,
+    );
     let behind = of_sinks(&|sink| sink.behind(newest) as f64);
-    family("sink_behind", "gauge", "Inspections that a sink has not delivered yet.", &behind);
+    family(
+        "sink_behind",
+        "gauge",
+        "Inspections that a sink has not delivered yet.",
+        &behind,
+    );
     let dropped = of_sinks(&|sink| sink.dropped() as f64);
-    family("sink_dropped_total", "counter", "Inspections that a sink gave up since it was new.", &dropped);
+    family(
+        "sink_dropped_total",
+        "counter",
+        "Inspections that a sink gave up since it was new.",
+        &dropped,
+    );
     let metrics = &shared.metrics;
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
-    family("busy_total", "counter", "Pictures refused because too many wait.", &[(String::new(), load(&metrics.busy))]);
-    family("late_total", "counter", "Pictures not judged in time.", &[(String::new(), load(&metrics.late))]);
+    family(
+        "busy_total",
+        "counter",
+        "Pictures refused because too many wait.",
+        &[(String::new(), load(&metrics.busy))],
+    );
+    family(
+        "late_total",
+        "counter",
+        "Pictures not judged in time.",
+        &[(String::new(), load(&metrics.late))],
+    );
     let mut below = 0.0;
     let mut parts: Vec<(String, f64)> = Vec::new();
     for (end, part) in ENDS.iter().zip(&metrics.parts) {
@@ -127,6 +166,14 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
     parts.push(("_bucket{le=\"+Inf\"}".to_owned(), load(&metrics.requests)));
     parts.push(("_sum".to_owned(), load(&metrics.micros) / 1e6));
     parts.push(("_count".to_owned(), load(&metrics.requests)));
-    family("request_seconds", "histogram", "Time from a request's first byte until its answer.", &parts);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+    family(
+        "request_seconds",
+        "histogram",
+        "Time from a request's first byte until its answer.",
+        &parts,
+    );
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        text,
+    )
 }

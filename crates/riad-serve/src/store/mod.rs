@@ -24,13 +24,13 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::{Error, Result};
 
 pub use self::keep::Keep;
+use self::{pictures::Pictures, writer::Writer};
 pub(crate) use self::{
     query::{Dot, Filter, Labelled, VersionRow, parse_time},
     record::{Inspection, Label, Links, Origin, Part, Verdict, as_rfc3339, as_rfc3339_or_null, from_millis, to_millis},
     sinks::Cursor,
     writer::{Entry, Stored},
 };
-use self::{pictures::Pictures, writer::Writer};
 
 /// The store of a service: a folder that one process uses at a time.
 #[derive(Clone, Debug)]

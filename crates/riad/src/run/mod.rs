@@ -1,7 +1,7 @@
 //! A training run's folder: what the trainer keeps there, and beside it `settings.json`, which tells the run's images,
 //! so that the folder alone is enough to go on.
 
-pub mod history;
+pub(crate) mod history;
 mod images;
 mod session;
 
@@ -22,7 +22,7 @@ use crate::{
     calibration::{calibrate_until, find_normal, scores},
     detector::{Compute, Detector},
     files::{sha256, write_whole},
-    held_out::{Good, divide, groups, shares, too_few_to_calibrate},
+    held_out::{Good, HeldOut, NORMAL_IMAGES, Purpose, divide, groups, shares, too_few_to_calibrate},
     protocol,
     roi::load_roi,
     settings::{ImageRecord, ROI, SETTINGS, Settings, folder_of},
@@ -30,15 +30,7 @@ use crate::{
 };
 
 use self::images::{check_same, records};
-pub use self::images::{image_sha256, names_in};
-pub use crate::{
-    held_out::{EACH, shares_where},
-    settings::bands_of,
-    source::header_faults,
-};
-
-/// Training images that tell what is normal, at most: a mean needs no more, and scoring takes its time.
-pub const NORMAL_IMAGES: usize = 64;
+pub(crate) use self::images::{image_sha256, names_in};
 
 /// A run's folder and its settings.
 ///
@@ -78,12 +70,13 @@ impl Run {
     /// # Errors
     /// If `folder` holds a run already, an image cannot be read, or the folder cannot be written.
     pub fn create(
-        folder: &Path,
+        folder: impl AsRef<Path>,
         category: &mut Category,
         options: &TrainingOptions,
         device: &Device,
         observer: &dyn Observer,
     ) -> Result<Self> {
+        let folder = folder.as_ref();
         if folder.join(LAST).exists() {
             return Err(Error::RunExists {
                 folder: folder.to_owned(),
@@ -102,7 +95,7 @@ impl Run {
         let (shares, learn) = (shares(options, &good), good.learn.len());
         let good = good.of_run(shares);
         // A file that turns out to be damaged within an epoch, or after the last, would cost all the time until then.
-        let reader = protocol::reader(options);
+        let reader = options.reader();
         // Else every image would be refused for it.
         reader.check()?;
         Error::refuse(faults(&good, &reader, options.tile, observer))?;
@@ -129,7 +122,7 @@ impl Run {
         }
         let learned_from = parts.train.iter().map(|&image| good[image].clone()).collect();
         let method = protocol::method(options, learned_from, observer)?;
-        let training = protocol::config(options, method, parts.train.len(), device)?;
+        let training = options.config(method, parts.train.len(), device)?;
         let mut settings = Settings {
             riad_version: env!("CARGO_PKG_VERSION").to_owned(),
             data: path::absolute(&category.root).map_err(Error::file("access", &category.root))?,
@@ -186,8 +179,8 @@ impl Run {
     ///
     /// # Errors
     /// If the run's settings cannot be read.
-    pub fn of(model: &Path) -> Result<Option<Self>> {
-        folder_of(model).map(Self::open).transpose()
+    pub fn of(model: impl AsRef<Path>) -> Result<Option<Self>> {
+        folder_of(model.as_ref()).map(Self::open).transpose()
     }
 
     fn save(&self) -> Result<()> {
@@ -205,17 +198,23 @@ impl Run {
         &self.settings.data
     }
 
-    /// The images that the run does not train with, those for calibration or else for validation, and what for.
+    /// The images that the run does not train with: those for calibration, or else those for validation.
     ///
     /// # Errors
     /// If the category's images are not those that the run was started with.
-    pub fn held_out(&self, category: &Category) -> Result<(Vec<PathBuf>, &'static str)> {
+    pub fn held_out(&self, category: &Category) -> Result<HeldOut> {
         self.check_images(category)?;
         let calibration = self.images(category, |image| image.calibration)?;
         Ok(if calibration.is_empty() {
-            (self.images(category, |image| image.validation)?, "validation")
+            HeldOut {
+                images: self.images(category, |image| image.validation)?,
+                purpose: Purpose::Validation,
+            }
         } else {
-            (calibration, "calibration")
+            HeldOut {
+                images: calibration,
+                purpose: Purpose::Calibration,
+            }
         })
     }
 
