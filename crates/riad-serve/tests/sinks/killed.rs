@@ -52,8 +52,7 @@ fn serve_in_a_process_of_its_own() {
     } else {
         Destination::Webhook { url, secret: None }
     };
-    let mut options = options(&PathBuf::from(store), [to]);
-    options.lines[0].model = PathBuf::from(std::env::var_os("RIAD_SINKS_PLANT").unwrap()).join("run");
+    let options = options(&PathBuf::from(store), [to]);
     let service = Service::start(options).unwrap();
     println!("\nserving at {}", service.address());
     thread::sleep(Duration::from_secs(600));

@@ -4,5 +4,6 @@
 mod killed;
 mod modbus;
 mod mqtt;
+mod proxy;
 mod support;
 mod webhook;

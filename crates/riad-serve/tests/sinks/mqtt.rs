@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::{
     killed,
+    proxy::Proxy,
     support::{LINE, Program, free_port, good, metric, options, post, post_none, until},
 };
 
@@ -222,6 +223,32 @@ fn nothing_is_lost_while_a_broker_is_gone() {
     came.dedup();
     assert_eq!(came, expected);
     assert_eq!(metric(address, "dropped_total"), 0.0);
+}
+
+#[test]
+fn what_the_broker_did_not_acknowledge_is_sent_again() {
+    let Some(broker) = Broker::start("allow_anonymous true") else {
+        return;
+    };
+    let (store, listener, network) = (
+        tempfile::tempdir().unwrap(),
+        broker.listen(&[]),
+        Proxy::start(broker.port),
+    );
+    let to = Destination::Mqtt {
+        url: format!("mqtt://127.0.0.1:{}/hall/3", network.port),
+        password: None,
+    };
+    let service = Service::start(options(store.path(), [to])).unwrap();
+    let mut expected = vec![post_none(service.address())];
+    until("it came", || listener.ids() == expected);
+    network.swallow();
+    expected.extend((0..3).map(|_| post_none(service.address())));
+    until("messages are on their way", || network.swallowed() > 500);
+    assert!(metric(service.address(), "behind") > 0.0);
+    network.mend();
+    until("all came", || listener.ids() == expected);
+    assert_eq!(metric(service.address(), "dropped_total"), 0.0);
 }
 
 #[test]

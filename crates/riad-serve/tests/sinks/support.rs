@@ -27,8 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The name of the line.
 pub(crate) const LINE: &str = "badge";
 
-/// A folder with pictures and a model that was hardly trained.
+/// A folder with pictures and a model that was hardly trained. A process that a test has started has that of the test.
 pub(crate) fn plant() -> &'static Path {
+    static GIVEN: LazyLock<Option<PathBuf>> = LazyLock::new(|| std::env::var_os("RIAD_SINKS_PLANT").map(PathBuf::from));
     static MADE: LazyLock<TempDir> = LazyLock::new(|| {
         let folder = tempfile::tempdir().unwrap();
         let _ = riad_data::demo::generate(folder.path(), 0).unwrap();
@@ -43,7 +44,7 @@ pub(crate) fn plant() -> &'static Path {
             .unwrap();
         folder
     });
-    MADE.path()
+    GIVEN.as_deref().unwrap_or_else(|| MADE.path())
 }
 
 /// A picture that the model calls good.
