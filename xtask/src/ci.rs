@@ -253,6 +253,11 @@ impl Step {
                     }
                     None => eprintln!("no Python with what the tests import: those that ask it are passed over"),
                 }
+                if has_mosquitto() {
+                    required.push("mosquitto");
+                } else {
+                    eprintln!("no mosquitto, and no Debian to install it: tests with an MQTT broker are passed over");
+                }
                 if crate::workspace_root().join("../shared/data").is_dir() {
                     required.push("data");
                 }
@@ -282,20 +287,38 @@ impl Step {
     }
 }
 
+/// Whether there is an MQTT broker with its clients; installed where that is possible.
+fn has_mosquitto() -> bool {
+    // mosquitto_passwd comes with the broker, which lies where not everybody looks for programs.
+    let is_there = || {
+        let starts = |program: &str| {
+            let mut command = Command::new(program);
+            command.arg("--help").stdout(Stdio::null()).stderr(Stdio::null());
+            command.status().is_ok()
+        };
+        ["mosquitto_passwd", "mosquitto_sub", "openssl"].into_iter().all(starts)
+    };
+    is_there() || {
+        debians(&["mosquitto", "mosquitto-clients", "openssl"]);
+        is_there()
+    }
+}
+
+/// Installs Debian's packages; whether that worked.
+fn debians(packages: &[&str]) -> bool {
+    let apt = |arguments: &[&str]| {
+        let status = Command::new("apt-get").args(arguments).status();
+        status.is_ok_and(|status| status.success())
+    };
+    apt(&["update", "-qq"]) && apt(&[&["install", "-y", "-qq"], packages].concat())
+}
+
 /// Debian's compiler for the web, which comes with the standard library's source; installed where that is possible.
 fn debians_compiler() -> Option<&'static str> {
     const COMPILER: &str = "/usr/bin/rustc";
     let has_source = || Path::new(COMPILER).exists() && Path::new("/usr/share/doc/rust-web-src").exists();
-    if !has_source() {
-        for arguments in [
-            &["update", "-qq"][..],
-            &["install", "-y", "-qq", "rustc-web", "rust-web-src"],
-        ] {
-            let status = Command::new("apt-get").args(arguments).status();
-            if !status.is_ok_and(|status| status.success()) {
-                return None;
-            }
-        }
+    if !has_source() && !debians(&["rustc-web", "rust-web-src"]) {
+        return None;
     }
     has_source().then_some(COMPILER)
 }

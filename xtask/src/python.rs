@@ -4,7 +4,15 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// What tests import; see `riad_testing::Needs::Python`.
-const PACKAGES: [&str; 6] = ["numpy", "scipy", "Pillow", "onnx", "onnxruntime", "tensorboard"];
+const PACKAGES: [&str; 7] = [
+    "numpy",
+    "scipy",
+    "Pillow",
+    "onnx",
+    "onnxruntime",
+    "tensorboard",
+    "pymodbus",
+];
 
 /// The program of an environment that has what tests import, made if it is not there; `None` without Python or a network.
 pub(crate) fn environment() -> Option<PathBuf> {

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use serde::Serialize;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::{line::LineState, review::Version, store::Inspection};
 
@@ -29,7 +29,7 @@ pub(crate) enum Event {
         line: String,
         /// The version.
         #[serde(flatten)]
-        version: Version,
+        version: Box<Version>,
     },
 }
 
@@ -58,17 +58,24 @@ pub(crate) struct Sent {
 pub(crate) struct Events {
     sender: broadcast::Sender<Arc<Sent>>,
     next: Arc<AtomicU64>,
+    /// The number of the newest inspection.
+    newest: Arc<watch::Sender<i64>>,
 }
 
 impl Events {
-    pub(crate) fn new() -> Self {
+    /// For a store whose newest inspection has this number.
+    pub(crate) fn new(newest: i64) -> Self {
         Self {
             sender: broadcast::channel(BEHIND).0,
             next: Arc::new(AtomicU64::new(1)),
+            newest: Arc::new(watch::Sender::new(newest)),
         }
     }
 
     pub(crate) fn send(&self, event: Event) {
+        if let Event::Inspection(inspection) = &event {
+            self.newest.send_replace(inspection.id);
+        }
         // Nobody may listen, and then nothing is written down.
         if self.sender.receiver_count() == 0 {
             return;
@@ -78,6 +85,11 @@ impl Events {
             let name = event.name();
             let _ = self.sender.send(Arc::new(Sent { number, name, data }));
         }
+    }
+
+    /// The number of the newest inspection, for those that read the store when there is something new.
+    pub(crate) fn newest(&self) -> watch::Receiver<i64> {
+        self.newest.subscribe()
     }
 
     pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<Sent>> {

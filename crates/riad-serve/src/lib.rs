@@ -6,11 +6,13 @@ mod http;
 mod line;
 mod review;
 mod service;
+mod sinks;
 mod store;
 
 pub use self::{
     error::{Error, Result},
     line::LineOptions,
     service::{Options, Service, Tls},
+    sinks::{Destination, SinkOptions},
     store::Keep,
 };

@@ -23,6 +23,7 @@ use crate::{
     http::{self, Token},
     line::{self, Job, Line, Pace, Queue},
     review::Making,
+    sinks::{Sink, SinkOptions, Sinks, Status},
     store::{Keep, Store},
 };
 
@@ -76,6 +77,8 @@ pub struct Options {
     pub keep: Keep,
     /// One in how many pictures is drawn for an audit, if any: a person is asked about it even if it passed.
     pub audit: Option<u32>,
+    /// Where inspections are sent.
+    pub sinks: Vec<SinkOptions>,
     /// How long a picture in a watched folder must stay as it is to count as complete.
     pub settle: Duration,
     /// How often to look at watched folders.
@@ -99,6 +102,7 @@ impl Options {
             allow: Vec::new(),
             keep: Keep::default(),
             audit: None,
+            sinks: Vec::new(),
             settle: Duration::from_secs(2),
             interval: Duration::from_millis(500),
         }
@@ -117,6 +121,16 @@ impl Options {
             return Err(Error::Request(format!(
                 "{} can be reached from other machines; a token file says who may ask",
                 self.listen
+            )));
+        }
+        let wait = self.settle + self.interval;
+        let shortest = self.sinks.iter().filter_map(|sink| sink.to.valid()).min();
+        if let Some(valid) =
+            shortest.filter(|valid| *valid <= wait && self.lines.iter().any(|line| line.watch.is_some()))
+        {
+            return Err(Error::Request(format!(
+                "PLCs see a verdict for {valid:?} from when its picture was written, and pictures in a watched folder are left alone for \
+                 {wait:?} (until they are complete, and until the next look): none would be in time"
             )));
         }
         if self.queue == 0 || self.deadline.is_zero() || self.most_bytes == 0 {
@@ -160,6 +174,7 @@ pub(crate) struct Inner {
     pub(crate) uploads: Semaphore,
     pub(crate) metrics: http::Metrics,
     pub(crate) making: Arc<Making>,
+    pub(crate) sinks: Vec<Arc<Status>>,
 }
 
 impl Deref for Shared {
@@ -185,6 +200,9 @@ pub struct Service {
     /// Those that bring pictures, and tell how it goes.
     bringers: Vec<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
+    sinks: Sinks,
+    /// Where PLCs ask.
+    modbus: Vec<SocketAddr>,
     runtime: Option<Runtime>,
 }
 
@@ -206,6 +224,7 @@ impl Service {
         for folder in &options.allow {
             allow.push(fs::canonicalize(folder).map_err(Error::file("read", folder))?);
         }
+        let sinks = Sink::open(&options.sinks, lines.len(), &store)?;
         let refused = |cause| Error::Listen {
             address: options.listen.to_string(),
             cause,
@@ -216,8 +235,8 @@ impl Service {
         let shared = Shared(Arc::new(Inner {
             queue: Arc::new(Queue::new(lines.len(), options.queue)),
             lines,
+            events: Events::new(store.newest()?),
             store,
-            events: Events::new(),
             token: options.token.map(Token::new),
             has_tls: options.tls.is_some(),
             deadline: options.deadline,
@@ -228,6 +247,7 @@ impl Service {
             uploads: Semaphore::new(UPLOADS),
             metrics: http::Metrics::default(),
             making: Arc::default(),
+            sinks: sinks.iter().map(|sink| sink.status.clone()).collect(),
         }));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -272,8 +292,11 @@ impl Service {
             handle,
             bringers: Vec::new(),
             workers: Vec::new(),
+            sinks: Sinks::default(),
+            modbus: sinks.iter().filter_map(Sink::listens_at).collect(),
             runtime: Some(runtime),
         };
+        service.sinks.start(sinks, &service.shared)?;
         service.work(
             &options.keep,
             Pace {
@@ -311,6 +334,11 @@ impl Service {
         self.address
     }
 
+    /// Where PLCs ask, for each sink that they ask.
+    pub fn modbus(&self) -> &[SocketAddr] {
+        &self.modbus
+    }
+
     /// Serves until it is cancelled, and then ends what is under way.
     pub fn run(self, cancel: &Cancel) {
         while cancel.reason().is_none() {
@@ -342,6 +370,7 @@ impl Drop for Service {
         for thread in self.workers.drain(..) {
             let _ = thread.join();
         }
+        self.sinks.end();
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_timeout(NAP);
         }

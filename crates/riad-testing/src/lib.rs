@@ -12,12 +12,14 @@ use std::{
 /// What a test needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
-    /// Python with numpy, SciPy, Pillow, onnx, onnxruntime and tensorboard; `RIAD_PYTHON` names another than python3.
+    /// Python with numpy, SciPy, Pillow, onnx, onnxruntime, tensorboard and pymodbus; `RIAD_PYTHON` names another than python3.
     Python,
     /// The real images beside the checkout.
     Data,
     /// A GPU that the build drives.
     Gpu,
+    /// The MQTT broker mosquitto, its clients and openssl.
+    Mosquitto,
 }
 
 impl Needs {
@@ -26,6 +28,7 @@ impl Needs {
             Self::Python => "python",
             Self::Data => "data",
             Self::Gpu => "gpu",
+            Self::Mosquitto => "mosquitto",
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{net::SocketAddr, num::NonZeroU32, num::NonZeroUsize, path::PathBuf, ti
 use clap::{Args, ValueHint};
 use riad::Asked;
 
-use super::{ComputeArgs, verdict::VerdictArgs};
+use super::{ComputeArgs, sinks::SinkArgs, verdict::VerdictArgs};
 use crate::memory::parse_memory;
 
 /// Serve models over HTTP, with a page for operators
@@ -30,11 +30,16 @@ file as `Authorization: Bearer TOKEN`, and people type it once. Without --tls-ce
 The first start copies the model into STORE as the line's version 1. If the run holds another model at a later start, that
 is the next version, and is used. Versions that were made on the page are kept beside it, and used if that was the last word.
 
+Every inspection can be sent on: as a signed POST with --webhook, to an MQTT broker with --mqtt, and to PLCs over Modbus TCP
+with --modbus-client and --modbus-server. What a peer has not acknowledged stays in STORE and is tried again, in order, also
+after a kill. A sink that is new gets what comes from then on. docs/plc.md has topics, registers and the rules for PLCs.
+
 Ctrl-C or SIGTERM ends it when the pictures that came are judged and stored.
 
 Examples:
   riad serve --line lid=runs/lid
   riad serve --line lid=runs/lid --watch lid=inbox --fpr 0.05 --store line-1
+  riad serve --line lid=runs/lid --mqtt mqtt://broker.plant/hall-3 --modbus-server 127.0.0.1:5020
   riad serve --line lid=runs/lid --line cap=runs/cap --listen 0.0.0.0:8642 --token-file token
   curl --data-binary @photo.jpg http://127.0.0.1:8642/v1/lines/lid/inspect")]
 pub(crate) struct ServeArgs {
@@ -83,6 +88,8 @@ pub(crate) struct ServeArgs {
     /// counted, and new thresholds rest on pictures that nobody selected
     #[arg(long, value_name = "1/N", value_parser = parse_share)]
     pub(crate) audit: Option<NonZeroU32>,
+    #[command(flatten)]
+    pub(crate) sinks: SinkArgs,
     /// How long a picture in a watched folder must stay as it is to count as complete
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
     pub(crate) settle: Duration,

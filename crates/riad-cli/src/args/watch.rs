@@ -48,6 +48,9 @@ something else cannot be done, is not waited for, and the exit code is 1. Nor is
 --settle, which is more than three minutes by default: it is named, and scored when --once runs again. Killed and started again, it goes on. Ctrl-C ends
 it with 130; without --once nothing else ends it, and the exit code is 0.
 
+Verdicts are not sent anywhere: a sink that loses nothing needs a store that remembers what it got, and the one state of riad
+watch is FILE. riad serve --watch judges a folder as well, and has sinks for webhooks, MQTT and PLCs.
+
 Every --heartbeat a line on standard error tells how many images have a line, and how many of those are defects; how many
 images in DIR have none; how long ago the last line was; and the median of the times that the last 100 images took. With -q
 there is none.

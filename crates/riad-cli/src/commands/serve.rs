@@ -3,17 +3,27 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
-use riad_serve::{Error, Keep, LineOptions, Options, Service, Tls};
+use riad_serve::{Destination, Error, Keep, LineOptions, Options, Service, SinkOptions, Tls};
 use tracing::{info, warn};
 
-use crate::{Ending, args::ServeArgs, interrupt, shell::shell_quoted, usage};
+use crate::{
+    Ending,
+    args::{ServeArgs, SinkArgs},
+    interrupt,
+    shell::shell_quoted,
+    usage,
+};
 
 /// A shorter token can be guessed by trying.
 const SHORTEST_TOKEN: usize = 16;
 
 pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
     let end = interrupt::Watch::start(None);
-    let token = args.token_file.as_deref().map(token_in).transpose()?;
+    let token = args
+        .token_file
+        .as_deref()
+        .map(|file| secret_in(file, SHORTEST_TOKEN))
+        .transpose()?;
     if token.is_none() && !args.listen.ip().is_loopback() {
         return Err(usage(format!(
             "--listen {} can be reached from other machines; --token-file FILE says who may ask",
@@ -55,6 +65,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
             bytes: args.keep_bytes,
         },
         audit: args.audit.map(Into::into),
+        sinks: sinks(&args.sinks)?,
         settle: args.settle,
         interval: args.interval,
         ..Options::new(lines, &args.store)
@@ -73,19 +84,73 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
     for (name, _) in &args.lines {
         info!("score API   POST {scheme}://{address}/v1/lines/{name}/inspect");
     }
+    for address in service.modbus() {
+        info!("Modbus TCP  {address}   for PLCs that read");
+    }
     info!("all is kept in {}; Ctrl-C ends", shell_quoted(&args.store));
     service.run(end.cancel());
     Ok(Ending::Done)
 }
 
-/// The token in a file's first line.
-fn token_in(file: &Path) -> Result<String> {
+/// Where inspections are sent.
+fn sinks(args: &SinkArgs) -> Result<Vec<SinkOptions>> {
+    let secret = args
+        .webhook_secret
+        .as_deref()
+        .map(|file| secret_in(file, SHORTEST_TOKEN))
+        .transpose()?;
+    // A broker's password is not ours to choose.
+    let password = args
+        .mqtt_password_file
+        .as_deref()
+        .map(|file| secret_in(file, 1))
+        .transpose()?;
+    let mut all = Vec::new();
+    for url in &args.webhook {
+        all.push(Destination::Webhook {
+            url: url.clone(),
+            secret: secret.clone(),
+        });
+    }
+    for url in &args.mqtt {
+        all.push(Destination::Mqtt {
+            url: url.clone(),
+            password: password.clone(),
+        });
+    }
+    for address in &args.modbus_client {
+        all.push(Destination::ModbusClient {
+            address: address.clone(),
+            unit: args.modbus_unit,
+            base: args.modbus_base,
+            valid: args.modbus_valid,
+        });
+    }
+    for &address in &args.modbus_server {
+        if !address.ip().is_loopback() {
+            warn!("Modbus knows no password: whoever reaches {address} can read verdicts; nobody can write there");
+        }
+        all.push(Destination::ModbusServer {
+            address,
+            valid: args.modbus_valid,
+        });
+    }
+    let options = all.into_iter().map(|to| {
+        let mut options = SinkOptions::new(to);
+        options.most_behind = args.sink_most.map_or(options.most_behind, Into::into);
+        options
+    });
+    Ok(options.collect())
+}
+
+/// The token, key or password in a file's first line.
+fn secret_in(file: &Path, shortest: usize) -> Result<String> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let token = text.lines().next().unwrap_or_default().trim();
-    if token.len() < SHORTEST_TOKEN || !token.chars().all(|c| c.is_ascii_graphic()) {
+    if token.len() < shortest || !token.chars().all(|c| c.is_ascii_graphic()) {
         return Err(usage(format!(
-            "{} holds no token: its first line has at least {SHORTEST_TOKEN} letters, digits or signs without spaces; \
-             `openssl rand -hex 24` makes one",
+            "{} holds no secret that could be used: its first line has at least {shortest} letters, digits or signs without \
+             spaces; `openssl rand -hex 24` makes one",
             file.display()
         )));
     }

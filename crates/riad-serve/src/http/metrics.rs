@@ -12,7 +12,7 @@ use axum::{
     response::IntoResponse,
 };
 
-use crate::{service::Shared, store::Verdict};
+use crate::{service::Shared, sinks::Status, store::Verdict};
 
 /// Upper ends of the histogram's parts, in seconds.
 const ENDS: [f64; 12] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
@@ -115,6 +115,34 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
     let drift = of_lines(&|line| line.state(0).drift);
     let help = "How likely the last good scores differ as much from the calibration's if nothing has changed.";
     family("drift_p_value", "gauge", help, &drift);
+    let newest = *shared.events.newest().borrow();
+    let of_sinks = |value: &dyn Fn(&Status) -> f64| -> Vec<(String, f64)> {
+        let sinks = shared.sinks.iter();
+        sinks
+            .map(|sink| (format!("{{sink=\"{}\"}}", sink.name()), value(sink)))
+            .collect()
+    };
+    let up = of_sinks(&|sink| f64::from(u8::from(sink.is_up())));
+    family(
+        "sink_up",
+        "gauge",
+        "0 if the sink's peer is not there or did not take what it was given last.",
+        &up,
+    );
+    let behind = of_sinks(&|sink| sink.behind(newest) as f64);
+    family(
+        "sink_behind",
+        "gauge",
+        "Inspections that a sink has not delivered yet.",
+        &behind,
+    );
+    let dropped = of_sinks(&|sink| sink.dropped() as f64);
+    family(
+        "sink_dropped_total",
+        "counter",
+        "Inspections that a sink gave up since it was new.",
+        &dropped,
+    );
     let metrics = &shared.metrics;
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
     family(

@@ -97,7 +97,10 @@ pub(super) async fn use_one(
         line.switch(version, &shared.store)?;
         for version in review::versions(&line, &shared.store)? {
             let line = line.name.clone();
-            shared.events.send(Event::Version { line, version });
+            shared.events.send(Event::Version {
+                line,
+                version: Box::new(version),
+            });
         }
         let state = line.state(shared.queue.waiting(line.index));
         shared.events.send(Event::Line(Box::new(state.clone())));

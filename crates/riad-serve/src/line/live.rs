@@ -258,6 +258,19 @@ impl Live {
         Some((*usual * USUAL_PAUSES).max(SHORTEST))
     }
 
+    /// What the line is doing.
+    pub(crate) fn doing(&self) -> State {
+        self.doing_if(self.why().is_some())
+    }
+
+    fn doing_if(&self, is_amber: bool) -> State {
+        match (is_amber, self.came) {
+            (true, _) => State::Amber,
+            (false, Some(_)) => State::Running,
+            (false, None) => State::Idle,
+        }
+    }
+
     fn why(&self) -> Option<String> {
         if self.is_full {
             return Some("pictures cannot be stored: the disk is full or cannot be written".to_owned());
@@ -288,11 +301,7 @@ impl Live {
         let scores: Vec<f32> = self.scores.iter().copied().collect();
         LineState {
             name: line.name.clone(),
-            state: match (&why, self.came) {
-                (Some(_), _) => State::Amber,
-                (None, Some(_)) => State::Running,
-                (None, None) => State::Idle,
-            },
+            state: self.doing_if(why.is_some()),
             why,
             model: model.id().to_owned(),
             version: model.version,

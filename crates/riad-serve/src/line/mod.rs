@@ -23,7 +23,7 @@ use riad::{Asked, Compute, Detector};
 use self::live::Live;
 pub(crate) use self::{
     folder::{Pace, watch},
-    live::LineState,
+    live::{LineState, State},
     model::{Judgement, Model, version_file},
     queue::Queue,
     worker::{Job, Judged, Numbers, Picture, Refusal, work},

@@ -128,7 +128,10 @@ pub(crate) fn make(
 
 fn tell(line: &Line, events: &Events, version: Version) {
     let line = line.name.clone();
-    events.send(Event::Version { line, version });
+    events.send(Event::Version {
+        line,
+        version: Box::new(version),
+    });
 }
 
 /// The pictures of a selection that were drawn for an audit and are good.

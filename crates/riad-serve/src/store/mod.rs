@@ -9,6 +9,7 @@ mod pictures;
 mod query;
 mod record;
 mod schema;
+mod sinks;
 mod writer;
 
 use std::{
@@ -26,7 +27,8 @@ pub use self::keep::Keep;
 use self::{pictures::Pictures, writer::Writer};
 pub(crate) use self::{
     query::{Dot, Filter, Labelled, VersionRow, parse_time},
-    record::{Inspection, Label, Links, Origin, Part, Verdict, as_rfc3339, from_millis, to_millis},
+    record::{Inspection, Label, Links, Origin, Part, Verdict, as_rfc3339, as_rfc3339_or_null, from_millis, to_millis},
+    sinks::Cursor,
     writer::{Entry, Stored},
 };
 
