@@ -30,7 +30,9 @@ mod training;
 pub mod watch;
 
 pub use image::RgbImage;
-pub use riad_core::{Calibration, CalibrationError, LengthError, Map, Region, Size};
+pub use riad_core::{
+    Appearance, Calibration, CalibrationError, Difference, LengthError, Likeness, Map, Region, Size,
+};
 pub use riad_data::{
     Category, DataError, DecodeMemory, FileFacts, Fit, Grouping, Image, Layout, Listing, Pattern, Reader, image_files,
 };

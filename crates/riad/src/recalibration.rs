@@ -12,7 +12,7 @@ use riad_model::{Checkpoint, lock_run, store::BEST};
 
 use crate::{
     Cancel, Compute, Detector, Error, Event, Observer, Result, Run, Suspects,
-    calibration::calibrate_until,
+    calibration::{calibrate_until, find_appearance},
     names::written,
     roi::load_roi,
     run::{image_sha256, names_in},
@@ -150,6 +150,7 @@ impl Recalibration {
         }
         faults.iter().for_each(|fault| observer.event(&Event::Fault(fault)));
         let told = (&self.cancel, observer);
+        find_appearance(&mut checkpoint, images.clone(), bands.as_ref(), &compute, told)?;
         let scores = calibrate_until(&mut checkpoint, images, bands.as_ref(), &compute, told)?;
         scores
             .faults

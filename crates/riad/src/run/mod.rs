@@ -19,7 +19,7 @@ use riad_model::{
 
 use crate::{
     Cancel, Error, Event, Observer, Protocol, Result, Stop, Suspects, TrainingOptions, Work,
-    calibration::{calibrate_until, find_normal, scores},
+    calibration::{calibrate_until, find_appearance, find_normal, scores},
     detector::{Compute, Detector},
     files::{sha256, write_whole},
     held_out::{Good, divide, groups, shares, too_few_to_calibrate},
@@ -397,6 +397,8 @@ impl Run {
             let roi = load_roi(&self.folder.join(ROI), &checkpoint.header.scoring, &[], &self.reader())?;
             checkpoint.roi = Some(roi);
         }
+        let good = self.good_images(category)?;
+        find_appearance(&mut checkpoint, good, self.bands(), &compute, told)?;
         let held_out = self.images(category, |image| image.calibration)?;
         let scores = if held_out.is_empty() {
             Vec::new()
