@@ -10,7 +10,7 @@ use std::path::{Component, PathBuf};
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use riad::{Device, Method, Options, Run, Size};
+use riad::{Device, Method, Run, Size, TrainingOptions};
 use riad_data::{Category, Layout};
 use riad_fuzz::{changed, folder, seed};
 use serde_json::Value;
@@ -32,13 +32,13 @@ static WHOLE: LazyLock<Whole> = LazyLock::new(|| {
         fs::write(images.join(format!("{image}.pgm")), [&header[..], &pixels].concat()).expect("an image");
     }
     let mut category = Category::open_as(&images, Layout::Folder, None).expect("images");
-    let options = Options {
+    let options = TrainingOptions {
         method: Some(Method::RIAD),
         size: Some(Size::new(16, 16)),
         regions: Some(vec![2, 4]),
         calibration: Some(0.25),
         channels: Some(1),
-        ..Options::default()
+        ..TrainingOptions::default()
     };
     Run::create(&run, &mut category, &options, &Device::CPU, &()).expect("a run");
     let text = fs::read_to_string(run.join("settings.json")).expect("its settings");
@@ -63,7 +63,7 @@ fuzz_target!(
         fs::write(WHOLE.run.join("settings.json"), text).expect("a file that can be written");
         match Run::open(&WHOLE.run) {
             Ok(run) => {
-                run.agree(&Options::default(), None).expect("who asks for nothing gets no refusal");
+                run.agree(&TrainingOptions::default(), None).expect("who asks for nothing gets no refusal");
                 let data = run.data();
                 let is_ours = data.starts_with(&WHOLE.folder) && !data.components().any(|part| part == Component::ParentDir);
                 // Other folders of the machine may be large.

@@ -12,7 +12,7 @@ use riad::{
     facts::{preset_name, terms},
     reach,
 };
-use riad_data::{Brightest, DataError, FileFacts};
+use riad_data::{Brightest, DataError, FileFacts, in_part};
 use riad_model::{Alignment, EpochRecord, LossTerms, TrainConfig};
 use tracing::{Level, enabled, error, info, warn};
 
@@ -24,9 +24,6 @@ use crate::{
     shell::shell_quoted,
     way_out::told,
 };
-
-/// Suspects whose names are said; the page and the list have all.
-const NAMED: usize = 5;
 
 /// Files of several pictures that are remembered.
 const MOST_TOLD: usize = 10_000;
@@ -321,15 +318,10 @@ impl Observer for Console {
 
 /// How many images to look at, which, and where the page is that is beside the `list`.
 fn tell_suspects(suspects: &[&str], looked_at: usize, effect: Option<&str>, list: &Path) {
-    let named = suspects[..suspects.len().min(NAMED)].join(", ");
-    let more = match suspects.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
     warn!(
-        "{} of {looked_at} good images should be looked at: {named}{more}. What each is, and how to leave out those that are not good, is \
-         in {}",
+        "{} of {looked_at} good images should be looked at: {}. What each is, and how to leave out those that are not good, is in {}",
         suspects.len(),
+        in_part(suspects, ", "),
         shell_quoted(&list.with_extension("html"))
     );
     if let Some(effect) = effect {

@@ -62,6 +62,7 @@ impl Heartbeat {
             images,
             defects,
             backlog,
+            ..
         } = counts;
         let mut line = format!("{images} done, {defects} rejects, backlog {backlog}");
         match self.last_image {
@@ -85,10 +86,10 @@ mod tests {
     fn a_line_tells_how_it_goes_in_80_columns() {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
-        let counts = |images, defects, backlog| Counts {
-            images,
-            defects,
-            backlog,
+        let counts = |images, defects, backlog| {
+            let mut counts = Counts::default();
+            (counts.images, counts.defects, counts.backlog) = (images, defects, backlog);
+            counts
         };
         let mut heartbeat = Heartbeat::new(Duration::from_secs(60), start);
         assert_eq!(

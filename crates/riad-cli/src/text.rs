@@ -125,7 +125,7 @@ fn made_up_table(synthetic: &Synthetic) -> String {
     for flaw in synthetic.kinds() {
         let mut row = vec![flaw.plural().to_owned()];
         row.extend(lengths.iter().map(|&length| match synthetic.count(flaw, length) {
-            Some(Counted { flagged, of }) => format!("{flagged} of {of}"),
+            Some(Counted { flagged, of, .. }) => format!("{flagged} of {of}"),
             None => "-".to_owned(),
         }));
         rows.push(row);
@@ -201,7 +201,7 @@ fn threshold_table(results: &[Evaluation]) -> String {
             rate: at.fpr,
             confidence: at.confidence,
         });
-        let pixels = |Flagged { flagged, of }: Flagged| match of {
+        let pixels = |Flagged { flagged, of, .. }: Flagged| match of {
             0 => "-".to_owned(),
             _ => format!("{:.2} %", 100.0 * flagged as f64 / of as f64),
         };

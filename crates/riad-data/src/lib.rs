@@ -28,6 +28,7 @@ mod reader;
 mod split;
 mod survey;
 mod values;
+mod words;
 
 pub use corruption::{Corruption, Corruptions};
 pub use crops::Crops;
@@ -44,3 +45,4 @@ pub use reader::Reader;
 pub use split::{Shares, Split, shuffled, split};
 pub use survey::{Survey, Suspect, Suspicion, survey};
 pub use values::{Brightest, FileFacts, Fit, Image, LoadedImage};
+pub use words::in_part;

@@ -67,9 +67,7 @@ impl Error {
     /// Whether the disk, or what the service may use of it, is full.
     pub(crate) fn is_full(&self) -> bool {
         match self {
-            Self::Database(rusqlite::Error::SqliteFailure(failure, _)) => {
-                failure.code == rusqlite::ErrorCode::DiskFull
-            }
+            Self::Database(rusqlite::Error::SqliteFailure(failure, _)) => failure.code == rusqlite::ErrorCode::DiskFull,
             Self::File { cause, .. } => {
                 matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
             }

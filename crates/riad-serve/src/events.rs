@@ -18,11 +18,11 @@ const BEHIND: usize = 256;
 #[serde(untagged)]
 pub(crate) enum Event {
     /// A picture was judged, and is stored.
-    Inspection(Inspection),
+    Inspection(Box<Inspection>),
     /// An inspection got a label, or lost it.
-    Label(Inspection),
+    Label(Box<Inspection>),
     /// A line is in another state.
-    Line(LineState),
+    Line(Box<LineState>),
     /// A version of a line's model came, went on or was put to use.
     Version {
         /// The line.

@@ -15,7 +15,7 @@ use std::{
 
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use riad::{Asked, Cancel, Compute};
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, sync::Semaphore};
 
 use crate::{
     Error, LineOptions, Result,
@@ -37,6 +37,12 @@ const TIDY: Duration = Duration::from_secs(30);
 
 /// How often lines tell how they go.
 const TELL: Duration = Duration::from_secs(1);
+
+/// How many pictures are drawn at once: those who look must not take the cores from the line.
+const DRAWING: usize = 2;
+
+/// How many pictures come in at once. Each takes two open files, of which a process mostly has 1,024.
+const UPLOADS: usize = 256;
 
 /// How often to look for the end.
 const NAP: Duration = Duration::from_millis(50);
@@ -114,7 +120,9 @@ impl Options {
             )));
         }
         if self.queue == 0 || self.deadline.is_zero() || self.most_bytes == 0 {
-            return Err(Error::Request("a queue, a deadline and a picture's size are above 0".to_owned()));
+            return Err(Error::Request(
+                "a queue, a deadline and a picture's size are above 0".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -146,7 +154,10 @@ pub(crate) struct Inner {
     pub(crate) allow: Vec<PathBuf>,
     /// Ends what goes on for ever.
     pub(crate) end: AtomicBool,
-    pub(crate) drawing: tokio::sync::Semaphore,
+    /// How many pictures may be drawn at once.
+    pub(crate) drawing: Semaphore,
+    /// How many pictures may come in at once.
+    pub(crate) uploads: Semaphore,
     pub(crate) metrics: http::Metrics,
     pub(crate) making: Arc<Making>,
 }
@@ -213,7 +224,8 @@ impl Service {
             most_bytes: options.most_bytes,
             allow,
             end: AtomicBool::new(false),
-            drawing: tokio::sync::Semaphore::new(2),
+            drawing: Semaphore::new(DRAWING),
+            uploads: Semaphore::new(UPLOADS),
             metrics: http::Metrics::default(),
             making: Arc::default(),
         }));
@@ -262,10 +274,13 @@ impl Service {
             workers: Vec::new(),
             runtime: Some(runtime),
         };
-        service.work(&options.keep, Pace {
-            settle: options.settle,
-            interval: options.interval,
-        });
+        service.work(
+            &options.keep,
+            Pace {
+                settle: options.settle,
+                interval: options.interval,
+            },
+        );
         Ok(service)
     }
 
@@ -275,8 +290,9 @@ impl Service {
         let cores = thread::available_parallelism().map_or(2, usize::from);
         for _ in 0..=cores {
             let shared = self.shared.clone();
-            self.workers
-                .push(thread::spawn(move || line::work(&shared.queue, &shared.store, &shared.events)));
+            self.workers.push(thread::spawn(move || {
+                line::work(&shared.queue, &shared.store, &shared.events)
+            }));
         }
         for line in &self.shared.lines {
             if let Some(folder) = line.watch.clone() {
@@ -346,7 +362,8 @@ fn look_after(shared: &Shared, keep: &Keep) {
         }
         if told.elapsed() >= TELL {
             for line in &shared.lines {
-                shared.events.send(Event::Line(line.state(shared.queue.waiting(line.index))));
+                let state = line.state(shared.queue.waiting(line.index));
+                shared.events.send(Event::Line(Box::new(state)));
             }
             told = Instant::now();
         }

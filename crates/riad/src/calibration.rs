@@ -1,19 +1,20 @@
 //! Calibration: the scores of good images, kept in a checkpoint, and what its maps hold where nothing is wrong.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use riad_core::{Appearance, Calibration, Looks};
 use riad_data::Pattern;
-use riad_model::{Checkpoint, Keep, NormalSums, Scored};
+use riad_model::{Checkpoint, NormalSums};
 
 use crate::{
-    Cancel, Error, Event, Observer, Result, Stop, Work,
+    Cancel, Error, Event, Found, Observer, Result, Stop, Work,
     detector::{Compute, Detector},
     observer::Piece,
 };
 
 /// What scoring some images gave.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Scores {
     /// The images that could be scored, in their order, with their scores.
     pub of: Vec<(PathBuf, f32)>,
@@ -65,8 +66,8 @@ pub(crate) fn scores(
     (cancel, observer): (&Cancel, &dyn Observer),
 ) -> Result<Scores> {
     let mut of = Vec::with_capacity(images.len());
-    let faults = score_all(model, images, work, (cancel, observer), |path, scored| {
-        of.push((path.to_owned(), scored.score));
+    let faults = look_at_all(model, images, work, (cancel, observer), |path, found| {
+        of.push((path, found.score()));
         Ok(())
     })?;
     Ok(Scores { of, faults })
@@ -88,8 +89,8 @@ pub(crate) fn find_normal(
     let roi = checkpoint.roi.take();
     let mut sums = NormalSums::new(checkpoint.header.scoring.size());
     let model = Detector::of_checkpoint(checkpoint, bands.cloned(), compute)?;
-    let faults = score_all(&model, images, Work::Normal, (cancel, observer), |_, scored| {
-        Ok(sums.add(&scored.map)?)
+    let faults = look_at_all(&model, images, Work::Normal, (cancel, observer), |_, found| {
+        Ok(sums.add(found.map())?)
     })?;
     Error::refuse(faults)?;
     (checkpoint.normal, checkpoint.roi) = (Some(sums.finish()?), roi);
@@ -145,47 +146,37 @@ pub(crate) fn find_appearance(
     Ok(())
 }
 
-/// Scores images one after the other, and gives what kept others from it.
-fn score_all(
+/// Looks at images one after the other, and gives what kept others from it.
+fn look_at_all(
     model: &Detector,
     images: Vec<PathBuf>,
     work: Work<'_>,
     (cancel, observer): (&Cancel, &dyn Observer),
-    mut take: impl FnMut(&Path, Scored) -> Result<()>,
+    mut take: impl FnMut(PathBuf, &Found) -> Result<()>,
 ) -> Result<Vec<Error>> {
     let mut faults = Vec::new();
     let total = images.len();
-    let mut done = 0;
-    let _piece = Piece::begin(observer, work, done, total);
-    let mut loaded = model.load(images);
-    loop {
-        let batch: Vec<_> = loaded.by_ref().take(model.batch_size()).collect();
+    let _piece = Piece::begin(observer, work, 0, total);
+    for (done, (path, found)) in (1..).zip(model.inspect_many(images)) {
         // A time that is up ends a training, and what came of it is completed all the same.
         if cancel.reason() == Some(Stop::Asked) {
             return Err(Error::Cancelled);
         }
-        if batch.is_empty() {
-            return Ok(faults);
-        }
-        let mut readable = Vec::with_capacity(batch.len());
-        done += batch.len();
-        for (path, loaded) in batch {
-            match loaded {
-                Ok(loaded) => {
-                    let found = loaded.found;
-                    observer.event(&Event::Read { path: &path, found });
-                    readable.push((path, loaded.image));
+        match found {
+            Ok(found) => {
+                if let Some(facts) = found.file_facts() {
+                    observer.event(&Event::Read {
+                        path: &path,
+                        found: facts,
+                    });
                 }
-                Err(error) => faults.push(error.into()),
+                take(path, &found)?;
             }
-        }
-        let images: Vec<_> = readable.iter().map(|(_, image)| image).collect();
-        for (scored, (path, _)) in model.score(&images, Keep::Map)?.into_iter().zip(&readable) {
-            match scored {
-                Ok(scored) => take(path, scored)?,
-                Err(error) => faults.push(Error::of_image(path, error)),
-            }
+            // The device's: nothing can be scored any more.
+            Err(error) if error.path().is_none() => return Err(error),
+            Err(error) => faults.push(error),
         }
         observer.event(&Event::Progress { done, total });
     }
+    Ok(faults)
 }

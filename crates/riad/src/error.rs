@@ -6,7 +6,7 @@ use std::{
 };
 
 use riad_core::CalibrationError;
-use riad_data::DataError;
+use riad_data::{DataError, in_part};
 use riad_model::ModelError;
 
 use crate::asked::{Asked, By};
@@ -159,6 +159,33 @@ pub enum Error {
     #[error("{0}")]
     NoImages(String),
 
+    /// A category has nothing to measure on.
+    #[error("{} has no test images to measure on; MVTec AD's layout keeps them in test/good and test/<defect>", root.display())]
+    NoTestImages {
+        /// The category's folder.
+        root: PathBuf,
+    },
+
+    /// A category has nothing to measure on, and the run none that it held out.
+    #[error("{} has no test images, and the run in {} held out none of its images to show instead", root.display(), run.display())]
+    NothingHeldOut {
+        /// The category's folder.
+        root: PathBuf,
+        /// The run's folder.
+        run: PathBuf,
+    },
+
+    /// Runs that are to be compared have other test images each.
+    #[error("{} and {} have different test images: {reason}; give both the same pictures", one.display(), other.display())]
+    OtherTestImages {
+        /// A run's folder.
+        one: PathBuf,
+        /// The other's.
+        other: PathBuf,
+        /// The first image that differs, and how.
+        reason: String,
+    },
+
     /// There are no good pictures to make up defects on.
     #[error("{}name good pictures; defects are made up on them", reason.as_ref().map_or_else(String::new, |reason| format!("{reason}; ")))]
     NoGoodPictures {
@@ -281,6 +308,9 @@ impl Error {
             | Self::RunExists { .. }
             | Self::Differs { .. }
             | Self::NoGoodPictures { .. }
+            | Self::NoTestImages { .. }
+            | Self::NothingHeldOut { .. }
+            | Self::OtherTestImages { .. }
             | Self::NotCalibrated { .. }
             | Self::TooFew { .. }
             | Self::Calibration(_)
@@ -307,7 +337,9 @@ impl Error {
             | Self::NoRun { folder, .. }
             | Self::Differs { folder, .. }
             | Self::ImagesGone { folder, .. } => Some(folder),
-            Self::OtherImages { root, .. } => Some(root),
+            Self::OtherImages { root, .. } | Self::NoTestImages { root } | Self::NothingHeldOut { root, .. } => {
+                Some(root)
+            }
             Self::Aside { file, .. }
             | Self::Remove { file, .. }
             | Self::Mask { file, .. }
@@ -365,20 +397,10 @@ impl Error {
     }
 }
 
-/// Faults that a message names; more are only counted.
-const NAMED: usize = 8;
-
 fn faults_in_words(faults: &[Error]) -> String {
-    let mut text = format!(
-        "{} faults in the images to learn from; nothing is trained before they are mended or removed",
-        faults.len()
-    );
-    for fault in faults.iter().take(NAMED) {
-        text += &format!("\n{fault}");
-    }
-    match faults.len().saturating_sub(NAMED) {
-        0 => {}
-        more => text += &format!("\nand {more} more"),
-    }
-    text
+    format!(
+        "{} faults in the images to learn from; nothing is trained before they are mended or removed\n{}",
+        faults.len(),
+        in_part(faults, "\n")
+    )
 }

@@ -1,4 +1,5 @@
-//! Paths and files.
+//! Files that are written whole, and outside of what is read: what this library does with its own, for programs that write beside
+//! them.
 
 use std::{
     fs::{self, File},
@@ -45,7 +46,7 @@ pub(crate) fn sha256(files: &[impl AsRef<Path>]) -> Result<String> {
 }
 
 /// Where `path` lies, without links, as far as it is there: what is yet to be made is added as it is.
-pub fn resolved(path: &Path) -> PathBuf {
+pub(crate) fn resolved(path: &Path) -> PathBuf {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     for there in whole.ancestors() {
         if let Ok(real) = there.canonicalize() {
@@ -73,7 +74,7 @@ pub fn check_outside(out: &Path, data: &Path) -> Result<()> {
 }
 
 /// `path` with `suffix` after its name, whatever bytes the name has.
-pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

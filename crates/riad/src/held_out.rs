@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -13,11 +14,74 @@ use crate::{Error, Protocol, Result, TrainingOptions, names::relative};
 const HELD_OUT: f64 = 0.2;
 
 /// Share of the images held out for each of validation and calibration where there are both.
-pub const EACH: f64 = 0.1;
+const EACH: f64 = 0.1;
 
 /// Fewer images are not held out for calibration unless asked for: they would not do for a false-positive rate of 0.05,
 /// and validation has more use for them.
 const WORTH_CALIBRATING: f64 = 19.0;
+
+/// Training images that tell what is normal, at most: a mean needs no more, and scoring takes its time.
+pub(crate) const NORMAL_IMAGES: usize = 64;
+
+/// Into how many images a training divides those that it has, but for rounding.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Parts {
+    /// Those that are trained on.
+    pub train: f64,
+    /// Those that the loss is watched with, in every epoch.
+    pub validation: f64,
+    /// Those that the thresholds come from.
+    pub calibration: f64,
+    /// Those of the images trained on that tell what is normal, at the end.
+    pub normal: f64,
+}
+
+impl TrainingOptions {
+    /// Into how many images a training divides so many, all of which it may learn from.
+    pub fn parts(&self, images: usize) -> Parts {
+        let images = images as f64;
+        let Shares {
+            validation,
+            calibration,
+        } = shares_where(self, images * EACH);
+        let train = images * (1.0 - validation - calibration);
+        Parts {
+            train,
+            validation: images * validation,
+            calibration: images * calibration,
+            normal: train.min(NORMAL_IMAGES as f64),
+        }
+    }
+}
+
+/// The images that a run does not train with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeldOut {
+    /// The images' files, of several that make an image the first.
+    pub images: Vec<PathBuf>,
+    /// What they are held out for.
+    pub purpose: Purpose,
+}
+
+/// What images are held out from training for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To set thresholds with.
+    Calibration,
+    /// To watch the loss with.
+    Validation,
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Calibration => "calibration",
+            Self::Validation => "validation",
+        })
+    }
+}
 
 /// The good images of a category.
 #[derive(Clone)]
@@ -87,7 +151,7 @@ pub(crate) fn shares(args: &TrainingOptions, good: &Good) -> Shares {
 }
 
 /// The shares to hold out where `each` images can be had for each of validation and calibration.
-pub fn shares_where(args: &TrainingOptions, each: f64) -> Shares {
+fn shares_where(args: &TrainingOptions, each: f64) -> Shares {
     let is_worth_it = each.round() >= WORTH_CALIBRATING && args.protocol != Some(Protocol::Paper);
     let calibration = args.calibration.unwrap_or(if is_worth_it { EACH } else { 0.0 });
     let validation = args.validation.unwrap_or((HELD_OUT - calibration).max(EACH));

@@ -13,13 +13,13 @@ pub mod names;
 mod observer;
 #[cfg(feature = "report")]
 mod page;
-pub mod protocol;
+mod protocol;
 mod recalibration;
 pub mod render;
 #[cfg(feature = "report")]
 pub mod report;
-pub mod roi;
-pub mod run;
+mod roi;
+mod run;
 mod settings;
 mod source;
 mod suspects;
@@ -32,6 +32,7 @@ pub mod watch;
 pub use image::RgbImage;
 pub use riad_core::{
     Appearance, Calibration, CalibrationError, Difference, LengthError, Likeness, Map, Region, Size,
+    metrics::exact_interval,
 };
 pub use riad_data::{
     Category, DataError, DecodeMemory, FileFacts, Fit, Grouping, Image, Layout, Listing, Pattern, Reader, image_files,
@@ -47,11 +48,12 @@ pub use self::{
     detector::{Compute, Detector, Found, Inspections},
     error::{Cause, Error, Result},
     evaluation::{Evaluation, Sets, evaluate},
+    held_out::{HeldOut, Parts, Purpose},
     maps::{MapFormat, Maps},
     observer::{Cancel, Counts, Event, Observer, Session, Stop, Work},
     protocol::{Protocol, TrainingOptions},
     recalibration::{Recalibrated, Recalibration},
-    run::{Run, Trained},
+    run::{GoodImage, Run, Trained},
     suspects::Suspects,
     threshold::{Threshold, Verdict, reach},
     training::Training,

@@ -1,5 +1,5 @@
-//! How the names of files are written down, so that they come back exactly, and that no name is a command to whatever
-//! shows it: a spreadsheet, a terminal, a browser.
+//! How the names of files are written down in all that this library writes, for programs that read it or write beside it: so that they
+//! come back exactly, and that no name is a command to whatever shows it: a spreadsheet, a terminal, a browser.
 //!
 //! There is one rule, for tables, JSON, pages and the run's own files: that of addresses in the web. A byte is written as
 //! `%` and two hexadecimal digits if it is `%` itself; belongs to no UTF-8, to a control character, or to one that changes

@@ -236,6 +236,7 @@ impl Drop for Piece<'_> {
 
 /// How watching a folder goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Counts {
     /// Images that have a line.
     pub images: usize,

@@ -97,7 +97,7 @@ const MOST_LOOKED_AT: usize = 64;
 pub(crate) fn method(options: &TrainingOptions, images: Vec<PathBuf>, observer: &dyn Observer) -> Result<Method> {
     match asked(options) {
         Some(method) => Ok(method),
-        None => suited(images, reader(options), observer),
+        None => suited(images, options.reader(), observer),
     }
 }
 
@@ -119,14 +119,8 @@ fn asked(options: &TrainingOptions) -> Option<Method> {
 /// # Errors
 /// If they contradict each other, or one is out of range.
 pub(crate) fn check(options: &TrainingOptions, device: &Device) -> Result<()> {
-    config(options, asked(options).unwrap_or(Method::RIAD), 1, device).map(|_| ())
-}
-
-/// How images are read.
-pub fn reader(options: &TrainingOptions) -> Reader {
-    Reader::new(channels(options))
-        .with_pattern(options.bands.clone())
-        .with_white_level(options.white_level)
+    let method = asked(options).unwrap_or(Method::RIAD);
+    options.config(method, 1, device).map(|_| ())
 }
 
 /// The method that suits images by their alignment.
@@ -148,89 +142,92 @@ fn suited(images: Vec<PathBuf>, reader: Reader, observer: &dyn Observer) -> Resu
     Ok(method)
 }
 
-/// The setting to train with on `device` and so many images: the protocol's, but for what is asked for, the small presets'
-/// learning rate, and the epochs of a method that takes as many steps whatever the images.
-///
-/// # Errors
-/// If options contradict each other, or one is out of range.
-pub fn config(options: &TrainingOptions, method: Method, images: usize, device: &Device) -> Result<TrainConfig> {
-    let protocol = options.protocol.unwrap_or_default();
-    let (preset, similarity) = match protocol {
-        Protocol::Default => (Preset::Tiny, Similarity::GmsColour),
-        Protocol::Paper => (Preset::Paper, Similarity::GmsGrey),
-    };
-    let preset = options.preset.unwrap_or(preset);
-    let seed = options.seed.unwrap_or(0);
-    let size = options.tile.or(options.size);
-    let Size { height, width } = size.unwrap_or(ScoringSettings::default().size());
-    let mut scoring = method.settings(height, width);
-    scoring.tiling = options.tile.map(|Size { height, width }| Tiling {
-        overlap: options.overlap.unwrap_or(height.min(width) / 4),
-    });
-    scoring.white_level = options.white_level;
-    scoring.mask_seed = seed;
-    scoring.similarity = options.similarity.unwrap_or(similarity);
-    scoring.smoothing = options.smoothing.unwrap_or(scoring.smoothing);
-    scoring.scales = options.scales.unwrap_or(scoring.scales);
-    scoring.chroma = options.chroma.unwrap_or(scoring.chroma);
-    scoring.input = options.input.unwrap_or(scoring.input);
-    if options.regions.is_some() || options.sets.is_some() {
-        let published = ScoringSettings::default();
-        if scoring.region_sizes.is_empty() {
-            return Err(Error::NotOfMethod {
-                method,
-                settings: &["regions", "sets"],
-                reason: format!("the method {method} hides nothing, so it has no regions and no sets"),
-            });
-        }
-        scoring.region_sizes = options.regions.clone().unwrap_or(published.region_sizes);
-        scoring.sets = options.sets.unwrap_or(published.sets);
+impl TrainingOptions {
+    /// How images are read to be trained on.
+    pub fn reader(&self) -> Reader {
+        Reader::new(channels(self))
+            .with_pattern(self.bands.clone())
+            .with_white_level(self.white_level)
     }
 
-    let channels = channels(options);
-    let architecture = method
-        .architecture(preset.width())
-        .with_channels(channels)
-        .with_inputs(scoring.input.channels(channels));
-    let mut config = TrainConfig::published(architecture, scoring);
-    let learning_rate = match (protocol, preset) {
-        (Protocol::Default, Preset::Tiny | Preset::Small) => 1e-3,
-        _ => config.learning_rate,
-    };
-    config.batch_size = options.batch.unwrap_or(config.batch_size);
-    config.epochs = options.epochs_by_default.unwrap_or(config.epochs);
-    if let Some(steps) = method.steps() {
-        if options.patience.is_some() {
-            return Err(Error::NotOfMethod {
-                method,
-                settings: &["patience"],
-                reason: format!("the method {method} is trained to its last epoch, so it has no patience"),
-            });
+    /// The setting to train with on `device` and so many images: the protocol's, but for what is asked for, the small presets'
+    /// learning rate, and the epochs of a method that takes as many steps whatever the images.
+    ///
+    /// # Errors
+    /// If options contradict each other, or one is out of range.
+    pub fn config(&self, method: Method, images: usize, device: &Device) -> Result<TrainConfig> {
+        let protocol = self.protocol.unwrap_or_default();
+        let (preset, similarity) = match protocol {
+            Protocol::Default => (Preset::Tiny, Similarity::GmsColour),
+            Protocol::Paper => (Preset::Paper, Similarity::GmsGrey),
+        };
+        let preset = self.preset.unwrap_or(preset);
+        let seed = self.seed.unwrap_or(0);
+        let size = self.tile.or(self.size);
+        let Size { height, width } = size.unwrap_or(ScoringSettings::default().size());
+        let mut scoring = method.settings(height, width);
+        scoring.tiling = self.tile.map(|Size { height, width }| Tiling {
+            overlap: self.overlap.unwrap_or(height.min(width) / 4),
+        });
+        scoring.white_level = self.white_level;
+        scoring.mask_seed = seed;
+        scoring.similarity = self.similarity.unwrap_or(similarity);
+        scoring.smoothing = self.smoothing.unwrap_or(scoring.smoothing);
+        scoring.scales = self.scales.unwrap_or(scoring.scales);
+        scoring.chroma = self.chroma.unwrap_or(scoring.chroma);
+        scoring.input = self.input.unwrap_or(scoring.input);
+        if self.regions.is_some() || self.sets.is_some() {
+            let published = ScoringSettings::default();
+            if scoring.region_sizes.is_empty() {
+                return Err(Error::NotOfMethod {
+                    method,
+                    settings: &["regions", "sets"],
+                    reason: format!("the method {method} hides nothing, so it has no regions and no sets"),
+                });
+            }
+            scoring.region_sizes = self.regions.clone().unwrap_or(published.region_sizes);
+            scoring.sets = self.sets.unwrap_or(published.sets);
         }
-        config.epochs = steps.div_ceil(images.div_ceil(config.batch_size.max(1)).max(1));
+
+        let channels = channels(self);
+        let architecture = method
+            .architecture(preset.width())
+            .with_channels(channels)
+            .with_inputs(scoring.input.channels(channels));
+        let mut config = TrainConfig::published(architecture, scoring);
+        let learning_rate = match (protocol, preset) {
+            (Protocol::Default, Preset::Tiny | Preset::Small) => 1e-3,
+            _ => config.learning_rate,
+        };
+        config.batch_size = self.batch.unwrap_or(config.batch_size);
+        config.epochs = self.epochs_by_default.unwrap_or(config.epochs);
+        if let Some(steps) = method.steps() {
+            if self.patience.is_some() {
+                return Err(Error::NotOfMethod {
+                    method,
+                    settings: &["patience"],
+                    reason: format!("the method {method} is trained to its last epoch, so it has no patience"),
+                });
+            }
+            config.epochs = steps.div_ceil(images.div_ceil(config.batch_size.max(1)).max(1));
+        }
+        config.epochs = self.epochs.unwrap_or(config.epochs);
+        config.learning_rate = self.lr.unwrap_or(learning_rate);
+        config.patience = self.patience.unwrap_or(config.patience);
+        config.decays_early = protocol == Protocol::Default;
+        config.loss = self.loss.unwrap_or(config.loss);
+        config.precision = self.precision.unwrap_or(Precision::of_training(device));
+        config.seed = seed;
+        // Before a folder is made for the run.
+        config.check().map_err(Error::request)?;
+        Ok(config)
     }
-    config.epochs = options.epochs.unwrap_or(config.epochs);
-    config.learning_rate = options.lr.unwrap_or(learning_rate);
-    config.patience = options.patience.unwrap_or(config.patience);
-    config.decays_early = protocol == Protocol::Default;
-    config.loss = options.loss.unwrap_or(config.loss);
-    config.precision = options.precision.unwrap_or(Precision::of_training(device));
-    config.seed = seed;
-    // Before a folder is made for the run.
-    config.check().map_err(Error::request)?;
-    Ok(config)
 }
 
 /// Channels of the images. Files that belong together are a channel each, unless more is said.
-pub(crate) fn channels(options: &TrainingOptions) -> usize {
-    channels_of(options.channels, options.bands.as_ref())
-}
-
-/// Channels of images for which so many are asked, if any, and whose files belong together as `bands` says.
-pub fn channels_of(asked: Option<usize>, bands: Option<&Pattern>) -> usize {
-    asked
-        .or(bands.map(Pattern::files_of_an_image))
-        .unwrap_or(Architecture::COLOUR)
+fn channels(options: &TrainingOptions) -> usize {
+    let files = options.bands.as_ref().map(Pattern::files_of_an_image);
+    options.channels.or(files).unwrap_or(Architecture::COLOUR)
 }
 
 /// The name of an option that is given and is not what a run was started with, if there is one.

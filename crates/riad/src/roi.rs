@@ -14,7 +14,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// If it cannot be read, marks nothing, or does not fit one of the `images` that it is for, which `reader` reads.
-pub fn load_roi(file: &Path, scoring: &ScoringSettings, images: &[PathBuf], reader: &Reader) -> Result<Roi> {
+pub(crate) fn load_roi(file: &Path, scoring: &ScoringSettings, images: &[PathBuf], reader: &Reader) -> Result<Roi> {
     let of_masks = Reader::default();
     let own = of_masks.size(file)?;
     let is_tiled = scoring.tiling.is_some();

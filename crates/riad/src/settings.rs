@@ -98,7 +98,7 @@ pub(crate) fn folder_of(model: &Path) -> Option<&Path> {
 ///
 /// # Errors
 /// If that run's settings cannot be read.
-pub fn bands_of(model: &Path, given: Option<&Pattern>) -> Result<Option<Pattern>> {
+pub(crate) fn bands_of(model: &Path, given: Option<&Pattern>) -> Result<Option<Pattern>> {
     match given {
         Some(given) => Ok(Some(given.clone())),
         None => Ok(match folder_of(model) {

@@ -114,6 +114,6 @@ pub(crate) fn faults(
 }
 
 /// What keeps images from being read, as far as their files' headers tell, which takes next to no time.
-pub fn header_faults(images: &[PathBuf], reader: &Reader) -> Vec<DataError> {
+pub(crate) fn header_faults(images: &[PathBuf], reader: &Reader) -> Vec<DataError> {
     images.par_iter().filter_map(|path| reader.size(path).err()).collect()
 }

@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
+use riad::report::Comparison;
 
 use super::{DeviceArgs, PhotosArgs, VerdictArgs};
 
@@ -24,8 +25,8 @@ Examples:
   riad compare runs/small runs/large
   riad compare runs/riad runs/restore --good photos/more-good --bad photos/bad --out compared.html")]
 pub(crate) struct CompareArgs {
-    /// Folders of runs, two or more
-    #[arg(value_name = "RUN", required = true, num_args = 2.., value_hint = ValueHint::DirPath)]
+    /// Folders of runs, from two to 26
+    #[arg(value_name = "RUN", required = true, num_args = 2..=Comparison::MOST, value_hint = ValueHint::DirPath)]
     pub(crate) runs: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) photos: PhotosArgs,

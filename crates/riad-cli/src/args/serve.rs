@@ -118,7 +118,10 @@ mod tests {
 
     #[test]
     fn a_line_is_a_name_and_a_path() {
-        assert_eq!(parse_pair("lid=runs/lid=2"), Ok(("lid".to_owned(), "runs/lid=2".into())));
+        assert_eq!(
+            parse_pair("lid=runs/lid=2"),
+            Ok(("lid".to_owned(), "runs/lid=2".into()))
+        );
         for wrong in ["lid", "=runs/lid", "lid="] {
             assert!(parse_pair(wrong).is_err(), "{wrong}");
         }

@@ -11,11 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use riad::{
-    Compute, TrainingOptions,
-    protocol::config,
-    run::{EACH, NORMAL_IMAGES, shares_where},
-};
+use riad::{Compute, Parts, TrainingOptions};
 use riad_core::Size;
 use riad_model::{
     Checkpoint, Device, Event, Examples, ImageSource, Keep, Method, Precision, Preset, Scorer, TrainConfig, Trainer,
@@ -101,7 +97,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
     let (mut scoring, mut training) = (Pace::default(), Pace::default());
     let mut progress = Progress::start("measuring", "network", 0, cells.len() as u64);
     let mut networks = Vec::new();
-    let (parts, mut epochs) = (Parts::of(args.images.get()), 0);
+    let (parts, mut epochs) = (TrainingOptions::default().parts(args.images.get()), 0);
     for (macs, preset, size) in cells {
         progress.tell(networks.len() as u64, || format!("{preset} at {size}x{size}"));
         let wanted = TrainingOptions {
@@ -112,7 +108,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
             precision: given,
             ..TrainingOptions::default()
         };
-        let config = config(&wanted, args.method, parts.train.round() as usize, device)?;
+        let config = wanted.config(args.method, parts.train.round() as usize, device)?;
         epochs = config.epochs;
         let scoring = scoring.speed(BATCH, macs, limit(), || score(&config, share, &compute))?;
         let training = training.speed(batch, macs, limit(), || train(config, share, device))?;
@@ -121,7 +117,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
             size,
             scoring,
             training,
-            training_seconds: parts.seconds(epochs, scoring, training),
+            training_seconds: training_seconds(parts, epochs, scoring, training),
         });
     }
     drop(progress);
@@ -230,31 +226,11 @@ fn mean_after_first(times: &[f64]) -> f64 {
     counted.iter().sum::<f64>() / counted.len() as f64
 }
 
-/// Into how many images a training with default settings divides those that it has.
-struct Parts {
-    train: f64,
-    validation: f64,
-    calibration: f64,
-}
-
-impl Parts {
-    fn of(images: usize) -> Self {
-        let images = images as f64;
-        let shares = shares_where(&TrainingOptions::default(), images * EACH);
-        let [validation, calibration] = [shares.validation, shares.calibration].map(|share| share * images);
-        Self {
-            train: images - validation - calibration,
-            validation,
-            calibration,
-        }
-    }
-
-    /// Seconds that the training takes: steps and validation in every epoch, then what is normal, and the calibration.
-    fn seconds(&self, epochs: usize, scoring: Speed, training: Speed) -> f64 {
-        let epoch = self.train / training.images_per_second + self.validation / scoring.images_per_second;
-        let after = self.train.min(NORMAL_IMAGES as f64) + self.calibration;
-        epochs as f64 * epoch + after / scoring.images_per_second
-    }
+/// Seconds that a training takes: steps and validation in every epoch, then what is normal, and the calibration.
+fn training_seconds(parts: Parts, epochs: usize, scoring: Speed, training: Speed) -> f64 {
+    let epoch = parts.train / training.images_per_second + parts.validation / scoring.images_per_second;
+    let after = parts.normal + parts.calibration;
+    epochs as f64 * epoch + after / scoring.images_per_second
 }
 
 /// `count` images `[B, C, H, W]` in [0, 1].

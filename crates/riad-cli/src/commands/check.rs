@@ -6,8 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use riad::{Suspects, names::relative, protocol::channels_of};
-use riad_data::Reader;
+use riad::{Suspects, TrainingOptions, names::relative};
 use tracing::{error, info};
 
 use super::train::one_category;
@@ -21,7 +20,12 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
             args.out.display()
         )));
     };
-    let reader = Reader::new(channels_of(args.channels, bands)).with_pattern(bands.cloned());
+    let reader = TrainingOptions {
+        channels: args.channels,
+        bands: bands.cloned(),
+        ..TrainingOptions::default()
+    }
+    .reader();
     reader.check().map_err(|error| usage(error.to_string()))?;
     let category = one_category(&args.data, args.category.as_deref(), args.format.0, bands)?;
     let images = [&category.train[..], &category.validation].concat();

@@ -1,7 +1,6 @@
 //! `riad eval`: train where needed, measure, show.
 
 use std::{
-    collections::HashSet,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -12,12 +11,10 @@ use riad::{
     evaluation::{self, Measuring, TestSet, Unmeasured},
     files::check_outside,
     names::{folder_name, plain},
-    protocol::reader,
     report,
-    run::{bands_of, header_faults},
 };
 use riad_data::{
-    Category, DataError, Layout, Pattern,
+    Category, Layout,
     demo::{self, Demo},
 };
 use riad_model::{Checkpoint, Preset};
@@ -64,11 +61,10 @@ struct Plan {
     verdict: VerdictArgs,
 }
 
-/// A category that can be opened, and which files make one image of it together.
+/// A category that can be opened, with its test images.
 struct Job {
     name: String,
-    category: Category,
-    bands: Option<Pattern>,
+    test: TestSet,
     /// The run that it is trained in; `None` where a model is given.
     run: Option<PathBuf>,
 }
@@ -113,7 +109,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
     // All are looked at before anything is computed: that may take hours.
     let mut jobs = Vec::new();
     for folder in &plan.folders {
-        match job(folder, &plan, &given, args) {
+        match job(folder, &plan, &given, args, &console) {
             Ok(job) => jobs.push(job),
             Err(error) => fail(folder_name(folder), error)?,
         }
@@ -122,7 +118,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
     for mut job in jobs {
         let model = match (&plan.model, &job.run) {
             (Some(model), _) => model.clone(),
-            (None, Some(run)) => match train(run, &mut job.category, (&plan.training, args), &compute, &console) {
+            (None, Some(run)) => match train(run, &mut job.test.category, (&plan.training, args), &compute, &console) {
                 Ok(Trained::Stopped(Stop::Asked)) => {
                     info!("the same command goes on from here");
                     return Ok(Ending::Interrupted);
@@ -135,14 +131,13 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
             },
             (None, None) => bail!("{} has neither a model nor a run", job.name),
         };
-        let test = TestSet::from(job.category);
         let measuring = Measuring {
-            bands: job.bands.as_ref(),
+            bands: args.images.bands.as_ref(),
             asked: plan.verdict.usual(),
             baseline: plan.with_baseline,
             ..Measuring::of(&model, &compute)
         };
-        match measure(&test, &measuring, &console) {
+        match measure(&job.test, &measuring, &console) {
             Ok(result) => results.push(result),
             Err(error) => fail(job.name, error)?,
         }
@@ -163,7 +158,7 @@ fn measure_photos(args: &EvalArgs, compute: &Compute) -> Result<Ending> {
     let model = args.model.as_deref();
     let missing = "--model is missing: name the run that is to be measured on these pictures";
     let model = model.ok_or_else(|| usage(missing))?;
-    let bands = bands_of(model, args.images.bands.as_ref())?;
+    let bands = &args.images.bands;
     let sets = if args.synthetic {
         let detector = riad::Detector::open_with(model, bands.clone(), compute)?;
         // Without a threshold nothing is found or missed.
@@ -219,40 +214,32 @@ fn out(args: &EvalArgs) -> PathBuf {
 /// # Errors
 /// If it cannot be opened, has nothing to test on, or has faults in what it is first to be trained with; and if the run that
 /// is there was started with other options than those `given`.
-fn job(folder: &Path, plan: &Plan, given: &TrainingOptions, args: &EvalArgs) -> Result<Job> {
+fn job(folder: &Path, plan: &Plan, given: &TrainingOptions, args: &EvalArgs, console: &Console) -> Result<Job> {
     let name = folder_name(folder);
     let run = plan
         .model
         .is_none()
         .then(|| plan.out.join(folder.file_name().unwrap_or(name.as_ref())).join("run"));
-    let model = plan.model.as_ref().or(run.as_ref());
-    let bands = model
-        .map(|model| bands_of(model, args.images.bands.as_ref()))
-        .transpose()?
-        .flatten();
-    let mut category = Category::open_as(folder, plan.layout, bands.as_ref())?;
-    if let Some(run) = run.as_ref().filter(|run| Run::exists(run)) {
-        Run::open(run)?.agree(given, args.format.0)?;
-    } else if run.is_some() {
-        riad::Error::refuse(category.train_faults.drain(..).map(Into::into).collect())?;
-        let reader = reader(&plan.training);
-        let images: Vec<_> = category.test.iter().map(|item| item.path.clone()).collect();
-        let faults = header_faults(&images, &reader);
-        let faulty: HashSet<_> = faults.iter().filter_map(DataError::path).collect();
-        category.test.retain(|item| !faulty.contains(item.path.as_path()));
-        category.test_faults.extend(faults);
-    }
-    category.test_faults.iter().for_each(|fault| error!("{}", told(fault)));
-    if category.test.is_empty() {
-        return Err(usage(format!(
-            "{} has no test images to measure on; MVTec AD's layout keeps them in test/good and test/<defect>",
-            category.root.display()
-        )));
+    let begun = match (&plan.model, &run) {
+        (Some(model), _) => Run::of(model)?,
+        (None, Some(run)) if Run::exists(run) => Some(Run::open(run)?),
+        _ => None,
+    };
+    let bands = args.images.bands.as_ref();
+    let bands = bands.or_else(|| begun.as_ref()?.bands());
+    let mut category = Category::open_as(folder, plan.layout, bands)?;
+    let mut reader = None;
+    match (&run, &begun) {
+        (Some(_), Some(begun)) => begun.agree(given, args.format.0)?,
+        (Some(_), None) => {
+            riad::Error::refuse(category.train_faults.drain(..).map(Into::into).collect())?;
+            reader = Some(plan.training.reader());
+        }
+        (None, _) => {}
     }
     Ok(Job {
         name,
-        category,
-        bands,
+        test: TestSet::of_category(category, reader.as_ref(), console)?,
         run,
     })
 }

@@ -4,11 +4,10 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 use riad::{
-    Compute, Evaluation, Run,
+    Compute, Error, Evaluation, Run,
     evaluation::{Measuring, TestSet},
     report,
 };
-use riad_data::Category;
 use tracing::{error, info};
 
 use super::eval::measure;
@@ -53,38 +52,17 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
 /// Measures a run on its test images, or on those that it held out.
 fn show(folder: &Path, args: &ReportArgs, compute: &Compute, console: &Console) -> Result<Evaluation> {
     let run = Run::open(folder)?;
-    let category = run.category().map_err(|error| {
-        anyhow!(
-            "the images of the run in {0} cannot be had: {1}; if they have moved, say where: riad eval DATA --model {0}",
-            shell_quoted(folder),
-            told(&error)
-        )
+    let test = TestSet::of_run_or_held_out(&run, console).map_err(|error| {
+        let way_out = format!("riad eval DATA --model {}", shell_quoted(folder));
+        match &error {
+            Error::ImagesGone { .. } => anyhow!("{}: {way_out}", told(&error)),
+            Error::NothingHeldOut { .. } => usage(format!("{error}; name a folder with test images: {way_out}")),
+            _ => error.into(),
+        }
     })?;
-    category.test_faults.iter().for_each(|fault| error!("{}", told(fault)));
-    let test = if category.test.is_empty() {
-        held_out(&run, category)?
-    } else {
-        TestSet::from(category)
-    };
     let measuring = Measuring {
-        bands: run.bands(),
         asked: args.verdict.usual(),
         ..Measuring::of(folder, compute)
     };
     measure(&test, &measuring, console)
-}
-
-/// Test images of those that the run held out from training, for want of others.
-fn held_out(run: &Run, category: Category) -> Result<TestSet> {
-    let root = category.root.clone();
-    let test = TestSet::held_out(run, category)?;
-    if test.category.test.is_empty() {
-        return Err(usage(format!(
-            "{} has no test images, and the run in {} held out none of its images to show instead; name a folder with \
-             test images: riad eval DATA --model {1}",
-            root.display(),
-            shell_quoted(run.folder())
-        )));
-    }
-    Ok(test)
 }

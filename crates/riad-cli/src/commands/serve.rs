@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
-use riad_serve::{Keep, LineOptions, Options, Service, Tls};
+use riad_serve::{Error, Keep, LineOptions, Options, Service, Tls};
 use tracing::{info, warn};
 
 use crate::{Ending, args::ServeArgs, interrupt, shell::shell_quoted, usage};
@@ -41,7 +41,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
         compute: args.compute.compute()?,
         listen: args.listen,
         token,
-        tls: args.tls_cert.clone().zip(args.tls_key.clone()).map(|(certificate, key)| Tls { certificate, key }),
+        tls: args
+            .tls_cert
+            .clone()
+            .zip(args.tls_key.clone())
+            .map(|(certificate, key)| Tls { certificate, key }),
         queue: args.queue.get(),
         deadline: args.deadline,
         most_bytes: args.most_bytes,
@@ -59,7 +63,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
     if options.token.is_some() && options.tls.is_none() && !options.listen.ip().is_loopback() {
         warn!("without --tls-cert others on the network can read the token");
     }
-    let service = Service::start(options)?;
+    let service = Service::start(options).map_err(|error| match error {
+        Error::Riad(error) => error.into(),
+        Error::Request(words) => usage(words),
+        error => error.into(),
+    })?;
     let address = service.address();
     info!("line page   {scheme}://{address}/   for operators");
     for (name, _) in &args.lines {

@@ -18,6 +18,8 @@ mod photos;
 mod pipeline;
 mod report;
 mod roi;
+#[cfg(unix)]
+mod serve;
 mod support;
 mod suspects;
 mod system;

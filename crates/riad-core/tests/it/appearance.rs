@@ -1,8 +1,8 @@
 //! Whether pictures resemble those of a product.
 
 use riad_core::{
-Random, Size,
-appearance::{Appearance, AppearanceError, Difference, Looks},
+    Random, Size,
+    appearance::{Appearance, AppearanceError, Difference, Looks},
 };
 
 const SIZE: Size = Size::new(32, 40);
@@ -52,7 +52,11 @@ fn pictures_of_the_product_resemble_it_and_others_do_not() {
     for (name, values, difference) in [
         ("black", changed(|_| 0.0), Some(Difference::Darker)),
         ("white", changed(|_| 1.0), Some(Difference::Brighter)),
-        ("half of the light", changed(|value| value / 2.0), Some(Difference::Darker)),
+        (
+            "half of the light",
+            changed(|value| value / 2.0),
+            Some(Difference::Darker),
+        ),
         ("inverted", changed(|value| 1.0 - value), Some(Difference::Brighter)),
     ] {
         let likeness = judge(&values);
@@ -93,7 +97,14 @@ fn more_good_pictures_are_added_to_what_is_known() {
     assert!(wider.judge(&dim(70)).unwrap().resembles());
     assert!(wider.judge(&looks(&picture(71))).unwrap().resembles());
     assert!(!wider.judge(&looks(&changed(|_| 1.0))).unwrap().resembles());
-    assert!(appearance.with(&[]).unwrap().judge(&looks(&picture(71))).unwrap().resembles());
+    assert!(
+        appearance
+            .with(&[])
+            .unwrap()
+            .judge(&looks(&picture(71)))
+            .unwrap()
+            .resembles()
+    );
 }
 
 #[test]
@@ -106,14 +117,24 @@ fn what_cannot_be_compared_is_refused() {
     assert!(Looks::of(&[], 0, Size::new(2, 3)).is_err());
     // Fewer pixels than cells, and what is not finite.
     let tiny = Looks::of(&[0.5, f32::NAN], 1, Size::new(1, 2)).unwrap();
-    assert_eq!(Appearance::of(&vec![tiny.clone(); 8]).unwrap().judge(&tiny).unwrap().distance(), 0.0);
+    assert_eq!(
+        Appearance::of(&vec![tiny.clone(); 8])
+            .unwrap()
+            .judge(&tiny)
+            .unwrap()
+            .distance(),
+        0.0
+    );
 }
 
 #[cfg(feature = "serde")]
 #[test]
 fn it_is_kept_as_json_and_checked_when_it_is_read() {
     let json = serde_json::to_value(appearance()).unwrap();
-    assert_eq!(serde_json::from_value::<Appearance>(json.clone()).unwrap(), appearance());
+    assert_eq!(
+        serde_json::from_value::<Appearance>(json.clone()).unwrap(),
+        appearance()
+    );
     for (key, value) in [
         ("channels", serde_json::json!(1)),
         ("images", serde_json::json!(1)),

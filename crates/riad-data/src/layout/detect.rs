@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Layout, kolektor, kolektor2, labels, visa};
 use crate::DataError;
 use crate::files::{folders_in, images_in, natural_path_order, unreachable};
-
-/// Names that a message tells of what a folder holds.
-const NAMED: usize = 8;
+use crate::words::in_part;
 
 impl Layout {
     /// Tells the layout of a category's folder, or of a folder of categories, by what is there.
@@ -172,15 +170,13 @@ fn holds(root: &Path) -> String {
     let folders = folders_in(root, &mut Vec::new());
     let names: Vec<_> = folders
         .iter()
-        .take(NAMED)
         .filter_map(|folder| folder.file_name())
         .map(|name| name.to_string_lossy())
         .collect();
-    let more = folders.len().saturating_sub(NAMED);
-    let folders = match (names.is_empty(), more) {
-        (true, _) => "no folders".to_owned(),
-        (false, 0) => format!("the folders {}", names.join(", ")),
-        (false, more) => format!("the folders {} and {more} more", names.join(", ")),
+    let folders = if names.is_empty() {
+        "no folders".to_owned()
+    } else {
+        format!("the folders {}", in_part(&names, ", "))
     };
     format!("Found: {folders}; {} images", images_in(root, &mut Vec::new()).len())
 }

@@ -81,7 +81,9 @@ impl Header {
             .map_err(out_of_range)?;
         let channels = header.architecture.channels;
         if header.appearance.as_ref().is_some_and(|of| of.channels() != channels) {
-            return Err(format!("its header tells what images of other than {channels} channels look like"));
+            return Err(format!(
+                "its header tells what images of other than {channels} channels look like"
+            ));
         }
         if let Some(training) = &header.training {
             training.check().map_err(out_of_range)?;

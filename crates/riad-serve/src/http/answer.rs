@@ -6,7 +6,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{KnownFormat, Object, RefOr, Schema, SchemaFormat, Type},
+};
 
 use crate::{Error, review::NotMade};
 
@@ -30,6 +33,7 @@ pub(crate) enum Kind {
     Busy,
     TooLarge,
     Timeout,
+    Unreadable,
     Full,
     Internal,
 }
@@ -57,6 +61,14 @@ impl Refused {
         Self::new(StatusCode::BAD_REQUEST, Kind::BadRequest, words)
     }
 
+    /// What a request lacks.
+    pub(crate) fn of_request(status: StatusCode, words: String) -> Self {
+        match status {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::new(status, Kind::TooLarge, words),
+            _ => Self::bad_request(words),
+        }
+    }
+
     pub(crate) fn unauthorized() -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
@@ -81,6 +93,10 @@ impl Refused {
     pub(crate) fn too_large(most: u64) -> Self {
         let words = format!("a picture has at most {most} bytes here");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::TooLarge, words)
+    }
+
+    pub(crate) fn unreadable(words: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::Unreadable, words)
     }
 
     pub(crate) fn late() -> Self {
@@ -112,7 +128,7 @@ impl From<Error> for Refused {
 impl From<NotMade> for Refused {
     fn from(not_made: NotMade) -> Self {
         match not_made {
-            NotMade::Asked(words) => Self::bad_request(words),
+            NotMade::Asked(words) => Self::conflict(words),
             NotMade::Busy => Self::conflict("another version is being made; wait until it is ready"),
             NotMade::Failed(error) => error.into(),
         }
@@ -127,7 +143,9 @@ impl IntoResponse for Refused {
         };
         let mut response = (self.status, Json(problem)).into_response();
         if self.kind == Kind::Busy {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if self.kind == Kind::Unauthorized {
             let scheme = HeaderValue::from_static("Bearer");
@@ -136,3 +154,15 @@ impl IntoResponse for Refused {
         response
     }
 }
+
+/// A file, as a description of the API says it.
+pub(crate) struct Binary;
+
+impl PartialSchema for Binary {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::Binary);
+        Object::builder().schema_type(Type::String).format(Some(format)).into()
+    }
+}
+
+impl ToSchema for Binary {}

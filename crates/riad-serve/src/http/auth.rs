@@ -5,9 +5,8 @@
 //! type it once and get a cookie.
 
 use axum::{
-    Form,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
@@ -16,13 +15,13 @@ use serde::Deserialize;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use super::{answer::Refused, page};
+use super::{answer::Refused, extract::Form, page};
 use crate::service::Shared;
 
 const COOKIE: &str = "riad";
 
 /// What nobody needs a token for: it tells nothing, or is how one gets in.
-const OPEN: [&str; 3] = ["/login", "/healthz", "/assets/"];
+const OPEN: [&str; 4] = ["/login", "/healthz", "/assets/style.css", "/assets/icon.svg"];
 
 /// A token, and the cookie that stands for it.
 #[derive(Clone)]
@@ -57,10 +56,16 @@ impl Token {
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer "));
-        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut cookies = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let cookies = headers
+            .get_all(header::COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        let mut cookies = cookies
+            .flat_map(|line| line.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='));
         let cookie = cookies.find(|(name, _)| *name == COOKIE).map(|(_, value)| value);
-        bearer.is_some_and(|given| is_equal(given, &self.token)) || cookie.is_some_and(|given| is_equal(given, &self.cookie))
+        bearer.is_some_and(|given| is_equal(given, &self.token))
+            || cookie.is_some_and(|given| is_equal(given, &self.cookie))
     }
 }
 
@@ -72,7 +77,10 @@ fn is_equal(given: &str, expected: &str) -> bool {
 /// Lets those through who may ask.
 pub(super) async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let (headers, path) = (request.headers(), request.uri().path());
-    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let host = headers
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     if shared.token.is_none() && !is_local(host) {
         let words = format!("this service has no token and answers only to names of this machine, not to {host:?}");
         return Refused::forbidden(words).into_response();
@@ -81,7 +89,7 @@ pub(super) async fn guard(State(shared): State<Shared>, request: Request, next: 
     if is_write && !comes_from_here(headers, host) {
         return Refused::forbidden("a page from elsewhere asked for this").into_response();
     }
-    let is_open = OPEN.iter().any(|open| path == *open || (open.ends_with('/') && path.starts_with(open)));
+    let is_open = OPEN.contains(&path);
     match &shared.token {
         Some(token) if !is_open && !token.is_in(headers) => {
             let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
@@ -101,7 +109,10 @@ fn is_local(host: &str) -> bool {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    name == "localhost" || name.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+    name == "localhost"
+        || name
+            .parse()
+            .is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
 /// Whether no browser says that a page from elsewhere asked. Programs say nothing.
@@ -121,7 +132,7 @@ pub(super) struct Typed {
 
 /// The page on which a person types the token.
 pub(super) async fn login() -> Response {
-    page::login(StatusCode::OK)
+    page::login()
 }
 
 /// Gives a cookie for the right token.
@@ -130,10 +141,13 @@ pub(super) async fn log_in(State(shared): State<Shared>, Form(typed): Form<Typed
         return Redirect::to("/").into_response();
     };
     if !is_equal(typed.token.trim(), &token.token) {
-        return page::login(StatusCode::UNAUTHORIZED);
+        return Redirect::to("/login#wrong").into_response();
     }
     let secure = if shared.has_tls { "; Secure" } else { "" };
-    let cookie = format!("{COOKIE}={}; HttpOnly; SameSite=Strict; Path=/; Max-Age=31536000{secure}", token.cookie);
+    let cookie = format!(
+        "{COOKIE}={}; HttpOnly; SameSite=Strict; Path=/; Max-Age=31536000{secure}",
+        token.cookie
+    );
     let mut response = Redirect::to("/").into_response();
     if let Ok(value) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(header::SET_COOKIE, value);
@@ -147,10 +161,23 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine_are_local() {
-        for host in ["localhost", "localhost:8642", "127.0.0.1:8642", "127.8.8.8", "[::1]:8642"] {
+        for host in [
+            "localhost",
+            "localhost:8642",
+            "127.0.0.1:8642",
+            "127.8.8.8",
+            "[::1]:8642",
+        ] {
             assert!(is_local(host), "{host}");
         }
-        for host in ["", "example.com", "localhost.example.com", "192.168.0.2:8642", "[::2]:8642", "127.0.0.1.example.com"] {
+        for host in [
+            "",
+            "example.com",
+            "localhost.example.com",
+            "192.168.0.2:8642",
+            "[::2]:8642",
+            "127.0.0.1.example.com",
+        ] {
             assert!(!is_local(host), "{host}");
         }
     }
@@ -164,7 +191,12 @@ mod tests {
         };
         assert!(comes_from_here(&HeaderMap::new(), "127.0.0.1:8642"));
         assert!(from("http://127.0.0.1:8642"));
-        for other in ["http://127.0.0.1:80", "https://example.com", "null", "http://localhost:8642"] {
+        for other in [
+            "http://127.0.0.1:80",
+            "https://example.com",
+            "null",
+            "http://localhost:8642",
+        ] {
             assert!(!from(other), "{other}");
         }
     }

@@ -17,7 +17,7 @@ const ALIVE: Duration = Duration::from_secs(10);
 /// Events as they happen: `inspection`, `label`, `line` and `version`, each with the object as JSON
 #[utoipa::path(
     get, path = "/v1/events", tag = "events",
-    responses((status = 200, description = "Server-sent events", content_type = "text/event-stream", body = String))
+    responses((status = 200, description = "Server-sent events", content_type = "text/event-stream", body = serde_json::Value))
 )]
 pub(super) async fn events(State(shared): State<Shared>) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
     let sent = BroadcastStream::new(shared.events.listen());

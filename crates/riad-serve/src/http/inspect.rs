@@ -6,9 +6,9 @@ use std::{
 };
 
 use axum::{
-    Json, RequestExt,
-    body::Bytes,
-    extract::{Multipart, Path, Query, Request, State},
+    Json,
+    body::{Bytes, to_bytes},
+    extract::{FromRequest, Multipart, Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -20,8 +20,11 @@ use tokio::{fs::File, io::AsyncWriteExt, sync::oneshot, time::timeout_at};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    answer::{Problem, Refused},
-    blocking, line_of,
+    MOST_JSON,
+    answer::{Binary, Problem, Refused},
+    blocking,
+    extract::{Path, Query},
+    line_of,
 };
 use crate::{
     Error,
@@ -86,7 +89,7 @@ pub(super) struct Came {
         ("Idempotency-Key" = Option<String>, Header, description = "The sender's key for this picture"),
         ("X-Filename" = Option<String>, Header, description = "What the sender calls the picture"),
     ),
-    request_body(content((Vec<u8> = "application/octet-stream"), (Named = "application/json"))),
+    request_body(content((Binary = "application/octet-stream"), (Named = "application/json"))),
     responses(
         (status = 200, body = Inspected), (status = 400, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 408, body = Problem), (status = 413, body = Problem),
@@ -106,7 +109,11 @@ pub(super) async fn inspect(
     let source = match how.source {
         None | Some(Origin::Http) => Origin::Http,
         Some(Origin::Page) => Origin::Page,
-        Some(Origin::Folder) => return Err(Refused::bad_request("only the watched folder's pictures come from there")),
+        Some(Origin::Folder) => {
+            return Err(Refused::bad_request(
+                "only the watched folder's pictures come from there",
+            ));
+        }
     };
     let key = text_of(request.headers(), "idempotency-key")?;
     if let Some(key) = key.clone() {
@@ -115,6 +122,11 @@ pub(super) async fn inspect(
             return Ok(answer(first, None, how.maps, false));
         }
     }
+    // Each takes a file and room on the disk while it comes in.
+    let Ok(_room) = shared.uploads.try_acquire() else {
+        shared.metrics.busy();
+        return Err(Refused::busy());
+    };
     let came = came_in(&shared, request, begun).await?;
     let judged = judge(&shared, &line, came, (source, key, how.maps), begun).await?;
     let is_full = judged.not_stored.is_some_and(|error: Error| error.is_full());
@@ -180,24 +192,30 @@ fn answer(inspection: Inspection, map: Option<Vec<u8>>, numbers: Option<Numbers>
 
 /// Brings the picture of a request into the store.
 async fn came_in(shared: &Shared, request: Request, begun: Instant) -> Result<Came, Refused> {
-    let name = text_of(request.headers(), "x-filename")?;
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let name = text_of(request.headers(), "x-filename")?.map(|name| shown(&decoded(&name)));
+    let kind = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match kind.as_str() {
         "application/json" => {
-            let Json(named): Json<Named> = request
-                .extract()
-                .await
-                .map_err(|error: axum::extract::rejection::JsonRejection| Refused::bad_request(error.body_text()))?;
+            let body = to_bytes(request.into_body(), MOST_JSON).await;
+            let body = body.map_err(|_| Refused::bad_request("the body is too long for a path in JSON"))?;
+            let named: Named = serde_json::from_slice(&body)
+                .map_err(|error| Refused::bad_request(format!("the body is no JSON with a path: {error}")))?;
             let shared = shared.clone();
             blocking(move || copied(&shared, &named.path)).await
         }
         "multipart/form-data" => {
-            let mut form: Multipart = request
-                .extract()
+            let form = Multipart::from_request(request, &()).await;
+            let mut form = form.map_err(|error| Refused::bad_request(error.body_text()))?;
+            while let Some(field) = form
+                .next_field()
                 .await
-                .map_err(|error: axum::extract::multipart::MultipartRejection| Refused::bad_request(error.body_text()))?;
-            while let Some(field) = form.next_field().await.map_err(|error| Refused::bad_request(error.body_text()))? {
+                .map_err(|error| Refused::bad_request(error.body_text()))?
+            {
                 if field.file_name().is_none() {
                     continue;
                 }
@@ -220,13 +238,16 @@ async fn received<E>(
     mut pieces: impl Stream<Item = Result<Bytes, E>> + Unpin,
     begun: Instant,
 ) -> Result<TempPath, Refused> {
-    let picture = shared.store.pictures().incoming()?;
+    let begin = shared.clone();
+    let picture = blocking(move || Ok(begin.store.pictures().incoming()?)).await?;
     let write = |cause| Refused::from(Error::file("write", picture.to_path_buf())(cause));
     let mut file = File::options().write(true).open(&picture).await.map_err(write)?;
     let mut bytes = 0;
     let deadline = begun + shared.deadline;
     loop {
-        let piece = timeout_at(deadline.into(), pieces.next()).await.map_err(|_| Refused::slow())?;
+        let piece = timeout_at(deadline.into(), pieces.next())
+            .await
+            .map_err(|_| Refused::slow())?;
         let Some(piece) = piece else { break };
         let piece = piece.map_err(|_| Refused::bad_request("the picture broke off"))?;
         bytes += piece.len() as u64;
@@ -270,6 +291,29 @@ fn copied(shared: &Shared, path: &FilePath) -> Result<Came, Refused> {
     Ok(Came { picture, name })
 }
 
+/// What is percent-encoded, as a header must be for letters beyond ASCII. What is not stays as it is.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let digits = behind.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits
+            .filter(|_| *first == b'%')
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+        {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &behind[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
 /// A header's text, if it is there.
 fn text_of(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refused> {
     let Some(value) = headers.get(name) else {
@@ -286,4 +330,22 @@ fn text_of(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refused> {
 /// A name as it is kept: of bounded length, without what moves a terminal's cursor.
 fn shown(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(MOST_LETTERS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_may_be_percent_encoded() {
+        for (encoded, name) in [
+            ("a%20b.png", "a b.png"),
+            ("%C3%A4.png", "\u{e4}.png"),
+            ("50%.png", "50%.png"),
+            ("%ff", "%ff"),
+        ] {
+            assert_eq!(decoded(encoded), name);
+        }
+        assert_eq!(shown("a\u{1b}[31m\nb"), "a[31mb");
+    }
 }

@@ -4,14 +4,16 @@ use std::time::SystemTime;
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::{RawQuery, State},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     answer::{Problem, Refused},
-    blocking, line_of,
+    blocking,
+    extract::{self, Path, Query},
+    line_of,
 };
 use crate::{
     events::Event,
@@ -37,7 +39,7 @@ pub(super) async fn list(
     State(shared): State<Shared>,
     Path(line): Path<String>,
     Query(filter): Query<Filter>,
-    axum::extract::RawQuery(query): axum::extract::RawQuery,
+    RawQuery(query): RawQuery,
 ) -> Result<Json<Page>, Refused> {
     let line = line_of(&shared, &line)?;
     let time = |text: &Option<String>| match text {
@@ -53,12 +55,20 @@ pub(super) async fn list(
     let (from, to) = (time(&filter.from)?, time(&filter.to)?);
     let name = line.name.clone();
     let inspections = blocking(move || Ok(shared.store.inspections(&line.name, &filter, from, to)?)).await?;
-    let next = inspections.last().filter(|_| inspections.len() == limit as usize).map(|last| {
-        let query = query.unwrap_or_default();
-        let others = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("before="));
-        let query: Vec<_> = others.map(str::to_owned).chain([format!("before={}", last.id)]).collect();
-        format!("/v1/lines/{name}/inspections?{}", query.join("&"))
-    });
+    let next = inspections
+        .last()
+        .filter(|_| inspections.len() == limit as usize)
+        .map(|last| {
+            let query = query.unwrap_or_default();
+            let others = query
+                .split('&')
+                .filter(|pair| !pair.is_empty() && !pair.starts_with("before="));
+            let query: Vec<_> = others
+                .map(str::to_owned)
+                .chain([format!("before={}", last.id)])
+                .collect();
+            format!("/v1/lines/{name}/inspections?{}", query.join("&"))
+        });
     Ok(Json(Page { inspections, next }))
 }
 
@@ -73,7 +83,9 @@ pub(super) async fn one(
     Path((line, id)): Path<(String, i64)>,
 ) -> Result<Json<Inspection>, Refused> {
     let line = line_of(&shared, &line)?;
-    blocking(move || found(shared.store.inspection(&line.name, id)?, id)).await.map(Json)
+    blocking(move || found(shared.store.inspection(&line.name, id)?, id))
+        .await
+        .map(Json)
 }
 
 pub(super) fn found(inspection: Option<Inspection>, id: i64) -> Result<Inspection, Refused> {
@@ -98,14 +110,17 @@ pub(super) struct Said {
 pub(super) async fn label(
     State(shared): State<Shared>,
     Path((line, id)): Path<(String, i64)>,
-    Json(said): Json<Said>,
+    extract::Json(said): extract::Json<Said>,
 ) -> Result<Json<Inspection>, Refused> {
     let line = line_of(&shared, &line)?;
     let labelled = blocking(move || {
         let now = to_millis(SystemTime::now());
         let inspection = found(shared.store.label(&line.name, id, said.label, now)?, id)?;
-        line.live().labelled(&inspection, shared.store.unanswered(&line.name)?);
-        shared.events.send(Event::Label(inspection.clone()));
+        let (unanswered, answered) = (shared.store.unanswered(&line.name)?, shared.store.answered(&line.name)?);
+        line.live().labelled(&inspection, unanswered, answered);
+        shared.events.send(Event::Label(Box::new(inspection.clone())));
+        let state = line.state(shared.queue.waiting(line.index));
+        shared.events.send(Event::Line(Box::new(state)));
         Ok(inspection)
     });
     labelled.await.map(Json)

@@ -1,15 +1,14 @@
 //! Lines and how they go.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     answer::{Problem, Refused},
-    blocking, line_of,
+    blocking,
+    extract::Path,
+    line_of,
 };
 use crate::{events::Event, line::LineState, service::Shared};
 
@@ -21,7 +20,11 @@ pub(super) struct Lines {
 /// All lines
 #[utoipa::path(get, path = "/v1/lines", tag = "lines", responses((status = 200, body = Lines)))]
 pub(super) async fn all(State(shared): State<Shared>) -> Json<Lines> {
-    let lines = shared.lines.iter().map(|line| line.state(shared.queue.waiting(line.index))).collect();
+    let lines = shared
+        .lines
+        .iter()
+        .map(|line| line.state(shared.queue.waiting(line.index)))
+        .collect();
     Json(Lines { lines })
 }
 
@@ -45,7 +48,7 @@ pub(super) async fn shift(State(shared): State<Shared>, Path(line): Path<String>
     let state = blocking(move || {
         line.begin_shift(&shared.store)?;
         let state = line.state(shared.queue.waiting(line.index));
-        shared.events.send(Event::Line(state.clone()));
+        shared.events.send(Event::Line(Box::new(state.clone())));
         Ok(state)
     });
     Ok(Json(state.await?))

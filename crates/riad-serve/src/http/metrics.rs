@@ -86,7 +86,9 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
     };
     let of_lines = |value: &dyn Fn(&crate::line::Line) -> Option<f64>| -> Vec<(String, f64)> {
         let lines = shared.lines.iter();
-        lines.filter_map(|line| Some((format!("{{line=\"{}\"}}", line.name), value(line)?))).collect()
+        lines
+            .filter_map(|line| Some((format!("{{line=\"{}\"}}", line.name), value(line)?)))
+            .collect()
     };
     let mut verdicts = Vec::new();
     for line in &shared.lines {
@@ -95,18 +97,38 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
             verdicts.push((labels, count as f64));
         }
     }
-    family("inspections_total", "counter", "Pictures judged since the service was started.", &verdicts);
+    family(
+        "inspections_total",
+        "counter",
+        "Pictures judged since the service was started.",
+        &verdicts,
+    );
     let waiting = of_lines(&|line| Some(shared.queue.waiting(line.index) as f64));
     family("queue_length", "gauge", "Pictures that wait.", &waiting);
     let age = of_lines(&|line| line.live().since_last().map(|time| time.as_secs_f64()));
-    family("last_picture_age_seconds", "gauge", "Time since the last picture.", &age);
+    family(
+        "last_picture_age_seconds",
+        "gauge",
+        "Time since the last picture.",
+        &age,
+    );
     let drift = of_lines(&|line| line.state(0).drift);
     let help = "How likely the last good scores differ as much from the calibration's if nothing has changed.";
     family("drift_p_value", "gauge", help, &drift);
     let metrics = &shared.metrics;
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
-    family("busy_total", "counter", "Pictures refused because too many wait.", &[(String::new(), load(&metrics.busy))]);
-    family("late_total", "counter", "Pictures not judged in time.", &[(String::new(), load(&metrics.late))]);
+    family(
+        "busy_total",
+        "counter",
+        "Pictures refused because too many wait.",
+        &[(String::new(), load(&metrics.busy))],
+    );
+    family(
+        "late_total",
+        "counter",
+        "Pictures not judged in time.",
+        &[(String::new(), load(&metrics.late))],
+    );
     let mut below = 0.0;
     let mut parts: Vec<(String, f64)> = Vec::new();
     for (end, part) in ENDS.iter().zip(&metrics.parts) {
@@ -116,6 +138,14 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
     parts.push(("_bucket{le=\"+Inf\"}".to_owned(), load(&metrics.requests)));
     parts.push(("_sum".to_owned(), load(&metrics.micros) / 1e6));
     parts.push(("_count".to_owned(), load(&metrics.requests)));
-    family("request_seconds", "histogram", "Time from a request's first byte until its answer.", &parts);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+    family(
+        "request_seconds",
+        "histogram",
+        "Time from a request's first byte until its answer.",
+        &parts,
+    );
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        text,
+    )
 }

@@ -3,6 +3,8 @@
 mod answer;
 mod auth;
 mod events;
+mod extract;
+mod inference;
 mod inspect;
 mod inspections;
 mod lines;
@@ -28,9 +30,13 @@ use utoipa_axum::{
     routes,
 };
 
-pub(crate) use self::{auth::Token, metrics::Metrics};
 use self::answer::Refused;
-use crate::{line::Line, service::Shared};
+pub(crate) use self::{auth::Token, metrics::Metrics};
+use crate::{
+    line::{Line, Numbers},
+    service::Shared,
+    store::{Labelled, Origin},
+};
 
 /// The page may load what is ours and nothing else, and nobody may put it into a page of theirs.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; \
@@ -40,20 +46,34 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const MOST_JSON: usize = 1 << 20;
 
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "riad serve",
-    description = "Finds defects in pictures of products. Times are RFC 3339 in UTC. If a service has a token, requests carry it as \
+#[openapi(
+    components(schemas(Labelled, Numbers, Origin, pictures::Purpose)),
+    info(
+        title = "riad serve",
+        description = "Finds defects in pictures of products. Times are RFC 3339 in UTC. If a service has a token, requests carry it as \
                    `Authorization: Bearer TOKEN`."
-))]
+    )
+)]
 struct Description;
 
 /// All that is answered.
 pub(crate) fn router(shared: Shared) -> Router {
+    // A form has a little around the picture.
+    let most = usize::try_from(shared.most_bytes)
+        .unwrap_or(usize::MAX)
+        .saturating_add(MOST_JSON);
+    let pictures = DefaultBodyLimit::max(most);
     let (api, mut description) = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(lines::all))
         .routes(routes!(lines::one))
         .routes(routes!(lines::shift))
-        .routes(UtoipaMethodRouterExt::layer(routes!(inspect::inspect), DefaultBodyLimit::disable()))
+        .routes(UtoipaMethodRouterExt::layer(routes!(inspect::inspect), pictures))
+        .routes(UtoipaMethodRouterExt::layer(routes!(inference::infer), pictures))
+        .routes(routes!(inference::server))
+        .routes(routes!(inference::live))
+        .routes(routes!(inference::ready))
+        .routes(routes!(inference::model))
+        .routes(routes!(inference::model_ready))
         .routes(routes!(inspections::list))
         .routes(routes!(inspections::one))
         .routes(routes!(inspections::label))
@@ -74,20 +94,25 @@ pub(crate) fn router(shared: Shared) -> Router {
     env!("CARGO_PKG_VERSION").clone_into(&mut description.info.version);
     let description = Arc::new(description);
     let header = |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
-    api.route("/openapi.json", get(move || async move { Json(description.as_ref().clone()) }))
-        .route("/login", get(auth::login).post(auth::log_in))
-        .route("/", get(page::index))
-        .route("/assets/{name}", get(page::asset))
-        .fallback(|| async { Refused::not_found("there is nothing at this address") })
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(MOST_JSON))
-        .layer(middleware::from_fn_with_state(shared.clone(), auth::guard))
-        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| Refused::internal().into_response()))
-        .layer(header(header::CONTENT_SECURITY_POLICY, POLICY))
-        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(header(header::REFERRER_POLICY, "no-referrer"))
-        .layer(header(header::CACHE_CONTROL, "no-store"))
-        .with_state(shared)
+    api.route(
+        "/openapi.json",
+        get(move || async move { Json(description.as_ref().clone()) }),
+    )
+    .route("/login", get(auth::login).post(auth::log_in))
+    .route("/", get(page::index))
+    .route("/assets/{name}", get(page::asset))
+    .fallback(|| async { Refused::not_found("there is nothing at this address") })
+    .method_not_allowed_fallback(method_not_allowed)
+    .layer(DefaultBodyLimit::max(MOST_JSON))
+    .layer(middleware::from_fn_with_state(shared.clone(), auth::guard))
+    .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+        Refused::internal().into_response()
+    }))
+    .layer(header(header::CONTENT_SECURITY_POLICY, POLICY))
+    .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+    .layer(header(header::REFERRER_POLICY, "no-referrer"))
+    .layer(header(header::CACHE_CONTROL, "no-store"))
+    .with_state(shared)
 }
 
 async fn method_not_allowed() -> Response {
@@ -99,12 +124,14 @@ async fn method_not_allowed() -> Response {
 /// The line of a name.
 fn line_of(shared: &Shared, name: &str) -> Result<Arc<Line>, Refused> {
     let found = shared.lines.iter().find(|line| line.name == name);
-    found.cloned().ok_or_else(|| Refused::not_found(format!("there is no line {name:?}")))
+    found
+        .cloned()
+        .ok_or_else(|| Refused::not_found(format!("there is no line {name:?}")))
 }
 
 /// Does something that waits for the disk or computes.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
-) -> Result<T, Refused> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Refused::internal()))
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refused> + Send + 'static) -> Result<T, Refused> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|_| Err(Refused::internal()))
 }

@@ -1,7 +1,7 @@
 //! Pictures of an inspection. What is drawn is computed again from picture and model, which are kept.
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderName, header},
     response::{IntoResponse, Response},
 };
@@ -19,9 +19,11 @@ use riad::{
 };
 
 use super::{
-    answer::{Problem, Refused},
-    blocking, line_of,
+    answer::{Binary, Problem, Refused},
+    blocking,
+    extract::{Path, Query},
     inspections::found,
+    line_of,
 };
 use crate::{Error, service::Shared, store::Inspection};
 
@@ -45,7 +47,9 @@ async fn kept(shared: &Shared, line: &str, id: i64) -> Result<(Inspection, std::
     blocking(move || {
         let inspection = found(shared.store.inspection(&line.name, id)?, id)?;
         let Some(name) = &inspection.picture else {
-            return Err(Refused::not_found(format!("the picture of inspection {id} is not kept any more")));
+            return Err(Refused::not_found(format!(
+                "the picture of inspection {id} is not kept any more"
+            )));
         };
         let path = shared.store.pictures().path(name);
         Ok((inspection, path))
@@ -53,15 +57,33 @@ async fn kept(shared: &Shared, line: &str, id: i64) -> Result<(Inspection, std::
     .await
 }
 
-/// The picture as it came
+/// The picture as it came, or one that any browser can show
 #[utoipa::path(
     get, path = "/v1/lines/{line}/inspections/{id}/image", tag = "pictures",
-    params(("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number")),
-    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 404, body = Problem))
+    params(("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number"), Shape),
+    responses(
+        (status = 200, content(
+            (Binary = "image/png"), (Binary = "image/jpeg"), (Binary = "image/tiff"), (Binary = "image/webp"), (Binary = "image/gif"),
+            (Binary = "image/bmp"), (Binary = "application/octet-stream")
+        )),
+        (status = 400, body = Problem), (status = 404, body = Problem),
+    )
 )]
-pub(super) async fn image(State(shared): State<Shared>, Path((line, id)): Place) -> Result<Response, Refused> {
-    let (_, path) = kept(&shared, &line, id).await?;
-    let bytes = tokio::fs::read(&path).await.map_err(|cause| Refused::from(Error::file("read", path)(cause)))?;
+pub(super) async fn image(
+    State(shared): State<Shared>,
+    Path((line, id)): Place,
+    Query(shape): Query<Shape>,
+) -> Result<Response, Refused> {
+    let (inspection, path) = kept(&shared, &line, id).await?;
+    if shape.purpose == Some(Purpose::Page) {
+        let drawn = drawn(&shared, inspection, path, false, |found| {
+            Ok(for_screen(found.picture()?))
+        });
+        return Ok((FOR_EVER, [(header::CONTENT_TYPE, "image/jpeg")], jpeg(&drawn.await?)?).into_response());
+    }
+    let bytes = tokio::fs::read(&path)
+        .await
+        .map_err(|cause| Refused::from(Error::file("read", path)(cause)))?;
     let kind = kind_of(&bytes);
     Ok((FOR_EVER, [(header::CONTENT_TYPE, kind)], bytes).into_response())
 }
@@ -81,7 +103,7 @@ fn kind_of(bytes: &[u8]) -> &'static str {
 #[utoipa::path(
     get, path = "/v1/lines/{line}/inspections/{id}/thumbnail", tag = "pictures",
     params(("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number")),
-    responses((status = 200, content_type = "image/jpeg", body = Vec<u8>), (status = 404, body = Problem))
+    responses((status = 200, content_type = "image/jpeg", body = Binary), (status = 404, body = Problem))
 )]
 pub(super) async fn thumbnail(State(shared): State<Shared>, Path((line, id)): Place) -> Result<Response, Refused> {
     let (inspection, path) = kept(&shared, &line, id).await?;
@@ -89,7 +111,12 @@ pub(super) async fn thumbnail(State(shared): State<Shared>, Path((line, id)): Pl
         let picture = found.picture()?;
         let width = u64::from(picture.width()) * u64::from(THUMBNAIL) / u64::from(picture.height().max(1));
         let width = u32::try_from(width).unwrap_or(THUMBNAIL).clamp(1, 4 * THUMBNAIL);
-        Ok(image::imageops::resize(&picture, width, THUMBNAIL, FilterType::Triangle))
+        Ok(image::imageops::resize(
+            &picture,
+            width,
+            THUMBNAIL,
+            FilterType::Triangle,
+        ))
     });
     Ok((FOR_EVER, [(header::CONTENT_TYPE, "image/jpeg")], jpeg(&drawn.await?)?).into_response())
 }
@@ -98,7 +125,7 @@ pub(super) async fn thumbnail(State(shared): State<Shared>, Path((line, id)): Pl
 #[utoipa::path(
     get, path = "/v1/lines/{line}/inspections/{id}/heat-map", tag = "pictures",
     params(("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number")),
-    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, body = Problem))
+    responses((status = 200, content_type = "image/png", body = Binary), (status = 404, body = Problem))
 )]
 pub(super) async fn heat_map(State(shared): State<Shared>, Path((line, id)): Place) -> Result<Response, Refused> {
     let (inspection, path) = kept(&shared, &line, id).await?;
@@ -106,7 +133,18 @@ pub(super) async fn heat_map(State(shared): State<Shared>, Path((line, id)): Pla
     Ok((FOR_EVER, [(header::CONTENT_TYPE, "image/png")], png(&drawn)?).into_response())
 }
 
-/// How an overlay is to be drawn.
+/// A picture that fits on a screen.
+fn for_screen(picture: RgbImage) -> RgbImage {
+    let longer = picture.width().max(picture.height());
+    if longer <= SCREEN {
+        return picture;
+    }
+    let side = |side: u32| ((u64::from(side) * u64::from(SCREEN) / u64::from(longer)) as u32).max(1);
+    let (width, height) = (side(picture.width()), side(picture.height()));
+    image::imageops::resize(&picture, width, height, FilterType::Triangle)
+}
+
+/// How a picture is to be given.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -118,7 +156,7 @@ pub(super) struct Shape {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum Purpose {
+pub(super) enum Purpose {
     Page,
 }
 
@@ -126,12 +164,12 @@ enum Purpose {
 #[utoipa::path(
     get, path = "/v1/lines/{line}/inspections/{id}/overlay", tag = "pictures",
     params(("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number"), Shape),
-    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 400, body = Problem), (status = 404, body = Problem))
+    responses((status = 200, content_type = "image/png", body = Binary), (status = 400, body = Problem), (status = 404, body = Problem))
 )]
 pub(super) async fn overlay(
     State(shared): State<Shared>,
     Path((line, id)): Place,
-    axum::extract::Query(shape): axum::extract::Query<Shape>,
+    Query(shape): Query<Shape>,
 ) -> Result<Response, Refused> {
     let (inspection, path) = kept(&shared, &line, id).await?;
     let asked = riad::Asked {
@@ -141,13 +179,7 @@ pub(super) async fn overlay(
     let is_for_page = shape.purpose == Some(Purpose::Page);
     let drawn = drawn(&shared, inspection, path, true, move |found| {
         let overlay = found.overlay_at(asked)?;
-        let longer = overlay.width().max(overlay.height());
-        if !is_for_page || longer <= SCREEN {
-            return Ok(overlay);
-        }
-        let side = |side: u32| ((u64::from(side) * u64::from(SCREEN) / u64::from(longer)) as u32).max(1);
-        let (width, height) = (side(overlay.width()), side(overlay.height()));
-        Ok(image::imageops::resize(&overlay, width, height, FilterType::Triangle))
+        Ok(if is_for_page { for_screen(overlay) } else { overlay })
     });
     let drawn = drawn.await?;
     Ok(match is_for_page {
@@ -163,7 +195,10 @@ pub(super) async fn overlay(
         ("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number"),
         ("file" = String, Path, description = "`map.npy` or `map.tiff`")
     ),
-    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 404, body = Problem))
+    responses(
+        (status = 200, content((Binary = "application/octet-stream"), (Binary = "image/tiff"))),
+        (status = 404, body = Problem),
+    )
 )]
 pub(super) async fn numbers(
     State(shared): State<Shared>,
@@ -175,8 +210,15 @@ pub(super) async fn numbers(
         _ => return Err(Refused::not_found("an inspection has no such file")),
     };
     let (inspection, path) = kept(&shared, &line, id).await?;
-    let bytes = looked_at(&shared, inspection, path, true, move |found| write(&Plane::new(found.map().clone())?)).await?;
-    let kind = if file == "map.tiff" { "image/tiff" } else { "application/octet-stream" };
+    let bytes = looked_at(&shared, inspection, path, true, move |found| {
+        write(&Plane::new(found.map().clone())?)
+    })
+    .await?;
+    let kind = if file == "map.tiff" {
+        "image/tiff"
+    } else {
+        "application/octet-stream"
+    };
     Ok((FOR_EVER, [(header::CONTENT_TYPE, kind)], bytes).into_response())
 }
 

@@ -1,16 +1,14 @@
 //! Versions of a line's model.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
     answer::{Problem, Refused},
-    blocking, line_of,
+    blocking,
+    extract::{self, Path},
+    line_of,
 };
 use crate::{
     events::Event,
@@ -48,17 +46,24 @@ pub(super) struct Wanted {
 #[utoipa::path(
     post, path = "/v1/lines/{line}/versions", tag = "review", params(("line" = String, Path, description = "The line's name")),
     request_body = Wanted,
-    responses((status = 202, body = Version), (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem))
+    responses((status = 202, body = Version), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 409, description = "The selection does not do, or another version is being made", body = Problem))
 )]
 pub(super) async fn make(
     State(shared): State<Shared>,
     Path(line): Path<String>,
-    Json(wanted): Json<Wanted>,
+    extract::Json(wanted): extract::Json<Wanted>,
 ) -> Result<(StatusCode, Json<Version>), Refused> {
     let line = line_of(&shared, &line)?;
     let version = blocking(move || {
         let to = (&shared.store, &shared.events);
-        Ok(review::make(&shared.making, &line, to, wanted.how, &wanted.inspections)?)
+        Ok(review::make(
+            &shared.making,
+            &line,
+            to,
+            wanted.how,
+            &wanted.inspections,
+        )?)
     })
     .await?;
     Ok((StatusCode::ACCEPTED, Json(version)))
@@ -78,10 +83,16 @@ pub(super) async fn use_one(
     let state = blocking(move || {
         let versions = review::versions(&line, &shared.store)?;
         let Some(found) = versions.into_iter().find(|one| one.version == version) else {
-            return Err(Refused::not_found(format!("line {} has no version {version}", line.name)));
+            return Err(Refused::not_found(format!(
+                "line {} has no version {version}",
+                line.name
+            )));
         };
         if found.state != "ready" {
-            return Err(Refused::conflict(format!("version {version} is not ready: it is {}", found.state)));
+            return Err(Refused::conflict(format!(
+                "version {version} is not ready: it is {}",
+                found.state
+            )));
         }
         line.switch(version, &shared.store)?;
         for version in review::versions(&line, &shared.store)? {
@@ -89,7 +100,7 @@ pub(super) async fn use_one(
             shared.events.send(Event::Version { line, version });
         }
         let state = line.state(shared.queue.waiting(line.index));
-        shared.events.send(Event::Line(state.clone()));
+        shared.events.send(Event::Line(Box::new(state.clone())));
         Ok(state)
     });
     Ok(Json(state.await?))

@@ -48,7 +48,11 @@ mod tests {
     /// (1.5) = 0.022217962616525127.
     #[test]
     fn the_distribution_is_kolmogorovs() {
-        for (lambda, expected) in [(0.5, 0.963_945_243_664_875_1), (1.0, 0.269_999_671_677_354_56), (1.5, 0.022_217_962_616_525_127)] {
+        for (lambda, expected) in [
+            (0.5, 0.963_945_243_664_875_1),
+            (1.0, 0.269_999_671_677_354_56),
+            (1.5, 0.022_217_962_616_525_127),
+        ] {
             assert!((tail(lambda) - expected).abs() < 1e-12, "{lambda}: {}", tail(lambda));
         }
     }

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use riad::exact_interval;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -23,6 +24,9 @@ const PAUSES: usize = 50;
 /// A line that pauses for so many usual pauses has stopped, but not before this time.
 const USUAL_PAUSES: u32 = 10;
 const SHORTEST: Duration = Duration::from_secs(10);
+
+/// Of the ranges of what people's answers say.
+const CONFIDENCE: f64 = 0.95;
 
 /// As many pictures in a row that show no product, and something is wrong with more than one of them.
 const STRANGE: usize = 3;
@@ -82,8 +86,34 @@ pub(crate) struct LineState {
     queue: usize,
     /// How many inspections a person is asked about.
     unanswered: u64,
+    /// What people's answers say of the verdicts.
+    measured: Measured,
+    /// The version that was used before this one.
+    back: Option<u32>,
     /// How likely the last good scores differ as much from the calibration's if nothing has changed.
     pub(crate) drift: Option<f64>,
+}
+
+/// What people's answers say of the verdicts: how many, of how many, and the exact range of the share with a confidence of 95 %
+/// (Clopper and Pearson).
+#[derive(Clone, Debug, Serialize, ToSchema)]
+struct Measured {
+    /// Good ones among the pictures that were stopped.
+    #[schema(value_type = Vec<f64>)]
+    false_alarms: (u64, u64, f64, f64),
+    /// Defective ones among the audited pictures that passed.
+    #[schema(value_type = Vec<f64>)]
+    misses: (u64, u64, f64, f64),
+}
+
+impl Measured {
+    fn of(answered: [[u64; 2]; 2]) -> Self {
+        let [false_alarms, misses] = answered.map(|[of_them, all]| {
+            let [low, high] = exact_interval(of_them as usize, all as usize, CONFIDENCE);
+            (of_them, all, low, high)
+        });
+        Self { false_alarms, misses }
+    }
 }
 
 /// Counts of a shift.
@@ -105,6 +135,10 @@ pub(crate) struct Live {
     /// When the shift began, in milliseconds since 1970.
     shift: i64,
     counts: [u64; 4],
+    /// What [`Store::answered`] counts.
+    answered: [[u64; 2]; 2],
+    /// The version that was used before the one in use.
+    back: Option<u32>,
     /// Since the service was started.
     total: [u64; 4],
     unanswered: u64,
@@ -125,6 +159,8 @@ impl Live {
         let mut live = Self {
             shift,
             counts: store.counts(line, shift)?,
+            answered: store.answered(line)?,
+            back: store.line(line)?.and_then(|row| row.previous),
             total: [0; 4],
             unanswered: store.unanswered(line)?,
             last: store.last(line)?,
@@ -172,8 +208,8 @@ impl Live {
     }
 
     /// An inspection got a label or lost it.
-    pub(crate) fn labelled(&mut self, inspection: &Inspection, unanswered: u64) {
-        self.unanswered = unanswered;
+    pub(crate) fn labelled(&mut self, inspection: &Inspection, unanswered: u64, answered: [[u64; 2]; 2]) {
+        (self.unanswered, self.answered) = (unanswered, answered);
         if let Some(last) = self.last.as_mut().filter(|last| last.id == inspection.id) {
             *last = inspection.clone();
         }
@@ -184,7 +220,9 @@ impl Live {
         self.is_full = true;
     }
 
-    pub(super) fn uses(&mut self, _: &Model) {
+    /// Another version is used from now on.
+    pub(super) fn switched(&mut self, before: u32) {
+        self.back = Some(before);
         self.scores.clear();
     }
 
@@ -225,7 +263,10 @@ impl Live {
             return Some("pictures cannot be stored: the disk is full or cannot be written".to_owned());
         }
         if self.strange >= STRANGE {
-            return Some(format!("the last {} pictures show no product that the model knows", self.strange));
+            return Some(format!(
+                "the last {} pictures show no product that the model knows",
+                self.strange
+            ));
         }
         let (since, expected) = (self.since_last()?, self.expects_every()?);
         (since > expected).then(|| "no pictures come".to_owned())
@@ -238,7 +279,11 @@ impl Live {
         let size = header.scoring.size();
         let [good, defective, not_this_product, error] = self.counts;
         let calibration = model.threshold.calibration();
-        let passed = calibration.scores().iter().copied().filter(|score| *score <= model.threshold.value());
+        let passed = calibration
+            .scores()
+            .iter()
+            .copied()
+            .filter(|score| *score <= model.threshold.value());
         let passed: Vec<f32> = passed.collect();
         let scores: Vec<f32> = self.scores.iter().copied().collect();
         LineState {
@@ -272,6 +317,8 @@ impl Live {
             },
             queue,
             unanswered: self.unanswered,
+            measured: Measured::of(self.answered),
+            back: self.back,
             drift: drift::p_value(&passed, &scores),
         }
     }

@@ -20,6 +20,7 @@ use rand_chacha::{
 };
 use riad::{Asked, Compute, Detector};
 
+use self::live::Live;
 pub(crate) use self::{
     folder::{Pace, watch},
     live::LineState,
@@ -27,7 +28,6 @@ pub(crate) use self::{
     queue::Queue,
     worker::{Job, Judged, Numbers, Refusal, work},
 };
-use self::live::Live;
 use crate::{
     Error, Result,
     store::{Inspection, Store, VersionRow, to_millis},
@@ -81,15 +81,19 @@ impl Line {
             )));
         }
         if let Some(folder) = options.watch.as_ref().filter(|folder| !folder.is_dir()) {
-            return Err(Error::Request(format!("{} is no folder that could be watched", folder.display())));
+            return Err(Error::Request(format!(
+                "{} is no folder that could be watched",
+                folder.display()
+            )));
         }
         let model = opened(&name, &options.model, store, asked, compute)?;
-        let shift = match store.line(&name)? {
-            Some(row) => row.shift,
-            None => to_millis(SystemTime::now()),
-        };
-        let kept = store.line(&name)?.filter(|row| row.version == model.version);
-        store.keep_line(&name, model.version, kept.and_then(|row| row.previous), shift)?;
+        let row = store.line(&name)?;
+        let shift = row.map_or_else(|| to_millis(SystemTime::now()), |row| row.shift);
+        let previous = row.and_then(|row| match row.version == model.version {
+            true => row.previous,
+            false => Some(row.version),
+        });
+        store.keep_line(&name, model.version, previous, shift)?;
         Ok(Self {
             index,
             live: Mutex::new(Live::open(&name, store, shift, &model)?),
@@ -129,7 +133,7 @@ impl Line {
         let before = self.model().version;
         if before != number {
             store.keep_line(&self.name, number, Some(before), self.live().shift())?;
-            self.live().uses(&model);
+            self.live().switched(before);
             *self.model.write().unwrap_or_else(PoisonError::into_inner) = model;
         }
         Ok(())
@@ -147,7 +151,8 @@ impl Line {
     /// Whether a picture is drawn for an audit. Nothing that is known of it has a say, so that audited pictures stand for all.
     fn is_drawn(&self) -> bool {
         let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
-        self.audit.is_some_and(|one_in| dice.next_u32() % one_in.max(1) == 0)
+        self.audit
+            .is_some_and(|one_in| dice.next_u32().is_multiple_of(one_in.max(1)))
     }
 
     /// What the API says of it.
@@ -172,12 +177,22 @@ impl Line {
 /// The version that a line is to use, opened.
 fn opened(line: &str, given: &Path, store: &Store, asked: Asked, compute: &Compute) -> Result<Model> {
     let file = riad::model_file(given).map_err(riad::Error::from)?;
-    let id = Detector::open_identified(&file, None, compute)?.id().unwrap_or_default().to_owned();
+    let id = Detector::open_identified(&file, None, compute)?
+        .id()
+        .unwrap_or_default()
+        .to_owned();
     let versions = store.versions(line)?;
     if let Some(row) = store.line(line)?
-        && versions.iter().any(|version| version.made == "opened" && version.model == id)
+        && versions
+            .iter()
+            .any(|version| version.made == "opened" && version.model == id)
     {
-        return Model::open(&version_file(store.folder(), line, row.version), row.version, asked, compute);
+        return Model::open(
+            &version_file(store.folder(), line, row.version),
+            row.version,
+            asked,
+            compute,
+        );
     }
     let number = versions.last().map_or(0, |version| version.number) + 1;
     let target = version_file(store.folder(), line, number);

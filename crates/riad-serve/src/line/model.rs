@@ -63,7 +63,11 @@ impl Model {
                     riad::Verdict::Defective => Verdict::Defective,
                 },
                 reason: None,
-                regions: found.regions_above(&self.threshold).into_iter().map(Part::from).collect(),
+                regions: found
+                    .regions_above(&self.threshold)
+                    .into_iter()
+                    .map(Part::from)
+                    .collect(),
                 found: Some(found),
                 ms,
             },
@@ -82,8 +86,10 @@ impl Model {
 /// A message about a file without its name.
 fn without(message: &str, file: &Path) -> String {
     let name = file.display().to_string();
-    let rest = message.replace(&format!("{name}: "), "");
-    rest.replace(&name, "the picture")
+    match message.strip_prefix(&format!("{name}: ")) {
+        Some(rest) => rest.to_owned(),
+        None => message.replace(&name, "the picture"),
+    }
 }
 
 /// Where the file of a version lies in a store.

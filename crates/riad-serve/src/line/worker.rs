@@ -91,7 +91,10 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events) {
             (judgement, map)
         }));
         let Ok((judgement, map)) = judged else {
-            tracing::error!("line {}: a picture met a fault of the program; please report it", line.name);
+            tracing::error!(
+                "line {}: a picture met a fault of the program; please report it",
+                line.name
+            );
             let _ = job.answer.send(Err(Refusal::Panicked));
             continue;
         };
@@ -137,7 +140,7 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events) {
             let (inspection, not_stored) = match stored {
                 Ok(Stored::New(inspection)) => {
                     line.note(&inspection);
-                    events.send(Event::Inspection(inspection.clone()));
+                    events.send(Event::Inspection(Box::new(inspection.clone())));
                     (inspection, None)
                 }
                 Ok(Stored::Before(inspection)) => (inspection, None),

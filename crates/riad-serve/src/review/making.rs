@@ -136,8 +136,16 @@ fn audited(line: &Line, store: &Store, inspections: &[i64]) -> Result<Vec<PathBu
     let mut pictures = Vec::new();
     for &id in inspections {
         let found = store.inspection(&line.name, id)?;
-        let Some(Inspection { label: Some(label), audit, picture, .. }) = found else {
-            return Err(NotMade::Asked(format!("inspection {id} of this line is not there or has no label")));
+        let Some(Inspection {
+            label: Some(label),
+            audit,
+            picture,
+            ..
+        }) = found
+        else {
+            return Err(NotMade::Asked(format!(
+                "inspection {id} of this line is not there or has no label"
+            )));
         };
         if let (Label::Good, true, Some(name)) = (label, audit, picture) {
             pictures.push(store.pictures().path(&name));
@@ -175,7 +183,10 @@ fn recalibrated(
 ) -> Result<(String, Trial)> {
     let of = version_file(store.folder(), &line.name, row.parent.unwrap_or(row.number));
     let target = version_file(store.folder(), &line.name, row.number);
-    let mut recalibration = Recalibration::of(of).out(&target).compute(line.compute().clone()).cancel(cancel.clone());
+    let mut recalibration = Recalibration::of(of)
+        .out(&target)
+        .compute(line.compute().clone())
+        .cancel(cancel.clone());
     for picture in pictures {
         recalibration = recalibration.pictures(picture);
     }

@@ -51,7 +51,11 @@ pub(crate) struct Version {
 /// The versions of a line's model, the newest first.
 pub(crate) fn versions(line: &Line, store: &Store) -> Result<Vec<Version>> {
     let in_use = line.model().version;
-    let mut versions: Vec<_> = store.versions(&line.name)?.into_iter().map(|row| version(row, in_use)).collect();
+    let mut versions: Vec<_> = store
+        .versions(&line.name)?
+        .into_iter()
+        .map(|row| version(row, in_use))
+        .collect();
     versions.reverse();
     Ok(versions)
 }
@@ -70,4 +74,3 @@ fn version(row: VersionRow, in_use: u32) -> Version {
         trial: row.trial.as_deref().and_then(|trial| serde_json::from_str(trial).ok()),
     }
 }
-

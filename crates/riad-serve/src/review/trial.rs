@@ -81,6 +81,9 @@ mod tests {
             sentence([9, 31, 60], [48, 48, 50]),
             "stops 9 instead of 31 of the 60 pictures that people called good, finds 48 of the 50 that they called defective"
         );
-        assert_eq!(sentence([0; 3], [0; 3]), "no picture has a label that it could be tried on");
+        assert_eq!(
+            sentence([0; 3], [0; 3]),
+            "no picture has a label that it could be tried on"
+        );
     }
 }

@@ -23,12 +23,12 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::{Error, Result};
 
 pub use self::keep::Keep;
+use self::{pictures::Pictures, writer::Writer};
 pub(crate) use self::{
     query::{Dot, Filter, Labelled, VersionRow, parse_time},
     record::{Inspection, Label, Links, Origin, Part, Verdict, as_rfc3339, from_millis, to_millis},
     writer::{Entry, Stored},
 };
-use self::{pictures::Pictures, writer::Writer};
 
 /// The store of a service: a folder that one process uses at a time.
 #[derive(Clone, Debug)]

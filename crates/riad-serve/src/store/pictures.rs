@@ -32,7 +32,9 @@ impl Pictures {
         let root = store.join("pictures");
         let incoming = store.join("incoming");
         match fs::remove_dir_all(&incoming) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(Error::file("remove", incoming)(cause)),
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::file("remove", incoming)(cause));
+            }
             _ => {}
         }
         for folder in [&root, &incoming] {

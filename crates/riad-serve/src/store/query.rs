@@ -31,8 +31,10 @@ pub(crate) struct Filter {
     /// Those that a person is asked about.
     pub(crate) unanswered: Option<bool>,
     /// Those from this time on (RFC 3339).
+    #[param(format = DateTime)]
     pub(crate) from: Option<String>,
     /// Those before this time (RFC 3339).
+    #[param(format = DateTime)]
     pub(crate) to: Option<String>,
     /// Those with a smaller number, to page on.
     pub(crate) before: Option<i64>,
@@ -66,6 +68,8 @@ pub(crate) struct Dot {
     pub(crate) received: std::time::SystemTime,
     /// Its score.
     pub(crate) score: f32,
+    /// The highest score that was called good then.
+    pub(crate) threshold: Option<f32>,
     /// What the service said of it.
     pub(crate) verdict: Verdict,
     /// What a person said of it.
@@ -90,7 +94,10 @@ impl Store {
     pub(crate) fn inspection(&self, line: &str, id: i64) -> Result<Option<Inspection>> {
         self.read(|connection| {
             let sql = format!("SELECT {COLUMNS} FROM inspection WHERE line = ?1 AND id = ?2");
-            connection.prepare_cached(&sql)?.query_row(params![line, id], inspection).optional()
+            connection
+                .prepare_cached(&sql)?
+                .query_row(params![line, id], inspection)
+                .optional()
         })
     }
 
@@ -103,13 +110,22 @@ impl Store {
     pub(crate) fn knows(&self, line: &str, identity: &str) -> Result<bool> {
         self.read(|connection| {
             let sql = "SELECT 1 FROM inspection WHERE line = ?1 AND identity = ?2";
-            let found = connection.prepare_cached(sql)?.query_row([line, identity], |_| Ok(())).optional()?;
+            let found = connection
+                .prepare_cached(sql)?
+                .query_row([line, identity], |_| Ok(()))
+                .optional()?;
             Ok(found.is_some())
         })
     }
 
     /// Inspections of a line, the newest first. `from` and `to` are milliseconds since 1970.
-    pub(crate) fn inspections(&self, line: &str, filter: &Filter, from: Option<i64>, to: Option<i64>) -> Result<Vec<Inspection>> {
+    pub(crate) fn inspections(
+        &self,
+        line: &str,
+        filter: &Filter,
+        from: Option<i64>,
+        to: Option<i64>,
+    ) -> Result<Vec<Inspection>> {
         let mut conditions = vec!["line = ?1".to_owned()];
         let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(line.to_owned())];
         let mut with = |condition: &str, value: Box<dyn ToSql>| {
@@ -158,7 +174,8 @@ impl Store {
     /// Inspections of any line after one, the oldest first, without those that were only tried: what sinks get.
     pub(crate) fn after(&self, id: i64, limit: usize) -> Result<Vec<Inspection>> {
         self.read(|connection| {
-            let sql = format!("SELECT {COLUMNS} FROM inspection WHERE id > ?1 AND source <> 'page' ORDER BY id LIMIT ?2");
+            let sql =
+                format!("SELECT {COLUMNS} FROM inspection WHERE id > ?1 AND source <> 'page' ORDER BY id LIMIT ?2");
             let mut statement = connection.prepare_cached(&sql)?;
             statement.query_map(params![id, limit as i64], inspection)?.collect()
         })
@@ -167,15 +184,20 @@ impl Store {
     /// The newest inspection of a line that was not only tried.
     pub(crate) fn last(&self, line: &str) -> Result<Option<Inspection>> {
         self.read(|connection| {
-            let sql = format!("SELECT {COLUMNS} FROM inspection WHERE line = ?1 AND source <> 'page' ORDER BY id DESC LIMIT 1");
-            connection.prepare_cached(&sql)?.query_row([line], inspection).optional()
+            let sql = format!(
+                "SELECT {COLUMNS} FROM inspection WHERE line = ?1 AND source <> 'page' ORDER BY id DESC LIMIT 1"
+            );
+            connection
+                .prepare_cached(&sql)?
+                .query_row([line], inspection)
+                .optional()
         })
     }
 
     /// The last scores of a line, the oldest first.
     pub(crate) fn dots(&self, line: &str, limit: u32) -> Result<Vec<Dot>> {
         let mut dots = self.read(|connection| {
-            let sql = "SELECT id, received, score, verdict, label FROM inspection WHERE line = ?1 AND source <> 'page' AND score IS NOT \
+            let sql = "SELECT id, received, score, verdict, label, threshold FROM inspection WHERE line = ?1 AND source <> 'page' AND score IS NOT \
                        NULL ORDER BY id DESC LIMIT ?2";
             let mut statement = connection.prepare_cached(sql)?;
             statement
@@ -186,6 +208,7 @@ impl Store {
                         score: row.get::<_, f64>(2)? as f32,
                         verdict: named(row, 3, Verdict::named)?,
                         label: or_none(row, 4, Label::named)?,
+                        threshold: row.get::<_, Option<f64>>(5)?.map(|threshold| threshold as f32),
                     })
                 })?
                 .collect::<rusqlite::Result<Vec<_>>>()
@@ -218,6 +241,20 @@ impl Store {
             let sql = format!("SELECT count(*) FROM inspection WHERE line = ?1 AND {UNANSWERED}");
             let count: i64 = connection.prepare_cached(&sql)?.query_row([line], |row| row.get(0))?;
             Ok(count.unsigned_abs())
+        })
+    }
+
+    /// Of a line's pictures with an answer: how many stopped ones people called good, and how many were stopped; and how many audited
+    /// ones that passed people called defective, and how many passed.
+    pub(crate) fn answered(&self, line: &str) -> Result<[[u64; 2]; 2]> {
+        self.read(|connection| {
+            let sql = "SELECT count(*) FILTER (WHERE verdict = 'defective' AND label = 'good'), count(*) FILTER (WHERE verdict = \
+                       'defective'), count(*) FILTER (WHERE verdict = 'good' AND audit = 1 AND label = 'defective'), count(*) FILTER \
+                       (WHERE verdict = 'good' AND audit = 1) FROM inspection WHERE line = ?1 AND label IS NOT NULL AND source <> 'page'";
+            connection.prepare_cached(sql)?.query_row([line], |row| {
+                let count = |at| row.get::<_, i64>(at).map(i64::unsigned_abs);
+                Ok([[count(0)?, count(1)?], [count(2)?, count(3)?]])
+            })
         })
     }
 
@@ -334,7 +371,9 @@ fn inspection(row: &Row<'_>) -> rusqlite::Result<Inspection> {
         reason: row.get("reason")?,
         score: row.get::<_, Option<f64>>("score")?.map(|score| score as f32),
         p_value: row.get("p_value")?,
-        threshold: row.get::<_, Option<f64>>("threshold")?.map(|threshold| threshold as f32),
+        threshold: row
+            .get::<_, Option<f64>>("threshold")?
+            .map(|threshold| threshold as f32),
         rate: row.get("rate")?,
         confidence: row.get("confidence")?,
         regions: serde_json::from_str(&regions)

@@ -59,7 +59,9 @@ impl Label {
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Good, Self::Defective].into_iter().find(|label| label.name() == name)
+        [Self::Good, Self::Defective]
+            .into_iter()
+            .find(|label| label.name() == name)
     }
 }
 
@@ -85,7 +87,9 @@ impl Origin {
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Http, Self::Folder, Self::Page].into_iter().find(|origin| origin.name() == name)
+        [Self::Http, Self::Folder, Self::Page]
+            .into_iter()
+            .find(|origin| origin.name() == name)
     }
 }
 

@@ -111,7 +111,9 @@ impl Writer {
         // The picture is in its place before its row is: a row never names a file that is not there yet.
         if let Some(file) = picture {
             match self.pictures.take(&file, &inspection) {
-                Ok((name, bytes)) => (inspection.picture, inspection.bytes, inspection.kept) = (Some(name), bytes, true),
+                Ok((name, bytes)) => {
+                    (inspection.picture, inspection.bytes, inspection.kept) = (Some(name), bytes, true)
+                }
                 Err(error) => return then(Err(error)),
             }
         }

@@ -13,6 +13,7 @@ const CONFIDENCE: f64 = 0.95;
 
 /// What a calibrated threshold flags among the test images.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct AtThreshold {
     /// The false-positive rate that it is for.
     pub fpr: f64,
@@ -37,6 +38,7 @@ pub struct AtThreshold {
 
 /// How many of some pixels are flagged.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
+#[non_exhaustive]
 pub struct Flagged {
     /// Those that are flagged.
     pub flagged: usize,
@@ -47,6 +49,7 @@ pub struct Flagged {
 /// How many of some images are flagged, whose true share is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(into = "WithRange")]
+#[non_exhaustive]
 pub struct Counted {
     /// Those that are flagged.
     pub flagged: usize,
@@ -65,6 +68,7 @@ struct WithRange {
 
 /// A defect that was not found.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct Missed {
     /// As in the scores.
     pub path: String,
@@ -181,6 +185,7 @@ impl AtThreshold {
 }
 
 /// A test image's score.
+#[non_exhaustive]
 pub struct ImageScore {
     /// Below the category's folder, with forward slashes.
     pub path: String,

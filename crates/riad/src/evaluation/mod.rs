@@ -14,7 +14,7 @@ use riad_core::{
     Map,
     metrics::{self, Curve, F1Max, MetricError, PixelCurves, PixelMetrics},
 };
-use riad_data::{MadeUp, Pattern};
+use riad_data::{MadeUp, Pattern, in_part};
 use riad_model::{Checkpoint, Roi};
 use serde::Serialize;
 
@@ -35,7 +35,8 @@ use crate::{
     facts::facts,
     names::{plain, relative, written},
     observer::Piece,
-    run::{bands_of, history},
+    run::history,
+    settings::bands_of,
 };
 
 /// The false-positive rate that evaluations give verdicts for, if no other is asked for.
@@ -131,13 +132,11 @@ impl<'a> Measuring<'a> {
 /// False-positive rate up to which AUPRO integrates, as in MVTec's evaluation.
 pub const AUPRO_LIMIT: f64 = 0.3;
 
-/// Images that a note names; more are only counted.
-const NAMED: usize = 8;
-
 /// How near points of a curve may lie to be one: less than can be seen in a figure.
 const CURVE_RESOLUTION: f64 = 2e-3;
 
 /// What was found of a category's test images.
+#[non_exhaustive]
 pub struct Findings {
     /// One for each of the category's test images, in their order.
     pub images: Vec<ImageScore>,
@@ -170,18 +169,13 @@ impl Findings {
                 notes.push("pixel level: undefined, for no defect has a mask that could be used".to_owned());
             }
             some => {
-                let (named, more) = some.split_at(some.len().min(NAMED));
-                let more = match more.len() {
-                    0 => String::new(),
-                    more => format!(" and {more} more, which results.json names"),
-                };
                 notes.push(format!(
-                    "pixel level: over {} of {} images; of {} defects {} have no mask that could be used: {}{more}",
+                    "pixel level: over {} of {} images; of {} defects {} have no mask that could be used; results.json names all: {}",
                     self.images.len() - some.len(),
                     self.images.len(),
                     defective,
                     some.len(),
-                    named.join(", ")
+                    in_part(some, ", ")
                 ));
             }
         }
@@ -198,6 +192,7 @@ impl Findings {
 
 /// The curves behind the metrics. A curve is `None` if its metric is.
 #[derive(Default)]
+#[non_exhaustive]
 pub struct Curves {
     /// Over the images' scores.
     pub image: Option<ImageCurves>,
@@ -206,6 +201,7 @@ pub struct Curves {
 }
 
 /// Curves over the images' scores.
+#[non_exhaustive]
 pub struct ImageCurves {
     /// True-positive rate over the false-positive rate.
     pub roc: Curve,
@@ -219,6 +215,7 @@ pub struct ImageCurves {
 
 /// Metrics as fractions of 1; `None` where the images do not define them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Metrics {
     /// Area under the ROC curve of the images' scores.
     pub image_auroc: Option<f64>,
@@ -264,10 +261,9 @@ fn find(
     let category = &test.category;
     let total = category.test.len();
     if total == 0 {
-        return Err(Error::request(format!(
-            "{} has no test images to measure on; MVTec AD's layout keeps them in test/good and test/<defect>",
-            category.root.display()
-        )));
+        return Err(Error::NoTestImages {
+            root: category.root.clone(),
+        });
     }
     let threshold = model.threshold(measuring.asked);
     let mut at_threshold = match &threshold {
@@ -280,8 +276,7 @@ fn find(
     let painter = painter.transpose()?;
     let mut loaded = TestImages::new(items, model);
     let mut images = Vec::with_capacity(total);
-    let of_category = category.test_faults.iter().map(|fault| plain(&fault.to_string()));
-    let mut faults: Vec<String> = of_category.chain(test.faults.iter().cloned()).collect();
+    let mut faults = test.faults.clone();
     let mut without_mask = Vec::new();
     let mut measures = Measures::default();
     let mut baseline_measures = Measures::default();

@@ -13,6 +13,7 @@ use crate::{
 };
 
 /// A category's evaluation and where it comes from.
+#[non_exhaustive]
 pub struct Evaluation {
     /// What the category is called.
     pub name: String,

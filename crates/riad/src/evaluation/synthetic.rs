@@ -24,6 +24,7 @@ const PARTS: [usize; 6] = [128, 64, 32, 16, 8, 4];
 
 /// What was found of made-up defects.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct Synthetic {
     note: &'static str,
     /// What drew them.
@@ -36,6 +37,7 @@ pub struct Synthetic {
 
 /// Of a kind and a length.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct Found {
     #[serde(serialize_with = "name")]
     /// What kind of defect.
@@ -68,7 +70,7 @@ pub(super) fn test_set(
         ));
     }
     let mut test = if sets.is_empty() {
-        held_out(path)?
+        held_out(path, observer)?
     } else {
         TestSet::of_pictures(path, sets, model.reader().pattern.as_ref(), observer)?
     };
@@ -110,12 +112,12 @@ pub(super) fn test_set(
 }
 
 /// The images that the model's run did not train with.
-fn held_out(path: &Path) -> Result<TestSet> {
+fn held_out(path: &Path, observer: &dyn Observer) -> Result<TestSet> {
     let run = Run::of(path)?.ok_or(Error::NoGoodPictures { reason: None })?;
     let category = run.category().map_err(|error| Error::NoGoodPictures {
         reason: Some(error.to_string()),
     })?;
-    let test = TestSet::held_out(&run, category)?;
+    let test = TestSet::held_out(&run, category, observer)?;
     let good = test.category.test.len();
     if good == 0 {
         let folder = run.folder().display();

@@ -1,20 +1,22 @@
 //! What a model is measured on: a data set's test images, a person's own pictures, or defects made up on good ones.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     path::{Path, PathBuf},
 };
 
 use rayon::prelude::*;
-use riad_data::{Category, Layout, MadeUp, Pattern, TestItem, image_files};
+use riad_data::{Category, DataError, Layout, MadeUp, Pattern, Reader, TestItem, image_files};
 use riad_model::Checkpoint;
 
 use super::synthetic;
 use crate::{
-    Error, Event, Observer, Result, Run,
+    Error, Event, HeldOut, Observer, Purpose, Result, Run,
     detector::{Compute, Detector},
-    names::{folder_name, plain},
+    names::{folder_name, plain, relative},
     run::image_sha256,
+    settings::bands_of,
+    source::header_faults,
 };
 
 /// What pictures with a defect are called that lie in no folder of a kind.
@@ -70,6 +72,7 @@ impl Sets {
 
 /// What a model is measured on.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct TestSet {
     /// What the category is called, as it is written down.
     pub name: String,
@@ -87,23 +90,91 @@ pub struct TestSet {
     pub faults: Vec<String>,
 }
 
-impl From<Category> for TestSet {
-    fn from(category: Category) -> Self {
+impl TestSet {
+    /// A category's test images. What is wrong with them as far as its folder tells is told; with a `reader`, what their files'
+    /// headers tell too, and those that it cannot read are left out: before the hours of a training, say.
+    ///
+    /// # Errors
+    /// [`Error::NoTestImages`] if there are none.
+    pub fn of_category(mut category: Category, reader: Option<&Reader>, observer: &dyn Observer) -> Result<Self> {
+        if let Some(reader) = reader {
+            let images: Vec<_> = category.test.iter().map(|item| item.path.clone()).collect();
+            let faults = header_faults(&images, reader);
+            let faulty: HashSet<_> = faults.iter().filter_map(DataError::path).collect();
+            category.test.retain(|item| !faulty.contains(item.path.as_path()));
+            category.test_faults.extend(faults);
+        }
+        let test = Self::of(category, observer);
+        if test.category.test.is_empty() {
+            return Err(Error::NoTestImages {
+                root: test.category.root,
+            });
+        }
+        Ok(test)
+    }
+
+    /// The test images of the category that a run learns from.
+    ///
+    /// # Errors
+    /// [`Error::ImagesGone`] if its folder is no longer what it was; [`Error::NoTestImages`] if there are none.
+    pub fn of_run(run: &Run, observer: &dyn Observer) -> Result<Self> {
+        Self::of_category(category_of(run)?, None, observer)
+    }
+
+    /// The same, or if there are none the good images that the run held out from training, with a caution.
+    ///
+    /// # Errors
+    /// [`Error::ImagesGone`] if the category's folder is no longer what it was; [`Error::NothingHeldOut`] if there are neither.
+    pub fn of_run_or_held_out(run: &Run, observer: &dyn Observer) -> Result<Self> {
+        let category = category_of(run)?;
+        if !category.test.is_empty() {
+            return Self::of_category(category, None, observer);
+        }
+        let test = Self::held_out(run, category, observer)?;
+        if test.category.test.is_empty() {
+            return Err(Error::NothingHeldOut {
+                root: test.category.root,
+                run: run.folder().to_owned(),
+            });
+        }
+        Ok(test)
+    }
+
+    /// What runs can be compared on, a set for each: the same images of a person's own, or else the test images of the categories
+    /// that they learn from, which must be the same.
+    ///
+    /// # Errors
+    /// [`Error::OtherTestImages`] names the first image that is not the same for all; and as [`Self::of_sets`] or [`Self::of_run`].
+    pub fn of_runs(runs: &[Run], sets: Option<&Sets>, compute: &Compute, observer: &dyn Observer) -> Result<Vec<Self>> {
+        let test = |run: &Run| match sets {
+            Some(sets) => Self::of_sets(run.folder(), sets, run.bands(), compute, observer),
+            None => Self::of_run(run, observer),
+        };
+        let tests = runs.iter().map(test).collect::<Result<Vec<_>>>()?;
+        check_same(runs, &tests)?;
+        Ok(tests)
+    }
+
+    fn of(mut category: Category, observer: &dyn Observer) -> Self {
+        let told = |fault: DataError| {
+            let fault = fault.into();
+            observer.event(&Event::Fault(&fault));
+            plain(&fault.to_string())
+        };
+        let faults = std::mem::take(&mut category.test_faults);
         Self {
             name: folder_name(&category.root),
-            category,
             made_up: Vec::new(),
             set_the_threshold: false,
             caution: None,
             seed: None,
-            faults: Vec::new(),
+            faults: faults.into_iter().map(told).collect(),
+            category,
         }
     }
-}
 
-impl TestSet {
-    /// A person's own pictures, for the model in `model`, whose files belong together as `bands` says. What cannot be read is
-    /// told and passed over.
+    /// A person's own pictures, for the model in `model`, whose files belong together as `bands` says; `None` takes the run's own.
+    /// What cannot be read is told and passed over.
     ///
     /// # Errors
     /// If no picture is left of the good or of the bad ones, or one is called both.
@@ -114,10 +185,11 @@ impl TestSet {
         compute: &Compute,
         observer: &dyn Observer,
     ) -> Result<Self> {
+        let bands = bands_of(model, bands)?;
         match sets.synthetic {
-            None => Self::of_pictures(model, sets, bands, observer),
+            None => Self::of_pictures(model, sets, bands.as_ref(), observer),
             Some(seed) => {
-                let detector = Detector::of_checkpoint(&Checkpoint::open(model)?, bands.cloned(), compute)?;
+                let detector = Detector::of_checkpoint(&Checkpoint::open(model)?, bands, compute)?;
                 synthetic::test_set(model, &detector, sets, seed, observer)
             }
         }
@@ -155,16 +227,19 @@ impl TestSet {
         let name = name_of(model)?;
         let mut test = Self {
             name: name.clone(),
-            ..Self::from(Category {
-                name,
-                root,
-                layout: Layout::Folder,
-                train: Vec::new(),
-                validation: Vec::new(),
-                test: Vec::new(),
-                train_faults: Vec::new(),
-                test_faults: Vec::new(),
-            })
+            ..Self::of(
+                Category {
+                    name,
+                    root,
+                    layout: Layout::Folder,
+                    train: Vec::new(),
+                    validation: Vec::new(),
+                    test: Vec::new(),
+                    train_faults: Vec::new(),
+                    test_faults: Vec::new(),
+                },
+                observer,
+            )
         };
         let sums = pictures.par_iter().map(|(path, _)| image_sha256(path, bands));
         let sums: Vec<_> = sums.collect();
@@ -224,9 +299,9 @@ impl TestSet {
     ///
     /// # Errors
     /// If the category's images are not those that the run was started with.
-    pub fn held_out(run: &Run, category: Category) -> Result<Self> {
-        let (images, purpose) = run.held_out(&category)?;
-        let set_the_threshold = purpose == "calibration";
+    pub(super) fn held_out(run: &Run, category: Category, observer: &dyn Observer) -> Result<Self> {
+        let HeldOut { images, purpose } = run.held_out(&category)?;
+        let set_the_threshold = purpose == Purpose::Calibration;
         let and_how_many = if set_the_threshold {
             ", nor how many good ones are stopped: the threshold was set with them"
         } else {
@@ -240,7 +315,7 @@ impl TestSet {
         let mut test = Self {
             set_the_threshold,
             caution: Some(caution),
-            ..Self::from(category)
+            ..Self::of(category, observer)
         };
         let good = |path| TestItem {
             path,
@@ -256,6 +331,50 @@ impl TestSet {
         let made_up = self.made_up.iter().copied().chain(std::iter::repeat(None));
         self.category.test.iter().zip(made_up)
     }
+}
+
+/// The category that a run learns from.
+fn category_of(run: &Run) -> Result<Category> {
+    run.category().map_err(|cause| Error::ImagesGone {
+        folder: run.folder().to_owned(),
+        cause,
+    })
+}
+
+/// Checks that runs are measured on the same images: of the same names, kinds and contents.
+fn check_same(runs: &[Run], tests: &[TestSet]) -> Result<()> {
+    let mut all = runs.iter().zip(tests);
+    let Some((first, first_test)) = all.next() else {
+        return Ok(());
+    };
+    let expected = contents(first, first_test)?;
+    let one = first.folder().display();
+    for (run, test) in all {
+        let (found, other) = (contents(run, test)?, run.folder().display());
+        let differs = expected.iter().find(|(name, image)| found.get(*name) != Some(*image));
+        let added = found.keys().find(|name| !expected.contains_key(*name));
+        let reason = match (differs, added) {
+            (None, None) => continue,
+            (Some((name, _)), _) if !found.contains_key(name) => format!("{name} is there for {one} alone"),
+            (Some((name, _)), _) => format!("{name} is another image, or another kind, for {other}"),
+            (None, Some(name)) => format!("{name} is there for {other} alone"),
+        };
+        return Err(Error::OtherTestImages {
+            one: first.folder().to_owned(),
+            other: run.folder().to_owned(),
+            reason,
+        });
+    }
+    Ok(())
+}
+
+/// Each test image's kind and contents, by its name.
+fn contents(run: &Run, test: &TestSet) -> Result<BTreeMap<String, (Option<String>, String)>> {
+    let image = |item: &TestItem| {
+        let sum = image_sha256(&item.path, run.bands())?;
+        Ok((relative(&item.path, &test.category.root), (item.defect.clone(), sum)))
+    };
+    test.category.test.par_iter().map(image).collect()
 }
 
 /// What the model's product is called: the category that its run learns from, or else the file.

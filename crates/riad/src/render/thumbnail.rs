@@ -23,6 +23,7 @@ const HALVINGS: usize = 3;
 
 /// A small picture.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Thumbnail {
     /// What it shows.
     pub shows: Shows,

@@ -86,12 +86,23 @@ pub struct Comparison<'a> {
     counts: Vec<Count>,
 }
 
+impl Comparison<'_> {
+    /// How many runs can be compared at once: each is called by a letter.
+    pub const MOST: usize = 26;
+}
+
 impl<'a> Comparison<'a> {
     /// Compares runs by their calibrated thresholds if all have one, and else by those of their best F1.
     ///
     /// # Errors
-    /// If they have neither, or no image in common.
+    /// If they have neither, or no image in common, or there are more than [`Self::MOST`].
     pub fn new(results: &'a [Evaluation]) -> Result<Self> {
+        if results.len() > Self::MOST {
+            return Err(Error::request(format!(
+                "at most {} runs can be compared at once",
+                Self::MOST
+            )));
+        }
         let of = |judge: fn(&Evaluation) -> Option<Judge>| results.iter().map(judge).collect::<Option<Vec<_>>>();
         let calibrated = of(|result| Judge::calibrated(&result.findings));
         let is_calibrated = calibrated.is_some();

@@ -54,7 +54,7 @@ fn terms([total, l2, l1, ssim, msgms]: [f64; 5]) -> LossTerms {
 
 /// Every epoch of the run in the folder `model`; of a checkpoint elsewhere, the epochs up to its own, which is all that
 /// it knows of. A file that cannot be read, or is damaged, is told to the observer and left out.
-pub fn read(model: &Path, header: &Header, observer: &dyn Observer) -> Vec<EpochRecord> {
+pub(crate) fn read(model: &Path, header: &Header, observer: &dyn Observer) -> Vec<EpochRecord> {
     let path = model.join("history.csv");
     let file = match std::fs::File::open(&path) {
         Ok(file) => file,

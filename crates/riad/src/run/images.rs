@@ -7,12 +7,9 @@ use std::{
 };
 
 use rayon::prelude::*;
-use riad_data::Pattern;
+use riad_data::{Pattern, in_part};
 
 use crate::{Error, Result, files::sha256, names::relative, settings::ImageRecord};
-
-/// Images that an error names; more are only counted.
-const NAMED: usize = 8;
 
 /// What `images` below `root` are now; none is held out.
 pub(super) fn records(images: &[PathBuf], root: &Path, bands: Option<&Pattern>) -> Result<Vec<ImageRecord>> {
@@ -31,7 +28,7 @@ pub(super) fn records(images: &[PathBuf], root: &Path, bands: Option<&Pattern>) 
 ///
 /// # Errors
 /// If the file cannot be read.
-pub fn names_in(file: &Path) -> Result<Vec<String>> {
+pub(crate) fn names_in(file: &Path) -> Result<Vec<String>> {
     let text = fs::read_to_string(file).map_err(Error::file("read", file))?;
     let lines = text
         .lines()
@@ -46,7 +43,7 @@ pub fn names_in(file: &Path) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// If one cannot be read.
-pub fn image_sha256(image: &Path, bands: Option<&Pattern>) -> Result<String> {
+pub(crate) fn image_sha256(image: &Path, bands: Option<&Pattern>) -> Result<String> {
     match bands {
         None => sha256(&[image]),
         Some(bands) => sha256(&bands.files(image)?),
@@ -90,15 +87,7 @@ pub(super) fn check_same(then: &[ImageRecord], now: &[ImageRecord], root: &Path)
         match names.as_slice() {
             [] => {}
             [name] => return differs(format!("the training image {name} {}", what[0])),
-            several => {
-                let (shown, more) = several.split_at(several.len().min(NAMED));
-                let more = match more.len() {
-                    0 => String::new(),
-                    more => format!(" and {more} more"),
-                };
-                let shown = shown.join(", ");
-                return differs(format!("the training images {shown}{more} {}", what[1]));
-            }
+            several => return differs(format!("the training images {} {}", in_part(several, ", "), what[1])),
         }
     }
     if !then.iter().map(|old| &old.name).eq(now.iter().map(|new| &new.name)) {

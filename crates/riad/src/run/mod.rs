@@ -1,7 +1,7 @@
 //! A training run's folder: what the trainer keeps there, and beside it `settings.json`, which tells the run's images,
 //! so that the folder alone is enough to go on.
 
-pub mod history;
+pub(crate) mod history;
 mod images;
 mod session;
 mod start;
@@ -23,27 +23,18 @@ use crate::{
     calibration::{calibrate_until, find_appearance, find_normal, scores},
     detector::{Compute, Detector},
     files::{sha256, write_whole},
-    held_out::{Good, divide, groups, shares, too_few_to_calibrate},
-    names,
-    protocol,
+    held_out::{Good, HeldOut, NORMAL_IMAGES, Purpose, divide, groups, shares, too_few_to_calibrate},
+    names, protocol,
     roi::load_roi,
     settings::{ImageRecord, ROI, SETTINGS, Settings, folder_of},
     source::{Source, faults},
 };
 
+pub(crate) use self::images::{image_sha256, names_in};
 use self::{
     images::{check_same, records},
     start::Start,
 };
-pub use self::images::{image_sha256, names_in};
-pub use crate::{
-    held_out::{EACH, shares_where},
-    settings::bands_of,
-    source::header_faults,
-};
-
-/// Training images that tell what is normal, at most: a mean needs no more, and scoring takes its time.
-pub const NORMAL_IMAGES: usize = 64;
 
 /// A run's folder and its settings.
 ///
@@ -68,7 +59,7 @@ pub struct Run {
 pub struct GoodImage {
     /// Where it was, of several files that make an image the first.
     pub path: PathBuf,
-    /// Of [`image_sha256`].
+    /// The SHA-256 of its file, or of all its files one after the other.
     pub sha256: String,
     /// Whether thresholds are calibrated with it, and nothing was learned from it.
     pub is_for_calibration: bool,
@@ -95,12 +86,13 @@ impl Run {
     /// # Errors
     /// If `folder` holds a run already, an image cannot be read, or the folder cannot be written.
     pub fn create(
-        folder: &Path,
+        folder: impl AsRef<Path>,
         category: &mut Category,
         options: &TrainingOptions,
         device: &Device,
         observer: &dyn Observer,
     ) -> Result<Self> {
+        let folder = folder.as_ref();
         if folder.join(LAST).exists() {
             return Err(Error::RunExists {
                 folder: folder.to_owned(),
@@ -122,7 +114,7 @@ impl Run {
         let (shares, learn) = (shares(options, &good), good.learn.len());
         let good = good.of_run(shares);
         // A file that turns out to be damaged within an epoch, or after the last, would cost all the time until then.
-        let reader = protocol::reader(options);
+        let reader = options.reader();
         // Else every image would be refused for it.
         reader.check()?;
         Error::refuse(faults(&good, &reader, options.tile, observer))?;
@@ -149,7 +141,7 @@ impl Run {
         }
         let learned_from = parts.train.iter().map(|&image| good[image].clone()).collect();
         let method = protocol::method(options, learned_from, observer)?;
-        let training = protocol::config(options, method, parts.train.len(), device)?;
+        let training = options.config(method, parts.train.len(), device)?;
         if let Some(start) = &start {
             start.check(&training)?;
         }
@@ -214,8 +206,8 @@ impl Run {
     ///
     /// # Errors
     /// If the run's settings cannot be read.
-    pub fn of(model: &Path) -> Result<Option<Self>> {
-        folder_of(model).map(Self::open).transpose()
+    pub fn of(model: impl AsRef<Path>) -> Result<Option<Self>> {
+        folder_of(model.as_ref()).map(Self::open).transpose()
     }
 
     fn save(&self) -> Result<()> {
@@ -233,17 +225,23 @@ impl Run {
         &self.settings.data
     }
 
-    /// The images that the run does not train with, those for calibration or else for validation, and what for.
+    /// The images that the run does not train with: those for calibration, or else those for validation.
     ///
     /// # Errors
     /// If the category's images are not those that the run was started with.
-    pub fn held_out(&self, category: &Category) -> Result<(Vec<PathBuf>, &'static str)> {
+    pub fn held_out(&self, category: &Category) -> Result<HeldOut> {
         self.check_images(category)?;
         let calibration = self.images(category, |image| image.calibration)?;
         Ok(if calibration.is_empty() {
-            (self.images(category, |image| image.validation)?, "validation")
+            HeldOut {
+                images: self.images(category, |image| image.validation)?,
+                purpose: Purpose::Validation,
+            }
         } else {
-            (calibration, "calibration")
+            HeldOut {
+                images: calibration,
+                purpose: Purpose::Calibration,
+            }
         })
     }
 
@@ -279,7 +277,10 @@ impl Run {
     /// The good images that the run was started with, in the order of its records. They may have gone or changed since.
     pub fn good(&self) -> impl Iterator<Item = GoodImage> {
         self.settings.images.iter().map(|image| GoodImage {
-            path: self.settings.data.join(names::read(&image.name).unwrap_or_else(|| (&image.name).into())),
+            path: self
+                .settings
+                .data
+                .join(names::read(&image.name).unwrap_or_else(|| (&image.name).into())),
             sha256: image.sha256.clone(),
             is_for_calibration: image.calibration,
         })

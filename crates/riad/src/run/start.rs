@@ -38,7 +38,9 @@ impl Start {
         if start.sha256() == sha256 {
             return Ok(start);
         }
-        Err(Error::damaged(&path)("the weights are not those that the run was started with"))
+        Err(Error::damaged(&path)(
+            "the weights are not those that the run was started with",
+        ))
     }
 
     /// Keeps the weights in a run's folder, so that the run needs no other one.
@@ -129,7 +131,10 @@ impl Start {
         }
         if own != asked {
             let reason = "its network is built otherwise, or sees another input";
-            return Err(Error::request(format!("training cannot start from {}: {reason}", self.name.display())));
+            return Err(Error::request(format!(
+                "training cannot start from {}: {reason}",
+                self.name.display()
+            )));
         }
         Ok(())
     }
@@ -139,5 +144,7 @@ impl Start {
 fn preset(architecture: Architecture) -> String {
     let mut presets = Preset::ALL.iter();
     let found = presets.find(|preset| preset.width() == architecture.width);
-    found.map_or(format!("of width {}", architecture.width), |preset| preset.name().to_owned())
+    found.map_or(format!("of width {}", architecture.width), |preset| {
+        preset.name().to_owned()
+    })
 }

@@ -1,0 +1,38 @@
+//! Words that messages share.
+
+use std::fmt::{Display, Write};
+
+/// What a message names at most; more is only counted.
+const NAMED: usize = 8;
+
+/// The first 8 of `names`, and how many more there are: `a, b and 4 more`. `between` stands between them, and without its comma before
+/// the count.
+pub fn in_part<T: Display>(names: &[T], between: &str) -> String {
+    let (named, more) = names.split_at(names.len().min(NAMED));
+    let mut text = String::new();
+    for (place, name) in named.iter().enumerate() {
+        if place > 0 {
+            text += between;
+        }
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{name}");
+    }
+    if !more.is_empty() {
+        let _ = write!(text, "{}and {} more", between.trim_start_matches(','), more.len());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_are_named_and_more_are_counted() {
+        let names: Vec<usize> = (1..=10).collect();
+        assert_eq!(in_part(&names[..0], ", "), "");
+        assert_eq!(in_part(&names[..8], ", "), "1, 2, 3, 4, 5, 6, 7, 8");
+        assert_eq!(in_part(&names, ", "), "1, 2, 3, 4, 5, 6, 7, 8 and 2 more");
+        assert_eq!(in_part(&names[..9], "\n"), "1\n2\n3\n4\n5\n6\n7\n8\nand 1 more");
+    }
+}

@@ -1,0 +1,54 @@
+// Numbers, times and verdicts in words.
+
+/** The sign and the short word of each verdict. */
+export const VERDICTS = {
+  good: { kind: "ok", word: "OK" },
+  defective: { kind: "bad", word: "NOT OK" },
+  not_this_product: { kind: "strange", word: "Not this product" },
+  error: { kind: "unread", word: "Cannot be read" },
+};
+
+export const kindOf = (verdict) => VERDICTS[verdict]?.kind ?? "unread";
+
+export const wordOf = (verdict) => VERDICTS[verdict]?.word ?? verdict;
+
+/** What a person said of a picture, seen from what the model said. */
+export function labelWord(row) {
+  if (!row.label) return "";
+  if (row.verdict === "defective") return row.label === "good" ? "false alarm" : "really bad";
+  return row.label === "good" ? "is good" : "was missed";
+}
+
+/** Whether the line asks a person about this picture. */
+export const isAsked = (row) => row.verdict === "defective" || (row.audit && row.verdict === "good");
+
+export function ago(seconds) {
+  if (seconds < 60) return `${Math.floor(seconds)} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 172800) return `${Math.floor(seconds / 3600)} h ago`;
+  return `${Math.floor(seconds / 86400)} days ago`;
+}
+
+// One language on the page: the texts are English.
+const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const SHORT = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+
+export const clock = (time) => CLOCK.format(new Date(time));
+
+export const hourMinute = (time) => SHORT.format(new Date(time));
+
+export const dayAndTime = (time) => DAY.format(new Date(time));
+
+/** Three digits that count, as scores of different models differ by orders of magnitude. */
+export function number(value) {
+  if (value === null || value === undefined) return "–";
+  return Number(value) === 0 ? "0" : Number(Number(value).toPrecision(3)).toString();
+}
+
+export function percent(share) {
+  const value = share * 100;
+  return `${value >= 10 ? Math.round(value) : Number(value.toPrecision(2))} %`;
+}
+
+export const count = (n, one, many = `${one}s`) => `${n} ${n === 1 ? one : many}`;

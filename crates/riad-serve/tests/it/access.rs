@@ -1,0 +1,130 @@
+//! Who may ask, and for what.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use riad_serve::{LineOptions, Options, Service};
+
+use crate::support::{good, png, run, served};
+
+const TOKEN: &str = "a-token-of-some-length";
+
+#[test]
+fn with_a_token_nobody_gets_anything_without_it() {
+    let served = served(|options| options.token = Some(TOKEN.to_owned()));
+    for path in [
+        "/v1/lines",
+        "/v1/events",
+        "/metrics",
+        "/readyz",
+        "/openapi.json",
+        "/v2",
+        "/assets/main.js",
+    ] {
+        assert_eq!(served.caller.get(path).status(), 401, "{path}");
+    }
+    let bearer = format!("Bearer {TOKEN}");
+    let with = |value: &str| {
+        served
+            .caller
+            .post("/v1/lines/lid/inspect", &[("authorization", value)], &png(&good(1)))
+    };
+    assert_eq!(with(&bearer).status(), 200);
+    assert_eq!(with("Bearer another-token-of-a-length").status(), 401);
+    assert_eq!(with(&format!("Bearer {TOKEN}x")).status(), 401);
+    for open in ["/healthz", "/login"] {
+        assert_eq!(served.caller.get(open).status(), 200, "{open}");
+    }
+}
+
+#[test]
+fn a_person_types_the_token_once() {
+    let served = served(|options| options.token = Some(TOKEN.to_owned()));
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let wrong = served.caller.post("/login", &form, b"token=nonsense");
+    assert_eq!(
+        (wrong.status().as_u16(), wrong.headers()["location"].to_str().unwrap()),
+        (303, "/login#wrong")
+    );
+    assert!(!wrong.headers().contains_key("set-cookie"));
+    let right = served.caller.post("/login", &form, format!("token={TOKEN}").as_bytes());
+    let cookie = right.headers()["set-cookie"].to_str().unwrap().to_owned();
+    assert!(
+        cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && !cookie.contains(TOKEN),
+        "{cookie}"
+    );
+    let pair = cookie.split(';').next().unwrap();
+    let request = served.caller.agent.get(format!("{}/v1/lines", served.caller.base));
+    assert_eq!(request.header("cookie", pair).call().unwrap().status(), 200);
+}
+
+#[test]
+fn without_a_token_it_listens_and_answers_to_this_machine_only() {
+    let line = LineOptions {
+        name: "lid".to_owned(),
+        model: run().to_owned(),
+        watch: None,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = Options::new(vec![line], folder.path().join("store"));
+    options.listen = ([0, 0, 0, 0], 0).into();
+    let refused = Service::start(options).unwrap_err().to_string();
+    assert!(refused.contains("other machines"), "{refused}");
+
+    let served = served(|_| {});
+    let ask = |head: &str| {
+        let mut stream = TcpStream::connect(served.caller.base.trim_start_matches("http://")).unwrap();
+        stream
+            .write_all(format!("{head}\r\nConnection: close\r\n\r\n").as_bytes())
+            .unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(ask("GET /v1/lines HTTP/1.1\r\nHost: localhost"), "200");
+    // A page from elsewhere whose name leads here.
+    assert_eq!(ask("GET /v1/lines HTTP/1.1\r\nHost: evil.example"), "403");
+    let post = "POST /v1/lines/lid/shift HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0";
+    assert_eq!(ask(&format!("{post}\r\nOrigin: https://evil.example")), "403");
+    assert_eq!(ask(&format!("{post}\r\nOrigin: http://localhost")), "200");
+}
+
+#[test]
+fn pages_may_load_nothing_from_elsewhere() {
+    let served = served(|_| {});
+    let response = served.caller.get("/");
+    let policy = response.headers()["content-security-policy"].to_str().unwrap();
+    assert!(
+        policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+        "{policy}"
+    );
+    assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+    for path in [
+        "/assets/..%2f..%2fCargo.toml",
+        "/assets/nothing.js",
+        "/../etc/passwd",
+        "/v1/lines/lid/inspections/1/..%2fx",
+    ] {
+        assert_eq!(served.caller.get(path).status(), 404, "{path}");
+    }
+}
+
+#[test]
+fn a_slow_sender_is_given_up_and_keeps_nobody_waiting() {
+    let served = served(|options| options.deadline = Duration::from_secs(2));
+    let mut slow: Vec<_> = (0..50)
+        .map(|_| {
+            let mut stream = TcpStream::connect(served.caller.base.trim_start_matches("http://")).unwrap();
+            let head = b"POST /v1/lines/lid/inspect HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf";
+            stream.write_all(head).unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(served.caller.inspect(&png(&good(1)))["verdict"], "good");
+    let mut answer = String::new();
+    slow[0].read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}

@@ -1,0 +1,180 @@
+//! What completes a run, and what breaks work off.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use riad::{
+    Cancel, Checkpoint, Compute, Detector, Device, Error, Event, Method, Observer, Purpose, Run, Stop, Trained,
+    Training, Work,
+    evaluation::{Measuring, TestSet},
+};
+use riad_data::demo;
+use tempfile::TempDir;
+
+/// A folder with a category, `badge`, of so few images that all is quick.
+fn data() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    let _ = demo::generate(&whole, 0).unwrap();
+    for (kind, count) in [("train/good", 16), ("test/good", 6)] {
+        let to = folder.path().join("badge").join(kind);
+        fs::create_dir_all(&to).unwrap();
+        for file in sorted(&whole.join("badge").join(kind)).into_iter().take(count) {
+            fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+        }
+    }
+    folder
+}
+
+fn sorted(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    files
+}
+
+/// A quarter of the images is for calibration, the others are trained on.
+fn training(root: &Path, out: &str) -> Training {
+    Training::new(root.join("badge"))
+        .method(Method::RIAD)
+        .size(32)
+        .epochs(1)
+        .validation(0.0)
+        .calibration(0.25)
+        .device(Device::CPU)
+        .out(root.join(out))
+}
+
+/// Cancels when a piece of work has got so far, and remembers whether that work ended.
+struct Until<'a> {
+    work: Work<'a>,
+    cancel: Cancel,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    is_at_it: bool,
+    has_ended: bool,
+    /// Images of it that were done.
+    done: usize,
+}
+
+impl<'a> Until<'a> {
+    fn one_image_of(work: Work<'a>) -> Self {
+        Self {
+            work,
+            cancel: Cancel::new(),
+            state: Mutex::default(),
+        }
+    }
+}
+
+impl Observer for Until<'_> {
+    fn event(&self, event: &Event<'_>) {
+        let mut state = self.state.lock().unwrap();
+        match event {
+            Event::Began { work, .. } => state.is_at_it = *work == self.work,
+            Event::Progress { done, .. } if state.is_at_it => {
+                state.done = *done;
+                self.cancel.cancel();
+            }
+            Event::Ended if state.is_at_it => (state.is_at_it, state.has_ended) = (false, true),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_run_ends_with_what_is_normal_and_with_a_calibration() {
+    let folder = data();
+    let run = training(folder.path(), "run").start(&()).unwrap();
+    assert_eq!(run.trained(), Some(Trained::Finished));
+    let held_out = run.held_out(&run.category().unwrap()).unwrap();
+    assert_eq!((held_out.images.len(), held_out.purpose), (4, Purpose::Calibration));
+
+    // What is normal is the mean of the maps that the network alone makes of the images it was trained with.
+    let whole = Checkpoint::open(run.folder()).unwrap();
+    let mut bare = Checkpoint::open(run.folder()).unwrap();
+    bare.normal = None;
+    let compute = Compute::f32(Device::CPU);
+    let bare = Detector::of_checkpoint(&bare, None, &compute).unwrap();
+    let held: BTreeSet<_> = held_out.images.iter().collect();
+    let learned = sorted(&folder.path().join("badge/train/good"));
+    let learned: Vec<_> = learned.into_iter().filter(|image| !held.contains(image)).collect();
+    assert_eq!(learned.len(), 12);
+    let mut mean = vec![0.0f64; 32 * 32];
+    for image in &learned {
+        let found = bare.inspect_file(image).unwrap();
+        let values = found.map().values().iter();
+        mean.iter_mut()
+            .zip(values)
+            .for_each(|(mean, &value)| *mean += f64::from(value) / 12.0);
+    }
+    let normal = whole.normal.as_ref().unwrap();
+    for (found, expected) in normal.mean().values().iter().zip(mean) {
+        assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} {expected}");
+    }
+
+    // The calibration has the scores of the images held out, beyond what is normal.
+    let detector = Detector::of_checkpoint(&whole, None, &compute).unwrap();
+    let score = |image| detector.inspect_file(image).unwrap().score();
+    let mut expected: Vec<f32> = held_out.images.iter().map(score).collect();
+    expected.sort_unstable_by(f32::total_cmp);
+    let mut scores = whole.header.calibration.as_ref().unwrap().scores().to_vec();
+    scores.sort_unstable_by(f32::total_cmp);
+    assert_eq!(scores, expected);
+}
+
+#[test]
+fn a_run_that_is_cancelled_while_it_is_completed_is_completed_later() {
+    let folder = data();
+    let whole = training(folder.path(), "whole").start(&()).unwrap();
+    let best = |run: &Run| fs::read(run.folder().join("best.safetensors")).unwrap();
+    for (work, out) in [(Work::Normal, "normal"), (Work::Calibrating, "calibrating")] {
+        let until = Until::one_image_of(work);
+        let training = training(folder.path(), out);
+        let run = training.clone().cancel(until.cancel.clone()).start(&until).unwrap();
+        assert_eq!(run.trained(), Some(Trained::Stopped(Stop::Asked)), "{work}");
+        let state = until.state.lock().unwrap();
+        assert!(state.has_ended && state.done == 1, "{work}: {} images", state.done);
+        let left = Checkpoint::open(run.folder()).unwrap();
+        assert!(left.normal.is_none() && left.header.calibration.is_none(), "{work}");
+        // It goes on where it was, to the same bytes.
+        let run = training.start(&()).unwrap();
+        assert_eq!(run.trained(), Some(Trained::Finished), "{work}");
+        assert!(best(&run) == best(&whole), "{work}");
+    }
+}
+
+#[test]
+fn an_evaluation_that_is_cancelled_gives_no_result_and_ends_its_work() {
+    let folder = data();
+    let run = training(folder.path(), "run").start(&()).unwrap();
+    let test = TestSet::of_run(&run, &()).unwrap();
+    let compute = Compute::f32(Device::CPU);
+    let until = Until::one_image_of(Work::Measuring("badge"));
+    let measuring = Measuring {
+        cancel: Some(&until.cancel),
+        ..Measuring::of(run.folder(), &compute)
+    };
+    let measured = measuring.measure(&test, &until);
+    assert!(matches!(measured, Err(Error::Cancelled)), "it was measured");
+    let state = until.state.lock().unwrap();
+    // A batch of four, of six.
+    assert!(state.has_ended && state.done == 4, "{} images", state.done);
+    drop(state);
+    // Who is not asked to stop goes through.
+    let measuring = Measuring {
+        cancel: Some(&Cancel::new()),
+        ..measuring
+    };
+    assert_eq!(measuring.measure(&test, &()).unwrap().findings.images.len(), 6);
+}
