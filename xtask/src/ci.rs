@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::{cuda_toolkit, python};
+use crate::{cuda_toolkit, python, wheel};
 
 /// The crates that others may depend on, each of which must build by itself.
 const LIBRARIES: [&str; 6] = ["riad-core", "riad-conv", "riad-cuda", "riad-data", "riad-model", "riad"];
@@ -91,6 +91,10 @@ enum Step {
     Fuzz,
     /// What the demo finds at its full size, by the program as people run it; minutes
     Demo,
+    /// The service, used by schemathesis, Triton's client, mutated requests and a real browser (try-service)
+    Service,
+    /// The Python wheel: built, installed in a fresh environment, and tested there, Ray on two local nodes included; minutes
+    Wheel,
     /// The tests, with Python and what they import there (RIAD_REQUIRE has them fail that lack it)
     Test,
 }
@@ -146,7 +150,7 @@ impl Step {
                 cargo("deny --offline --locked check bans licenses sources"),
             ],
             Self::Package => vec![cargo(
-                "package --workspace --exclude riad-bench --exclude riad-testing --exclude xtask --no-verify --allow-dirty --locked",
+                "package --workspace --exclude riad-bench --exclude riad-python --exclude riad-testing --exclude xtask --no-verify --allow-dirty --locked",
             )],
             Self::Clippy => vec![cargo("clippy --workspace --all-targets --locked -- -D warnings")],
             Self::Alone => LIBRARIES
@@ -223,6 +227,9 @@ impl Step {
             Self::Demo => vec![cargo(
                 "test --workspace --locked --test it -- --ignored the_demo_finds_defects",
             )],
+            Self::Service => vec![cargo("xtask try-service")],
+            // It asks where it has put what; see `run`.
+            Self::Wheel => Vec::new(),
             Self::Test => {
                 let mut test = cargo("test --workspace --locked");
                 let mut required = Vec::new();
@@ -254,6 +261,9 @@ impl Step {
         }
         for mut command in self.commands() {
             run(&mut command)?;
+        }
+        if matches!(self, Self::Wheel) {
+            wheel::check(run)?;
         }
         Ok(())
     }

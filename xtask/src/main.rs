@@ -12,9 +12,11 @@ mod make_defects;
 mod pictures;
 mod python;
 mod race;
+mod service;
 mod slow_tests;
 mod sweep;
 mod vary;
+mod wheel;
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -48,6 +50,7 @@ enum Task {
     Ci(ci::Ci),
     Commands(commands::Commands),
     SlowTests(slow_tests::SlowTests),
+    TryService(service::TryService),
 }
 
 fn main() -> ExitCode {
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Task::Ci(task) => task.run(),
         Task::Commands(task) => task.run(),
         Task::SlowTests(task) => task.run(),
+        Task::TryService(task) => task.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

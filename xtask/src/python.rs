@@ -6,16 +6,25 @@ use std::process::{Command, Stdio};
 /// What tests import; see `riad_testing::Needs::Python`.
 const PACKAGES: [&str; 6] = ["numpy", "scipy", "Pillow", "onnx", "onnxruntime", "tensorboard"];
 
-/// The program of an environment that has the packages, made if it is not there; `None` without Python or a network.
+/// The program of an environment that has what tests import, made if it is not there; `None` without Python or a network.
 pub(crate) fn environment() -> Option<PathBuf> {
-    let folder = crate::workspace_root().join("target").join("python");
+    with("python", &PACKAGES)
+}
+
+/// The same with other packages, in another folder below `target`.
+pub(crate) fn with(name: &str, packages: &[&str]) -> Option<PathBuf> {
+    let folder = crate::workspace_root().join("target").join(name);
     let program = if cfg!(windows) {
         folder.join("Scripts").join("python.exe")
     } else {
         folder.join("bin").join("python")
     };
     let succeeds = |command: &mut Command| command.status().is_ok_and(|status| status.success());
-    let imports = PACKAGES.map(|package| format!("import {}", module(package))).join("; ");
+    let imports: Vec<_> = packages
+        .iter()
+        .map(|package| format!("import {}", module(package)))
+        .collect();
+    let imports = imports.join("; ");
     let is_there = || {
         let mut check = Command::new(&program);
         check.args(["-c", &imports]).stdout(Stdio::null()).stderr(Stdio::null());
@@ -26,7 +35,7 @@ pub(crate) fn environment() -> Option<PathBuf> {
             && succeeds(
                 Command::new(&program)
                     .args(["-m", "pip", "install", "-q"])
-                    .args(PACKAGES),
+                    .args(packages),
             );
         if !made || !is_there() {
             return None;
@@ -39,6 +48,7 @@ pub(crate) fn environment() -> Option<PathBuf> {
 fn module(package: &str) -> &str {
     match package {
         "Pillow" => "PIL",
+        "tritonclient[http]" => "tritonclient.http",
         "tensorboard" => "tensorboard.backend.event_processing.event_file_loader",
         package => package,
     }

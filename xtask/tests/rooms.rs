@@ -29,6 +29,7 @@ const CRATES: [(&str, &[&str]); 4] = [
             "protocol",
             "held_out",
             "settings",
+            "sooner",
             "threshold",
             "detector",
             "calibration",

@@ -389,7 +389,8 @@ pub(crate) enum ExportFormat {
     Onnx,
     /// The network alone as an ONNX graph: an image with hidden regions in, the whole image out
     OnnxNetwork,
-    /// The network's weights as a PyTorch state dict, under the names of the public implementations
+    /// The network's weights as a PyTorch state dict, under the names of the public implementations; no settings, thresholds,
+    /// white level or region of interest
     Torch,
 }
 

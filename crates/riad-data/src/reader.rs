@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use riad_core::Size;
 
-use crate::decode::{self, Decoded, Lease, Stop, Wanted, decode};
+use crate::decode::{self, Decoded, Lease, Source, Stop, Wanted, decode};
 use crate::pixels::{Pixels, Plane};
 use crate::{DataError, FileFacts, Fit, Limits, LoadedImage, Pattern};
 
@@ -122,6 +122,43 @@ impl Reader {
     /// - [`DataError::Parameter`] for no channels, channels that the pattern's files cannot share, a white level of 0, or a size
     ///   without pixels or beyond the limits.
     pub fn load(&self, path: &Path, fit: Fit) -> Result<LoadedImage, DataError> {
+        self.fitted(path, fit, |keeps_size, make| self.decoded(path, keeps_size, make))
+    }
+
+    /// Reads an image from what its file would hold. Messages call it `name`. Where a [`Pattern`] has several files for an image, all
+    /// channels are in this one.
+    ///
+    /// ```
+    /// use riad_core::Size;
+    /// use riad_data::{Fit, Reader};
+    ///
+    /// let file = b"P5 2 1 255\n\x00\xFF";
+    /// let loaded = Reader::new(1).load_bytes("camera 1".as_ref(), file, Fit::Own)?;
+    /// assert_eq!(loaded.image.size(), Size::new(1, 2));
+    /// assert_eq!(loaded.image.values(), [0.0, 1.0]);
+    /// # Ok::<(), riad_data::DataError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_bytes(&self, name: &Path, bytes: &[u8], fit: Fit) -> Result<LoadedImage, DataError> {
+        let alone = self.clone().with_pattern(None);
+        alone.fitted(name, fit, |keeps_size, make| {
+            let wanted = alone.wanted(keeps_size)?;
+            alone.limits.memory.within(|lease| {
+                let source = Source::Bytes(name, bytes);
+                Ok(make(decode(source, wanted, &alone.limits, lease, &mut 0)?)?)
+            })
+        })
+    }
+
+    /// Fits what is decoded, within the memory of `decoded`.
+    fn fitted(
+        &self,
+        path: &Path,
+        fit: Fit,
+        decoded: impl FnOnce(bool, &dyn Fn(Decoded) -> Result<LoadedImage, DataError>) -> Result<LoadedImage, DataError>,
+    ) -> Result<LoadedImage, DataError> {
         if let Fit::Resized(size) = fit
             && size
                 .checked_pixels()
@@ -133,7 +170,7 @@ impl Reader {
             )));
         }
         let keeps_size = !matches!(fit, Fit::Resized(_));
-        self.decoded(path, keeps_size, |Decoded { pixels, found }| {
+        decoded(keeps_size, &|Decoded { pixels, found }| {
             let original_size = pixels.size();
             fit.check(path, original_size)?;
             let size = match fit {
@@ -160,21 +197,26 @@ impl Reader {
         keeps_size: bool,
         make: impl Fn(Decoded) -> Result<T, DataError>,
     ) -> Result<T, DataError> {
+        let wanted = self.wanted(keeps_size)?;
+        self.limits.memory.within(|lease| {
+            let decoded = match &self.pattern {
+                None => decode(Source::File(path), wanted, &self.limits, lease, &mut 0)?,
+                Some(pattern) => self.together(&pattern.files(path)?, wanted, lease)?,
+            };
+            Ok(make(decoded)?)
+        })
+    }
+
+    /// What is wanted of each file.
+    fn wanted(&self, keeps_size: bool) -> Result<Wanted, DataError> {
         let (channels, _) = self.channels_of_a_file()?;
         if self.white_level == Some(0) {
             return Err(DataError::Parameter("a white level is at least 1".into()));
         }
-        let wanted = Wanted {
+        Ok(Wanted {
             channels,
             white_level: self.white_level,
             keeps_size,
-        };
-        self.limits.memory.within(|lease| {
-            let decoded = match &self.pattern {
-                None => decode(path, wanted, &self.limits, lease, &mut 0)?,
-                Some(pattern) => self.together(&pattern.files(path)?, wanted, lease)?,
-            };
-            Ok(make(decoded)?)
         })
     }
 
@@ -185,10 +227,11 @@ impl Reader {
         let mut found = FileFacts::one();
         let mut kept = 0;
         for file in files {
-            let part = decode(file, wanted, &self.limits, lease, &mut kept).map_err(|stop| match stop {
-                Stop::Failed(error) => Stop::Failed(self.of_a_group(error)),
-                short => short,
-            })?;
+            let part =
+                decode(Source::File(file), wanted, &self.limits, lease, &mut kept).map_err(|stop| match stop {
+                    Stop::Failed(error) => Stop::Failed(self.of_a_group(error)),
+                    short => short,
+                })?;
             let size = *first.get_or_insert(part.pixels.size());
             if part.pixels.size() != size {
                 let reason = format!(

@@ -317,3 +317,32 @@ fn a_palette_that_ends_within_a_colour_is_refused_in_our_words() {
     let error = read(png(49)).unwrap_err().to_string();
     assert!(error.contains("its palette is no whole number of colours"), "{error}");
 }
+
+#[test]
+fn bytes_in_memory_give_what_their_file_gives() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let folders =
+        ["files", "tiff/files", "jpeg/files", "channels/files"].map(|folder| fs::read_dir(tests.join(folder)));
+    let mut read = 0;
+    for path in folders
+        .into_iter()
+        .flat_map(|folder| folder.unwrap().map(|entry| entry.unwrap().path()))
+    {
+        if path.is_dir() {
+            continue;
+        }
+        let bytes = fs::read(&path).unwrap();
+        for (channels, fit) in [
+            (3, Fit::Own),
+            (1, Fit::Resized(Size::new(7, 5))),
+            (4, Fit::AtLeast(Size::new(2, 2))),
+        ] {
+            let reader = Reader::new(channels);
+            let of_file = reader.load(&path, fit).map_err(|error| error.to_string());
+            let of_bytes = reader.load_bytes(&path, &bytes, fit).map_err(|error| error.to_string());
+            assert_eq!(of_file, of_bytes, "{}", path.display());
+            read += usize::from(of_file.is_ok());
+        }
+    }
+    assert!(read > 100, "{read}");
+}

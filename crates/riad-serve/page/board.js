@@ -16,12 +16,12 @@ export class Board {
     this.title = el(heading, { class: "title" });
     this.words = el("p", { class: "words" });
     this.age = el("p", { class: "age" });
-    this.drift = el("p", { class: "drift", hidden: true });
+    this.drift = el("p", { class: "drift", hidden: true }); // beside the verdict, which needs its room
     this.meterFill = el("span", { class: "fill" });
     this.meterWords = el("span", { class: "meter-words" });
     this.meter = el("div", { class: "meter" }, el("span", { class: "track", "aria-hidden": "true" }, this.meterFill), this.meterWords);
     this.verdict = el("section", { class: "verdict", "aria-label": `Verdict of ${name}` },
-      el("div", { class: "shout" }, this.sign, this.title), el("div", { class: "facts" }, this.words, this.meter, this.age, this.drift));
+      el("div", { class: "shout" }, this.sign, this.title), el("div", { class: "facts" }, this.words, this.meter, this.age));
     this.picture = new Picture();
     this.caption = el("span", { class: "caption" });
     this.button = el("button", { class: "stage", type: "button", onclick: () => this.shown && open(this.shown) }, this.picture.frame, this.caption);
@@ -69,6 +69,7 @@ export class Board {
     }
     const drift = driftWords(this.line);
     setText(this.drift, drift);
+    this.drift.title = drift;
     this.drift.hidden = !drift;
     this.tick();
   }

@@ -29,7 +29,7 @@ export class LineView {
       this.board.verdict, this.board.button,
       el("section", { class: "recent", "aria-label": "Last pictures" }, this.strip.list),
       el("section", { class: "scores", "aria-labelledby": "scores-title" },
-        el("header", {}, el("h2", { id: "scores-title" }, "Scores"), legend), this.chart.node),
+        el("header", {}, el("h2", { id: "scores-title" }, "Scores"), legend), this.board.drift, this.chart.node),
       el("section", { class: "shift-card", "aria-labelledby": "shift-title" },
         el("header", {}, el("h2", { id: "shift-title" }, "This shift"), this.counts.since,
           el("button", { type: "button", class: "small", onclick: () => this.newShift() }, "New shift")),

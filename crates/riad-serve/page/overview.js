@@ -17,7 +17,7 @@ class Tile {
     this.counts = new Counts();
     this.asked = el("a", { class: "asked", href: `#/line/${encodeURIComponent(name)}/answer`, hidden: true });
     this.node = el("article", { class: "tile", "data-line": name, "aria-label": `Line ${name}` },
-      el("header", {}, el("h2", {}, el("a", { href: `#/line/${encodeURIComponent(name)}` }, name)), this.asked),
+      el("header", {}, el("h2", {}, el("a", { href: `#/line/${encodeURIComponent(name)}` }, name)), this.asked, this.board.drift),
       this.board.verdict, this.board.button, this.strip.list, this.counts.node);
     this.render = paced(() => this.paint());
   }

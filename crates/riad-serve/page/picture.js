@@ -39,10 +39,12 @@ export class Picture {
     if (same) return;
     // Boxes of the new picture over the old one would point at the wrong places.
     this.boxes.replaceChildren();
+    this.frame.classList.add("loading");
     this.image.src = source;
   }
 
   lack(words) {
+    this.frame.classList.remove("loading");
     this.boxes.replaceChildren();
     setText(this.gone, words);
     this.gone.hidden = !words;
@@ -50,6 +52,7 @@ export class Picture {
   }
 
   drawBoxes() {
+    this.frame.classList.remove("loading");
     this.gone.hidden = true;
     this.image.hidden = false;
     const { row } = this;

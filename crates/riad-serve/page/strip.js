@@ -9,6 +9,7 @@ class Cell {
     this.mark = sign("ok");
     this.button = el("button", { type: "button", class: "thumb", onclick: () => open(this.row) }, this.image, this.mark);
     this.node = el("li", {}, this.button);
+    this.image.addEventListener("load", () => this.button.classList.remove("loading"));
     this.image.addEventListener("error", () => this.image.removeAttribute("src"));
   }
 
@@ -23,7 +24,10 @@ class Cell {
     setAttribute(this.button, "title", words);
     if (this.id !== row.id) {
       if (row.verdict === "error" || !row.kept) this.image.removeAttribute("src");
-      else this.image.src = row.links.thumbnail;
+      else {
+        this.button.classList.add("loading");
+        this.image.src = row.links.thumbnail;
+      }
     }
     this.id = row.id;
   }

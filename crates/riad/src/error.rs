@@ -260,6 +260,26 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// A link leads from the watched folder to where results are written.
+    #[error(
+        "{} leads into {}, where results are written, so its images are passed over; take it out of the watched folder",
+        link.display(),
+        folder.display()
+    )]
+    LinkToResults {
+        /// The link, or the folder that it makes of another one.
+        link: PathBuf,
+        /// The folder for defects, or that of maps.
+        folder: PathBuf,
+    },
+
+    /// An image in the watched folder keeps changing.
+    #[error("{} keeps changing, so it is not waited for; watch the folder again when it is whole", file.display())]
+    Restless {
+        /// The image's file.
+        file: PathBuf,
+    },
+
     /// A defect cannot be set aside.
     #[error("cannot set {} aside in {}: {cause}", file.display(), folder.display())]
     Aside {
@@ -344,6 +364,7 @@ impl Error {
             | Self::Remove { file, .. }
             | Self::Mask { file, .. }
             | Self::UnknownName { file, .. } => Some(file),
+            Self::LinkToResults { link: path, .. } | Self::Restless { file: path } => Some(path),
             Self::Inside { out, .. } => Some(out),
             Self::Within { folder, .. } => Some(folder),
             _ => None,

@@ -21,6 +21,7 @@ pub mod report;
 mod roi;
 mod run;
 mod settings;
+mod sooner;
 mod source;
 mod suspects;
 #[cfg(feature = "tensorboard")]
@@ -31,15 +32,15 @@ pub mod watch;
 
 pub use image::RgbImage;
 pub use riad_core::{
-    Appearance, Calibration, CalibrationError, Difference, LengthError, Likeness, Map, Region, Size,
-    metrics::exact_interval,
+    Appearance, Calibration, CalibrationError, Difference, LengthError, Likeness, Map, MaskError, Masks, Region, Size,
+    metrics, similarity,
 };
 pub use riad_data::{
     Category, DataError, DecodeMemory, FileFacts, Fit, Grouping, Image, Layout, Listing, Pattern, Reader, image_files,
 };
 pub use riad_model::{
     Alignment, Checkpoint, Device, EpochRecord, Header, InputFilter, LossTerms, LossWeights, Method, ModelError,
-    Precision, Preset, Roi, Similarity, TrainConfig, device, gpu, store::file_of as model_file,
+    Precision, Preset, Roi, Similarity, TrainConfig, device, export, gpu, store::file_of as model_file,
 };
 
 pub use self::{
@@ -54,6 +55,7 @@ pub use self::{
     protocol::{Protocol, TrainingOptions},
     recalibration::{Recalibrated, Recalibration},
     run::{GoodImage, Run, Trained},
+    sooner::Sooner,
     suspects::Suspects,
     threshold::{Threshold, Verdict, reach},
     training::Training,

@@ -232,9 +232,8 @@ fn look_for_suspects(
     let mut suspects = Suspects::among(images.collect(), model.reader());
     suspects.judge(&all, &scores);
     suspects.weigh(&all, &scores);
-    if !suspects.is_empty() {
-        let folder = target.parent().unwrap_or(Path::new(""));
-        let list = suspects.write(folder, "calibration-suspects", model.reader(), Some(&model))?;
+    let folder = target.parent().unwrap_or(Path::new(""));
+    if let Some(list) = suspects.write(folder, "calibration-suspects", model.reader(), Some(&model))? {
         suspects.tell(&list, observer);
     }
     Ok(())

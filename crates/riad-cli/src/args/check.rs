@@ -42,6 +42,9 @@ pub(crate) struct CheckArgs {
     /// Channels of the images [default: 3; with --bands one for each file]
     #[arg(long, value_name = "N")]
     pub(crate) channels: Option<usize>,
+    /// The sample that is white in files of integers, as for riad train
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) white_level: Option<u16>,
     #[command(flatten)]
     pub(crate) images: BandsArgs,
 }

@@ -41,8 +41,11 @@ its name without the ending, or with it where images that lie there differ in th
 replaces them. What cannot be written is told, and the image has its line all the same. The folder of --maps, DIR and
 DEFECTS must not lie in each other.
 
+A link in DIR that leads into DEFECTS or the folder of --maps is named and passed over.
+
 With --once it ends when every image in DIR has its line, with exit code 0. An image that cannot be scored, or for which
-something else cannot be done, is not waited for, and the exit code is 1. Killed and started again, it goes on. Ctrl-C ends
+something else cannot be done, is not waited for, and the exit code is 1. Nor is one that keeps changing for 100 times
+--settle, which is more than three minutes by default: it is named, and scored when --once runs again. Killed and started again, it goes on. Ctrl-C ends
 it with 130; without --once nothing else ends it, and the exit code is 0.
 
 Every --heartbeat a line on standard error tells how many images have a line, and how many of those are defects; how many

@@ -23,6 +23,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     let reader = TrainingOptions {
         channels: args.channels,
         bands: bands.cloned(),
+        white_level: args.white_level,
         ..TrainingOptions::default()
     }
     .reader();
@@ -46,13 +47,13 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     for (name, reasons) in suspects.lines() {
         writeln!(stdout, "{name}: {reasons}")?;
     }
-    if suspects.is_empty() {
-        info!("nothing is unusual about {count} images");
-    } else {
-        let folder = args.out.parent().unwrap_or(Path::new(""));
-        let list = suspects.write(folder, &name.to_string_lossy(), &reader, None)?;
-        suspects.tell(&list, &Console::default());
-        info!("open {}", shell_quoted(&list.with_extension("html")));
+    let folder = args.out.parent().unwrap_or(Path::new(""));
+    match suspects.write(folder, &name.to_string_lossy(), &reader, None)? {
+        None => info!("nothing is unusual about {count} images"),
+        Some(list) => {
+            suspects.tell(&list, &Console::default());
+            info!("open {}", shell_quoted(&list.with_extension("html")));
+        }
     }
     Ok(if faults.is_empty() {
         Ending::Done

@@ -6,7 +6,7 @@ use riad_model::{
     Checkpoint,
     export::{onnx_network, onnx_scorer, torch_state_dict},
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     Ending,
@@ -22,6 +22,13 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Ending> {
         ExportFormat::Torch => torch_state_dict(&checkpoint.weights)?,
     };
     write_whole(&args.out, &bytes)?;
+    let white_level = checkpoint.header.scoring.white_level;
+    if let (ExportFormat::Torch, Some(white)) = (args.format, white_level) {
+        warn!(
+            "a state dict holds weights alone, and not the white level: whoever loads it divides the samples of files by {white}, or scores \
+             other images than were trained on"
+        );
+    }
     info!("{}: {:.1} MB", shell_quoted(&args.out), bytes.len() as f64 / 1e6);
     Ok(Ending::Done)
 }

@@ -117,4 +117,8 @@ fn training_and_calibration_name_a_defect_by_its_score() {
         said.contains(&format!("calibrated with {} good images", fresh.len())),
         "{said}"
     );
+    // Nor do the list and the page of before say so any more.
+    assert!(list(&suspects).is_empty());
+    let page = fs::read_to_string(root.join("run/calibration-suspects.html")).unwrap();
+    assert!(page.contains("0 of ") && !page.contains("fabric.png"), "{page}");
 }

@@ -104,6 +104,19 @@ fn with_a_white_level_a_run_is_that_of_the_same_pictures() {
     let onnx = fs::read(root.join("a.onnx")).unwrap();
     let holds = |words: &str| onnx.windows(words.len()).any(|bytes| bytes == words.as_bytes());
     assert!(holds("\"white_level\":4080") && holds("divided by 4080"));
+    // A state dict has no place for it.
+    let export = ["export", "--model", "of_12", "--format", "torch", "--out", "a.pt", "-q"];
+    let said = stderr(root, &export, 0);
+    assert!(
+        said.contains("not the white level") && said.contains("by 4080"),
+        "{said}"
+    );
+    // A look before the training sees what is trained.
+    let check = ["check", "--channels", "1"];
+    let looked = stdout(root, &[&check[..], &["12", "--white-level", "4080"]].concat());
+    assert_eq!(looked, stdout(root, &[&check[..], &["8"]].concat()));
+    let error = stderr(root, &[&check[..], &["12", "--white-level", "255"]].concat(), 1);
+    assert!(error.contains("0.png") && error.contains("255"), "{error}");
     let error = stderr(root, &["train", "--resume", "of_12", "--white-level", "4095"], 2);
     assert!(error.contains("another --white-level"), "{error}");
 

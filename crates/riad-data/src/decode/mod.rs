@@ -9,6 +9,7 @@ mod stored;
 mod tiff;
 mod white;
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::Read;
 use std::panic::{self, AssertUnwindSafe};
@@ -129,17 +130,34 @@ fn in_mib(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
+/// A file, or what would be in it.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// It is read.
+    File(&'a Path),
+    /// It is in memory already, and messages call it by this name.
+    Bytes(&'a Path, &'a [u8]),
+}
+
+impl<'a> Source<'a> {
+    fn path(self) -> &'a Path {
+        match self {
+            Self::File(path) | Self::Bytes(path, _) => path,
+        }
+    }
+}
+
 /// Decodes a file that holds an image of as many channels as are wanted, or of a number that can be brought to it. `kept` is what
 /// other files of the same image take; the memory that the pixels take is added to it.
 pub(crate) fn decode(
-    path: &Path,
+    source: Source<'_>,
     wanted: Wanted,
     limits: &Limits,
     lease: &mut Lease<'_>,
     kept: &mut u64,
 ) -> Result<Decoded, Stop> {
-    opened(path, wanted, limits, lease, *kept, |content| {
-        let decoded = content.decode(path, wanted)?;
+    opened(source, wanted, limits, lease, *kept, |content| {
+        let decoded = content.decode(source.path(), wanted)?;
         *kept += decoded.pixels.bytes() as u64;
         Ok(decoded)
     })
@@ -153,7 +171,7 @@ pub(crate) fn stored(path: &Path, limits: &Limits) -> Result<Mask, DataError> {
         keeps_size: true,
     };
     limits.memory.within(|lease| {
-        opened(path, wanted, limits, lease, 0, |content| {
+        opened(Source::File(path), wanted, limits, lease, 0, |content| {
             Ok(match content {
                 Content::Picture(picture) => Mask::Picture(picture.decode()?),
                 Content::Shown(shown) => Mask::Picture(shown.decode()?),
@@ -179,7 +197,7 @@ pub(crate) fn header(path: &Path, channels: usize, limits: &Limits) -> Result<(S
         keeps_size: false,
     };
     limits.memory.within(|lease| {
-        opened(path, wanted, limits, lease, 0, |content| {
+        opened(Source::File(path), wanted, limits, lease, 0, |content| {
             Ok(match content {
                 Content::Array(array) => (array.size(), 1),
                 Content::Pages(pages) => (pages.size(), 1),
@@ -195,14 +213,21 @@ pub(crate) fn header(path: &Path, channels: usize, limits: &Limits) -> Result<(S
 
 /// Reads a file and its header, within the limits, and hands it on.
 fn opened<T>(
-    path: &Path,
+    source: Source<'_>,
     wanted: Wanted,
     limits: &Limits,
     lease: &mut Lease<'_>,
     kept: u64,
     work: impl FnOnce(Content<'_>) -> Result<T, DataError>,
 ) -> Result<T, Stop> {
-    let file = read(path, lease, kept)?;
+    let path = source.path();
+    let file = match source {
+        Source::File(_) => Cow::Owned(read(path, lease, kept)?),
+        Source::Bytes(_, bytes) => Cow::Borrowed(bytes),
+    };
+    if file.is_empty() {
+        return Err(DataError::decode(path, "the file is empty").into());
+    }
     let within = Within {
         path,
         limits,
@@ -391,9 +416,6 @@ fn read(path: &Path, lease: &mut Lease<'_>, kept: u64) -> Result<Vec<u8>, Stop> 
         .take(len)
         .read_to_end(&mut bytes)
         .map_err(io)?;
-    if bytes.is_empty() {
-        return Err(DataError::decode(path, "the file is empty").into());
-    }
     Ok(bytes)
 }
 

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     Error,
+    line::Picture,
     service::Shared,
     store::{Origin, Verdict},
 };
@@ -173,10 +174,16 @@ pub(super) async fn infer(
     let begin = shared.clone();
     let (call, picture) = blocking(move || {
         let (call, binary) = split(&headers, &body)?;
-        let picture = begin.store.pictures().incoming()?;
         let bytes = file_of(&call, &binary)?;
-        std::fs::write(&picture, bytes).map_err(Error::file("write", picture.to_path_buf()))?;
-        Ok((call, picture))
+        let written = begin.store.pictures().incoming().and_then(|path| {
+            std::fs::write(&path, &bytes).map_err(Error::file("write", path.to_path_buf()))?;
+            Ok(path)
+        });
+        match written {
+            Ok(path) => Ok((call, Picture::File(path))),
+            Err(error) if error.is_full() => Ok((call, Picture::Memory(bytes))),
+            Err(error) => Err(error.into()),
+        }
     })
     .await?;
     let came = Came {

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     Error,
-    line::{Job, Judged, Line, Numbers, Refusal},
+    line::{Job, Judged, Line, Numbers, Picture, Refusal},
     service::Shared,
     store::{Inspection, Origin, Verdict},
 };
@@ -74,7 +74,7 @@ pub(super) struct MapFile {
 
 /// A picture that came in.
 pub(super) struct Came {
-    pub(super) picture: TempPath,
+    pub(super) picture: Picture,
     pub(super) name: Option<String>,
 }
 
@@ -232,16 +232,13 @@ async fn came_in(shared: &Shared, request: Request, begun: Instant) -> Result<Ca
     }
 }
 
-/// Writes what comes to a file, piece by piece, so that slow senders take no memory.
+/// Writes what comes to a file, piece by piece, so that slow senders take no memory. If the disk is full, the rest is held in memory.
 async fn received<E>(
     shared: &Shared,
     mut pieces: impl Stream<Item = Result<Bytes, E>> + Unpin,
     begun: Instant,
-) -> Result<TempPath, Refused> {
-    let begin = shared.clone();
-    let picture = blocking(move || Ok(begin.store.pictures().incoming()?)).await?;
-    let write = |cause| Refused::from(Error::file("write", picture.to_path_buf())(cause));
-    let mut file = File::options().write(true).open(&picture).await.map_err(write)?;
+) -> Result<Picture, Refused> {
+    let mut place = Place::new(shared).await?;
     let mut bytes = 0;
     let deadline = begun + shared.deadline;
     loop {
@@ -254,13 +251,72 @@ async fn received<E>(
         if bytes > shared.most_bytes {
             return Err(Refused::too_large(shared.most_bytes));
         }
-        file.write_all(&piece).await.map_err(write)?;
+        place.write(&piece).await?;
     }
     if bytes == 0 {
         return Err(Refused::bad_request("the body is empty; it is to be a picture"));
     }
-    file.flush().await.map_err(write)?;
-    Ok(picture)
+    Ok(place.end())
+}
+
+/// Where a picture goes that is coming in.
+enum Place {
+    File { path: TempPath, file: File, written: usize },
+    Memory(Vec<u8>),
+}
+
+impl Place {
+    async fn new(shared: &Shared) -> Result<Self, Refused> {
+        let begin = shared.clone();
+        let made = tokio::task::spawn_blocking(move || begin.store.pictures().incoming()).await;
+        let path = match made.map_err(|_| Refused::internal())? {
+            Ok(path) => path,
+            Err(error) if error.is_full() => return Ok(Self::Memory(Vec::new())),
+            Err(error) => return Err(error.into()),
+        };
+        match File::options().write(true).open(&path).await {
+            Ok(file) => Ok(Self::File { path, file, written: 0 }),
+            Err(cause) => Err(Error::file("write", path.to_path_buf())(cause).into()),
+        }
+    }
+
+    async fn write(&mut self, piece: &[u8]) -> Result<(), Refused> {
+        let (path, file, written) = match self {
+            Self::Memory(bytes) => {
+                bytes.extend(piece);
+                return Ok(());
+            }
+            Self::File { path, file, written } => (path, file, written),
+        };
+        // What is written is handed to the system before it counts.
+        let done = match file.write_all(piece).await {
+            Ok(()) => file.flush().await,
+            failed => failed,
+        };
+        match done.map_err(Error::file("write", path.to_path_buf())) {
+            Ok(()) => {
+                *written += piece.len();
+                Ok(())
+            }
+            Err(error) if error.is_full() => {
+                let mut bytes = tokio::fs::read(&*path)
+                    .await
+                    .map_err(Error::file("read", path.to_path_buf()))?;
+                bytes.truncate(*written);
+                bytes.extend(piece);
+                *self = Self::Memory(bytes);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn end(self) -> Picture {
+        match self {
+            Self::File { path, .. } => Picture::File(path),
+            Self::Memory(bytes) => Picture::Memory(bytes),
+        }
+    }
 }
 
 /// Copies a picture that lies in an allowed folder.
@@ -288,7 +344,10 @@ fn copied(shared: &Shared, path: &FilePath) -> Result<Came, Refused> {
     let picture = shared.store.pictures().incoming()?;
     std::fs::copy(&real, &picture).map_err(Error::file("read", &real))?;
     let name = Some(shown(&path.to_string_lossy()));
-    Ok(Came { picture, name })
+    Ok(Came {
+        picture: Picture::File(picture),
+        name,
+    })
 }
 
 /// What is percent-encoded, as a header must be for letters beyond ASCII. What is not stays as it is.

@@ -110,7 +110,7 @@ pub(crate) fn router(shared: Shared) -> Router {
     }))
     .layer(header(header::CONTENT_SECURITY_POLICY, POLICY))
     .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-    .layer(header(header::REFERRER_POLICY, "no-referrer"))
+    .layer(header(header::REFERRER_POLICY, "same-origin"))
     .layer(header(header::CACHE_CONTROL, "no-store"))
     .with_state(shared)
 }

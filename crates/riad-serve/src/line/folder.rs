@@ -15,7 +15,7 @@ use std::{
 use riad::watch::{Folder, Image};
 use tokio::sync::oneshot;
 
-use super::{Job, Judged, Line, Queue, Refusal};
+use super::{Job, Judged, Line, Picture, Queue, Refusal};
 use crate::{
     Error, Result,
     store::{Origin, Store},
@@ -115,7 +115,7 @@ fn submit(
     let (answer, answered) = oneshot::channel();
     let job = Job {
         line: line.clone(),
-        picture,
+        picture: Picture::File(picture),
         received: SystemTime::now(),
         source: Origin::Folder,
         name: Some(image.identity.path.clone()),

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use riad::exact_interval;
+use riad::metrics::exact_interval;
 use serde::Serialize;
 use utoipa::ToSchema;
 

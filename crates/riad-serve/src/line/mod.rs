@@ -26,7 +26,7 @@ pub(crate) use self::{
     live::LineState,
     model::{Judgement, Model, version_file},
     queue::Queue,
-    worker::{Job, Judged, Numbers, Refusal, work},
+    worker::{Job, Judged, Numbers, Picture, Refusal, work},
 };
 use crate::{
     Error, Result,

@@ -53,8 +53,17 @@ impl Model {
 
     /// Looks at the picture in a file.
     pub(crate) fn judge(&self, picture: &Path) -> Judgement {
+        self.judged(picture, || self.detector.inspect_file(picture))
+    }
+
+    /// Looks at the picture in a file's content.
+    pub(crate) fn judge_bytes(&self, bytes: &[u8]) -> Judgement {
+        self.judged(Path::new(""), || self.detector.inspect_bytes(bytes))
+    }
+
+    fn judged(&self, picture: &Path, inspect: impl FnOnce() -> riad::Result<Found>) -> Judgement {
         let begun = Instant::now();
-        let found = self.detector.inspect_file(picture);
+        let found = inspect();
         let ms = begun.elapsed().as_secs_f64() * 1e3;
         match found {
             Ok(found) => {
@@ -102,6 +111,9 @@ fn strangeness(likeness: Likeness) -> String {
 /// A message about a file without its name.
 fn without(message: &str, file: &Path) -> String {
     let name = file.display().to_string();
+    if name.is_empty() {
+        return message.to_owned();
+    }
     match message.strip_prefix(&format!("{name}: ")) {
         Some(rest) => rest.to_owned(),
         None => message.replace(&name, "the picture"),

@@ -26,8 +26,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) line: Arc<Line>,
-    /// Its file, in the store.
-    pub(crate) picture: TempPath,
+    pub(crate) picture: Picture,
     pub(crate) received: SystemTime,
     pub(crate) source: Origin,
     /// What its sender calls it.
@@ -41,6 +40,15 @@ pub(crate) struct Job {
     /// The numbers of its map that are asked for.
     pub(crate) numbers: Option<Numbers>,
     pub(crate) answer: Answer,
+}
+
+/// Where a picture is that came in.
+#[derive(Debug)]
+pub(crate) enum Picture {
+    /// In a file of the store.
+    File(TempPath),
+    /// In memory, because the disk is full: it can be judged, but not be kept.
+    Memory(Vec<u8>),
 }
 
 /// Who waits for what becomes of a picture.
@@ -86,7 +94,10 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events) {
         let model = line.model();
         // One picture that meets a fault of ours must not take the others with it.
         let judged = catch_unwind(AssertUnwindSafe(|| {
-            let judgement = model.judge(&job.picture);
+            let judgement = match &job.picture {
+                Picture::File(path) => model.judge(path),
+                Picture::Memory(bytes) => model.judge_bytes(bytes),
+            };
             let map = job.numbers.and_then(|format| numbers(format, &judgement));
             (judgement, map)
         }));
@@ -130,16 +141,24 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events) {
         let unstored = inspection.clone();
         // What cannot be looked at is not worth its room, unless it came from a folder, where its name tells what it was.
         let entry = Entry {
-            picture: (judgement.verdict != Verdict::Error).then(|| job.picture.to_path_buf()),
+            picture: match &job.picture {
+                Picture::File(path) if judgement.verdict != Verdict::Error => Some(path.to_path_buf()),
+                _ => None,
+            },
             inspection,
             key: job.key,
             identity: job.identity,
         };
         let (answer, picture, events) = (job.answer, job.picture, events.clone());
+        let is_lost = matches!(picture, Picture::Memory(_));
         store.insert(entry, move |stored| {
             let (inspection, not_stored) = match stored {
                 Ok(Stored::New(inspection)) => {
                     line.note(&inspection);
+                    if is_lost {
+                        line.live().could_not_store();
+                        tracing::error!("line {}: the disk is full; a picture is not kept", line.name);
+                    }
                     events.send(Event::Inspection(Box::new(inspection.clone())));
                     (inspection, None)
                 }

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use image::RgbImage;
@@ -10,7 +11,7 @@ use riad_core::{Likeness, Looks, Map, Region, Size, regions};
 use riad_data::{FileFacts, Fit, Image, LoadedImage};
 use riad_model::Scored;
 
-use super::Detector;
+use super::{Detector, IN_MEMORY};
 use crate::{
     Asked, Result, Threshold, Verdict,
     render::{Plane, Scale, drawn, outline_found, size_of},
@@ -36,6 +37,11 @@ enum Source {
     },
     /// It was in memory, and stays there.
     Memory(Image),
+    /// Its file's content was in memory, and stays there.
+    Encoded {
+        bytes: Arc<[u8]>,
+        facts: FileFacts,
+    },
 }
 
 impl fmt::Debug for Found {
@@ -60,6 +66,18 @@ impl Found {
         }
     }
 
+    pub(super) fn of_bytes(detector: Detector, bytes: Arc<[u8]>, loaded: LoadedImage, scored: Scored) -> Self {
+        let facts = loaded.found;
+        Self {
+            detector,
+            source: Source::Encoded { bytes, facts },
+            image: Some(loaded.image),
+            original_size: loaded.original_size,
+            score: scored.score,
+            map: scored.map,
+        }
+    }
+
     pub(super) fn of_image(detector: Detector, image: Image, fitted: Option<Image>, scored: Scored) -> Self {
         Self {
             detector,
@@ -75,14 +93,14 @@ impl Found {
     pub fn path(&self) -> Option<&Path> {
         match &self.source {
             Source::File { path, .. } => Some(path),
-            Source::Memory(_) => None,
+            Source::Memory(_) | Source::Encoded { .. } => None,
         }
     }
 
     /// What was found in the file beside the image's values.
     pub fn file_facts(&self) -> Option<FileFacts> {
         match &self.source {
-            Source::File { facts, .. } => Some(*facts),
+            Source::File { facts, .. } | Source::Encoded { facts, .. } => Some(*facts),
             Source::Memory(_) => None,
         }
     }
@@ -158,11 +176,14 @@ impl Found {
     pub fn picture(&self) -> Result<RgbImage> {
         match (&self.source, &self.image) {
             (Source::Memory(image), _) => drawn(image.values(), image.size()),
-            (Source::File { .. }, Some(image)) if image.size() == self.original_size => {
-                drawn(image.values(), image.size())
-            }
+            (_, Some(image)) if image.size() == self.original_size => drawn(image.values(), image.size()),
             (Source::File { path, .. }, _) => {
                 let original = self.detector.reader().load(path, Fit::Own)?.image;
+                drawn(original.values(), original.size())
+            }
+            (Source::Encoded { bytes, .. }, _) => {
+                let reader = self.detector.reader();
+                let original = reader.load_bytes(Path::new(IN_MEMORY), bytes, Fit::Own)?.image;
                 drawn(original.values(), original.size())
             }
         }

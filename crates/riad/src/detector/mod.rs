@@ -22,6 +22,9 @@ const BATCH: usize = 4;
 /// Digits of the SHA-256 of a model's file that make its id.
 const ID_DIGITS: usize = 12;
 
+/// What messages call an image that has no file.
+const IN_MEMORY: &str = "the image in memory";
+
 /// Where and how to compute. The default is the GPU that this build drives or else the CPU, in f32.
 #[derive(Clone, Debug)]
 pub struct Compute {
@@ -227,6 +230,19 @@ impl Detector {
             .score_one(&loaded.image)?
             .map_err(|error| Error::of_image(path, error))?;
         Ok(Found::of_file(self.clone(), path.to_owned(), loaded, scored))
+    }
+
+    /// Looks at the image in the content of a file, which a camera or a request may have brought. A model of images of several files
+    /// looks at one that holds all channels.
+    ///
+    /// # Errors
+    /// As [`Self::inspect_file`].
+    pub fn inspect_bytes(&self, bytes: impl Into<Arc<[u8]>>) -> Result<Found> {
+        let (bytes, name) = (bytes.into(), Path::new(IN_MEMORY));
+        let loaded = self.reader().load_bytes(name, &bytes, self.fit())?;
+        let scored = self.score_one(&loaded.image)?;
+        let scored = scored.map_err(|error| Error::of_image(name, error))?;
+        Ok(Found::of_bytes(self.clone(), bytes, loaded, scored))
     }
 
     /// Looks at an image in memory, of any size. It is brought to the size that the model looks at.

@@ -170,7 +170,7 @@ impl Findings {
             }
             some => {
                 notes.push(format!(
-                    "pixel level: over {} of {} images; of {} defects {} have no mask that could be used; results.json names all: {}",
+                    "pixel level: over {} of {} images; of {} defects {} have no mask that could be used: {} (results.json has all)",
                     self.images.len() - some.len(),
                     self.images.len(),
                     defective,

@@ -155,11 +155,19 @@ fn outline(picture: &mut RgbImage, is_inside: impl Fn(u32, u32) -> bool, colour:
 /// # Errors
 /// If the file cannot be written.
 pub fn save(picture: &RgbImage, path: &Path) -> Result<()> {
+    write_whole(path, &png(picture)?)
+}
+
+/// The content of a picture's PNG file, for whoever does not keep files.
+///
+/// # Errors
+/// If the picture has no pixel.
+pub fn png(picture: &RgbImage) -> Result<Vec<u8>> {
     let mut png = std::io::Cursor::new(Vec::new());
     picture
         .write_to(&mut png, ImageFormat::Png)
         .map_err(Error::render("a PNG file"))?;
-    write_whole(path, png.get_ref())
+    Ok(png.into_inner())
 }
 
 #[cfg(test)]

@@ -507,11 +507,9 @@ impl Run {
             }
         }
         suspects.weigh(&held_out, calibration);
-        if suspects.is_empty() {
-            return Ok(());
+        if let Some(list) = suspects.write(&self.folder, "suspects", &self.reader(), Some(&model))? {
+            suspects.tell(&list, told.1);
         }
-        let list = suspects.write(&self.folder, "suspects", &self.reader(), Some(&model))?;
-        suspects.tell(&list, told.1);
         Ok(())
     }
 

@@ -6,6 +6,8 @@ mod page;
 use std::{
     collections::BTreeMap,
     fmt::Write,
+    fs::File,
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -19,6 +21,12 @@ use crate::{Asked, Event, Observer, Result, detector::Detector, files::write_who
 
 /// Scores spread at least by this share.
 const LEAST_SPREAD: f64 = 0.05;
+
+/// How the list begins.
+const LIST: &str = "# Images to look at";
+
+/// How the page begins.
+const PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<title>RIAD: images to look at</title>";
 
 /// What is unusual among good images.
 #[derive(Debug)]
@@ -177,27 +185,33 @@ impl Suspects {
 
     /// Writes the list of names, `NAME.txt` in `folder`, for [`TrainingOptions::without`](crate::TrainingOptions::without), and with the feature
     /// `report` a page beside it, `NAME.html`. Gives the path of the list. With a model the page shows where it finds images
-    /// anomalous.
+    /// anomalous. If there is nothing to look at, nothing is written, but over what an earlier look has left there; `None` says so.
     ///
     /// # Errors
     /// If a file cannot be written, or an image cannot be read any more.
-    pub fn write(&self, folder: &Path, name: &str, reader: &Reader, model: Option<&Detector>) -> Result<PathBuf> {
+    pub fn write(
+        &self,
+        folder: &Path,
+        name: &str,
+        reader: &Reader,
+        model: Option<&Detector>,
+    ) -> Result<Option<PathBuf>> {
+        let [list, page] = ["txt", "html"].map(|ending| folder.join(format!("{name}.{ending}")));
+        if self.is_empty() && !begins_with(&list, LIST) && !begins_with(&page, PAGE) {
+            return Ok(None);
+        }
         let mut text =
-            String::from("# Delete the lines of images that are good, and leave out the others with this file.\n");
+            format!("{LIST}. Delete the lines of those that are good, and leave out the others with this file.\n");
         for (name, reasons) in self.lines() {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "\n# {reasons}\n{name}");
         }
-        let list = folder.join(format!("{name}.txt"));
         write_whole(&list, text.as_bytes())?;
         #[cfg(feature = "report")]
-        write_whole(
-            &folder.join(format!("{name}.html")),
-            page::render(self, reader, model)?.as_bytes(),
-        )?;
+        write_whole(&page, page::render(self, reader, model)?.as_bytes())?;
         #[cfg(not(feature = "report"))]
         let _ = (reader, model);
-        Ok(list)
+        Ok((!self.is_empty()).then_some(list))
     }
 
     /// Tells the observer how many images to look at, and which.
@@ -210,4 +224,11 @@ impl Suspects {
             list,
         });
     }
+}
+
+/// Whether a file is there and begins with this text.
+fn begins_with(file: &Path, text: &str) -> bool {
+    let mut begin = vec![0; text.len()];
+    let read = File::open(file).and_then(|mut file| file.read_exact(&mut begin));
+    read.is_ok() && begin == text.as_bytes()
 }

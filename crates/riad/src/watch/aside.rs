@@ -22,9 +22,11 @@ pub(super) struct Aside {
 }
 
 impl Aside {
-    /// Makes `folder`. It and the `watched` one do not lie in each other: what is set aside would be found.
+    /// Makes `folder`, and removes what kills have left there. It and the `watched` one do not lie in each other: what is set aside
+    /// would be found.
     pub(super) fn new(folder: &Path, by: By, watched: &Path, bands: Option<Pattern>) -> Result<Self> {
         fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
+        sweep(folder);
         Ok(Self {
             folder: folder.to_owned(),
             watched: watched.to_owned(),
@@ -147,6 +149,28 @@ fn place(sources: &[PathBuf], targets: &[PathBuf], by: By) -> io::Result<bool> {
     Ok(true)
 }
 
+/// How the names of copies begin that are not whole yet, and how many letters and digits follow.
+const PART: &str = ".riad-";
+const PART_LETTERS: usize = 6;
+
+/// Removes the copies in `folder` and below that a kill kept from becoming whole. One that another process is at, it makes again. What
+/// cannot be looked at or removed is in nobody's way.
+fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(kind) = entry.file_type() else { continue };
+        let name = entry.file_name();
+        let rest = name.to_str().and_then(|name| name.strip_prefix(PART));
+        if kind.is_dir() {
+            sweep(&entry.path());
+        } else if kind.is_file()
+            && rest
+                .is_some_and(|rest| rest.len() == PART_LETTERS && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Copies to a name that nothing has: beside it under another name first, so that a kill leaves no part of an image, only
 /// a hidden file.
 fn copy(source: &Path, target: &Path) -> io::Result<()> {
@@ -154,7 +178,10 @@ fn copy(source: &Path, target: &Path) -> io::Result<()> {
         return Err(ErrorKind::AlreadyExists.into());
     }
     let folder = target.parent().unwrap_or(Path::new("."));
-    let part = tempfile::Builder::new().prefix(".riad-").tempfile_in(folder)?;
+    let part = tempfile::Builder::new()
+        .prefix(PART)
+        .rand_bytes(PART_LETTERS)
+        .tempfile_in(folder)?;
     fs::copy(source, part.path())?;
     part.as_file().set_modified(fs::metadata(source)?.modified()?)?;
     part.as_file().sync_all()?;
@@ -204,6 +231,34 @@ fn same_content(a: &Path, b: &Path) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_kills_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        fs::create_dir(at("left")).unwrap();
+        let others = [
+            "a.png",
+            ".riad-notes",
+            ".riad-a1b2c3.png",
+            "left/.riad-12345",
+            "left/riad-a1b2c3",
+        ];
+        let parts = [".riad-a1b2c3", "left/.riad-Z9y8X7"];
+        others
+            .iter()
+            .chain(&parts)
+            .for_each(|path| fs::write(at(path), "").unwrap());
+        // A copy that is under way has such a name.
+        let part = tempfile::Builder::new()
+            .prefix(PART)
+            .rand_bytes(PART_LETTERS)
+            .tempfile_in(folder.path())
+            .unwrap();
+        Aside::new(folder.path(), By::Copy, Path::new("inbox"), None).unwrap();
+        assert!(others.iter().all(|path| at(path).exists()));
+        assert!(parts.iter().all(|path| !at(path).exists()) && !part.path().exists());
+    }
 
     #[test]
     fn a_number_stands_behind_the_images_own_name() {

@@ -9,7 +9,10 @@ use std::{
 
 use riad_data::{DataError, Pattern, walk_images};
 
-use crate::{Event, Observer, names::relative};
+use crate::{Error, Event, Observer, files::resolved, names::relative};
+
+/// So many times as long as images take to settle, one may keep changing before a watch that is to end waits for it no more.
+const PATIENCE: u32 = 100;
 
 /// What makes two images the same: name, size and time of change. A hash of the content would tell more, but reading every
 /// image again on every start is what nobody waits for.
@@ -106,6 +109,10 @@ pub struct Folder {
     settle: Duration,
     /// When each image that is there now was first seen as it is now.
     since: HashMap<Identity, Instant>,
+    /// Since when each image that has not settled keeps changing.
+    changing: HashMap<PathBuf, Instant>,
+    /// Where results are written, as it is called and without links.
+    results: Vec<(PathBuf, PathBuf)>,
     /// What went wrong when the folder was last looked at, so that it is told once.
     troubles: HashSet<String>,
 }
@@ -119,42 +126,93 @@ impl Folder {
             bands,
             settle,
             since: HashMap::new(),
+            changing: HashMap::new(),
+            results: Vec::new(),
             troubles: HashSet::new(),
         }
+    }
+
+    /// Passes over what a link makes of these folders, with words: results would come in again.
+    pub(super) fn apart_from(mut self, results: Vec<PathBuf>) -> Self {
+        let with_place = |folder: PathBuf| {
+            let place = resolved(&folder);
+            (folder, place)
+        };
+        self.results = results.into_iter().map(with_place).collect();
+        self
+    }
+
+    /// The link that makes a result of a file, and the folder that it leads into.
+    fn to_results(&self, file: &Path) -> Option<Error> {
+        if self.results.is_empty() {
+            return None;
+        }
+        // A folder is named once, and not each of its files.
+        [file.parent()?, file].into_iter().find_map(|link| {
+            let place = link.canonicalize().ok()?;
+            let (folder, _) = self.results.iter().find(|(_, results)| place.starts_with(results))?;
+            Some(Error::LinkToResults {
+                link: link.to_owned(),
+                folder: folder.clone(),
+            })
+        })
     }
 
     /// Lists the images that have not changed for the time that they take to settle, the oldest first. What cannot be
     /// listed is told when that begins, and looked for again the next time: a network share may come back.
     pub fn settled(&mut self, now: Instant, observer: &dyn Observer) -> Vec<Image> {
         let (mut since, mut troubles) = (HashMap::new(), HashSet::new());
-        let (mut settled, mut seen) = (Vec::new(), HashSet::new());
+        let (mut settled, mut seen, mut changing) = (Vec::new(), HashSet::new(), HashMap::new());
+        let mut trouble = |error: Error| {
+            let told = error.to_string();
+            if troubles.insert(told.clone()) && !self.troubles.contains(&told) {
+                observer.event(&Event::Fault(&error));
+            }
+        };
         for found in walk_images(&self.root) {
             match found.and_then(|file| Image::of(file, self.bands.as_ref(), &self.root)) {
                 // Another of its files was found before.
                 Ok(image) if !seen.insert(image.file.clone()) => {}
                 Ok(image) => {
-                    let first = self.since.get(&image.identity).copied().unwrap_or(now);
+                    let known = self.since.get(&image.identity).copied();
+                    if known.is_none()
+                        && let Some(error) = self.to_results(&image.file)
+                    {
+                        trouble(error);
+                        continue;
+                    }
+                    let first = known.unwrap_or(now);
                     since.insert(image.identity.clone(), first);
                     if now.duration_since(first) >= self.settle {
                         settled.push(image);
+                    } else {
+                        let began = self.changing.get(&image.file).copied().unwrap_or(now);
+                        changing.insert(image.file, began);
                     }
                 }
                 // It was taken away while we looked.
                 Err(DataError::Io { path, cause }) if cause.kind() == io::ErrorKind::NotFound && path != self.root => {}
-                Err(error) => {
-                    let trouble = error.to_string();
-                    if troubles.insert(trouble.clone()) && !self.troubles.contains(&trouble) {
-                        observer.event(&Event::Fault(&error.into()));
-                    }
-                }
+                Err(error) => trouble(error.into()),
             }
         }
-        (self.since, self.troubles) = (since, troubles);
+        (self.since, self.changing, self.troubles) = (since, changing, troubles);
         settled.sort_by(|a, b| {
             let (a, b) = (&a.identity, &b.identity);
             (a.modified, &a.path).cmp(&(b.modified, &b.path))
         });
         settled
+    }
+
+    /// The images that were there at the last look, `now`, and have kept changing for longer than they are waited for.
+    pub(super) fn restless(&self, now: Instant) -> Vec<&Path> {
+        let most = self.settle.saturating_mul(PATIENCE);
+        let long = self
+            .changing
+            .iter()
+            .filter(|(_, began)| now.duration_since(**began) >= most);
+        let mut files: Vec<_> = long.map(|(file, _)| file.as_path()).collect();
+        files.sort_unstable();
+        files
     }
 
     /// The folder itself.
@@ -237,6 +295,75 @@ mod tests {
         fs::rename(path("a"), path("a.png")).unwrap();
         assert_eq!(names(9), ["b/grows.png"]);
         assert_eq!(names(11), ["b/grows.png", "a.png"]);
+    }
+
+    /// One that is as it was for the time to settle is waited for anew when it changes again.
+    #[test]
+    fn an_image_that_keeps_changing_is_told_from_one_that_settles() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("a.png");
+        let mut folder = Folder::new(root.path().to_owned(), None, Duration::from_secs(2));
+        let start = Instant::now();
+        let mut look = |seconds, bytes| {
+            fs::write(&file, vec![0; bytes]).unwrap();
+            File::options()
+                .write(true)
+                .open(&file)
+                .unwrap()
+                .set_modified(SystemTime::UNIX_EPOCH)
+                .unwrap();
+            let now = start + Duration::from_secs(seconds);
+            let settled = folder.settled(now, &()).len();
+            (settled, folder.restless(now).len())
+        };
+        for second in 0..200 {
+            assert_eq!(look(second, 1 + second as usize), (0, 0), "second {second}");
+        }
+        assert_eq!(look(200, 1000), (0, 1));
+        assert_eq!(look(201, 1000), (0, 1));
+        assert_eq!(look(202, 1000), (1, 0));
+        assert_eq!(look(203, 1001), (0, 0));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_to_results_are_passed_over_and_named() {
+        use std::{os::unix::fs::symlink, sync::Mutex};
+
+        struct Faults(Mutex<Vec<String>>);
+        impl Observer for Faults {
+            fn event(&self, event: &Event<'_>) {
+                if let Event::Fault(error) = event {
+                    self.0.lock().unwrap().push(error.to_string());
+                }
+            }
+        }
+        let place = tempfile::tempdir().unwrap();
+        let at = |path: &str| place.path().join(path);
+        for folder in ["inbox", "rejects/deep", "elsewhere"] {
+            fs::create_dir_all(at(folder)).unwrap();
+        }
+        for file in ["inbox/a.png", "rejects/b.png", "rejects/deep/c.png", "elsewhere/d.png"] {
+            fs::write(at(file), "").unwrap();
+        }
+        symlink(at("rejects"), at("inbox/link")).unwrap();
+        symlink(at("rejects/b.png"), at("inbox/b.png")).unwrap();
+        symlink(at("elsewhere"), at("inbox/other")).unwrap();
+        let faults = Faults(Mutex::default());
+        let mut folder = Folder::new(at("inbox"), None, Duration::ZERO).apart_from(vec![at("rejects")]);
+        for _ in 0..2 {
+            let found = folder.settled(Instant::now(), &faults);
+            let mut names: Vec<_> = found.into_iter().map(|image| image.identity.path).collect();
+            names.sort();
+            assert_eq!(names, ["a.png", "other/d.png"]);
+            assert!(folder.has_troubles());
+        }
+        let told = faults.0.into_inner().unwrap();
+        assert_eq!(told.len(), 3, "{told:?}");
+        for link in ["inbox/link", "inbox/link/deep", "inbox/b.png"] {
+            let named = format!("{} leads into {}", at(link).display(), at("rejects").display());
+            assert!(told.iter().any(|fault| fault.starts_with(&named)), "{link}: {told:?}");
+        }
     }
 
     #[test]

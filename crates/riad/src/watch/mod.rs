@@ -52,7 +52,8 @@ pub struct Options {
     pub settle: Duration,
     /// How often to look at the folder.
     pub interval: Duration,
-    /// Whether to end when every image has its line.
+    /// Whether to end when every image has its line. One that keeps changing for 100 times as long as images take to settle is not
+    /// waited for then.
     pub once: bool,
 }
 
@@ -103,7 +104,7 @@ pub enum Ended {
     Cancelled,
     /// Every image has its line, and all was done for it.
     Whole,
-    /// Every image has its line, but not all could be done.
+    /// Every image has its line, but not all could be done, or one was not waited for.
     Incomplete,
 }
 
@@ -148,6 +149,9 @@ impl Station {
         }
         options.check()?;
         let bands = detector.reader().pattern.clone();
+        let maps = options.maps.as_ref().map(|maps| maps.folder().to_owned());
+        let results = options.defects.as_ref().map(|(defects, _)| defects.clone());
+        let results = results.into_iter().chain(maps).collect();
         let aside = options
             .defects
             .map(|(defects, by)| Aside::new(&defects, by, &options.folder, bands.clone()))
@@ -172,7 +176,7 @@ impl Station {
         };
         Ok(Self {
             worker,
-            folder: Folder::new(options.folder, bands, options.settle),
+            folder: Folder::new(options.folder, bands, options.settle).apart_from(results),
             interval: options.interval,
             once: options.once,
         })
@@ -189,14 +193,20 @@ impl Station {
     /// If the file of lines cannot be written any more, or the device fails.
     pub fn run(&mut self, cancel: &Cancel, observer: &dyn Observer) -> Result<Ended> {
         while cancel.reason().is_none() {
-            let settled = self.folder.settled(Instant::now(), observer);
+            let now = Instant::now();
+            let settled = self.folder.settled(now, observer);
             let worker = &mut self.worker;
             worker.look(&self.folder);
             worker.finish(&settled, &self.folder, observer)?;
             worker.inspect(&settled, &self.folder, cancel, observer)?;
-            let is_through = settled.len() == self.folder.images().len() && worker.is_through(&settled);
-            if self.once && cancel.reason().is_none() && is_through {
-                let is_whole = worker.is_whole_for(&settled) && !self.folder.has_troubles();
+            let restless = self.folder.restless(now);
+            let is_all = settled.len() + restless.len() == self.folder.images().len();
+            if self.once && cancel.reason().is_none() && is_all && worker.is_through(&settled) {
+                for file in &restless {
+                    let file = (*file).to_owned();
+                    observer.event(&Event::Fault(&Error::Restless { file }));
+                }
+                let is_whole = worker.is_whole_for(&settled) && restless.is_empty() && !self.folder.has_troubles();
                 return Ok(if is_whole { Ended::Whole } else { Ended::Incomplete });
             }
             let looked = Instant::now();

@@ -68,6 +68,24 @@ fn once_does_not_wait_for_what_cannot_be_done() {
     assert!(root.join("defects/left/0.png").exists());
 }
 
+#[cfg(unix)]
+#[test]
+fn defects_do_not_come_in_again_by_a_link() {
+    let folder = trained();
+    let root = folder.path();
+    (0..8).for_each(|number| copy(root, number, &format!("{number}.png")));
+    let more = ["--fpr", "0.9", "--defects", "defects"];
+    assert_eq!(once(root, "out.csv", &more).0, 0);
+    let set_aside = || fs::read_dir(root.join("defects")).unwrap().count();
+    let before = set_aside();
+    assert!(before > 0);
+    std::os::unix::fs::symlink(root.join("defects"), root.join("inbox/back")).unwrap();
+    let (code, said) = once(root, "out.csv", &more);
+    assert_eq!(code, 1, "{said}");
+    assert_eq!(said.matches("inbox/back leads into defects").count(), 1, "{said}");
+    assert_eq!((rows(&root.join("out.csv")).len(), set_aside()), (8, before));
+}
+
 #[test]
 fn once_goes_on_after_kills() {
     let folder = trained();

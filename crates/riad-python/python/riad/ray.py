@@ -1,0 +1,188 @@
+"""Looking at images on a cluster, with Ray (``pip install riad[ray]``). ``examples/ray/score.py`` is a whole program.
+
+>>> import ray.data  # doctest: +SKIP
+>>> images = ray.data.read_binary_files("photos", include_paths=True)  # doctest: +SKIP
+>>> images.map_batches(Inspector, fn_constructor_args=["runs/lid"], batch_format="pyarrow", num_cpus=0.5)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+
+from ._errors import Error
+from ._riad import Detector, Found
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ._work import Path
+
+__all__ = ["SCHEMA", "Inspector", "done"]
+
+_REGION = pa.struct(
+    [(name, pa.int64()) for name in ("x", "y", "width", "height", "area")] + [("peak", pa.float32())],
+)
+
+SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("digest", pa.string()),
+        ("model", pa.string()),
+        ("score", pa.float32()),
+        ("p_value", pa.float64()),
+        ("verdict", pa.string()),
+        ("regions", pa.list_(_REGION)),
+        ("error", pa.string()),
+    ]
+)
+"""The columns of results. ``digest`` is the SHA-256 of the image's file, and ``model`` the model's id. Of an image that cannot be
+looked at there is ``error`` alone."""
+
+
+def _key(path: str, digest: str, model: str) -> bytes:
+    return hashlib.blake2b("\0".join((path, digest, model)).encode(), digest_size=16).digest()
+
+
+def done(folder: Path) -> NDArray[np.bytes_]:
+    """What the Parquet files below a folder hold results of, for :class:`Inspector` to pass over.
+
+    A file that a crash cut off is removed, and its images are looked at again. An image that had an error is looked at again as well.
+    """
+    keys: list[bytes] = []
+    for file in sorted(glob.glob(os.path.join(glob.escape(os.fspath(folder)), "**", "*.parquet"), recursive=True)):
+        try:
+            table = pyarrow.parquet.read_table(file, columns=["path", "digest", "model", "error"])
+        except (pa.ArrowInvalid, OSError):
+            os.remove(file)
+            continue
+        for path, digest, model, error in zip(*(column.to_pylist() for column in table.columns)):
+            if error is None:
+                keys.append(_key(path, digest, model))
+    return np.sort(np.array(keys, dtype="S16"))
+
+
+class Inspector:
+    """What ``ray.data.Dataset.map_batches`` calls with batches of images, and what it gives is a table of :data:`SCHEMA`.
+
+    A batch has a column ``path``, and one of:
+
+    - ``bytes``, the content of the files, as ``ray.data.read_binary_files(..., include_paths=True)`` gives it. One file that cannot be
+      read is a row with an error, and scores have the digits of ``riad score``.
+    - ``image``, arrays, as ``ray.data.read_images(..., include_paths=True)`` gives them. Pillow has decoded them then: JPEG files differ
+      by a step here and there, and one unreadable file ends the whole job, unless Ray is told otherwise.
+    - neither: the files are read here, from storage that every node sees.
+
+    ``model`` is a path that every node sees, or a :class:`riad.Detector`, of which every node checks that its file is the same. With
+    ``fpr`` there are verdicts and regions. ``passed_over`` is what :func:`done` gave, or a reference to it in Ray's object store.
+    ``threads`` is how many threads an actor computes with: as many as Ray has reserved processors for it, and at least one, if it is
+    ``None``.
+    """
+
+    def __init__(
+        self,
+        model: Path | Detector,
+        *,
+        fpr: float | None = None,
+        confidence: float | None = None,
+        passed_over: Any = None,
+        threads: int | None = None,
+    ) -> None:
+        # It counts as long as nothing was computed in this process, which is Ray's for this actor.
+        os.environ.setdefault("RAYON_NUM_THREADS", str(threads or _reserved()))
+        self._detector = model if isinstance(model, Detector) else Detector(model)
+        self._fpr, self._confidence = fpr, confidence
+        if fpr is not None:
+            self._detector.threshold(fpr, confidence)
+        if passed_over is not None and not isinstance(passed_over, np.ndarray):
+            import ray
+
+            passed_over = ray.get(passed_over)
+        self._passed_over: NDArray[np.bytes_] | None = passed_over
+
+    def __call__(self, batch: Any) -> pa.Table:
+        """Looks at a batch: a table of pyarrow, or a dictionary of columns."""
+        columns = batch.column_names if isinstance(batch, pa.Table) else list(batch)
+        paths: list[str] = _listed(batch["path"])
+        if "bytes" in columns:
+            contents = [bytes(content) for content in _listed(batch["bytes"])]
+            digests = [hashlib.sha256(content).hexdigest() for content in contents]
+            rows = self._rows(paths, digests, contents)
+        elif "image" in columns:
+            images = [np.asarray(image) for image in batch["image"]]
+            digests = [hashlib.sha256(repr((i.shape, i.dtype.str)).encode() + i.tobytes()).hexdigest() for i in images]
+            rows = self._rows(paths, digests, images)
+        else:
+            rows = self._files(paths)
+        return pa.Table.from_pylist(list(rows), schema=SCHEMA)
+
+    def _is_done(self, path: str, digest: str) -> bool:
+        if self._passed_over is None or not len(self._passed_over):
+            return False
+        key = np.array(_key(path, digest, self._detector.id), dtype="S16")
+        at = int(np.searchsorted(self._passed_over, key))
+        return at < len(self._passed_over) and bool(self._passed_over[at] == key)
+
+    def _rows(self, paths: list[str], digests: list[str], images: Iterable[Any]) -> Iterator[dict[str, Any]]:
+        for path, digest, image in zip(paths, digests, images):
+            if self._is_done(path, digest):
+                continue
+            try:
+                found = self._detector.inspect(image)
+            except Error as error:
+                # What has no file is told of by its name here.
+                yield self._failed(path, digest, str(error).replace("the image in memory", path))
+                continue
+            yield self._row(path, digest, found)
+
+    def _files(self, paths: list[str]) -> Iterator[dict[str, Any]]:
+        digests: dict[str, str] = {}
+        fresh: list[str] = []
+        for path in paths:
+            try:
+                with open(path, "rb") as file:
+                    digests[path] = hashlib.sha256(file.read()).hexdigest()
+            except OSError:
+                digests[path] = ""
+            if not self._is_done(path, digests[path]):
+                fresh.append(path)
+        for path, found in zip(fresh, self._detector.inspect_many(fresh)):
+            if found.error is not None:
+                yield self._failed(path, digests[path], str(found.error))
+            else:
+                yield self._row(path, digests[path], found)
+
+    def _row(self, path: str, digest: str, found: Found) -> dict[str, Any]:
+        row: dict[str, Any] = dict.fromkeys(SCHEMA.names)
+        row |= {"path": path, "digest": digest, "model": self._detector.id}
+        row |= {"score": np.float32(found.score), "p_value": found.p_value}
+        if self._fpr is not None:
+            row["verdict"] = found.verdict(self._fpr, self._confidence)
+            row["regions"] = [region._asdict() for region in found.regions(self._fpr, self._confidence)]
+        return row
+
+    def _failed(self, path: str, digest: str, error: str) -> dict[str, Any]:
+        row: dict[str, Any] = dict.fromkeys(SCHEMA.names)
+        return row | {"path": path, "digest": digest, "model": self._detector.id, "error": error}
+
+
+def _listed(column: Any) -> list[Any]:
+    return list(column.to_pylist() if isinstance(column, (pa.Array, pa.ChunkedArray)) else column)
+
+
+def _reserved() -> int:
+    """Processors that Ray has reserved for this actor, at least one."""
+    try:
+        import ray
+
+        resources = ray.get_runtime_context().get_assigned_resources()
+    except Exception:  # Ray is not there, or runs nothing here.
+        return 1
+    return max(1, int(resources.get("CPU", 1)))
