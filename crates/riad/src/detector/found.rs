@@ -132,7 +132,7 @@ impl Found {
     pub fn likeness(&self) -> Option<Likeness> {
         let image = match (&self.image, &self.source) {
             (Some(image), _) | (None, Source::Memory(image)) => image,
-            (None, Source::File { .. }) => return None,
+            (None, _) => return None,
         };
         let looks = Looks::of(image.values(), image.channels(), image.size()).ok()?;
         self.detector.appearance()?.judge(&looks).ok()
