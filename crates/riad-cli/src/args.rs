@@ -154,6 +154,10 @@ pub(crate) struct TrainArgs {
     /// Take up this run where it was last saved
     #[arg(long, value_name = "RUN", conflicts_with = "out", value_hint = ValueHint::DirPath)]
     pub(crate) resume: Option<PathBuf>,
+    /// Start with the weights of this run or checkpoint instead of random ones. What is not given of --method, --preset, --size and
+    /// --channels is as there; method, preset and channels must be. The run remembers by a digest which weights they were
+    #[arg(long, value_name = "RUN|FILE", value_hint = ValueHint::AnyPath)]
+    pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) images: BandsArgs,
     #[command(flatten)]

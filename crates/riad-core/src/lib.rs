@@ -18,6 +18,7 @@
 //! with a shape, for batches that live in a framework's memory, every function checks them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod appearance;
 mod beta;
 pub mod calibration;
 mod components;
@@ -33,6 +34,7 @@ pub mod similarity;
 mod size;
 pub mod smooth;
 
+pub use appearance::{Appearance, AppearanceError, Difference, Likeness, Looks};
 pub use calibration::{Calibration, CalibrationError};
 pub use components::{Components, components};
 pub use map::Map;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use riad_core::Calibration;
+use riad_core::{Appearance, Calibration, Looks};
 use riad_data::Pattern;
 use riad_model::{Checkpoint, NormalSums};
 
@@ -94,6 +94,55 @@ pub(crate) fn find_normal(
     })?;
     Error::refuse(faults)?;
     (checkpoint.normal, checkpoint.roi) = (Some(sums.finish()?), roi);
+    Ok(())
+}
+
+/// Images that tell what a product looks like, at most: they are read once more for it.
+const LOOKED_AT: usize = 128;
+
+/// Keeps in a checkpoint what good `images`, whose files belong together as `bands` says, look like as a whole. Where it knows that of
+/// others, they are added to those unless it resembles all of them already. Some are enough of many. What cannot be read is left out,
+/// and nothing changes if too few images are left: a picture of something else has no verdict of its own then.
+///
+/// # Errors
+/// If it is cancelled.
+pub(crate) fn find_appearance(
+    checkpoint: &mut Checkpoint,
+    images: Vec<PathBuf>,
+    bands: Option<&Pattern>,
+    compute: &Compute,
+    (cancel, observer): (&Cancel, &dyn Observer),
+) -> Result<()> {
+    let model = Detector::of_checkpoint(checkpoint, bands.cloned(), compute)?;
+    let step = images.len().div_ceil(LOOKED_AT).max(1);
+    let images: Vec<_> = images.into_iter().step_by(step).collect();
+    let total = images.len();
+    let _piece = Piece::begin(observer, Work::Appearance, 0, total);
+    let mut looks = Vec::with_capacity(total);
+    for (done, (_, loaded)) in model.load(images).enumerate() {
+        if cancel.reason() == Some(Stop::Asked) {
+            return Err(Error::Cancelled);
+        }
+        if let Ok(loaded) = loaded {
+            let image = &loaded.image;
+            looks.extend(Looks::of(image.values(), image.channels(), image.size()));
+        }
+        observer.event(&Event::Progress { done: done + 1, total });
+    }
+    let found = match &checkpoint.header.appearance {
+        None => Appearance::of(&looks),
+        Some(known) => {
+            let resembles = |looks: &Looks| known.judge(looks).is_ok_and(|likeness| likeness.resembles());
+            if looks.iter().all(resembles) {
+                return Ok(());
+            }
+            known.with(&looks)
+        }
+    };
+    // Too few are no fault: a model is made of as many as there are.
+    if let Ok(appearance) = found {
+        checkpoint.header.appearance = Some(appearance);
+    }
     Ok(())
 }
 

@@ -32,7 +32,8 @@ pub mod watch;
 
 pub use image::RgbImage;
 pub use riad_core::{
-    Calibration, CalibrationError, LengthError, Map, MaskError, Masks, Region, Size, metrics, similarity,
+    Appearance, Calibration, CalibrationError, Difference, LengthError, Likeness, Map, MaskError, Masks, Region, Size,
+    metrics, similarity,
 };
 pub use riad_data::{
     Category, DataError, DecodeMemory, FileFacts, Fit, Grouping, Image, Layout, Listing, Pattern, Reader, image_files,
@@ -53,7 +54,7 @@ pub use self::{
     observer::{Cancel, Counts, Event, Observer, Session, Stop, Work},
     protocol::{Protocol, TrainingOptions},
     recalibration::{Recalibrated, Recalibration},
-    run::{Run, Trained},
+    run::{GoodImage, Run, Trained},
     sooner::Sooner,
     suspects::Suspects,
     threshold::{Threshold, Verdict, reach},

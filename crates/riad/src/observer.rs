@@ -196,6 +196,8 @@ pub enum Work<'a> {
     Calibrating,
     /// Maps of training images are averaged.
     Normal,
+    /// Good images are read to learn what they look like as a whole.
+    Appearance,
     /// Training images are scored to find unusual ones.
     Suspects,
     /// A category of this name is measured.
@@ -209,6 +211,7 @@ impl fmt::Display for Work<'_> {
             Self::Reading => "reading images",
             Self::Calibrating => "calibrating",
             Self::Normal => "what is normal",
+            Self::Appearance => "what images look like",
             Self::Suspects => "looking for unusual images",
         })
     }

@@ -80,6 +80,9 @@ pub struct TrainingOptions {
     pub without: Option<PathBuf>,
     /// Which files make one image together.
     pub bands: Option<Pattern>,
+    /// A run or a checkpoint whose weights training starts with. What is `None` of method, size of the network and of images, channels,
+    /// input and maps is as there. It must be of the same method, size of the network and channels.
+    pub from: Option<PathBuf>,
     /// In what numbers to train.
     pub precision: Option<Precision>,
     /// Decides initial weights, split, order and masks: 0 by default.

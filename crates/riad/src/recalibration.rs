@@ -12,7 +12,7 @@ use riad_model::{Checkpoint, lock_run, store::BEST};
 
 use crate::{
     Cancel, Compute, Detector, Error, Event, Observer, Result, Run, Suspects,
-    calibration::calibrate_until,
+    calibration::{calibrate_until, find_appearance},
     names::written,
     roi::load_roi,
     run::{image_sha256, names_in},
@@ -33,6 +33,7 @@ use crate::{
 pub struct Recalibration {
     model: PathBuf,
     pictures: Vec<PathBuf>,
+    alike: Vec<PathBuf>,
     without: Option<PathBuf>,
     roi: Option<PathBuf>,
     bands: Option<Pattern>,
@@ -61,6 +62,7 @@ impl Recalibration {
         Self {
             model: model.into(),
             pictures: Vec::new(),
+            alike: Vec::new(),
             without: None,
             roi: None,
             bands: None,
@@ -73,6 +75,13 @@ impl Recalibration {
     /// A good image, or a folder of such with its subfolders. The model was trained with none of them.
     pub fn pictures(mut self, path: impl Into<PathBuf>) -> Self {
         self.pictures.push(path.into());
+        self
+    }
+
+    /// The file of a good image that shows what the product may look like, and that thresholds do not follow from: the model may have been
+    /// trained with it. Images for the calibration always show that; see [`Found::likeness`](crate::Found::likeness).
+    pub fn alike(mut self, file: impl Into<PathBuf>) -> Self {
+        self.alike.push(file.into());
         self
     }
 
@@ -150,6 +159,8 @@ impl Recalibration {
         }
         faults.iter().for_each(|fault| observer.event(&Event::Fault(fault)));
         let told = (&self.cancel, observer);
+        let good = [images.as_slice(), &self.alike].concat();
+        find_appearance(&mut checkpoint, good, bands.as_ref(), &compute, told)?;
         let scores = calibrate_until(&mut checkpoint, images, bands.as_ref(), &compute, told)?;
         scores
             .faults

@@ -38,6 +38,9 @@ pub(crate) struct Settings {
     /// SHA-256 of the mask of the region of interest, which the run keeps; `None` where all is looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) roi: Option<String>,
+    /// SHA-256 of the weights that training started with, if they were those of another model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<String>,
     pub(crate) training: TrainConfig,
     pub(crate) images: Vec<ImageRecord>,
 }

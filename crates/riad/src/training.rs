@@ -64,6 +64,13 @@ impl Training {
         self
     }
 
+    /// Starts with the weights of another run or checkpoint instead of random ones. What is not set here of method, preset, size and
+    /// channels is as there. The model must be of the same method, preset and channels, or [`start`](Self::start) refuses it.
+    pub fn starting_from(mut self, model: impl Into<PathBuf>) -> Self {
+        self.options.from = Some(model.into());
+        self
+    }
+
     /// Decides initial weights, split, order and masks: 0 by default.
     pub fn seed(mut self, seed: u64) -> Self {
         self.options.seed = Some(seed);

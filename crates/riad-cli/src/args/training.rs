@@ -185,6 +185,7 @@ impl TrainingArgs {
             group_by,
             without,
             bands: bands.cloned(),
+            from: None,
             precision,
             seed,
         }

@@ -11,9 +11,10 @@ use crate::{Ending, args::TrainArgs, console::Console, interrupt, mistake, shell
 
 pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
     let device = args.compute.device()?;
-    let options = args
+    let mut options = args
         .training
         .options(args.compute.precision(), args.images.bands.as_ref());
+    options.from = args.from.clone();
     // Before a folder is made for the run.
     if let Some(precision) = options.precision {
         precision.check_training(&device)?;

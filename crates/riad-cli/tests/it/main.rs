@@ -20,6 +20,7 @@ mod report;
 mod roi;
 #[cfg(unix)]
 mod serve;
+mod start;
 mod support;
 mod suspects;
 mod system;

@@ -169,6 +169,15 @@ impl Weights {
         &self.network
     }
 
+    /// Every tensor's name and values, in the order of the layers.
+    pub fn tensors(&self) -> impl Iterator<Item = (String, &[f32])> {
+        let specs = self.network().tensors().into_iter();
+        specs.map(|spec| {
+            let values = self.get(&spec.name);
+            (spec.name, values)
+        })
+    }
+
     /// The values of the tensor `name`, in PyTorch's order.
     ///
     /// # Panics

@@ -62,6 +62,7 @@ impl Checkpoint {
             progress,
             calibration: None,
             calibration_precision: None,
+            appearance: None,
         };
         Self {
             header,

@@ -1,6 +1,6 @@
 //! What a checkpoint says of itself.
 
-use riad_core::Calibration;
+use riad_core::{Appearance, Calibration};
 use serde::{Deserialize, Serialize};
 
 use super::{Progress, TrainConfig};
@@ -37,6 +37,9 @@ pub struct Header {
     /// The precision in which those scores were found: another gives others. `None` where nobody calibrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration_precision: Option<Precision>,
+    /// What good images look like as a whole; `None` in checkpoints of programs that did not know it, and where there were too few.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub appearance: Option<Appearance>,
 }
 
 impl Header {
@@ -76,6 +79,12 @@ impl Header {
             .scoring
             .check_network(header.architecture)
             .map_err(out_of_range)?;
+        let channels = header.architecture.channels;
+        if header.appearance.as_ref().is_some_and(|of| of.channels() != channels) {
+            return Err(format!(
+                "its header tells what images of other than {channels} channels look like"
+            ));
+        }
         if let Some(training) = &header.training {
             training.check().map_err(out_of_range)?;
             if training.architecture != header.architecture {

@@ -138,6 +138,22 @@ impl Trainer {
     /// If a setting is out of range, or the folder already holds a run, or another process is training in it.
     pub fn start(config: TrainConfig, folder: &Path, device: &Device) -> Result<Self> {
         config.check()?;
+        let weights = initial(&config)?;
+        Self::start_from(config, &weights, folder, device)
+    }
+
+    /// The same, but training begins with the weights of another network instead of random ones. Nothing else of its training is taken
+    /// over: the optimiser begins anew.
+    ///
+    /// # Errors
+    /// As [`Self::start`], and if the weights are of another architecture.
+    pub fn start_from(config: TrainConfig, weights: &Weights, folder: &Path, device: &Device) -> Result<Self> {
+        config.check()?;
+        if weights.architecture() != config.architecture {
+            return Err(ModelError::Setting(
+                "the weights that training is to start with are of another architecture".into(),
+            ));
+        }
         fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
         let lock = lock_run(folder)?;
         if folder.join(LAST).exists() {
@@ -149,7 +165,7 @@ impl Trainer {
             folder: folder.to_owned(),
             _lock: lock,
         };
-        let mut trainer = Self::begin(config, Some(home), device)?;
+        let mut trainer = Self::begin(config, weights, Some(home), device)?;
         trainer.save()?;
         Ok(trainer)
     }
@@ -160,12 +176,11 @@ impl Trainer {
     /// If a setting is out of range.
     pub fn rehearse(config: TrainConfig, device: &Device) -> Result<Self> {
         config.check()?;
-        Self::begin(config, None, device)
+        let weights = initial(&config)?;
+        Self::begin(config, &weights, None, device)
     }
 
-    fn begin(config: TrainConfig, home: Option<Home>, device: &Device) -> Result<Self> {
-        let seed = derive_seed(&[config.seed, Choice::Weights as u64]);
-        let weights = Weights::initial(config.architecture, seed)?;
+    fn begin(config: TrainConfig, weights: &Weights, home: Option<Home>, device: &Device) -> Result<Self> {
         let adam = Adam {
             weight_decay: config.weight_decay,
             steps: 0,
@@ -174,7 +189,7 @@ impl Trainer {
         Ok(Self {
             config,
             home,
-            network: backend::trainer(&weights, adam, &Moments::new(), device, precision)?,
+            network: backend::trainer(weights, adam, &Moments::new(), device, precision)?,
             progress: Progress::default(),
             best: None,
             saved: Instant::now(),
@@ -521,6 +536,12 @@ impl Trainer {
             step: self.progress.steps + 1,
         }
     }
+}
+
+/// The random weights that training begins with.
+fn initial(config: &TrainConfig) -> Result<Weights> {
+    let seed = derive_seed(&[config.seed, Choice::Weights as u64]);
+    Weights::initial(config.architecture, seed)
 }
 
 /// The numbers below `count` in random order.

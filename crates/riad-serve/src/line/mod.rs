@@ -30,6 +30,7 @@ pub(crate) use self::{
 };
 use crate::{
     Error, Result,
+    review::known,
     store::{Inspection, Store, VersionRow, to_millis},
 };
 
@@ -61,6 +62,8 @@ pub(crate) struct Line {
     /// One in how many pictures a person is asked about whatever their verdict, and what draws them.
     audit: Option<u32>,
     dice: Mutex<ChaCha8Rng>,
+    /// The version that is being made, and how much of it is done.
+    progress: Mutex<Option<(u32, f64)>>,
 }
 
 impl Line {
@@ -86,6 +89,7 @@ impl Line {
                 folder.display()
             )));
         }
+        known::sweep(store, &name, &store.versions(&name)?)?;
         let model = opened(&name, &options.model, store, asked, compute)?;
         let row = store.line(&name)?;
         let shift = row.map_or_else(|| to_millis(SystemTime::now()), |row| row.shift);
@@ -104,6 +108,7 @@ impl Line {
             model: RwLock::new(Arc::new(model)),
             audit,
             dice: Mutex::new(ChaCha8Rng::seed_from_u64(to_millis(SystemTime::now()) as u64)),
+            progress: Mutex::default(),
         })
     }
 
@@ -155,6 +160,22 @@ impl Line {
             .is_some_and(|one_in| dice.next_u32().is_multiple_of(one_in.max(1)))
     }
 
+    /// How much of a version is done, from 0 to 1, if it is being made.
+    pub(crate) fn progress(&self, version: u32) -> f64 {
+        let progress = *self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.filter(|(of, _)| *of == version).map_or(0.0, |(_, done)| done)
+    }
+
+    /// So much of a version is done.
+    pub(crate) fn note_progress(&self, version: u32, done: f64) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Some((version, done.clamp(0.0, 1.0)));
+    }
+
+    /// No version is being made any more.
+    pub(crate) fn forget_progress(&self) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// What the API says of it.
     pub(crate) fn state(&self, queued: usize) -> LineState {
         self.live().state(self, &self.model(), queued)
@@ -183,10 +204,11 @@ fn opened(line: &str, given: &Path, store: &Store, asked: Asked, compute: &Compu
         .to_owned();
     let versions = store.versions(line)?;
     if let Some(row) = store.line(line)?
-        && versions
+        && let Some(opened) = versions
             .iter()
-            .any(|version| version.made == "opened" && version.model == id)
+            .find(|version| version.made == "opened" && version.model == id)
     {
+        known::keep_of_run(store, line, opened.number, given)?;
         return Model::open(
             &version_file(store.folder(), line, row.version),
             row.version,
@@ -201,6 +223,7 @@ fn opened(line: &str, given: &Path, store: &Store, asked: Asked, compute: &Compu
     let bytes = fs::read(&file).map_err(Error::file("read", &file))?;
     riad::files::write_whole(&target, &bytes)?;
     let model = Model::open(&target, number, asked, compute)?;
+    known::keep_of_run(store, line, number, given)?;
     store.keep_version(
         line,
         VersionRow {

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use riad::{Asked, Compute, Detector, Found, Threshold};
+use riad::{Asked, Compute, Detector, Difference, Found, Likeness, Threshold};
 
 use crate::{
     Result,
@@ -66,20 +66,24 @@ impl Model {
         let found = inspect();
         let ms = begun.elapsed().as_secs_f64() * 1e3;
         match found {
-            Ok(found) => Judgement {
-                verdict: match self.threshold.verdict(found.score()) {
-                    riad::Verdict::Good => Verdict::Good,
-                    riad::Verdict::Defective => Verdict::Defective,
-                },
-                reason: None,
-                regions: found
-                    .regions_above(&self.threshold)
-                    .into_iter()
-                    .map(Part::from)
-                    .collect(),
-                found: Some(found),
-                ms,
-            },
+            Ok(found) => {
+                let strange = found.likeness().filter(|likeness| !likeness.resembles());
+                Judgement {
+                    verdict: match (strange, self.threshold.verdict(found.score())) {
+                        (Some(_), _) => Verdict::NotThisProduct,
+                        (None, riad::Verdict::Good) => Verdict::Good,
+                        (None, riad::Verdict::Defective) => Verdict::Defective,
+                    },
+                    reason: strange.map(strangeness),
+                    regions: found
+                        .regions_above(&self.threshold)
+                        .into_iter()
+                        .map(Part::from)
+                        .collect(),
+                    found: Some(found),
+                    ms,
+                }
+            }
             Err(error) => Judgement {
                 verdict: Verdict::Error,
                 // The file's name is the store's own, and tells its sender nothing.
@@ -90,6 +94,18 @@ impl Model {
             },
         }
     }
+}
+
+/// Why a picture shows no product, in words.
+fn strangeness(likeness: Likeness) -> String {
+    let how = match likeness.difference() {
+        Some(Difference::Darker) => "it is too dark",
+        Some(Difference::Brighter) => "it is too bright",
+        Some(Difference::Plainer) => "it has too little detail, as if it were out of focus or nothing were there",
+        Some(Difference::Rougher) => "it has too much detail",
+        _ => "most of it looks otherwise",
+    };
+    format!("it resembles none of the {} good pictures: {how}", likeness.images())
 }
 
 /// A message about a file without its name.

@@ -14,7 +14,11 @@ use riad::{Cancel, Recalibration};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Trial, Version, version, versions};
+use super::{
+    Trial, Version, known,
+    learning::{self, Material},
+    version, versions,
+};
 use crate::{
     Error, Result,
     events::{Event, Events},
@@ -29,9 +33,15 @@ pub(crate) enum How {
     /// Thresholds are found anew from the good ones among the audited pictures. Weights stay.
     ///
     /// An audit is drawn before anybody knows the score, so its good pictures stand for all good products. False alarms that were not
-    /// drawn are not used: with them the threshold would be too high.
+    /// drawn are not used: with them the threshold would be too high. Neither are those that the weights learned from.
     Recalibrate,
+    /// The weights learn on, from the selected good pictures and from those that they learned from before, and thresholds are found anew:
+    /// from the audited ones if there are enough, and then nothing is learned from those; else from what the run held out.
+    Train,
 }
+
+/// What became of a version that was being made when the service ended.
+const GIVEN_UP: &str = "the service ended while it was made";
 
 /// Why a version is not made.
 #[derive(Debug)]
@@ -77,20 +87,15 @@ pub(crate) fn make(
     how: How,
     inspections: &[i64],
 ) -> Result<Version, NotMade> {
-    let How::Recalibrate = how;
-    let pictures = audited(line, store, inspections)?;
-    let needed = line.asked().images_needed().map_err(Error::from)?;
-    if pictures.len() < needed {
-        return Err(NotMade::Asked(format!(
-            "a false-positive rate of {} takes {needed} audited pictures that are labelled good; {} of those selected are",
-            line.asked().rate,
-            pictures.len()
-        )));
-    }
+    let selected = Selected::of(line, store, inspections)?;
+    let what = match how {
+        How::Recalibrate => What::Thresholds(for_thresholds(line, store, selected)?),
+        How::Train => What::Weights(Material::of(line, store, &selected)?),
+    };
     if making.is_busy.swap(true, Ordering::SeqCst) {
         return Err(NotMade::Busy);
     }
-    let begun = begin(line, store, pictures.len());
+    let begun = begin(line, store, &what);
     let row = match begun {
         Ok(row) => row,
         Err(error) => {
@@ -98,11 +103,11 @@ pub(crate) fn make(
             return Err(error.into());
         }
     };
-    let answer = version(row.clone(), line.model().version);
+    let answer = version(row.clone(), line);
     tell(line, events, answer.clone());
     let (busy, line, store, events) = (making.clone(), line.clone(), store.clone(), events.clone());
     let thread = thread::spawn(move || {
-        let made = recalibrated(&line, &store, &row, pictures, &busy.cancel);
+        let made = made(&line, (&store, &events), &row, what, &busy.cancel);
         let mut row = row;
         match made {
             Ok((model, trial)) => {
@@ -113,14 +118,19 @@ pub(crate) fn make(
             Err(error) => {
                 tracing::error!("line {}: version {} could not be made: {error}", line.name, row.number);
                 row.state = "failed".to_owned();
-                row.note = Some(error.to_string());
+                row.note = Some(match error {
+                    Error::Riad(riad::Error::Cancelled) => GIVEN_UP.to_owned(),
+                    error => error.to_string(),
+                });
             }
         }
         if let Err(error) = store.keep_version(&line.name, row.clone()) {
             tracing::error!("line {}: version {} could not be kept: {error}", line.name, row.number);
         }
+        line.forget_progress();
         busy.is_busy.store(false, Ordering::SeqCst);
-        tell(&line, &events, version(row, line.model().version));
+        let version = version(row, &line);
+        tell(&line, &events, version);
     });
     *making.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
     Ok(answer)
@@ -134,42 +144,91 @@ fn tell(line: &Line, events: &Events, version: Version) {
     });
 }
 
-/// The pictures of a selection that were drawn for an audit and are good.
-fn audited(line: &Line, store: &Store, inspections: &[i64]) -> Result<Vec<PathBuf>, NotMade> {
-    let mut pictures = Vec::new();
-    for &id in inspections {
-        let found = store.inspection(&line.name, id)?;
-        let Some(Inspection {
-            label: Some(label),
-            audit,
-            picture,
-            ..
-        }) = found
-        else {
-            return Err(NotMade::Asked(format!(
-                "inspection {id} of this line is not there or has no label"
-            )));
-        };
-        if let (Label::Good, true, Some(name)) = (label, audit, picture) {
-            pictures.push(store.pictures().path(&name));
+/// What a version is made of.
+enum What {
+    /// Good pictures for thresholds.
+    Thresholds(Vec<PathBuf>),
+    /// Pictures to learn from.
+    Weights(Material),
+}
+
+/// The good ones among selected pictures.
+#[derive(Debug, Default)]
+pub(super) struct Selected {
+    /// Those that were drawn for an audit.
+    pub(super) audited: Vec<PathBuf>,
+    /// The others: false alarms.
+    pub(super) others: Vec<PathBuf>,
+}
+
+impl Selected {
+    fn of(line: &Line, store: &Store, inspections: &[i64]) -> Result<Self, NotMade> {
+        let mut selected = Self::default();
+        for &id in inspections {
+            let found = store.inspection(&line.name, id)?;
+            let Some(Inspection {
+                label: Some(label),
+                audit,
+                picture,
+                ..
+            }) = found
+            else {
+                return Err(NotMade::Asked(format!(
+                    "inspection {id} of this line is not there or has no label"
+                )));
+            };
+            if let (Label::Good, Some(name)) = (label, picture) {
+                let good = if audit {
+                    &mut selected.audited
+                } else {
+                    &mut selected.others
+                };
+                good.push(store.pictures().path(&name));
+            }
         }
+        for good in [&mut selected.audited, &mut selected.others] {
+            good.sort();
+            good.dedup();
+        }
+        Ok(selected)
     }
-    pictures.sort();
-    pictures.dedup();
-    Ok(pictures)
+}
+
+/// The pictures of a selection that thresholds can come of.
+fn for_thresholds(line: &Line, store: &Store, selected: Selected) -> Result<Vec<PathBuf>, NotMade> {
+    let learned = known::learned(&known::of_version(store, &line.name, line.model().version)?);
+    let mut pictures = selected.audited;
+    let audited = pictures.len();
+    pictures.retain(|path| !learned.contains(path));
+    let needed = line.asked().images_needed().map_err(Error::from)?;
+    if pictures.len() >= needed {
+        return Ok(pictures);
+    }
+    let mut words = format!(
+        "a false-positive rate of {} takes {needed} audited pictures that are labelled good; {audited} of those selected are",
+        line.asked().rate
+    );
+    if pictures.len() < audited {
+        words += &format!(", and this version learned from {} of them", audited - pictures.len());
+    }
+    Err(NotMade::Asked(words))
 }
 
 /// Takes the next number.
-fn begin(line: &Line, store: &Store, pictures: usize) -> Result<VersionRow> {
+fn begin(line: &Line, store: &Store, what: &What) -> Result<VersionRow> {
+    let (made, note) = match what {
+        What::Thresholds(pictures) => ("recalibrated", format!("with {} audited good pictures", pictures.len())),
+        What::Weights(material) => ("trained", material.note()),
+    };
     let number = versions(line, store)?.first().map_or(0, |newest| newest.version) + 1;
     let row = VersionRow {
         number,
         model: String::new(),
-        made: "recalibrated".to_owned(),
+        made: made.to_owned(),
         parent: Some(line.model().version),
         created: to_millis(SystemTime::now()),
         state: "making".to_owned(),
-        note: Some(format!("with {pictures} audited good pictures")),
+        note: Some(note),
         trial: None,
     };
     store.keep_version(&line.name, row.clone())?;
@@ -177,13 +236,23 @@ fn begin(line: &Line, store: &Store, pictures: usize) -> Result<VersionRow> {
 }
 
 /// The id of the version that was made, and what it would have done.
-fn recalibrated(
+fn made(
     line: &Line,
-    store: &Store,
+    (store, events): (&Store, &Events),
     row: &VersionRow,
-    pictures: Vec<PathBuf>,
+    what: What,
     cancel: &Cancel,
 ) -> Result<(String, Trial)> {
+    match what {
+        What::Thresholds(pictures) => recalibrate(line, store, row, pictures, cancel)?,
+        What::Weights(material) => learning::train(line, (store, events), row, material, cancel)?,
+    }
+    let model: Arc<Model> = line.version(row.number, store)?;
+    let trial = Trial::of(&model, line, store)?;
+    Ok((model.id().to_owned(), trial))
+}
+
+fn recalibrate(line: &Line, store: &Store, row: &VersionRow, pictures: Vec<PathBuf>, cancel: &Cancel) -> Result<()> {
     let of = version_file(store.folder(), &line.name, row.parent.unwrap_or(row.number));
     let target = version_file(store.folder(), &line.name, row.number);
     let mut recalibration = Recalibration::of(of)
@@ -194,7 +263,5 @@ fn recalibrated(
         recalibration = recalibration.pictures(picture);
     }
     recalibration.start(&())?;
-    let model: Arc<Model> = line.version(row.number, store)?;
-    let trial = Trial::of(&model, line, store)?;
-    Ok((model.id().to_owned(), trial))
+    Ok(())
 }

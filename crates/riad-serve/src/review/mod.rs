@@ -3,6 +3,8 @@
 //! No label moves a threshold by itself. A person selects pictures and has a version made, reads what it would have done, and puts it to
 //! use.
 
+pub(crate) mod known;
+mod learning;
 mod making;
 mod trial;
 
@@ -50,25 +52,28 @@ pub(crate) struct Version {
 
 /// The versions of a line's model, the newest first.
 pub(crate) fn versions(line: &Line, store: &Store) -> Result<Vec<Version>> {
-    let in_use = line.model().version;
     let mut versions: Vec<_> = store
         .versions(&line.name)?
         .into_iter()
-        .map(|row| version(row, in_use))
+        .map(|row| version(row, line))
         .collect();
     versions.reverse();
     Ok(versions)
 }
 
-fn version(row: VersionRow, in_use: u32) -> Version {
+fn version(row: VersionRow, line: &Line) -> Version {
     Version {
         version: row.number,
         model: row.model,
         made: row.made,
         from: row.parent,
         created: from_millis(row.created),
-        in_use: row.number == in_use,
-        progress: if row.state == "ready" { 1.0 } else { 0.0 },
+        in_use: row.number == line.model().version,
+        progress: match row.state.as_str() {
+            "ready" => 1.0,
+            "making" => line.progress(row.number),
+            _ => 0.0,
+        },
         state: row.state,
         note: row.note,
         trial: row.trial.as_deref().and_then(|trial| serde_json::from_str(trial).ok()),

@@ -5,6 +5,7 @@ mod access;
 mod api;
 mod folder;
 mod inference;
+mod learn;
 mod pictures;
 mod review;
 mod store;

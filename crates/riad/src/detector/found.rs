@@ -7,7 +7,7 @@ use std::{
 };
 
 use image::RgbImage;
-use riad_core::{Map, Region, Size, regions};
+use riad_core::{Likeness, Looks, Map, Region, Size, regions};
 use riad_data::{FileFacts, Fit, Image, LoadedImage};
 use riad_model::Scored;
 
@@ -124,6 +124,18 @@ impl Found {
     pub fn p_value(&self) -> Option<f64> {
         let calibration = self.detector.calibration();
         calibration.map(|calibration| p_value(calibration, self.score))
+    }
+
+    /// How much the image as a whole resembles the good ones that the model was made from, which tells a picture of something else (a
+    /// dark one, another product, a camera that was moved) from a product with a defect. `None` if the model does not know what good
+    /// ones look like; see [`Detector::appearance`].
+    pub fn likeness(&self) -> Option<Likeness> {
+        let image = match (&self.image, &self.source) {
+            (Some(image), _) | (None, Source::Memory(image)) => image,
+            (None, _) => return None,
+        };
+        let looks = Looks::of(image.values(), image.channels(), image.size()).ok()?;
+        self.detector.appearance()?.judge(&looks).ok()
     }
 
     /// What the threshold for a false-positive rate makes of it.

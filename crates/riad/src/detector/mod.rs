@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use riad_core::Calibration;
+use riad_core::{Appearance, Calibration};
 use riad_data::{DataError, Fit, Image, LoadedImage, Pattern, Reader, load_ahead};
 use riad_model::{Checkpoint, Device, Header, Keep, ModelError, Precision, Roi, Scored, Scorer, store::file_of};
 
@@ -171,6 +171,12 @@ impl Detector {
     /// What the checkpoint says of itself.
     pub fn header(&self) -> &Header {
         self.inner.scorer.header()
+    }
+
+    /// What good images look like as a whole, which tells images of something else; `None` if the model was made without it, by an older
+    /// program or of too few images. A [`Recalibration`](crate::Recalibration) adds it.
+    pub fn appearance(&self) -> Option<&Appearance> {
+        self.header().appearance.as_ref()
     }
 
     /// The part of images that is looked at, if not all.

@@ -4,6 +4,7 @@
 pub(crate) mod history;
 mod images;
 mod session;
+mod start;
 
 use std::{
     collections::HashSet,
@@ -19,18 +20,21 @@ use riad_model::{
 
 use crate::{
     Cancel, Error, Event, Observer, Protocol, Result, Stop, Suspects, TrainingOptions, Work,
-    calibration::{calibrate_until, find_normal, scores},
+    calibration::{calibrate_until, find_appearance, find_normal, scores},
     detector::{Compute, Detector},
     files::{sha256, write_whole},
     held_out::{Good, HeldOut, NORMAL_IMAGES, Purpose, divide, groups, shares, too_few_to_calibrate},
-    protocol,
+    names, protocol,
     roi::load_roi,
     settings::{ImageRecord, ROI, SETTINGS, Settings, folder_of},
     source::{Source, faults},
 };
 
-use self::images::{check_same, records};
 pub(crate) use self::images::{image_sha256, names_in};
+use self::{
+    images::{check_same, records},
+    start::Start,
+};
 
 /// A run's folder and its settings.
 ///
@@ -47,6 +51,18 @@ pub struct Run {
     folder: PathBuf,
     settings: Settings,
     trained: Option<Trained>,
+}
+
+/// A good image that a run was started with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GoodImage {
+    /// Where it was, of several files that make an image the first.
+    pub path: PathBuf,
+    /// The SHA-256 of its file, or of all its files one after the other.
+    pub sha256: String,
+    /// Whether thresholds are calibrated with it, and nothing was learned from it.
+    pub is_for_calibration: bool,
 }
 
 /// How training ended.
@@ -82,6 +98,9 @@ impl Run {
                 folder: folder.to_owned(),
             });
         }
+        let start = options.from.as_deref().map(Start::open).transpose()?;
+        let completed = start.as_ref().map(|start| start.complete(options));
+        let options = completed.as_ref().unwrap_or(options);
         protocol::check(options, device)?;
         let found = std::mem::take(&mut category.train_faults);
         Error::refuse(found.into_iter().map(Error::from).collect())?;
@@ -123,6 +142,9 @@ impl Run {
         let learned_from = parts.train.iter().map(|&image| good[image].clone()).collect();
         let method = protocol::method(options, learned_from, observer)?;
         let training = options.config(method, parts.train.len(), device)?;
+        if let Some(start) = &start {
+            start.check(&training)?;
+        }
         let mut settings = Settings {
             riad_version: env!("CARGO_PKG_VERSION").to_owned(),
             data: path::absolute(&category.root).map_err(Error::file("access", &category.root))?,
@@ -134,6 +156,7 @@ impl Run {
             calibration_share: shares.calibration,
             protocol: options.protocol.unwrap_or_default(),
             roi: None,
+            from: start.as_ref().map(Start::sha256),
             training,
             images,
         };
@@ -156,6 +179,10 @@ impl Run {
             return Err(Error::RunExists {
                 folder: folder.to_owned(),
             });
+        }
+        // Its settings come last: they promise what lies beside them.
+        if let Some(start) = &start {
+            start.keep(folder)?;
         }
         run.save()?;
         Ok(run)
@@ -247,6 +274,18 @@ impl Run {
         self.settings.layout
     }
 
+    /// The good images that the run was started with, in the order of its records. They may have gone or changed since.
+    pub fn good(&self) -> impl Iterator<Item = GoodImage> {
+        self.settings.images.iter().map(|image| GoodImage {
+            path: self
+                .settings
+                .data
+                .join(names::read(&image.name).unwrap_or_else(|| (&image.name).into())),
+            sha256: image.sha256.clone(),
+            is_for_calibration: image.calibration,
+        })
+    }
+
     /// The SHA-256 of every image that the run learns from or is validated with.
     pub fn seen(&self) -> HashSet<&str> {
         let seen = self.settings.images.iter().filter(|image| !image.calibration);
@@ -266,6 +305,8 @@ impl Run {
         } = self.settings;
         let roi = options.roi.as_ref().map(|file| sha256(&[file])).transpose()?;
         let other_roi = roi.is_some() && roi != self.settings.roi;
+        let from = options.from.as_deref().map(Start::open).transpose()?;
+        let other_from = from.is_some_and(|from| Some(from.sha256()) != self.settings.from);
         let other_layout = layout.is_some_and(|given| given != own);
         let other_bands = options.bands.is_some() && options.bands.as_ref() != self.bands();
         let differing = || protocol::differing(options, protocol, self.settings.shares(), training);
@@ -280,6 +321,7 @@ impl Run {
             .or(other_groups.then_some("group_by"))
             .or(other_without.then_some("without"))
             .or(other_roi.then_some("roi"))
+            .or(other_from.then_some("from"))
             .or(other_bands.then_some("bands"));
         match other.or_else(differing) {
             None => Ok(()),
@@ -305,8 +347,16 @@ impl Run {
         let mut trainer = if self.folder.join(LAST).exists() {
             Trainer::resume(&self.folder, device)?
         } else {
-            Trainer::start(self.settings.training.clone(), &self.folder, device)?
+            let training = self.settings.training.clone();
+            match &self.settings.from {
+                None => Trainer::start(training, &self.folder, device)?,
+                Some(sha256) => {
+                    let weights = Start::of_run(&self.folder, sha256)?.into_weights();
+                    Trainer::start_from(training, &weights, &self.folder, device)?
+                }
+            }
         };
+        Start::remove(&self.folder)?;
         for name in [SETTINGS, ROI] {
             remove_part(&self.folder.join(name))?;
         }
@@ -396,6 +446,8 @@ impl Run {
             let roi = load_roi(&self.folder.join(ROI), &checkpoint.header.scoring, &[], &self.reader())?;
             checkpoint.roi = Some(roi);
         }
+        let good = self.good_images(category)?;
+        find_appearance(&mut checkpoint, good, self.bands(), &compute, told)?;
         let held_out = self.images(category, |image| image.calibration)?;
         let scores = if held_out.is_empty() {
             Vec::new()

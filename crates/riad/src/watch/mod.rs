@@ -21,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use self::folder::{Folder, Identity, Image};
 use self::{
     aside::Aside,
     journal::{Journal, Opened},
@@ -28,7 +29,6 @@ use self::{
     line::Origin,
     station::{Left, Worker},
 };
-pub use self::folder::{Folder, Identity, Image};
 pub use crate::asked::By;
 use crate::{Asked, Cancel, Counts, Detector, Error, Event, Observer, Result, files::resolved, maps::Maps};
 
