@@ -5,6 +5,9 @@
 >>> images.map_batches(Inspector, fn_constructor_args=["runs/lid"], batch_format="pyarrow", num_cpus=0.5)  # doctest: +SKIP
 """
 
+# What it builds on has no types, or is not installed.
+# pyright: basic, reportMissingImports=false, reportMissingModuleSource=false
+
 from __future__ import annotations
 
 import glob
@@ -182,7 +185,8 @@ def _reserved() -> int:
     try:
         import ray
 
-        resources = ray.get_runtime_context().get_assigned_resources()
+        context: Any = ray.get_runtime_context()
+        resources = context.get_assigned_resources()
     except Exception:  # Ray is not there, or runs nothing here.
         return 1
     return max(1, int(resources.get("CPU", 1)))
