@@ -31,6 +31,7 @@ def score(
     cpus: float = 0.5,
     batch: int = 16,
     blocks: int | None = None,
+    threads: int | None = None,
 ) -> int:
     """Looks at what has no row yet, and gives how many rows there were before."""
     os.makedirs(out, exist_ok=True)
@@ -42,7 +43,7 @@ def score(
         riad.ray.Inspector,
         # Every node checks that it opens the very file.
         fn_constructor_args=[riad.Detector(model)],
-        fn_constructor_kwargs={"fpr": fpr, "passed_over": ray.put(before)},
+        fn_constructor_kwargs={"fpr": fpr, "passed_over": ray.put(before), "threads": threads},
         batch_size=batch,
         batch_format="pyarrow",
         # Where actors take all processors, nothing is left to read with.

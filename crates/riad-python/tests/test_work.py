@@ -105,7 +105,7 @@ def test_a_run_holds_to_its_settings_and_images(made: Made, tmp_path: Path) -> N
         with pytest.raises(riad.Error):
             riad.train(made.good, out=tmp_path / "wrong", **wrong)
     with pytest.raises(TypeError):
-        riad.train(made.good, out=tmp_path / "wrong", sice=32)  # type: ignore[call-arg]
+        riad.train(made.good, out=tmp_path / "wrong", sizes=32)  # type: ignore[call-arg]
     assert not (tmp_path / "wrong").exists()
 
 

@@ -5,12 +5,16 @@
 >>> images.map_batches(Inspector, fn_constructor_args=["runs/lid"], batch_format="pyarrow", num_cpus=0.5)  # doctest: +SKIP
 """
 
+# What it builds on has no types, or is not installed.
+# pyright: basic, reportMissingImports=false, reportMissingModuleSource=false
+
 from __future__ import annotations
 
 import glob
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,7 +100,9 @@ class Inspector:
         threads: int | None = None,
     ) -> None:
         # It counts as long as nothing was computed in this process, which is Ray's for this actor.
-        os.environ.setdefault("RAYON_NUM_THREADS", str(threads or _reserved()))
+        threads = int(os.environ.setdefault("RAYON_NUM_THREADS", str(threads or _reserved())))
+        # One image is decoded while another one is scored.
+        self._pool = ThreadPoolExecutor(max(1, threads))
         self._detector = model if isinstance(model, Detector) else Detector(model)
         self._fpr, self._confidence = fpr, confidence
         if fpr is not None:
@@ -111,17 +117,14 @@ class Inspector:
         """Looks at a batch: a table of pyarrow, or a dictionary of columns."""
         columns = batch.column_names if isinstance(batch, pa.Table) else list(batch)
         paths: list[str] = _listed(batch["path"])
+        rows: Iterable[dict[str, Any] | None]
         if "bytes" in columns:
-            contents = [bytes(content) for content in _listed(batch["bytes"])]
-            digests = [hashlib.sha256(content).hexdigest() for content in contents]
-            rows = self._rows(paths, digests, contents)
+            rows = self._pool.map(self._of_bytes, paths, _listed(batch["bytes"]))
         elif "image" in columns:
-            images = [np.asarray(image) for image in batch["image"]]
-            digests = [hashlib.sha256(repr((i.shape, i.dtype.str)).encode() + i.tobytes()).hexdigest() for i in images]
-            rows = self._rows(paths, digests, images)
+            rows = self._pool.map(self._of_array, paths, batch["image"])
         else:
             rows = self._files(paths)
-        return pa.Table.from_pylist(list(rows), schema=SCHEMA)
+        return pa.Table.from_pylist([row for row in rows if row is not None], schema=SCHEMA)
 
     def _is_done(self, path: str, digest: str) -> bool:
         if self._passed_over is None or not len(self._passed_over):
@@ -130,17 +133,24 @@ class Inspector:
         at = int(np.searchsorted(self._passed_over, key))
         return at < len(self._passed_over) and bool(self._passed_over[at] == key)
 
-    def _rows(self, paths: list[str], digests: list[str], images: Iterable[Any]) -> Iterator[dict[str, Any]]:
-        for path, digest, image in zip(paths, digests, images):
-            if self._is_done(path, digest):
-                continue
-            try:
-                found = self._detector.inspect(image)
-            except Error as error:
-                # What has no file is told of by its name here.
-                yield self._failed(path, digest, str(error).replace("the image in memory", path))
-                continue
-            yield self._row(path, digest, found)
+    def _of_bytes(self, path: str, content: bytes) -> dict[str, Any] | None:
+        return self._of_image(path, hashlib.sha256(content).hexdigest(), bytes(content))
+
+    def _of_array(self, path: str, image: Any) -> dict[str, Any] | None:
+        array = np.asarray(image)
+        digest = hashlib.sha256(repr((array.shape, array.dtype.str)).encode() + array.tobytes())
+        return self._of_image(path, digest.hexdigest(), array)
+
+    def _of_image(self, path: str, digest: str, image: Any) -> dict[str, Any] | None:
+        """The row of an image, unless it has one already."""
+        if self._is_done(path, digest):
+            return None
+        try:
+            found = self._detector.inspect(image)
+        except Error as error:
+            # What has no file is told of by its name here.
+            return self._failed(path, digest, str(error).replace("the image in memory", path))
+        return self._row(path, digest, found)
 
     def _files(self, paths: list[str]) -> Iterator[dict[str, Any]]:
         digests: dict[str, str] = {}
@@ -182,7 +192,8 @@ def _reserved() -> int:
     try:
         import ray
 
-        resources = ray.get_runtime_context().get_assigned_resources()
+        context: Any = ray.get_runtime_context()
+        resources = context.get_assigned_resources()
     except Exception:  # Ray is not there, or runs nothing here.
         return 1
     return max(1, int(resources.get("CPU", 1)))

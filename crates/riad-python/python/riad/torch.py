@@ -4,6 +4,9 @@ PyTorch is not required for anything else of this package. A module of these nam
 ``down1.conv1.weight`` to ``conv_final.0.weight``. What images look like that go into it is in :meth:`riad.Detector.facts`.
 """
 
+# What it builds on has no types, or is not installed.
+# pyright: basic, reportMissingImports=false, reportMissingModuleSource=false
+
 from __future__ import annotations
 
 import io
@@ -44,7 +47,7 @@ def checkpoint(module: torch.nn.Module | Mapping[str, torch.Tensor], out: Path, 
     """
     import torch
 
-    weights = module.state_dict() if isinstance(module, torch.nn.Module) else dict(module)
+    weights = dict(module) if isinstance(module, Mapping) else module.state_dict()
     weights = {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in weights.items()}
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, "weights.pth")
