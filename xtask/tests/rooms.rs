@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each crate that has rooms, with them from the bottom up. A room may use those before it.
-const CRATES: [(&str, &[&str]); 4] = [
+const CRATES: [(&str, &[&str]); 5] = [
     (
         "riad-model",
         &[
@@ -43,6 +43,13 @@ const CRATES: [(&str, &[&str]); 4] = [
             "training",
             "evaluation",
             "report",
+        ],
+    ),
+    (
+        "riad-serve",
+        &[
+            "error", "token", "counters", "events", "store", "status", "line", "review", "shared", "sinks", "http",
+            "service",
         ],
     ),
     (

@@ -8,38 +8,29 @@ use std::sync::{
 use serde::Serialize;
 use tokio::sync::{broadcast, watch};
 
-use crate::{line::LineState, review::Version, store::Inspection};
-
 /// How many events somebody who listens may be behind. Who is further behind misses the oldest, and sees so by their numbers.
 const BEHIND: usize = 256;
 
-/// Something that happened.
-#[derive(Clone, Debug, Serialize)]
-#[serde(untagged)]
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A picture was judged, and is stored.
-    Inspection(Box<Inspection>),
-    /// An inspection got a label, or lost it.
-    Label(Box<Inspection>),
-    /// A line is in another state.
-    Line(Box<LineState>),
-    /// A version of a line's model came, went on or was put to use.
-    Version {
-        /// The line.
-        line: String,
-        /// The version.
-        #[serde(flatten)]
-        version: Box<Version>,
-    },
+    /// A picture was judged, and is stored: an inspection.
+    Inspection,
+    /// An inspection got a label, or lost it: the inspection.
+    Label,
+    /// A line is in another state: the line.
+    Line,
+    /// A version of a line's model came, went on or was put to use: the version, with its line.
+    Version,
 }
 
 impl Event {
-    fn name(&self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
-            Self::Inspection(_) => "inspection",
-            Self::Label(_) => "label",
-            Self::Line(_) => "line",
-            Self::Version { .. } => "version",
+            Self::Inspection => "inspection",
+            Self::Label => "label",
+            Self::Line => "line",
+            Self::Version => "version",
         }
     }
 }
@@ -72,15 +63,18 @@ impl Events {
         }
     }
 
-    pub(crate) fn send(&self, event: Event) {
-        if let Event::Inspection(inspection) = &event {
-            self.newest.send_replace(inspection.id);
-        }
+    /// The newest inspection has this number.
+    pub(crate) fn stored(&self, id: i64) {
+        self.newest.send_replace(id);
+    }
+
+    /// Tells of an event, with the object that it is about.
+    pub(crate) fn send(&self, event: Event, about: &impl Serialize) {
         // Nobody may listen, and then nothing is written down.
         if self.sender.receiver_count() == 0 {
             return;
         }
-        if let Ok(data) = serde_json::to_string(&event) {
+        if let Ok(data) = serde_json::to_string(about) {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let name = event.name();
             let _ = self.sender.send(Arc::new(Sent { number, name, data }));

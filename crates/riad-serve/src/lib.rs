@@ -1,13 +1,17 @@
 #![doc = include_str!("../README.md")]
 
+mod counters;
 mod error;
 mod events;
 mod http;
 mod line;
 mod review;
 mod service;
+mod shared;
 mod sinks;
+mod status;
 mod store;
+mod token;
 
 pub use self::{
     error::{Error, Result},

@@ -3,7 +3,6 @@
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
-    ops::Deref,
     path::PathBuf,
     sync::{
         Arc,
@@ -19,12 +18,14 @@ use tokio::{runtime::Runtime, sync::Semaphore};
 
 use crate::{
     Error, LineOptions, Result,
+    counters::Counters,
     events::{Event, Events},
-    http::{self, Token},
-    line::{self, Job, Line, Pace, Queue},
-    review::Making,
-    sinks::{Sink, SinkOptions, Sinks, Status},
+    http,
+    line::{self, Line, Pace, Queue},
+    shared::{Inner, Shared},
+    sinks::{Sink, SinkOptions, Sinks},
     store::{Keep, Store},
+    token::Token,
 };
 
 /// How long requests that are under way have when the service ends.
@@ -151,46 +152,6 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
-/// What all parts of a service share.
-#[derive(Clone, Debug)]
-pub(crate) struct Shared(Arc<Inner>);
-
-#[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) lines: Vec<Arc<Line>>,
-    pub(crate) queue: Arc<Queue<Job>>,
-    pub(crate) store: Store,
-    pub(crate) events: Events,
-    pub(crate) token: Option<Token>,
-    pub(crate) has_tls: bool,
-    pub(crate) deadline: Duration,
-    pub(crate) most_bytes: u64,
-    pub(crate) allow: Vec<PathBuf>,
-    /// Ends what goes on for ever.
-    pub(crate) end: AtomicBool,
-    /// How many pictures may be drawn at once.
-    pub(crate) drawing: Semaphore,
-    /// How many pictures may come in at once.
-    pub(crate) uploads: Semaphore,
-    pub(crate) metrics: http::Metrics,
-    pub(crate) making: Arc<Making>,
-    pub(crate) sinks: Vec<Arc<Status>>,
-}
-
-impl Deref for Shared {
-    type Target = Inner;
-
-    fn deref(&self) -> &Inner {
-        &self.0
-    }
-}
-
-impl Shared {
-    pub(crate) fn is_ending(&self) -> bool {
-        self.end.load(Ordering::SeqCst)
-    }
-}
-
 /// A service that runs until it is stopped or dropped.
 #[derive(Debug)]
 pub struct Service {
@@ -245,7 +206,7 @@ impl Service {
             end: AtomicBool::new(false),
             drawing: Semaphore::new(DRAWING),
             uploads: Semaphore::new(UPLOADS),
-            metrics: http::Metrics::default(),
+            counters: Counters::default(),
             making: Arc::default(),
             sinks: sinks.iter().map(|sink| sink.status.clone()).collect(),
         }));
@@ -392,7 +353,7 @@ fn look_after(shared: &Shared, keep: &Keep) {
         if told.elapsed() >= TELL {
             for line in &shared.lines {
                 let state = line.state(shared.queue.waiting(line.index));
-                shared.events.send(Event::Line(Box::new(state)));
+                shared.events.send(Event::Line, &state);
             }
             told = Instant::now();
         }

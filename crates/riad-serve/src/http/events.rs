@@ -9,7 +9,7 @@ use axum::{
 use futures_util::{Stream, StreamExt};
 use tokio_stream::wrappers::BroadcastStream;
 
-use crate::service::Shared;
+use crate::shared::Shared;
 
 /// How often a line of comment goes out, so that nobody between takes the connection for dead.
 const ALIVE: Duration = Duration::from_secs(10);

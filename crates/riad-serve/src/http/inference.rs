@@ -28,7 +28,7 @@ use super::{
 use crate::{
     Error,
     line::Picture,
-    service::Shared,
+    shared::Shared,
     store::{Origin, Verdict},
 };
 

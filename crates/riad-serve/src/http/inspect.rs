@@ -29,7 +29,7 @@ use super::{
 use crate::{
     Error,
     line::{Job, Judged, Line, Numbers, Picture, Refusal},
-    service::Shared,
+    shared::Shared,
     store::{Inspection, Origin, Verdict},
 };
 
@@ -124,7 +124,7 @@ pub(super) async fn inspect(
     }
     // Each takes a file and room on the disk while it comes in.
     let Ok(_room) = shared.uploads.try_acquire() else {
-        shared.metrics.busy();
+        shared.counters.busy();
         return Err(Refused::busy());
     };
     let came = came_in(&shared, request, begun).await?;
@@ -156,11 +156,11 @@ pub(super) async fn judge(
         answer,
     };
     if shared.queue.push(line.index, job).is_err() {
-        shared.metrics.busy();
+        shared.counters.busy();
         return Err(Refused::busy());
     }
     let judged = timeout_at(deadline.into(), answered).await;
-    shared.metrics.took(begun.elapsed());
+    shared.counters.took(begun.elapsed());
     match judged {
         Ok(Ok(Ok(judged))) => match judged.not_stored {
             Some(error) if !error.is_full() => Err(error.into()),
@@ -168,7 +168,7 @@ pub(super) async fn judge(
         },
         Ok(Ok(Err(Refusal::Panicked)) | Err(_)) => Err(Refused::internal()),
         Ok(Ok(Err(Refusal::Late))) | Err(_) => {
-            shared.metrics.late();
+            shared.counters.late();
             Err(Refused::late())
         }
     }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     events::Event,
-    service::Shared,
+    shared::Shared,
     store::{Dot, Filter, Inspection, Label, parse_time, to_millis},
 };
 
@@ -118,9 +118,9 @@ pub(super) async fn label(
         let inspection = found(shared.store.label(&line.name, id, said.label, now)?, id)?;
         let (unanswered, answered) = (shared.store.unanswered(&line.name)?, shared.store.answered(&line.name)?);
         line.live().labelled(&inspection, unanswered, answered);
-        shared.events.send(Event::Label(Box::new(inspection.clone())));
+        shared.events.send(Event::Label, &inspection);
         let state = line.state(shared.queue.waiting(line.index));
-        shared.events.send(Event::Line(Box::new(state)));
+        shared.events.send(Event::Line, &state);
         Ok(inspection)
     });
     labelled.await.map(Json)

@@ -10,7 +10,7 @@ use super::{
     extract::Path,
     line_of,
 };
-use crate::{events::Event, line::LineState, service::Shared};
+use crate::{events::Event, line::LineState, shared::Shared};
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Lines {
@@ -48,7 +48,7 @@ pub(super) async fn shift(State(shared): State<Shared>, Path(line): Path<String>
     let state = blocking(move || {
         line.begin_shift(&shared.store)?;
         let state = line.state(shared.queue.waiting(line.index));
-        shared.events.send(Event::Line(Box::new(state.clone())));
+        shared.events.send(Event::Line, &state);
         Ok(state)
     });
     Ok(Json(state.await?))

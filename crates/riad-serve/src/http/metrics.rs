@@ -3,7 +3,6 @@
 use std::{
     fmt::Write,
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
 };
 
 use axum::{
@@ -12,43 +11,7 @@ use axum::{
     response::IntoResponse,
 };
 
-use crate::{service::Shared, sinks::Status, store::Verdict};
-
-/// Upper ends of the histogram's parts, in seconds.
-const ENDS: [f64; 12] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
-
-/// What is counted of requests.
-#[derive(Debug, Default)]
-pub(crate) struct Metrics {
-    parts: [AtomicU64; ENDS.len()],
-    requests: AtomicU64,
-    micros: AtomicU64,
-    busy: AtomicU64,
-    late: AtomicU64,
-}
-
-impl Metrics {
-    /// A picture was judged, or given up.
-    pub(super) fn took(&self, time: Duration) {
-        let seconds = time.as_secs_f64();
-        if let Some(part) = ENDS.iter().position(|end| seconds <= *end) {
-            self.parts[part].fetch_add(1, Ordering::Relaxed);
-        }
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.micros.fetch_add(micros, Ordering::Relaxed);
-    }
-
-    /// A picture was refused because too many wait.
-    pub(super) fn busy(&self) {
-        self.busy.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A picture was not judged in time.
-    pub(super) fn late(&self) {
-        self.late.fetch_add(1, Ordering::Relaxed);
-    }
-}
+use crate::{counters::ENDS, shared::Shared, status::Status, store::Verdict};
 
 /// 200 while the program runs
 #[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = String)))]
@@ -143,29 +106,29 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
         "Inspections that a sink gave up since it was new.",
         &dropped,
     );
-    let metrics = &shared.metrics;
+    let counters = &shared.counters;
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
     family(
         "busy_total",
         "counter",
         "Pictures refused because too many wait.",
-        &[(String::new(), load(&metrics.busy))],
+        &[(String::new(), load(&counters.busy))],
     );
     family(
         "late_total",
         "counter",
         "Pictures not judged in time.",
-        &[(String::new(), load(&metrics.late))],
+        &[(String::new(), load(&counters.late))],
     );
     let mut below = 0.0;
     let mut parts: Vec<(String, f64)> = Vec::new();
-    for (end, part) in ENDS.iter().zip(&metrics.parts) {
+    for (end, part) in ENDS.iter().zip(&counters.parts) {
         below += load(part);
         parts.push((format!("_bucket{{le=\"{end}\"}}"), below));
     }
-    parts.push(("_bucket{le=\"+Inf\"}".to_owned(), load(&metrics.requests)));
-    parts.push(("_sum".to_owned(), load(&metrics.micros) / 1e6));
-    parts.push(("_count".to_owned(), load(&metrics.requests)));
+    parts.push(("_bucket{le=\"+Inf\"}".to_owned(), load(&counters.requests)));
+    parts.push(("_sum".to_owned(), load(&counters.micros) / 1e6));
+    parts.push(("_count".to_owned(), load(&counters.requests)));
     family(
         "request_seconds",
         "histogram",

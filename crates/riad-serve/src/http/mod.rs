@@ -31,10 +31,9 @@ use utoipa_axum::{
 };
 
 use self::answer::Refused;
-pub(crate) use self::{auth::Token, metrics::Metrics};
 use crate::{
     line::{Line, Numbers},
-    service::Shared,
+    shared::Shared,
     store::{Labelled, Origin},
 };
 

@@ -25,7 +25,7 @@ use super::{
     inspections::found,
     line_of,
 };
-use crate::{Error, service::Shared, store::Inspection};
+use crate::{Error, shared::Shared, store::Inspection};
 
 /// The height of a small picture.
 const THUMBNAIL: u32 = 160;

@@ -14,7 +14,7 @@ use crate::{
     events::Event,
     line::LineState,
     review::{self, How, Version},
-    service::Shared,
+    shared::Shared,
 };
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -96,14 +96,10 @@ pub(super) async fn use_one(
         }
         line.switch(version, &shared.store)?;
         for version in review::versions(&line, &shared.store)? {
-            let line = line.name.clone();
-            shared.events.send(Event::Version {
-                line,
-                version: Box::new(version),
-            });
+            review::tell(&line, &shared.events, version);
         }
         let state = line.state(shared.queue.waiting(line.index));
-        shared.events.send(Event::Line(Box::new(state.clone())));
+        shared.events.send(Event::Line, &state);
         Ok(state)
     });
     Ok(Json(state.await?))

@@ -159,7 +159,8 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events) {
                         line.live().could_not_store();
                         tracing::error!("line {}: the disk is full; a picture is not kept", line.name);
                     }
-                    events.send(Event::Inspection(Box::new(inspection.clone())));
+                    events.stored(inspection.id);
+                    events.send(Event::Inspection, &inspection);
                     (inspection, None)
                 }
                 Ok(Stored::Before(inspection)) => (inspection, None),

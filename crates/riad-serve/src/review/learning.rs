@@ -14,11 +14,11 @@ use riad::{Cancel, Checkpoint, Layout, Observer, Protocol, Recalibration, Traine
 use super::{
     known::{self, Known},
     making::{NotMade, Selected},
-    version,
+    tell, version,
 };
 use crate::{
     Error, Result,
-    events::{Event, Events},
+    events::Events,
     line::{Line, version_file},
     store::{Store, VersionRow},
 };
@@ -308,9 +308,7 @@ impl Observer for Teller<'_> {
         self.line.note_progress(self.row.number, progress);
         if told.0.elapsed() >= TELL {
             told.0 = Instant::now();
-            let line = self.line.name.clone();
-            let version = version(self.row.clone(), self.line);
-            self.events.send(Event::Version { line, version });
+            tell(self.line, self.events, version(self.row.clone(), self.line));
         }
     }
 }

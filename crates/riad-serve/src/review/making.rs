@@ -17,11 +17,11 @@ use utoipa::ToSchema;
 use super::{
     Trial, Version, known,
     learning::{self, Material},
-    version, versions,
+    tell, version, versions,
 };
 use crate::{
     Error, Result,
-    events::{Event, Events},
+    events::Events,
     line::{Line, Model, version_file},
     store::{Inspection, Label, Store, VersionRow, to_millis},
 };
@@ -134,14 +134,6 @@ pub(crate) fn make(
     });
     *making.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
     Ok(answer)
-}
-
-fn tell(line: &Line, events: &Events, version: Version) {
-    let line = line.name.clone();
-    events.send(Event::Version {
-        line,
-        version: Box::new(version),
-    });
 }
 
 /// What a version is made of.

@@ -19,6 +19,7 @@ pub(crate) use self::{
 };
 use crate::{
     Result,
+    events::{Event, Events},
     line::Line,
     store::{Store, VersionRow, as_rfc3339, from_millis},
 };
@@ -78,4 +79,18 @@ fn version(row: VersionRow, line: &Line) -> Version {
         note: row.note,
         trial: row.trial.as_deref().and_then(|trial| serde_json::from_str(trial).ok()),
     }
+}
+
+/// A version with its line.
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    line: &'a str,
+    #[serde(flatten)]
+    version: Version,
+}
+
+/// Tells that a version came, went on or was put to use.
+pub(crate) fn tell(line: &Line, events: &Events, version: Version) {
+    let line = &line.name;
+    events.send(Event::Version, &Told { line, version });
 }

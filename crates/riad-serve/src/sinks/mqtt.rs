@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Error, Result,
     line::{Line, State},
-    service::Shared,
+    shared::Shared,
     store::{Inspection, Store, Verdict, as_rfc3339_or_null},
 };
 

@@ -11,7 +11,7 @@ use std::{
 pub(super) use self::{client::Client, server::Server};
 use crate::{
     line::{Line, State},
-    service::Shared,
+    shared::Shared,
     store::{Inspection, Origin, Store, Verdict},
 };
 

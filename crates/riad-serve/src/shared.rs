@@ -1,0 +1,63 @@
+//! What all parts of a service share.
+
+use std::{
+    ops::Deref,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Semaphore;
+
+use crate::{
+    counters::Counters,
+    events::Events,
+    line::{Job, Line, Queue},
+    review::Making,
+    status::Status,
+    store::Store,
+    token::Token,
+};
+
+/// What all parts of a service share.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared(pub(crate) Arc<Inner>);
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) lines: Vec<Arc<Line>>,
+    pub(crate) queue: Arc<Queue<Job>>,
+    pub(crate) store: Store,
+    pub(crate) events: Events,
+    pub(crate) token: Option<Token>,
+    pub(crate) has_tls: bool,
+    pub(crate) deadline: Duration,
+    pub(crate) most_bytes: u64,
+    pub(crate) allow: Vec<PathBuf>,
+    /// Ends what goes on for ever.
+    pub(crate) end: AtomicBool,
+    /// How many pictures may be drawn at once.
+    pub(crate) drawing: Semaphore,
+    /// How many pictures may come in at once.
+    pub(crate) uploads: Semaphore,
+    pub(crate) counters: Counters,
+    pub(crate) making: Arc<Making>,
+    pub(crate) sinks: Vec<Arc<Status>>,
+}
+
+impl Deref for Shared {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Shared {
+    pub(crate) fn is_ending(&self) -> bool {
+        self.end.load(Ordering::SeqCst)
+    }
+}
