@@ -36,7 +36,10 @@ fn a_run_starts_from_another_and_goes_on_without_it() {
     ] {
         let from = ["--category", "badge", "--from", "elsewhere", "--out", "fourth"];
         let said = train(&[&from[..], &arguments].concat(), 2);
-        assert!(said.contains("cannot start from elsewhere") && said.contains(words), "{said}");
+        assert!(
+            said.contains("cannot start from elsewhere") && said.contains(words),
+            "{said}"
+        );
         assert!(!root.join("fourth").exists());
     }
 }
