@@ -43,9 +43,9 @@ pub(crate) struct SinkArgs {
     #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = parse_address)]
     pub(crate) modbus_server: Vec<SocketAddr>,
     /// For how long PLCs see a verdict, from when its picture came by HTTP or was written to a watched folder. What takes longer is
-    /// never OK, so with --watch let it be longer than --settle and --interval
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
-    pub(crate) modbus_valid: Duration,
+    /// never OK [default: 2s; with --watch also the time of --settle and --interval]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) modbus_valid: Option<Duration>,
     /// How many inspections a sink may be behind; beyond them the oldest are given up and counted [default: 1000000, for PLCs
     /// 1000]
     #[arg(long, value_name = "N")]

@@ -1,6 +1,6 @@
 //! `riad serve`.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use riad_serve::{Destination, Error, Keep, LineOptions, Options, Service, SinkOptions, Tls};
@@ -13,6 +13,9 @@ use crate::{
     shell::shell_quoted,
     usage,
 };
+
+/// For how long PLCs see a verdict, beside the time for which pictures of a folder wait.
+const VALID: Duration = Duration::from_secs(2);
 
 /// A shorter token can be guessed by trying.
 const SHORTEST_TOKEN: usize = 16;
@@ -46,6 +49,10 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
             return Err(usage(format!("--watch names two folders for {name}; a line has one")));
         }
     }
+    let waits = match args.watched.is_empty() {
+        true => Duration::ZERO,
+        false => args.settle.saturating_add(args.interval),
+    };
     let options = Options {
         asked: args.asked(),
         compute: args.compute.compute()?,
@@ -65,7 +72,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
             bytes: args.keep_bytes,
         },
         audit: args.audit.map(Into::into),
-        sinks: sinks(&args.sinks)?,
+        sinks: sinks(&args.sinks, waits)?,
         settle: args.settle,
         interval: args.interval,
         ..Options::new(lines, &args.store)
@@ -92,8 +99,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
     Ok(Ending::Done)
 }
 
-/// Where inspections are sent.
-fn sinks(args: &SinkArgs) -> Result<Vec<SinkOptions>> {
+/// Where inspections are sent. A picture in a watched folder `waits` until it counts as complete.
+fn sinks(args: &SinkArgs, waits: Duration) -> Result<Vec<SinkOptions>> {
     let secret = args
         .webhook_secret
         .as_deref()
@@ -118,22 +125,20 @@ fn sinks(args: &SinkArgs) -> Result<Vec<SinkOptions>> {
             password: password.clone(),
         });
     }
+    let valid = args.modbus_valid.unwrap_or(VALID.saturating_add(waits));
     for address in &args.modbus_client {
         all.push(Destination::ModbusClient {
             address: address.clone(),
             unit: args.modbus_unit,
             base: args.modbus_base,
-            valid: args.modbus_valid,
+            valid,
         });
     }
     for &address in &args.modbus_server {
         if !address.ip().is_loopback() {
             warn!("Modbus knows no password: whoever reaches {address} can read verdicts; nobody can write there");
         }
-        all.push(Destination::ModbusServer {
-            address,
-            valid: args.modbus_valid,
-        });
+        all.push(Destination::ModbusServer { address, valid });
     }
     let options = all.into_iter().map(|to| {
         let mut options = SinkOptions::new(to);
