@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,14 @@ def bytes_of(run: Path) -> list[bytes]:
     return [(run / name).read_bytes() for name in ("best.safetensors", "last.safetensors", "history.csv")]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, also where whoever began the tests ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def straight(made: Made, tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     """What a run leaves that was never stopped."""
@@ -34,7 +43,7 @@ def straight(made: Made, tmp_path_factory: pytest.TempPathFactory) -> list[bytes
 
 
 def test_ctrl_c_stops_and_the_same_call_goes_on_to_the_same_bytes(
-    made: Made, straight: list[bytes], tmp_path: Path
+    made: Made, straight: list[bytes], tmp_path: Path, interruptible: None
 ) -> None:
     steps: list[int] = []
 
@@ -197,7 +206,7 @@ def test_a_calibration_is_of_other_good_images(
         riad.calibrate(out, fresh)
 
 
-def test_ctrl_c_stops_an_evaluation(made: Made) -> None:
+def test_ctrl_c_stops_an_evaluation(made: Made, interruptible: None) -> None:
     def progress(event: dict[str, Any]) -> None:
         if event["event"] == "progress":
             os.kill(os.getpid(), signal.SIGINT)
