@@ -48,8 +48,8 @@ const CRATES: [(&str, &[&str]); 5] = [
     (
         "riad-serve",
         &[
-            "error", "token", "counters", "events", "store", "status", "line", "review", "shared", "sinks", "http",
-            "service",
+            "error", "token", "counters", "events", "store", "known", "status", "line", "review", "shared", "sinks",
+            "http", "service",
         ],
     ),
     (

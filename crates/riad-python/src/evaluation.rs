@@ -40,7 +40,6 @@ pub(crate) fn evaluate<'py>(
     let cancel = Cancel::new();
     let sets = Sets { good, bad, synthetic };
     let evaluation = watched(py, tell, &cancel, |teller| {
-        let bands = riad::run::bands_of(&model, bands.as_ref())?;
         let test = if sets.is_empty() && sets.synthetic.is_none() {
             own_test_set(&model, teller)?
         } else {
@@ -68,18 +67,7 @@ fn own_test_set(model: &std::path::Path, observer: &dyn Observer) -> riad::Resul
         let reason = format!("{} lies in no run; name good pictures, and bad ones", model.display());
         return Err(Error::Request(reason));
     };
-    let category = run.category()?;
-    for fault in &category.test_faults {
-        observer.event(&riad::Event::LeftOut {
-            what: "a test image's mask or file",
-            cause: &Error::Request(fault.to_string()),
-        });
-    }
-    if category.test.is_empty() {
-        TestSet::held_out(&run, category)
-    } else {
-        Ok(category.into())
-    }
+    TestSet::of_run_or_held_out(&run, observer)
 }
 
 fn to_python<'py>(py: Python<'py>, evaluation: &Evaluation) -> Result<Bound<'py, PyDict>> {

@@ -6,7 +6,6 @@ use pyo3::{
     prelude::*,
     types::{PyDict, PyTuple},
 };
-use riad::{Checkpoint, run::history};
 
 use crate::{
     errors::Result,
@@ -56,10 +55,7 @@ impl Run {
 
     /// The losses of each epoch: a list of dictionaries, which ``pandas.DataFrame`` takes.
     fn history<'py>(&self, py: Python<'py>) -> Result<Vec<Bound<'py, PyDict>>> {
-        let records = compute(py, || {
-            let header = Checkpoint::open(&self.folder)?.header;
-            Ok::<_, riad::Error>(history::read(&self.folder, &header, &()))
-        })??;
+        let records = compute(py, || riad::Run::open(&self.folder)?.history(&()))??;
         let row = |record| {
             let row = PyDict::new(py);
             set(&row, &losses(record))?;

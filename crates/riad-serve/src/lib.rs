@@ -4,6 +4,7 @@ mod counters;
 mod error;
 mod events;
 mod http;
+mod known;
 mod line;
 mod review;
 mod service;

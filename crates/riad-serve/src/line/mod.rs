@@ -24,14 +24,13 @@ use self::live::Live;
 pub(crate) use self::{
     folder::{Pace, watch},
     live::{LineState, State},
-    model::{Judgement, Model, version_file},
+    model::{Judgement, Model},
     queue::Queue,
     worker::{Job, Judged, Numbers, Picture, Refusal, work},
 };
 use crate::{
-    Error, Result,
-    review::known,
-    store::{Inspection, Store, VersionRow, to_millis},
+    Error, Result, known,
+    store::{Inspection, Store, VersionRow, to_millis, version_file},
 };
 
 /// Letters of a line's name: it becomes part of addresses and of files.

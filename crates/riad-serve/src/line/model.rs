@@ -1,9 +1,6 @@
 //! A version of a line's model, ready to look at pictures.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{path::Path, time::Instant};
 
 use riad::{Asked, Compute, Detector, Difference, Found, Likeness, Threshold};
 
@@ -118,9 +115,4 @@ fn without(message: &str, file: &Path) -> String {
         Some(rest) => rest.to_owned(),
         None => message.replace(&name, "the picture"),
     }
-}
-
-/// Where the file of a version lies in a store.
-pub(crate) fn version_file(store: &Path, line: &str, version: u32) -> PathBuf {
-    store.join("models").join(line).join(format!("{version}.safetensors"))
 }

@@ -12,15 +12,15 @@ use std::{
 use riad::{Cancel, Checkpoint, Layout, Observer, Protocol, Recalibration, Trained, Training, TrainingOptions};
 
 use super::{
-    known::{self, Known},
     making::{NotMade, Selected},
     tell, version,
 };
 use crate::{
     Error, Result,
     events::Events,
-    line::{Line, version_file},
-    store::{Store, VersionRow},
+    known::{self, Known},
+    line::Line,
+    store::{Store, VersionRow, version_file},
 };
 
 /// Steps of training, about: a tenth of what a first training takes. Weights that know the product need to learn what is new, and the

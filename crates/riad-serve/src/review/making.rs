@@ -15,15 +15,16 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
-    Trial, Version, known,
+    Trial, Version,
     learning::{self, Material},
     tell, version, versions,
 };
 use crate::{
     Error, Result,
     events::Events,
-    line::{Line, Model, version_file},
-    store::{Inspection, Label, Store, VersionRow, to_millis},
+    known,
+    line::{Line, Model},
+    store::{Inspection, Label, Store, VersionRow, to_millis, version_file},
 };
 
 /// How a version is made.

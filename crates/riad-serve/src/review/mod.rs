@@ -3,7 +3,6 @@
 //! No label moves a threshold by itself. A person selects pictures and has a version made, reads what it would have done, and puts it to
 //! use.
 
-pub(crate) mod known;
 mod learning;
 mod making;
 mod trial;

@@ -142,6 +142,11 @@ pub(crate) struct LineRow {
     pub(crate) shift: i64,
 }
 
+/// Where the file of a version lies in a store.
+pub(crate) fn version_file(store: &Path, line: &str, version: u32) -> PathBuf {
+    store.join("models").join(line).join(format!("{version}.safetensors"))
+}
+
 fn locked(folder: &Path) -> Result<File> {
     let path = folder.join("lock");
     let file = File::options()

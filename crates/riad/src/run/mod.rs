@@ -245,6 +245,15 @@ impl Run {
         })
     }
 
+    /// The losses of each epoch. A file of them that is damaged is told to the observer, and gives none.
+    ///
+    /// # Errors
+    /// If the run has no weights yet.
+    pub fn history(&self, observer: &dyn Observer) -> Result<Vec<riad_model::EpochRecord>> {
+        let header = Checkpoint::open(&self.folder)?.header;
+        Ok(history::read(&self.folder, &header, observer))
+    }
+
     /// That category, read as when the run was started.
     ///
     /// # Errors

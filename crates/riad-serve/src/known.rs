@@ -15,8 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Error, Result,
-    line::version_file,
-    store::{Store, VersionRow},
+    store::{Store, VersionRow, version_file},
 };
 
 /// A good picture.
