@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use axum_server::{Handle, tls_rustls::RustlsConfig};
@@ -37,6 +37,9 @@ const HEAD: Duration = Duration::from_secs(10);
 /// How often pictures that are too old are looked for.
 const TIDY: Duration = Duration::from_secs(30);
 
+/// A clock that runs ahead by so much was set: it says nothing of how old pictures are.
+const CLOCK: Duration = Duration::from_secs(3600);
+
 /// How often lines tell how they go.
 const TELL: Duration = Duration::from_secs(1);
 
@@ -45,6 +48,9 @@ const DRAWING: usize = 2;
 
 /// How many pictures come in at once. Each takes two open files, of which a process mostly has 1,024.
 const UPLOADS: usize = 256;
+
+/// How many pictures are held in memory at once: those that a full disk does not take, and those that come as numbers.
+const HELD: usize = 8;
 
 /// How often to look for the end.
 const NAP: Duration = Duration::from_millis(50);
@@ -206,6 +212,7 @@ impl Service {
             end: AtomicBool::new(false),
             drawing: Semaphore::new(DRAWING),
             uploads: Semaphore::new(UPLOADS),
+            held: Arc::new(Semaphore::new(HELD)),
             counters: Counters::default(),
             making: Arc::default(),
             sinks: sinks.iter().map(|sink| sink.status.clone()).collect(),
@@ -221,7 +228,11 @@ impl Service {
             None => None,
             Some(tls) => {
                 let read = runtime.block_on(RustlsConfig::from_pem_file(&tls.certificate, &tls.key));
-                Some(read.map_err(Error::file("use", &tls.certificate))?)
+                let read = read.map_err(Error::file("use", &tls.certificate))?;
+                // Who may ask is told by headers as HTTP/1.1 has them.
+                let mut config = read.get_inner().as_ref().clone();
+                config.alpn_protocols = vec![b"http/1.1".to_vec()];
+                Some(RustlsConfig::from_config(Arc::new(config)))
             }
         };
         let app = http::router(shared.clone()).into_make_service();
@@ -231,14 +242,14 @@ impl Service {
                 None => match axum_server::from_tcp(listener) {
                     Ok(mut listening) => {
                         listening.http_builder().http1().header_read_timeout(HEAD);
-                        listening.handle(server).serve(app).await
+                        listening.http1_only().handle(server).serve(app).await
                     }
                     Err(error) => Err(error),
                 },
                 Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {
                     Ok(mut listening) => {
                         listening.http_builder().http1().header_read_timeout(HEAD);
-                        listening.handle(server).serve(app).await
+                        listening.http1_only().handle(server).serve(app).await
                     }
                     Err(error) => Err(error),
                 },
@@ -263,6 +274,7 @@ impl Service {
             Pace {
                 settle: options.settle,
                 interval: options.interval,
+                most_bytes: options.most_bytes,
             },
         );
         Ok(service)
@@ -340,10 +352,17 @@ impl Drop for Service {
 
 /// Deletes pictures that are too old, and tells how lines go.
 fn look_after(shared: &Shared, keep: &Keep) {
+    let mut keep = *keep;
+    let began = (SystemTime::now(), Instant::now());
     let (mut tidied, mut told) = (None::<Instant>, Instant::now());
     while !shared.is_ending() {
         if tidied.is_none_or(|at| at.elapsed() >= TIDY) {
-            match shared.store.tidy(keep) {
+            let ahead = began.0.elapsed().unwrap_or_default().saturating_sub(began.1.elapsed());
+            if keep.time.is_some() && ahead > CLOCK {
+                tracing::error!("the clock was set forward; until the next start no picture is deleted for its age");
+                keep.time = None;
+            }
+            match shared.store.tidy(&keep) {
                 Ok(0) => {}
                 Ok(deleted) => tracing::info!("deleted {deleted} pictures that are not to be kept any longer"),
                 Err(error) => tracing::error!("pictures could not be deleted: {error}"),

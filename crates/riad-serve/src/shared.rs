@@ -43,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) drawing: Semaphore,
     /// How many pictures may come in at once.
     pub(crate) uploads: Semaphore,
+    /// How many pictures may be held in memory at once.
+    pub(crate) held: Arc<Semaphore>,
     pub(crate) counters: Counters,
     pub(crate) making: Arc<Making>,
     pub(crate) sinks: Vec<Arc<Status>>,

@@ -123,10 +123,11 @@ impl Threshold {
 
     /// What an image of this score is called.
     pub fn verdict(&self, score: f32) -> Verdict {
-        if score > self.value {
-            Verdict::Defective
-        } else {
+        // What is no number is not good.
+        if score <= self.value {
             Verdict::Good
+        } else {
+            Verdict::Defective
         }
     }
 }

@@ -22,7 +22,7 @@ use super::{
     answer::{Problem, Refused},
     blocking,
     extract::Path,
-    inspect::{Came, judge},
+    inspect::{Begun, Came, judge, room_in_memory, text_of},
     line_of,
 };
 use crate::{
@@ -157,12 +157,15 @@ pub(super) async fn infer(
     Path(line): Path<String>,
     request: Request,
 ) -> Result<Json<Inferred>, Refused> {
-    let begun = std::time::Instant::now();
+    let begun = Begun::now();
     let line = line_of(&shared, &line)?;
     let Ok(_room) = shared.uploads.try_acquire() else {
         return Err(Refused::busy());
     };
+    // The body is in memory, and so are its numbers.
+    let room = room_in_memory(&shared)?;
     let headers = request.headers().clone();
+    let key = text_of(&headers, "idempotency-key")?;
     // JSON with numbers is several times as long as the file that it stands for.
     let most = usize::try_from(shared.most_bytes)
         .unwrap_or(usize::MAX)
@@ -174,6 +177,10 @@ pub(super) async fn infer(
     let begin = shared.clone();
     let (call, picture) = blocking(move || {
         let (call, binary) = split(&headers, &body)?;
+        let unknown = |output: &&Output| OUTPUTS.iter().all(|(name, _)| *name != output.name);
+        if let Some(unknown) = call.outputs.iter().find(unknown) {
+            return Err(Refused::bad_request(format!("there is no output {:?}", unknown.name)));
+        }
         let bytes = file_of(&call, &binary)?;
         let written = begin.store.pictures().incoming().and_then(|path| {
             std::fs::write(&path, &bytes).map_err(Error::file("write", path.to_path_buf()))?;
@@ -181,7 +188,7 @@ pub(super) async fn infer(
         });
         match written {
             Ok(path) => Ok((call, Picture::File(path))),
-            Err(error) if error.is_full() => Ok((call, Picture::Memory(bytes))),
+            Err(error) if error.is_full() => Ok((call, Picture::Memory { bytes, _room: room })),
             Err(error) => Err(error.into()),
         }
     })
@@ -193,7 +200,7 @@ pub(super) async fn infer(
             .clone()
             .map(|id| id.chars().filter(|c| !c.is_control()).take(200).collect()),
     };
-    let judged = judge(&shared, &line, came, (Origin::Http, None, None), begun).await?;
+    let judged = judge(&shared, &line, came, (Origin::Http, key, None), begun).await?;
     if let Some(error) = judged.not_stored {
         return Err(error.into());
     }
@@ -214,13 +221,6 @@ pub(super) async fn infer(
         if call.outputs.is_empty() || call.outputs.iter().any(|output| output.name == name) {
             outputs.push(json!({"name": name, "datatype": datatype, "shape": [1], "data": value(name)}));
         }
-    }
-    if let Some(unknown) = call
-        .outputs
-        .iter()
-        .find(|output| OUTPUTS.iter().all(|(name, _)| *name != output.name))
-    {
-        return Err(Refused::bad_request(format!("there is no output {:?}", unknown.name)));
     }
     Ok(Json(Inferred {
         model_name: line.name.clone(),

@@ -16,7 +16,12 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use tempfile::TempPath;
-use tokio::{fs::File, io::AsyncWriteExt, sync::oneshot, time::timeout_at};
+use tokio::{
+    fs::File,
+    io::AsyncWriteExt,
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::timeout_at,
+};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -72,6 +77,22 @@ pub(super) struct MapFile {
     base64: String,
 }
 
+/// When a request came: by a clock that nobody sets, and as it is written down.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    pub(super) at: Instant,
+    pub(super) received: SystemTime,
+}
+
+impl Begun {
+    pub(super) fn now() -> Self {
+        Self {
+            at: Instant::now(),
+            received: SystemTime::now(),
+        }
+    }
+}
+
 /// A picture that came in.
 pub(super) struct Came {
     pub(super) picture: Picture,
@@ -105,7 +126,7 @@ pub(super) async fn inspect(
     request: Request,
 ) -> Result<Response, Refused> {
     let line = line_of(&shared, &line)?;
-    let begun = Instant::now();
+    let begun = Begun::now();
     let source = match how.source {
         None | Some(Origin::Http) => Origin::Http,
         Some(Origin::Page) => Origin::Page,
@@ -127,7 +148,7 @@ pub(super) async fn inspect(
         shared.counters.busy();
         return Err(Refused::busy());
     };
-    let came = came_in(&shared, request, begun).await?;
+    let came = came_in(&shared, &line, request, begun).await?;
     let judged = judge(&shared, &line, came, (source, key, how.maps), begun).await?;
     let is_full = judged.not_stored.is_some_and(|error: Error| error.is_full());
     Ok(answer(judged.inspection, judged.map, how.maps, is_full))
@@ -139,14 +160,14 @@ pub(super) async fn judge(
     line: &std::sync::Arc<Line>,
     came: Came,
     (source, key, numbers): (Origin, Option<String>, Option<Numbers>),
-    begun: Instant,
+    begun: Begun,
 ) -> Result<Judged, Refused> {
-    let deadline = begun + shared.deadline;
+    let deadline = begun.at + shared.deadline;
     let (answer, answered) = oneshot::channel();
     let job = Job {
         line: line.clone(),
         picture: came.picture,
-        received: SystemTime::now(),
+        received: begun.received,
         source,
         name: came.name,
         key,
@@ -160,7 +181,7 @@ pub(super) async fn judge(
         return Err(Refused::busy());
     }
     let judged = timeout_at(deadline.into(), answered).await;
-    shared.counters.took(begun.elapsed());
+    shared.counters.took(begun.at.elapsed());
     match judged {
         Ok(Ok(Ok(judged))) => match judged.not_stored {
             Some(error) if !error.is_full() => Err(error.into()),
@@ -191,8 +212,8 @@ fn answer(inspection: Inspection, map: Option<Vec<u8>>, numbers: Option<Numbers>
 }
 
 /// Brings the picture of a request into the store.
-async fn came_in(shared: &Shared, request: Request, begun: Instant) -> Result<Came, Refused> {
-    let name = text_of(request.headers(), "x-filename")?.map(|name| shown(&decoded(&name)));
+async fn came_in(shared: &Shared, line: &Line, request: Request, begun: Begun) -> Result<Came, Refused> {
+    let name = name_of(request.headers());
     let kind = request
         .headers()
         .get(header::CONTENT_TYPE)
@@ -220,13 +241,13 @@ async fn came_in(shared: &Shared, request: Request, begun: Instant) -> Result<Ca
                     continue;
                 }
                 let name = name.or_else(|| field.file_name().map(shown));
-                let picture = received(shared, field, begun).await?;
+                let picture = received(shared, line, field, begun).await?;
                 return Ok(Came { picture, name });
             }
             Err(Refused::bad_request("the form has no file"))
         }
         _ => {
-            let picture = received(shared, request.into_body().into_data_stream(), begun).await?;
+            let picture = received(shared, line, request.into_body().into_data_stream(), begun).await?;
             Ok(Came { picture, name })
         }
     }
@@ -235,12 +256,13 @@ async fn came_in(shared: &Shared, request: Request, begun: Instant) -> Result<Ca
 /// Writes what comes to a file, piece by piece, so that slow senders take no memory. If the disk is full, the rest is held in memory.
 async fn received<E>(
     shared: &Shared,
+    line: &Line,
     mut pieces: impl Stream<Item = Result<Bytes, E>> + Unpin,
-    begun: Instant,
+    begun: Begun,
 ) -> Result<Picture, Refused> {
-    let mut place = Place::new(shared).await?;
+    let mut place = Place::new(shared, line).await?;
     let mut bytes = 0;
-    let deadline = begun + shared.deadline;
+    let deadline = begun.at + shared.deadline;
     loop {
         let piece = timeout_at(deadline.into(), pieces.next())
             .await
@@ -251,7 +273,7 @@ async fn received<E>(
         if bytes > shared.most_bytes {
             return Err(Refused::too_large(shared.most_bytes));
         }
-        place.write(&piece).await?;
+        place.write(&piece, shared).await?;
     }
     if bytes == 0 {
         return Err(Refused::bad_request("the body is empty; it is to be a picture"));
@@ -262,17 +284,27 @@ async fn received<E>(
 /// Where a picture goes that is coming in.
 enum Place {
     File { path: TempPath, file: File, written: usize },
-    Memory(Vec<u8>),
+    Memory(Vec<u8>, OwnedSemaphorePermit),
+}
+
+/// Room for one of the few pictures that are held in memory.
+pub(super) fn room_in_memory(shared: &Shared) -> Result<OwnedSemaphorePermit, Refused> {
+    shared.held.clone().try_acquire_owned().map_err(|_| Refused::busy())
 }
 
 impl Place {
-    async fn new(shared: &Shared) -> Result<Self, Refused> {
+    async fn new(shared: &Shared, line: &Line) -> Result<Self, Refused> {
         let begin = shared.clone();
         let made = tokio::task::spawn_blocking(move || begin.store.pictures().incoming()).await;
         let path = match made.map_err(|_| Refused::internal())? {
             Ok(path) => path,
-            Err(error) if error.is_full() => return Ok(Self::Memory(Vec::new())),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                line.live().could_not_store();
+                if error.is_full() {
+                    return Ok(Self::Memory(Vec::new(), room_in_memory(shared)?));
+                }
+                return Err(error.into());
+            }
         };
         match File::options().write(true).open(&path).await {
             Ok(file) => Ok(Self::File { path, file, written: 0 }),
@@ -280,9 +312,9 @@ impl Place {
         }
     }
 
-    async fn write(&mut self, piece: &[u8]) -> Result<(), Refused> {
+    async fn write(&mut self, piece: &[u8], shared: &Shared) -> Result<(), Refused> {
         let (path, file, written) = match self {
-            Self::Memory(bytes) => {
+            Self::Memory(bytes, _) => {
                 bytes.extend(piece);
                 return Ok(());
             }
@@ -304,7 +336,7 @@ impl Place {
                     .map_err(Error::file("read", path.to_path_buf()))?;
                 bytes.truncate(*written);
                 bytes.extend(piece);
-                *self = Self::Memory(bytes);
+                *self = Self::Memory(bytes, room_in_memory(shared)?);
                 Ok(())
             }
             Err(error) => Err(error.into()),
@@ -314,7 +346,7 @@ impl Place {
     fn end(self) -> Picture {
         match self {
             Self::File { path, .. } => Picture::File(path),
-            Self::Memory(bytes) => Picture::Memory(bytes),
+            Self::Memory(bytes, room) => Picture::Memory { bytes, _room: room },
         }
     }
 }
@@ -373,8 +405,15 @@ fn decoded(text: &str) -> String {
     String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
 }
 
+/// What the sender calls the picture, if it says so.
+fn name_of(headers: &HeaderMap) -> Option<String> {
+    let name = headers.get("x-filename")?;
+    let name = shown(&decoded(&String::from_utf8_lossy(name.as_bytes())));
+    (!name.is_empty()).then_some(name)
+}
+
 /// A header's text, if it is there.
-fn text_of(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refused> {
+pub(super) fn text_of(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refused> {
     let Some(value) = headers.get(name) else {
         return Ok(None);
     };

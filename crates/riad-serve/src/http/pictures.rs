@@ -76,10 +76,10 @@ pub(super) async fn image(
 ) -> Result<Response, Refused> {
     let (inspection, path) = kept(&shared, &line, id).await?;
     if shape.purpose == Some(Purpose::Page) {
-        let drawn = drawn(&shared, inspection, path, false, |found| {
+        let drawn = drawn(&shared, inspection, path, false, jpeg, |found| {
             Ok(for_screen(found.picture()?))
         });
-        return Ok((FOR_EVER, [(header::CONTENT_TYPE, "image/jpeg")], jpeg(&drawn.await?)?).into_response());
+        return Ok((FOR_EVER, [(header::CONTENT_TYPE, "image/jpeg")], drawn.await?).into_response());
     }
     let bytes = tokio::fs::read(&path)
         .await
@@ -107,7 +107,7 @@ fn kind_of(bytes: &[u8]) -> &'static str {
 )]
 pub(super) async fn thumbnail(State(shared): State<Shared>, Path((line, id)): Place) -> Result<Response, Refused> {
     let (inspection, path) = kept(&shared, &line, id).await?;
-    let drawn = drawn(&shared, inspection, path, false, |found| {
+    let drawn = drawn(&shared, inspection, path, false, jpeg, |found| {
         let picture = found.picture()?;
         let width = u64::from(picture.width()) * u64::from(THUMBNAIL) / u64::from(picture.height().max(1));
         let width = u32::try_from(width).unwrap_or(THUMBNAIL).clamp(1, 4 * THUMBNAIL);
@@ -118,7 +118,7 @@ pub(super) async fn thumbnail(State(shared): State<Shared>, Path((line, id)): Pl
             FilterType::Triangle,
         ))
     });
-    Ok((FOR_EVER, [(header::CONTENT_TYPE, "image/jpeg")], jpeg(&drawn.await?)?).into_response())
+    Ok((FOR_EVER, [(header::CONTENT_TYPE, "image/jpeg")], drawn.await?).into_response())
 }
 
 /// The anomaly map in colours, at the picture's size
@@ -129,8 +129,8 @@ pub(super) async fn thumbnail(State(shared): State<Shared>, Path((line, id)): Pl
 )]
 pub(super) async fn heat_map(State(shared): State<Shared>, Path((line, id)): Place) -> Result<Response, Refused> {
     let (inspection, path) = kept(&shared, &line, id).await?;
-    let drawn = drawn(&shared, inspection, path, true, Found::heat_map).await?;
-    Ok((FOR_EVER, [(header::CONTENT_TYPE, "image/png")], png(&drawn)?).into_response())
+    let drawn = drawn(&shared, inspection, path, true, png, Found::heat_map).await?;
+    Ok((FOR_EVER, [(header::CONTENT_TYPE, "image/png")], drawn).into_response())
 }
 
 /// A picture that fits on a screen.
@@ -180,15 +180,15 @@ pub(super) async fn overlay(
         confidence: inspection.confidence,
     };
     let is_for_page = shape.purpose == Some(Purpose::Page);
-    let drawn = drawn(&shared, inspection, path, true, move |found| {
+    let (encode, kind): (Encode, _) = match is_for_page {
+        true => (jpeg, "image/jpeg"),
+        false => (png, "image/png"),
+    };
+    let drawn = drawn(&shared, inspection, path, true, encode, move |found| {
         let overlay = found.overlay_at(asked)?;
         Ok(if is_for_page { for_screen(overlay) } else { overlay })
     });
-    let drawn = drawn.await?;
-    Ok(match is_for_page {
-        true => (FOR_EVER, [(header::CONTENT_TYPE, "image/jpeg")], jpeg(&drawn)?).into_response(),
-        false => (FOR_EVER, [(header::CONTENT_TYPE, "image/png")], png(&drawn)?).into_response(),
-    })
+    Ok((FOR_EVER, [(header::CONTENT_TYPE, kind)], drawn.await?).into_response())
 }
 
 /// The anomaly map's numbers: `map.npy` is a NumPy array of f32, `map.tiff` a TIFF of one f32 a pixel
@@ -214,7 +214,8 @@ pub(super) async fn numbers(
     };
     let (inspection, path) = kept(&shared, &line, id).await?;
     let bytes = looked_at(&shared, inspection, path, true, move |found| {
-        write(&Plane::new(found.map().clone())?)
+        let written = Plane::new(found.map().clone()).and_then(|map| write(&map));
+        Ok(written.map_err(Error::from)?)
     })
     .await?;
     let kind = if file == "map.tiff" {
@@ -225,14 +226,19 @@ pub(super) async fn numbers(
     Ok((FOR_EVER, [(header::CONTENT_TYPE, kind)], bytes).into_response())
 }
 
+/// Makes a file of a picture.
+type Encode = fn(&RgbImage) -> Result<Vec<u8>, Refused>;
+
 async fn drawn(
     shared: &Shared,
     inspection: Inspection,
     path: std::path::PathBuf,
     by_its_version: bool,
+    encode: Encode,
     draw: impl FnOnce(&Found) -> riad::Result<RgbImage> + Send + 'static,
-) -> Result<RgbImage, Refused> {
-    looked_at(shared, inspection, path, by_its_version, draw).await
+) -> Result<Vec<u8>, Refused> {
+    let make = move |found: &Found| encode(&draw(found).map_err(Error::from)?);
+    looked_at(shared, inspection, path, by_its_version, make).await
 }
 
 /// Looks at a picture again, with the version that judged it, and makes something of what is found.
@@ -241,7 +247,7 @@ async fn looked_at<T: Send + 'static>(
     inspection: Inspection,
     path: std::path::PathBuf,
     by_its_version: bool,
-    make: impl FnOnce(&Found) -> riad::Result<T> + Send + 'static,
+    make: impl FnOnce(&Found) -> Result<T, Refused> + Send + 'static,
 ) -> Result<T, Refused> {
     // Drawing is nobody's hurry, and must not take the cores from the line.
     let _turn = shared.drawing.acquire().await.map_err(|_| Refused::internal())?;
@@ -253,7 +259,7 @@ async fn looked_at<T: Send + 'static>(
             false => line.model(),
         };
         let found = model.detector.inspect_file(&path).map_err(Error::from)?;
-        Ok(make(&found).map_err(Error::from)?)
+        make(&found)
     })
     .await
 }

@@ -34,6 +34,8 @@ pub(crate) struct Pace {
     pub(crate) settle: Duration,
     /// How often to look.
     pub(crate) interval: Duration,
+    /// How many bytes a picture may have.
+    pub(crate) most_bytes: u64,
 }
 
 /// Has every picture in a folder judged once, until it is told to end. Pictures stay where they are.
@@ -54,7 +56,7 @@ pub(crate) fn watch(line: &Arc<Line>, root: PathBuf, pace: Pace, queue: &Queue<J
             if known.contains(&identity) {
                 continue;
             }
-            match submit(line, &image, &identity, &folder, queue, store) {
+            match submit(line, &image, &identity, (&folder, pace.most_bytes), queue, store) {
                 Ok(Some(answer)) => under_way.push_back((identity, answer)),
                 Ok(None) => {
                     known.insert(identity);
@@ -86,10 +88,16 @@ type UnderWay = VecDeque<(String, oneshot::Receiver<Result<Judged, Refusal>>)>;
 
 /// Waits for the oldest that is under way. One that was not stored is tried again at the next look.
 fn settle_one(under_way: &mut UnderWay, known: &mut HashSet<String>) {
-    if let Some((identity, answer)) = under_way.pop_front()
-        && let Ok(Ok(judged)) = answer.blocking_recv()
-        && judged.not_stored.is_none()
-    {
+    let Some((identity, answer)) = under_way.pop_front() else {
+        return;
+    };
+    let is_done = match answer.blocking_recv() {
+        Ok(Ok(judged)) => judged.not_stored.is_none(),
+        // It would meet the same fault again, until the program is another one.
+        Ok(Err(Refusal::Panicked)) => true,
+        Ok(Err(Refusal::Late)) | Err(_) => false,
+    };
+    if is_done {
         known.insert(identity);
     }
 }
@@ -99,14 +107,23 @@ fn submit(
     line: &Arc<Line>,
     image: &Image,
     identity: &str,
-    folder: &Folder,
+    (folder, most_bytes): (&Folder, u64),
     queue: &Queue<Job>,
     store: &Store,
 ) -> Result<Option<oneshot::Receiver<Result<Judged, Refusal>>>> {
     if store.knows(&line.name, identity)? {
         return Ok(None);
     }
-    let picture = store.pictures().incoming()?;
+    if image.identity.size > most_bytes {
+        let (file, size) = (image.file.display(), image.identity.size);
+        return Err(Error::Request(format!(
+            "{file} has {size} bytes, and a picture has at most {most_bytes} here"
+        )));
+    }
+    let picture = store
+        .pictures()
+        .incoming()
+        .inspect_err(|_| line.live().could_not_store())?;
     fs::copy(&image.file, &picture).map_err(Error::file("read", &image.file))?;
     if !folder.still_has(image) {
         // It was replaced while it was copied, and comes again as another one.

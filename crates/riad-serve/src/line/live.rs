@@ -146,7 +146,9 @@ pub(crate) struct Live {
     /// When that came, by a clock that nobody sets.
     came: Option<Instant>,
     pauses: VecDeque<Duration>,
-    /// Scores of pictures that passed, by the version in use.
+    /// The version in use.
+    version: u32,
+    /// Scores of pictures that passed, by that version.
     scores: VecDeque<f32>,
     /// How many of the last pictures in a row showed no product.
     strange: usize,
@@ -156,7 +158,7 @@ pub(crate) struct Live {
 
 impl Live {
     pub(super) fn open(line: &str, store: &Store, shift: i64, model: &Model) -> Result<Self> {
-        let mut live = Self {
+        Ok(Self {
             shift,
             counts: store.counts(line, shift)?,
             answered: store.answered(line)?,
@@ -166,18 +168,11 @@ impl Live {
             last: store.last(line)?,
             came: None,
             pauses: VecDeque::new(),
-            scores: VecDeque::new(),
+            version: model.version,
+            scores: store.good_scores(line, model.version, SCORES as u32)?.into(),
             strange: 0,
             is_full: false,
-        };
-        if live.last.as_ref().is_some_and(|last| last.version == model.version) {
-            for dot in store.dots(line, SCORES as u32)? {
-                if dot.verdict == Verdict::Good {
-                    live.scores.push_back(dot.score);
-                }
-            }
-        }
-        Ok(live)
+        })
     }
 
     /// Takes in an inspection that was stored. What was only tried on the page is none of the line's.
@@ -198,7 +193,9 @@ impl Live {
             Verdict::Good | Verdict::Defective => self.strange = 0,
             Verdict::NotThisProduct | Verdict::Error => self.strange += 1,
         }
-        if let (Verdict::Good, Some(score)) = (inspection.verdict, inspection.score) {
+        if let (Verdict::Good, Some(score)) = (inspection.verdict, inspection.score)
+            && inspection.version == self.version
+        {
             push(&mut self.scores, score, SCORES);
         }
         if inspection.label.is_none() && (inspection.verdict == Verdict::Defective || inspection.audit) {
@@ -216,13 +213,13 @@ impl Live {
     }
 
     /// A picture could not be stored.
-    pub(super) fn could_not_store(&mut self) {
+    pub(crate) fn could_not_store(&mut self) {
         self.is_full = true;
     }
 
     /// Another version is used from now on.
-    pub(super) fn switched(&mut self, before: u32) {
-        self.back = Some(before);
+    pub(super) fn switched(&mut self, before: u32, now: u32) {
+        (self.back, self.version) = (Some(before), now);
         self.scores.clear();
     }
 

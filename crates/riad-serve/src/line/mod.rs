@@ -58,6 +58,9 @@ pub(crate) struct Line {
     compute: Compute,
     model: RwLock<Arc<Model>>,
     live: Mutex<Live>,
+    /// Held while the version or the shift changes, in the store and here. It is never taken together with `live` while the store is waited
+    /// for: the thread that writes takes that one.
+    changing: Mutex<()>,
     /// One in how many pictures a person is asked about whatever their verdict, and what draws them.
     audit: Option<u32>,
     dice: Mutex<ChaCha8Rng>,
@@ -100,6 +103,7 @@ impl Line {
         Ok(Self {
             index,
             live: Mutex::new(Live::open(&name, store, shift, &model)?),
+            changing: Mutex::default(),
             name,
             watch: options.watch.clone(),
             asked,
@@ -134,10 +138,12 @@ impl Line {
     /// Uses a version from the next picture on.
     pub(crate) fn switch(&self, number: u32, store: &Store) -> Result<()> {
         let model = self.version(number, store)?;
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.model().version;
         if before != number {
-            store.keep_line(&self.name, number, Some(before), self.live().shift())?;
-            self.live().switched(before);
+            let shift = self.live().shift();
+            store.keep_line(&self.name, number, Some(before), shift)?;
+            self.live().switched(before, number);
             *self.model.write().unwrap_or_else(PoisonError::into_inner) = model;
         }
         Ok(())
@@ -145,6 +151,7 @@ impl Line {
 
     /// Begins a new shift.
     pub(crate) fn begin_shift(&self, store: &Store) -> Result<()> {
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let row = store.line(&self.name)?;
         let now = to_millis(SystemTime::now());
         store.keep_line(&self.name, self.model().version, row.and_then(|row| row.previous), now)?;
@@ -208,12 +215,11 @@ fn opened(line: &str, given: &Path, store: &Store, asked: Asked, compute: &Compu
             .find(|version| version.made == "opened" && version.model == id)
     {
         known::keep_of_run(store, line, opened.number, given)?;
-        return Model::open(
-            &version_file(store.folder(), line, row.version),
-            row.version,
-            asked,
-            compute,
-        );
+        // Whoever names an older run again wants its model; what was made of the newest one on the page is the last word else.
+        let newest = versions.iter().rev().find(|version| version.made == "opened");
+        let is_newest = newest.is_some_and(|newest| newest.number == opened.number);
+        let number = if is_newest { row.version } else { opened.number };
+        return Model::open(&version_file(store.folder(), line, number), number, asked, compute);
     }
     let number = versions.last().map_or(0, |version| version.number) + 1;
     let target = version_file(store.folder(), line, number);

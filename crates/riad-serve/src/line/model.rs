@@ -63,6 +63,14 @@ impl Model {
         let found = inspect();
         let ms = begun.elapsed().as_secs_f64() * 1e3;
         match found {
+            // No threshold holds for it, and it must not pass.
+            Ok(found) if !found.score().is_finite() => Judgement {
+                verdict: Verdict::Error,
+                reason: Some("the model gives no score for this picture".to_owned()),
+                found: None,
+                regions: Vec::new(),
+                ms,
+            },
             Ok(found) => {
                 let strange = found.likeness().filter(|likeness| !likeness.resembles());
                 Judgement {

@@ -12,7 +12,7 @@ use riad::render::{
 };
 use serde::Deserialize;
 use tempfile::TempPath;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use utoipa::ToSchema;
 
 use super::{Judgement, Line, Queue};
@@ -48,7 +48,11 @@ pub(crate) enum Picture {
     /// In a file of the store.
     File(TempPath),
     /// In memory, because the disk is full: it can be judged, but not be kept.
-    Memory(Vec<u8>),
+    Memory {
+        bytes: Vec<u8>,
+        /// Room for it, of which there is little.
+        _room: OwnedSemaphorePermit,
+    },
 }
 
 /// Who waits for what becomes of a picture.
@@ -96,7 +100,7 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events) {
         let judged = catch_unwind(AssertUnwindSafe(|| {
             let judgement = match &job.picture {
                 Picture::File(path) => model.judge(path),
-                Picture::Memory(bytes) => model.judge_bytes(bytes),
+                Picture::Memory { bytes, .. } => model.judge_bytes(bytes),
             };
             let map = job.numbers.and_then(|format| numbers(format, &judgement));
             (judgement, map)
@@ -139,7 +143,7 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events) {
             bytes: 0,
         };
         let unstored = inspection.clone();
-        // What cannot be looked at is not worth its room, unless it came from a folder, where its name tells what it was.
+        // What cannot be looked at is not worth its room.
         let entry = Entry {
             picture: match &job.picture {
                 Picture::File(path) if judgement.verdict != Verdict::Error => Some(path.to_path_buf()),
@@ -150,7 +154,7 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events) {
             identity: job.identity,
         };
         let (answer, picture, events) = (job.answer, job.picture, events.clone());
-        let is_lost = matches!(picture, Picture::Memory(_));
+        let is_lost = matches!(picture, Picture::Memory { .. });
         store.insert(entry, move |stored| {
             let (inspection, not_stored) = match stored {
                 Ok(Stored::New(inspection)) => {

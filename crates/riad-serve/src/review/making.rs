@@ -1,6 +1,7 @@
 //! Making a version, in the background.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
         Arc, PoisonError,
@@ -108,7 +109,15 @@ pub(crate) fn make(
     tell(line, events, answer.clone());
     let (busy, line, store, events) = (making.clone(), line.clone(), store.clone(), events.clone());
     let thread = thread::spawn(move || {
-        let made = made(&line, (&store, &events), &row, what, &busy.cancel);
+        // A fault of ours must not keep other versions from being made.
+        let made = catch_unwind(AssertUnwindSafe(|| {
+            made(&line, (&store, &events), &row, what, &busy.cancel)
+        }))
+        .unwrap_or_else(|_| {
+            Err(Error::Request(
+                "it met a fault of the program; please report it".to_owned(),
+            ))
+        });
         let mut row = row;
         match made {
             Ok((model, trial)) => {
@@ -241,7 +250,7 @@ fn made(
         What::Weights(material) => learning::train(line, (store, events), row, material, cancel)?,
     }
     let model: Arc<Model> = line.version(row.number, store)?;
-    let trial = Trial::of(&model, line, store)?;
+    let trial = Trial::of(&model, line, store, cancel)?;
     Ok((model.id().to_owned(), trial))
 }
 

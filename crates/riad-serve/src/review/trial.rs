@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use riad::Cancel;
+
 use crate::{
-    Result,
+    Error, Result,
     line::{Line, Model},
     store::{Filter, Label, Labelled, Store, Verdict},
 };
@@ -25,7 +27,10 @@ pub(crate) struct Trial {
 
 impl Trial {
     /// Looks at the labelled pictures with a version and with the one in use.
-    pub(super) fn of(model: &Model, line: &Line, store: &Store) -> Result<Self> {
+    ///
+    /// # Errors
+    /// If the store fails, or it is broken off.
+    pub(super) fn of(model: &Model, line: &Line, store: &Store, cancel: &Cancel) -> Result<Self> {
         let filter = Filter {
             label: Some(Labelled::Any),
             limit: Some(MOST),
@@ -38,6 +43,9 @@ impl Trial {
             defects: [0; 3],
         };
         for inspection in store.inspections(&line.name, &filter, None, None)? {
+            if cancel.reason().is_some() {
+                return Err(Error::Request("it was broken off".to_owned()));
+            }
             let Some(picture) = inspection.picture.as_ref().map(|name| store.pictures().path(name)) else {
                 continue;
             };

@@ -32,6 +32,9 @@ pub(crate) use self::{
     writer::{Entry, Stored},
 };
 
+/// How many connections that read are kept while nobody uses them.
+const IDLE: usize = 8;
+
 /// The store of a service: a folder that one process uses at a time.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
@@ -103,7 +106,10 @@ impl Store {
             None => schema::reader(&self.folder().join("riad.sqlite"))?,
         };
         let result = read(&connection);
-        self.readers().push(connection);
+        let mut idle = self.readers();
+        if idle.len() < IDLE {
+            idle.push(connection);
+        }
         Ok(result?)
     }
 

@@ -85,7 +85,7 @@ impl Pictures {
         }
     }
 
-    /// Removes pictures that no row names: a kill came between the two.
+    /// Puts pictures aside that no row names: a kill came between the two, or an older database was put back.
     fn sweep(&self, connection: &Connection) -> Result<()> {
         let mut statement = connection.prepare("SELECT picture FROM inspection WHERE picture IS NOT NULL")?;
         let named = statement
@@ -95,6 +95,8 @@ impl Pictures {
             let entries = fs::read_dir(folder).map_err(Error::file("read", folder))?;
             Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
         };
+        let lost = self.root.with_file_name("lost");
+        let mut count = 0usize;
         for line in list(&self.root)?.into_iter().filter(|path| path.is_dir()) {
             for day in list(&line)?.into_iter().filter(|path| path.is_dir()) {
                 for file in list(&day)? {
@@ -103,10 +105,19 @@ impl Pictures {
                         parts.join("/")
                     });
                     if name.is_none_or(|name| !named.contains(&name)) {
-                        let _ = fs::remove_file(&file);
+                        fs::create_dir_all(&lost).map_err(Error::file("make", &lost))?;
+                        let name = file.file_name().unwrap_or_default();
+                        // What stays where it is, is looked at again at the next start.
+                        count += usize::from(fs::rename(&file, lost.join(name)).is_ok());
                     }
                 }
             }
+        }
+        if count > 0 {
+            tracing::warn!(
+                "{count} pictures have no row in the store; they were put into {}",
+                lost.display()
+            );
         }
         Ok(())
     }

@@ -217,6 +217,20 @@ impl Store {
         Ok(dots)
     }
 
+    /// The last scores of good pictures that a version judged, the oldest first.
+    pub(crate) fn good_scores(&self, line: &str, version: u32, limit: u32) -> Result<Vec<f32>> {
+        let mut scores = self.read(|connection| {
+            let sql = "SELECT score FROM inspection WHERE line = ?1 AND verdict = 'good' AND version = ?2 AND source <> 'page' AND score IS \
+                       NOT NULL ORDER BY id DESC LIMIT ?3";
+            let mut statement = connection.prepare_cached(sql)?;
+            statement
+                .query_map(params![line, version, limit], |row| Ok(row.get::<_, f64>(0)? as f32))?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        scores.reverse();
+        Ok(scores)
+    }
+
     /// How many inspections of a line had each verdict since a time, in the order of [`Verdict::ALL`].
     pub(crate) fn counts(&self, line: &str, since: i64) -> Result<[u64; 4]> {
         self.read(|connection| {

@@ -69,7 +69,11 @@ CREATE INDEX inspection_line ON inspection (line, id);
 CREATE INDEX inspection_verdict ON inspection (line, verdict, id);
 CREATE INDEX inspection_label ON inspection (line, label, id) WHERE label IS NOT NULL;
 CREATE INDEX inspection_audit ON inspection (line, id) WHERE audit = 1;
-CREATE INDEX inspection_kept ON inspection (id) WHERE picture IS NOT NULL;
+CREATE INDEX inspection_received ON inspection (line, received);
+CREATE INDEX inspection_unanswered ON inspection (line, id)
+    WHERE label IS NULL AND source <> 'page' AND (verdict = 'defective' OR audit = 1);
+CREATE INDEX inspection_kept ON inspection (bytes) WHERE picture IS NOT NULL;
+CREATE INDEX inspection_old ON inspection (received) WHERE picture IS NOT NULL AND label IS NULL;
 
 CREATE TABLE sink (
     name       TEXT PRIMARY KEY,

@@ -42,7 +42,9 @@ pub(crate) enum Stored {
     Before(Inspection),
 }
 
-type Change = Box<dyn FnOnce(&Connection) -> Box<dyn FnOnce(Option<Error>) + Send> + Send>;
+/// Changes something within a transaction, if there is one, and then answers, with what kept all of it from the disk.
+type Change = Box<dyn FnOnce(Option<&Connection>) -> Answer + Send>;
+type Answer = Box<dyn FnOnce(Option<Error>) + Send>;
 
 /// Hands changes to the thread.
 pub(super) struct Writer {
@@ -74,11 +76,13 @@ impl Writer {
         then: impl FnOnce(Result<T>) + Send + 'static,
     ) {
         let change: Change = Box::new(move |connection| {
-            let result = change(connection);
+            let result = connection.map(change);
             Box::new(move |not_committed| {
-                then(match not_committed {
-                    Some(error) => Err(error),
-                    None => result.map_err(Error::from),
+                then(match (result, not_committed) {
+                    (Some(Err(error)), _) => Err(error.into()),
+                    (_, Some(error)) => Err(error),
+                    (Some(Ok(value)), None) => Ok(value),
+                    (None, None) => Err(Error::Request("the store is closed".into())),
                 });
             })
         });
@@ -146,15 +150,21 @@ impl Drop for Writer {
 fn write(connection: Connection, waiting: &Receiver<Change>) {
     let mut answers = Vec::new();
     while let Ok(first) = waiting.recv() {
-        let begun = connection.execute_batch("BEGIN IMMEDIATE");
+        let mut error = connection.execute_batch("BEGIN IMMEDIATE").err();
         for change in std::iter::once(first).chain(waiting.try_iter().take(WAITING)) {
-            answers.push(change(&connection));
+            // Without a transaction nothing is changed. SQLite ends one by itself if it meets a full disk, say.
+            let is_within = error.is_none() && !connection.is_autocommit();
+            answers.push(change(is_within.then_some(&connection)));
         }
-        let ended = begun.and_then(|()| connection.execute_batch("COMMIT"));
-        if ended.is_err() && !connection.is_autocommit() {
+        if error.is_none() {
+            error = match connection.is_autocommit() {
+                true => Some(rolled_back()),
+                false => connection.execute_batch("COMMIT").err(),
+            };
+        }
+        if !connection.is_autocommit() {
             let _ = connection.execute_batch("ROLLBACK");
         }
-        let mut error = ended.err();
         for answer in mem::take(&mut answers) {
             // Each gets one of its own; SQLite's are not to be cloned.
             let copy = error.take().map(|original| {
@@ -165,6 +175,12 @@ fn write(connection: Connection, waiting: &Receiver<Change>) {
             answer(copy.map(Error::Database));
         }
     }
+}
+
+/// What SQLite says if it ended a transaction by itself; the disk is full, mostly.
+fn rolled_back() -> rusqlite::Error {
+    let words = "the transaction was rolled back".to_owned();
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), Some(words))
 }
 
 fn copy_of(error: &rusqlite::Error) -> rusqlite::Error {

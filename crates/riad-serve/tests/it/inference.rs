@@ -87,6 +87,20 @@ fn what_does_not_fit_is_answered_in_words() {
     let (status, said) = of("FP32", json!([1, 1, 3]), json!([0.5, 2.0, 0.5]));
     assert_eq!(status, 422, "{said}");
     assert_eq!(infer(&served, &json!({"inputs": []})).0, 400);
+    let rows = served.caller.json("/v1/lines/lid/inspections")["inspections"]
+        .as_array()
+        .unwrap()
+        .len();
+    let pixel = json!([{"name": "image", "datatype": "UINT8", "shape": [1, 1, 3], "data": [1, 2, 3]}]);
+    assert_eq!(
+        infer(&served, &json!({"inputs": pixel, "outputs": [{"name": "colour"}]})).0,
+        400
+    );
+    let now = served.caller.json("/v1/lines/lid/inspections")["inspections"]
+        .as_array()
+        .unwrap()
+        .len();
+    assert_eq!(now, rows, "what is refused is not judged");
     let described = served.caller.json("/v2/models/lid");
     assert_eq!(described["inputs"][0]["shape"], json!([-1, -1, 3]));
     assert_eq!(served.caller.get("/v2/models/cap/ready").status(), 404);

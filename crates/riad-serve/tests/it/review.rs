@@ -78,3 +78,53 @@ fn a_version_is_made_of_audited_pictures_and_put_to_use_and_back() {
         Value::Null
     );
 }
+
+#[test]
+fn versions_are_switched_while_pictures_come() {
+    let (first, model) = two_versions();
+    let ends = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for number in 0..3 {
+            let (caller, ends) = (&first.caller, &ends);
+            scope.spawn(move || {
+                while !ends.load(std::sync::atomic::Ordering::SeqCst) {
+                    assert_eq!(caller.inspect(&png(&good(number)))["verdict"], "good");
+                }
+            });
+        }
+        for turn in 0..60 {
+            let path = format!("/v1/lines/lid/versions/{}/use", 1 + turn % 2);
+            assert_eq!(first.caller.post(&path, &[], b"").status(), 200);
+            assert_eq!(first.caller.post("/v1/lines/lid/shift", &[], b"").status(), 200);
+        }
+        ends.store(true, std::sync::atomic::Ordering::SeqCst);
+    });
+    let used = first.caller.json("/v1/lines/lid")["version"].clone();
+    let again = served_in(first.end(), |options| options.lines[0].model = model.clone());
+    assert_eq!(
+        again.caller.json("/v1/lines/lid")["version"],
+        used,
+        "the store knows what was used last"
+    );
+}
+
+#[test]
+fn naming_an_older_run_goes_back_to_its_model() {
+    let (second, _) = two_versions();
+    let third = served_in(second.end(), |_| {});
+    assert_eq!(third.caller.json("/v1/lines/lid")["version"], json!(1));
+}
+
+/// A service whose line was opened with one model and then with another, and that other one.
+fn two_versions() -> (crate::support::Served, std::path::PathBuf) {
+    let first = served(|_| {});
+    let model = first.folder.path().join("other.safetensors");
+    let mut checkpoint = riad::Checkpoint::open(crate::support::run()).unwrap();
+    let mut scores = checkpoint.header.calibration.as_ref().unwrap().scores().to_vec();
+    scores.pop();
+    checkpoint.header.calibration = Some(riad::Calibration::new(scores).unwrap());
+    checkpoint.save(&model).unwrap();
+    let second = served_in(first.end(), |options| options.lines[0].model = model.clone());
+    assert_eq!(second.caller.json("/v1/lines/lid")["version"], json!(2));
+    (second, model)
+}

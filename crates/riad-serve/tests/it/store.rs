@@ -56,26 +56,6 @@ fn all_is_there_again_after_a_restart() {
 }
 
 #[test]
-fn a_run_that_holds_another_model_is_the_next_version() {
-    let first = served(|_| {});
-    let model = first.folder.path().join("other.safetensors");
-    let mut checkpoint = riad::Checkpoint::open(run()).unwrap();
-    let mut scores: Vec<f32> = checkpoint.header.calibration.as_ref().unwrap().scores().to_vec();
-    scores.pop();
-    checkpoint.header.calibration = Some(riad::Calibration::new(scores).unwrap());
-    checkpoint.save(&model).unwrap();
-    let second = served_in(first.end(), |options| options.lines[0].model = model.clone());
-    let line = second.caller.json("/v1/lines/lid");
-    assert_eq!((&line["version"], &line["back"]), (&2.into(), &1.into()));
-    let third = served_in(second.end(), |_| {});
-    assert_eq!(
-        third.caller.json("/v1/lines/lid")["version"],
-        2,
-        "a model that was there before makes no version"
-    );
-}
-
-#[test]
 fn names_and_models_that_cannot_be_meant_are_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let refused = |name: &str, model: &std::path::Path| {
