@@ -66,7 +66,8 @@ pub(crate) fn check(run: impl Fn(&mut Command) -> Result<()>) -> Result<()> {
     run(Command::new(&fresh).args(["-c", ALONE]))?;
 
     run(&mut pip(&fresh, &TESTS))?;
-    run(&mut crate::cargo(["build", "--locked", "-p", "riad-cli"]))?;
+    // With the features that the tests have, so that nothing is built twice.
+    run(&mut crate::cargo(["build", "--locked", "--workspace", "--bin", "riad"]))?;
     let program = root
         .join("target")
         .join("debug")
