@@ -74,7 +74,7 @@ export async function openPage(browser, url, hash = "", { size = "1280x720", all
 }
 
 /** Waits until `read` gives something that `want` takes (a value or a test). */
-export async function until(read, want, words = "in time", seconds = 10) {
+export async function until(read, want, words = "in time", seconds = 60) {
   const fits = typeof want === "function" ? want : (value) => value === want;
   const end = Date.now() + seconds * 1000;
   let value;

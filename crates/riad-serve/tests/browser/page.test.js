@@ -51,7 +51,7 @@ describe("the line", () => {
     for (const sent of ["good", "bad", "good"]) {
       const row = await riad.post(sent);
       const expected = KINDS[row.verdict];
-      await until(() => kind(page), expected, sent, 5);
+      await until(() => kind(page), expected, sent, 60);
       await until(() => page.locator(".stage img").getAttribute("alt"), (words) => words.startsWith(`Picture ${row.id}:`));
       assert.equal(await page.locator(".verdict .title").textContent(), { ok: "OK", bad: "NOT OK", strange: "NOT THIS PRODUCT" }[expected]);
       assert.equal(await page.locator(".verdict .sign use").getAttribute("href"), `#sign-${expected}`);
@@ -291,7 +291,7 @@ describe("review", () => {
       assert.ok(!(await page.locator(".warning").isVisible()));
       await page.getByRole("radio", { name: /^Recalibrate/ }).check();
       await page.getByRole("button", { name: "Make a new version" }).click();
-      const made = await until(async () => (await riad.get(`${riad.base}/versions`)).versions[0].version, (n) => n > version, "a new version", 20);
+      const made = await until(async () => (await riad.get(`${riad.base}/versions`)).versions[0].version, (n) => n > version, "a new version", 60);
       const use = page.getByRole("button", { name: `Use version ${made}` });
       const failed = page.locator(`.version:has-text("Version ${made}") .failed`);
       await use.or(failed).waitFor({ timeout: 120_000 });
