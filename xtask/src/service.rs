@@ -23,6 +23,9 @@ pub(crate) struct TryService {
     /// Only the clients, without the browser
     #[arg(long)]
     no_browser: bool,
+    /// Only the browser, without the clients
+    #[arg(long, conflicts_with = "no_browser")]
+    no_clients: bool,
 }
 
 /// What the clients import.
@@ -82,52 +85,8 @@ impl TryService {
         }
         let bad = root.join("demo/badge/test/missing_print");
 
-        let Some(python) = python::with("service", &PACKAGES) else {
-            eprintln!("skipped: no Python with schemathesis and tritonclient, and no network to install them");
-            return Ok(());
-        };
-        let scripts = crate::workspace_root().join("crates/riad-serve/tests/python");
-        {
-            let service = start(&program, root, "clients")?;
-            let picture = first(&bad)?;
-            let scored = Command::new(&program)
-                .current_dir(root)
-                .args(["score", "--model", "run", "-q"])
-                .arg(&picture)
-                .output()?;
-            let scored = String::from_utf8_lossy(&scored.stdout).into_owned();
-            let score = scored
-                .lines()
-                .last()
-                .and_then(|line| line.split([',', '\t', ' ']).next_back())
-                .unwrap_or_default();
-            let mut triton = Command::new(&python);
-            run(triton
-                .arg(scripts.join("triton.py"))
-                .args([&service.address, "badge"])
-                .arg(&picture)
-                .arg(score))?;
-            let mut mutated = Command::new(&python);
-            let count = self.hostile.to_string();
-            run(mutated
-                .arg(scripts.join("mutated.py"))
-                .args([&service.address, "badge"])
-                .arg(&bad)
-                .arg(count))?;
-            let mut schemathesis = Command::new(&python);
-            schemathesis
-                .args(["-m", "schemathesis.cli", "run"])
-                .arg(format!("{}/openapi.json", service.address));
-            run(schemathesis.args([
-                "--checks",
-                "all",
-                "--exclude-checks",
-                EXCLUDED,
-                "--max-examples",
-                "20",
-                "--seed",
-                "0",
-            ]))?;
+        if !self.no_clients {
+            self.clients(&program, root, &bad)?;
         }
         if self.no_browser {
             return Ok(());
@@ -148,6 +107,56 @@ impl TryService {
             .env("RIAD_URL", &service.address)
             .env("RIAD_GOOD", &good)
             .env("RIAD_BAD", &bad))
+    }
+
+    /// Has clients of other makers use the service.
+    fn clients(&self, program: &Path, root: &Path, bad: &Path) -> Result<()> {
+        let Some(python) = python::with("service", &PACKAGES) else {
+            eprintln!("skipped: no Python with schemathesis and tritonclient, and no network to install them");
+            return Ok(());
+        };
+        let scripts = crate::workspace_root().join("crates/riad-serve/tests/python");
+        let service = start(program, root, "clients")?;
+        let picture = first(bad)?;
+        let scored = Command::new(program)
+            .current_dir(root)
+            .args(["score", "--model", "run", "-q"])
+            .arg(&picture)
+            .output()?;
+        let scored = String::from_utf8_lossy(&scored.stdout).into_owned();
+        let score = scored
+            .lines()
+            .last()
+            .and_then(|line| line.split([',', '\t', ' ']).next_back())
+            .unwrap_or_default();
+        let mut triton = Command::new(&python);
+        run(triton
+            .arg(scripts.join("triton.py"))
+            .args([&service.address, "badge"])
+            .arg(&picture)
+            .arg(score))?;
+        let mut mutated = Command::new(&python);
+        let count = self.hostile.to_string();
+        run(mutated
+            .arg(scripts.join("mutated.py"))
+            .args([&service.address, "badge"])
+            .arg(bad)
+            .arg(count))?;
+        let mut schemathesis = Command::new(&python);
+        schemathesis
+            .args(["-m", "schemathesis.cli", "run"])
+            .arg(format!("{}/openapi.json", service.address));
+        run(schemathesis.args([
+            "--checks",
+            "all",
+            "--exclude-checks",
+            EXCLUDED,
+            "--max-examples",
+            "20",
+            "--seed",
+            "0",
+        ]))?;
+        Ok(())
     }
 }
 
