@@ -46,9 +46,6 @@ const TELL: Duration = Duration::from_secs(1);
 /// How many pictures are drawn at once: those who look must not take the cores from the line.
 const DRAWING: usize = 2;
 
-/// How many pictures come in at once. Each takes two open files, of which a process mostly has 1,024.
-const UPLOADS: usize = 256;
-
 /// How many pictures are held in memory at once: those that a full disk does not take, and those that come as numbers.
 const HELD: usize = 8;
 
@@ -211,7 +208,6 @@ impl Service {
             allow,
             end: AtomicBool::new(false),
             drawing: Semaphore::new(DRAWING),
-            uploads: Semaphore::new(UPLOADS),
             held: Arc::new(Semaphore::new(HELD)),
             counters: Counters::default(),
             making: Arc::default(),

@@ -41,8 +41,6 @@ pub(crate) struct Inner {
     pub(crate) end: AtomicBool,
     /// How many pictures may be drawn at once.
     pub(crate) drawing: Semaphore,
-    /// How many pictures may come in at once.
-    pub(crate) uploads: Semaphore,
     /// How many pictures may be held in memory at once.
     pub(crate) held: Arc<Semaphore>,
     pub(crate) counters: Counters,

@@ -159,7 +159,7 @@ pub(super) async fn infer(
 ) -> Result<Json<Inferred>, Refused> {
     let begun = Begun::now();
     let line = line_of(&shared, &line)?;
-    let Ok(_room) = shared.uploads.try_acquire() else {
+    let Ok(_room) = line.uploads.try_acquire() else {
         return Err(Refused::busy());
     };
     // The body is in memory, and so are its numbers.

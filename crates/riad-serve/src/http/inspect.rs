@@ -144,7 +144,7 @@ pub(super) async fn inspect(
         }
     }
     // Each takes a file and room on the disk while it comes in.
-    let Ok(_room) = shared.uploads.try_acquire() else {
+    let Ok(_room) = line.uploads.try_acquire() else {
         shared.counters.busy();
         return Err(Refused::busy());
     };

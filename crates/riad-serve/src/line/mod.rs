@@ -19,6 +19,7 @@ use rand_chacha::{
     rand_core::{Rng, SeedableRng},
 };
 use riad::{Asked, Compute, Detector};
+use tokio::sync::Semaphore;
 
 use self::live::Live;
 pub(crate) use self::{
@@ -32,6 +33,9 @@ use crate::{
     Error, Result, known,
     store::{Inspection, Store, VersionRow, to_millis, version_file},
 };
+
+/// How many pictures of a line come in at once. Each takes two open files, of which a process mostly has 1,024.
+const UPLOADS: usize = 128;
 
 /// Letters of a line's name: it becomes part of addresses and of files.
 const MOST_LETTERS: usize = 40;
@@ -61,6 +65,8 @@ pub(crate) struct Line {
     /// Held while the version or the shift changes, in the store and here. It is never taken together with `live` while the store is waited
     /// for: the thread that writes takes that one.
     changing: Mutex<()>,
+    /// Room for pictures that come in at once. Each line has its own, so that slow senders of one do not refuse another's.
+    pub(crate) uploads: Semaphore,
     /// One in how many pictures a person is asked about whatever their verdict, and what draws them.
     audit: Option<u32>,
     dice: Mutex<ChaCha8Rng>,
@@ -104,6 +110,7 @@ impl Line {
             index,
             live: Mutex::new(Live::open(&name, store, shift, &model)?),
             changing: Mutex::default(),
+            uploads: Semaphore::new(UPLOADS),
             name,
             watch: options.watch.clone(),
             asked,
