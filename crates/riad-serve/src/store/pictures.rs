@@ -106,7 +106,10 @@ impl Pictures {
                     });
                     if name.is_none_or(|name| !named.contains(&name)) {
                         fs::create_dir_all(&lost).map_err(Error::file("make", &lost))?;
-                        let name = file.file_name().unwrap_or_default();
+                        // Line and day are part of the name, so that none takes the place of another.
+                        let below = file.strip_prefix(&self.root).unwrap_or(&file);
+                        let parts: Vec<_> = below.iter().map(|part| part.to_string_lossy()).collect();
+                        let name = parts.join("_");
                         // What stays where it is, is looked at again at the next start.
                         count += usize::from(fs::rename(&file, lost.join(name)).is_ok());
                     }
