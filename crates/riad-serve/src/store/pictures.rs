@@ -100,18 +100,13 @@ impl Pictures {
         for line in list(&self.root)?.into_iter().filter(|path| path.is_dir()) {
             for day in list(&line)?.into_iter().filter(|path| path.is_dir()) {
                 for file in list(&day)? {
-                    let name = file.strip_prefix(&self.root).ok().map(|name| {
-                        let parts: Vec<_> = name.iter().map(|part| part.to_string_lossy()).collect();
-                        parts.join("/")
-                    });
-                    if name.is_none_or(|name| !named.contains(&name)) {
+                    let below = file.strip_prefix(&self.root).unwrap_or(&file);
+                    let parts: Vec<_> = below.iter().map(|part| part.to_string_lossy()).collect();
+                    if !named.contains(&parts.join("/")) {
                         fs::create_dir_all(&lost).map_err(Error::file("make", &lost))?;
                         // Line and day are part of the name, so that none takes the place of another.
-                        let below = file.strip_prefix(&self.root).unwrap_or(&file);
-                        let parts: Vec<_> = below.iter().map(|part| part.to_string_lossy()).collect();
-                        let name = parts.join("_");
                         // What stays where it is, is looked at again at the next start.
-                        count += usize::from(fs::rename(&file, lost.join(name)).is_ok());
+                        count += usize::from(fs::rename(&file, lost.join(parts.join("_"))).is_ok());
                     }
                 }
             }
