@@ -140,7 +140,10 @@ fn images_that_change_during_a_run_set_no_threshold() {
     while !lines.next().unwrap().unwrap().starts_with("training ") {}
     let defect = fs::read(root.join("data/badge/test/scratch/000.png")).unwrap();
     for image in ["000.png", "001.png"] {
-        fs::write(root.join("data/badge/train/good").join(image), &defect).unwrap();
+        // The run reads these files meanwhile: it must find the old image or the new one, never a half.
+        let part = root.join(image);
+        fs::write(&part, &defect).unwrap();
+        fs::rename(&part, root.join("data/badge/train/good").join(image)).unwrap();
     }
     let said: Vec<_> = lines.map(Result::unwrap).collect();
     let (said, output) = (said.join("\n"), child.wait_with_output().unwrap());
