@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant, SystemTime},
@@ -18,6 +18,7 @@ use tokio::{runtime::Runtime, sync::Semaphore};
 
 use crate::{
     Error, LineOptions, Result,
+    connections::Bounded,
     counters::Counters,
     events::{Event, Events},
     http,
@@ -71,6 +72,9 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// How many pictures of a line may wait.
     pub queue: usize,
+    /// How many connections there may be at once. With two open files for each of up to 128 pictures of a line that come in, they must
+    /// stay below the open files that a process may have, mostly 1,024.
+    pub connections: usize,
     /// How long a request may take from its first byte until its answer.
     pub deadline: Duration,
     /// How many bytes a picture may have.
@@ -101,6 +105,7 @@ impl Options {
             token: None,
             tls: None,
             queue: 64,
+            connections: 512,
             deadline: Duration::from_secs(10),
             most_bytes: 64 << 20,
             allow: Vec::new(),
@@ -137,9 +142,9 @@ impl Options {
                  {wait:?} (until they are complete, and until the next look): none would be in time"
             )));
         }
-        if self.queue == 0 || self.deadline.is_zero() || self.most_bytes == 0 {
+        if self.queue == 0 || self.connections == 0 || self.deadline.is_zero() || self.most_bytes == 0 {
             return Err(Error::Request(
-                "a queue, a deadline and a picture's size are above 0".to_owned(),
+                "a queue, a number of connections, a deadline and a picture's size are above 0".to_owned(),
             ));
         }
         Ok(())
@@ -232,12 +237,13 @@ impl Service {
             }
         };
         let app = http::router(shared.clone()).into_make_service();
-        let server = handle.clone();
+        let (server, connections) = (handle.clone(), options.connections);
         runtime.spawn(async move {
             let served = match tls {
                 None => match axum_server::from_tcp(listener) {
                     Ok(mut listening) => {
                         listening.http_builder().http1().header_read_timeout(HEAD);
+                        let listening = listening.map(|accept| Bounded::new(accept, server.clone(), connections));
                         listening.http1_only().handle(server).serve(app).await
                     }
                     Err(error) => Err(error),
@@ -245,6 +251,7 @@ impl Service {
                 Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {
                     Ok(mut listening) => {
                         listening.http_builder().http1().header_read_timeout(HEAD);
+                        let listening = listening.map(|accept| Bounded::new(accept, server.clone(), connections));
                         listening.http1_only().handle(server).serve(app).await
                     }
                     Err(error) => Err(error),
@@ -280,10 +287,11 @@ impl Service {
     fn work(&mut self, keep: &Keep, pace: Pace) {
         // One more than there are cores: while one waits for the disk or decodes, the others compute.
         let cores = thread::available_parallelism().map_or(2, usize::from);
+        let judging = Arc::<AtomicUsize>::default();
         for _ in 0..=cores {
-            let shared = self.shared.clone();
+            let (shared, judging) = (self.shared.clone(), judging.clone());
             self.workers.push(thread::spawn(move || {
-                line::work(&shared.queue, &shared.store, &shared.events)
+                line::work(&shared.queue, &shared.store, &shared.events, &judging)
             }));
         }
         for line in &self.shared.lines {

@@ -7,8 +7,8 @@
 use std::io::Write;
 
 use axum::{
-    Json,
-    body::{Bytes, to_bytes},
+    Extension, Json,
+    body::Bytes,
     extract::{Request, State},
     http::{HeaderMap, StatusCode},
 };
@@ -21,8 +21,9 @@ use super::{
     MOST_JSON,
     answer::{Problem, Refused},
     blocking,
+    body::{Begun, beginning, next},
     extract::Path,
-    inspect::{Begun, Came, judge, room_in_memory, text_of},
+    inspect::{Came, judge, room, room_in_memory, text_of},
     line_of,
 };
 use crate::{
@@ -154,26 +155,29 @@ pub(super) struct Inferred {
 )]
 pub(super) async fn infer(
     State(shared): State<Shared>,
+    Extension(begun): Extension<Begun>,
     Path(line): Path<String>,
     request: Request,
 ) -> Result<Json<Inferred>, Refused> {
-    let begun = Begun::now();
     let line = line_of(&shared, &line)?;
-    let Ok(_room) = line.uploads.try_acquire() else {
-        return Err(Refused::busy());
-    };
-    // The body is in memory, and so are its numbers.
-    let room = room_in_memory(&shared)?;
     let headers = request.headers().clone();
     let key = text_of(&headers, "idempotency-key")?;
     // JSON with numbers is several times as long as the file that it stands for.
     let most = usize::try_from(shared.most_bytes)
         .unwrap_or(usize::MAX)
         .saturating_add(MOST_JSON);
-    let read = tokio::time::timeout(shared.deadline, to_bytes(request.into_body(), most)).await;
-    let body = read
-        .map_err(|_| Refused::slow())?
-        .map_err(|_| Refused::too_large(shared.most_bytes))?;
+    let mut pieces = request.into_body().into_data_stream();
+    let mut body = beginning(&mut pieces, begun).await?;
+    let _room = room(&shared, &line)?;
+    // The body is in memory, and so are its numbers.
+    let memory = room_in_memory(&shared)?;
+    while let Some(piece) = next(&mut pieces, begun).await? {
+        if body.len() + piece.len() > most {
+            return Err(Refused::too_large(shared.most_bytes));
+        }
+        body.extend_from_slice(&piece);
+    }
+    let body = Bytes::from(body);
     let begin = shared.clone();
     let (call, picture) = blocking(move || {
         let (call, binary) = split(&headers, &body)?;
@@ -188,7 +192,7 @@ pub(super) async fn infer(
         });
         match written {
             Ok(path) => Ok((call, Picture::File(path))),
-            Err(error) if error.is_full() => Ok((call, Picture::Memory { bytes, _room: room })),
+            Err(error) if error.is_full() => Ok((call, Picture::Memory { bytes, _room: memory })),
             Err(error) => Err(error.into()),
         }
     })

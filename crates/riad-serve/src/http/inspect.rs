@@ -1,25 +1,22 @@
 //! A picture comes in.
 
-use std::{
-    path::{Path as FilePath, PathBuf},
-    time::{Instant, SystemTime},
-};
+use std::path::{Path as FilePath, PathBuf};
 
 use axum::{
-    Json,
+    Extension, Json,
     body::{Bytes, to_bytes},
     extract::{FromRequest, Multipart, Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use futures_util::{Stream, StreamExt};
+use futures_util::Stream;
 use serde::{Deserialize, Serialize};
 use tempfile::TempPath;
 use tokio::{
     fs::File,
     io::AsyncWriteExt,
-    sync::{OwnedSemaphorePermit, oneshot},
+    sync::{OwnedSemaphorePermit, SemaphorePermit, oneshot},
     time::timeout_at,
 };
 use utoipa::{IntoParams, ToSchema};
@@ -28,6 +25,7 @@ use super::{
     MOST_JSON,
     answer::{Binary, Problem, Refused},
     blocking,
+    body::{Begun, beginning, next},
     extract::{Path, Query},
     line_of,
 };
@@ -77,22 +75,6 @@ pub(super) struct MapFile {
     base64: String,
 }
 
-/// When a request came: by a clock that nobody sets, and as it is written down.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Begun {
-    pub(super) at: Instant,
-    pub(super) received: SystemTime,
-}
-
-impl Begun {
-    pub(super) fn now() -> Self {
-        Self {
-            at: Instant::now(),
-            received: SystemTime::now(),
-        }
-    }
-}
-
 /// A picture that came in.
 pub(super) struct Came {
     pub(super) picture: Picture,
@@ -121,12 +103,12 @@ pub(super) struct Came {
 )]
 pub(super) async fn inspect(
     State(shared): State<Shared>,
+    Extension(begun): Extension<Begun>,
     Path(line): Path<String>,
     Query(how): Query<How>,
     request: Request,
 ) -> Result<Response, Refused> {
     let line = line_of(&shared, &line)?;
-    let begun = Begun::now();
     let source = match how.source {
         None | Some(Origin::Http) => Origin::Http,
         Some(Origin::Page) => Origin::Page,
@@ -143,12 +125,7 @@ pub(super) async fn inspect(
             return Ok(answer(first, None, how.maps, false));
         }
     }
-    // Each takes a file and room on the disk while it comes in.
-    let Ok(_room) = line.uploads.try_acquire() else {
-        shared.counters.busy();
-        return Err(Refused::busy());
-    };
-    let came = came_in(&shared, &line, request, begun).await?;
+    let (came, _room) = came_in(&shared, &line, request, begun).await?;
     let judged = judge(&shared, &line, came, (source, key, how.maps), begun).await?;
     let is_full = judged.not_stored.is_some_and(|error: Error| error.is_full());
     Ok(answer(judged.inspection, judged.map, how.maps, is_full))
@@ -162,7 +139,6 @@ pub(super) async fn judge(
     (source, key, numbers): (Origin, Option<String>, Option<Numbers>),
     begun: Begun,
 ) -> Result<Judged, Refused> {
-    let deadline = begun.at + shared.deadline;
     let (answer, answered) = oneshot::channel();
     let job = Job {
         line: line.clone(),
@@ -172,7 +148,7 @@ pub(super) async fn judge(
         name: came.name,
         key,
         identity: None,
-        deadline: Some(deadline),
+        deadline: Some(begun.deadline.into()),
         numbers,
         answer,
     };
@@ -180,7 +156,7 @@ pub(super) async fn judge(
         shared.counters.busy();
         return Err(Refused::busy());
     }
-    let judged = timeout_at(deadline.into(), answered).await;
+    let judged = timeout_at(begun.deadline, answered).await;
     shared.counters.took(begun.at.elapsed());
     match judged {
         Ok(Ok(Ok(judged))) => match judged.not_stored {
@@ -211,8 +187,21 @@ fn answer(inspection: Inspection, map: Option<Vec<u8>>, numbers: Option<Numbers>
     (status, Json(Inspected { inspection, map })).into_response()
 }
 
-/// Brings the picture of a request into the store.
-async fn came_in(shared: &Shared, line: &Line, request: Request, begun: Begun) -> Result<Came, Refused> {
+/// Room for one of the pictures of a line that come in at once: each takes open files and room on the disk.
+pub(super) fn room<'a>(shared: &Shared, line: &'a Line) -> Result<SemaphorePermit<'a>, Refused> {
+    line.uploads.try_acquire().map_err(|_| {
+        shared.counters.busy();
+        Refused::busy()
+    })
+}
+
+/// Brings the picture of a request into the store, where it has room until it is judged.
+async fn came_in<'a>(
+    shared: &Shared,
+    line: &'a Line,
+    request: Request,
+    begun: Begun,
+) -> Result<(Came, SemaphorePermit<'a>), Refused> {
     let name = name_of(request.headers());
     let kind = request
         .headers()
@@ -226,8 +215,9 @@ async fn came_in(shared: &Shared, line: &Line, request: Request, begun: Begun) -
             let body = body.map_err(|_| Refused::bad_request("the body is too long for a path in JSON"))?;
             let named: Named = serde_json::from_slice(&body)
                 .map_err(|error| Refused::bad_request(format!("the body is no JSON with a path: {error}")))?;
+            let room = room(shared, line)?;
             let shared = shared.clone();
-            blocking(move || copied(&shared, &named.path)).await
+            Ok((blocking(move || copied(&shared, &named.path)).await?, room))
         }
         "multipart/form-data" => {
             let form = Multipart::from_request(request, &()).await;
@@ -241,44 +231,44 @@ async fn came_in(shared: &Shared, line: &Line, request: Request, begun: Begun) -
                     continue;
                 }
                 let name = name.or_else(|| field.file_name().map(shown));
-                let picture = received(shared, line, field, begun).await?;
-                return Ok(Came { picture, name });
+                let (picture, room) = received(shared, line, field, begun).await?;
+                return Ok((Came { picture, name }, room));
             }
             Err(Refused::bad_request("the form has no file"))
         }
         _ => {
-            let picture = received(shared, line, request.into_body().into_data_stream(), begun).await?;
-            Ok(Came { picture, name })
+            let (picture, room) = received(shared, line, request.into_body().into_data_stream(), begun).await?;
+            Ok((Came { picture, name }, room))
         }
     }
 }
 
-/// Writes what comes to a file, piece by piece, so that slow senders take no memory. If the disk is full, the rest is held in memory.
-async fn received<E>(
+/// Writes what comes to a file, piece by piece, so that large pictures take no memory. If the disk is full, the rest is held in memory.
+async fn received<'a, E>(
     shared: &Shared,
-    line: &Line,
+    line: &'a Line,
     mut pieces: impl Stream<Item = Result<Bytes, E>> + Unpin,
     begun: Begun,
-) -> Result<Picture, Refused> {
+) -> Result<(Picture, SemaphorePermit<'a>), Refused> {
+    let first = beginning(&mut pieces, begun).await?;
+    if first.is_empty() {
+        return Err(Refused::bad_request("the body is empty; it is to be a picture"));
+    }
+    let room = room(shared, line)?;
     let mut place = Place::new(shared, line).await?;
     let mut bytes = 0;
-    let deadline = begun.at + shared.deadline;
+    let mut piece = Bytes::from(first);
     loop {
-        let piece = timeout_at(deadline.into(), pieces.next())
-            .await
-            .map_err(|_| Refused::slow())?;
-        let Some(piece) = piece else { break };
-        let piece = piece.map_err(|_| Refused::bad_request("the picture broke off"))?;
         bytes += piece.len() as u64;
         if bytes > shared.most_bytes {
             return Err(Refused::too_large(shared.most_bytes));
         }
         place.write(&piece, shared).await?;
+        match next(&mut pieces, begun).await? {
+            Some(next) => piece = next,
+            None => return Ok((place.end(), room)),
+        }
     }
-    if bytes == 0 {
-        return Err(Refused::bad_request("the body is empty; it is to be a picture"));
-    }
-    Ok(place.end())
 }
 
 /// Where a picture goes that is coming in.

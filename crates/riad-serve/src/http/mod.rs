@@ -2,6 +2,7 @@
 
 mod answer;
 mod auth;
+mod body;
 mod events;
 mod extract;
 mod inference;
@@ -103,6 +104,7 @@ pub(crate) fn router(shared: Shared) -> Router {
     .fallback(|| async { Refused::not_found("there is nothing at this address") })
     .method_not_allowed_fallback(method_not_allowed)
     .layer(DefaultBodyLimit::max(MOST_JSON))
+    .layer(middleware::from_fn_with_state(shared.clone(), body::in_time))
     .layer(middleware::from_fn_with_state(shared.clone(), auth::guard))
     .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
         Refused::internal().into_response()

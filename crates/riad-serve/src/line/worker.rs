@@ -2,10 +2,14 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Instant, SystemTime},
 };
 
+use rayon::ThreadPoolBuilder;
 use riad::render::{
     Plane,
     raw::{npy, tiff},
@@ -87,8 +91,9 @@ pub(crate) enum Refusal {
     Panicked,
 }
 
-/// Scores what waits until the queue is closed and empty.
-pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events) {
+/// Scores what waits until the queue is closed and empty. `judging` is how many workers judge a picture at this time.
+pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events, judging: &AtomicUsize) {
+    let own = ThreadPoolBuilder::new().num_threads(1).build().ok();
     while let Some(job) = queue.next() {
         if job.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             let _ = job.answer.send(Err(Refusal::Late));
@@ -96,15 +101,24 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events) {
         }
         let line = job.line.clone();
         let model = line.model();
-        // One picture that meets a fault of ours must not take the others with it.
-        let judged = catch_unwind(AssertUnwindSafe(|| {
+        let judge = || {
             let judgement = match &job.picture {
                 Picture::File(path) => model.judge(path),
                 Picture::Memory { bytes, .. } => model.judge_bytes(bytes),
             };
             let map = job.numbers.and_then(|format| numbers(format, &judgement));
             (judgement, map)
+        };
+        // A picture that is alone takes all threads, so that its answer comes soon. Several are judged sooner if each has one thread, for
+        // threads that share a picture wait for each other.
+        let at_once = judging.fetch_add(1, Ordering::Relaxed) + 1;
+        let own = own.as_ref().filter(|_| 2 * at_once > rayon::current_num_threads());
+        // One picture that meets a fault of ours must not take the others with it.
+        let judged = catch_unwind(AssertUnwindSafe(|| match own {
+            Some(own) => own.install(judge),
+            None => judge(),
         }));
+        judging.fetch_sub(1, Ordering::Relaxed);
         let Ok((judgement, map)) = judged else {
             tracing::error!(
                 "line {}: a picture met a fault of the program; please report it",

@@ -8,7 +8,7 @@ use std::{
 
 use riad_serve::{LineOptions, Options, Service};
 
-use crate::support::{good, png, run, served};
+use crate::support::{good, png, run, served, until};
 
 const TOKEN: &str = "a-token-of-some-length";
 
@@ -115,7 +115,7 @@ fn pages_may_load_nothing_from_elsewhere() {
 #[test]
 fn a_slow_sender_is_given_up_and_keeps_nobody_waiting() {
     let served = served(|options| options.deadline = Duration::from_secs(2));
-    let mut slow: Vec<_> = (0..50)
+    let mut slow: Vec<_> = (0..200)
         .map(|_| {
             let mut stream = TcpStream::connect(served.caller.base.trim_start_matches("http://")).unwrap();
             let head = b"POST /v1/lines/lid/inspect HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf";
@@ -127,4 +127,41 @@ fn a_slow_sender_is_given_up_and_keeps_nobody_waiting() {
     let mut answer = String::new();
     slow[0].read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+#[test]
+fn no_body_may_take_longer_than_a_request() {
+    let served = served(|options| options.deadline = Duration::from_secs(1));
+    served.caller.inspect(&png(&good(1)));
+    // As slow as can be, after one byte.
+    for place in [
+        "POST /v1/lines/lid/inspect",
+        "PUT /v1/lines/lid/inspections/1/label",
+        "POST /v2/models/lid/infer",
+    ] {
+        let mut slow = TcpStream::connect(served.caller.base.trim_start_matches("http://")).unwrap();
+        let kind = "Content-Type: application/json\r\nContent-Length: 1000";
+        write!(slow, "{place} HTTP/1.1\r\nHost: localhost\r\n{kind}\r\n\r\n{{").unwrap();
+        let mut answer = String::new();
+        slow.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 4"), "{place}: {answer}");
+    }
+}
+
+#[test]
+fn connections_beyond_the_limit_are_closed_and_the_others_go_on() {
+    let served = served(|options| options.connections = 20);
+    let place = served.caller.base.trim_start_matches("http://").to_owned();
+    let answers = || {
+        let mut stream = TcpStream::connect(&place).unwrap();
+        let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let mut answer = String::new();
+        // What is closed may have been reset.
+        let _ = stream.read_to_string(&mut answer);
+        answer.starts_with("HTTP/1.1 200")
+    };
+    let silent: Vec<_> = (0..20).map(|_| TcpStream::connect(&place).unwrap()).collect();
+    until("one connection too many is closed", || !answers());
+    drop(silent);
+    until("connections that ended make room", answers);
 }

@@ -1,0 +1,38 @@
+//! How many connections there are at once.
+
+use std::{future::Future, io, net::SocketAddr, pin::Pin};
+
+use axum_server::{Handle, accept::Accept};
+
+/// Accepts connections as `A` does, and closes those beyond `most` at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Bounded<A> {
+    accept: A,
+    handle: Handle<SocketAddr>,
+    most: usize,
+}
+
+impl<A> Bounded<A> {
+    pub(crate) fn new(accept: A, handle: Handle<SocketAddr>, most: usize) -> Self {
+        Self { accept, handle, most }
+    }
+}
+
+impl<I, S, A: Accept<I, S>> Accept<I, S> for Bounded<A>
+where
+    A::Future: Send + 'static,
+    A::Stream: 'static,
+    A::Service: 'static,
+{
+    type Stream = A::Stream;
+    type Service = A::Service;
+    type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
+
+    fn accept(&self, stream: I, service: S) -> Self::Future {
+        // This one counts already.
+        if self.handle.connection_count() > self.most {
+            return Box::pin(async { Err(io::Error::other("there are too many connections")) });
+        }
+        Box::pin(self.accept.accept(stream, service))
+    }
+}
