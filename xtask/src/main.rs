@@ -8,6 +8,7 @@ mod cuda_toolkit;
 mod dice;
 mod eval;
 mod fetch;
+mod line;
 mod make_defects;
 mod pictures;
 mod python;
@@ -51,6 +52,7 @@ enum Task {
     Commands(commands::Commands),
     SlowTests(slow_tests::SlowTests),
     TryService(service::TryService),
+    TryLine(line::TryLine),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         Task::Commands(task) => task.run(),
         Task::SlowTests(task) => task.run(),
         Task::TryService(task) => task.run(),
+        Task::TryLine(task) => task.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -56,6 +56,7 @@ pub(crate) fn with(name: &str, packages: &[&str]) -> Option<PathBuf> {
 fn module(package: &str) -> &str {
     match package {
         "Pillow" => "PIL",
+        "paho-mqtt" => "paho.mqtt",
         "tritonclient[http]" => "tritonclient.http",
         "tensorboard" => "tensorboard.backend.event_processing.event_file_loader",
         package => package,

@@ -94,7 +94,7 @@ impl TryService {
         let browser = crate::workspace_root().join("crates/riad-serve/tests/browser");
         let mut packages = Command::new("npm");
         packages.current_dir(&browser).args(["ci", "--no-audit", "--no-fund"]);
-        if let Err(error) = provide_chromium().and_then(|()| run(&mut packages)) {
+        if let Err(error) = provide("chromium").and_then(|()| run(&mut packages)) {
             eprintln!("skipped: no Chromium, or no packages to drive it: {error:#}");
             return Ok(());
         }
@@ -200,13 +200,14 @@ fn start(program: &Path, root: &Path, store: &str) -> Result<Running> {
     bail!("riad serve did not start")
 }
 
-/// Debian's Chromium, installed if that is possible.
-fn provide_chromium() -> Result<()> {
-    if Path::new("/usr/bin/chromium").exists() {
+/// A program of Debian's, installed if it is not there and that is possible: from the package of its name.
+pub(crate) fn provide(program: &str) -> Result<()> {
+    let folders = ["/usr/bin", "/usr/sbin"];
+    if folders.iter().any(|folder| Path::new(folder).join(program).exists()) {
         return Ok(());
     }
     run(Command::new("apt-get").args(["update", "-qq"]))?;
-    run(Command::new("apt-get").args(["install", "-y", "-qq", "chromium"]))
+    run(Command::new("apt-get").args(["install", "-y", "-qq", program]))
 }
 
 fn copy(from: &Path, to: &Path, prefix: &str) -> Result<()> {
@@ -228,7 +229,7 @@ fn first(folder: &Path) -> Result<PathBuf> {
     files.into_iter().next().context("no picture")
 }
 
-fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let status = command.status().with_context(|| format!("cannot start {program}"))?;
     ensure!(status.success(), "{program} ended with {status}");
