@@ -5,7 +5,9 @@ mod bench;
 mod ci;
 mod commands;
 mod cuda_toolkit;
+mod debian;
 mod dice;
+mod dist;
 mod eval;
 mod fetch;
 mod make_defects;
@@ -17,6 +19,7 @@ mod slow_tests;
 mod sweep;
 mod vary;
 mod wheel;
+mod windows;
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -51,6 +54,7 @@ enum Task {
     Commands(commands::Commands),
     SlowTests(slow_tests::SlowTests),
     TryService(service::TryService),
+    Dist(dist::Dist),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         Task::Commands(task) => task.run(),
         Task::SlowTests(task) => task.run(),
         Task::TryService(task) => task.run(),
+        Task::Dist(task) => task.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
