@@ -22,28 +22,6 @@ The program needs Windows 10 or later on x86-64, and nothing else. It can be sta
 docs/windows.md of the project tells how to install it and to run it as a service. The licences are beside this file.
 ";
 
-/// What a program of Windows may need: the system's own libraries.
-const LIBRARIES: [&str; 18] = [
-    "advapi32.dll",
-    "api-ms-win-core-synch-l1-2-0.dll",
-    "bcrypt.dll",
-    "bcryptprimitives.dll",
-    "crypt32.dll",
-    "iphlpapi.dll",
-    "kernel32.dll",
-    "msvcrt.dll",
-    "ncrypt.dll",
-    "ntdll.dll",
-    "ole32.dll",
-    "oleaut32.dll",
-    "psapi.dll",
-    "shell32.dll",
-    "user32.dll",
-    "userenv.dll",
-    "winmm.dll",
-    "ws2_32.dll",
-];
-
 pub(super) fn make(release: &Release) -> Result<()> {
     let windows = Windows::provide().context(
         "no Debian compiler with the standard library's source, or no mingw (rustc-web, rust-web-src, gcc-mingw-w64)",
@@ -81,7 +59,7 @@ fn for_windows(file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a program needs only libraries that Windows has.
+/// Checks that a program needs only libraries that Windows has: those of compilers begin with lib.
 fn check_needs(program: &Path) -> Result<()> {
     let said = output(Command::new("x86_64-w64-mingw32-objdump").arg("-p").arg(program))?;
     let names = said.lines().filter_map(|line| line.trim().strip_prefix("DLL Name: "));
