@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::{cuda_toolkit, python, wheel};
+use crate::{cuda_toolkit, debian, python, wheel, windows::Windows};
 
 /// The crates that others may depend on, each of which must build by itself.
 const LIBRARIES: [&str; 6] = ["riad-core", "riad-conv", "riad-cuda", "riad-data", "riad-model", "riad"];
@@ -55,8 +55,11 @@ const FUZZ_TARGETS: [(&str, &[&str]); 6] = [
     ("journal", &[]),
 ];
 
-/// Runs what CI runs; without steps, all of them but fuzz, which finds something else every time, and browser, which has not passed
-/// often enough yet to hold up a change.
+/// What is checked for Windows: all but development's own crates, GPUs and the wheel.
+const WINDOWS: &str = "-p riad-core -p riad-data -p riad-model -p riad -p riad-serve -p riad-cli";
+
+/// Runs what CI runs; without steps, all of them but fuzz, which finds something else every time, browser, which has not passed often
+/// enough yet to hold up a change, and wine, which takes too long.
 ///
 /// Tools that are missing (typos, cargo-machete, cargo-deny) are installed by `cargo install`. A step that fails does
 /// not keep the others from running.
@@ -88,6 +91,10 @@ enum Step {
     Arm,
     /// The code for Apple's GPUs: type-checked for Apple's target, where Debian's rustc is or can be installed
     Metal,
+    /// The program and the tests for Windows: type-checked, where Debian's rustc and mingw are or can be installed
+    Windows,
+    /// The same built, and tests run by Wine; many minutes from nothing
+    Wine,
     /// rustdoc, without a warning
     Docs,
     /// The CUDA code: clippy, linking and what can be tested, where there is a toolkit (CUDA_HOME or cuda-toolkit's)
@@ -178,7 +185,7 @@ impl Step {
                 ))]
             }
             Self::Metal => {
-                let Some(compiler) = debians_compiler() else {
+                let Some(compiler) = debian::compiler() else {
                     eprintln!(
                         "skipped: no Debian compiler with the standard library's source (rustc-web, rust-web-src)"
                     );
@@ -245,8 +252,8 @@ impl Step {
             )],
             Self::Service => vec![cargo("xtask try-service --no-browser")],
             Self::Browser => vec![cargo("xtask try-service --no-clients")],
-            // It asks where it has put what; see `run`.
-            Self::Wheel => Vec::new(),
+            // They ask where they have put what; see `run`.
+            Self::Wheel | Self::Windows | Self::Wine => Vec::new(),
             Self::Test => {
                 let mut test = cargo("test --workspace --locked");
                 let mut required = Vec::new();
@@ -284,11 +291,43 @@ impl Step {
         for mut command in self.commands() {
             run(&mut command)?;
         }
-        if matches!(self, Self::Wheel) {
-            wheel::check(run)?;
+        match self {
+            Self::Wheel => wheel::check(run),
+            Self::Windows => windows(check_windows),
+            Self::Wine => windows(test_windows),
+            _ => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// Does something for Windows where there is what it takes.
+fn windows(work: impl FnOnce(&Windows) -> Result<()>) -> Result<()> {
+    match Windows::provide() {
+        Some(windows) => work(&windows),
+        None => {
+            eprintln!(
+                "skipped: no Debian compiler with the standard library's source, or no mingw (rustc-web, rust-web-src, gcc-mingw-w64)"
+            );
+            Ok(())
+        }
+    }
+}
+
+fn check_windows(windows: &Windows) -> Result<()> {
+    // A warning here is one that no other step sees.
+    run(windows
+        .cargo("check", &format!("--tests {WINDOWS}"))
+        .env("RUSTFLAGS", "-D warnings"))
+}
+
+fn test_windows(windows: &Windows) -> Result<()> {
+    let Some(wine) = windows.wine()? else {
+        eprintln!("skipped: no Wine, and no Debian to install it");
+        return Ok(());
+    };
+    let mut test = windows.cargo("test", WINDOWS);
+    test.env("RUSTFLAGS", "-D warnings").envs(wine);
+    run(&mut test)
 }
 
 /// Whether there is an MQTT broker with its clients; installed where that is possible.
@@ -303,28 +342,9 @@ fn has_mosquitto() -> bool {
         ["mosquitto_passwd", "mosquitto_sub", "openssl"].into_iter().all(starts)
     };
     is_there() || {
-        debians(&["mosquitto", "mosquitto-clients", "openssl"]);
+        debian::install(&["mosquitto", "mosquitto-clients", "openssl"]);
         is_there()
     }
-}
-
-/// Installs Debian's packages; whether that worked.
-fn debians(packages: &[&str]) -> bool {
-    let apt = |arguments: &[&str]| {
-        let status = Command::new("apt-get").args(arguments).status();
-        status.is_ok_and(|status| status.success())
-    };
-    apt(&["update", "-qq"]) && apt(&[&["install", "-y", "-qq"], packages].concat())
-}
-
-/// Debian's compiler for the web, which comes with the standard library's source; installed where that is possible.
-fn debians_compiler() -> Option<&'static str> {
-    const COMPILER: &str = "/usr/bin/rustc";
-    let has_source = || Path::new(COMPILER).exists() && Path::new("/usr/share/doc/rust-web-src").exists();
-    if !has_source() && !debians(&["rustc-web", "rust-web-src"]) {
-        return None;
-    }
-    has_source().then_some(COMPILER)
 }
 
 impl Tool {
@@ -358,7 +378,8 @@ impl Ci {
     pub(crate) fn run(self) -> Result<()> {
         let steps = if self.steps.is_empty() {
             let all = Step::value_variants().iter().copied();
-            all.filter(|step| !matches!(step, Step::Fuzz | Step::Browser)).collect()
+            all.filter(|step| !matches!(step, Step::Fuzz | Step::Browser | Step::Wine))
+                .collect()
         } else {
             self.steps
         };

@@ -5,7 +5,9 @@ mod bench;
 mod ci;
 mod commands;
 mod cuda_toolkit;
+mod debian;
 mod dice;
+mod dist;
 mod eval;
 mod fetch;
 mod line;
@@ -18,6 +20,7 @@ mod slow_tests;
 mod sweep;
 mod vary;
 mod wheel;
+mod windows;
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -53,6 +56,7 @@ enum Task {
     SlowTests(slow_tests::SlowTests),
     TryService(service::TryService),
     TryLine(line::TryLine),
+    Dist(dist::Dist),
 }
 
 fn main() -> ExitCode {
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         Task::SlowTests(task) => task.run(),
         Task::TryService(task) => task.run(),
         Task::TryLine(task) => task.run(),
+        Task::Dist(task) => task.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -52,6 +52,12 @@ impl Watch {
     }
 }
 
+/// Breaks off as the first Ctrl-C does, whoever asks for it.
+#[cfg(windows)]
+pub(crate) fn end() {
+    PRESSED.cancel();
+}
+
 impl Drop for Watch {
     fn drop(&mut self) {
         WATCHED.store(false, Ordering::SeqCst);

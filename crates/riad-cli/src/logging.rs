@@ -2,8 +2,13 @@
 
 use std::{
     fmt,
+    fs::File,
     io::{self, Write},
+    sync::OnceLock,
+    time::SystemTime,
 };
+#[cfg(windows)]
+use std::{fs, path::Path};
 
 use tracing::{Event, Level, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
@@ -41,6 +46,29 @@ pub(crate) fn start(verbose: u8, quiet: u8) {
         .init();
 }
 
+/// Where lines go if nobody reads standard error.
+static FILE: OnceLock<File> = OnceLock::new();
+
+/// A file of lines that is larger is put aside for a new one when the program starts.
+#[cfg(windows)]
+const LARGE: u64 = 16 << 20;
+
+/// Adds what is said from now on to a file, with the time. The file before it has `.old` behind its name.
+///
+/// # Errors
+/// If the file cannot be made there.
+#[cfg(windows)]
+pub(crate) fn into_file(path: &Path) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    if fs::metadata(path).is_ok_and(|facts| facts.len() > LARGE) {
+        fs::rename(path, path.with_added_extension("old"))?;
+    }
+    let _ = FILE.set(File::options().create(true).append(true).open(path)?);
+    Ok(())
+}
+
 /// An event as a line: its message and fields, after its level where that is not information.
 struct Plain;
 
@@ -51,6 +79,9 @@ where
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let level = *event.metadata().level();
+        if FILE.get().is_some() {
+            write!(writer, "{} ", humantime::format_rfc3339_seconds(SystemTime::now()))?;
+        }
         writer.write_str(match level {
             Level::ERROR => "error: ",
             Level::WARN => "warning: ",
@@ -64,12 +95,15 @@ where
     }
 }
 
-/// Standard error, where lines go above the progress bars.
-struct BesideBars;
+/// Standard error, where lines go above the progress bars, or the file in its place.
+pub(crate) struct BesideBars;
 
 impl Write for BesideBars {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        progress::suspended(|| io::stderr().write(line))
+        match FILE.get() {
+            Some(mut file) => file.write(line),
+            None => progress::suspended(|| io::stderr().write(line)),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -4,7 +4,7 @@
 
 use std::{
     ffi::OsString,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     num::NonZeroUsize,
     process::ExitCode,
 };
@@ -15,7 +15,10 @@ use riad::names;
 use riad_data::{DataError, DecodeMemory};
 use riad_model::ModelError;
 
-use crate::args::{Cli, Command};
+use crate::{
+    args::{Cli, Command},
+    logging::BesideBars,
+};
 
 mod args;
 mod commands;
@@ -28,6 +31,8 @@ mod logging;
 mod memory;
 mod mistake;
 mod progress;
+#[cfg(windows)]
+mod service;
 mod shell;
 mod text;
 mod way_out;
@@ -63,6 +68,23 @@ fn usage(message: impl Into<String>) -> anyhow::Error {
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    #[cfg(windows)]
+    let is_service = arguments
+        .iter()
+        .any(|argument| argument == "serve" || argument == "watch");
+    let work = move || work(arguments);
+    #[cfg(windows)]
+    if is_service {
+        return match service::offer(Box::new(work)) {
+            Some(work) => work().into(),
+            None => ExitCode::SUCCESS,
+        };
+    }
+    work().into()
+}
+
+/// Does what the arguments ask for, and gives the exit code.
+fn work(arguments: Vec<OsString>) -> u8 {
     let arguments = match config::merge(arguments) {
         Ok(merged) => merged,
         Err(error) => return complain(&error, false),
@@ -73,9 +95,9 @@ fn main() -> ExitCode {
     };
     let verbose = cli.global.verbose >= 2;
     match run(cli) {
-        Ok(Ending::Done) => ExitCode::SUCCESS,
-        Ok(Ending::Incomplete) => ExitCode::from(1),
-        Ok(Ending::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
+        Ok(Ending::Done) => 0,
+        Ok(Ending::Incomplete) => 1,
+        Ok(Ending::Interrupted) => interrupt::EXIT_CODE,
         Err(error) => complain(&error, verbose),
     }
 }
@@ -110,32 +132,33 @@ fn run(cli: Cli) -> Result<Ending> {
 }
 
 /// Prints what clap has to say (help and version are errors to it) and where its arguments came from.
-fn refuse(error: &clap::Error, arguments: &config::Merged) -> ExitCode {
+fn refuse(error: &clap::Error, arguments: &config::Merged) -> u8 {
     // A closed pipe is no reason to complain about.
     let text = error.render().to_string();
     // What was typed is repeated in it, and colours come from escape sequences as well.
     let plain = names::plain_lines(&text);
-    let _ = if plain == text {
+    let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let _ = if plain == text && (is_help || io::stderr().is_terminal()) {
         error.print()
     } else {
-        write!(io::stderr(), "{plain}")
+        write!(BesideBars, "{plain}")
     };
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return ExitCode::SUCCESS;
+    if is_help {
+        return 0;
     }
     if let Some(file) = &arguments.file {
         let _ = writeln!(
-            io::stderr(),
+            BesideBars,
             "\nnote: options were also read from {}",
             names::written(file)
         );
     }
-    ExitCode::from(2)
+    2
 }
 
-fn complain(error: &anyhow::Error, verbose: bool) -> ExitCode {
+fn complain(error: &anyhow::Error, verbose: bool) -> u8 {
     if is_broken_pipe(error) {
-        return ExitCode::SUCCESS;
+        return 0;
     }
     if let Some(riad::Error::Faults(faults)) = error.downcast_ref() {
         faults
@@ -143,14 +166,14 @@ fn complain(error: &anyhow::Error, verbose: bool) -> ExitCode {
             .for_each(|fault| tracing::error!("{}", way_out::told(fault)));
     }
     let _ = writeln!(
-        io::stderr(),
+        BesideBars,
         "error: {}",
         names::plain_lines(&way_out::told_in_full(error))
     );
     if verbose {
-        let _ = writeln!(io::stderr(), "\n{}", error.backtrace());
+        let _ = writeln!(BesideBars, "\n{}", error.backtrace());
     }
-    ExitCode::from(if is_usage(error) { 2 } else { 1 })
+    if is_usage(error) { 2 } else { 1 }
 }
 
 /// Whether nobody reads our output any more, as after `riad score … | head`: they have what they wanted.

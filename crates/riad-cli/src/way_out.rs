@@ -101,6 +101,10 @@ fn of_library(error: &Error) -> Option<String> {
 
 fn of_data(error: &DataError) -> Option<String> {
     Some(match error {
+        // Only Unix' shells put names in its place.
+        DataError::Io { path, .. } if cfg!(windows) && path.to_string_lossy().contains(['*', '?']) => {
+            "name the folder; Windows puts no file names in place of * and ?".to_owned()
+        }
         DataError::Channels { found, .. } => format!("--channels {found} reads so many"),
         DataError::AboveWhite { .. } => {
             "--white-level says which sample is white, and a run keeps the one that it was trained with".to_owned()

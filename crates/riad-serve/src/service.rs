@@ -122,8 +122,14 @@ impl Options {
             return Err(Error::Request("a service has at least one line".to_owned()));
         }
         for (index, line) in self.lines.iter().enumerate() {
-            if self.lines[..index].iter().any(|other| other.name == line.name) {
-                return Err(Error::Request(format!("two lines are called {}", line.name)));
+            // Each has folders of its name, and Windows takes names that differ by capitals for one.
+            let others = &self.lines[..index];
+            if let Some(other) = others.iter().find(|other| other.name.eq_ignore_ascii_case(&line.name)) {
+                let (one, two) = (&other.name, &line.name);
+                return Err(Error::Request(match one == two {
+                    true => format!("two lines are called {one}"),
+                    false => format!("the lines {one} and {two} differ by capitals alone, which Windows takes for one"),
+                }));
             }
         }
         if self.token.is_none() && !self.listen.ip().is_loopback() {

@@ -26,6 +26,15 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
+/// Gives the file `from` the name `to`, in place of what has it. On Windows it waits up to five seconds for other programs that have
+/// either open, such as scanners for viruses.
+///
+/// # Errors
+/// [`Error::File`] if that cannot be done; both files are as they were then.
+pub fn replace(from: &Path, to: &Path) -> Result<()> {
+    store::replace(from, to).map_err(Error::file("write", to))
+}
+
 /// The SHA-256 of what files hold one after the other, in hexadecimal.
 pub(crate) fn sha256(files: &[impl AsRef<Path>]) -> Result<String> {
     let mut hash = Sha256::new();

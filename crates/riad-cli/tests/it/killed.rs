@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(unix)]
+use crate::support::interrupt;
 use crate::support::{demo, run_bytes, stdout};
 use riad_model::Checkpoint;
 
@@ -157,11 +159,13 @@ fn images_that_change_during_a_run_set_no_threshold() {
     assert!(checkpoint.normal.is_none());
 }
 
+#[cfg(unix)]
 #[test]
 fn ctrl_c_leaves_a_run_that_says_how_to_go_on() {
     METHODS.into_iter().for_each(says_how_to_go_on);
 }
 
+#[cfg(unix)]
 fn says_how_to_go_on(method: &str) {
     let folder = demo();
     let root = folder.path();
@@ -169,20 +173,14 @@ fn says_how_to_go_on(method: &str) {
 
     let mut command = Command::new(assert_cmd::cargo::cargo_bin("riad"));
     let arguments = train(method, "run").into_iter().filter(|argument| *argument != "-q");
-    let child = command
+    let mut child = command
         .current_dir(root)
         .args(arguments)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     wait_for(&root.join("run/last.safetensors"));
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &child.id().to_string()])
-            .status()
-            .unwrap()
-            .success()
-    );
+    interrupt(&mut child);
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     // A machine so fast that the run is over by now has nothing to stop.

@@ -10,7 +10,6 @@ mod data_sets;
 mod exports;
 mod held_out;
 mod imports;
-#[cfg(unix)]
 mod killed;
 mod method;
 mod newcomer;
@@ -18,7 +17,6 @@ mod photos;
 mod pipeline;
 mod report;
 mod roi;
-#[cfg(unix)]
 mod serve;
 mod start;
 mod support;
@@ -28,5 +26,4 @@ mod thresholds;
 mod tiles;
 mod usage;
 mod values;
-#[cfg(unix)]
 mod watch;

@@ -1,7 +1,7 @@
 //! What the tests of the program share.
 #![allow(dead_code, reason = "not every test file needs all of it")]
 
-use std::{fs, path::Path, sync::LazyLock};
+use std::{fs, path::Path, process::Child, sync::LazyLock};
 
 use assert_cmd::Command;
 use tempfile::TempDir;
@@ -58,4 +58,14 @@ pub(crate) fn run_bytes(run: &Path) -> Vec<Vec<u8>> {
     files
         .map(|file| fs::read(run.join(file)).unwrap_or_else(|error| panic!("{file}: {error}")))
         .into()
+}
+
+/// Ends the program as Ctrl-C does. On Windows nobody can do that to another program without unsafe code, so that it is killed there.
+pub(crate) fn interrupt(child: &mut Child) {
+    if cfg!(unix) {
+        let mut kill = std::process::Command::new("kill");
+        assert!(kill.args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    } else {
+        child.kill().unwrap();
+    }
 }

@@ -1,9 +1,11 @@
 //! The files of a run: their names, how they are written, and who may write them.
 
 use std::{
-    fs::{File, TryLockError},
-    io::Write,
+    fs::{self, File, TryLockError},
+    io::{self, Write},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::checkpoint::invalid;
@@ -48,7 +50,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         let mut file = File::create(&part)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        std::fs::rename(&part, path)?;
+        replace(&part, path)?;
         // The rename itself is on the disk once the folder is; only Unix lets a folder be opened for that.
         #[cfg(unix)]
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -59,14 +61,47 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     write().map_err(ModelError::io(path))
 }
 
+/// How long [`replace`] waits for other programs on Windows, and how often it tries.
+const PATIENCE: Duration = Duration::from_secs(5);
+const NAP: Duration = Duration::from_millis(20);
+
+/// Gives the file `from` the name `to`, in place of what has it.
+///
+/// On Windows another program that has either file open can forbid this. Scanners for viruses, indexers and viewers do so for an
+/// instant, and a training of hours must not end by that: so it is tried for five seconds.
+///
+/// # Errors
+/// If it cannot be renamed; both files are as they were then.
+pub fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    let began = Instant::now();
+    loop {
+        match fs::rename(from, to) {
+            Err(error) if is_held(&error) && began.elapsed() < PATIENCE => thread::sleep(NAP),
+            done => return done,
+        }
+    }
+}
+
+/// Whether the reason may be that another program has a file open. Windows has three errors for that, the first of which can mean
+/// something else as well.
+fn is_held(error: &io::Error) -> bool {
+    const ACCESS_DENIED: i32 = 5;
+    const SHARING_VIOLATION: i32 = 32;
+    const LOCK_VIOLATION: i32 = 33;
+    cfg!(windows)
+        && error
+            .raw_os_error()
+            .is_some_and(|code| [ACCESS_DENIED, SHARING_VIOLATION, LOCK_VIOLATION].contains(&code))
+}
+
 /// Removes what a kill within [`write_whole`] may have left beside `path`.
 ///
 /// # Errors
 /// If it is there and cannot be removed.
 pub fn remove_part(path: &Path) -> Result<()> {
     let part = part_of(path);
-    match std::fs::remove_file(&part) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(ModelError::io(&part)(error)),
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ModelError::io(&part)(error)),
         _ => Ok(()),
     }
 }
@@ -95,12 +130,57 @@ impl Drop for RunLock {
 /// If another process is training there, or the file `lock` cannot be made.
 pub fn lock_run(folder: &Path) -> Result<RunLock> {
     let path = folder.join("lock");
-    let file = File::create(&path).map_err(ModelError::io(&path))?;
+    // Not made anew: Windows may refuse that while another process has the lock.
+    let mut options = File::options();
+    let file = options.create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(ModelError::io(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(RunLock(file)),
         Err(TryLockError::WouldBlock) => Err(ModelError::RunBusy {
             folder: folder.to_owned(),
         }),
         Err(TryLockError::Error(error)) => Err(ModelError::io(&path)(error)),
+    }
+}
+
+#[cfg(all(test, windows))]
+mod tests {
+    use std::os::windows::fs::OpenOptionsExt;
+
+    use super::*;
+
+    /// As a scanner does that looks at a file which was just written.
+    #[test]
+    fn a_file_that_is_held_for_an_instant_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("last.safetensors");
+        write_whole(&path, b"old").unwrap();
+        let alone = |path: &Path| File::options().read(true).share_mode(0).open(path).unwrap();
+        let held = alone(&path);
+        // It lets go when it has seen that the new file waits.
+        let scanner = thread::spawn({
+            let part = part_of(&path);
+            move || {
+                while !part.exists() {
+                    thread::sleep(NAP);
+                }
+                drop(held);
+            }
+        });
+        write_whole(&path, b"new").unwrap();
+        scanner.join().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_file_that_is_held_for_good_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("last.safetensors");
+        write_whole(&path, b"old").unwrap();
+        let held = File::options().read(true).share_mode(1).open(&path).unwrap();
+        assert!(write_whole(&path, b"new").is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        drop(held);
+        write_whole(&path, b"new").unwrap();
     }
 }

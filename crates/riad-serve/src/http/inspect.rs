@@ -1,6 +1,6 @@
 //! A picture comes in.
 
-use std::path::{Path as FilePath, PathBuf};
+use std::path::{Component, Path as FilePath, PathBuf, Prefix};
 
 use axum::{
     Extension, Json,
@@ -344,6 +344,9 @@ impl Place {
 /// Copies a picture that lies in an allowed folder.
 fn copied(shared: &Shared, path: &FilePath) -> Result<Came, Refused> {
     let words = "only pictures below a folder of --allow can be named by their path";
+    if !is_within_reach(path, &shared.allow) {
+        return Err(Refused::forbidden(words));
+    }
     // Links are followed before it is looked where it leads.
     let candidates = shared.allow.iter().map(|folder| folder.join(path));
     let mut found = None;
@@ -370,6 +373,27 @@ fn copied(shared: &Shared, path: &FilePath) -> Result<Came, Refused> {
         picture: Picture::File(picture),
         name,
     })
+}
+
+/// Whether a path leads to no other drive or share than those of the folders. To look at a share, Windows sends its password's hash
+/// there: a caller must not choose where to.
+fn is_within_reach(path: &FilePath, folders: &[PathBuf]) -> bool {
+    place(path).is_none_or(|wanted| folders.iter().any(|folder| place(folder).as_ref() == Some(&wanted)))
+}
+
+/// The drive or share that a path of Windows begins with, in small letters; `None` for others.
+fn place(path: &FilePath) -> Option<String> {
+    let Some(Component::Prefix(prefix)) = path.components().next() else {
+        return None;
+    };
+    let place = match prefix.kind() {
+        Prefix::Disk(drive) | Prefix::VerbatimDisk(drive) => char::from(drive).to_string(),
+        Prefix::UNC(server, share) | Prefix::VerbatimUNC(server, share) => {
+            [server, share].map(|part| part.to_string_lossy()).join("\\")
+        }
+        Prefix::Verbatim(_) | Prefix::DeviceNS(_) => prefix.as_os_str().to_string_lossy().into_owned(),
+    };
+    Some(place.to_lowercase())
 }
 
 /// What is percent-encoded, as a header must be for letters beyond ASCII. What is not stays as it is.
@@ -435,5 +459,26 @@ mod tests {
             assert_eq!(decoded(encoded), name);
         }
         assert_eq!(shown("a\u{1b}[31m\nb"), "a[31mb");
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn no_caller_chooses_another_drive_or_share() {
+        let folders = [r"\\?\C:\pictures", r"\\?\UNC\nas\line"].map(PathBuf::from);
+        for (path, expected) in [
+            ("a.png", true),
+            (r"today\a.png", true),
+            (r"c:\pictures\a.png", true),
+            (r"\\NAS\Line\a.png", true),
+            (r"\\nas\other\a.png", false),
+            (r"\\elsewhere\line\a.png", false),
+            ("//elsewhere/line/a.png", false),
+            (r"\\?\UNC\elsewhere\line\a.png", false),
+            (r"d:\a.png", false),
+            (r"\\.\COM1", false),
+            (r"\\?\GLOBALROOT\Device\a", false),
+        ] {
+            assert_eq!(is_within_reach(FilePath::new(path), &folders), expected, "{path}");
+        }
     }
 }

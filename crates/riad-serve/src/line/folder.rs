@@ -120,6 +120,7 @@ fn submit(
             "{file} has {size} bytes, and a picture has at most {most_bytes} here"
         )));
     }
+    folder.check_written(image)?;
     let picture = store
         .pictures()
         .incoming()

@@ -91,6 +91,11 @@ impl Line {
                 "a line's name has 1 to {MOST_LETTERS} letters, digits, - or _, which {name:?} has not"
             )));
         }
+        if is_device(&name) {
+            return Err(Error::Request(format!(
+                "a line cannot be called {name}: Windows has a device of that name, and no folder"
+            )));
+        }
         if let Some(folder) = options.watch.as_ref().filter(|folder| !folder.is_dir()) {
             return Err(Error::Request(format!(
                 "{} is no folder that could be watched",
@@ -250,4 +255,27 @@ fn opened(line: &str, given: &Path, store: &Store, asked: Asked, compute: &Compu
         },
     )?;
     Ok(model)
+}
+
+/// Whether Windows has a device of this name. Stores go from one system to another, so that no system has such a line.
+fn is_device(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let port = name.strip_prefix("com").or_else(|| name.strip_prefix("lpt"));
+    matches!(name.as_str(), "con" | "prn" | "aux" | "nul")
+        || port.is_some_and(|number| number.len() == 1 && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_no_device_of_windows() {
+        for device in ["con", "NUL", "Aux", "prn", "COM1", "lpt9"] {
+            assert!(is_device(device), "{device}");
+        }
+        for line in ["cone", "com", "com10", "lpt-1", "auxiliary", "lid"] {
+            assert!(!is_device(line), "{line}");
+        }
+    }
 }

@@ -44,6 +44,7 @@ pub(crate) struct Store {
 #[derive(Debug)]
 struct Inner {
     folder: PathBuf,
+    database: PathBuf,
     pictures: Pictures,
     writer: Writer,
     /// Connections that read, while nobody uses them.
@@ -61,7 +62,10 @@ impl Store {
         let folder = folder.into();
         fs::create_dir_all(&folder).map_err(Error::file("make", &folder))?;
         let lock = locked(&folder)?;
-        let database = folder.join("riad.sqlite");
+        // SQLite hands its name on as it is, and Windows takes names of more than 260 letters where they are written in full.
+        let database = fs::canonicalize(&folder)
+            .unwrap_or_else(|_| folder.clone())
+            .join("riad.sqlite");
         let connection = schema::open(&database)?;
         let pictures = Pictures::open(&folder, &connection)?;
         Ok(Self {
@@ -71,6 +75,7 @@ impl Store {
                 readers: Mutex::new(Vec::new()),
                 _lock: lock,
                 folder,
+                database,
             }),
         })
     }
@@ -103,7 +108,7 @@ impl Store {
         let idle = self.readers().pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => schema::reader(&self.folder().join("riad.sqlite"))?,
+            None => schema::reader(&self.inner.database)?,
         };
         let result = read(&connection);
         let mut idle = self.readers();

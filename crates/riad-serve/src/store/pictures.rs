@@ -66,7 +66,7 @@ impl Pictures {
         let target = self.root.join(&name);
         let folder = target.parent().unwrap_or(&self.root);
         fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
-        fs::rename(file, &target).map_err(Error::file("write", &target))?;
+        riad::files::replace(file, &target)?;
         Ok((name, bytes))
     }
 

@@ -177,13 +177,19 @@ fn copy(source: &Path, target: &Path) -> io::Result<()> {
     if target.symlink_metadata().is_ok() {
         return Err(ErrorKind::AlreadyExists.into());
     }
-    let folder = target.parent().unwrap_or(Path::new("."));
+    // Windows takes names of more than 260 letters where they are written in full.
+    let folder = target.parent().unwrap_or(Path::new(".")).canonicalize()?;
+    let target = folder.join(target.file_name().unwrap_or_default());
     let part = tempfile::Builder::new()
         .prefix(PART)
         .rand_bytes(PART_LETTERS)
-        .tempfile_in(folder)?;
-    fs::copy(source, part.path())?;
-    part.as_file().set_modified(fs::metadata(source)?.modified()?)?;
+        .tempfile_in(&folder)?;
+    // Not by its path: Windows may refuse to copy onto a file that is open, as this one is.
+    let mut from = File::open(source)?;
+    io::copy(&mut from, &mut part.as_file())?;
+    let facts = from.metadata()?;
+    part.as_file().set_permissions(facts.permissions())?;
+    part.as_file().set_modified(facts.modified()?)?;
     part.as_file().sync_all()?;
     part.persist_noclobber(target).map_err(|error| error.error)?;
     Ok(())

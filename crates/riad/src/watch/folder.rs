@@ -235,6 +235,24 @@ impl Folder {
         !self.troubles.is_empty()
     }
 
+    /// Checks that no program has a file of an image open to write to it, as far as the system says: Windows does. A program that makes
+    /// a file at its full size and fills it then changes neither its size nor, at once, its time.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if one has.
+    pub fn check_written(&self, image: &Image) -> crate::Result<()> {
+        for file in &image.files {
+            if let Some(cause) = writer(file) {
+                return Err(DataError::Io {
+                    path: file.clone(),
+                    cause,
+                }
+                .into());
+            }
+        }
+        Ok(())
+    }
+
     /// Whether an image is still what it was when it was listed.
     pub fn still_has(&self, image: &Image) -> bool {
         // One that lacks a file is looked for by one that it has.
@@ -242,6 +260,28 @@ impl Folder {
         let now = files.find_map(|file| Image::of(file.clone(), self.bands.as_ref(), &self.root).ok());
         now.is_some_and(|now| now == *image)
     }
+}
+
+/// What Windows says if another program has a file open to write to it.
+#[cfg(windows)]
+fn writer(file: &Path) -> Option<io::Error> {
+    use std::os::windows::fs::OpenOptionsExt;
+    const SHARE_READ: u32 = 1;
+    const SHARE_DELETE: u32 = 4;
+    const SHARING_VIOLATION: i32 = 32;
+    // Opened so that nobody may write meanwhile, which is refused if somebody does. It is closed at once.
+    let opened = fs::File::options()
+        .read(true)
+        .share_mode(SHARE_READ | SHARE_DELETE)
+        .open(file);
+    opened
+        .err()
+        .filter(|error| error.raw_os_error() == Some(SHARING_VIOLATION))
+}
+
+#[cfg(not(windows))]
+fn writer(_: &Path) -> Option<io::Error> {
+    None
 }
 
 #[cfg(test)]
@@ -295,6 +335,24 @@ mod tests {
         fs::rename(path("a"), path("a.png")).unwrap();
         assert_eq!(names(9), ["b/grows.png"]);
         assert_eq!(names(11), ["b/grows.png", "a.png"]);
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn an_image_that_somebody_writes_to_is_not_complete() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("a.png");
+        let writer = File::create(&file).unwrap();
+        writer.set_len(1000).unwrap();
+        let mut folder = Folder::new(root.path().to_owned(), None, Duration::ZERO);
+        let images = folder.settled(Instant::now(), &());
+        let error = folder.check_written(&images[0]).unwrap_err();
+        assert_eq!(error.path(), Some(file.as_path()), "{error}");
+        drop(writer);
+        // Others may read.
+        let _reader = File::open(&file).unwrap();
+        folder.check_written(&images[0]).unwrap();
+        assert!(folder.still_has(&images[0]));
     }
 
     /// One that is as it was for the time to settle is waited for anew when it changes again.

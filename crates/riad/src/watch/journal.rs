@@ -14,6 +14,7 @@ use std::{
 
 use csv::StringRecord;
 use riad_core::Region;
+use same_file::Handle;
 use serde::{Serialize, de::IgnoredAny};
 
 use super::{
@@ -180,19 +181,10 @@ impl Drop for Journal {
     }
 }
 
-/// Whether an open file still has a name. Windows keeps it from losing that.
-#[cfg(unix)]
+/// Whether an open file still has its name, and no other one has it.
 fn has_name(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let (Ok(open), Ok(named)) = (file.metadata(), fs::metadata(path)) else {
-        return false;
-    };
-    (open.dev(), open.ino()) == (named.dev(), named.ino())
-}
-
-#[cfg(not(unix))]
-fn has_name(_: &File, path: &Path) -> bool {
-    path.exists()
+    let open = file.try_clone().and_then(Handle::from_file);
+    matches!((open, Handle::from_path(path)), (Ok(open), Ok(named)) if open == named)
 }
 
 /// Locks a file beside the output: on Windows nobody else could read a locked one.
@@ -201,7 +193,10 @@ fn lock(path: &Path) -> Result<File> {
         fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
     }
     let lock = with_suffix(path, ".lock");
-    let file = File::create(&lock).map_err(Error::file("make", &lock))?;
+    // Not made anew: Windows may refuse that while another process has the lock.
+    let mut options = OpenOptions::new();
+    let file = options.create(true).truncate(false).write(true).open(&lock);
+    let file = file.map_err(Error::file("make", &lock))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::Busy { path: path.to_owned() }),
@@ -396,7 +391,6 @@ mod tests {
     }
 
     /// As log rotation does.
-    #[cfg(unix)]
     #[test]
     fn lines_are_not_added_to_a_file_that_nobody_finds() {
         let folder = tempfile::tempdir().unwrap();

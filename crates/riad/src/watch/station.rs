@@ -183,8 +183,12 @@ impl Worker {
         for image in settled {
             let is_known =
                 self.known.outcome(&image.identity).is_some() || self.left.unplaced.contains_key(&image.identity);
-            if !is_known && self.is_whole(image, folder, observer) {
-                fresh.push(image.clone());
+            if is_known || !self.is_whole(image, folder, observer) {
+                continue;
+            }
+            match folder.check_written(image) {
+                Ok(()) => fresh.push(image.clone()),
+                failed => drop(self.tell_once(image, failed, observer)),
             }
         }
         if fresh.is_empty() {

@@ -1,0 +1,97 @@
+//! The licences of what is built into the program: most ask that their text goes with it.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::output;
+use crate::cargo;
+
+/// How the names of licences' files begin.
+const NAMES: [&str; 5] = ["license", "licence", "copying", "notice", "copyright"];
+
+/// The texts of all crates that the program is made of for a target, one text for all that share it.
+pub(super) fn of(target: &str) -> Result<String> {
+    let metadata = output(&mut cargo([
+        "metadata",
+        "--format-version=1",
+        "--locked",
+        "--filter-platform",
+        target,
+    ]))?;
+    let metadata: Value = serde_json::from_str(&metadata).context("cargo's metadata is no JSON")?;
+    let tree = output(&mut cargo([
+        "tree", "--locked", "-p", "riad-cli", "-e", "normal", "--prefix", "none", "--format", "{p}", "--target", target,
+    ]))?;
+    let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        let (name, version) = (text(package, "name"), text(package, "version"));
+        // Ours has its own files beside this one.
+        if package["source"].is_null() || !tree.lines().any(|line| is_of(line, name, version)) {
+            continue;
+        }
+        let folder = Path::new(text(package, "manifest_path"))
+            .parent()
+            .map(Path::to_owned)
+            .unwrap_or_default();
+        let licence = text(package, "license");
+        let mut found = files(&folder)?;
+        found.sort();
+        let read = found
+            .iter()
+            .map(|file| fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
+        let mut whole = read.collect::<Result<Vec<_>, _>>()?.join("\n\n");
+        if whole.trim().is_empty() {
+            whole = format!("Its authors ({}) give no text.", authors(package));
+        }
+        texts
+            .entry(whole)
+            .or_default()
+            .push(format!("{name} {version}: {licence}"));
+    }
+    ensure!(!texts.is_empty(), "cargo names no crate that the program is made of");
+    let mut blocks: Vec<_> = texts
+        .into_iter()
+        .map(|(text, names)| (names.join("\n"), text))
+        .collect();
+    blocks.sort();
+    let line = "=".repeat(78);
+    let blocks = blocks
+        .iter()
+        .map(|(names, text)| format!("{line}\n{names}\n{line}\n\n{}\n", text.trim()));
+    Ok(format!(
+        "Crates that are built into riad, and their licences.\n\n{}",
+        blocks.collect::<Vec<_>>().join("\n")
+    ))
+}
+
+fn text<'a>(package: &'a Value, field: &str) -> &'a str {
+    package[field].as_str().unwrap_or_default()
+}
+
+fn authors(package: &Value) -> String {
+    let authors = package["authors"].as_array().into_iter().flatten();
+    authors.filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a line of cargo tree is about a crate: `name vVERSION`, and more.
+fn is_of(line: &str, name: &str, version: &str) -> bool {
+    let mut words = line.split(' ');
+    words.next() == Some(name) && words.next().and_then(|word| word.strip_prefix('v')) == Some(version)
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    Ok(paths
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+            path.is_file() && NAMES.iter().any(|start| name.starts_with(start))
+        })
+        .collect())
+}

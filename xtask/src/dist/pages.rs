@@ -1,0 +1,33 @@
+//! Man pages and completions, as the program prints them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+
+use super::{output, run, write};
+
+/// The program as tests have it: what it prints does not depend on how it was built.
+fn program() -> Result<PathBuf> {
+    // With the features that the tests have, so that nothing is built twice.
+    crate::build(&["build", "--locked", "--workspace", "--bin", "riad"], "riad")
+}
+
+/// Writes the man pages into a folder.
+pub(super) fn man(folder: &Path) -> Result<()> {
+    run(Command::new(program()?).args(["-q", "man"]).arg(folder))
+}
+
+/// Writes completions for these shells into a folder, under the names by which shells look for them.
+pub(super) fn completions(folder: &Path, shells: &[(&str, &str)]) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let program = program()?;
+    for (shell, name) in shells {
+        let script = output(Command::new(&program).args(["completions", shell]))?;
+        write(&folder.join(name), &script)?;
+    }
+    Ok(())
+}
