@@ -32,6 +32,7 @@ const CRATES: [(&str, &[&str]); 5] = [
             "sooner",
             "threshold",
             "detector",
+            "speed",
             "calibration",
             "maps",
             "watch",
