@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 mod counters;
+mod draft;
 mod error;
 mod events;
 mod http;
 mod known;
 mod line;
+mod making;
 mod review;
 mod service;
 mod shared;

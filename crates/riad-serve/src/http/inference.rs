@@ -52,7 +52,7 @@ pub(super) async fn live() -> Json<Value> {
     get, path = "/v2/health/ready", tag = "inference protocol", responses((status = 200, body = Value), (status = 503, body = Value))
 )]
 pub(super) async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Value>) {
-    let is_ready = !shared.is_ending() && !shared.lines.iter().any(|line| line.live().cannot_store());
+    let is_ready = !shared.is_ending() && !shared.lines.all().iter().any(|line| line.live().cannot_store());
     let status = if is_ready {
         StatusCode::OK
     } else {

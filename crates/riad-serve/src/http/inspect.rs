@@ -241,22 +241,22 @@ async fn came_in(shared: &Shared, line: &Line, request: Request, begun: Begun) -
                     continue;
                 }
                 let name = name.or_else(|| field.file_name().map(shown));
-                let picture = received(shared, line, field, begun).await?;
+                let picture = received(shared, Some(line), field, begun).await?;
                 return Ok(Came { picture, name });
             }
             Err(Refused::bad_request("the form has no file"))
         }
         _ => {
-            let picture = received(shared, line, request.into_body().into_data_stream(), begun).await?;
+            let picture = received(shared, Some(line), request.into_body().into_data_stream(), begun).await?;
             Ok(Came { picture, name })
         }
     }
 }
 
 /// Writes what comes to a file, piece by piece, so that slow senders take no memory. If the disk is full, the rest is held in memory.
-async fn received<E>(
+pub(super) async fn received<E>(
     shared: &Shared,
-    line: &Line,
+    line: Option<&Line>,
     mut pieces: impl Stream<Item = Result<Bytes, E>> + Unpin,
     begun: Begun,
 ) -> Result<Picture, Refused> {
@@ -293,13 +293,15 @@ pub(super) fn room_in_memory(shared: &Shared) -> Result<OwnedSemaphorePermit, Re
 }
 
 impl Place {
-    async fn new(shared: &Shared, line: &Line) -> Result<Self, Refused> {
+    async fn new(shared: &Shared, line: Option<&Line>) -> Result<Self, Refused> {
         let begin = shared.clone();
         let made = tokio::task::spawn_blocking(move || begin.store.pictures().incoming()).await;
         let path = match made.map_err(|_| Refused::internal())? {
             Ok(path) => path,
             Err(error) => {
-                line.live().could_not_store();
+                if let Some(line) = line {
+                    line.live().could_not_store();
+                }
                 if error.is_full() {
                     return Ok(Self::Memory(Vec::new(), room_in_memory(shared)?));
                 }
@@ -406,7 +408,7 @@ fn decoded(text: &str) -> String {
 }
 
 /// What the sender calls the picture, if it says so.
-fn name_of(headers: &HeaderMap) -> Option<String> {
+pub(super) fn name_of(headers: &HeaderMap) -> Option<String> {
     let name = headers.get("x-filename")?;
     let name = shown(&decoded(&String::from_utf8_lossy(name.as_bytes())));
     (!name.is_empty()).then_some(name)
@@ -426,7 +428,7 @@ pub(super) fn text_of(headers: &HeaderMap, name: &str) -> Result<Option<String>,
 }
 
 /// A name as it is kept: of bounded length, without what moves a terminal's cursor.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(MOST_LETTERS).collect()
 }
 
