@@ -32,6 +32,7 @@ const CRATES: [(&str, &[&str]); 5] = [
             "sooner",
             "threshold",
             "detector",
+            "speed",
             "calibration",
             "maps",
             "watch",
@@ -48,8 +49,8 @@ const CRATES: [(&str, &[&str]); 5] = [
     (
         "riad-serve",
         &[
-            "error", "token", "counters", "events", "store", "known", "status", "line", "review", "shared", "sinks",
-            "http", "service",
+            "error", "token", "counters", "events", "making", "store", "known", "status", "line", "review", "draft",
+            "shared", "sinks", "http", "service",
         ],
     ),
     (

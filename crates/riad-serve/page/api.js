@@ -25,6 +25,7 @@ const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1) + (/[
 async function ask(path, { wait, ...request }, again) {
   try {
     const response = await fetch(path, { ...request, signal: AbortSignal.timeout(wait), cache: "no-store" });
+    if (response.status === 204) return { response, answer: true };
     return { response, answer: await response.json().catch(() => null) };
   } catch (error) {
     if (error.name === "TimeoutError") throw new ApiError("The service does not answer in time.", 0);
@@ -51,7 +52,8 @@ const send = (path, method, value) =>
 
 const of = (line) => `/v1/lines/${encodeURIComponent(line)}`;
 
-export const lines = async (wait) => (await call("/v1/lines", { wait })).lines;
+/** `lines`, and `being_made`. */
+export const lines = (wait) => call("/v1/lines", { wait });
 
 /** `query` filters, as the contract names them: verdict, label, audit, unanswered, before, limit. */
 export const inspections = (line, query) => call(`${of(line)}/inspections?${new URLSearchParams(query)}`);
@@ -69,6 +71,38 @@ export const makeVersion = (line, how, ids) => send(`${of(line)}/versions`, "POS
 export const useVersion = (line, version) => call(`${of(line)}/versions/${version}/use`, { method: "POST" });
 
 export const newShift = (line) => call(`${of(line)}/shift`, { method: "POST" });
+
+export const beginLine = (name) => send("/v1/lines", "POST", { name });
+
+export const deleteLine = (line) => call(of(line), { method: "DELETE" });
+
+/** How the making of a line goes. */
+export const making = (line) => call(`${of(line)}/making`);
+
+export const pictures = (line, query) => call(`${of(line)}/pictures?${new URLSearchParams(query)}`);
+
+/** Gives a line a good picture; what it holds is looked at, not what it is called. */
+export const addPicture = (line, file, name) =>
+  call(`${of(line)}/pictures`, {
+    method: "POST",
+    body: file,
+    headers: { "Content-Type": "application/octet-stream", "X-Filename": encodeURIComponent(name) },
+    wait: 120_000,
+  });
+
+export const removePicture = (line, id) => call(`${of(line)}/pictures/${id}`, { method: "DELETE" });
+
+/** Looks through all pictures, which takes a while with many. */
+export const suspects = (line) => call(`${of(line)}/suspects`, { wait: 600_000 });
+
+/** Measures the machine the first time. */
+export const plans = (line) => call(`${of(line)}/plans`, { wait: 120_000 });
+
+export const train = (line, plan) => send(`${of(line)}/train`, "POST", plan);
+
+export const stopTraining = (line) => call(`${of(line)}/train`, { method: "DELETE" });
+
+export const putOnLine = (line) => call(`${of(line)}/use`, { method: "POST", wait: 60_000 });
 
 /** Scores a file. One that cannot be read is an answer too, with the verdict `error`. */
 export const inspect = (line, file) =>

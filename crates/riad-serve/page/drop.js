@@ -1,6 +1,7 @@
 // Scoring a picture by hand: dropped on the page, or chosen as a file.
 import * as api from "./api.js";
 import { setText } from "./dom.js";
+import { dropped } from "./files.js";
 import { toast } from "./toast.js";
 
 const MOST = 20; // files at once
@@ -8,8 +9,12 @@ const MOST = 20; // files at once
 const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
 
 export class Drop {
-  /** `lineOf(element or null)` says which line is meant, or null; `scored(line, ids)` shows the results. */
-  constructor({ lineOf, scored }) {
+  /**
+   * `lineOf(element or null)` says which line is meant, or null; `scored(line, ids)` shows the results; `taker()` gives the view that
+   * takes good pictures, if one is shown.
+   */
+  constructor({ lineOf, scored, taker }) {
+    this.taker = taker;
     this.lineOf = lineOf;
     this.scored = scored;
     this.zone = document.getElementById("dropzone");
@@ -31,6 +36,12 @@ export class Drop {
   over(event) {
     if (!hasFiles(event)) return;
     event.preventDefault();
+    if (this.taker()) {
+      event.dataTransfer.dropEffect = "copy";
+      setText(this.zone, "Drop to add good pictures");
+      this.zone.hidden = false;
+      return;
+    }
     const line = this.lineOf(event.target);
     event.dataTransfer.dropEffect = line ? "copy" : "none";
     setText(this.zone, line ? `Drop to score on ${line}` : "Drop it on one of the lines");
@@ -45,6 +56,11 @@ export class Drop {
     if (!hasFiles(event)) return;
     event.preventDefault();
     this.hide();
+    const taker = this.taker();
+    if (taker) {
+      dropped(event.dataTransfer).then((files) => taker.take(files), () => toast("The folder cannot be read."));
+      return;
+    }
     this.score(this.lineOf(event.target), [...event.dataTransfer.files]);
   }
 

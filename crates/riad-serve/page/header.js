@@ -14,6 +14,8 @@ export class Header {
     this.answer = find("answer");
     this.answerWords = find("answer-words");
     this.review = find("review");
+    this.score = find("score");
+    this.newLine = find("new-line");
     this.dialog = find("help");
     this.render = paced(() => this.paint());
     find("score").addEventListener("click", score);
@@ -38,7 +40,10 @@ export class Header {
   paint() {
     const { line, page } = this.at;
     const { lines, connection } = this.store;
-    setText(this.title, line ?? "All lines");
+    const served = lines.has(line) || (!line && lines.size > 0);
+    setText(this.title, line ?? (page === "new" || !served ? "riad" : "All lines"));
+    this.answer.hidden = this.score.hidden = !served || page === "new";
+    setAttribute(this.newLine, "aria-current", page === "new" ? "page" : "false");
     setText(this.link, CONNECTION[connection]);
     setAttribute(this.link, "data-connection", connection);
     const base = line ? `#/line/${encodeURIComponent(line)}` : null;
@@ -48,18 +53,20 @@ export class Header {
     setText(this.answerWords, `To answer: ${total}`);
     setAttribute(this.answer, "data-waiting", String(total > 0));
     setAttribute(this.answer, "href", first ? `#/line/${encodeURIComponent(first)}/answer` : "#/");
-    this.review.hidden = !line;
+    this.review.hidden = !lines.has(line);
     if (base) setAttribute(this.review, "href", `${base}/review`);
     setAttribute(this.review, "aria-current", page === "review" ? "page" : "false");
-    this.links([...lines.keys()]);
+    this.links([...lines.keys()], [...this.store.drafts.keys()]);
   }
 
-  links(names) {
-    const wanted = names.length > 1 ? [["#/", "All lines"], ...names.map((name) => [`#/line/${encodeURIComponent(name)}`, name])] : [];
+  links(names, drafts) {
+    const several = names.length + drafts.length > 1;
+    const wanted = several ? [["#/", "All lines"], ...names.map((name) => [`#/line/${encodeURIComponent(name)}`, name]),
+      ...drafts.map((name) => [`#/line/${encodeURIComponent(name)}`, `${name} (new)`])] : [];
     if (this.nav.children.length !== wanted.length || wanted.some(([to], k) => this.nav.children[k].getAttribute("href") !== to)) {
       this.nav.replaceChildren(...wanted.map(([to, words]) => el("a", { href: to }, words)));
     }
-    const current = this.at.line ? `#/line/${encodeURIComponent(this.at.line)}` : "#/";
+    const current = this.at.page === "new" ? "#/new" : this.at.line ? `#/line/${encodeURIComponent(this.at.line)}` : "#/";
     for (const link of this.nav.children) setAttribute(link, "aria-current", link.getAttribute("href") === current ? "page" : "false");
     this.nav.hidden = !wanted.length;
   }

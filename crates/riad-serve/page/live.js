@@ -34,6 +34,8 @@ export class Live {
     on("label", (row) => this.store.addLabel(row));
     on("line", (line) => this.store.setLine(line));
     on("version", (version) => this.store.emit("version", version.line, version));
+    on("making", (draft) => this.store.setDraft(draft));
+    on("lines", () => this.ask(source));
     // The events are open before the lists are read, so that nothing falls between the two.
     source.addEventListener("open", () => this.load(source));
     source.addEventListener("error", () => this.fail(source));
@@ -41,9 +43,9 @@ export class Live {
 
   async load(source) {
     try {
-      const lines = await api.lines(WAIT);
-      this.store.setLines(lines);
-      await Promise.all(lines.map(({ name }) => this.loadLine(name)));
+      const all = await api.lines(WAIT);
+      this.store.setLines(all);
+      await Promise.all(all.lines.map(({ name }) => this.loadLine(name)));
       if (source !== this.source) return;
       this.heardAt = performance.now();
       this.attempt = 0;
@@ -87,18 +89,22 @@ export class Live {
     if (performance.now() - this.heardAt > QUIET) this.ask(this.source);
   }
 
+  /** Which lines there are, and what is new at them. */
+  async reload() {
+    const all = await api.lines(WAIT);
+    const before = new Map([...this.store.lines].map(([name, line]) => [name, line.newest?.id]));
+    this.store.setLines(all);
+    // A new line, or one whose pictures came without events: a proxy may hold these back.
+    const behind = all.lines.filter(({ name, last }) => !before.has(name) || (last && last.id !== before.get(name)));
+    await Promise.all(behind.map(({ name }) => this.loadLine(name)));
+  }
+
   async ask(source) {
-    if (this.asking) return;
+    if (this.asking || source !== this.source) return;
     this.asking = true;
     try {
-      const lines = await api.lines(WAIT);
-      if (source !== this.source) return;
-      this.heardAt = performance.now();
-      const before = new Map([...this.store.lines].map(([name, line]) => [name, line.newest?.id]));
-      this.store.setLines(lines);
-      // A new line, or one whose pictures came without events: a proxy may hold these back.
-      const behind = lines.filter(({ name, last }) => !before.has(name) || (last && last.id !== before.get(name)));
-      await Promise.all(behind.map(({ name }) => this.loadLine(name)));
+      await this.reload();
+      if (source === this.source) this.heardAt = performance.now();
     } catch {
       this.fail(source);
     } finally {

@@ -3,7 +3,7 @@ import { Board } from "./board.js";
 import { Counts } from "./counts.js";
 import { el, paced, setText } from "./dom.js";
 import { Strip } from "./strip.js";
-import { count } from "./words.js";
+import { count, percent } from "./words.js";
 
 const THUMBS = 6;
 
@@ -37,20 +37,41 @@ class Tile {
   }
 }
 
+const STAGES = { collecting: "is being made", stopped: "training stopped", failed: "training failed", trained: "ready to be put on the line" };
+
+/** A line that is being made. */
+class DraftTile {
+  constructor(store, name) {
+    Object.assign(this, { store, name });
+    const href = `#/line/${encodeURIComponent(name)}/make`;
+    this.words = el("p", {});
+    this.node = el("article", { class: "tile draft", "aria-label": `New line ${name}` },
+      el("header", {}, el("h2", {}, el("a", { href }, name))), this.words, el("a", { class: "button", href }, "Go on"));
+  }
+
+  refresh() {
+    const draft = this.store.drafts.get(this.name);
+    if (!draft) return;
+    const { state, training, pictures } = draft;
+    setText(this.words, state === "training" ? `${training.doing}: ${percent(training.progress)}` : `${STAGES[state]} · ${count(pictures, "good picture")}`);
+  }
+}
+
 export class Overview {
   constructor(store, actions) {
     this.tiles = [...store.lines.keys()].map((name) => new Tile(store, name, actions));
-    this.node = el("div", { class: "overview" }, ...this.tiles.map((tile) => tile.node));
-    this.node.dataset.lines = Math.min(this.tiles.length, 9);
+    this.drafts = [...store.drafts.keys()].map((name) => new DraftTile(store, name));
+    this.node = el("div", { class: "overview" }, ...[...this.tiles, ...this.drafts].map((tile) => tile.node));
+    this.node.dataset.lines = Math.min(this.tiles.length + this.drafts.length, 9);
     this.refresh();
   }
 
   refresh() {
-    for (const tile of this.tiles) tile.refresh();
+    for (const tile of [...this.tiles, ...this.drafts]) tile.refresh();
   }
 
   change(topic, name) {
-    for (const tile of this.tiles) if (name === null || name === tile.name) tile.refresh();
+    for (const tile of [...this.tiles, ...this.drafts]) if (name === null || name === tile.name) tile.refresh();
   }
 
   tick() {

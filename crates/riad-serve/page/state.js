@@ -56,11 +56,13 @@ class LineState {
 export class Store {
   constructor() {
     this.lines = new Map();
+    this.drafts = new Map(); // lines that are being made, by name
+    this.isRead = false;
     this.connection = "connecting"; // then "live" or "lost"
     this.listeners = new Set();
   }
 
-  /** `listener(topic, line name or null, data)`; topics: connection, lines, line, inspection, label, version. */
+  /** `listener(topic, line name or null, data)`; topics: connection, lines, line, inspection, label, version, making, uploads. */
   listen(listener) {
     this.listeners.add(listener);
   }
@@ -75,15 +77,33 @@ export class Store {
     this.emit("connection");
   }
 
-  setLines(infos) {
-    const before = [...this.lines.keys()].join("\n");
+  /** All lines as the service has them: those that are served, and those that are being made. */
+  setLines({ lines: infos, being_made: drafts }) {
+    const before = this.names();
     const names = new Set(infos.map((info) => info.name));
     for (const name of this.lines.keys()) if (!names.has(name)) this.lines.delete(name);
     for (const info of infos) {
       if (!this.lines.has(info.name)) this.lines.set(info.name, new LineState(info.name));
       this.setLine(info);
     }
-    if (before !== [...this.lines.keys()].join("\n")) this.emit("lines");
+    const making = new Set(drafts.map((draft) => draft.name));
+    for (const name of this.drafts.keys()) if (!making.has(name)) this.drafts.delete(name);
+    for (const draft of drafts) this.setDraft(draft, true);
+    if (before !== this.names() || !this.isRead) {
+      this.isRead = true;
+      this.emit("lines");
+    }
+  }
+
+  names() {
+    return [[...this.lines.keys()], [...this.drafts.keys()]].map((names) => names.join("\n")).join("\n\n");
+  }
+
+  /** Of a line that is being made; one that is not known is new only if `isNew` says so. */
+  setDraft(draft, isNew = false) {
+    if (draft.state === "used" || (!isNew && !this.drafts.has(draft.name))) return;
+    this.drafts.set(draft.name, draft);
+    this.emit("making", draft.name);
   }
 
   /** Of a line that is known; which there are, setLines says, and an event may come before it. */

@@ -29,6 +29,25 @@ export function ago(seconds) {
   return `${Math.floor(seconds / 86400)} days ago`;
 }
 
+/** A time that something takes, as people say it. */
+export function lasting(seconds) {
+  if (seconds < 45) return "under a minute";
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 60) return `${Math.max(1, minutes)} min`;
+  const hours = minutes / 60;
+  if (hours < 10) return minutes % 60 ? `${Math.floor(hours)} h ${minutes % 60} min` : `${hours} h`;
+  return hours < 48 ? `${Math.round(hours)} h` : `${Math.round(hours / 24)} days`;
+}
+
+/** A file's own name, without its folders. */
+export const base = (name) => name.split("/").at(-1) || name;
+
+/** Bytes as people say them. */
+export function size(bytes) {
+  if (bytes < 1e6) return `${Math.max(1, Math.round(bytes / 1e3))} kB`;
+  return bytes < 1e9 ? `${Number((bytes / 1e6).toPrecision(2))} MB` : `${Number((bytes / 1e9).toPrecision(2))} GB`;
+}
+
 // One language on the page: the texts are English.
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const SHORT = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });

@@ -22,6 +22,10 @@ pub(crate) enum Event {
     Line,
     /// A version of a line's model came, went on or was put to use: the version, with its line.
     Version,
+    /// A line that is being made is in another state: what is known of it.
+    Making,
+    /// Which lines there are has changed: nothing more.
+    Lines,
 }
 
 impl Event {
@@ -31,6 +35,8 @@ impl Event {
             Self::Label => "label",
             Self::Line => "line",
             Self::Version => "version",
+            Self::Making => "making",
+            Self::Lines => "lines",
         }
     }
 }

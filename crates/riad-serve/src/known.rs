@@ -50,7 +50,8 @@ impl Known {
     }
 }
 
-fn sha256(path: &Path) -> io::Result<String> {
+/// The SHA-256 of a file, in hexadecimal.
+pub(crate) fn sha256(path: &Path) -> io::Result<String> {
     let mut hash = Sha256::new();
     hash.update(fs::read(path)?);
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())

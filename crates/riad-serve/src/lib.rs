@@ -2,11 +2,13 @@
 
 mod connections;
 mod counters;
+mod draft;
 mod error;
 mod events;
 mod http;
 mod known;
 mod line;
+mod making;
 mod review;
 mod service;
 mod shared;

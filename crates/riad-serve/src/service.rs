@@ -20,9 +20,10 @@ use crate::{
     Error, LineOptions, Result,
     connections::Bounded,
     counters::Counters,
+    draft::{Drafts, Room},
     events::{Event, Events},
     http,
-    line::{self, Line, Pace, Queue},
+    line::{self, Lines, Pace, Queue},
     shared::{Inner, Shared},
     sinks::{Sink, SinkOptions, Sinks},
     store::{Keep, Store},
@@ -56,8 +57,10 @@ const NAP: Duration = Duration::from_millis(50);
 /// What is served, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The lines, at least one.
+    /// The lines, beside those that were made on the page and are in the store.
     pub lines: Vec<LineOptions>,
+    /// Folders that pictures come into for lines that were made on the page, by the line's name.
+    pub watch: Vec<(String, PathBuf)>,
     /// The folder of the store.
     pub store: PathBuf,
     /// The false-positive rate that verdicts are given for.
@@ -83,6 +86,8 @@ pub struct Options {
     pub allow: Vec<PathBuf>,
     /// How long pictures are kept.
     pub keep: Keep,
+    /// How many good pictures a line may be made of on the page, and how many bytes they may have together.
+    pub most_good: (usize, u64),
     /// One in how many pictures is drawn for an audit, if any: a person is asked about it even if it passed.
     pub audit: Option<u32>,
     /// Where inspections are sent.
@@ -98,6 +103,7 @@ impl Options {
     pub fn new(lines: Vec<LineOptions>, store: impl Into<PathBuf>) -> Self {
         Self {
             lines,
+            watch: Vec::new(),
             store: store.into(),
             asked: Asked::rate(0.05),
             compute: Compute::default(),
@@ -110,6 +116,7 @@ impl Options {
             most_bytes: 64 << 20,
             allow: Vec::new(),
             keep: Keep::default(),
+            most_good: (5_000, 10 << 30),
             audit: None,
             sinks: Vec::new(),
             settle: Duration::from_secs(2),
@@ -117,10 +124,12 @@ impl Options {
         }
     }
 
+    /// Whether pictures come from a folder.
+    fn watches(&self) -> bool {
+        !self.watch.is_empty() || self.lines.iter().any(|line| line.watch.is_some())
+    }
+
     fn check(&self) -> Result<()> {
-        if self.lines.is_empty() {
-            return Err(Error::Request("a service has at least one line".to_owned()));
-        }
         for (index, line) in self.lines.iter().enumerate() {
             // Each has folders of its name, and Windows takes names that differ by capitals for one.
             let others = &self.lines[..index];
@@ -140,9 +149,7 @@ impl Options {
         }
         let wait = self.settle + self.interval;
         let shortest = self.sinks.iter().filter_map(|sink| sink.to.valid()).min();
-        if let Some(valid) =
-            shortest.filter(|valid| *valid <= wait && self.lines.iter().any(|line| line.watch.is_some()))
-        {
+        if let Some(valid) = shortest.filter(|valid| *valid <= wait && self.watches()) {
             return Err(Error::Request(format!(
                 "PLCs see a verdict for {valid:?} from when its picture was written, and pictures in a watched folder are left alone for \
                  {wait:?} (until they are complete, and until the next look): none would be in time"
@@ -190,16 +197,18 @@ impl Service {
         options.check()?;
         let store = Store::open(&options.store)?;
         store.give_up_versions()?;
-        let mut lines = Vec::with_capacity(options.lines.len());
-        for (index, line) in options.lines.iter().enumerate() {
-            let opened = Line::open(index, line, &store, options.asked, options.audit, &options.compute)?;
-            lines.push(Arc::new(opened));
+        let queue = Arc::new(Queue::new(options.queue));
+        let (pictures, bytes) = options.most_good;
+        let drafts = Drafts::open(&store, options.asked, Room { pictures, bytes })?;
+        let lines = Lines::new(queue.clone(), options.asked, options.audit, options.compute.clone());
+        for line in with_made(&options, &drafts)? {
+            lines.open(&line, &store)?;
         }
         let mut allow = Vec::new();
         for folder in &options.allow {
             allow.push(fs::canonicalize(folder).map_err(Error::file("read", folder))?);
         }
-        let sinks = Sink::open(&options.sinks, lines.len(), &store)?;
+        let sinks = Sink::open(&options.sinks, lines.all().len(), &store)?;
         let refused = |cause| Error::Listen {
             address: options.listen.to_string(),
             cause,
@@ -208,8 +217,9 @@ impl Service {
         let address = listener.local_addr().map_err(refused)?;
         listener.set_nonblocking(true).map_err(refused)?;
         let shared = Shared(Arc::new(Inner {
-            queue: Arc::new(Queue::new(lines.len(), options.queue)),
+            queue,
             lines,
+            drafts,
             events: Events::new(store.newest()?),
             store,
             token: options.token.map(Token::new),
@@ -300,7 +310,7 @@ impl Service {
                 line::work(&shared.queue, &shared.store, &shared.events, &judging)
             }));
         }
-        for line in &self.shared.lines {
+        for line in self.shared.lines.all() {
             if let Some(folder) = line.watch.clone() {
                 let (line, shared) = (line.clone(), self.shared.clone());
                 self.bringers.push(thread::spawn(move || {
@@ -310,6 +320,12 @@ impl Service {
         }
         let (shared, keep) = (self.shared.clone(), *keep);
         self.bringers.push(thread::spawn(move || look_after(&shared, &keep)));
+    }
+
+    /// What its lines are called, those that were made on the page among them.
+    pub fn lines(&self) -> Vec<String> {
+        let lines = self.shared.lines.all();
+        lines.iter().map(|line| line.name.clone()).collect()
     }
 
     /// Where it answers.
@@ -360,6 +376,40 @@ impl Drop for Service {
     }
 }
 
+/// The lines that are given, and those that were made on the page.
+///
+/// # Errors
+/// If one that is given is called as one that is being made, or a folder is for a line that is neither.
+fn with_made(options: &Options, drafts: &Drafts) -> Result<Vec<LineOptions>> {
+    let given = &options.lines;
+    for draft in drafts.being_made() {
+        if given.iter().any(|line| line.name == draft.name) {
+            return Err(Error::Request(format!(
+                "a line {0} is being made in this store; give yours another name, or delete that one on the page",
+                draft.name
+            )));
+        }
+    }
+    let mut lines = given.to_vec();
+    // Whoever names a run for one of them wants that.
+    let made = drafts.lines().into_iter();
+    lines.extend(made.filter(|made| given.iter().all(|line| line.name != made.name)));
+    for (name, folder) in &options.watch {
+        let line = lines.iter_mut().find(|line| line.name == *name);
+        let line = line.ok_or_else(|| {
+            Error::Request(format!(
+                "--watch names {name}, which is no --line and no line that was made on the page and put to use"
+            ))
+        })?;
+        if line.watch.replace(folder.clone()).is_some() {
+            return Err(Error::Request(format!(
+                "--watch names two folders for {name}; a line has one"
+            )));
+        }
+    }
+    Ok(lines)
+}
+
 /// Deletes pictures that are too old, and tells how lines go.
 fn look_after(shared: &Shared, keep: &Keep) {
     let mut keep = *keep;
@@ -380,7 +430,7 @@ fn look_after(shared: &Shared, keep: &Keep) {
             tidied = Some(Instant::now());
         }
         if told.elapsed() >= TELL {
-            for line in &shared.lines {
+            for line in shared.lines.all() {
                 let state = line.state(shared.queue.waiting(line.index));
                 shared.events.send(Event::Line, &state);
             }

@@ -14,9 +14,10 @@ use tokio::sync::Semaphore;
 
 use crate::{
     counters::Counters,
+    draft::Drafts,
     events::Events,
-    line::{Job, Line, Queue},
-    review::Making,
+    line::{Job, Lines, Queue},
+    making::Making,
     status::Status,
     store::Store,
     token::Token,
@@ -28,7 +29,8 @@ pub(crate) struct Shared(pub(crate) Arc<Inner>);
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub(crate) lines: Vec<Arc<Line>>,
+    pub(crate) lines: Lines,
+    pub(crate) drafts: Drafts,
     pub(crate) queue: Arc<Queue<Job>>,
     pub(crate) store: Store,
     pub(crate) events: Events,

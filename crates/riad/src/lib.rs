@@ -23,6 +23,7 @@ mod run;
 mod settings;
 mod sooner;
 mod source;
+pub mod speed;
 mod suspects;
 #[cfg(feature = "tensorboard")]
 mod tensorboard;

@@ -150,6 +150,14 @@ impl TrainingOptions {
             .with_white_level(self.white_level)
     }
 
+    /// The method to train these images with: the one that is asked for, or else the one that suits them.
+    ///
+    /// # Errors
+    /// If the images cannot be looked at.
+    pub fn method_for(&self, images: Vec<PathBuf>, observer: &dyn Observer) -> Result<Method> {
+        method(self, images, observer)
+    }
+
     /// The setting to train with on `device` and so many images: the protocol's, but for what is asked for, the small presets'
     /// learning rate, and the epochs of a method that takes as many steps whatever the images.
     ///

@@ -36,15 +36,20 @@ after a kill. A sink that is new gets what comes from then on. docs/plc.md has t
 
 Ctrl-C or SIGTERM ends it when the pictures that came are judged and stored.
 
+Without a --line, or beside those that there are, lines can be made on the page: of a folder of good pictures that is dropped
+there. They are kept in STORE, and are there again at the next start.
+
 Examples:
+  riad serve
   riad serve --line lid=runs/lid
   riad serve --line lid=runs/lid --watch lid=inbox --fpr 0.05 --store line-1
   riad serve --line lid=runs/lid --mqtt mqtt://broker.plant/hall-3 --modbus-server 127.0.0.1:5020
   riad serve --line lid=runs/lid --line cap=runs/cap --listen 0.0.0.0:8642 --token-file token
   curl --data-binary @photo.jpg http://127.0.0.1:8642/v1/lines/lid/inspect")]
 pub(crate) struct ServeArgs {
-    /// A line's name and its model: a run's folder or a checkpoint, calibrated. May be given more than once
-    #[arg(long = "line", value_name = "NAME=RUN", required = true, value_parser = parse_pair)]
+    /// A line's name and its model: a run's folder or a checkpoint, calibrated. May be given more than once; lines that were
+    /// made on the page need none
+    #[arg(long = "line", value_name = "NAME=RUN", value_parser = parse_pair)]
     pub(crate) lines: Vec<(String, PathBuf)>,
     /// Judge the pictures that come into a folder for this line. They stay where they are
     #[arg(long = "watch", value_name = "NAME=DIR", value_parser = parse_pair)]

@@ -41,19 +41,12 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
             watch: None,
         });
     }
-    for (name, folder) in &args.watched {
-        let Some(line) = lines.iter_mut().find(|line| line.name == *name) else {
-            return Err(usage(format!("--watch names {name}, which is no --line")));
-        };
-        if line.watch.replace(folder.clone()).is_some() {
-            return Err(usage(format!("--watch names two folders for {name}; a line has one")));
-        }
-    }
     let waits = match args.watched.is_empty() {
         true => Duration::ZERO,
         false => args.settle.saturating_add(args.interval),
     };
     let options = Options {
+        watch: args.watched.clone(),
         asked: args.asked(),
         compute: args.compute.compute()?,
         listen: args.listen,
@@ -88,8 +81,12 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
     })?;
     let address = service.address();
     info!("line page   {scheme}://{address}/   for operators");
-    for (name, _) in &args.lines {
+    let lines = service.lines();
+    for name in &lines {
         info!("score API   POST {scheme}://{address}/v1/lines/{name}/inspect");
+    }
+    if lines.is_empty() {
+        info!("there is no line yet: make one on the page, of good pictures");
     }
     for address in service.modbus() {
         info!("Modbus TCP  {address}   for PLCs that read");

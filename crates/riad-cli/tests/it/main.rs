@@ -8,6 +8,7 @@ mod channels;
 mod compare;
 mod data_sets;
 mod exports;
+mod from_nothing;
 mod held_out;
 mod imports;
 mod killed;

@@ -290,7 +290,6 @@ fn what_cannot_be_served_is_said_before_anything_is_opened() {
         arguments.extend(more);
         stderr(root, &arguments, code)
     };
-    assert!(refused(&[], 2).contains("--line"));
     assert!(refused(&["--line", "badge"], 2).contains("lid=runs/lid"));
     let open = ["serve", "--line", "badge=run", "--listen", "0.0.0.0:0"];
     assert!(stderr(root, &open, 2).contains("--token-file"));

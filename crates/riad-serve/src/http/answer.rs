@@ -11,7 +11,7 @@ use utoipa::{
     openapi::{KnownFormat, Object, RefOr, Schema, SchemaFormat, Type},
 };
 
-use crate::{Error, review::NotMade};
+use crate::{Error, making::NotMade};
 
 /// Why a request cannot be done.
 #[derive(Debug)]
@@ -85,6 +85,10 @@ impl Refused {
         Self::new(StatusCode::CONFLICT, Kind::Conflict, words)
     }
 
+    pub(crate) fn full() -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, Kind::Full, "the disk is full")
+    }
+
     pub(crate) fn busy() -> Self {
         let words = "too many pictures wait; send this one again in a second";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Busy, words)
@@ -118,7 +122,7 @@ impl Refused {
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
         if error.is_full() {
-            return Self::new(StatusCode::INSUFFICIENT_STORAGE, Kind::Full, "the disk is full");
+            return Self::full();
         }
         tracing::error!("{error}");
         Self::internal()
@@ -128,8 +132,9 @@ impl From<Error> for Refused {
 impl From<NotMade> for Refused {
     fn from(not_made: NotMade) -> Self {
         match not_made {
+            NotMade::Wrong(words) => Self::bad_request(words),
             NotMade::Asked(words) => Self::conflict(words),
-            NotMade::Busy => Self::conflict("another version is being made; wait until it is ready"),
+            NotMade::Busy => Self::conflict("another model is being made; wait until it is ready"),
             NotMade::Failed(error) => error.into(),
         }
     }

@@ -3,7 +3,7 @@
 //! Room is scarce: it is open files, the disk, and memory for whole pictures. A sender that is slow from its first byte must not hold
 //! any, or a few of them would refuse everybody else.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::{
     body::{Body, Bytes},
@@ -20,6 +20,9 @@ use crate::shared::Shared;
 /// How many bytes come in before a body gets room. Each connection may hold as many in memory.
 pub(super) const BEGINNING: usize = 64 << 10;
 
+/// How long a request may take that brings all pictures that a line is to be made of.
+const MANY: Duration = Duration::from_secs(600);
+
 /// When a request came: by a clock that nobody sets, and as it is written down.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Begun {
@@ -32,7 +35,13 @@ pub(super) struct Begun {
 /// Notes when each request [begins](Begun), and breaks off every body that has not come by its deadline.
 pub(super) async fn in_time(State(shared): State<Shared>, mut request: Request, then: Next) -> Response {
     let at = Instant::now();
-    let deadline = at + shared.deadline;
+    let has_many = request.uri().path().ends_with("/pictures");
+    let deadline = at
+        + if has_many {
+            shared.deadline.max(MANY)
+        } else {
+            shared.deadline
+        };
     request.extensions_mut().insert(Begun {
         at,
         received: SystemTime::now(),

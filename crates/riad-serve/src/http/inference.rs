@@ -53,7 +53,7 @@ pub(super) async fn live() -> Json<Value> {
     get, path = "/v2/health/ready", tag = "inference protocol", responses((status = 200, body = Value), (status = 503, body = Value))
 )]
 pub(super) async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Value>) {
-    let is_ready = !shared.is_ending() && !shared.lines.iter().any(|line| line.live().cannot_store());
+    let is_ready = !shared.is_ending() && !shared.lines.all().iter().any(|line| line.live().cannot_store());
     let status = if is_ready {
         StatusCode::OK
     } else {
@@ -168,7 +168,7 @@ pub(super) async fn infer(
         .saturating_add(MOST_JSON);
     let mut pieces = request.into_body().into_data_stream();
     let mut body = beginning(&mut pieces, begun).await?;
-    let _room = room(&shared, &line)?;
+    let _room = room(&shared, Some(&line))?;
     // The body is in memory, and so are its numbers.
     let memory = room_in_memory(&shared)?;
     while let Some(piece) = next(&mut pieces, begun).await? {

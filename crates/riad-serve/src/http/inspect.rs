@@ -187,9 +187,11 @@ fn answer(inspection: Inspection, map: Option<Vec<u8>>, numbers: Option<Numbers>
     (status, Json(Inspected { inspection, map })).into_response()
 }
 
-/// Room for one of the pictures of a line that come in at once: each takes open files and room on the disk.
-pub(super) fn room<'a>(shared: &Shared, line: &'a Line) -> Result<SemaphorePermit<'a>, Refused> {
-    line.uploads.try_acquire().map_err(|_| {
+/// Room for one of the pictures of a line, or of those that lines are to be made of, that come in at once: each takes open files and room
+/// on the disk.
+pub(super) fn room<'a>(shared: &'a Shared, line: Option<&'a Line>) -> Result<SemaphorePermit<'a>, Refused> {
+    let uploads = line.map_or(&shared.drafts.uploads, |line| &line.uploads);
+    uploads.try_acquire().map_err(|_| {
         shared.counters.busy();
         Refused::busy()
     })
@@ -197,7 +199,7 @@ pub(super) fn room<'a>(shared: &Shared, line: &'a Line) -> Result<SemaphorePermi
 
 /// Brings the picture of a request into the store, where it has room until it is judged.
 async fn came_in<'a>(
-    shared: &Shared,
+    shared: &'a Shared,
     line: &'a Line,
     request: Request,
     begun: Begun,
@@ -215,7 +217,7 @@ async fn came_in<'a>(
             let body = body.map_err(|_| Refused::bad_request("the body is too long for a path in JSON"))?;
             let named: Named = serde_json::from_slice(&body)
                 .map_err(|error| Refused::bad_request(format!("the body is no JSON with a path: {error}")))?;
-            let room = room(shared, line)?;
+            let room = room(shared, Some(line))?;
             let shared = shared.clone();
             Ok((blocking(move || copied(&shared, &named.path)).await?, room))
         }
@@ -231,22 +233,24 @@ async fn came_in<'a>(
                     continue;
                 }
                 let name = name.or_else(|| field.file_name().map(shown));
-                let (picture, room) = received(shared, line, field, begun).await?;
+                let (picture, room) = received(shared, Some(line), field, begun).await?;
                 return Ok((Came { picture, name }, room));
             }
             Err(Refused::bad_request("the form has no file"))
         }
         _ => {
-            let (picture, room) = received(shared, line, request.into_body().into_data_stream(), begun).await?;
+            let (picture, room) = received(shared, Some(line), request.into_body().into_data_stream(), begun).await?;
             Ok((Came { picture, name }, room))
         }
     }
 }
 
 /// Writes what comes to a file, piece by piece, so that large pictures take no memory. If the disk is full, the rest is held in memory.
-async fn received<'a, E>(
-    shared: &Shared,
-    line: &'a Line,
+///
+/// Without a line it is a picture that a line is to be made of.
+pub(super) async fn received<'a, E>(
+    shared: &'a Shared,
+    line: Option<&'a Line>,
     mut pieces: impl Stream<Item = Result<Bytes, E>> + Unpin,
     begun: Begun,
 ) -> Result<(Picture, SemaphorePermit<'a>), Refused> {
@@ -283,13 +287,15 @@ pub(super) fn room_in_memory(shared: &Shared) -> Result<OwnedSemaphorePermit, Re
 }
 
 impl Place {
-    async fn new(shared: &Shared, line: &Line) -> Result<Self, Refused> {
+    async fn new(shared: &Shared, line: Option<&Line>) -> Result<Self, Refused> {
         let begin = shared.clone();
         let made = tokio::task::spawn_blocking(move || begin.store.pictures().incoming()).await;
         let path = match made.map_err(|_| Refused::internal())? {
             Ok(path) => path,
             Err(error) => {
-                line.live().could_not_store();
+                if let Some(line) = line {
+                    line.live().could_not_store();
+                }
                 if error.is_full() {
                     return Ok(Self::Memory(Vec::new(), room_in_memory(shared)?));
                 }
@@ -420,7 +426,7 @@ fn decoded(text: &str) -> String {
 }
 
 /// What the sender calls the picture, if it says so.
-fn name_of(headers: &HeaderMap) -> Option<String> {
+pub(super) fn name_of(headers: &HeaderMap) -> Option<String> {
     let name = headers.get("x-filename")?;
     let name = shown(&decoded(&String::from_utf8_lossy(name.as_bytes())));
     (!name.is_empty()).then_some(name)
@@ -440,7 +446,7 @@ pub(super) fn text_of(headers: &HeaderMap, name: &str) -> Result<Option<String>,
 }
 
 /// A name as it is kept: of bounded length, without what moves a terminal's cursor.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(MOST_LETTERS).collect()
 }
 

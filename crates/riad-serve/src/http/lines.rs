@@ -10,22 +10,26 @@ use super::{
     extract::Path,
     line_of,
 };
-use crate::{events::Event, line::LineState, shared::Shared};
+use crate::{draft::BeingMade, events::Event, line::LineState, shared::Shared};
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Lines {
     lines: Vec<LineState>,
+    /// Lines that are being made, and judge nothing yet.
+    being_made: Vec<BeingMade>,
 }
 
-/// All lines
+/// All lines, and those that are being made
 #[utoipa::path(get, path = "/v1/lines", tag = "lines", responses((status = 200, body = Lines)))]
 pub(super) async fn all(State(shared): State<Shared>) -> Json<Lines> {
     let lines = shared
         .lines
+        .all()
         .iter()
         .map(|line| line.state(shared.queue.waiting(line.index)))
         .collect();
-    Json(Lines { lines })
+    let being_made = shared.drafts.being_made().iter().map(|draft| draft.state()).collect();
+    Json(Lines { lines, being_made })
 }
 
 /// One line

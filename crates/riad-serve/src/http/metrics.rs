@@ -26,7 +26,7 @@ pub(super) async fn ready(State(shared): State<Shared>) -> (StatusCode, String) 
     if shared.is_ending() {
         reasons.push_str("the service is ending\n");
     }
-    for line in &shared.lines {
+    for line in shared.lines.all() {
         if line.live().cannot_store() {
             let _ = writeln!(reasons, "pictures of line {} cannot be stored", line.name);
         }
@@ -48,13 +48,14 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
         }
     };
     let of_lines = |value: &dyn Fn(&crate::line::Line) -> Option<f64>| -> Vec<(String, f64)> {
-        let lines = shared.lines.iter();
+        let lines = shared.lines.all();
         lines
+            .iter()
             .filter_map(|line| Some((format!("{{line=\"{}\"}}", line.name), value(line)?)))
             .collect()
     };
     let mut verdicts = Vec::new();
-    for line in &shared.lines {
+    for line in shared.lines.all() {
         for (verdict, count) in Verdict::ALL.iter().zip(line.live().total()) {
             let labels = format!("{{line=\"{}\",verdict=\"{}\"}}", line.name, verdict.name());
             verdicts.push((labels, count as f64));

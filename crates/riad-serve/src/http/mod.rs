@@ -5,10 +5,12 @@ mod auth;
 mod body;
 mod events;
 mod extract;
+mod good;
 mod inference;
 mod inspect;
 mod inspections;
 mod lines;
+mod making;
 mod metrics;
 mod page;
 mod pictures;
@@ -42,6 +44,9 @@ use crate::{
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
+/// How many of the largest pictures a form may have.
+const PICTURES: usize = 16;
+
 /// How long the body of a request that is no picture may be.
 const MOST_JSON: usize = 1 << 20;
 
@@ -63,9 +68,10 @@ pub(crate) fn router(shared: Shared) -> Router {
         .unwrap_or(usize::MAX)
         .saturating_add(MOST_JSON);
     let pictures = DefaultBodyLimit::max(most);
+    let several = DefaultBodyLimit::max(most.saturating_mul(PICTURES));
     let (api, mut description) = OpenApiRouter::with_openapi(Description::openapi())
-        .routes(routes!(lines::all))
-        .routes(routes!(lines::one))
+        .routes(routes!(lines::all, making::begin))
+        .routes(routes!(lines::one, making::delete))
         .routes(routes!(lines::shift))
         .routes(UtoipaMethodRouterExt::layer(routes!(inspect::inspect), pictures))
         .routes(UtoipaMethodRouterExt::layer(routes!(inference::infer), pictures))
@@ -74,6 +80,15 @@ pub(crate) fn router(shared: Shared) -> Router {
         .routes(routes!(inference::ready))
         .routes(routes!(inference::model))
         .routes(routes!(inference::model_ready))
+        .routes(routes!(making::one))
+        .routes(routes!(making::plans))
+        .routes(routes!(making::train, making::stop))
+        .routes(routes!(making::put_on_line))
+        .routes(UtoipaMethodRouterExt::layer(routes!(good::add), several))
+        .routes(routes!(good::list))
+        .routes(routes!(good::remove))
+        .routes(routes!(good::thumbnail))
+        .routes(routes!(good::suspects))
         .routes(routes!(inspections::list))
         .routes(routes!(inspections::one))
         .routes(routes!(inspections::label))
@@ -124,10 +139,13 @@ async fn method_not_allowed() -> Response {
 
 /// The line of a name.
 fn line_of(shared: &Shared, name: &str) -> Result<Arc<Line>, Refused> {
-    let found = shared.lines.iter().find(|line| line.name == name);
-    found
-        .cloned()
-        .ok_or_else(|| Refused::not_found(format!("there is no line {name:?}")))
+    if let Some(line) = shared.lines.find(name) {
+        return Ok(line);
+    }
+    Err(match shared.drafts.find(name) {
+        Some(draft) => Refused::conflict(draft.why_not()),
+        None => Refused::not_found(format!("there is no line {name:?}")),
+    })
 }
 
 /// Does something that waits for the disk or computes.

@@ -28,7 +28,7 @@ use super::{
 use crate::{Error, shared::Shared, store::Inspection};
 
 /// The height of a small picture.
-const THUMBNAIL: u32 = 160;
+pub(super) const THUMBNAIL: u32 = 160;
 
 /// The longer side of a picture that is drawn for the page.
 const SCREEN: u32 = 1280;
@@ -264,7 +264,7 @@ async fn looked_at<T: Send + 'static>(
     .await
 }
 
-fn jpeg(picture: &RgbImage) -> Result<Vec<u8>, Refused> {
+pub(super) fn jpeg(picture: &RgbImage) -> Result<Vec<u8>, Refused> {
     let mut bytes = Vec::new();
     let mut encoder = JpegEncoder::new_with_quality(&mut bytes, QUALITY);
     encoder.encode_image(picture).map_err(|_| Refused::internal())?;

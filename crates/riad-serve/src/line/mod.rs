@@ -2,6 +2,7 @@
 
 mod drift;
 mod folder;
+mod lines;
 mod live;
 mod model;
 mod queue;
@@ -24,8 +25,9 @@ use tokio::sync::Semaphore;
 use self::live::Live;
 pub(crate) use self::{
     folder::{Pace, watch},
+    lines::Lines,
     live::{LineState, State},
-    model::{Judgement, Model},
+    model::{Judgement, Model, without},
     queue::Queue,
     worker::{Job, Judged, Numbers, Picture, Refusal, work},
 };
@@ -85,17 +87,7 @@ impl Line {
         compute: &Compute,
     ) -> Result<Self> {
         let name = options.name.clone();
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        if name.is_empty() || name.len() > MOST_LETTERS || !name.chars().all(is_plain) {
-            return Err(Error::Request(format!(
-                "a line's name has 1 to {MOST_LETTERS} letters, digits, - or _, which {name:?} has not"
-            )));
-        }
-        if is_device(&name) {
-            return Err(Error::Request(format!(
-                "a line cannot be called {name}: Windows has a device of that name, and no folder"
-            )));
-        }
+        check_name(&name).map_err(Error::Request)?;
         if let Some(folder) = options.watch.as_ref().filter(|folder| !folder.is_dir()) {
             return Err(Error::Request(format!(
                 "{} is no folder that could be watched",
@@ -194,6 +186,22 @@ impl Line {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// Takes no more pictures in, if none is on its way now; whether that is so.
+    pub(crate) fn close(&self) -> bool {
+        match self.uploads.try_acquire_many(UPLOADS as u32) {
+            Ok(all) => {
+                all.forget();
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Takes pictures in again.
+    pub(crate) fn reopen(&self) {
+        self.uploads.add_permits(UPLOADS);
+    }
+
     /// What the API says of it.
     pub(crate) fn state(&self, queued: usize) -> LineState {
         self.live().state(self, &self.model(), queued)
@@ -211,6 +219,25 @@ impl Line {
     pub(crate) fn compute(&self) -> &Compute {
         &self.compute
     }
+}
+
+/// Checks what a line is to be called.
+///
+/// # Errors
+/// Says in words what is wrong.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if name.is_empty() || name.len() > MOST_LETTERS || !name.chars().all(is_plain) {
+        return Err(format!(
+            "a line's name has 1 to {MOST_LETTERS} letters, digits, - or _, which {name:?} has not"
+        ));
+    }
+    if is_device(name) {
+        return Err(format!(
+            "a line cannot be called {name}: Windows has a device of that name, and no folder"
+        ));
+    }
+    Ok(())
 }
 
 /// The version that a line is to use, opened.

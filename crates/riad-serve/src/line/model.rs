@@ -114,7 +114,7 @@ fn strangeness(likeness: Likeness) -> String {
 }
 
 /// A message about a file without its name.
-fn without(message: &str, file: &Path) -> String {
+pub(crate) fn without(message: &str, file: &Path) -> String {
     let name = file.display().to_string();
     if name.is_empty() {
         return message.to_owned();

@@ -26,11 +26,11 @@ struct State<Job> {
 }
 
 impl<Job> Queue<Job> {
-    /// For this many lines, of each of which `most` jobs may wait.
-    pub(crate) fn new(lines: usize, most: usize) -> Self {
+    /// For lines of each of which `most` jobs may wait. There are none yet.
+    pub(crate) fn new(most: usize) -> Self {
         Self {
             state: Mutex::new(State {
-                rows: (0..lines).map(|_| VecDeque::new()).collect(),
+                rows: Vec::new(),
                 turn: 0,
                 is_closed: false,
             }),
@@ -42,6 +42,13 @@ impl<Job> Queue<Job> {
 
     fn state(&self) -> MutexGuard<'_, State<Job>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes room for one more line, and gives its place.
+    pub(crate) fn add_row(&self) -> usize {
+        let mut state = self.state();
+        state.rows.push(VecDeque::new());
+        state.rows.len() - 1
     }
 
     /// Has a job wait, unless too many wait or the queue was closed: then it comes back.
@@ -115,7 +122,8 @@ mod tests {
 
     #[test]
     fn lines_take_turns_however_much_one_of_them_sends() {
-        let queue = Queue::new(3, 4);
+        let queue = Queue::new(4);
+        assert_eq!([queue.add_row(), queue.add_row(), queue.add_row()], [0, 1, 2]);
         for job in ["a1", "a2", "a3", "a4"] {
             queue.push(0, job).unwrap();
         }
@@ -130,7 +138,8 @@ mod tests {
 
     #[test]
     fn what_waits_is_still_given_out_when_it_is_closed() {
-        let queue = Arc::new(Queue::new(1, 1));
+        let queue = Arc::new(Queue::new(1));
+        queue.add_row();
         queue.push(0, 1).unwrap();
         let patient = thread::spawn({
             let queue = queue.clone();

@@ -5,21 +5,18 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
-    thread,
     time::{Duration, Instant},
 };
 
 use riad::{Cancel, Checkpoint, Layout, Observer, Protocol, Recalibration, Trained, Training, TrainingOptions};
 
-use super::{
-    making::{NotMade, Selected},
-    tell, version,
-};
+use super::{making::Selected, tell, version};
 use crate::{
     Error, Result,
     events::Events,
     known::{self, Known},
     line::Line,
+    making::{NotMade, quietly},
     store::{Store, VersionRow, version_file},
 };
 
@@ -200,13 +197,7 @@ fn in_folder(
         // The answer to the request has told that it begins.
         told: Mutex::new((Instant::now(), 0.0)),
     };
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads((cores / 2).max(1))
-        .thread_name(|_| "riad-training".to_owned())
-        .build()
-        .map_err(|error| Error::Request(format!("threads to train with cannot be had: {error}")))?;
-    pool.install(|| {
+    quietly(|| {
         let training = Training::new(&images)
             .layout(Layout::Folder)
             .options(options(&of, &before, count))
@@ -238,7 +229,7 @@ fn in_folder(
         }
         recalibration.start(&teller)?;
         Ok::<_, Error>(())
-    })?;
+    })??;
     keep_known(line, store, row, material)
 }
 

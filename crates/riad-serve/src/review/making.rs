@@ -3,11 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::{
-        Arc, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -25,6 +21,7 @@ use crate::{
     events::Events,
     known,
     line::{Line, Model},
+    making::{Making, NotMade},
     store::{Inspection, Label, Store, VersionRow, to_millis, version_file},
 };
 
@@ -45,42 +42,6 @@ pub(crate) enum How {
 /// What became of a version that was being made when the service ended.
 const GIVEN_UP: &str = "the service ended while it was made";
 
-/// Why a version is not made.
-#[derive(Debug)]
-pub(crate) enum NotMade {
-    /// What was asked for cannot be: in words.
-    Asked(String),
-    /// Another one is being made.
-    Busy,
-    /// The store failed.
-    Failed(Error),
-}
-
-impl From<Error> for NotMade {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-/// What is being made, of which there is one at a time: it takes cores from the lines.
-#[derive(Debug, Default)]
-pub(crate) struct Making {
-    is_busy: AtomicBool,
-    thread: std::sync::Mutex<Option<thread::JoinHandle<()>>>,
-    cancel: Cancel,
-}
-
-impl Making {
-    /// Breaks off what is being made, and waits until it has ended.
-    pub(crate) fn end(&self) {
-        self.cancel.cancel();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            let _ = thread.join();
-        }
-    }
-}
-
 /// Begins to make a version from labelled pictures.
 pub(crate) fn make(
     making: &Arc<Making>,
@@ -94,24 +55,15 @@ pub(crate) fn make(
         How::Recalibrate => What::Thresholds(for_thresholds(line, store, selected)?),
         How::Train => What::Weights(Material::of(line, store, &selected)?),
     };
-    if making.is_busy.swap(true, Ordering::SeqCst) {
-        return Err(NotMade::Busy);
-    }
-    let begun = begin(line, store, &what);
-    let row = match begun {
-        Ok(row) => row,
-        Err(error) => {
-            making.is_busy.store(false, Ordering::SeqCst);
-            return Err(error.into());
-        }
-    };
+    let place = making.begin(&line.name).ok_or(NotMade::Busy)?;
+    let row = begin(line, store, &what)?;
     let answer = version(row.clone(), line);
     tell(line, events, answer.clone());
-    let (busy, line, store, events) = (making.clone(), line.clone(), store.clone(), events.clone());
-    let thread = thread::spawn(move || {
+    let (line, store, events) = (line.clone(), store.clone(), events.clone());
+    place.on_a_thread(move |place| {
         // A fault of ours must not keep other versions from being made.
         let made = catch_unwind(AssertUnwindSafe(|| {
-            made(&line, (&store, &events), &row, what, &busy.cancel)
+            made(&line, (&store, &events), &row, what, place.cancel())
         }))
         .unwrap_or_else(|_| {
             Err(Error::Request(
@@ -134,15 +86,15 @@ pub(crate) fn make(
                 });
             }
         }
+        line.forget_progress();
+        // Whoever sees that it is made may begin the next.
+        drop(place);
         if let Err(error) = store.keep_version(&line.name, row.clone()) {
             tracing::error!("line {}: version {} could not be kept: {error}", line.name, row.number);
         }
-        line.forget_progress();
-        busy.is_busy.store(false, Ordering::SeqCst);
         let version = version(row, &line);
         tell(&line, &events, version);
     });
-    *making.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
     Ok(answer)
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub(crate) use self::{
-    making::{How, Making, NotMade, make},
+    making::{How, make},
     trial::Trial,
 };
 use crate::{

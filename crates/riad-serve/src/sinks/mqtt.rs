@@ -21,7 +21,7 @@ use crate::{
     Error, Result,
     line::{Line, State},
     shared::Shared,
-    store::{Inspection, Store, Verdict, as_rfc3339_or_null},
+    store::{Inspection, Verdict, as_rfc3339_or_null},
 };
 
 /// How long the broker has for an answer.
@@ -38,8 +38,7 @@ const MOST_BYTES: usize = 16 << 20;
 pub(super) struct Mqtt {
     options: MqttOptions,
     prefix: String,
-    lines: Vec<Arc<Line>>,
-    store: Store,
+    shared: Shared,
     /// The last inspection of each line that the broker has.
     last: HashMap<String, Last>,
     link: Option<Link>,
@@ -109,8 +108,7 @@ impl Mqtt {
         Ok(Self {
             options,
             prefix: address.prefix,
-            lines: shared.lines.clone(),
-            store: shared.store.clone(),
+            shared: shared.clone(),
             last: HashMap::new(),
             link: None,
         })
@@ -157,9 +155,9 @@ impl Peer for Mqtt {
         if self.link.is_some() {
             return Ok(());
         }
-        for line in &self.lines {
+        for line in self.shared.lines.all() {
             if !self.last.contains_key(&line.name)
-                && let Some(last) = self.store.last(&line.name).map_err(|error| error.to_string())?
+                && let Some(last) = self.shared.store.last(&line.name).map_err(|error| error.to_string())?
             {
                 self.last.insert(line.name.clone(), Last::of(&last));
             }
@@ -187,8 +185,8 @@ impl Peer for Mqtt {
 
     async fn tick(&mut self, is_behind: bool) -> Outcome {
         let mut states = Vec::new();
-        for line in &self.lines {
-            let told = self.told(line, is_behind);
+        for line in self.shared.lines.all() {
+            let told = self.told(&line, is_behind);
             let text = serde_json::to_string(&told).map_err(|error| error.to_string())?;
             states.push((format!("{}/{}/state", self.prefix, line.name), text));
         }
@@ -216,7 +214,7 @@ impl Peer for Mqtt {
             sequence: None,
             time: None,
         };
-        for line in &self.lines {
+        for line in self.shared.lines.all() {
             if let Ok(text) = serde_json::to_string(&ended) {
                 let _ = link.publish(format!("{}/{}/state", self.prefix, line.name), text, true);
             }

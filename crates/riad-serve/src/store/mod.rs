@@ -4,6 +4,7 @@
 //! the disk before anybody hears of it. Nothing is stored that can be computed again: a map is a function of picture and model, and
 //! both are kept.
 
+mod draft;
 mod keep;
 mod pictures;
 mod query;
@@ -24,13 +25,14 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::{Error, Result};
 
 pub use self::keep::Keep;
-use self::{pictures::Pictures, writer::Writer};
 pub(crate) use self::{
+    draft::{DraftRow, GoodRow},
     query::{Dot, Filter, Labelled, VersionRow, parse_time},
     record::{Inspection, Label, Links, Origin, Part, Verdict, as_rfc3339, as_rfc3339_or_null, from_millis, to_millis},
     sinks::Cursor,
     writer::{Entry, Stored},
 };
+use self::{pictures::Pictures, writer::Writer};
 
 /// How many connections that read are kept while nobody uses them.
 const IDLE: usize = 8;

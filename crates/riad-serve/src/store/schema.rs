@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::{Error, Result};
 
 /// The schema that this program writes. Each change of the tables is a step in [`open`], and raises it.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// How long a connection waits for another one, such as a backup's.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -84,6 +84,30 @@ CREATE TABLE sink (
 ) STRICT;
 ";
 
+/// Lines that are being made, and the good pictures that they are made of.
+const DRAFTS: &str = "
+CREATE TABLE draft (
+    name     TEXT PRIMARY KEY,
+    created  INTEGER NOT NULL,
+    state    TEXT NOT NULL,
+    note     TEXT,
+    plan     TEXT,
+    found    TEXT
+) STRICT;
+
+CREATE TABLE good (
+    -- Never used again, as pictures are asked for by it.
+    number  INTEGER PRIMARY KEY AUTOINCREMENT,
+    line    TEXT NOT NULL,
+    name    TEXT NOT NULL,
+    sha256  TEXT NOT NULL,
+    bytes   INTEGER NOT NULL,
+    width   INTEGER NOT NULL,
+    height  INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX good_line ON good (line, sha256);
+";
+
 /// Opens the database to write, and brings its tables up to date.
 pub(super) fn open(path: &Path) -> Result<Connection> {
     let connection = Connection::open(path)?;
@@ -101,6 +125,9 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     }
     if found < 1 {
         connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = 1; COMMIT;"))?;
+    }
+    if found < 2 {
+        connection.execute_batch(&format!("BEGIN; {DRAFTS} PRAGMA user_version = 2; COMMIT;"))?;
     }
     Ok(connection)
 }

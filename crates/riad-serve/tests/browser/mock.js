@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { extname, join, normalize } from "node:path";
+import { Drafts, Refusal } from "./mock-drafts.js";
 import { picture } from "./picture.js";
 
 const PAGE = fileURLToPath(new URL("../../page/", import.meta.url));
@@ -13,19 +14,13 @@ const CSP =
   "form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 const THRESHOLD = 0.15;
 
-class Refusal extends Error {
-  constructor(status, kind, words) {
-    super(words);
-    Object.assign(this, { status, kind });
-  }
-}
-
 export class Mock {
   constructor({ lines = ["lid"], token = null, history = 240, expectsEvery = 600 } = {}) {
     this.token = token;
     this.seed = 7;
     this.nextId = 1;
     this.lines = new Map();
+    this.drafts = new Drafts(this);
     this.listeners = new Set();
     this.pictures = new Map();
     this.pageRequests = [];
@@ -207,7 +202,15 @@ export class Mock {
     const part = url.pathname.split("/").slice(3).map(decodeURIComponent);
     const write = request.method !== "GET";
     if (write && this.refuse) throw this.refuse;
-    if (!part.length) return json(response, 200, { lines: [...this.lines.values()].map((line) => this.line(line)) });
+    if (!part.length && !write) {
+      return json(response, 200, { lines: [...this.lines.values()].map((line) => this.line(line)), being_made: this.drafts.all() });
+    }
+    const made = await this.drafts.answer(request, url, part, body);
+    if (made) {
+      response.writeHead(made.status, { "Content-Type": made.kind ?? "application/json", "Cache-Control": "no-store" });
+      response.end(made.kind ? made.value : made.status === 204 ? undefined : JSON.stringify(made.value));
+      return undefined;
+    }
     const line = this.lines.get(part[0]);
     if (!line) throw new Refusal(404, "not_found", `There is no line ${part[0]}.`);
     if (part.length === 1) return json(response, 200, this.line(line));

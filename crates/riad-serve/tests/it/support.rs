@@ -140,6 +140,20 @@ impl Caller {
             .unwrap()
     }
 
+    pub(crate) fn delete(&self, path: &str) -> Response<Body> {
+        self.agent.delete(format!("{}{path}", self.base)).call().unwrap()
+    }
+
+    /// Posts JSON; the status, and what is answered.
+    pub(crate) fn send(&self, path: &str, body: &Value) -> (u16, Value) {
+        let sent = self.post(
+            path,
+            &[("content-type", "application/json")],
+            body.to_string().as_bytes(),
+        );
+        (sent.status().as_u16(), json(sent))
+    }
+
     pub(crate) fn inspect(&self, picture: &[u8]) -> Value {
         json(self.post("/v1/lines/lid/inspect", &[], picture))
     }

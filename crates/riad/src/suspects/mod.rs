@@ -6,8 +6,8 @@ mod page;
 use std::{
     collections::BTreeMap,
     fmt::Write,
-    fs::File,
-    io::Read,
+    fs::{self, File},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -17,7 +17,7 @@ use riad_core::{
 };
 use riad_data::{DataError, Reader, Suspicion, survey};
 
-use crate::{Asked, Event, Observer, Result, detector::Detector, files::write_whole, threshold::shown_rate};
+use crate::{Asked, Error, Event, Observer, Result, detector::Detector, files::write_whole, threshold::shown_rate};
 
 /// Scores spread at least by this share.
 const LEAST_SPREAD: f64 = 0.05;
@@ -214,6 +214,25 @@ impl Suspects {
         Ok((!self.is_empty()).then_some(list))
     }
 
+    /// What an earlier look wrote to this list, or nothing if there is none: each suspect's name with its reasons.
+    ///
+    /// # Errors
+    /// If the list is there and cannot be read.
+    pub fn listed(list: &Path) -> Result<Vec<(String, String)>> {
+        let text = match fs::read_to_string(list) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            read => read.map_err(Error::file("read", list))?,
+        };
+        let (mut found, mut reasons) = (Vec::new(), "");
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            match line.strip_prefix("# ") {
+                Some(comment) => reasons = comment,
+                None => found.push((line.to_owned(), reasons.to_owned())),
+            }
+        }
+        Ok(found)
+    }
+
     /// Tells the observer how many images to look at, and which.
     pub fn tell(&self, list: &Path, observer: &dyn Observer) {
         let names: Vec<_> = self.lines().map(|(name, _)| name).collect();
@@ -231,4 +250,34 @@ fn begins_with(file: &Path, text: &str) -> bool {
     let mut begin = vec![0; text.len()];
     let read = File::open(file).and_then(|mut file| file.read_exact(&mut begin));
     read.is_ok() && begin == text.as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{Rgb, RgbImage};
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut images = Vec::new();
+        for (number, level) in [40, 41, 40].into_iter().enumerate() {
+            let path = folder.path().join(format!("{number}.png"));
+            RgbImage::from_pixel(16, 16, Rgb([level; 3])).save(&path).unwrap();
+            images.push((path, format!("{number}.png")));
+        }
+        let suspects = Suspects::among(images, &Reader::new(3));
+        let list = suspects
+            .write(folder.path(), "look", &Reader::new(3), None)
+            .unwrap()
+            .unwrap();
+        let told: Vec<_> = suspects
+            .lines()
+            .map(|(name, reasons)| (name.to_owned(), reasons))
+            .collect();
+        assert!(!told.is_empty());
+        assert_eq!(Suspects::listed(&list).unwrap(), told);
+        assert!(Suspects::listed(&folder.path().join("none.txt")).unwrap().is_empty());
+    }
 }

@@ -49,7 +49,7 @@ impl Block {
     }
 }
 
-/// What PLCs see of all lines.
+/// What PLCs see of all lines that are there when the service starts: a PLC knows them by their places, which stay.
 #[derive(Debug)]
 pub(super) struct Board {
     shared: Shared,
@@ -88,7 +88,7 @@ impl Board {
             last: None,
         };
         Self {
-            lines: shared.lines.iter().map(shown).collect(),
+            lines: shared.lines.all().iter().map(shown).collect(),
             shared,
             valid,
             heartbeat: 0,

@@ -1,0 +1,314 @@
+//! Lines that are being made from nothing: good pictures come in, a person looks at the unusual ones, a model is trained, and what it
+//! finds is told. Then the line is opened with that model as any other line is.
+//!
+//! A line that is being made has a folder of its own in the store: `lines/NAME/good` has its pictures, and `lines/NAME/run` is the run
+//! that `riad train` would make of them. What is known of it is in the database.
+
+mod all;
+mod finding;
+mod pictures;
+mod plan;
+mod progress;
+mod training;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use riad::Asked;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+pub(crate) use self::{
+    all::{Drafts, Room},
+    finding::Found,
+    pictures::{Suspect, Taken},
+    plan::{Plan, Plans},
+};
+use self::{pictures::Looked, progress::Progress};
+use crate::{
+    Error, Result,
+    events::{Event, Events},
+    line::{Line, LineOptions, Lines},
+    making::NotMade,
+    store::{DraftRow, Store, as_rfc3339, from_millis},
+};
+
+/// Fewer pictures are not worth learning from, beside those that the threshold takes.
+const LEAST_LEARNED: usize = 10;
+
+/// How far a line is that is being made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Stage {
+    /// Its pictures come in and are looked through.
+    Collecting,
+    /// Its model is being trained.
+    Training,
+    /// The training was broken off, and can go on.
+    Stopped,
+    /// The training failed.
+    Failed,
+    /// Its model is there, and not used yet.
+    Trained,
+    /// It is served.
+    Used,
+}
+
+impl Stage {
+    /// As the database writes it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Collecting => "collecting",
+            Self::Training => "training",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+            Self::Trained => "trained",
+            Self::Used => "used",
+        }
+    }
+
+    fn named(name: &str) -> Self {
+        let all = [Self::Training, Self::Stopped, Self::Failed, Self::Trained, Self::Used];
+        all.into_iter()
+            .find(|stage| stage.name() == name)
+            .unwrap_or(Self::Collecting)
+    }
+}
+
+/// What the API says of a line that is being made.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct BeingMade {
+    /// What it is called.
+    name: String,
+    /// When somebody began to make it.
+    #[serde(serialize_with = "as_rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    created: SystemTime,
+    /// How far it is.
+    pub(crate) state: Stage,
+    /// Why it was broken off, or what failed.
+    note: Option<String>,
+    /// How many good pictures it has.
+    pictures: usize,
+    /// How many bytes they have.
+    bytes: u64,
+    /// How many it takes at least.
+    needed: usize,
+    /// How it is trained.
+    plan: Option<Plan>,
+    /// How its training goes or went.
+    training: Option<progress::State>,
+    /// What its model finds.
+    found: Option<Found>,
+}
+
+/// A line that is being made, or was made here.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) name: String,
+    /// Milliseconds since 1970.
+    created: i64,
+    folder: PathBuf,
+    asked: Asked,
+    /// Held while its pictures or its stage change, in the store and here.
+    changing: Mutex<()>,
+    /// Held while its pictures are looked through.
+    looking: Mutex<()>,
+    now: Mutex<Now>,
+}
+
+/// What is known of it.
+#[derive(Debug)]
+struct Now {
+    stage: Stage,
+    note: Option<String>,
+    plan: Option<Plan>,
+    found: Option<Found>,
+    pictures: usize,
+    bytes: u64,
+    progress: Option<Progress>,
+    /// What was unusual about its pictures, as long as they are those.
+    looked: Option<Looked>,
+    /// How often they have changed.
+    changes: u64,
+}
+
+impl Draft {
+    /// From what the store knows.
+    fn of(row: DraftRow, store: &Store, asked: Asked) -> Result<Self> {
+        let pictures = store.good(&row.name)?;
+        let read = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let draft = Self {
+            folder: store.folder().join("lines").join(&row.name),
+            created: row.created,
+            asked,
+            changing: Mutex::default(),
+            looking: Mutex::default(),
+            now: Mutex::new(Now {
+                stage: Stage::named(&row.state),
+                note: row.note,
+                plan: read(row.plan).and_then(|plan| serde_json::from_str(&plan).ok()),
+                found: read(row.found).and_then(|found| serde_json::from_str(&found).ok()),
+                pictures: pictures.len(),
+                bytes: pictures.iter().map(|picture| picture.bytes).sum(),
+                progress: None,
+                looked: None,
+                changes: 0,
+            }),
+            name: row.name,
+        };
+        if draft.stage() != Stage::Collecting {
+            draft.now().progress = Progress::of_run(&draft.run());
+        }
+        Ok(draft)
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.now().stage
+    }
+
+    /// How many pictures it has.
+    pub(crate) fn pictures(&self) -> usize {
+        self.now().pictures
+    }
+
+    /// The folder of its pictures.
+    fn good(&self) -> PathBuf {
+        self.folder.join("good")
+    }
+
+    /// The folder of its run.
+    fn run(&self) -> PathBuf {
+        self.folder.join("run")
+    }
+
+    /// How many pictures it takes at least.
+    fn needed(&self) -> Result<usize> {
+        Ok(self.asked.images_needed()? + LEAST_LEARNED)
+    }
+
+    /// What the API says of it.
+    pub(crate) fn state(&self) -> BeingMade {
+        let now = self.now();
+        BeingMade {
+            name: self.name.clone(),
+            created: from_millis(self.created),
+            state: now.stage,
+            note: now.note.clone(),
+            pictures: now.pictures,
+            bytes: now.bytes,
+            needed: self.needed().unwrap_or(LEAST_LEARNED),
+            plan: now.plan.clone(),
+            training: now.progress.as_ref().map(Progress::state),
+            found: now.found.clone(),
+        }
+    }
+
+    /// Tells how it goes.
+    pub(crate) fn tell(&self, events: &Events) {
+        events.send(Event::Making, &self.state());
+    }
+
+    /// Keeps what has changed.
+    fn keep(&self, store: &Store, change: impl FnOnce(&mut Now)) -> Result<()> {
+        let row = {
+            let mut now = self.now();
+            change(&mut now);
+            DraftRow {
+                name: self.name.clone(),
+                created: self.created,
+                state: now.stage.name().to_owned(),
+                note: now.note.clone(),
+                plan: now.plan.as_ref().and_then(|plan| serde_json::to_string(plan).ok()),
+                found: now.found.as_ref().and_then(|found| serde_json::to_string(found).ok()),
+            }
+        };
+        store.keep_draft(row)
+    }
+
+    /// Checks that its pictures may change, and says why if not.
+    fn check_open(&self) -> Result<(), NotMade> {
+        match self.stage() {
+            Stage::Training => Err(NotMade::Asked(format!(
+                "line {} is being trained; its pictures stay as they are until that has ended or is stopped",
+                self.name
+            ))),
+            Stage::Used => Err(self.used()),
+            _ => Ok(()),
+        }
+    }
+
+    fn used(&self) -> NotMade {
+        NotMade::Asked(format!(
+            "line {} is made and judges pictures; go on from there with its review",
+            self.name
+        ))
+    }
+
+    /// Why it judges no pictures yet, and what to do.
+    pub(crate) fn why_not(&self) -> String {
+        let next = match self.stage() {
+            Stage::Training => "its model is being trained; wait for it",
+            Stage::Trained => "its model is trained; put it on the line",
+            Stage::Stopped | Stage::Failed => "its training has not ended; train again",
+            Stage::Collecting | Stage::Used => "give it good pictures and train its model",
+        };
+        format!(
+            "line {0} is being made and judges nothing yet: {next} (on the page, or under /v1/lines/{0}/making)",
+            self.name
+        )
+    }
+
+    /// Serves it from now on, also after the next start, with the model of its run.
+    ///
+    /// # Errors
+    /// [`NotMade::Asked`] if there is none yet or it cannot be used, or it is served already.
+    pub(crate) fn put_on_line(&self, lines: &Lines, store: &Store) -> Result<Arc<Line>, NotMade> {
+        let _alone = self.alone();
+        match self.stage() {
+            Stage::Trained => {}
+            Stage::Used => return Err(self.used()),
+            _ => return Err(NotMade::Asked(self.why_not())),
+        }
+        let line = lines.open(&self.options(), store).map_err(|error| match error {
+            Error::Riad(error) => NotMade::Asked(error.to_string()),
+            error => error.into(),
+        })?;
+        if let Err(error) = self.keep(store, |now| now.stage = Stage::Used) {
+            lines.remove(&self.name);
+            self.now().stage = Stage::Trained;
+            return Err(error.into());
+        }
+        Ok(line)
+    }
+
+    /// As a line to be served.
+    fn options(&self) -> LineOptions {
+        LineOptions {
+            name: self.name.clone(),
+            model: self.run(),
+            watch: None,
+        }
+    }
+}
+
+/// Where a draft's folder lies.
+fn folder_of(store: &Store, name: &str) -> PathBuf {
+    folder(store).join(name)
+}
+
+/// Where all of them lie.
+fn folder(store: &Store) -> PathBuf {
+    Path::join(store.folder(), "lines")
+}

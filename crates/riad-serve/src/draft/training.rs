@@ -1,0 +1,137 @@
+//! Training the model of a line that is being made, in the background.
+
+use std::{
+    fs, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use riad::{Cancel, Compute, Layout, Trained, Training, TrainingOptions};
+
+use super::{BeingMade, Draft, Found, Plan, Stage, progress::Progress, progress::Teller};
+use crate::{
+    Error, Result,
+    events::Events,
+    making::{Making, NotMade, quietly},
+    store::Store,
+};
+
+impl Draft {
+    /// Begins to train its model, or goes on with a training of this plan that was broken off.
+    ///
+    /// # Errors
+    /// [`NotMade::Asked`] if it has too few pictures, is made already, or the plan cannot be meant; [`NotMade::Busy`] if something else
+    /// is being made.
+    pub(crate) fn train(
+        self: &Arc<Self>,
+        plan: Plan,
+        making: &Arc<Making>,
+        (store, events): (&Store, &Events),
+        compute: &Compute,
+    ) -> Result<BeingMade, NotMade> {
+        let _alone = self.alone();
+        self.check_open()?;
+        let [pictures, for_thresholds] = self.enough()?;
+        let options = plan.options(pictures, for_thresholds).map_err(NotMade::Wrong)?;
+        let place = making.begin(&self.name).ok_or(NotMade::Busy)?;
+        let (goes_on, before) = {
+            let now = self.now();
+            let is_same = now.stage == Stage::Stopped && now.plan.as_ref() == Some(&plan);
+            (is_same, now.plan.clone())
+        };
+        if !goes_on {
+            self.forget_run()?;
+        }
+        tracing::info!(
+            "line {}: {} to train{}",
+            self.name,
+            if goes_on { "goes on" } else { "begins" },
+            if before.is_some() && !goes_on {
+                ", from the start"
+            } else {
+                ""
+            }
+        );
+        let kept = self.keep(store, |now| {
+            now.stage = Stage::Training;
+            (now.plan, now.note, now.found) = (Some(plan), None, None);
+            now.progress = match now.progress.take().filter(|_| goes_on) {
+                None => Some(Progress::new()),
+                known => known,
+            };
+        });
+        if let Err(error) = kept {
+            self.now().stage = Stage::Failed;
+            return Err(error.into());
+        }
+        self.tell(events);
+        let (draft, store, events, compute) = (self.clone(), store.clone(), events.clone(), compute.clone());
+        place.on_a_thread(move |place| {
+            // A fault of ours must not keep other models from being made.
+            let found = catch_unwind(AssertUnwindSafe(|| {
+                draft.learn(options, &store, &events, (&compute, place.cancel()))
+            }))
+            .unwrap_or_else(|_| {
+                Err(Error::Request(
+                    "it met a fault of the program; please report it".to_owned(),
+                ))
+            });
+            // Whoever sees that it has ended may begin the next.
+            drop(place);
+            if let Err(error) = draft.ended(found, &store) {
+                tracing::error!(
+                    "line {}: what became of its training could not be kept: {error}",
+                    draft.name
+                );
+            }
+            draft.tell(&events);
+        });
+        Ok(self.state())
+    }
+
+    /// Takes note of how a training has ended.
+    fn ended(&self, found: Result<Found>, store: &Store) -> Result<()> {
+        self.keep(store, |now| match found {
+            Ok(found) => (now.stage, now.found) = (Stage::Trained, Some(found)),
+            Err(Error::Riad(riad::Error::Cancelled)) => {
+                now.stage = Stage::Stopped;
+                now.note = Some("stopped; nothing is lost, and it can go on".to_owned());
+            }
+            Err(error) => {
+                tracing::error!("line {}: its model could not be trained: {error}", self.name);
+                (now.stage, now.note) = (Stage::Failed, Some(error.to_string()));
+            }
+        })
+    }
+
+    fn learn(
+        &self,
+        options: TrainingOptions,
+        store: &Store,
+        events: &Events,
+        (compute, cancel): (&Compute, &Cancel),
+    ) -> Result<Found> {
+        let teller = Teller::new(self, events);
+        quietly(|| {
+            let training = Training::new(self.good())
+                .layout(Layout::Folder)
+                .options(options)
+                .out(self.run())
+                .device(compute.device.clone())
+                .cancel(cancel.clone());
+            if training.start(&teller)?.trained() != Some(Trained::Finished) {
+                return Err(riad::Error::Cancelled.into());
+            }
+            Found::of(self, store, self.asked, (compute, cancel, &teller))
+        })?
+    }
+
+    /// Removes what an earlier training has left.
+    fn forget_run(&self) -> Result<()> {
+        let run = self.run();
+        match fs::remove_dir_all(&run) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", run)(error)),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The lines of a service, which may come and go while it runs.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use riad::{Asked, Compute};
+
+use super::{Job, Line, LineOptions, Queue};
+use crate::{Result, store::Store};
+
+/// The lines of a service.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    all: RwLock<Vec<Arc<Line>>>,
+    queue: Arc<Queue<Job>>,
+    asked: Asked,
+    audit: Option<u32>,
+    compute: Compute,
+}
+
+impl Lines {
+    pub(crate) fn new(queue: Arc<Queue<Job>>, asked: Asked, audit: Option<u32>, compute: Compute) -> Self {
+        Self {
+            all: RwLock::default(),
+            queue,
+            asked,
+            audit,
+            compute,
+        }
+    }
+
+    /// Those that are there now.
+    pub(crate) fn all(&self) -> Vec<Arc<Line>> {
+        self.all.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The line of a name.
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<Line>> {
+        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter().find(|line| line.name == name).cloned()
+    }
+
+    /// Opens one more, which is served from now on.
+    pub(crate) fn open(&self, options: &LineOptions, store: &Store) -> Result<Arc<Line>> {
+        let index = self.queue.add_row();
+        let opened = Line::open(index, options, store, self.asked, self.audit, &self.compute)?;
+        let line = Arc::new(opened);
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        all.push(line.clone());
+        Ok(line)
+    }
+
+    /// Serves one no longer.
+    pub(crate) fn remove(&self, name: &str) {
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|line| line.name != name);
+    }
+
+    /// Where and how to compute.
+    pub(crate) fn compute(&self) -> &Compute {
+        &self.compute
+    }
+}

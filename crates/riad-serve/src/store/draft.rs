@@ -1,0 +1,176 @@
+//! Lines that are being made, and their good pictures.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::Store;
+use crate::Result;
+
+/// A line that is being made, or was made here.
+#[derive(Clone, Debug)]
+pub(crate) struct DraftRow {
+    pub(crate) name: String,
+    /// Milliseconds since 1970.
+    pub(crate) created: i64,
+    pub(crate) state: String,
+    pub(crate) note: Option<String>,
+    /// How it is trained, as JSON.
+    pub(crate) plan: Option<String>,
+    /// What its model finds, as JSON.
+    pub(crate) found: Option<String>,
+}
+
+/// A good picture that a line is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct GoodRow {
+    /// Its number in this store.
+    pub(crate) number: i64,
+    /// What its sender calls it.
+    pub(crate) name: String,
+    pub(crate) sha256: String,
+    pub(crate) bytes: u64,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+}
+
+const COLUMNS: &str = "number, name, sha256, bytes, width, height";
+
+fn good(row: &Row<'_>) -> rusqlite::Result<GoodRow> {
+    let size = |at| row.get::<_, i64>(at).map(|value| value.unsigned_abs());
+    Ok(GoodRow {
+        number: row.get(0)?,
+        name: row.get(1)?,
+        sha256: row.get(2)?,
+        bytes: size(3)?,
+        width: usize::try_from(size(4)?).unwrap_or_default(),
+        height: usize::try_from(size(5)?).unwrap_or_default(),
+    })
+}
+
+impl Store {
+    /// All lines that are being made or were made here, the oldest first.
+    pub(crate) fn drafts(&self) -> Result<Vec<DraftRow>> {
+        self.read(|connection| {
+            let sql = "SELECT name, created, state, note, plan, found FROM draft ORDER BY created, name";
+            let mut statement = connection.prepare_cached(sql)?;
+            statement
+                .query_map([], |row| {
+                    Ok(DraftRow {
+                        name: row.get(0)?,
+                        created: row.get(1)?,
+                        state: row.get(2)?,
+                        note: row.get(3)?,
+                        plan: row.get(4)?,
+                        found: row.get(5)?,
+                    })
+                })?
+                .collect()
+        })
+    }
+
+    /// Keeps a line that is being made.
+    pub(crate) fn keep_draft(&self, draft: DraftRow) -> Result<()> {
+        self.change(move |connection| {
+            let sql = "INSERT OR REPLACE INTO draft (name, created, state, note, plan, found) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            let DraftRow {
+                name,
+                created,
+                state,
+                note,
+                plan,
+                found,
+            } = draft;
+            connection.execute(sql, params![name, created, state, note, plan, found])
+        })?;
+        Ok(())
+    }
+
+    /// Forgets a line that was made here, with its versions, unless it has judged a picture: then how many, and nothing is changed.
+    pub(crate) fn forget_line(&self, name: &str) -> Result<u64> {
+        let name = name.to_owned();
+        self.change(move |connection| {
+            let sql = "SELECT count(*) FROM inspection WHERE line = ?1";
+            let judged: i64 = connection.query_row(sql, [&name], |row| row.get(0))?;
+            if judged == 0 {
+                for sql in [
+                    "DELETE FROM draft WHERE name = ?1",
+                    "DELETE FROM good WHERE line = ?1",
+                    "DELETE FROM version WHERE line = ?1",
+                    "DELETE FROM line WHERE name = ?1",
+                ] {
+                    connection.execute(sql, [&name])?;
+                }
+            }
+            Ok(judged.unsigned_abs())
+        })
+    }
+
+    /// The good pictures of a line, in the order in which they came.
+    pub(crate) fn good(&self, line: &str) -> Result<Vec<GoodRow>> {
+        self.good_after(line, 0, u32::MAX)
+    }
+
+    /// So many of them after one.
+    pub(crate) fn good_after(&self, line: &str, number: i64, limit: u32) -> Result<Vec<GoodRow>> {
+        self.read(|connection| {
+            let sql = format!("SELECT {COLUMNS} FROM good WHERE line = ?1 AND number > ?2 ORDER BY number LIMIT ?3");
+            let mut statement = connection.prepare_cached(&sql)?;
+            statement.query_map(params![line, number, limit], good)?.collect()
+        })
+    }
+
+    /// One of them.
+    pub(crate) fn good_one(&self, line: &str, number: i64) -> Result<Option<GoodRow>> {
+        self.read(|connection| {
+            let sql = format!("SELECT {COLUMNS} FROM good WHERE line = ?1 AND number = ?2");
+            connection
+                .prepare_cached(&sql)?
+                .query_row(params![line, number], good)
+                .optional()
+        })
+    }
+
+    /// Keeps one, without its number; one of the same content that is there already stays as it is. Which it is, and whether it is new.
+    pub(crate) fn keep_good(&self, line: &str, picture: GoodRow) -> Result<(GoodRow, bool)> {
+        let line = line.to_owned();
+        self.change(move |connection| {
+            let before = of_content(connection, &line, &picture.sha256)?;
+            if let Some(before) = before {
+                return Ok((before, false));
+            }
+            let size = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+            connection.execute(
+                "INSERT INTO good (line, name, sha256, bytes, width, height) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![
+                    line,
+                    picture.name,
+                    picture.sha256,
+                    i64::try_from(picture.bytes).unwrap_or(i64::MAX),
+                    size(picture.width),
+                    size(picture.height)
+                ],
+            )?;
+            let number = connection.last_insert_rowid();
+            Ok((GoodRow { number, ..picture }, true))
+        })
+    }
+
+    /// Forgets one.
+    pub(crate) fn forget_good(&self, line: &str, number: i64) -> Result<()> {
+        let line = line.to_owned();
+        self.change(move |connection| {
+            connection.execute(
+                "DELETE FROM good WHERE line = ?1 AND number = ?2",
+                params![line, number],
+            )
+        })?;
+        Ok(())
+    }
+}
+
+fn of_content(connection: &Connection, line: &str, sha256: &str) -> rusqlite::Result<Option<GoodRow>> {
+    let sql = format!("SELECT {COLUMNS} FROM good WHERE line = ?1 AND sha256 = ?2");
+    connection
+        .prepare_cached(&sql)?
+        .query_row([line, sha256], good)
+        .optional()
+}
