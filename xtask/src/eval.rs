@@ -26,7 +26,7 @@ use crate::sweep::{
 
 /// Trains and evaluates every category of a data set, and prints one table beside the paper's numbers.
 ///
-/// Run again, it goes on where it stopped: categories that are done are kept, one that was being trained is resumed.
+/// If it runs again, it goes on where it stopped: finished categories are kept, and a training is resumed.
 #[derive(Debug, Args)]
 pub(crate) struct Eval {
     /// Folder that holds the categories, in any layout that `riad eval` reads
@@ -47,8 +47,8 @@ pub(crate) struct Eval {
     /// Passes over the training images
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
-    /// Device to train and evaluate on, as `riad --device` takes it; over several, such as cuda:0,cuda:1, the categories are
-    /// spread
+    /// Device to train and evaluate on, as in `riad --device`. Several devices, such as cuda:0,cuda:1, share the
+    /// categories
     #[arg(long, value_name = "DEVICE,…", value_delimiter = ',')]
     device: Vec<String>,
     /// Use this riad program instead of building it

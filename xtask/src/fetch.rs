@@ -33,8 +33,8 @@ use self::visa::VISA;
 
 /// Downloads MVTec AD (CC BY-NC-SA 4.0) and unpacks it in its own layout.
 ///
-/// Without --category, all 15 categories (4.9 GB to download, about 10 GB of disk while unpacking). What is there
-/// already is kept; an interrupted download goes on where it stopped.
+/// Without --category, it fetches all 15 categories (4.9 GB to download, about 10 GB of disk while unpacking).
+/// Categories that are there are kept. An interrupted download goes on where it stopped.
 #[derive(Debug, Args)]
 pub(crate) struct FetchMvtec {
     /// Fetch only this category; may be given several times
@@ -46,8 +46,8 @@ pub(crate) struct FetchMvtec {
 
 /// Downloads VisA (CC BY 4.0) and unpacks it in its own layout.
 ///
-/// All 12 categories come in one archive (1.9 GB to download, about 4 GB of disk while unpacking). What is there already
-/// is kept; an interrupted download goes on where it stopped.
+/// All 12 categories are in one archive (1.9 GB to download, about 4 GB of disk while unpacking). Categories that are
+/// there are kept. An interrupted download goes on where it stopped.
 #[derive(Debug, Args)]
 pub(crate) struct FetchVisa {
     /// Unpack only this category; may be given several times
@@ -59,8 +59,8 @@ pub(crate) struct FetchVisa {
 
 /// Downloads BTAD and unpacks it in its own layout.
 ///
-/// All 3 categories come in one archive (1.2 GB to download, about 8 GB of disk while unpacking). What is there already
-/// is kept; an interrupted download goes on where it stopped.
+/// All 3 categories are in one archive (1.2 GB to download, about 8 GB of disk while unpacking). Categories that are
+/// there are kept. An interrupted download goes on where it stopped.
 #[derive(Debug, Args)]
 pub(crate) struct FetchBtad {
     /// Unpack only this category; may be given several times
@@ -97,16 +97,16 @@ struct Options {
     /// Unpack this archive (.tar.xz, .tar or .zip; all categories or some) instead of downloading
     #[arg(long, value_name = "FILE", conflicts_with = "mirror")]
     archive: Option<PathBuf>,
-    /// Download from below this address, where the archives lie under the names that their publisher gave them
+    /// Download from below this address. The archives there must have their publisher's names
     #[arg(long, value_name = "URL", value_parser = parse_mirror)]
     mirror: Option<String>,
     /// Folder for the categories [default: the set's own in data/ of the workspace]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Failures in a row that a download survives
+    /// Number of failures in a row before a download gives up
     #[arg(long, value_name = "N", default_value_t = 5)]
     retries: u32,
-    /// Seconds before the first new try; doubles with each
+    /// Seconds before the first new try. They double with each try
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
     retry_wait: Duration,
 }

@@ -15,6 +15,7 @@ mod make_defects;
 mod pictures;
 mod python;
 mod race;
+mod release_notes;
 mod service;
 mod slow_tests;
 mod sweep;
@@ -53,6 +54,7 @@ enum Task {
     CudaToolkit(cuda_toolkit::CudaToolkit),
     Ci(ci::Ci),
     Commands(commands::Commands),
+    ReleaseNotes(release_notes::ReleaseNotes),
     SlowTests(slow_tests::SlowTests),
     TryService(service::TryService),
     TryLine(line::TryLine),
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Task::CudaToolkit(task) => task.run(),
         Task::Ci(task) => task.run(),
         Task::Commands(task) => task.run(),
+        Task::ReleaseNotes(task) => task.run(),
         Task::SlowTests(task) => task.run(),
         Task::TryService(task) => task.run(),
         Task::TryLine(task) => task.run(),

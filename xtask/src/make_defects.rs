@@ -22,19 +22,19 @@ use crate::sweep::categories;
 /// Makes a data set in MVTec AD's layout whose defects are made up on held-out good images: scratches, spots, dents,
 /// missing, rough and doubled parts.
 ///
-/// `cargo xtask ablate --data OUT` then compares settings on it, for which no real defect was looked at.
+/// `cargo xtask ablate --data OUT` then compares settings on it, without any real defect.
 #[derive(Debug, Args)]
 pub(crate) struct MakeDefects {
-    /// Folder of a category, or of several, in MVTec AD's layout; only train/good is read
+    /// Folder of one or several categories in MVTec AD's layout. Only train/good is read
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Folder for the data set; it must not be there yet
+    /// Folder for the data set. It must not exist
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Decides what is held out, and the defects
+    /// Number that decides the held-out images and the defects
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Make defects that are two to six pixels across where the image's longer side has 256, instead of ten to fifty
+    /// Make defects of two to six pixels instead of ten to fifty, if the image's longer side has 256
     #[arg(long)]
     small: bool,
 }

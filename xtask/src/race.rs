@@ -13,14 +13,14 @@ use crate::sweep::{categories, finish, read_results, write, write_json};
 
 /// Trains `riad eval` and bench/loop.py, a PyTorch loop, one after the other for the same time, and compares their AUROCs.
 ///
-/// riad trains for --epochs epochs, to be chosen so that it is done within --minutes, evaluation included; the loop trains
-/// for --minutes and is evaluated after that. What other processes used of the machine meanwhile is told beside.
+/// riad trains for --epochs epochs. Choose them so that it ends within --minutes, evaluation included. The loop trains
+/// for --minutes, and is evaluated after that. The table also says how much of the machine other processes used.
 #[derive(Debug, Args)]
 pub(crate) struct Race {
-    /// Folder of a category, or of several, in MVTec AD's layout
+    /// Folder of one or several categories in MVTec AD's layout
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Minutes for each
+    /// Minutes for each contestant
     #[arg(long, value_name = "N", default_value_t = 3.0)]
     minutes: f64,
     /// Epochs that riad trains for
@@ -32,7 +32,7 @@ pub(crate) struct Race {
     /// Seed of both
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Folder for what riad makes, and the table [default: runs/race in the workspace]
+    /// Folder for riad's files and the table [default: runs/race in the workspace]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Threads of both [default: one per core]

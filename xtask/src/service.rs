@@ -13,8 +13,8 @@ use clap::Args;
 
 use crate::python;
 
-/// Starts riad serve with a model of the demo's badge, and has others use it: schemathesis, Triton's client, mutated requests, and
-/// the page in a real Chromium
+/// Starts riad serve with a model of the demo's badge. Then schemathesis, Triton's client, mutated requests and a real
+/// Chromium use it
 #[derive(Debug, Args)]
 pub(crate) struct TryService {
     /// How many mutated requests to send

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-/// Runs the tests marked `#[ignore]`, with optimisation; each says there why it is slow.
+/// Runs the tests that are marked `#[ignore]`, with optimisation. The mark says why a test is slow.
 #[derive(Debug, Args)]
 pub(crate) struct SlowTests {
     /// Only tests whose name contains this

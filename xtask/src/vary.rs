@@ -14,22 +14,22 @@ use crate::dice::Dice;
 use crate::pictures::{list, make_folder, read, save};
 use crate::sweep::categories;
 
-/// Makes a copy of a data set in MVTec AD's layout with other pictures: turned, in another light, moved, or with defects among
-/// those to learn from.
+/// Makes a copy of a data set in MVTec AD's layout with changed pictures: turned, in another light, moved, or with
+/// defects among the training images.
 ///
-/// Masks change with their pictures. What comes into view at a border is the picture's mirror image.
+/// Masks change with their pictures. Beyond its border a picture continues as its mirror image.
 #[derive(Debug, Args)]
 pub(crate) struct Vary {
-    /// Folder of a category, or of several, in MVTec AD's layout
+    /// Folder of one or several categories in MVTec AD's layout
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Folder for the data set; it must not be there yet
+    /// Folder for the data set. It must not exist
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Decides all that is drawn
+    /// Number that decides all random choices
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Turn every picture by an angle of its own, also those to learn from
+    /// Turn every picture by its own angle, also the training images
     #[arg(long)]
     turn: bool,
     /// Multiply the test pictures' values by this
@@ -38,10 +38,11 @@ pub(crate) struct Vary {
     /// Add noise of this deviation to the test pictures, whose values are 0 to 255
     #[arg(long, value_name = "DEVIATION", default_value_t = 0.0)]
     noise: f64,
-    /// Move the test pictures to the right and down by so many pixels, or with a minus to the left and up
+    /// Move the test pictures to the right and down by this number of pixels. A negative number moves them to the left
+    /// and up
     #[arg(long, value_name = "PIXELS", default_value_t = 0, allow_negative_numbers = true)]
     shift: i32,
-    /// Take defective test pictures to learn from, until they are this share of those
+    /// Put defective test pictures among the training images, until they are this share
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     dirty: f64,
 }

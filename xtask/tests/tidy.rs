@@ -110,11 +110,20 @@ fn every_published_crate_has_a_readme_a_description_and_its_licences() {
             "{} has no description",
             manifest.display()
         );
-        assert!(
-            text.contains("license.workspace = true"),
-            "{} has no licence",
-            manifest.display()
-        );
+        for field in ["license", "repository", "homepage", "rust-version"] {
+            assert!(
+                text.contains(&format!("\n{field}.workspace = true")),
+                "{} has no {field}",
+                manifest.display()
+            );
+        }
+        for field in ["categories", "keywords", "documentation", "[package.metadata.docs.rs]"] {
+            assert!(
+                text.contains(&format!("\n{field}")),
+                "{} has no {field}",
+                manifest.display()
+            );
+        }
         // A package holds what lies in its folder.
         for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
             let own = fs::read(root.join(&manifest).with_file_name(licence)).unwrap_or_default();
@@ -128,6 +137,40 @@ fn every_published_crate_has_a_readme_a_description_and_its_licences() {
     }
     for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
         assert!(root.join(licence).exists(), "{licence} is missing");
+    }
+}
+
+/// Whoever reads that an older Rust is enough than the one that CI builds with is told something that nobody has tried.
+#[test]
+fn the_oldest_rust_is_the_same_everywhere() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).unwrap();
+    let manifest = read("Cargo.toml");
+    let line = manifest.lines().find(|line| line.starts_with("rust-version = "));
+    let version = line.and_then(|line| line.split('"').nth(1)).unwrap();
+    for (file, words) in [
+        ("README.md", format!("Rust {version} or later")),
+        ("CONTRIBUTING.md", format!("Rust {version} ")),
+        (".github/workflows/ci.yml", format!("RUSTUP_TOOLCHAIN: \"{version}.0\"")),
+        (
+            ".github/workflows/release.yml",
+            format!("RUSTUP_TOOLCHAIN: \"{version}.0\""),
+        ),
+    ] {
+        assert!(read(file).contains(&words), "{file} does not say `{words}`");
+    }
+    // None of them names another one.
+    for workflow in ["ci", "nightly", "release"] {
+        let file = format!(".github/workflows/{workflow}.yml");
+        for line in read(&file).lines() {
+            let image = line.trim().strip_prefix("container: rust:");
+            let installed = line.trim().strip_prefix("- run: rustup toolchain install ");
+            if let Some(rest) = image.or(installed) {
+                assert!(
+                    rest.starts_with(version) || rest.starts_with("stable"),
+                    "{file}: {line}"
+                );
+            }
+        }
     }
 }
 

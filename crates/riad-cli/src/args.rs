@@ -48,8 +48,8 @@ pub(crate) use watch::{ByName, WatchArgs};
 
 /// Finds defects in pictures of products after seeing only good ones.
 ///
-/// A network that has only ever seen good products fills in hidden parts of an image, or restores the image from its edges.
-/// Where it cannot, there is a defect.
+/// A network learns from good products only. It fills in hidden parts of an image, or restores the image from its edges. A part
+/// that it cannot restore is a defect.
 #[derive(Debug, Parser)]
 #[command(name = "riad", version, propagate_version = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -63,28 +63,28 @@ const EXAMPLES: &str = "\
 Examples:
   riad eval                                             see it work: demo, training, report
   riad train photos/good --size 128 --out runs/lid      learn from a folder of good pictures
-  riad eval --model runs/lid --good more --bad bad      how good is it, on pictures that you know
-  riad score --model runs/lid photos/today              one score each, the larger the more anomalous
-  riad score --model runs/lid photos/today --fpr 0.05   with verdicts: one false alarm in 20
+  riad eval --model runs/lid --good more --bad bad      measure it on pictures that you know
+  riad score --model runs/lid photos/today              a score each: larger is more anomalous
+  riad score --model runs/lid photos/today --fpr 0.05   a verdict, too: one false alarm in 20
   riad eval --model runs/bottle data/bottle             on a data set in MVTec AD's layout";
 
-/// TrainingOptions of every command.
+/// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// Read options from a TOML file whose keys are the long option names; the command line goes before it
+    /// Read options from a TOML file. Its keys are the long option names. An option on the command line wins over the file
     #[arg(long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
-    /// Threads to compute with [default: one per core]. Results do not depend on it
+    /// Number of threads to compute with [default: one per core]. It does not change results
     #[arg(long, value_name = "N", global = true)]
     pub(crate) threads: Option<NonZeroUsize>,
-    /// What all images that are decoded at the same time may take in memory together, such as 512MiB or 4GiB. An image that
-    /// takes more by itself is refused by name, and the others go on
+    /// Memory for all images that are decoded at the same time, such as 512MiB or 4GiB. An image that needs more alone is
+    /// named and refused. The others go on
     #[arg(long, value_name = "BYTES", global = true, default_value = "1GiB", value_parser = parse_memory)]
     pub(crate) decode_memory: u64,
-    /// Say more; twice: everything, with backtraces of errors
+    /// Print more. Given twice: print everything, with backtraces of errors
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
-    /// Say less: only warnings and errors; twice: only errors
+    /// Print only warnings and errors. Given twice: print only errors
     #[arg(short, long, action = ArgAction::Count, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: u8,
 }
@@ -108,14 +108,14 @@ pub(crate) enum Command {
     Man(ManArgs),
 }
 
-/// Make the demo data set: two made-up products, a texture and an object, with defects and their masks
+/// Make the demo data set: a texture and an object, both made up, with defects and their masks
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  riad demo-data demo\n  riad eval demo --size 128")]
 pub(crate) struct DemoDataArgs {
     /// Folder to make
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) folder: PathBuf,
-    /// Decides what the images show
+    /// Number that decides what the images show
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
 }
@@ -123,10 +123,13 @@ pub(crate) struct DemoDataArgs {
 /// Train a network on good images
 #[derive(Debug, Args)]
 #[command(after_help = "\
-DATA is a category's folder of a data set (MVTec AD: train/good/*.png, …; the others are listed at --format), a folder of
-such folders with --category, or simply a folder of good images. Where a data set has images for validation of its own
-(MVTec AD 2, MVTec LOCO), those are held out and all others are trained on. Ctrl-C stops after the step under way and leaves a run that --resume takes up; the resumed run
-ends in the same bytes as one that was never stopped, and so does one that was killed.
+DATA is a folder of good images, or the folder of a category in a data set (MVTec AD:
+train/good/*.png, …; --format lists the others). With --category, DATA is a folder of such
+folders. If a data set has its own images for validation (MVTec AD 2, MVTec LOCO), the program
+holds them out and trains on all others.
+
+Ctrl-C stops after the current step. --resume goes on. The resumed run ends in the same bytes as
+a run that was never stopped. The same holds for a run that was killed.
 
 Examples:
   riad train photos/good --size 128 --out runs/lid
@@ -139,23 +142,23 @@ Examples:
   riad train photos/cast --bands '*_light{0..3}.png' --out runs/cast
   riad train --resume runs/bottle")]
 pub(crate) struct TrainArgs {
-    /// Images to learn from; with --resume only if they have moved
+    /// Folder of images to learn from. With --resume, name it only if the images have moved
     #[arg(value_name = "DATA", required_unless_present = "resume", value_hint = ValueHint::DirPath)]
     pub(crate) data: Option<PathBuf>,
-    /// Which category of DATA, where it holds several
+    /// Category of DATA, if DATA holds several
     #[arg(long, value_name = "NAME")]
     pub(crate) category: Option<String>,
-    /// How DATA is laid out; auto tells it by what is there
+    /// Layout of DATA. auto finds it by the folders and files in DATA
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = format_parser())]
     pub(crate) format: DataFormat,
     /// Folder of the run [default: runs/<category>]
     #[arg(long, value_name = "RUN", value_hint = ValueHint::DirPath)]
     pub(crate) out: Option<PathBuf>,
-    /// Take up this run where it was last saved
+    /// Go on with this run from its last save
     #[arg(long, value_name = "RUN", conflicts_with = "out", value_hint = ValueHint::DirPath)]
     pub(crate) resume: Option<PathBuf>,
-    /// Start with the weights of this run or checkpoint instead of random ones. What is not given of --method, --preset, --size and
-    /// --channels is as there; method, preset and channels must be. The run remembers by a digest which weights they were
+    /// Start with the weights of this run or checkpoint instead of random ones. --method, --preset, --size and --channels have
+    /// its values by default. Method, preset and channels must be the same. The run keeps a digest of these weights
     #[arg(long, value_name = "RUN|FILE", value_hint = ValueHint::AnyPath)]
     pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
@@ -169,23 +172,27 @@ pub(crate) struct TrainArgs {
 /// Measure how well defects are found
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Begins with what one wants to know: how many defects are found and how many good ones stopped, each with the range that
-the true share lies in with a confidence of 95 %, at the threshold for --fpr, or else for 0.05 if the calibration allows
-it. Then come the worst misses, and the metrics.
+The first sentence says how many defects are found and how many good images are stopped. Each
+number has a range that contains the true share with a confidence of 95 %. The threshold is that
+of --fpr. Without --fpr it is that of 0.05, if the calibration has enough images. Then come the
+worst misses, and the metrics.
 
---good and --bad take your own pictures, without masks or a layout. --synthetic makes up defects of growing size on good
-pictures, those of --good or else those that the run held out, and tells from which size on they are found; how many real
-ones are found it cannot tell.
+--good and --bad take your own pictures, without masks or a layout. --synthetic makes up defects
+of growing size on the pictures of --good, or on the pictures that the run held out. It says from
+which size on they are found. It cannot say how many real defects are found.
 
-Writes report.html, results.json and scores.csv to the folder of --out, which must lie outside of DATA. Without --model
-it trains first, each category in <OUT>/<category>/run, and takes up or uses again what it finds there. Without DATA,
---model RUN is measured on the data that it was trained with. With neither, it runs the demo in the folder riad-demo.
+eval writes report.html, results.json and scores.csv to the folder of --out, which must lie
+outside of DATA. Without --model it trains first, each category in <OUT>/<category>/run. If a run
+is there, eval goes on with it or uses it again. With --model RUN and without DATA it measures on
+the data that the run was trained with. With neither, it runs the demo in the folder riad-demo.
 
-A category or an image that cannot be measured is named, the others are measured, and the exit code is 1. Defects without
-a mask count as images alone: pixel metrics are those of the other images, and results.json names the ones without.
+A category or an image that cannot be measured is named. The others are measured, and the exit
+code is 1. A defect without a mask counts in image metrics only. results.json names these
+defects.
 
-F1-max is reached at the threshold that is best for the test images' own labels, which nobody has beforehand. The
-calibrated threshold was set without them; calibrate with other images than those measured on.
+F1-max uses the threshold that is best for the labels of the test images. Nobody knows this
+threshold beforehand. The calibrated threshold does not use these labels. Calibrate with other
+images than the test images.
 
 Examples:
   riad eval
@@ -195,16 +202,16 @@ Examples:
   riad eval data/mvtec --max-time 10m --out runs/mvtec
   riad eval data/mvtec --category bottle --model checkpoint.pt")]
 pub(crate) struct EvalArgs {
-    /// A category's folder of a data set, or a folder of such
+    /// Folder of a category in a data set, or a folder of such folders
     #[arg(value_name = "DATA", conflicts_with = "PhotosArgs", value_hint = ValueHint::DirPath)]
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) photos: PhotosArgs,
-    /// Make up defects of growing size on the pictures of --good, or else on those that the run held out, and tell from
-    /// which size on they are found; --seed draws them
+    /// Make up defects of growing size on the pictures of --good, or on the pictures that the run held out. Say from which
+    /// size on they are found. --seed draws them
     #[arg(long, requires = "model", conflicts_with_all = ["data", "category", "format", "bad"])]
     pub(crate) synthetic: bool,
-    /// The run's folder or checkpoint to measure, a PyTorch state dict included
+    /// Run, checkpoint or PyTorch state dict to measure
     #[arg(
         long,
         value_name = "RUN|FILE",
@@ -212,10 +219,10 @@ pub(crate) struct EvalArgs {
         value_hint = ValueHint::AnyPath
     )]
     pub(crate) model: Option<PathBuf>,
-    /// Which category of DATA [default: all]
+    /// Category of DATA [default: all]
     #[arg(long, value_name = "NAME", conflicts_with = "PhotosArgs")]
     pub(crate) category: Option<String>,
-    /// How DATA is laid out; auto tells it by what is there
+    /// Layout of DATA. auto finds it by the folders and files in DATA
     #[arg(
         long,
         value_name = "NAME",
@@ -224,7 +231,7 @@ pub(crate) struct EvalArgs {
         conflicts_with = "PhotosArgs"
     )]
     pub(crate) format: DataFormat,
-    /// Folder to write to [default: <RUN>/eval with --model RUN, riad-demo for the demo, else runs/eval]
+    /// Folder to write to [default: <RUN>/eval with --model RUN, riad-demo for the demo, otherwise runs/eval]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
@@ -237,7 +244,7 @@ pub(crate) struct EvalArgs {
     pub(crate) compute: ComputeArgs,
 }
 
-/// The options of training that a model which is there rules out: all but the seed, which draws made-up defects, too.
+/// The options of training that conflict with `--model`: all but the seed, because the seed also draws made-up defects.
 fn training_options() -> Vec<Id> {
     let command = TrainingArgs::augment_args(clap::Command::new(""));
     let options = command.get_arguments().map(clap::Arg::get_id);
@@ -247,12 +254,14 @@ fn training_options() -> Vec<Id> {
 /// Show what a run's model finds, as one HTML file that needs no network
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The report that `eval` writes beside results.json, made at any time from a run alone: its test images are scored again,
-which gives the same as before. Several runs come into one report, one after the other. A run on a folder without test
-images shows the good ones that it held out from training.
+This is the report that `eval` writes. `report` makes it from a run alone, at any time. It scores
+the run's test images again, with the same result. Several runs come into one report, one after
+the other. If a run has no test images, the report shows the good images that the run held out
+from training.
 
-With --fpr the verdicts are those of the threshold for this false-positive rate; without, for 0.05, or, where the model
-is not calibrated with enough images for it, of the threshold that is best for the test images' own labels.
+With --fpr the verdicts use the threshold for this false-positive rate. Without --fpr they use
+the threshold for 0.05. If the model has too few calibration images for 0.05, they use the
+threshold that is best for the labels of the test images.
 
 Examples:
   riad report runs/lid
@@ -262,7 +271,7 @@ pub(crate) struct ReportArgs {
     /// Folders of runs
     #[arg(value_name = "RUN", required = true, value_hint = ValueHint::DirPath)]
     pub(crate) runs: Vec<PathBuf>,
-    /// File to write [default: report.html in the RUN, if there is one]
+    /// File to write [default: report.html in the folder of the RUN, if only one is given]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
@@ -274,30 +283,33 @@ pub(crate) struct ReportArgs {
 /// Calibrate a model's thresholds with good images that it was not trained with
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Keeps the scores of the images in the model, in place of those that it may have; --fpr of `score` and `eval` takes its
-thresholds from them. A false-positive rate R takes at least 1/R - 1 images: 19 for 0.05, 99 for 0.01. They must be what
-a good image will be: the same product, camera and light, picked without a look at their scores. So calibrate again when
-the light has changed. An image that cannot be read is named and left out, and the exit code is 1. `train` calibrates by itself with the images of --calibration; training a run further discards
-its calibration.
+calibrate keeps the scores of the images in the model, and replaces earlier ones. --fpr of
+`score` and `eval` takes its thresholds from these scores. A false-positive rate R needs at least
+1/R - 1 images: 19 for 0.05, 99 for 0.01. The images must be like the good images to come: the
+same product, camera and light. Do not choose them by their scores. Calibrate again when the
+light has changed.
+
+An image that cannot be read is named and left out, and the exit code is 1. `train` calibrates by
+itself, with the images of --calibration. If a run is trained further, it loses its calibration.
 
 Examples:
   riad calibrate --model runs/lid photos/more-good
   riad calibrate --model runs/lid photos/more-good --roi lid-mask.png
   riad calibrate --model checkpoint.pt photos/good --out calibrated.safetensors")]
 pub(crate) struct CalibrateArgs {
-    /// The run's folder or checkpoint to calibrate, a PyTorch state dict included
+    /// Run, checkpoint or PyTorch state dict to calibrate
     #[arg(long, value_name = "RUN|FILE", value_hint = ValueHint::AnyPath)]
     pub(crate) model: PathBuf,
-    /// Good images, and folders of such with their subfolders
+    /// Good images, and folders of good images with their subfolders
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
-    /// Leave out the images that this file names, one in a line, as calibrate itself writes it for unusual images
+    /// Leave out the images that this file names, one in a line. calibrate writes such a file for unusual images
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) without: Option<PathBuf>,
-    /// Look for defects only where this mask image is not black from now on, instead of where the model did
+    /// From now on, look for defects only where this mask image is not black. It replaces the model's own region
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) roi: Option<PathBuf>,
-    /// File to write the calibrated model to [default: the run's best.safetensors, for a RUN]
+    /// File for the calibrated model [default: best.safetensors of the RUN]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
@@ -306,27 +318,33 @@ pub(crate) struct CalibrateArgs {
     pub(crate) compute: ComputeArgs,
 }
 
-/// Score images: the larger the score, the more anomalous
+/// Score images: a larger score is more anomalous
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Only scores go to standard output, one line per image, in order, as soon as they are known. An image that cannot be read
-is reported on standard error (and as {\"path\", \"error\"} in jsonl), the others are scored, and the exit code is 1.
-Defects that were found do not change the exit code. Folders that operating systems add (__MACOSX, @eaDir, $RECYCLE.BIN)
-and hidden ones are passed over.
+Only scores go to standard output: one line per image, in order, as soon as the score is known.
+If an image cannot be read, a message goes to standard error (and {\"path\", \"error\"} to a
+jsonl). The others are scored, and the exit code is 1. Defects do not change the exit code.
+Hidden folders are passed over, and so are folders that operating systems add (__MACOSX, @eaDir,
+$RECYCLE.BIN).
 
-In a path, as in every file and line that this program writes, % and two hexadecimal digits stand for a byte: of % itself,
-of control characters, of what is no UTF-8, of ; and of a =, +, - or @ at the beginning. So no name is a command to a
-spreadsheet or a terminal, and every name comes back exactly: urllib.parse.unquote_to_bytes(path) in Python.
+In each path that this program writes, % and two hexadecimal digits stand for one byte. These
+bytes are written so: % itself, control characters, bytes that are not UTF-8, ; and a leading =,
++, - or @. So no name is a command to a spreadsheet or a terminal. In Python,
+urllib.parse.unquote_to_bytes(path) gives the exact name back.
 
-With --fpr R each line has a p-value, how likely a good image scores at least as high, and a verdict: defective where
-that is at most R. Of good images at most the share R is called defective, on average over calibrations, whatever the
-scores' distribution; with --confidence C the share stays below R with this probability, and verdicts come from the
-higher threshold that this takes. An image is defective where its map is above the threshold, and so are those pixels.
-In jsonl, \"regions\" are the parts that are above it, the highest peak first: x, y, width and height of the box around
-each, its area and its peak, in pixels of the image's file. Boxes and areas are measured on the map, which is coarser
-where the image was made smaller to be looked at.
+With --fpr R each line has a p-value and a verdict. The p-value is the probability that a good
+image scores at least as high. The verdict is defective if the p-value is at most R. On average
+over calibrations, at most the share R of good images is called defective, whatever the
+distribution of the scores. With --confidence C the share stays below R with probability C. This
+needs a higher threshold.
 
-MVTec's evaluation scripts read <maps>/<category>/test/<defect>/<image>.tiff; the last example lays maps out so.
+An image is defective if a pixel of its map is above the threshold. In jsonl, \"regions\" are the
+parts of the map above the threshold, the highest peak first. Each has the x, y, width and height
+of its box, its area and its peak, in pixels of the image's file. Boxes and areas are measured on
+the map. The map is coarser than the file if the image was made smaller.
+
+MVTec's evaluation scripts read <maps>/<category>/test/<defect>/<image>.tiff. The last example
+writes maps to such paths.
 
 Examples:
   riad score --model runs/bottle photos/today > scores.csv
@@ -335,10 +353,10 @@ Examples:
   riad score --model runs/bottle photos/today --maps maps
   riad score --model runs/bottle mvtec/bottle/test --maps maps/bottle/test --map-format tiff")]
 pub(crate) struct ScoreArgs {
-    /// The run's folder or checkpoint to score with, a PyTorch state dict included
+    /// Run, checkpoint or PyTorch state dict to score with
     #[arg(long, value_name = "RUN|FILE", value_hint = ValueHint::AnyPath)]
     pub(crate) model: PathBuf,
-    /// Image files, and folders whose images are scored with those of their subfolders
+    /// Image files, and folders of images with their subfolders
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
     /// What to write to standard output
@@ -365,16 +383,17 @@ pub(crate) enum Format {
 /// Write a model for other programs
 #[derive(Debug, Args)]
 #[command(after_help = "\
-onnx is one graph from `image`, [N, C, H, W] in [0, 1] with the model's channels, RGB if there are 3, to `map`, [N, H, W],
-and `score`, [N]: the scores of `riad score`, within 1e-4. Its metadata tell how a file becomes `image`, and the thresholds
-of a calibrated model.
+onnx is one graph. Its input `image` is [N, C, H, W] in [0, 1] with the model's channels (RGB if
+there are 3). Its outputs are `map`, [N, H, W], and `score`, [N]. The scores are those of `riad
+score`, within 1e-4. The metadata say how a file becomes `image`. If the model is calibrated,
+they also hold its thresholds.
 
 Examples:
   riad export --model runs/bottle --format onnx --out bottle.onnx
   riad export --model checkpoint.pt --format onnx-network --out network.onnx
   riad export --model runs/bottle --format torch --out bottle.pt")]
 pub(crate) struct ExportArgs {
-    /// The run's folder or checkpoint to export, a PyTorch state dict included
+    /// Run, checkpoint or PyTorch state dict to export
     #[arg(long, value_name = "RUN|FILE", value_hint = ValueHint::AnyPath)]
     pub(crate) model: PathBuf,
     /// What to write
@@ -391,12 +410,12 @@ pub(crate) enum ExportFormat {
     Onnx,
     /// The network alone as an ONNX graph: an image with hidden regions in, the whole image out
     OnnxNetwork,
-    /// The network's weights as a PyTorch state dict, under the names of the public implementations; no settings, thresholds,
-    /// white level or region of interest
+    /// The network's weights as a PyTorch state dict, with the names that public implementations use. It has no settings,
+    /// thresholds, white level or region of interest
     Torch,
 }
 
-/// Tell what a model is and how it was trained
+/// Show what a model is and how it was trained
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  riad info runs/bottle\n  riad info checkpoint.pth --json")]
 pub(crate) struct InfoArgs {
@@ -411,8 +430,8 @@ pub(crate) struct InfoArgs {
 /// Where to compute.
 #[derive(Debug, Args)]
 pub(crate) struct DeviceArgs {
-    /// auto, cpu, cuda, cuda:N, candle-cuda, candle-cuda:N or metal; auto is a GPU that this build drives, else the CPU.
-    /// candle-cuda is an NVIDIA GPU by candle's kernels instead of our own
+    /// auto, cpu, cuda, cuda:N, candle-cuda, candle-cuda:N or metal. auto is a GPU that this build can use, otherwise the CPU.
+    /// candle-cuda is an NVIDIA GPU with candle's kernels instead of our own
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
 }
@@ -432,14 +451,14 @@ impl DeviceArgs {
     }
 }
 
-/// Where and in what numbers to compute.
+/// The device and the precision to compute with.
 #[derive(Debug, Args)]
 pub(crate) struct ComputeArgs {
     #[command(flatten)]
     device: DeviceArgs,
-    /// What the network multiplies: f32, tf32 or bf16 [default: f32; tf32 to train on an NVIDIA GPU]. The last two are for
-    /// NVIDIA GPUs, to train and to score; bf16 is also for processors with AMX (Intel Xeon from 2023 on), to score. In
-    /// bf16 scores differ by about a thousandth, so calibrate in what you score in
+    /// Precision of multiplications: f32, tf32 or bf16 [default: f32; tf32 to train on an NVIDIA GPU]. NVIDIA GPUs train and
+    /// score in all three. Processors with AMX (Intel Xeon from 2023 on) can score in bf16. Scores in bf16 differ by about a
+    /// thousandth, so calibrate in the precision that you score in
     #[arg(long, value_name = "NAME", value_parser = precision_parser())]
     precision: Option<Precision>,
 }
@@ -458,7 +477,7 @@ impl ComputeArgs {
         self.device.device()
     }
 
-    /// The precision asked for to train in, by commands that score as well: on a CPU it is that of scoring alone.
+    /// The precision to train in, for commands that also score. On a CPU, `--precision` is for scoring only.
     pub(crate) fn training_precision(&self, device: &Device) -> Option<Precision> {
         self.precision.filter(|_| device.kind() == "cuda")
     }
@@ -474,7 +493,7 @@ fn precision_parser() -> impl TypedValueParser<Value = Precision> {
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Precision>())
 }
 
-/// The layout that was asked for; `None` to tell it by what is there.
+/// The layout that was asked for. `None`: the program finds it by the folders and files.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DataFormat(pub(crate) Option<Layout>);
 

@@ -1,8 +1,7 @@
-//! TrainingOptions from a file: `--config file.toml`.
+//! Options from a file: `--config file.toml`.
 //!
-//! A file's keys are the long option names of the command that it is used with. They are put into the command line as if
-//! they had been typed there, so that arguments are checked in one place, except where the command line gives the same
-//! option or one that excludes it.
+//! A file's keys are the command's long option names. They are added to the command line, so arguments are checked in
+//! one place. A key is left out if the command line has the same option, or an option that excludes it.
 
 use std::{
     ffi::OsString,

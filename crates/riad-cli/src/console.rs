@@ -1,4 +1,4 @@
-//! What the library tells, for people at a terminal: progress, remarks, and faults with their way out.
+//! Prints what the library reports: progress, remarks, and faults with their way out.
 
 use std::{
     collections::HashSet,
@@ -25,10 +25,10 @@ use crate::{
     way_out::told,
 };
 
-/// Files of several pictures that are remembered.
+/// Number of files with several pictures that are remembered.
 const MOST_TOLD: usize = 10_000;
 
-/// Says what a command's work does. There is one for a command, so that each thing is said once.
+/// Prints what a command does. A command has one `Console`, so each thing is printed once.
 #[derive(Default)]
 pub(crate) struct Console {
     state: Mutex<State>,
@@ -79,7 +79,7 @@ impl Console {
         }
         if found.pictures > 1 && state.told.insert(path.to_owned()) {
             warn!(
-                "{}: one picture of {} is read; save the others as files of their own to have them looked at",
+                "{}: the file has {} pictures, and only one is read; save the others as separate files",
                 path.display(),
                 found.pictures
             );
@@ -100,7 +100,7 @@ impl Console {
         let state = self.state();
         if state.told.len() > 1 {
             warn!(
-                "{} files hold several pictures, of each of which one is read",
+                "{} files have several pictures; only one picture of each is read",
                 state.told.len()
             );
         }
@@ -111,8 +111,8 @@ impl Console {
         self.state().brightest = None;
     }
 
-    /// Says if the brightest sample of all files is so dark that they come from a camera of fewer bits than the files have, unless
-    /// they are read with a white level.
+    /// Warns if the brightest sample of all files is so dark that their camera probably has fewer bits than the files. With a white
+    /// level there is no warning.
     pub(crate) fn warn_of_darkness(&self, white_level: Option<u16>) {
         let state = self.state();
         let likely = state
@@ -121,8 +121,8 @@ impl Console {
         if let (None, Some((Brightest { sample, full, .. }, likely))) = (white_level, likely) {
             let bits = (u32::from(likely) + 1).ilog2();
             warn!(
-                "the images are dark: no sample of those looked at exceeds {sample} of {full}. If they come from a camera of {bits} \
-                 bits, train with --white-level {likely}, so that its white is white"
+                "the images are dark: the largest sample is {sample} of {full}. If the camera has {bits} bits, train with \
+                 --white-level {likely}"
             );
         }
     }
@@ -146,8 +146,8 @@ impl Console {
             info!("computing on {device} in {}", config.precision);
         }
         info!(
-            "training {} of method {} at {}{} on {} of {category}, {validation} held out for validation and \
-             {calibration} for calibration, in {}",
+            "training {} with method {} at {}{} on {} of {category}; {validation} are held out for validation and \
+             {calibration} for calibration; the run is in {}",
             preset_name(config.architecture.width),
             config.scoring.method,
             config.scoring.size(),
@@ -212,7 +212,7 @@ impl Console {
             training.last = last;
             let patience = training.config.patience;
             progress.note(|| {
-                format!("{category}: no better epoch in {patience}: a lower learning rate, and {last} is the last")
+                format!("{category}: no better epoch in {patience}, so the learning rate falls, and {last} is the last epoch")
             });
         }
     }
@@ -224,8 +224,7 @@ impl Console {
             && stop == Stop::Time
         {
             warn!(
-                "{epochs} epochs of {} were trained, and the learning rate falls until the last: the model finds less than it will at \
-                 the end",
+                "only {epochs} of {} epochs are trained, and the learning rate falls until the last: the finished model finds more",
                 training.last
             );
         }
@@ -257,14 +256,14 @@ impl Observer for Console {
                 error!("{}", told(*fault));
             }
             Event::Chosen { method, alignment } => info!(
-                "the method is {method}: the alignment of the training images is {:.3}, and the limit is {} (--method chooses another)",
+                "the method is {method}: the alignment of the training images is {:.3}, and the limit is {} (--method sets another)",
                 alignment.max(0.0),
                 Alignment::ALIGNED
             ),
             Event::TooFewToCalibrate { images, needed } => info!(
-                "{images} images are too few to hold out enough of them for a threshold: for --fpr 0.05 by itself it takes {needed}; give \
-                 the model good images that it was not trained with later (riad calibrate), or hold out more now with \
-                 --calibration SHARE"
+                "{images} images are too few to hold out enough for a threshold: training needs {needed} to hold out enough for \
+                 --fpr 0.05; calibrate later with good images that the model was not trained with (riad calibrate), or hold out \
+                 more now with --calibration SHARE"
             ),
             Event::Training(session) => self.begin_training(session),
             Event::Step {
@@ -280,7 +279,7 @@ impl Observer for Console {
                     Some(loss) => format!("the best of {epochs} epochs is {kept} with loss {loss:.4}"),
                     None => format!("the best of {epochs} epochs is {kept}"),
                 };
-                info!("training is finished: {kept}");
+                info!("training has finished: {kept}");
             }
             Event::Stopped { epochs, stop } => self.stopped(*epochs, *stop),
             Event::LeftOut { what, cause } => warn!("{what} are left out: {cause}"),
@@ -294,10 +293,13 @@ impl Observer for Console {
             Event::Defective { image, score } => info!("{image} is defective: {score}"),
             Event::Waiting(error) => warn!("{}; trying again", told(*error)),
             Event::Missing { file, image } => {
-                warn!("{} is missing; {image} is scored when it is there", file.display());
+                warn!("{} is missing; {image} will be scored when it is there", file.display());
             }
             Event::NoMap { file, cause } => warn!("no map of {}: {cause}", file.display()),
-            Event::Torn(path) => warn!("{}: the last line is torn; its image is scored again", path.display()),
+            Event::Torn(path) => warn!(
+                "{}: the last line is incomplete; its image is scored again",
+                path.display()
+            ),
             Event::Watching { counts, done } => {
                 let now = Instant::now();
                 if let Some(heartbeat) = &mut self.state().heartbeat {
@@ -308,7 +310,7 @@ impl Observer for Console {
                 }
             }
             Event::Twice { path, other } => warn!(
-                "{} is the same picture as {}, and counts once",
+                "{} is the same picture as {}; it counts once",
                 path.display(),
                 other.display()
             ),
@@ -317,10 +319,10 @@ impl Observer for Console {
     }
 }
 
-/// How many images to look at, which, and where the page is that is beside the `list`.
+/// Says which images a person should look at, and names the page beside the `list`.
 fn tell_suspects(suspects: &[&str], looked_at: usize, effect: Option<&str>, list: &Path) {
     warn!(
-        "{} of {looked_at} good images should be looked at: {}. What each is, and how to leave out those that are not good, is in {}",
+        "look at {} of {looked_at} good images: {}. {} shows them, and says how to leave out images that are not good",
         suspects.len(),
         in_part(suspects, ", "),
         shell_quoted(&list.with_extension("html"))
@@ -330,7 +332,7 @@ fn tell_suspects(suspects: &[&str], looked_at: usize, effect: Option<&str>, list
     }
 }
 
-/// A loss; whoever asks for more is told its terms.
+/// A loss. With `--verbose` also its terms.
 fn shown(loss: &LossTerms) -> String {
     if enabled!(Level::DEBUG) {
         terms(loss)

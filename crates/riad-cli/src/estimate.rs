@@ -41,7 +41,7 @@ impl Estimate {
 pub(crate) fn told(config: &TrainConfig, to_come: Duration, left: Option<Duration>) -> String {
     let mut text = format!("this takes about {} on this machine", short(to_come));
     match left.filter(|left| *left < to_come) {
-        Some(left) => text += &format!(", and stops after {}, as --max-time says", short(left)),
+        Some(left) => text += &format!(", and --max-time stops it after {}", short(left)),
         None if to_come > LONG => {
             if let Some((options, time)) = options(config, to_come) {
                 text += &format!(
@@ -90,7 +90,7 @@ mod tests {
         );
         assert_eq!(
             told(&config, hours(3), Some(Duration::from_secs(60))),
-            "this takes about 3h 0m on this machine, and stops after 1m 0s, as --max-time says"
+            "this takes about 3h 0m on this machine, and --max-time stops it after 1m 0s"
         );
         assert!(told(&config, hours(3), None).contains(";\nstart another run with --preset tiny --size "));
         let config = TrainConfig::published(Preset::Tiny.architecture(), ScoringSettings::for_size(128, 512));

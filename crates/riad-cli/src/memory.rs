@@ -13,10 +13,10 @@ pub(crate) fn parse_memory(text: &str) -> Result<u64, String> {
     let number: u64 = number
         .trim()
         .parse()
-        .map_err(|_| "an amount of memory is a whole number of bytes, such as 2GiB, 512MiB or 1073741824".to_owned())?;
+        .map_err(|_| "expected a whole number of bytes, such as 2GiB, 512MiB or 1073741824".to_owned())?;
     let bytes = number.checked_mul(bytes).ok_or("no machine has so much memory")?;
     if bytes < 1 << 20 {
-        return Err("less than 1MiB is enough for no image".into());
+        return Err("less than 1MiB is not enough for any image".into());
     }
     Ok(bytes)
 }
@@ -37,7 +37,7 @@ pub(crate) fn in_bytes(bytes: u64) -> String {
 pub(crate) fn more_memory() -> String {
     let bytes = DecodeMemory::of_process().bytes();
     format!(
-        "all decoding together may take {}; --decode-memory raises that",
+        "all decoding together may use {}; --decode-memory raises this limit",
         in_bytes(bytes)
     )
 }

@@ -33,7 +33,7 @@ const OTHER: [&str; 12] = [
 pub(crate) fn training(data: &Path) -> Option<String> {
     let good = good_folder(&folders(data), data)?;
     Some(format!(
-        "no images lie in {} itself, and it has no layout that is known; its good ones seem to lie in {}: riad train {}",
+        "{} has no images of its own and no known layout; good images seem to be in {}: riad train {}",
         shell_quoted(data),
         shell_quoted(&good),
         shell_quoted(&good)
@@ -66,7 +66,7 @@ pub(crate) fn measuring(data: &Path, model: Option<&Path>) -> Option<String> {
         command += &format!(" --bad {}", shell_quoted(bad));
     }
     Some(format!(
-        "{} has no layout that is known; name the folders of good and of bad pictures: {command}",
+        "{} has no known layout; name the folders of good and of bad pictures: {command}",
         shell_quoted(data)
     ))
 }

@@ -73,7 +73,8 @@ pub(crate) fn text(results: &[Evaluation], unmeasured: &[Unmeasured]) -> String 
         if let Some(share) = roi_share {
             let _ = writeln!(
                 text,
-                "{name}: only pixels in the region of interest count, {:.1} % of the image; images keep their labels",
+                "{name}: pixel metrics count only the region of interest, {:.1} % of the image; images keep their \
+                 labels",
                 100.0 * share
             );
         }
@@ -96,7 +97,7 @@ fn misses(at: &AtThreshold) -> String {
     match at.missed.len().saturating_sub(MISSES) {
         0 => {}
         more => {
-            let _ = writeln!(text, "  and {more} more, which results.json names");
+            let _ = writeln!(text, "  and {more} more in results.json");
         }
     }
     text
@@ -114,7 +115,7 @@ fn scores(findings: &Findings) -> String {
         Ok(at) => format!("; the threshold is {:.4}", at.threshold),
         Err(_) => String::new(),
     };
-    format!("Scores from {low:.4} to {high:.4}, half of them up to {median:.4}{threshold}\n")
+    format!("Scores are from {low:.4} to {high:.4}, and half of them are up to {median:.4}{threshold}\n")
 }
 
 /// How many made-up defects are found, by kind and length.
@@ -178,8 +179,8 @@ fn metrics_table(results: &[Evaluation]) -> String {
     let mut text = aligned(&rows);
     let _ = write!(
         text,
-        "\nAUPRO up to a false-positive rate of {AUPRO_LIMIT}. F1-max is of image scores, at the\n\
-         threshold that is best for these very labels: an upper bound.\n"
+        "\nAUPRO up to a false-positive rate of {AUPRO_LIMIT}. F1-max is for image scores, at the\nthreshold that is \
+         best for these labels: an upper bound.\n"
     );
     if has_baseline {
         text += "Mean image: the distance to the pixel-wise mean of the training images, for\ncomparison.\n";

@@ -1,4 +1,4 @@
-//! The libraries say what is wrong; which option or command mends it is for the program to say.
+//! The libraries say what is wrong. The program says which option or command corrects it.
 
 use std::{error::Error as StdError, path::Path};
 
@@ -23,11 +23,11 @@ pub(crate) fn told_in_full(error: &anyhow::Error) -> String {
     causes.join(": ")
 }
 
-/// What the library says of settings and folders, said of the options that give them.
+/// What the library says about settings and folders, in terms of the options.
 fn in_our_words(error: &(dyn StdError + 'static)) -> Option<String> {
     Some(match error.downcast_ref()? {
         Error::Differs { folder, setting } => format!(
-            "the run in {} was started with another --{}; leave that option out, or start another run in another folder with --out",
+            "the run in {} was started with another --{}; leave this option out, or start another run in another folder with --out",
             folder.display(),
             match *setting {
                 "layout" => "format".to_owned(),
@@ -35,7 +35,7 @@ fn in_our_words(error: &(dyn StdError + 'static)) -> Option<String> {
             }
         ),
         Error::RunExists { folder } => format!(
-            "{0} already holds a run; go on with it by --resume {0}, or choose another folder with --out",
+            "{0} already holds a run; go on with it (--resume {0}), or choose another folder with --out",
             shell_quoted(folder)
         ),
         Error::Inside { out, data } => format!(
@@ -49,23 +49,23 @@ fn in_our_words(error: &(dyn StdError + 'static)) -> Option<String> {
             root.display()
         ),
         Error::ImagesGone { folder, cause } => format!(
-            "the images of the run in {} cannot be had; if they have moved, name their folder: {cause}",
+            "cannot read the images of the run in {}; if they have moved, name their folder: {cause}",
             folder.display()
         ),
         Error::Faults(faults) => format!(
-            "{} faults in the images to learn from; nothing is trained before they are mended or removed",
+            "{} faults in the training images; correct or remove these images, then start again",
             faults.len()
         ),
         Error::Busy { path } => format!(
-            "another riad watch writes to {}; end it, or choose another file with --out",
+            "another riad watch writes to {}; stop it, or choose another file with --out",
             shell_quoted(path)
         ),
         Error::NotOurs { path } => format!(
-            "{} holds something else than the results of riad watch; choose another file with --out",
+            "{} does not hold results of riad watch; choose another file with --out",
             path.display()
         ),
         Error::Gone { path } => format!(
-            "{} was moved or removed while riad watch adds lines to it; start riad watch again to begin another",
+            "{} was moved or removed while riad watch used it; start riad watch again to begin a new file",
             path.display()
         ),
         _ => return None,
@@ -85,11 +85,11 @@ fn of_library(error: &Error) -> Option<String> {
         Error::Data(error) => return of_data(error),
         Error::Model(error) => return of_model(error),
         Error::Aside { by: By::Link, .. } => {
-            "where there can be no hard link, choose --by copy or --by move".to_owned()
+            "if hard links are not possible here, choose --by copy or --by move".to_owned()
         }
         Error::NotOfMethod { method, settings, .. } => {
             let options: Vec<_> = settings.iter().map(|setting| format!("--{setting}")).collect();
-            format!("leave out {}, or --method {method}", options.join(" and "))
+            format!("leave out {} or --method {method}", options.join(" and "))
         }
         Error::NoRun { .. } => "riad train DATA starts one".to_owned(),
         Error::NotCalibrated { model, .. } | Error::TooFew { model, .. } => {
@@ -101,13 +101,13 @@ fn of_library(error: &Error) -> Option<String> {
 
 fn of_data(error: &DataError) -> Option<String> {
     Some(match error {
-        // Only Unix' shells put names in its place.
+        // Only the shells of Unix replace such patterns by file names.
         DataError::Io { path, .. } if cfg!(windows) && path.to_string_lossy().contains(['*', '?']) => {
-            "name the folder; Windows puts no file names in place of * and ?".to_owned()
+            "name the folder; Windows does not replace * and ? by file names".to_owned()
         }
-        DataError::Channels { found, .. } => format!("--channels {found} reads so many"),
+        DataError::Channels { found, .. } => format!("--channels {found} reads such images"),
         DataError::AboveWhite { .. } => {
-            "--white-level says which sample is white, and a run keeps the one that it was trained with".to_owned()
+            "--white-level sets the white level, and a run keeps the one that it was trained with".to_owned()
         }
         DataError::LimitExceeded { .. } => more_memory(),
         DataError::Layouts { .. } => "--format names one".to_owned(),
@@ -121,14 +121,14 @@ fn of_model(error: &ModelError) -> Option<String> {
         ModelError::Diverged { .. } => "--lr sets the learning rate".to_owned(),
         ModelError::NotBuilt { feature, .. } => {
             format!(
-                "build it with `cargo build --release -p riad-cli --features {feature}`, or choose another --device"
+                "build riad with `cargo build --release -p riad-cli --features {feature}`, or choose another --device"
             )
         }
         ModelError::RunExists { folder } => goes_on(folder),
         ModelError::NoRun { .. } => "riad train DATA starts one".to_owned(),
         ModelError::NoWeights { folder } => format!("riad train --resume {}", shell_quoted(folder)),
         ModelError::RunBusy { .. } => "--out names another folder".to_owned(),
-        ModelError::Precision { .. } => "--precision and --device choose".to_owned(),
+        ModelError::Precision { .. } => "choose with --precision and --device".to_owned(),
         _ => return None,
     })
 }

@@ -1,4 +1,4 @@
-//! How a kernel meets an image, along one axis (kernels are square, so that both axes are alike).
+//! The geometry of kernel and image along one axis. Kernels are square, so both axes are alike.
 
 use crate::Geometry;
 

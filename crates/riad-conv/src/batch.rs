@@ -62,7 +62,7 @@ impl<'a> Batch<'a> {
     /// All of a batch of shape `dims`.
     ///
     /// # Errors
-    /// Where `values` are not as many as `dims` says, or a size is 0.
+    /// If the number of `values` does not match `dims`, or if a size is 0.
     pub fn new(values: &'a [f32], dims: Dims) -> Result<Self, ConvError> {
         let place = Place::whole(dims, values)?;
         Ok(Self { values, place })
@@ -71,7 +71,7 @@ impl<'a> Batch<'a> {
     /// The batch's channels in `range` alone, where they lie.
     ///
     /// # Errors
-    /// Where there are none, or the batch has fewer channels.
+    /// If the range is empty, or the batch has fewer channels.
     pub fn channels(self, range: Range<usize>) -> Result<Self, ConvError> {
         let place = self.place.channels(range)?;
         Ok(Self { place, ..self })
@@ -106,8 +106,8 @@ impl<'a> BatchMut<'a> {
         Ok(Self { values, place })
     }
 
-    /// The batch's channels in `range` alone, where they lie; the others are never touched, so that layers can write
-    /// side by side into what a network concatenates.
+    /// Only the batch's channels in `range`, in place. The others are never touched, so several layers can write into
+    /// one concatenation.
     ///
     /// # Errors
     /// As [`Batch::channels`].

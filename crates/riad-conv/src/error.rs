@@ -4,12 +4,12 @@ use crate::Dims;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConvError {
-    /// A slice does not hold as many values as its shape says.
-    #[error("{what} holds {found} values, but its shape asks for {expected}")]
+    /// A slice does not have the number of values of its shape.
+    #[error("{what} has {found} values, but its shape needs {expected}")]
     Length {
         /// Which argument.
         what: &'static str,
-        /// Values that the shape asks for.
+        /// The number of values that the shape needs.
         expected: usize,
         /// Values that were given.
         found: usize,
@@ -21,7 +21,7 @@ pub enum ConvError {
         what: &'static str,
     },
     /// A stride that no network has.
-    #[error("a stride of {stride} is beyond the {limit} that are supported")]
+    #[error("a stride of {stride} is not supported; the largest is {limit}")]
     Stride {
         /// The stride.
         stride: usize,
@@ -41,21 +41,21 @@ pub enum ConvError {
         padding: usize,
     },
     /// A number of channels does not fit the other arguments.
-    #[error("{what} is {found}, but the other shapes ask for {expected}")]
+    #[error("{what} is {found}, but the other shapes need {expected}")]
     Mismatch {
         /// Which size.
         what: &'static str,
-        /// What the other shapes ask for.
+        /// The value that the other shapes need.
         expected: usize,
-        /// What was given.
+        /// The value that was given.
         found: usize,
     },
-    /// A batch does not have the shape that the other arguments ask for.
-    #[error("the {what} has the shape {found}, but the other arguments ask for {expected}")]
+    /// A batch does not have the shape that the other arguments need.
+    #[error("the {what} has the shape {found}, but the other arguments need {expected}")]
     Shape {
         /// Which batch.
         what: &'static str,
-        /// The shape that the others ask for.
+        /// The shape that the other arguments need.
         expected: Dims,
         /// Its shape.
         found: Dims,
@@ -66,7 +66,7 @@ pub enum ConvError {
         /// Which buffer.
         what: &'static str,
     },
-    /// The environment variable `RIAD_CONV_SIMD` names no level that this machine has.
+    /// The environment variable `RIAD_CONV_SIMD` names an instruction set that this machine does not have.
     #[error(
         "RIAD_CONV_SIMD={value} is not an instruction set of this machine; unset it or use one of: {}",
         available.join(", ")
@@ -77,10 +77,10 @@ pub enum ConvError {
         /// The values that would be accepted.
         available: Vec<&'static str>,
     },
-    /// This machine has no bf16 products that are worth their digits.
+    /// This machine has no fast bf16 products.
     #[error(
-        "bf16 takes a processor with AMX (Intel Xeon from 2023 on) under Linux, and RIAD_CONV_SIMD unset; leave it out, \
-         f32 runs everywhere"
+        "bf16 needs a processor with AMX (Intel Xeon from 2023 on), Linux, and no RIAD_CONV_SIMD; use f32, which runs \
+         everywhere"
     )]
     NoBf16,
 }

@@ -12,15 +12,15 @@ use crate::ops::fits;
 use crate::shape::{self, Dims, Geometry};
 use crate::simd::{Bf16Kernels, Kernels};
 
-/// What a layer's products are of.
+/// The precision of a layer's products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
     /// f32, on every machine.
     #[default]
     F32,
-    /// bf16, with sums in f32, in layers with at least sixteen input channels; the others stay in f32. An image's and a weight's
-    /// values are rounded to 8 significant bits. Only where a processor has many more bf16 products than f32 ones, which
-    /// for now are those with AMX.
+    /// bf16, with sums in f32, in layers with at least sixteen input channels; the others stay in f32. An image's and a
+    /// weight's values are rounded to 8 significant bits. Only for processors that compute bf16 products much faster
+    /// than f32, which for now are processors with AMX.
     Bf16,
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for Precision {
 
 impl Precision {
     /// # Errors
-    /// [`ConvError::NoBf16`] where this machine does not have it, or `RIAD_CONV_SIMD` asks for less than the machine has.
+    /// [`ConvError::NoBf16`] if this machine does not have it, or `RIAD_CONV_SIMD` asks for less than the machine has.
     pub fn check(self) -> Result<(), ConvError> {
         match self {
             Self::F32 => Ok(()),
@@ -56,7 +56,7 @@ impl Conv2d {
     /// Packs `weight` (OIHW: out_channels × in_channels × kernel × kernel) and `bias` (out_channels).
     ///
     /// # Errors
-    /// Where a slice's length does not fit its shape, a size is 0, or this machine does not have `precision`.
+    /// If a slice's length does not fit its shape, a size is 0, or this machine does not have `precision`.
     pub fn new(
         weight: &[f32],
         in_channels: usize,
@@ -80,7 +80,7 @@ impl Conv2d {
     /// Shape of the output for a batch of shape `dims`.
     ///
     /// # Errors
-    /// Where the kernel does not fit.
+    /// If the kernel does not fit.
     pub fn output(&self, dims: Dims) -> Result<Dims, ConvError> {
         dims.conv2d(self.out_channels, self.geometry)
     }
@@ -88,7 +88,7 @@ impl Conv2d {
     /// Runs the layer on `x` into `out`, a batch of shape [`Self::output`].
     ///
     /// # Errors
-    /// Where a batch's shape does not fit the layer or the other.
+    /// If a batch's shape does not fit the layer or the other batch.
     pub fn forward(&self, x: Batch<'_>, out: BatchMut<'_>) -> Result<(), ConvError> {
         run(&self.correlation, self.in_channels, self.output(x.dims())?, x, out)
     }
@@ -107,7 +107,7 @@ impl ConvTranspose2d {
     /// Packs `weight` (IOHW: in_channels × out_channels × kernel × kernel) and `bias` (out_channels).
     ///
     /// # Errors
-    /// Where a slice's length does not fit its shape, a size is 0, or this machine does not have `precision`.
+    /// If a slice's length does not fit its shape, a size is 0, or this machine does not have `precision`.
     pub fn new(
         weight: &[f32],
         in_channels: usize,
@@ -131,7 +131,7 @@ impl ConvTranspose2d {
     /// Shape of the output for a batch of shape `dims`.
     ///
     /// # Errors
-    /// Where nothing would be left of the output.
+    /// If the output would have no pixel.
     pub fn output(&self, dims: Dims) -> Result<Dims, ConvError> {
         dims.conv_transpose2d(self.out_channels, self.geometry)
     }

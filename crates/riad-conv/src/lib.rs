@@ -2,15 +2,15 @@
 //!
 //! # Why it is built this way
 //! **One kernel.** Everything but weight gradients is one loop nest: a tile of output cells by blocks of sixteen output
-//! channels, held in registers, over taps and input channels. A convolution is one pass of it. A transposed convolution with
-//! stride s, which is also the input gradient of a strided one, is s² passes with the taps that meet each phase of the
-//! output, so that no product with an inserted zero is ever computed. Winograd's products are a pass with one tap. A second
-//! loop nest serves weight gradients the same way.
+//! channels, held in registers, over taps and input channels. A convolution is one pass of it. A transposed convolution
+//! with stride s is s² passes, one for each phase of the output, with only the taps of that phase. So no product with
+//! an inserted zero is computed. The input gradient of a strided convolution is the same. Winograd's products are a
+//! pass with one tap. A second loop nest serves weight gradients the same way.
 //!
-//! **Bands.** The rows that a task needs are first copied, with their borders, into a layout where neighbouring cells are
-//! sixteen values apart: no kernel knows about borders, strides or the number of channels, the general case is the fast
-//! case, and no access pattern depends on a power of two in the image's width. Where a row of pixels has sixteen values or
-//! less (RGB with a 3×3 kernel), a vector holds them all instead.
+//! **Bands.** The rows of a task are first copied, with their borders, into a layout with sixteen values between
+//! neighbouring cells. So kernels do not know borders, strides or the number of channels, the general case is the fast
+//! case, and no access pattern depends on a power of two in the image's width. If a row of pixels has at most sixteen
+//! values (RGB with a 3×3 kernel), one vector holds them all.
 //!
 //! **Winograd** F(4×4, 3×3), and F(4×4, 2×2) on phases, wherever a layer splits into 3×3 or 2×2 neighbouring taps and has
 //! at least sixteen channels on both sides; otherwise the direct sum. The choice looks at channels and geometry alone.

@@ -20,7 +20,7 @@ use crate::simd::Kernels;
 /// - `out`: of the shape [`Dims::conv2d`].
 ///
 /// # Errors
-/// Where shapes do not fit each other, or the kernel does not fit the image.
+/// If shapes do not fit each other, or the kernel does not fit the image.
 pub fn conv2d(
     x: Batch<'_>,
     weight: &[f32],
@@ -117,7 +117,7 @@ pub fn conv_transpose2d_grad_weight(
 /// `db`, a value for each channel.
 ///
 /// # Errors
-/// Where `db` has not as many values as `dy` has channels.
+/// If `db` does not have one value for each channel of `dy`.
 pub fn grad_bias(dy: Batch<'_>, db: &mut [f32]) -> Result<(), ConvError> {
     shape::length("bias gradient", dy.dims().channels, db.len())?;
     gradient::grad_bias(dy, db);

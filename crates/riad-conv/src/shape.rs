@@ -31,7 +31,7 @@ impl Geometry {
     /// Output side of a convolution over an image of side `size`: ⌊(size + 2·padding − kernel) / stride⌋ + 1.
     ///
     /// # Errors
-    /// [`ConvError::NoOutput`] where the kernel does not fit, [`ConvError::Zero`] or [`ConvError::Stride`] for a
+    /// [`ConvError::NoOutput`] if the kernel does not fit, [`ConvError::Zero`] or [`ConvError::Stride`] for a
     /// size of 0 or a stride beyond reason.
     pub fn conv2d_output(&self, size: usize) -> Result<usize, ConvError> {
         self.check()?;
@@ -50,7 +50,7 @@ impl Geometry {
     /// (size − 1)·stride − 2·padding + kernel.
     ///
     /// # Errors
-    /// [`ConvError::NoOutput`] where nothing is left of it, [`ConvError::Zero`] or [`ConvError::Stride`] for a
+    /// [`ConvError::NoOutput`] if nothing is left of it, [`ConvError::Zero`] or [`ConvError::Stride`] for a
     /// size of 0 or a stride beyond reason.
     pub fn conv_transpose2d_output(&self, size: usize) -> Result<usize, ConvError> {
         self.check()?;
@@ -130,7 +130,7 @@ impl Dims {
     /// Number of values.
     ///
     /// # Errors
-    /// [`ConvError::TooLarge`] where no buffer of this shape can exist, [`ConvError::Zero`] where height, width or
+    /// [`ConvError::TooLarge`] if no buffer of this shape can exist, [`ConvError::Zero`] where height, width or
     /// channels are 0.
     pub fn values(&self) -> Result<usize, ConvError> {
         nonzero("image height", self.height)?;

@@ -1,12 +1,13 @@
 //! What pictures of a product look like as a whole, and whether another picture resembles them.
 //!
-//! A picture is divided into [`GRID`] by [`GRID`] cells. [`Looks`] holds for each cell the mean of every channel, and the logarithm
-//! of how much neighbouring pixels of the cell differ. An [`Appearance`] holds how these numbers are spread over good pictures. The distance of
-//! another picture is the median over the cells of how many deviations a cell is off.
+//! A picture is divided into [`GRID`] by [`GRID`] cells. [`Looks`] has two numbers for each cell and channel: the mean,
+//! and the logarithm of the difference of neighbouring pixels. An [`Appearance`] has the centre and the spread of these
+//! numbers over good pictures. A cell of another picture is some deviations away from good pictures. The median over
+//! the cells is the picture's distance.
 //!
-//! **A defect does not make a picture of something else.** As the distance is a median, what changes fewer than half of the cells
-//! cannot raise it above what the other cells have. What is wrong with a picture as a whole, such as its light, its focus or what is
-//! in front of the camera, changes most cells.
+//! **A defect does not make a picture of something else.** The distance is a median. So a change in fewer than half of
+//! the cells cannot raise it above the distance of the other cells. A fault of the whole picture changes most cells:
+//! other light, bad focus, or another thing in front of the camera.
 //!
 //! **The limit follows from good pictures alone.** It is [`MARGIN`] times the distance of the oddest good picture from the others,
 //! and at least [`LEAST`] deviations. Both were chosen on good pictures and on made-up defects (docs/results.md).
@@ -18,13 +19,13 @@ use crate::{LengthError, Size};
 /// Cells in each direction.
 pub const GRID: usize = 8;
 
-/// The limit is at least so many deviations.
+/// The limit is at least this number of deviations.
 pub const LEAST: f32 = 5.0;
 
-/// The limit is at least so many times the distance of the oddest good picture from the others.
+/// The limit is at least this many times the distance of the oddest good picture from the others.
 pub const MARGIN: f32 = 2.5;
 
-/// Fewer pictures do not tell what is usual.
+/// The smallest number of pictures that shows what is usual.
 pub const FEWEST: usize = 8;
 
 /// The least deviation of a mean, in the range of values: light and sensors vary by as much from day to day.
@@ -45,8 +46,8 @@ pub struct Looks {
 }
 
 impl Looks {
-    /// Of an image of the shape [`channels`, height, width] with values in [0, 1], of any size from one pixel. What is not finite
-    /// counts as 0.
+    /// The looks of an image of shape [`channels`, height, width] with values in [0, 1]. It needs at least one pixel. A
+    /// value that is not finite counts as 0.
     ///
     /// # Errors
     /// [`LengthError`] if `values` has another length, or there is no channel or no pixel.
@@ -182,13 +183,13 @@ impl TryFrom<Read> for Appearance {
 #[non_exhaustive]
 pub enum AppearanceError {
     /// Too few pictures.
-    #[error("what a product looks like takes at least {FEWEST} good pictures, and there are {0}")]
+    #[error("to learn what a product looks like needs at least {FEWEST} good pictures, and there are {0}")]
     TooFew(usize),
     /// Pictures of different numbers of channels.
     #[error("a picture of {0} channels cannot be compared with pictures of {1}")]
     Channels(usize, usize),
     /// Its numbers do not belong together.
-    #[error("its numbers do not belong together, or are not finite")]
+    #[error("its numbers do not fit together, or are not finite")]
     Contradicts,
 }
 
@@ -222,8 +223,8 @@ impl Appearance {
         Ok(made)
     }
 
-    /// The same with more good pictures, each of the same weight as each before. What it resembled, it still resembles unless it is
-    /// far from most: the limit does not fall.
+    /// The same with more good pictures. Old and new pictures have the same weight. A picture that resembled the good
+    /// ones still does, unless it is far from most of them: the limit does not fall.
     ///
     /// # Errors
     /// If they have other channels.
@@ -256,7 +257,7 @@ impl Appearance {
         self.channels
     }
 
-    /// How many good pictures it was made from.
+    /// Number of good pictures that it was made from.
     pub fn images(&self) -> usize {
         self.images
     }
@@ -358,7 +359,7 @@ pub struct Likeness {
     difference: Option<Difference>,
 }
 
-/// In what most of a picture differs from good ones.
+/// How most of a picture differs from good ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Difference {
@@ -373,7 +374,7 @@ pub enum Difference {
 }
 
 impl Likeness {
-    /// How many deviations it is off in the middle one of its cells; 0 or more.
+    /// The median over its cells of the distance in deviations, at least 0.
     pub fn distance(&self) -> f32 {
         self.distance
     }
@@ -383,17 +384,17 @@ impl Likeness {
         self.limit
     }
 
-    /// How many good pictures it was compared with.
+    /// Number of good pictures that it was compared with.
     pub fn images(&self) -> usize {
         self.images
     }
 
-    /// Whether it is a picture of the product at all, good or defective.
+    /// Whether it is a picture of the product, good or defective.
     pub fn resembles(&self) -> bool {
         self.distance <= self.limit
     }
 
-    /// In what most of it differs, if that can be said.
+    /// How most of the picture differs, if one difference dominates.
     pub fn difference(&self) -> Option<Difference> {
         self.difference
     }

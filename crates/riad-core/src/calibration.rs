@@ -1,24 +1,24 @@
-//! Thresholds and p-values from the scores of held-out good images, with a guarantee that holds for any number of them.
+//! Thresholds and p-values from the scores of held-out good images. Their guarantee holds for any number of images.
 //!
-//! Split conformal prediction (Vovk, Gammerman, Shafer, *Algorithmic Learning in a Random World*, 2005; Angelopoulos and
-//! Bates, *A Gentle Introduction to Conformal Prediction*, arXiv 2107.07511, 2021; p-values of outliers: Bates, Candès,
-//! Lei, Romano, Sesia, *Testing for outliers with conformal p-values*, Annals of Statistics 51, 2023). It needs no
-//! distribution of the scores, only that a fresh good image is exchangeable with those calibrated on: the same product,
-//! camera and light, and none of them seen in training or in the choice of the model.
+//! Split conformal prediction (Vovk, Gammerman, Shafer, *Algorithmic Learning in a Random World*, 2005; Angelopoulos
+//! and Bates, *A Gentle Introduction to Conformal Prediction*, arXiv 2107.07511, 2021; p-values of outliers: Bates,
+//! Candès, Lei, Romano, Sesia, *Testing for outliers with conformal p-values*, Annals of Statistics 51, 2023). It
+//! assumes no distribution of the scores. It assumes only that a new good image is exchangeable with the images of the
+//! calibration: the same product, camera and light. Neither training nor the choice of the model may have used them.
 //!
 //! # What is guaranteed, and what is not
 //!
-//! A good image is flagged with a probability of at most the rate asked for, *on average over calibrations*. The rate of
-//! one calibration of n images scatters around that: without ties it follows Beta(l, n + 1 − l), where l = ⌊(n + 1) α⌋
-//! scores are at the threshold or above. [`Calibration::rate_bound`] says how high it may be, and
-//! [`Calibration::confident_threshold`] chooses l so that it is not above the rate asked for. With ties the rate is lower.
-//! More images make it narrower. How many defects are found is not guaranteed by anything.
+//! A good image is flagged with a probability of at most the requested rate, *on average over calibrations*. The rate
+//! of one calibration of n images scatters around that: without ties it follows Beta(l, n + 1 − l), where l = ⌊(n + 1)
+//! α⌋ scores are at the threshold or above. [`Calibration::rate_bound`] says how high it may be.
+//! [`Calibration::confident_threshold`] chooses l so that it is not above the requested rate. With ties the rate is
+//! lower. More images make it narrower. Nothing guarantees how many defects are found.
 //!
 //! # Images and pixels
 //!
-//! Where an image's score is its map's maximum, the threshold of the score is that of the map, too: a good image has *any*
-//! pixel above it with a probability of at most the rate asked for. A second number for pixels is not needed, and a rate
-//! of false pixels would promise nothing: pixels of one image are not exchangeable with those of another.
+//! If an image's score is its map's maximum, score and map have the same threshold: a good image has *any* pixel above
+//! it with a probability of at most the requested rate. Pixels need no second number. A rate of false pixels would
+//! promise nothing, because pixels of one image are not exchangeable with pixels of another.
 
 use statrs::function::beta::beta_reg;
 use thiserror::Error;
@@ -60,22 +60,22 @@ pub enum CalibrationError {
     /// There are no scores.
     #[error("there are no good images to calibrate with")]
     Empty,
-    /// A score is NaN or infinite, so that it has no place in a ranking.
+    /// A score is NaN or infinite, so it has no place in a ranking.
     #[error("calibration score {index} is not finite; a network that diverged gives such scores")]
     NotFinite {
         /// Position of the first such score.
         index: usize,
     },
     /// A rate is not a share.
-    #[error("a false-positive rate is above 0 and below 1, not {0}")]
+    #[error("a false-positive rate must be above 0 and below 1, not {0}")]
     Rate(f64),
     /// A confidence is not a share.
-    #[error("a confidence is above 0 and below 1, not {0}")]
+    #[error("a confidence must be above 0 and below 1, not {0}")]
     Confidence(f64),
     /// No threshold can be guaranteed to stay below the rate with this confidence.
     #[error(
-        "a false-positive rate of {rate} with a confidence of {confidence} takes at least {needed} good images to calibrate \
-         with, and there are {count}"
+        "a false-positive rate of {rate} with a confidence of {confidence} needs at least {needed} good images to \
+         calibrate with, and there are {count}"
     )]
     TooFewForConfidence {
         /// The rate asked for.
@@ -89,8 +89,8 @@ pub enum CalibrationError {
     },
     /// No threshold can be guaranteed to flag so few good images.
     #[error(
-        "a false-positive rate of {rate} takes at least {needed} good images to calibrate with, and there are {count}; \
-         from these, rates from {smallest:.4} on can be had",
+        "a false-positive rate of {rate} needs at least {needed} good images to calibrate with, and there are \
+         {count}, which are enough for rates from {smallest:.4} on",
         smallest = smallest_rate(*count)
     )]
     TooFew {
@@ -129,17 +129,17 @@ impl Calibration {
         smallest_rate(self.scores.len())
     }
 
-    /// How likely a good image scores at least as high: (1 + the number of calibration scores ≥ `score`) / (n + 1), in
-    /// (0, 1]. For a fresh good image, P(p ≤ α) ≤ α for every α. Equal scores count against a defect, and so does NaN:
-    /// its p-value is 1.
+    /// The probability that a good image scores at least as high, in (0, 1]:
+    /// (1 + the number of calibration scores ≥ `score`) / (n + 1). For a new good image, P(p ≤ α) ≤ α for every α. Equal
+    /// scores count against a defect, and so does NaN: its p-value is 1.
     pub fn p_value(&self, score: f32) -> f64 {
         let below = self.scores.partition_point(|&other| other < score);
         (1 + self.scores.len() - below) as f64 / (self.scores.len() + 1) as f64
     }
 
-    /// The threshold for a false-positive rate α: the ⌈(n + 1)(1 − α)⌉-th smallest score. An image is flagged where its
-    /// score is *above* it; a fresh good image is, with a probability of at most α. A score is above it exactly where
-    /// its [p-value](Self::p_value) is at most α.
+    /// The threshold for a false-positive rate α: the ⌈(n + 1)(1 − α)⌉-th smallest score. An image is flagged if its
+    /// score is *above* it. This happens to a new good image with a probability of at most α. A score is above it
+    /// exactly if its [p-value](Self::p_value) is at most α.
     ///
     /// # Errors
     /// A rate outside (0, 1), or fewer than 1 / α − 1 scores: even a score above all of them would then be too likely.
@@ -147,9 +147,9 @@ impl Calibration {
         Ok(self.scores[self.scores.len() - self.rank(rate)?])
     }
 
-    /// How high the false-positive rate of the [`threshold`](Self::threshold) for `rate` may be, all in all, in (0, 1): it is
-    /// at most this with the probability `confidence`, over the choice of the images that were calibrated with. It is a
-    /// quantile of Beta(l, n + 1 − l), see the [module](self).
+    /// An upper bound, in (0, 1), for the true false-positive rate of the [`threshold`](Self::threshold) for `rate`. It
+    /// holds with the probability `confidence` over the choice of the calibration images. It is a quantile of
+    /// Beta(l, n + 1 − l), see the [module](self).
     ///
     /// # Errors
     /// As [`threshold`](Self::threshold), or a confidence outside (0, 1).
@@ -160,9 +160,9 @@ impl Calibration {
         Ok(beta::quantile(rank as f64, others as f64, confidence))
     }
 
-    /// The lowest score that is a threshold whose false-positive rate is at most α = `rate` with the probability `confidence`,
-    /// over the choice of the images that were calibrated with. Where [`threshold`](Self::threshold) promises the rate on
-    /// average, this promises it for this one calibration, and so is higher. It is the upper tolerance limit of Wilks
+    /// The lowest score that, as a threshold, has a false-positive rate of at most α = `rate` with the probability
+    /// `confidence` over the choice of the calibration images. [`threshold`](Self::threshold) keeps the rate on
+    /// average. This one keeps it for this calibration, so it is higher. It is the upper tolerance limit of Wilks
     /// (*Determination of sample sizes for setting tolerance limits*, 1941).
     ///
     /// # Errors
@@ -196,8 +196,8 @@ impl Calibration {
     }
 }
 
-/// How many good images it takes to promise a false-positive rate α with a confidence c: the smallest n with
-/// 1 − (1 − α)ⁿ ≥ c. 59 for 0.05 with 0.95.
+/// The number of good images that a false-positive rate α with a confidence c needs: the smallest n with 1 − (1 − α)ⁿ ≥
+/// c. 59 for 0.05 with 0.95.
 ///
 /// # Errors
 /// A rate or a confidence outside (0, 1).
@@ -217,7 +217,7 @@ fn check_confidence(confidence: f64) -> Result<(), CalibrationError> {
     }
 }
 
-/// How many good images a false-positive rate α takes to calibrate with, at least: ⌈1 / α⌉ − 1.
+/// The number of good images that a calibration for a false-positive rate α needs: ⌈1 / α⌉ − 1.
 ///
 /// # Errors
 /// A rate outside (0, 1).

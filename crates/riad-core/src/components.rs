@@ -2,12 +2,12 @@
 
 use crate::Map;
 
-/// The connected parts of a mask: true pixels that touch, corners included, belong to one.
+/// The connected parts of a mask. True pixels that touch, also at corners, belong to the same part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Components {
-    /// The number of the part of each pixel, from 1, in the order in which rows come to them; 0 for a pixel of none.
+    /// The number of each pixel's part. Parts are numbered from 1, in the order of their first rows. 0 means no part.
     pub labels: Vec<u32>,
-    /// How many parts there are.
+    /// The number of parts.
     pub count: u32,
 }
 

@@ -1,12 +1,12 @@
-//! What is left of an image when its brightness is taken away: what a network sees that is to restore the image from it.
+//! Filters that remove brightness and keep edges: the input of a network that restores images.
 
 use crate::{
     Map, Size,
     smooth::{SmoothError, mean_filter},
 };
 
-/// The morphological gradient of a plane: the largest less the smallest of the 3×3 values around each, with the edge value
-/// repeated beyond the border.
+/// The morphological gradient of a plane: the largest minus the smallest of the 3×3 values around each pixel. Beyond
+/// the border the edge value is repeated.
 ///
 /// For values in [0, 1] it lies in [0, 1], and is 0 where nothing changes. EdgRec (Liu et al., arXiv 2210.14485) shows its
 /// network that of the gray image.
@@ -48,8 +48,8 @@ fn range(largest: &[f32], smallest: &[f32]) -> f32 {
     largest - smallest
 }
 
-/// A plane less its mean around each place, over windows of `window` × `window` pixels: what changes within fewer pixels than
-/// that. For values in [0, 1] it lies in [−1, 1].
+/// A plane minus its mean over `window` × `window` pixels around each place. Changes over shorter distances than the
+/// window stay. For values in [0, 1] it lies in [−1, 1].
 ///
 /// # Errors
 /// [`SmoothError::EvenWindow`] if `window` is even.

@@ -8,8 +8,8 @@
 //! **Scales are registered.** Every map has the image's size: borders are padded, halving keeps odd rows, and enlarging
 //! uses the exact factor of the halving. A map that lost its border and is stretched to fit points beside the defect.
 //!
-//! **Gradients are written out.** A framework's graph for SSIM and its gradient is some sixty small tensors, each a trip
-//! through memory. Here both come out of one pass over the rows, and the same code serves any framework.
+//! **Gradients are written out.** In a framework, SSIM and its gradient are about sixty small tensors, and each goes
+//! through memory. Here one pass over the rows computes both, and the same code serves any framework.
 //!
 //! **Nothing depends on the number of threads.** Work is split by image or plane, and sums are taken in that order.
 //!

@@ -32,8 +32,8 @@ impl<T> Map<T> {
     /// A map that has `value` everywhere.
     ///
     /// # Panics
-    /// As `vec![value; n]`, where the values would not fit in the address space. A size that comes from outside is held to
-    /// a limit first.
+    /// As `vec![value; n]`, if the values do not fit in the address space. Check a size from outside against a limit
+    /// first.
     pub fn filled(size: Size, value: T) -> Self
     where
         T: Clone,
@@ -54,7 +54,7 @@ impl<T> Map<T> {
         &self.values
     }
 
-    /// The values, row by row, to be changed.
+    /// The values, row by row, mutable.
     pub fn values_mut(&mut self) -> &mut [T] {
         &mut self.values
     }
@@ -74,7 +74,7 @@ impl<T> Map<T> {
 }
 
 impl Map {
-    /// The largest value, which is an image's score; NaN is passed over. `None` if there is no value, or nothing but NaN.
+    /// The largest value, which is an image's score. NaN is ignored. `None` if there is no value, or only NaN.
     pub fn max(&self) -> Option<f32> {
         self.values
             .iter()

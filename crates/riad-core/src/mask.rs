@@ -1,8 +1,8 @@
-//! Disjoint random masks: which cells of the image the network may not see in which pass.
+//! Disjoint random masks: the cells of the image that are hidden from the network in each pass.
 //!
-//! The image is a grid of square cells, dealt at random into `sets` sets of equal size. In pass *i* the cells of set *i*
-//! are hidden and the network has to invent them; since every cell is in exactly one set, the hidden parts of all passes
-//! make up one whole reconstruction in which no pixel was ever copied from itself.
+//! The image is a grid of square cells, dealt at random into `sets` sets of equal size. In pass *i* the cells of set
+//! *i* are hidden, and the network must invent them. Every cell is in exactly one set. So the hidden parts of all
+//! passes make one whole reconstruction, in which no pixel is a copy of itself.
 
 use std::iter;
 
@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::{LengthError, Size, random::Random};
 
-/// A partition of an image's grid of cells into disjoint sets that hide equally much.
+/// A partition of an image's grid of cells into disjoint sets of equal size.
 ///
 /// Equal arguments give equal masks on every platform. One byte per cell is kept, so that even masks of 2-pixel cells
 /// are small; pixels are expanded on demand.
@@ -36,19 +36,19 @@ pub enum MaskError {
         /// Size that was asked for.
         size: Size,
     },
-    /// The image has more pixels than memory can have.
+    /// The image has more pixels than memory can hold.
     #[error("an image of {size} (height x width) has more pixels than memory can hold; use a smaller image")]
     TooLarge {
         /// Size that was asked for.
         size: Size,
     },
     /// The number of sets is outside 1 to [`Masks::MAX_SETS`].
-    #[error("{sets} disjoint sets were asked for; possible are 1 to {max}", max = Masks::MAX_SETS)]
+    #[error("{sets} disjoint sets are not possible; choose 1 to {max}", max = Masks::MAX_SETS)]
     SetCount {
         /// Number of sets that was asked for.
         sets: usize,
     },
-    /// There are fewer cells than sets, so that a set would hide nothing.
+    /// There are fewer cells than sets, so a set would hide nothing.
     #[error("{sets} sets cannot share {cells} cells; use fewer sets, smaller regions or a larger image")]
     TooFewCells {
         /// Number of sets that was asked for.
@@ -65,14 +65,14 @@ pub enum MaskError {
         size: Size,
     },
     /// There is no set of that number.
-    #[error("there are {sets} disjoint sets, numbered from 0; {set} is none of them")]
+    #[error("there is no set {set}; the {sets} disjoint sets are numbered from 0")]
     NoSuchSet {
         /// Number of the set that was asked for.
         set: usize,
         /// How many sets there are.
         sets: usize,
     },
-    /// A mask has as many values as the image has pixels.
+    /// A mask must have one value for each pixel of the image.
     #[error(transparent)]
     Length(#[from] LengthError),
 }
@@ -83,7 +83,7 @@ impl Masks {
 
     /// Deals the cells of an image of `size` into `sets` random disjoint sets.
     ///
-    /// Cells are squares of `region_size` pixels; where that does not divide the image, the last row and column of cells
+    /// Cells are squares of `region_size` pixels. If that does not divide the image, the last row and column of cells
     /// are cut off at the image's edge. The sets' numbers of cells differ by at most one. Time and memory are linear in
     /// the number of cells.
     ///
@@ -102,7 +102,7 @@ impl Masks {
         })
     }
 
-    /// Checks that [`sample`](Self::sample) can deal such cells, without dealing them: for numbers that come from outside.
+    /// Checks numbers from outside: whether [`sample`](Self::sample) would succeed, without doing its work.
     ///
     /// # Errors
     /// As [`sample`](Self::sample).
@@ -141,7 +141,7 @@ impl Masks {
         self.region_size
     }
 
-    /// Number of disjoint sets, which is the number of passes that a reconstruction takes.
+    /// Number of disjoint sets. A reconstruction needs one pass for each.
     pub fn sets(&self) -> usize {
         self.sets
     }
@@ -159,7 +159,7 @@ impl Masks {
     }
 
     /// Row `y` of the mask of `set`: true where the pixel is hidden, one item for each column. `None` for a row outside
-    /// the image, or a set that there is none of.
+    /// the image, or a set that does not exist.
     pub fn hidden_row(&self, set: usize, y: usize) -> Option<impl Iterator<Item = bool> + '_> {
         let cells = self.cell_row(y).filter(|_| set < self.sets)?;
         let hidden = cells
@@ -172,7 +172,7 @@ impl Masks {
     /// pixel, row by row.
     ///
     /// # Errors
-    /// A set that there is none of, or an `out` of another length.
+    /// A set that does not exist, or an `out` of another length.
     pub fn write_visible(&self, set: usize, out: &mut [f32]) -> Result<(), MaskError> {
         if set >= self.sets {
             return Err(MaskError::NoSuchSet { set, sets: self.sets });

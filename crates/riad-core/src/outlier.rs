@@ -1,18 +1,19 @@
-//! What lies far from most others, told without a look at how far the farthest lies.
+//! Outliers: values far from most others. The distance of the farthest has no effect on the measure.
 
 /// From this many robust standard deviations on a value is an outlier, as Iglewicz and Hoaglin recommend (*How to detect and
 /// handle outliers*, 1993).
 pub const LIMIT: f64 = 3.5;
 
-/// Fewer values do not tell what is usual.
+/// The smallest number of values that shows what is usual.
 pub const FEWEST: usize = 8;
 
 /// The quartiles of a normal distribution lie this many standard deviations apart.
 const QUARTILES: f64 = 1.349;
 
-/// How far each value lies from the median, in robust standard deviations: the distance of the quartiles over 1.349, which up to
-/// a quarter of outliers does not change; but at least `least`, so that nothing is far where all are alike. 0 for all if there are
-/// fewer than eight values, and for a value that is not finite.
+/// The distance of each value from the median, in robust standard deviations. Such a deviation is the distance of the
+/// quartiles divided by 1.349, and at least `least`. Up to a quarter of outliers does not change it. With `least`,
+/// nothing is far if all values are alike. The distance is 0 for a value that is not finite, and for all values if
+/// there are fewer than eight.
 pub fn deviations(values: &[f64], least: f64) -> Vec<f64> {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
     if sorted.len() < FEWEST {
@@ -34,8 +35,8 @@ pub fn deviations(values: &[f64], least: f64) -> Vec<f64> {
     values.iter().map(far).collect()
 }
 
-/// The same of the values' logarithms, for what is above 0 and spreads in proportion, such as distances and anomaly scores;
-/// `least` is a share of the values.
+/// The same for the logarithms of the values. Use it for positive values that spread in proportion, such as distances
+/// and anomaly scores. `least` is a share of the values.
 pub fn log_deviations(values: &[f64], least: f64) -> Vec<f64> {
     let logarithms: Vec<f64> = values.iter().map(|value| value.max(f64::MIN_POSITIVE).ln()).collect();
     deviations(&logarithms, least)

@@ -1,4 +1,4 @@
-//! What was published of RIAD on MVTec AD, to set other numbers beside.
+//! Published results of RIAD on MVTec AD, for comparison.
 
 /// Published results on one category of MVTec AD, in per cent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,7 +49,7 @@ pub const PUBLISHED: &[Published] = &[
 ];
 
 impl Published {
-    /// What was published of `category`; `None` if it is none of MVTec AD's.
+    /// The published results for `category`. `None` if MVTec AD does not have it.
     pub fn of(category: &str) -> Option<&'static Self> {
         PUBLISHED.iter().find(|p| p.category == category)
     }

@@ -1,10 +1,10 @@
-//! What lies above a threshold in an anomaly map, part by part.
+//! The parts of an anomaly map above a threshold.
 
 use crate::{Map, Size, components};
 
-/// A part of an image that is anomalous: pixels of the map that are above the threshold and touch, corners included.
+/// An anomalous part of an image: pixels of the map that are above the threshold and touch, also at corners.
 ///
-/// Lengths are in pixels of the image that was looked at, whatever the map's size.
+/// Lengths are in pixels of the original image, whatever the map's size.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Region {
@@ -16,14 +16,14 @@ pub struct Region {
     pub width: usize,
     /// Rows of the box, at least 1.
     pub height: usize,
-    /// Pixels of it, at least 1.
+    /// Number of its pixels, at least 1.
     pub area: usize,
     /// The largest value of the map in it.
     pub peak: f32,
 }
 
-/// The parts of `map` above `threshold`, those with the highest peak first, in pixels of an image of this `size` that the map is of.
-/// A value that is equal to the threshold, and NaN, is not above it.
+/// The parts of `map` above `threshold`, the highest peak first, in pixels of an image of this `size`. A value equal to
+/// the threshold is not above it. NaN is not above it.
 pub fn regions(map: &Map, threshold: f32, size: Size) -> Vec<Region> {
     let Size { height, width } = map.size();
     if map.size().is_empty() || size.is_empty() {

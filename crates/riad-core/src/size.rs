@@ -1,10 +1,10 @@
-//! How large an image is, and the error of values that are not as many as they should be.
+//! The size of an image, and the error for a wrong number of values.
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// Height and width of an image, a map or a plane, in pixels. It is written as in `256x192`, height first.
+/// Height and width of an image, a map or a plane, in pixels. As text it is `256x192`, height first.
 ///
 /// ```
 /// use riad_core::Size;
@@ -29,13 +29,13 @@ impl Size {
         Self { height, width }
     }
 
-    /// Number of pixels, `height * width`. Where that exceeds a `usize` it is `usize::MAX`, a length that no slice has,
-    /// so that a comparison with one fails as it should.
+    /// Number of pixels, `height * width`. If that exceeds a `usize`, it is `usize::MAX`. No slice has this length, so
+    /// a comparison with a slice fails.
     pub const fn pixels(self) -> usize {
         self.height.saturating_mul(self.width)
     }
 
-    /// Number of pixels; `None` where that exceeds a `usize`. For sizes that come from outside, before memory is asked for.
+    /// Number of pixels. `None` if it exceeds a `usize`. Use it for sizes from outside, before you allocate memory.
     pub const fn checked_pixels(self) -> Option<usize> {
         self.height.checked_mul(self.width)
     }
@@ -52,20 +52,20 @@ impl fmt::Display for Size {
     }
 }
 
-/// There are not as many values as the size that came with them asks for.
+/// The number of values does not match their size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{what} has {got} values and should have {expected}")]
+#[error("{what} has {got} values, and needs {expected}")]
 pub struct LengthError {
     /// Which values, as the subject of a sentence.
     pub what: &'static str,
-    /// How many there are.
+    /// The number of values.
     pub got: usize,
-    /// How many there should be; `usize::MAX` stands for more than memory can hold.
+    /// The number that the size needs. `usize::MAX` means more than memory can hold.
     pub expected: usize,
 }
 
 impl LengthError {
-    /// Compares the number of values that there are with the number that there should be.
+    /// Compares the number of values with the expected number.
     ///
     /// # Errors
     /// If they differ.

@@ -18,10 +18,10 @@ pub enum SmoothError {
 
 /// Replaces every value by the mean of the `window` x `window` values around it.
 ///
-/// Beyond its border the map continues mirrored, edge value repeated (`d c b a | a b c d | d c b a`), as
-/// `scipy.ndimage.uniform_filter` does by default, so that a constant map stays what it is. The window may be larger than
-/// the map. Running sums in f64 make the cost a few operations per pixel whatever the window; the price is that one NaN or
-/// infinity spoils everything after it, so pass finite maps.
+/// Beyond its border the map continues as its mirror image, with the edge value repeated (`d c b a | a b c d | d c b
+/// a`). This is the default of `scipy.ndimage.uniform_filter`. So a constant map stays constant. The window may be
+/// larger than the map. Running sums in f64 need a few operations per pixel for any window. But one NaN or infinity
+/// spoils everything after it, so pass finite maps.
 ///
 /// # Errors
 /// [`SmoothError::EvenWindow`] if `window` is even (0 included).

@@ -1,11 +1,11 @@
-//! What a convolution is asked to compute.
+//! The specification of a convolution.
 
 use crate::{
     CudaError,
     lengths::{count, product},
 };
 
-/// In what numbers activations, weights and their gradients lie on the device, and are multiplied. Sums are in f32 always.
+/// The precision of activations, weights and their gradients on the device, and of products. Sums are always f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// f32 throughout.
@@ -54,9 +54,9 @@ pub enum Epilogue {
 /// pixels are multiples of 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConvolutionSpec {
-    /// What is computed.
+    /// The result to compute.
     pub kind: Kind,
-    /// In what numbers.
+    /// The precision.
     pub precision: Precision,
     /// Images in the batch.
     pub images: usize,
@@ -78,7 +78,7 @@ pub struct ConvolutionSpec {
     pub x_pixel: usize,
     /// Values from one pixel of y to the next.
     pub y_pixel: usize,
-    /// What follows.
+    /// The epilogue.
     pub epilogue: Epilogue,
 }
 

@@ -1,4 +1,4 @@
-//! Work done ahead of whoever needs its results.
+//! Does work before its results are needed.
 
 use std::any::Any;
 use std::collections::VecDeque;

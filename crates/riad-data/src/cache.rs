@@ -1,4 +1,4 @@
-//! What was loaded once and may be needed again.
+//! A cache of loaded images.
 
 use std::sync::{
     Arc, OnceLock,

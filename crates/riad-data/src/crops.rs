@@ -1,4 +1,4 @@
-//! Tiles cut from images at their own resolution, to learn from.
+//! Training tiles from images at their own resolution.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
@@ -12,10 +12,10 @@ use crate::dice::Dice;
 use crate::pixels::Pixels;
 use crate::{Corruptions, DataError, Fit, Image, Reader};
 
-/// Images of any sizes, of each of which a tile is cut at random, at its own resolution. The decoded images are kept in
-/// memory as far as they fit.
+/// Images of any size. A random tile is cut from each, at the image's own resolution. Decoded images are kept in memory
+/// if they fit.
 ///
-/// Clones share what they keep.
+/// Clones share the images in memory.
 #[derive(Clone, Debug)]
 pub struct Crops {
     inner: Arc<Inner>,
@@ -30,8 +30,8 @@ struct Inner {
 }
 
 impl Crops {
-    /// Images to be read by `reader`, to cut tiles of the size `tile` from. At most `cache_bytes` of decoded images (as a
-    /// rule a byte for each channel of each pixel) are kept; with 0, none. Nothing is read yet.
+    /// Images for tiles of the size `tile`. `reader` reads them. At most `cache_bytes` of decoded images are kept
+    /// (usually one byte for each channel of each pixel). 0 keeps none. This call reads nothing.
     pub fn new(paths: Vec<PathBuf>, reader: Reader, tile: Size, cache_bytes: usize) -> Self {
         let kept = Cache::new(paths.len(), cache_bytes);
         Self {
@@ -54,16 +54,16 @@ impl Crops {
         self.inner.paths.is_empty()
     }
 
-    /// A tile of one image, where `seed` and the index put it; every place is equally likely.
+    /// A tile of one image. `seed` and the index decide its place, and every place is equally likely.
     ///
     /// # Errors
-    /// As [`Reader::load`]; [`DataError::Layout`] if the image is smaller than the tile; [`DataError::Parameter`] if there
-    /// is no such index.
+    /// As [`Reader::load`]; [`DataError::Layout`] if the image is smaller than the tile; [`DataError::Parameter`] if
+    /// the index does not exist.
     pub fn get(&self, index: usize, seed: u64) -> Result<Image, DataError> {
         self.inner.get(index, seed)
     }
 
-    /// A tile each of the images of `order`, as [`Self::get`] cuts them with `seed`, in batches of `batch_size`; all else
+    /// One tile of each image of `order`, cut by [`Self::get`] with `seed`, in batches of `batch_size`. Everything else
     /// is as with [`Dataset::batches`](crate::Dataset::batches).
     ///
     /// # Errors
@@ -78,7 +78,7 @@ impl Crops {
         Batches::new(count, batch_size, work)
     }
 
-    /// The same tiles, and beside them what [`Corruptions`] make of them; all else is as with
+    /// The same tiles, and a damaged copy of each by [`Corruptions`]. Everything else is as with
     /// [`Dataset::corrupted_batches`](crate::Dataset::corrupted_batches).
     ///
     /// # Errors

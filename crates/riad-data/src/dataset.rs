@@ -11,9 +11,9 @@ use crate::cache::Cache;
 use crate::dice::Dice;
 use crate::{Corruptions, DataError, Fit, Image, LoadedImage, Reader};
 
-/// Images of one size, loaded when needed and kept in memory as far as they fit.
+/// Images of one size. They are loaded when they are needed, and kept in memory if they fit.
 ///
-/// Clones share what they keep.
+/// Clones share the images in memory.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     inner: Arc<Inner>,
@@ -34,13 +34,13 @@ pub struct Batch {
     pub indices: Vec<usize>,
     /// One image's [`values`](Image::values) after the other: batch × channels × height × width values in [0, 1].
     pub images: Vec<f32>,
-    /// What [`Dataset::corrupted_batches`] shows of them: as many values; `None` of images that are shown as they are.
+    /// The damaged copies of [`Dataset::corrupted_batches`], with the same number of values. `None` without damage.
     pub corrupted: Option<Vec<f32>>,
 }
 
 impl Dataset {
-    /// Images to be read by `reader` and resized to `size`. At most `cache_bytes` of resized images (4 bytes for each
-    /// channel of each pixel) are kept, so that they are decoded but once; with 0, none. Nothing is read yet.
+    /// Images that `reader` reads and resizes to `size`. At most `cache_bytes` of resized images are kept (4 bytes for
+    /// each channel of each pixel), so they are decoded only once. 0 keeps none. This call reads nothing.
     pub fn new(paths: Vec<PathBuf>, reader: Reader, size: Size, cache_bytes: usize) -> Self {
         let kept = Cache::new(paths.len(), cache_bytes);
         Self {
@@ -71,7 +71,7 @@ impl Dataset {
     /// One image, from memory or its file.
     ///
     /// # Errors
-    /// As [`Reader::load`]; [`DataError::Parameter`] if there is no such index.
+    /// As [`Reader::load`]; [`DataError::Parameter`] if the index does not exist.
     pub fn get(&self, index: usize) -> Result<Arc<Image>, DataError> {
         self.inner.get(index)
     }
@@ -79,9 +79,9 @@ impl Dataset {
     /// The images of `order` in batches of `batch_size`; the last one may be smaller. An index may occur repeatedly.
     ///
     /// While the consumer works on one batch, the next two are loaded on the rayon pool that it belongs to (the global
-    /// one outside of any). Batches are the same whatever the number of threads; a consumer that runs on the pool's
-    /// only thread loads for itself. Dropping the iterator stops the loading. A batch with an image that cannot be
-    /// loaded is an error (that of its first such image), and the batches after it still come.
+    /// one outside of any). Batches are the same for any number of threads. A consumer on the pool's only thread loads
+    /// for itself. Dropping the iterator stops the loading. If an image of a batch cannot be loaded, the batch is an
+    /// error (that of its first such image), and the next batches still come.
     ///
     /// # Errors
     /// The items' errors are those of [`Dataset::get`].
@@ -95,8 +95,8 @@ impl Dataset {
         Batches::new(count, batch_size, work)
     }
 
-    /// The same images, moved a little, and beside them what [`Corruptions`] make of them. How an image is corrupted follows from `seed` and its
-    /// index; what is put into it comes from images of this data set.
+    /// The same images, shifted a little, and a damaged copy of each by [`Corruptions`]. `seed` and the image's index
+    /// decide the damage. Its content comes from images of this data set.
     ///
     /// # Errors
     /// As with [`Self::batches`].
@@ -218,11 +218,12 @@ impl Iterator for Batches {
 
 impl ExactSizeIterator for Batches {}
 
-/// Loads files one after the other, in their order, ahead of the consumer; for scoring, where a file that cannot be
-/// read must not keep the others from being scored.
+/// Loads files in their order, before the consumer needs them. It is for scoring: a file that cannot be read does not
+/// stop the others.
 ///
-/// A few images more than the rayon pool has threads are loaded ahead; all else is as with [`Dataset::batches`]. Images
-/// that keep their own size may be large, and looking at one takes long, so none of them is loaded before it is asked for.
+/// The number of images loaded ahead is a little larger than the number of threads of the rayon pool. Everything else
+/// is as with [`Dataset::batches`]. Images that keep their own size may be large, and scoring one takes long, so they
+/// are not loaded ahead.
 pub fn load_ahead(
     paths: Vec<PathBuf>,
     reader: Reader,

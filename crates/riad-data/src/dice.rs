@@ -1,4 +1,4 @@
-//! Chance that is the same on every platform: draws, and noise that a seed and a place decide.
+//! Random numbers that are the same on every platform: draws, and noise that a seed and a place decide.
 //!
 //! Everything is plain f64 arithmetic, square roots, and functions of the `libm` crate.
 

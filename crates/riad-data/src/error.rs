@@ -1,16 +1,16 @@
-//! What can go wrong, by whose fault it is.
+//! Errors of this crate. A variant says whose fault it is.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// Why images could not be found, read or made.
 ///
-/// Every message names the file or folder, the cause and the way out; the cause is part of the message, so nothing is
-/// repeated when a caller prints a chain of sources.
+/// Every message names the file or folder, the cause and the way out. The cause is part of the message. It is not the source as
+/// well, so a caller that prints the chain of sources repeats nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// The file system refused: the path is absent, not readable, or not of the needed kind.
+    /// The file system reported an error: the path is missing, cannot be read, or is of another kind.
     #[error("cannot access {}: {cause}", path.display())]
     Io {
         /// The file or folder.
@@ -18,12 +18,12 @@ pub enum DataError {
         /// What the operating system said.
         cause: io::Error,
     },
-    /// The data set's folders or file names are not as its layout asks.
+    /// The data set's folders or file names do not have the form of its layout.
     #[error("{}: {reason}", path.display())]
     Layout {
-        /// The file or folder that is in the way or missing.
+        /// The file or folder that is wrong or missing.
         path: PathBuf,
-        /// What is wrong and how to put it right.
+        /// What is wrong and how to correct it.
         reason: String,
     },
     /// More than one layout fits a folder, and none was named.
@@ -31,7 +31,7 @@ pub enum DataError {
     Layouts {
         /// The folder.
         path: PathBuf,
-        /// Which fit, and where.
+        /// The layouts that fit, and where.
         reason: String,
     },
     /// The file's content is damaged, cut off, or no image.
@@ -42,7 +42,7 @@ pub enum DataError {
         /// What the decoder found.
         reason: String,
     },
-    /// The file is well-formed, but of a kind that is not read here.
+    /// The file is not damaged, but this crate does not read its kind.
     #[error("{} is not supported: {reason}", path.display())]
     Unsupported {
         /// The image file.
@@ -50,10 +50,10 @@ pub enum DataError {
         /// What kind it is and what to convert it to.
         reason: String,
     },
-    /// The image has another number of channels than the reader was made for.
+    /// The image and the reader have different numbers of channels.
     #[error(
-        "{} has {found} channels, not {wanted}; read all images with {found} channels, or leave this one out. Images of \
-         several lights or bands are TIFFs with a page for each, .npy arrays, or files that belong together by a pattern",
+        "{} has {found} channels, not {wanted}; read all images with {found} channels, or leave this one out. Images in \
+         several lights or bands are TIFFs with one page for each, .npy arrays, or several files with a pattern",
         path.display()
     )]
     Channels {
@@ -73,12 +73,12 @@ pub enum DataError {
     AboveWhite {
         /// The image file.
         path: PathBuf,
-        /// Its brightest sample, or the greatest that its samples can be where that is less than the white level.
+        /// Its brightest sample. If no sample can reach the white level: the largest value that a sample can have.
         found: u16,
         /// The white level that was asked for.
         white: u16,
     },
-    /// Decoding the file would take more than [`Limits`](crate::Limits) allow.
+    /// Decoding the file needs more than [`Limits`](crate::Limits) allow.
     #[error("{} is larger than allowed: {reason}", path.display())]
     LimitExceeded {
         /// The image file.
@@ -86,7 +86,7 @@ pub enum DataError {
         /// The size found and the limit to raise.
         reason: String,
     },
-    /// The caller asked for something that has no meaning.
+    /// The caller's request has no meaning.
     #[error("{0}")]
     Parameter(String),
 }
@@ -96,7 +96,7 @@ fn above_white_reason(found: u16, white: u16) -> String {
     if found > white {
         format!("its brightest sample is {found}")
     } else {
-        format!("its samples can be no greater than {found}")
+        format!("its samples are at most {found}")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which files of a folder are images, and in which order.
+//! Finds the images in a folder, and their order.
 
 use std::cmp::Ordering;
 use std::ffi::OsStr;
@@ -35,28 +35,28 @@ const FOREIGN: &[&str] = &[
     "temporary items",
 ];
 
-/// What was looked for, and what kept some of it from being found.
+/// The images of a path, and the errors on the way.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// The images, in natural order.
     pub images: Vec<PathBuf>,
-    /// What could not be read or is not as it must be, each by name. It kept no other image from being found.
+    /// Entries that could not be read or are wrong. The other images are in the list.
     pub faults: Vec<DataError>,
 }
 
 /// Lists the images to score at `path`: a file gives itself, whatever its name; a folder gives the images in it and in
 /// its subfolders.
 ///
-/// An image is what has the ending of a supported format, in any case; everything else (`Thumbs.db`, `notes.txt`) is
-/// passed over, and so are hidden files and folders and those that operating systems add (`__MACOSX`, `@eaDir`,
-/// `$RECYCLE.BIN`, `lost+found`). The order is natural (`2.png` before `10.png`) and the same on every machine. Links are
-/// followed.
+/// A file is an image if it has the ending of a supported format, in upper or lower case. Everything else (`Thumbs.db`,
+/// `notes.txt`) is passed over. So are hidden files and folders, and folders that operating systems add (`__MACOSX`,
+/// `@eaDir`, `$RECYCLE.BIN`, `lost+found`). The order is natural (`2.png` before `10.png`) and the same on every
+/// machine. Links are followed.
 ///
-/// With a pattern an image is named by the first of its files, which also stands for any other of them.
+/// With a pattern, the first file of an image names the image. Any of its files is listed as the first.
 ///
-/// The faults are [`DataError::Io`] if `path` is absent or an entry cannot be read; [`DataError::Layout`] for a link that
-/// leads nowhere or back to where it lies, if a folder holds no image, and with a pattern for a file that is not named by
-/// it or an image that lacks a file.
+/// The faults are [`DataError::Io`] if `path` is missing or an entry cannot be read, and [`DataError::Layout`] for a
+/// link that leads nowhere or back to its own folder, and for a folder without an image. With a pattern, also for a
+/// file whose name does not fit it, and for an image that lacks a file.
 pub fn image_files(path: &Path, pattern: Option<&Pattern>) -> Listing {
     let mut found = Listing::default();
     match fs::metadata(path) {
@@ -90,9 +90,9 @@ pub fn image_files(path: &Path, pattern: Option<&Pattern>) -> Listing {
     found
 }
 
-/// Walks through `folder` and its subfolders for the files that [`image_files`] takes for images, in the order of the file
-/// system. Files that belong together by a pattern come one by one: in a folder that is being filled, some may be missing.
-/// An entry that cannot be read does not keep the others from being found.
+/// Walks through `folder` and its subfolders and gives the image files of [`image_files`], in the order of the file
+/// system. Files that belong together by a pattern come one by one: in a folder that is being filled, some may be
+/// missing. If an entry cannot be read, the others still come.
 ///
 /// # Errors
 /// In the place of an entry that cannot be read, `folder` itself included: [`DataError::Layout`] for a link that leads
@@ -116,7 +116,7 @@ pub fn walk_images(folder: &Path) -> impl Iterator<Item = Result<PathBuf, DataEr
                     let ancestor = ancestor.display();
                     DataError::layout(
                         &path,
-                        format!("this link leads back to {ancestor}, in which it lies; remove it"),
+                        format!("this link leads back to its own folder {ancestor}; remove it"),
                     )
                 }
                 None => unreachable(&path, error.into()),
@@ -157,7 +157,7 @@ pub(crate) fn unreachable(path: &Path, cause: io::Error) -> DataError {
         let target = target.display();
         return DataError::layout(
             path,
-            format!("this link leads to {target}, which is not there; mend or remove it"),
+            format!("this link leads to {target}, which does not exist; correct or remove it"),
         );
     }
     DataError::io(path, cause)

@@ -1,4 +1,4 @@
-//! Which images show one part, and so belong on one side of a split.
+//! Groups of images that show the same part, and belong on the same side of a split.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use regex::Regex;
 
 use crate::DataError;
 
-/// Which images belong together: told by their names, or by a table.
+/// Which images belong together, by their names or by a table.
 ///
 /// - A pattern has `{group}` for what names the group, and `*` for anything. `{group}` is as short as can be, and at least one
 ///   character. `{group}_*.png` puts `part7_left.png` and `part7_top.png` together. A pattern with a `/` is held against the
@@ -69,10 +69,10 @@ impl Grouping {
 
     /// Reads a pattern.
     fn names(text: &str) -> Result<Rule, DataError> {
-        let refused = |reason: &str| DataError::Parameter(format!("{text} is no pattern of groups: {reason}"));
+        let refused = |reason: &str| DataError::Parameter(format!("{text} is not a pattern of groups: {reason}"));
         let (before, behind) = text.split_once(GROUP).ok_or_else(|| refused("{group} is missing"))?;
         if behind.contains(GROUP) {
-            return Err(refused("{group} is there twice"));
+            return Err(refused("it has {group} twice"));
         }
         let [before, behind] = [before, behind].map(|part| {
             let words: Vec<_> = part.split('*').map(regex::escape).collect();
@@ -126,7 +126,8 @@ impl FromStr for Grouping {
             Self::names(text)?
         } else if text.contains(['*', '{']) {
             return Err(DataError::Parameter(format!(
-                "{text} is no pattern of groups: {{group}} must stand where the group's name is, as in {{group}}_*.png"
+                "{text} is not a pattern of groups: put {{group}} in the place of the group's name, as in \
+                 {{group}}_*.png"
             )));
         } else {
             Self::table(Path::new(text))?

@@ -1,12 +1,12 @@
 #![doc = include_str!("../README.md")]
 //!
 //! # Why it is as it is
-//! A data set is where an evaluation goes wrong unseen: masks paired by sorted order, a tiny defect that vanishes when
-//! its mask is resized and turns its image into a good one, half a JPEG learned as normal, an image rotated by a tag
-//! that nobody read. So whatever is doubtful here is an error ([`DataError`]) that names the file and the way out.
+//! Errors in a data set spoil an evaluation, and nobody notices them: masks paired by sorted order; a tiny defect that
+//! vanishes when its mask is resized, so its image counts as good; half a JPEG that is learned as normal; an image that
+//! a tag rotates. So everything doubtful is an error ([`DataError`]) that names the file and the way out.
 //!
-//! Results depend on the files, the sizes and the seed alone: not on the order in which a file system lists a folder,
-//! nor on the number of threads, nor on the instruction set.
+//! Results depend only on the files, the sizes and the seed. They do not depend on the order in which a file system
+//! lists a folder, on the number of threads, or on the instruction set.
 
 mod ahead;
 mod cache;

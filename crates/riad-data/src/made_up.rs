@@ -1,13 +1,14 @@
-//! Defects made up on good images, to see what a model finds where no real defect is at hand.
+//! Made-up defects on good images, to test a model without real defects.
 //!
-//! They know nothing of what is wrong with real products, so they estimate no accuracy on those: they tell from which size on
-//! a kind of change is seen at all.
+//! They are not like the defects of real products, so they do not estimate accuracy. They show from which size on a
+//! kind of change is found.
 //!
-//! Nor are they of the families that a network is trained to undo ([`Corruptions`](crate::Corruptions)). Training covers what
-//! is there with something opaque: a piece of an image, a colour, its own mean. Here what is there stays, and is lit, tinted,
-//! bent, grained or doubled. A missing part alone is covered, with what closes in from around it, which training does not do.
+//! They are of other families than the damage that a network is trained to undo ([`Corruptions`](crate::Corruptions)).
+//! Training covers parts with something opaque: a piece of an image, a colour, a mean. A made-up defect lights, tints,
+//! bends, grains or doubles what is there. Only a missing part is covered, by its surroundings closing in. Training
+//! does not do that.
 //!
-//! All is drawn from a seed, with arithmetic that is the same on every platform.
+//! A seed decides everything, with arithmetic that is the same on every platform.
 
 use std::f64::consts::TAU;
 use std::fmt;
@@ -30,38 +31,38 @@ const SEEN: f64 = 1.0 / 3.0;
 /// How far beyond its radius a shape with an uneven edge reaches, as a multiple.
 const UNEVEN: f64 = 1.35;
 
-/// A kind of defect to make up.
+/// A kind of made-up defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Flaw {
-    /// A bent groove with a ridge beside it, darker and brighter than what it runs through.
+    /// A bent groove with a ridge beside it, darker and brighter than the surface.
     Scratch,
-    /// A stain that what is there is seen through, in other light and colours.
+    /// A transparent stain: the surface shows through in other light and colours.
     Spot,
-    /// What is there is drawn together or apart, bright on one side and dark on the other.
+    /// The surface is drawn together or apart, bright on one side and dark on the other.
     Dent,
-    /// A part is gone: what is around it closes in.
+    /// A part is gone, and its surroundings close in.
     Missing,
     /// A rough part, with grains in all channels.
     Grain,
-    /// A part that is seen twice, a little apart.
+    /// A part that appears twice, a little apart.
     Double,
 }
 
 /// A defect of a kind and a size.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MadeUp {
-    /// What it is.
+    /// Its kind.
     pub flaw: Flaw,
-    /// How long it is from end to end, about, in pixels of the image; less than 1 counts as 1.
+    /// Its approximate length from end to end, in pixels of the image. Less than 1 counts as 1.
     pub length: f64,
-    /// Decides where it lies and what it looks like. Defects of one kind and seed lie at the same place, if they can be seen
-    /// there, and grow with their length.
+    /// Number that decides its place and its look. Defects of the same kind and seed have the same place, if they are
+    /// visible there, and grow with their length.
     pub seed: u64,
 }
 
 impl Flaw {
-    /// All there are.
+    /// All kinds.
     pub const ALL: [Self; 6] = [
         Self::Scratch,
         Self::Spot,
@@ -83,7 +84,7 @@ impl Flaw {
         }
     }
 
-    /// What several of it are called in a sentence, such as `scratches`.
+    /// Its plural, such as `scratches`.
     pub fn plural(self) -> &'static str {
         match self {
             Self::Scratch => "scratches",
@@ -103,10 +104,10 @@ impl fmt::Display for Flaw {
 }
 
 impl MadeUp {
-    /// `image` with the defect, and the pixels that it has changed visibly. Its middle lies where `may_be` is true of a place,
-    /// given as x and y in [0, 1) of width and height.
+    /// `image` with the defect, and the pixels that it changes visibly. `may_be` gets a place as x and y in [0, 1) of
+    /// width and height, and says whether the middle of the defect may lie there.
     ///
-    /// `None` if it can be seen at none of many places, as what is doubled on plain ground cannot.
+    /// `None` if it is invisible at each of many places, such as a doubled part on plain ground.
     pub fn on(self, image: &Image, may_be: impl Fn(f64, f64) -> bool) -> Option<(Image, Map<bool>)> {
         let mut dice = Dice::new(self.seed, self.flaw as u64);
         (0..ATTEMPTS).find_map(|_| {

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::DataError;
 use crate::files::natural_path_order;
 
-/// How the files of one image are named, such as `*_light{0,1,2,3}.png`.
+/// The names of an image's files, such as `*_light{0,1,2,3}.png`.
 ///
-/// `*` stands for the image's own name, of at least one character. The braces list what tells its files apart, in the order
-/// of their channels: words (`{left,right,top}`) or a range of numbers (`{0..3}`, or `{00..11}` for two digits each).
-/// Everything else stands for itself. So `part_001_light0.png` to `part_001_light3.png` are the image `part_001`. The files
-/// of an image lie in one folder, and its first file stands for it wherever an image is named by a path.
+/// `*` stands for the image's own name, of at least one character. The braces list the parts in which its files differ,
+/// in the order of the channels: words (`{left,right,top}`) or a range of numbers (`{0..3}`, or `{00..11}` for two
+/// digits each). Everything else stands for itself. So `part_001_light0.png` to `part_001_light3.png` are the image
+/// `part_001`. The files of an image lie in one folder. The path of its first file names the image.
 ///
 /// ```
 /// use riad_data::Pattern;
@@ -27,7 +27,7 @@ use crate::files::natural_path_order;
 /// # Ok::<(), riad_data::DataError>(())
 /// ```
 ///
-/// It is written and read ([`Display`](fmt::Display), [`FromStr`], serde) as it was given.
+/// As text ([`Display`](fmt::Display), [`FromStr`], serde) it stays as it was given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern {
@@ -43,20 +43,20 @@ const MAX_FILES: usize = 4096;
 const MAX_NAME: usize = 1024;
 
 impl Pattern {
-    /// How many files make an image; at least 2.
+    /// Number of files of an image, at least 2.
     pub fn files_of_an_image(&self) -> usize {
         self.around.len()
     }
 
-    /// The own name of the image that a file belongs to; `None` for a file that is not named by the pattern.
+    /// The own name of the image that a file belongs to. `None` if the file's name does not fit the pattern.
     pub fn name<'a>(&self, file: &'a Path) -> Option<&'a str> {
         self.place(file).map(|(_, name)| name)
     }
 
-    /// The files of the image that `file` belongs to, in the order of their channels. They need not be there.
+    /// The files of the image that `file` belongs to, in the order of their channels. They may be missing on the disk.
     ///
     /// # Errors
-    /// [`DataError::Layout`] if `file` is not named by the pattern.
+    /// [`DataError::Layout`] if the name of `file` does not fit the pattern.
     pub fn files(&self, file: &Path) -> Result<Vec<PathBuf>, DataError> {
         let name = self.name(file).ok_or_else(|| self.is_no_part(file))?;
         Ok(self.named(file, name))
@@ -83,7 +83,8 @@ impl Pattern {
             match found.iter().position(|found| !found) {
                 Some(missing) => {
                     let reason = format!(
-                        "this file is missing: by the pattern {self} it belongs to {}; add it, or remove the others",
+                        "this file is missing: the pattern {self} says that it belongs to {}; add it, or remove the \
+                         others",
                         file.display()
                     );
                     faults.push(DataError::layout(&of_image[missing], reason));
@@ -112,8 +113,8 @@ impl Pattern {
 
     fn is_no_part(&self, file: &Path) -> DataError {
         let reason = format!(
-            "the file is not named by the pattern {self}, which says what files make one image; rename or remove it, or \
-             correct the pattern"
+            "the file's name does not fit the pattern {self}, which says which files make one image; rename or \
+             remove it, or correct the pattern"
         );
         DataError::layout(file, reason)
     }
@@ -146,7 +147,7 @@ impl FromStr for Pattern {
         let wrong =
             |reason: &str| DataError::Parameter(format!("the pattern {text} {reason}, as *_light{{0,1,2,3}}.png does"));
         if text.contains(['/', '\\']) {
-            return Err(wrong("names a folder; it must name files of one folder alone"));
+            return Err(wrong("names a folder; it must name files in one folder only"));
         }
         let only = |mark: char| text.matches(mark).count() == 1;
         let parts = text.split_once('{').and_then(|(before, rest)| {
@@ -155,7 +156,7 @@ impl FromStr for Pattern {
         });
         let Some((before, listed, behind)) = parts.filter(|_| only('{') && only('}')) else {
             return Err(wrong(
-                "must list in one pair of braces what tells the files of an image apart",
+                "must list in one pair of braces the parts in which an image's files differ",
             ));
         };
         if !only('*') || listed.contains('*') {
@@ -163,7 +164,7 @@ impl FromStr for Pattern {
         }
         if text.len() - listed.len() > MAX_NAME || listed.split(',').any(|word| word.len() > MAX_NAME) {
             return Err(DataError::Parameter(format!(
-                "a pattern names files by more than {MAX_NAME} bytes, which no file's name has"
+                "a pattern gives names of more than {MAX_NAME} bytes, which no file can have"
             )));
         }
         let Some(listed) = expand(listed) else {
@@ -187,8 +188,8 @@ impl FromStr for Pattern {
             });
             if both {
                 return Err(wrong(
-                    "can take one file for two of an image; it must have something between the * and the braces that \
-                     keeps them apart",
+                    "can take one file for two files of an image; put something between the * and the braces that \
+                     separates them",
                 ));
             }
         }

@@ -1,4 +1,4 @@
-//! Decoded pixels: their channels, parts of them, and the way to values in [0, 1] at the wanted size.
+//! Decoded pixels: their channels, their parts, and their values in [0, 1] at another size.
 
 use fast_image_resize::{
     FilterType, IntoImageView, IntoImageViewMut, PixelTrait, ResizeAlg, ResizeOptions, Resizer,
@@ -134,8 +134,8 @@ impl Pixels {
 }
 
 impl Image {
-    /// The same image at another size, resized as [`Reader::load`](crate::Reader::load) resizes a file with
-    /// [`Fit::Resized`](crate::Fit::Resized): to the same values.
+    /// The same image at another size. The values are those of [`Reader::load`](crate::Reader::load) with
+    /// [`Fit::Resized`](crate::Fit::Resized).
     ///
     /// # Errors
     /// [`DataError::Parameter`] if a side of the image or of the result is 0 or exceeds 2³² − 1.

@@ -10,14 +10,14 @@ use crate::{DataError, FileFacts, Fit, Limits, LoadedImage, Pattern};
 
 /// Reads images: PNG, JPEG, BMP, TIFF, WebP, GIF and PNM files, and NumPy's arrays.
 ///
-/// The format is told by the content; the file's name does not matter. How files become channels:
+/// The content says which format a file has. Its name does not matter. Files become channels like this:
 ///
 /// - **3**: red, green and blue. A gray file gives three equal planes.
-/// - **1**: gray. A file in colours gives its Rec. 601 luma, so that a gray image saved as RGB is what it was.
-/// - **Any other number** is that of lights, bands or exposures, and every sample of a file is data. A TIFF has them as
-///   pages of one size, as samples of a pixel (a fourth one is no transparency then), or both: two pages of RGB are six
-///   channels. Pages that are marked as thumbnails or masks do not count. With 3 channels, a TIFF of gray pages is taken so,
-///   too, if it has three of them; of any other with 1 or 3 channels the first page counts.
+/// - **1**: gray. A file in colours gives its Rec. 601 luma, so a gray image saved as RGB stays the same.
+/// - **Any other number** means lights, bands or exposures, and every sample of a file is data. A TIFF has them as
+///   pages of one size, as samples of a pixel (a fourth sample is then not transparency), or both: two pages of RGB are
+///   six channels. Pages that are marked as thumbnails or masks do not count. With 3 channels, a TIFF of three gray
+///   pages is read in the same way. For any other TIFF with 1 or 3 channels, the first page counts.
 /// - **Arrays** (`.npy`) have the shape `[height, width]`, `[height, width, channels]` or `[channels, height, width]`. Bytes
 ///   and 16-bit integers are divided by 255 and 65,535; floats must lie in [0, 1].
 /// - **Files that belong together** by a [`Pattern`] give one channel each, or an equal number of them.
@@ -27,15 +27,14 @@ use crate::{DataError, FileFacts, Fit, Limits, LoadedImage, Pattern};
 /// - 16-bit samples stay 16-bit; palettes and 1-, 2- and 4-bit samples become 8-bit; other numbers of bits keep their own white. With
 ///   a [white level](Self::white_level) that sample is white.
 /// - CMYK and YCCK JPEGs become RGB as R = C·K/255 on Adobe's inverted samples, as in Pillow. Embedded colour profiles
-///   are not applied: what matters here is that training and test images are treated alike.
-/// - The orientation tag (EXIF, TIFF) is applied, so that an image looks as it does in a viewer.
-/// - Transparency is laid over black: what premultiplied storage holds, and what the sensor sees where there is
-///   nothing. The colour that a file may carry under transparent pixels is never seen, and an image that is transparent
-///   everywhere is refused.
-/// - Of an animation the first frame is taken, and of a TIFF the first page that is not marked as a smaller version or a mask of
-///   another one. [`FileFacts`] tells how many there are.
-/// - A JPEG is walked through to its last block: what is missing, at the end or in the middle, is an error, and what follows its end
-///   does not matter.
+///   are not applied, because it only matters that training and test images are treated alike.
+/// - The orientation tag (EXIF, TIFF) is applied, so an image is upright as in a viewer.
+/// - Transparency is laid over black, as in premultiplied storage. A sensor also sees black if there is nothing. The
+///   colour under transparent pixels is not used. An image that is transparent everywhere is refused.
+/// - The first frame of an animation is read, and the first page of a TIFF that is not marked as a smaller version or a
+///   mask. [`FileFacts`] says how many there are.
+/// - A JPEG is checked to its last block. If data is missing, at the end or in the middle, that is an error. Data after
+///   its end does not matter.
 ///
 /// ```no_run
 /// use riad_data::{Fit, Reader};
@@ -52,12 +51,13 @@ use crate::{DataError, FileFacts, Fit, Limits, LoadedImage, Pattern};
 pub struct Reader {
     /// Number of channels of every image, at least 1.
     pub channels: usize,
-    /// Which files make one image together; `None` where each file is one.
+    /// Which files make one image together. `None`: each file is an image.
     pub pattern: Option<Pattern>,
-    /// The sample that is white where files hold integers, such as 4095 of a camera of 12 bits whose samples lie unshifted in files
-    /// of 16; `None` for the greatest that a file's samples can be. A file that contradicts it is refused.
+    /// The sample value that is white in files of integers, such as 4095 for a camera of 12 bits that writes unshifted
+    /// samples into files of 16 bits. `None`: the largest value that a file's samples can have. A file that contradicts
+    /// it is refused.
     pub white_level: Option<u16>,
-    /// What decoding may take.
+    /// Limits for decoding.
     pub limits: Limits,
 }
 
@@ -79,7 +79,7 @@ impl Reader {
         }
     }
 
-    /// The same, with images of several files.
+    /// The same, for images of several files.
     #[must_use]
     pub fn with_pattern(self, pattern: Option<Pattern>) -> Self {
         Self { pattern, ..self }
@@ -91,15 +91,16 @@ impl Reader {
         Self { white_level, ..self }
     }
 
-    /// The size of an image, upright, without decoding its pixels. Of several files the one that is named is looked at.
+    /// The size of an upright image, without decoding its pixels. If the image has several files, it is the size of the
+    /// named file.
     ///
     /// # Errors
-    /// As [`load`](Self::load), as far as can be told so: that data are missing, among others.
+    /// As [`load`](Self::load), as far as the header shows them. Missing data is one of these errors.
     pub fn size(&self, path: &Path) -> Result<Size, DataError> {
         self.header(path).map(|(size, _)| size)
     }
 
-    /// The size as [`size`](Self::size) tells it, and how many pictures the file holds, of which one is read.
+    /// The size of [`size`](Self::size), and the number of pictures in the file. One of them is read.
     ///
     /// # Errors
     /// As [`size`](Self::size).
@@ -125,8 +126,8 @@ impl Reader {
         self.fitted(path, fit, |keeps_size, make| self.decoded(path, keeps_size, make))
     }
 
-    /// Reads an image from what its file would hold. Messages call it `name`. Where a [`Pattern`] has several files for an image, all
-    /// channels are in this one.
+    /// Reads an image from the content of a file. Messages call it `name`. If a [`Pattern`] has several files for an
+    /// image, this content has all channels.
     ///
     /// ```
     /// use riad_core::Size;
@@ -235,8 +236,8 @@ impl Reader {
             let size = *first.get_or_insert(part.pixels.size());
             if part.pixels.size() != size {
                 let reason = format!(
-                    "the file has {} pixels (height x width), but the first of its image {size}; files of one image must \
-                     have one size",
+                    "the file has {} pixels (height x width), but the first of its image {size}; files of one image \
+                     must have the same size",
                     part.pixels.size()
                 );
                 return Err(DataError::layout(file, reason).into());
@@ -250,7 +251,7 @@ impl Reader {
         })
     }
 
-    /// Checks that images of this number of channels can come from the files that the pattern says.
+    /// Checks that the pattern's files can give this number of channels.
     ///
     /// # Errors
     /// [`DataError::Parameter`] with both numbers.

@@ -1,4 +1,4 @@
-//! Which training images are held out, and in which order the others come.
+//! Which training images are held out, and the order of the others.
 
 use std::{collections::HashMap, num::NonZeroU64};
 
@@ -6,18 +6,18 @@ use riad_core::Random;
 
 use crate::DataError;
 
-/// A division of the training images; all lists hold indices in ascending order.
+/// A division of the training images. All lists have indices in ascending order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
-    /// Images to learn from; at least one.
+    /// Images to train on, at least one.
     pub train: Vec<usize>,
-    /// Images held out to choose among states of the training.
+    /// Images held out to choose the best epoch.
     pub validation: Vec<usize>,
-    /// Images held out from that, too, to calibrate thresholds with.
+    /// Images held out to calibrate thresholds.
     pub calibration: Vec<usize>,
 }
 
-/// Which shares of the images are held out, each in [0, 1), together below 1.
+/// The shares of images to hold out. Each is in [0, 1), and their sum is below 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Shares {
     /// For [`Split::validation`].
@@ -26,14 +26,14 @@ pub struct Shares {
     pub calibration: f64,
 }
 
-/// Holds out shares of images, chosen by `seed`; the same on every platform. `groups` has a number for each image: images of
-/// one number belong together, as pictures of one part do, and stay on one side. If all numbers differ, each image is chosen
-/// alone.
+/// Holds out shares of images, chosen by `seed`; the same on every platform. `groups` has a number for each image.
+/// Images with the same number belong together, such as pictures of the same part, and stay on the same side. If all
+/// numbers differ, each image is chosen alone.
 ///
-/// The numbers held out are rounded to nearest, but a share above 0 is at least one image. At least one image stays for
-/// training, and validation comes before calibration where there are too few for all. Groups are held out whole while they
-/// fit in what is asked for; if the first of them is larger, that one is. Which images are trained on depends on the number
-/// held out alone, not on what for.
+/// Numbers are rounded to nearest, but a share above 0 is at least one image. At least one image stays for training. If
+/// there are too few for all, validation comes before calibration. Whole groups are held out while they fit into the
+/// requested number. If the first group is larger, it is held out alone. The images to train on depend only on the
+/// number held out, not on the purpose.
 ///
 /// # Errors
 /// [`DataError::Parameter`] if there are no images or the shares are out of range.
@@ -55,8 +55,8 @@ pub fn split(groups: &[usize], shares: Shares, seed: u64) -> Result<Split, DataE
     }
     if validation + calibration >= 1.0 {
         return Err(DataError::Parameter(format!(
-            "the shares of images for validation ({validation}) and calibration ({calibration}) leave none to train on; \
-             together they must be below 1"
+            "the shares of images for validation ({validation}) and calibration ({calibration}) leave no image to \
+             train on; their sum must be below 1"
         )));
     }
     let held_out = |share: f64, most: usize| {
@@ -110,7 +110,8 @@ fn in_order(groups: &[usize], order: &[usize]) -> Vec<Vec<usize>> {
     members
 }
 
-/// The indices below `count` in an order chosen by `seed`, each order equally likely; the same on every platform.
+/// The indices below `count` in an order that `seed` decides. Each order is equally likely, and the same on every
+/// platform.
 pub fn shuffled(count: usize, seed: u64) -> Vec<usize> {
     let mut random = Random::new(seed);
     let mut indices: Vec<usize> = (0..count).collect();
@@ -210,7 +211,7 @@ mod tests {
             }
         }
         let error = split(&alone(5), shares(0.5, 0.5), 3).unwrap_err();
-        assert!(error.to_string().contains("leave none to train on"), "{error}");
+        assert!(error.to_string().contains("leave no image to train on"), "{error}");
         assert!(matches!(split(&[], shares(0.2, 0.0), 3), Err(DataError::Parameter(_))));
     }
 

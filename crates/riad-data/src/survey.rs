@@ -1,4 +1,4 @@
-//! A look at images that are said to be good, before a network learns from them.
+//! Looks through good images before training.
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,7 +19,7 @@ pub enum Suspicion {
         /// The place of that image in the list.
         of: usize,
     },
-    /// It hardly differs from an earlier image, as a second picture of one part does.
+    /// It hardly differs from an earlier image, like a second picture of the same part.
     NearCopy {
         /// The place of that image in the list.
         of: usize,
@@ -38,7 +38,7 @@ pub enum Suspicion {
         /// The median of all images' means.
         usual: f64,
     },
-    /// It is far from all others, as a defective one among good ones may be, or one of another product.
+    /// It is far from all others. It may show a defective product or another one.
     Unlike {
         /// How many times as far as images usually are from those next to them.
         times: f64,
@@ -56,14 +56,14 @@ pub struct Suspect {
     pub reasons: Vec<Suspicion>,
 }
 
-/// What was found among images.
+/// The result for a list of images.
 #[derive(Debug, Default)]
 pub struct Survey {
-    /// How many images were looked at.
+    /// Number of images that were looked at.
     pub images: usize,
-    /// Those to look at again, in the order of the list.
+    /// Images to look at again, in the order of the list.
     pub suspects: Vec<Suspect>,
-    /// Those that cannot be read.
+    /// Images that cannot be read.
     pub unreadable: Vec<(PathBuf, DataError)>,
 }
 
@@ -98,11 +98,11 @@ struct Look {
     values: Vec<f32>,
 }
 
-/// Looks through images that are said to be good for copies, near copies, and those of another size, exposure or content.
+/// Looks through good images for copies, near copies, and images of another size, exposure or content.
 ///
-/// At 32×32, each image is compared with up to 2,000 others and its neighbours in the list. Of distances and brightness, what
-/// lies 3.5 robust standard deviations from the median is named ([`riad_core::outlier`]); among fewer than eight images nothing
-/// is.
+/// Each image is compared at 32×32 with up to 2,000 others and its neighbours in the list. An image is named if its
+/// distance or brightness is 3.5 robust standard deviations from the median ([`riad_core::outlier`]). With fewer than
+/// eight images, only copies are named.
 pub fn survey(images: &[PathBuf], reader: &Reader) -> Survey {
     let mut survey = Survey {
         images: images.len(),

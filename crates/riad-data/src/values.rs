@@ -1,4 +1,4 @@
-//! Images as a network takes them, and the sizes that they are to have.
+//! Images as input of a network, and their sizes.
 
 use std::cmp::Ordering;
 use std::path::Path;
@@ -79,25 +79,25 @@ impl Image {
     }
 }
 
-/// An [`Image`] as it is to be looked at, and the size of the file that it came from.
+/// An [`Image`] at its final size, and facts about its file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoadedImage {
     /// The image, fitted.
     pub image: Image,
-    /// Of the upright original.
+    /// The size of the upright original.
     pub original_size: Size,
-    /// What else was found in its files.
+    /// Other facts about its files.
     pub found: FileFacts,
 }
 
-/// What was found in the files of an image that its values do not tell, and that somebody should be told.
+/// Facts about the files of an image that its values do not show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileFacts {
-    /// How many pictures the file holds, of which one was read: pages of a TIFF, or frames of an animation. Of several files the
-    /// most.
+    /// Number of pictures in the file: pages of a TIFF, or frames of an animation. One was read. With several files,
+    /// the largest number.
     pub pictures: usize,
-    /// The brightest sample, if they are integers of more than 8 bits.
+    /// The brightest sample, if samples are integers of more than 8 bits.
     pub brightest: Option<Brightest>,
 }
 
@@ -119,18 +119,18 @@ impl FileFacts {
     }
 }
 
-/// The brightest sample of an image, or of several. What uses more of its range is greater.
+/// The brightest sample of one or several images. It is greater if it uses a larger share of its range.
 #[derive(Clone, Copy, Debug)]
 pub struct Brightest {
     /// The sample.
     pub sample: u16,
-    /// The greatest that it could have been.
+    /// The largest value that it could have.
     pub full: u16,
 }
 
 impl Brightest {
-    /// The white level of a camera of 10, 12 or 14 bits that samples as bright as this can come from, stored in 16 bits; `None`
-    /// where more than a quarter of the range is used, as images of 16 bits do that are not very dark.
+    /// The likely white level of a camera of 10, 12 or 14 bits that stores samples in 16 bits. `None` if samples use
+    /// more than a quarter of the range, because then the images have 16 bits.
     pub fn likely_white_level(self) -> Option<u16> {
         let levels = [1023, 4095, 16_383];
         let fitting = levels.into_iter().find(|&level| self.sample <= level);
@@ -165,22 +165,22 @@ impl PartialEq for Brightest {
 
 impl Eq for Brightest {}
 
-/// What sizes images are to have.
+/// The size of loaded images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fit {
-    /// They keep their own size, whatever it is.
+    /// Their own size.
     Own,
-    /// They are resized to this size, without keeping the aspect ratio: antialiased, within 1/255 of Pillow's `BILINEAR`.
+    /// This size, without keeping the aspect ratio. Resizing is antialiased, and within 1/255 of Pillow's `BILINEAR`.
     Resized(Size),
-    /// They keep their own size, which must not be smaller in either direction.
+    /// Their own size, which must be at least this in both directions.
     AtLeast(Size),
-    /// They keep their own size, which must be this: that of a region of interest.
+    /// Their own size, which must be equal to this size of a region of interest.
     Exactly(Size),
 }
 
 impl Fit {
-    /// Checks that an image of this size need not be refused.
+    /// Checks that an image of this size fits.
     ///
     /// # Errors
     /// [`DataError::Layout`], which names `path`.

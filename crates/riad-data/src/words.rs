@@ -5,8 +5,8 @@ use std::fmt::{Display, Write};
 /// What a message names at most; more is only counted.
 const NAMED: usize = 8;
 
-/// The first 8 of `names`, and how many more there are: `a, b and 4 more`. `between` stands between them, and without its comma before
-/// the count.
+/// The first 8 of `names`, and the number of the others: `a, b and 4 more`. `between` separates them. Before the number
+/// it loses its comma.
 pub fn in_part<T: Display>(names: &[T], between: &str) -> String {
     let (named, more) = names.split_at(names.len().min(NAMED));
     let mut text = String::new();
@@ -23,7 +23,7 @@ pub fn in_part<T: Display>(names: &[T], between: &str) -> String {
     text
 }
 
-/// How many there are of what is called so: `1 image`, `2 images`.
+/// A number with its noun: `1 image`, `2 images`.
 pub fn counted(count: usize, what: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
     format!("{count} {what}{ending}")

@@ -315,7 +315,7 @@ fn a_palette_that_ends_within_a_colour_is_refused_in_our_words() {
     };
     assert!(read(png(48)).is_ok());
     let error = read(png(49)).unwrap_err().to_string();
-    assert!(error.contains("its palette is no whole number of colours"), "{error}");
+    assert!(error.contains("its palette has an incomplete colour"), "{error}");
 }
 
 #[test]

@@ -206,7 +206,7 @@ fn empty_folders() {
     );
     let category = Category::open_as(no_good.path(), Layout::Mvtec, None).unwrap();
     let reason = fault(&category.train_faults, &no_good.path().join("train/good"));
-    assert!(reason.contains("good ones in train/good"), "{reason}");
+    assert!(reason.contains("good images are in train/good"), "{reason}");
     let no_defects = with(&["ground_truth/cut/10_mask.png", "test/dent/notes.txt"]);
     let category = Category::open(no_defects.path(), None).unwrap();
     fault(&category.test_faults, &no_defects.path().join("test/dent"));
@@ -377,7 +377,7 @@ mod unix {
         let found = image_files(folder.path(), None);
         assert_eq!(names(folder.path(), &found.images), ["a.png"]);
         let reason = fault(&found.faults, &link);
-        assert!(reason.contains("leads to nowhere, which is not there"), "{reason}");
+        assert!(reason.contains("leads to nowhere, which does not exist"), "{reason}");
         let category = Category::open(folder.path(), None).unwrap();
         assert_eq!(category.train.len(), 1);
         fault(&category.train_faults, &link);

@@ -325,10 +325,10 @@ fn what_is_no_mask_is_refused_by_name() {
     let in_alpha = image::RgbaImage::from_fn(96, 64, |x, _| image::Rgba([0, 0, 0, if x < 20 { 255 } else { 0 }]));
     in_alpha.save(path("alpha.png")).unwrap();
     for (name, words) in [
-        ("photo.png", "is no mask"),
-        ("photo.jpg", "is no mask"),
-        ("ramp.png", "is no mask"),
-        ("either.png", "is no mask"),
+        ("photo.png", "is not a mask"),
+        ("photo.jpg", "is not a mask"),
+        ("ramp.png", "is not a mask"),
+        ("either.png", "is not a mask"),
         ("alpha.png", "alpha channel"),
     ] {
         let error = load(&path(name)).unwrap_err();

@@ -111,8 +111,8 @@ fn patterns_that_mean_nothing_or_two_things_are_refused() {
         ("*_{0..99999999}.png", "a range of numbers"),
         ("light{0,1}/*.png", "names a folder"),
         ("light{0,1}\\*.png", "names a folder"),
-        ("*{1..11}.png", "keeps them apart"),
-        ("{a,ab}*.png", "keeps them apart"),
+        ("*{1..11}.png", "separates them"),
+        ("{a,ab}*.png", "separates them"),
     ] {
         let error = text.parse::<Pattern>().unwrap_err();
         assert!(matches!(error, DataError::Parameter(_)));
@@ -223,7 +223,7 @@ fn a_missing_or_extra_file_is_named() {
     for extra in ["p2_c.png", "overview.jpg"] {
         fs::write(at(extra), "").unwrap();
         let found = image_files(folder.path(), Some(&ab));
-        refused(&found.faults, &at(extra), "not named by the pattern *_{a,b}.png");
+        refused(&found.faults, &at(extra), "does not fit the pattern *_{a,b}.png");
         assert_eq!(found.images, whole);
         fs::remove_file(at(extra)).unwrap();
     }

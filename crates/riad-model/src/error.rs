@@ -1,14 +1,14 @@
-//! Errors by whose fault they are.
+//! Errors of this crate. A variant says whose fault it is.
 
 use std::path::{Path, PathBuf};
 
-/// What can go wrong in this crate.
+/// Errors of this crate.
 ///
-/// The cause is part of every message, and not its source as well, so that nothing is repeated when a caller prints a chain.
+/// The cause is part of the message. It is not the source as well, so a caller that prints the chain of sources repeats nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// A setting is out of its range, or settings contradict each other: the caller's to mend.
+    /// A setting is out of its range, or settings contradict each other. The caller must correct it.
     #[error("{0}")]
     Setting(String),
 
@@ -30,12 +30,12 @@ pub enum ModelError {
         reason: String,
     },
 
-    /// The images that the caller supplied could not be had.
+    /// The caller's source of images reported an error.
     #[error("{0}")]
     Images(Cause),
 
     /// Images do not fit the network or each other.
-    #[error("{what} has {got} values where {expected} were expected")]
+    #[error("{what} has {got} values, and {expected} were expected")]
     Length {
         /// Which slice.
         what: &'static str,
@@ -59,9 +59,9 @@ pub enum ModelError {
         step: usize,
     },
 
-    /// The network gave NaN: its weights are out of any useful range, or the image's values are.
+    /// The network gave NaN, because its weights or the image's values are far out of their range.
     #[error(
-        "the network's values overflow on this image; the checkpoint is damaged, or the image has values outside [0, 1]"
+        "the network's values overflow on this image: the checkpoint is damaged, or the image has values outside of [0, 1]"
     )]
     Overflow,
 
@@ -73,31 +73,31 @@ pub enum ModelError {
     #[error("{0}")]
     Device(String),
 
-    /// The device asked for takes a cargo feature that this build is without.
-    #[error("this build is without {device}, which takes the feature {feature}")]
+    /// The device needs a cargo feature that this build does not have.
+    #[error("this build does not have {device}; it needs the feature {feature}")]
     NotBuilt {
-        /// What it is without.
+        /// The device.
         device: &'static str,
         /// The feature of this crate.
         feature: &'static str,
     },
 
-    /// A run is to be started where there is one.
+    /// A run cannot start in a folder that already holds one.
     #[error("{} already holds a run; resume it, or choose another folder", folder.display())]
     RunExists {
         /// The folder.
         folder: PathBuf,
     },
 
-    /// A run is to be resumed where there is none.
+    /// There is no run to resume.
     #[error("{}: there is no run to resume here", folder.display())]
     NoRun {
         /// The folder.
         folder: PathBuf,
     },
 
-    /// A run has trained for less than an epoch, so that it has no weights to score with.
-    #[error("{}: the run has no best.safetensors yet; let it train for an epoch first", folder.display())]
+    /// A run has trained for less than an epoch, so it has no weights to score with.
+    #[error("{}: the run has no best.safetensors yet; train it for an epoch first", folder.display())]
     NoWeights {
         /// The folder.
         folder: PathBuf,
@@ -113,19 +113,19 @@ pub enum ModelError {
     /// The device does not compute in this precision.
     #[error("{reason}")]
     Precision {
-        /// What it does compute in.
+        /// The precisions that it has.
         reason: String,
     },
 
-    /// candle failed: out of memory, a driver's error, or a bug of ours.
+    /// candle failed: out of memory, an error of the driver, or a bug of this crate.
     #[error("the tensor library failed: {0}")]
     Tensor(Cause),
 
-    /// The GPU failed: out of memory, a driver's error, or a bug of ours.
+    /// The GPU failed: out of memory, an error of the driver, or a bug of this crate.
     #[error("{0}")]
     Gpu(Cause),
 
-    /// A convolution kernel refused its arguments: a bug of ours.
+    /// A convolution kernel refused its arguments. This is a bug of this crate.
     #[error("a convolution failed: {0}")]
     Convolution(Cause),
 
@@ -137,7 +137,7 @@ pub enum ModelError {
     #[error(transparent)]
     Similarity(#[from] riad_core::similarity::SimilarityError),
 
-    /// Values are not as many as their size says.
+    /// The number of values does not match their size.
     #[error(transparent)]
     Shape(#[from] riad_core::LengthError),
 
@@ -146,14 +146,14 @@ pub enum ModelError {
     Smooth(#[from] riad_core::smooth::SmoothError),
 }
 
-/// What a library below said, whatever its type: only its words are meant for anyone.
+/// An error of a library below. Its type is not part of the interface. Use only its words.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// This crate's results.
 pub type Result<T, E = ModelError> = std::result::Result<T, E>;
 
 impl ModelError {
-    /// Whether the caller's settings are to blame, rather than a file or the machine.
+    /// Whether the caller's settings are at fault, and not a file or the machine.
     pub fn is_usage(&self) -> bool {
         matches!(
             self,

@@ -26,7 +26,7 @@ pub struct Scorer {
 }
 
 impl Scorer {
-    /// Opens a checkpoint as [`Checkpoint::open`] does and puts it on `device`; see [`Self::new`].
+    /// Opens a checkpoint with [`Checkpoint::open`] and puts it on `device`; see [`Self::new`].
     ///
     /// # Errors
     /// As [`Checkpoint::open`] and [`Self::new`].
@@ -36,8 +36,8 @@ impl Scorer {
 
     /// Puts a checkpoint on `device`.
     ///
-    /// In [`Precision::Bf16`] maps and scores differ from those in f32, by about a thousandth as a rule: calibrate in the precision
-    /// that you score in.
+    /// In [`Precision::Bf16`] maps and scores differ from those in f32, usually by about a thousandth. Calibrate in the
+    /// precision that you score in.
     ///
     /// # Errors
     /// If the checkpoint's settings contradict each other, the device does not have `precision`, or it fails.
@@ -62,30 +62,30 @@ impl Scorer {
         })
     }
 
-    /// What the checkpoint says of itself.
+    /// The header of the checkpoint.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Channels of the images that it scores.
+    /// Number of channels of the images that it scores.
     pub fn channels(&self) -> usize {
         self.network.passes().frame().channels
     }
 
-    /// The part of images that is looked at, if not all.
+    /// The region of interest, if there is one.
     pub fn roi(&self) -> Option<&Roi> {
         self.roi.as_ref()
     }
 
-    /// Scores one image `[C, H, W]` in [0, 1] at its own size: with tiles any that is not smaller than one of them, else
-    /// the size in [`ScoringSettings`](crate::ScoringSettings).
+    /// Scores one image `[C, H, W]` in [0, 1] at its own size. With tiles, it must be at least as large as a tile.
+    /// Otherwise it must have the size in [`ScoringSettings`](crate::ScoringSettings).
     ///
-    /// The tiles' maps are blended so that no seam shows, and the score is the maximum of the blended map. The memory
-    /// that this takes beyond the image and what is kept does not depend on the image's size.
+    /// The tiles' maps are blended without a seam. The score is the maximum of the blended map. Beyond the image and
+    /// the kept results, the memory does not depend on the image's size.
     ///
     /// # Errors
-    /// If the slice is no image of this size, the size is none for this checkpoint, the network's values overflow, or the
-    /// device fails.
+    /// If the slice is not an image of this size, the checkpoint does not take this size, the network's values
+    /// overflow, or the device fails.
     pub fn score_image(&self, image: &[f32], size: Size, keep: Keep) -> Result<Scored> {
         let scoring = &self.header.scoring;
         let channels = self.channels();
@@ -147,19 +147,19 @@ impl Scorer {
     fn check_roi(&self, size: Size) -> Result<()> {
         match &self.roi {
             Some(roi) if roi.size() != size => Err(ModelError::Setting(format!(
-                "the region of interest is of images of {} (height x width), and this one is {size}",
+                "the region of interest is for images of {} (height x width), and this one has {size}",
                 roi.size()
             ))),
             _ => Ok(()),
         }
     }
 
-    /// Scores a batch of images `[B, C, H, W]` in [0, 1], of the size in [`ScoringSettings`](crate::ScoringSettings); with
-    /// tiles that of one tile.
+    /// Scores a batch of images `[B, C, H, W]` in [0, 1], of the size in [`ScoringSettings`](crate::ScoringSettings).
+    /// With tiles, this is the size of a tile.
     ///
     /// # Errors
-    /// If the slice is no whole number of such images, the region of interest is of larger ones, the network's values
-    /// overflow, or the device fails.
+    /// If the slice is not a whole number of such images, the region of interest is for larger images, the network's
+    /// values overflow, or the device fails.
     pub fn score(&self, images: &[f32], keep: Keep) -> Result<Vec<Scored>> {
         self.check_roi(self.header.scoring.size())?;
         let mut scored = self.score_all(images, keep)?;

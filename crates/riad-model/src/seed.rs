@@ -1,5 +1,5 @@
-//! Seeds by place: every random choice is seeded by what it is for and where it is made, instead of by what was drawn before.
-//! That is why a resumed run draws what the undisturbed one would have drawn.
+//! Seeds by place: the purpose and the place of a random choice decide its seed, not earlier draws. So a resumed run
+//! draws the same numbers as an undisturbed run.
 
 /// What a random choice is for. Each has seeds of its own.
 #[derive(Debug, Clone, Copy)]

@@ -532,7 +532,7 @@ fn what_cannot_be_is_refused_in_words() -> Tested {
         refused(loss(&one, &other), "shape mismatch");
         refused(loss(&image(3, 0, 16)?, &image(3, 0, 16)?), "no values to compare");
     }
-    refused(ssim_loss(&small, &small), "windows of 11x11 pixels");
+    refused(ssim_loss(&small, &small), "needs 11x11 pixels");
     refused(gms_map(&one, &one, 0), "1 to 4 scales");
     refused(gms_map(&one, &one, 5), "1 to 4 scales");
     refused(anomaly_map(&one, &one, 1, 4), "odd window");
@@ -540,7 +540,7 @@ fn what_cannot_be_is_refused_in_words() -> Tested {
 
     refused(hidden_pixels(&[], &CPU), "no mask");
     let masks = [16, 32].map(|width| Masks::sample(4, 3, Size::new(16, width), 1).unwrap());
-    refused(hidden_pixels(&masks, &CPU), "one size");
+    refused(hidden_pixels(&masks, &CPU), "the same size");
     let mut scoring = ScoringSettings::default();
     scoring.sets = 0;
     refused(passes(&scoring, 3, &CPU), "sets");

@@ -216,8 +216,8 @@ pub(crate) fn reopened(
     let now = inner.id().unwrap_or_default();
     if now != id {
         let message = format!(
-            "{} is not the model that was pickled: its id is {now}, and that one's is {id}; bring that file back, or open this one as \
-             a detector of its own",
+            "{} is not the model that was pickled: its id is {now}, and the pickled model's id is {id}; restore the \
+             old file, or open this one as a new detector",
             inner.name().display()
         );
         return Err(Failure::Python(exception(

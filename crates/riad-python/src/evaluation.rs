@@ -64,7 +64,10 @@ pub(crate) fn evaluate<'py>(
 /// The test images of the data set that a run learned from, or for want of them those that it held out.
 fn own_test_set(model: &std::path::Path, observer: &dyn Observer) -> riad::Result<TestSet> {
     let Some(run) = Run::of(model)? else {
-        let reason = format!("{} lies in no run; name good pictures, and bad ones", model.display());
+        let reason = format!(
+            "{} is not in a run; name good pictures and bad pictures",
+            model.display()
+        );
         return Err(Error::Request(reason));
     };
     TestSet::of_run_or_held_out(&run, observer)

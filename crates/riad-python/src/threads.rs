@@ -70,7 +70,7 @@ fn of_fork() -> Result<Option<Arc<ThreadPool>>> {
         return Ok(Some(Arc::clone(threads)));
     }
     let made = ThreadPoolBuilder::new().build();
-    let made = Arc::new(made.map_err(|error| PyRuntimeError::new_err(format!("no threads can be had: {error}")))?);
+    let made = Arc::new(made.map_err(|error| PyRuntimeError::new_err(format!("threads cannot be started: {error}")))?);
     // A pool that a fork left behind has no threads to end, and to wait for them would be for ever.
     std::mem::forget(threads.replace((process, Arc::clone(&made))));
     Ok(Some(made))
@@ -116,6 +116,6 @@ pub(crate) fn watched<T: Send>(
     }
     match outcome {
         Ok(done) => Ok(done??),
-        Err(_) => Err(PyRuntimeError::new_err("the work panicked, which is a bug of riad's").into()),
+        Err(_) => Err(PyRuntimeError::new_err("the work panicked, which is a bug in riad").into()),
     }
 }

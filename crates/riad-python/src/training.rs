@@ -84,7 +84,11 @@ pub(crate) fn train(
         None => None,
         Some("default") => Some(Protocol::Default),
         Some("paper") => Some(Protocol::Paper),
-        Some(name) => return Err(refused(format!("{name:?} is no protocol: there are default and paper"))),
+        Some(name) => {
+            return Err(refused(format!(
+                "{name:?} is not a protocol; the protocols are default and paper"
+            )));
+        }
     };
     let options = TrainingOptions {
         protocol,
@@ -120,7 +124,7 @@ pub(crate) fn train(
     let mut cancel = Cancel::new();
     if let Some(seconds) = time {
         let time = Duration::try_from_secs_f64(seconds);
-        cancel = cancel.after(time.map_err(|_| refused(format!("{seconds} is no number of seconds")))?);
+        cancel = cancel.after(time.map_err(|_| refused(format!("{seconds} is not a number of seconds")))?);
     }
     let mut training = Training::new(data)
         .options(options)

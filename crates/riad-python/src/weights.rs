@@ -30,7 +30,7 @@ pub(crate) fn with_weights(py: Python<'_>, like: PathBuf, weights: PathBuf, out:
         let (ours, given) = (checkpoint.weights.architecture(), weights.architecture());
         if ours != given {
             return Err(refused(format!(
-                "the weights are those of {given}, width {}, and {} has {ours}, width {}",
+                "the weights are for {given}, width {}, but {} has {ours}, width {}",
                 given.width,
                 like.display(),
                 ours.width

@@ -129,7 +129,7 @@ def test_progress_is_shown_as_bars_or_lines(
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     riad.train(made.good, out=tmp_path / "lines", progress=True, **few)
     said = capsys.readouterr().err
-    assert "epoch 1 of 1: loss" in said and "training is finished" in said
+    assert "epoch 1 of 1: loss" in said and "training has finished" in said
     riad.train(made.good, out=tmp_path / "silent", **few)
     told = capsys.readouterr()
     assert told.out == told.err == ""
@@ -173,7 +173,7 @@ def test_an_evaluation_is_a_table_and_a_page(made: Made, detector: riad.Detector
     assert evaluation.results()["settings"]["aupro_limit"] == 0.3
     with pytest.raises(riad.Error):
         riad.evaluate(made.run, good=tmp_path / "nothing", bad=made.bad)
-    with pytest.raises(riad.RequestError, match="one is given as good"):
+    with pytest.raises(riad.RequestError, match="once given as good"):
         riad.evaluate(made.run, good=made.bad, bad=made.bad)
 
 
@@ -200,7 +200,7 @@ def test_a_calibration_is_of_other_good_images(
     assert detector.calibration is not None and np.array_equal(detector.calibration, calibrated.scores)
     scores = sorted(np.float32(found.score) for found in detector.inspect_many(fresh) if found.error is None)
     assert list(calibrated.scores) == scores
-    with pytest.raises(riad.RequestError, match="trained or validated with"):
+    with pytest.raises(riad.RequestError, match="used in training or validation"):
         riad.calibrate(made.run, made.good, out=out)
     with pytest.raises(riad.RequestError, match="name the file"):
         riad.calibrate(out, fresh)

@@ -1,11 +1,11 @@
-//! What can go wrong when a service starts or stores something.
+//! Errors when a service starts or stores something.
 
 use std::{io, path::PathBuf};
 
 /// This crate's results.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong. What goes wrong with one request is answered to that request and is no such error.
+/// Errors of a service. An error in one request is not such an error: the answer to the request says it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -13,16 +13,16 @@ pub enum Error {
     #[error(transparent)]
     Riad(#[from] riad::Error),
 
-    /// An option cannot be meant.
+    /// An option has no meaning.
     #[error("{0}")]
     Request(String),
 
     /// Another process holds the store.
-    #[error("{} is in use by another process; a store serves one process at a time", .0.display())]
+    #[error("another process uses {}; only one process at a time can use a store", .0.display())]
     InUse(PathBuf),
 
     /// The store was written by a newer program.
-    #[error("{} was written by a newer version of riad (its schema is {found}, this program knows {known})", path.display())]
+    #[error("{} was written by a newer version of riad: its schema is {found}, and this program knows {known}; use the newer version", path.display())]
     Newer {
         /// The database.
         path: PathBuf,
@@ -32,14 +32,14 @@ pub enum Error {
         known: i64,
     },
 
-    /// The database refused.
-    #[error("the store's database: {0}")]
+    /// The database reported an error.
+    #[error("the store's database reports an error: {0}")]
     Database(#[from] rusqlite::Error),
 
     /// A file or folder cannot be used.
     #[error("cannot {doing} {}: {cause}", path.display())]
     File {
-        /// What was to be done: read, write, make.
+        /// The action that failed: read, write, make.
         doing: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -47,7 +47,7 @@ pub enum Error {
         cause: io::Error,
     },
 
-    /// The address cannot be listened at.
+    /// The service cannot listen at the address.
     #[error("cannot listen at {address}: {cause}")]
     Listen {
         /// The address.
@@ -64,7 +64,7 @@ impl Error {
         move |cause| Self::File { doing, path, cause }
     }
 
-    /// Whether the disk, or what the service may use of it, is full.
+    /// Whether the disk, or the service's share of it, is full.
     pub(crate) fn is_full(&self) -> bool {
         match self {
             Self::Database(rusqlite::Error::SqliteFailure(failure, _)) => failure.code == rusqlite::ErrorCode::DiskFull,

@@ -1,4 +1,4 @@
-//! What happens, told to all who listen.
+//! Events for all subscribers.
 
 use std::sync::{
     Arc,
@@ -14,13 +14,13 @@ const BEHIND: usize = 256;
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A picture was judged, and is stored: an inspection.
+    /// A picture was judged and stored. Its data is the inspection.
     Inspection,
-    /// An inspection got a label, or lost it: the inspection.
+    /// An inspection got a label, or lost it. Its data is the inspection.
     Label,
-    /// A line is in another state: the line.
+    /// The state of a line has changed. Its data is the line.
     Line,
-    /// A version of a line's model came, went on or was put to use: the version, with its line.
+    /// A version of a line's model was added, made progress, or was put to use. Its data is the version with its line.
     Version,
     /// A line that is being made is in another state: what is known of it.
     Making,

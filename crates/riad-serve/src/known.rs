@@ -1,7 +1,8 @@
-//! The good pictures that a version has to do with: those that its weights learned from, and those that were held out for thresholds.
+//! The good pictures of a version: pictures that its weights learned from, and pictures that were held out for
+//! thresholds.
 //!
-//! They are a list beside the version's file. Training on goes back to them, and thresholds must never come of a picture that was
-//! learned from.
+//! They are a list beside the version's file. Further training uses them again. A threshold must never come from a
+//! picture that the weights learned from.
 
 use std::{
     collections::HashSet,

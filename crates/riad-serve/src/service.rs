@@ -1,4 +1,4 @@
-//! A service: lines, the threads that work for them, and the address at which it answers.
+//! A service: lines, their threads, and the address at which it answers.
 
 use std::{
     fs,
@@ -54,7 +54,7 @@ const HELD: usize = 8;
 /// How often to look for the end.
 const NAP: Duration = Duration::from_millis(50);
 
-/// What is served, and how.
+/// The options of a service.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The lines, beside those that were made on the page and are in the store.
@@ -69,37 +69,39 @@ pub struct Options {
     pub compute: Compute,
     /// The address to listen at; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// What callers must show, if anything. Without it the address must be this machine's own.
+    /// The token that callers must send. Without a token, the address must be a loopback address.
     pub token: Option<String>,
-    /// The certificate for TLS, if connections are to be encrypted.
+    /// The certificate for TLS. `None`: connections are not encrypted.
     pub tls: Option<Tls>,
-    /// How many pictures of a line may wait.
+    /// The number of pictures of a line that may wait.
     pub queue: usize,
-    /// How many connections there may be at once. With two open files for each of up to 128 pictures of a line that come in, they must
-    /// stay below the open files that a process may have, mostly 1,024.
+    /// The number of connections at the same time. Each picture that comes in has two more open files, for up to 128 pictures of a line.
+    /// A process mostly has 1,024 open files.
     pub connections: usize,
-    /// How long a request may take from its first byte until its answer.
+    /// The time limit from the first byte of a request to its answer.
     pub deadline: Duration,
-    /// How many bytes a picture may have.
+    /// The largest size of a picture in bytes.
     pub most_bytes: u64,
-    /// Folders whose pictures callers may name instead of sending them.
+    /// Folders with pictures that callers may name by path instead of sending them.
     pub allow: Vec<PathBuf>,
     /// How long pictures are kept.
     pub keep: Keep,
-    /// How many good pictures a line may be made of on the page, and how many bytes they may have together.
+    /// The number of good pictures, and their bytes together, that a line may be made of on the page.
     pub most_good: (usize, u64),
-    /// One in how many pictures is drawn for an audit, if any: a person is asked about it even if it passed.
+    /// One in this number of pictures is drawn for an audit: a person is asked about it, even if it passed. `None`: no
+    /// audit.
     pub audit: Option<u32>,
     /// Where inspections are sent.
     pub sinks: Vec<SinkOptions>,
-    /// How long a picture in a watched folder must stay as it is to count as complete.
+    /// A picture in a watched folder is complete if it has not changed for this time.
     pub settle: Duration,
     /// How often to look at watched folders.
     pub interval: Duration,
 }
 
 impl Options {
-    /// Serves these lines at 127.0.0.1:8642 with verdicts for a false-positive rate of 0.05, and keeps all in the folder `store`.
+    /// Serves these lines at 127.0.0.1:8642, with verdicts for a false-positive rate of 0.05 and the store in the
+    /// folder `store`.
     pub fn new(lines: Vec<LineOptions>, store: impl Into<PathBuf>) -> Self {
         Self {
             lines,
@@ -143,7 +145,7 @@ impl Options {
         }
         if self.token.is_none() && !self.listen.ip().is_loopback() {
             return Err(Error::Request(format!(
-                "{} can be reached from other machines; a token file says who may ask",
+                "{} can be reached from other machines, so callers need a token",
                 self.listen
             )));
         }
@@ -151,13 +153,15 @@ impl Options {
         let shortest = self.sinks.iter().filter_map(|sink| sink.to.valid()).min();
         if let Some(valid) = shortest.filter(|valid| *valid <= wait && self.watches()) {
             return Err(Error::Request(format!(
-                "PLCs see a verdict for {valid:?} from when its picture was written, and pictures in a watched folder are left alone for \
-                 {wait:?} (until they are complete, and until the next look): none would be in time"
+                "verdicts are valid for {valid:?} after their picture was written, but pictures in a watched folder \
+                 wait for {wait:?} until they are complete and seen, so no verdict would be in time; make verdicts \
+                 valid for longer"
             )));
         }
         if self.queue == 0 || self.connections == 0 || self.deadline.is_zero() || self.most_bytes == 0 {
             return Err(Error::Request(
-                "a queue, a number of connections, a deadline and a picture's size are above 0".to_owned(),
+                "the queue, the number of connections, the deadline and the largest size of a picture must be above 0"
+                    .to_owned(),
             ));
         }
         Ok(())
@@ -167,7 +171,7 @@ impl Options {
 /// Files for TLS, in PEM.
 #[derive(Clone, Debug)]
 pub struct Tls {
-    /// The certificate and those that lead to it.
+    /// The certificate with its chain.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
@@ -189,10 +193,11 @@ pub struct Service {
 }
 
 impl Service {
-    /// Opens store and models, listens, and works on threads of its own. When this returns, requests are answered.
+    /// Opens the store and the models, and starts its own threads. When this returns, the service answers requests.
     ///
     /// # Errors
-    /// If an option cannot be meant, a model is not calibrated for the rate, the store is in use, or the address is.
+    /// If an option has no meaning, if a model is not calibrated for the rate, or if the store or the address is in
+    /// use.
     pub fn start(options: Options) -> Result<Self> {
         options.check()?;
         let store = Store::open(&options.store)?;
@@ -274,7 +279,7 @@ impl Service {
                 },
             };
             if let Err(error) = served {
-                tracing::error!("requests are not answered any more: {error}");
+                tracing::error!("the service has stopped to answer requests: {error}");
             }
         });
         let mut service = Self {
@@ -322,23 +327,23 @@ impl Service {
         self.bringers.push(thread::spawn(move || look_after(&shared, &keep)));
     }
 
-    /// What its lines are called, those that were made on the page among them.
+    /// The names of its lines. Lines that were made on the page are among them.
     pub fn lines(&self) -> Vec<String> {
         let lines = self.shared.lines.all();
         lines.iter().map(|line| line.name.clone()).collect()
     }
 
-    /// Where it answers.
+    /// The address at which it answers.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where PLCs ask, for each sink that they ask.
+    /// The addresses at which PLCs can read, one for each such sink.
     pub fn modbus(&self) -> &[SocketAddr] {
         &self.modbus
     }
 
-    /// Serves until it is cancelled, and then ends what is under way.
+    /// Serves until it is cancelled. Then it finishes the pictures that it has, and ends.
     pub fn run(self, cancel: &Cancel) {
         while cancel.reason().is_none() {
             thread::sleep(NAP);
@@ -346,7 +351,7 @@ impl Service {
         self.stop();
     }
 
-    /// Takes no more pictures, judges and stores those that it has, and ends.
+    /// Takes no more pictures, judges and stores the pictures that it has, and ends.
     pub fn stop(self) {
         drop(self);
     }
@@ -419,12 +424,15 @@ fn look_after(shared: &Shared, keep: &Keep) {
         if tidied.is_none_or(|at| at.elapsed() >= TIDY) {
             let ahead = began.0.elapsed().unwrap_or_default().saturating_sub(began.1.elapsed());
             if keep.time.is_some() && ahead > CLOCK {
-                tracing::error!("the clock was set forward; until the next start no picture is deleted for its age");
+                tracing::error!(
+                    "the clock was set forward, so no picture is deleted for its age until the next \
+                    start"
+                );
                 keep.time = None;
             }
             match shared.store.tidy(&keep) {
                 Ok(0) => {}
-                Ok(deleted) => tracing::info!("deleted {deleted} pictures that are not to be kept any longer"),
+                Ok(deleted) => tracing::info!("deleted {deleted} pictures that were too old or too many"),
                 Err(error) => tracing::error!("pictures could not be deleted: {error}"),
             }
             tidied = Some(Instant::now());

@@ -1,4 +1,4 @@
-//! How sinks go.
+//! The status of sinks.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 

@@ -1,10 +1,10 @@
-//! What is asked for: of a threshold, and of where defects go.
+//! What callers ask for: the rate of a threshold, and how defects are put aside.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What is asked of a threshold: how many of 1 good images it may call defective.
+/// The request for a threshold: the share of good images that it may call defective.
 ///
 /// ```
 /// use riad::Asked;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub struct Asked {
     /// The false-positive rate, above 0 and below 1.
     pub rate: f64,
-    /// With which probability the rate is kept, above 0 and below 1; `None` for on average over calibrations.
+    /// The probability with which the rate is kept, above 0 and below 1. `None`: on average over calibrations.
     pub confidence: Option<f64>,
 }
 
@@ -26,7 +26,7 @@ impl Asked {
         Self { rate, confidence: None }
     }
 
-    /// The same rate, kept with this probability whatever the calibration.
+    /// The same rate, kept with this probability for the calibration at hand.
     pub fn with_confidence(self, confidence: f64) -> Self {
         Self {
             confidence: Some(confidence),
@@ -57,8 +57,10 @@ pub enum By {
     /// As a copy.
     #[default]
     Copy,
-    /// As a hard link: a second name of the same file, on the same disk. What is later written into that file, both names show.
+    /// As a hard link: a second name of the same file, on the same disk. If the file is written later, both names show
+    /// it.
     Link,
-    /// As a link, or a copy if there can be none, and removed from the watched folder when its line is written.
+    /// As a link, or as a copy if a link is not possible. The image is removed from the watched folder when its line is
+    /// written.
     Move,
 }

@@ -1,4 +1,4 @@
-//! Calibration: the scores of good images, kept in a checkpoint, and what its maps hold where nothing is wrong.
+//! Calibration: a checkpoint keeps the scores of good images, and their maps as what is normal.
 
 use std::path::PathBuf;
 
@@ -12,18 +12,18 @@ use crate::{
     observer::Piece,
 };
 
-/// What scoring some images gave.
+/// The scores of some images.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Scores {
     /// The images that could be scored, in their order, with their scores.
     pub of: Vec<(PathBuf, f32)>,
-    /// What kept others from it.
+    /// The errors of the images that could not be scored.
     pub faults: Vec<Error>,
 }
 
-/// Scores good `images`, whose files belong together as `bands` says, with a checkpoint and keeps the scores in it, in place
-/// of those it may have. What cannot be scored is left out and named in [`Scores::faults`].
+/// Scores good `images` with a checkpoint, and keeps the scores in it in place of earlier ones. `bands` says which
+/// files make one image. An image that cannot be scored is left out and named in [`Scores::faults`].
 ///
 /// [`Recalibration`](crate::Recalibration) does this for a model in a file, and checks that it was not trained with the images.
 ///

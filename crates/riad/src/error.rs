@@ -1,4 +1,4 @@
-//! What can go wrong, by whose fault it is.
+//! Errors of this crate. A variant says whose fault it is.
 
 use std::{
     io,
@@ -14,13 +14,13 @@ use crate::asked::{Asked, By};
 /// This crate's results.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What a library below said, whatever its type: only its words are meant for anyone.
+/// An error of a library below. Its type is not part of the interface. Use only its words.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// What can go wrong.
+/// Errors of this crate.
 ///
-/// A message names the file, the cause and the way out in a caller's words, as far as there are such. The cause is part of the message, and not
-/// its source as well, so that nothing is repeated if a caller prints a chain.
+/// A message names the file, the cause and the way out, if there is one. The cause is part of the message. It is not the source
+/// as well, so a caller that prints the chain of sources repeats nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -28,7 +28,7 @@ pub enum Error {
     #[error(transparent)]
     Data(#[from] DataError),
 
-    /// The network, a checkpoint or the device refused.
+    /// The network, a checkpoint or the device reported an error.
     #[error(transparent)]
     Model(#[from] ModelError),
 
@@ -41,7 +41,7 @@ pub enum Error {
         cause: ModelError,
     },
 
-    /// A mask contradicts the folder that its image lies in.
+    /// A mask contradicts the folder of its image.
     #[error("{}: {reason}", file.display())]
     Mask {
         /// The mask.
@@ -53,7 +53,7 @@ pub enum Error {
     /// A file or folder cannot be used.
     #[error("cannot {doing} {}: {cause}", path.display())]
     File {
-        /// What was to be done: read, write, make.
+        /// The action that failed: read, write, make.
         doing: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -61,7 +61,7 @@ pub enum Error {
         cause: io::Error,
     },
 
-    /// A file of a run is not what it was written as.
+    /// A file of a run does not have the content that was written.
     #[error("{} is damaged: {cause}", path.display())]
     Damaged {
         /// The file.
@@ -70,11 +70,11 @@ pub enum Error {
         cause: Cause,
     },
 
-    /// What was asked for has no meaning, or settings contradict each other: the caller's to mend.
+    /// A request has no meaning, or settings contradict each other. The caller must correct it.
     #[error("{0}")]
     Request(String),
 
-    /// A setting that the method does not have.
+    /// The method does not have a setting.
     #[error("{reason}")]
     NotOfMethod {
         /// The method.
@@ -85,7 +85,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// A folder holds a run, and another was to be started there.
+    /// Another run cannot start in a folder that already holds one.
     #[error("{} already holds a run; go on with it, or choose another folder", folder.display())]
     RunExists {
         /// The folder.
@@ -101,8 +101,8 @@ pub enum Error {
         cause: io::Error,
     },
 
-    /// A run was started with another setting than one that is given now.
-    #[error("the run in {} was started with a different value of {setting}; leave that out, or start another run in another folder", folder.display())]
+    /// A run was started with another value of a setting than the one that is given now.
+    #[error("the run in {} was started with another value of {setting}; leave it out, or start another run in another folder", folder.display())]
     Differs {
         /// The run's folder.
         folder: PathBuf,
@@ -110,7 +110,7 @@ pub enum Error {
         setting: &'static str,
     },
 
-    /// The images of a run are not those that it was started with.
+    /// The images of a run are not the images that it was started with.
     #[error(
         "{}: {reason}; a run goes on only with the images that it was started with: bring them back, or start another run in another \
          folder",
@@ -123,8 +123,8 @@ pub enum Error {
         reason: String,
     },
 
-    /// The images of a run cannot be had.
-    #[error("the images of the run in {} cannot be had: {cause}", folder.display())]
+    /// The images of a run cannot be read.
+    #[error("cannot read the images of the run in {}: {cause}", folder.display())]
     ImagesGone {
         /// The run's folder.
         folder: PathBuf,
@@ -132,13 +132,13 @@ pub enum Error {
         cause: DataError,
     },
 
-    /// Images to learn from have faults; nothing is trained before they are mended or removed.
+    /// Training images have faults. Training starts only after they are corrected or removed.
     #[error("{}", faults_in_words(.0))]
     Faults(Vec<Error>),
 
     /// A file names an image that is not there.
     #[error(
-        "{} names {name}, and there is no good image of that name{}; correct the line or remove it",
+        "{} names {name}, but no good image has that name{}; correct the line or remove it",
         file.display(),
         root.as_ref().map_or_else(String::new, |root| format!(" below {}", root.display()))
     )]
@@ -147,7 +147,7 @@ pub enum Error {
         file: PathBuf,
         /// The name.
         name: String,
-        /// Where the images lie, if names are paths below it.
+        /// The folder of the images, if names are paths below it.
         root: Option<PathBuf>,
     },
 
@@ -155,19 +155,19 @@ pub enum Error {
     #[error("cancelled")]
     Cancelled,
 
-    /// There is no image to do something with.
+    /// An action needs an image, and there is none.
     #[error("{0}")]
     NoImages(String),
 
     /// A category has nothing to measure on.
-    #[error("{} has no test images to measure on; MVTec AD's layout keeps them in test/good and test/<defect>", root.display())]
+    #[error("{} has no test images; in MVTec AD's layout they are in test/good and test/<defect>", root.display())]
     NoTestImages {
         /// The category's folder.
         root: PathBuf,
     },
 
-    /// A category has nothing to measure on, and the run none that it held out.
-    #[error("{} has no test images, and the run in {} held out none of its images to show instead", root.display(), run.display())]
+    /// A category has no test images, and the run held none out.
+    #[error("{} has no test images, and the run in {} held out no images", root.display(), run.display())]
     NothingHeldOut {
         /// The category's folder.
         root: PathBuf,
@@ -175,8 +175,8 @@ pub enum Error {
         run: PathBuf,
     },
 
-    /// Runs that are to be compared have other test images each.
-    #[error("{} and {} have different test images: {reason}; give both the same pictures", one.display(), other.display())]
+    /// Runs to compare have different test images.
+    #[error("{} and {} have different test images: {reason}; give the same pictures for both", one.display(), other.display())]
     OtherTestImages {
         /// A run's folder.
         one: PathBuf,
@@ -187,55 +187,55 @@ pub enum Error {
     },
 
     /// There are no good pictures to make up defects on.
-    #[error("{}name good pictures; defects are made up on them", reason.as_ref().map_or_else(String::new, |reason| format!("{reason}; ")))]
+    #[error("{}name good pictures, because defects are made up on them", reason.as_ref().map_or_else(String::new, |reason| format!("{reason}; ")))]
     NoGoodPictures {
-        /// Why those that the run held out will not do; `None` if the model lies in no run.
+        /// Why the pictures that the run held out cannot be used. `None` if the model is not in a run.
         reason: Option<String>,
     },
 
     /// A model has no threshold: it is not calibrated.
     #[error(
-        "{} is not calibrated, so it has no threshold; give it {needed} or more good images that it was not trained with, for \
-         {asked}",
+        "{} is not calibrated, so it has no threshold; calibrate it with at least {needed} good images that it was not trained \
+         with, for {asked}",
         model.display()
     )]
     NotCalibrated {
         /// The model's file or folder.
         model: PathBuf,
-        /// How many good images the rate takes.
+        /// The number of good images that the rate needs.
         needed: usize,
         /// The rate.
         asked: Asked,
     },
 
     /// A model is calibrated with too few images for the rate.
-    #[error("{}: {cause}; give it more that it was not trained with", model.display())]
+    #[error("{}: {cause}; calibrate it with more images that it was not trained with", model.display())]
     TooFew {
         /// The model's file or folder.
         model: PathBuf,
-        /// How many it has, and how many it takes.
+        /// The number that it has, and the number that it needs.
         cause: CalibrationError,
     },
 
-    /// The images cannot be calibrated with: one is given twice, or the model was trained with one.
+    /// The images cannot calibrate a model: one is given twice, or the model was trained with one.
     #[error("{0}")]
     Calibration(String),
 
-    /// What would be written lies where images are looked for.
+    /// The output lies in a folder where images are looked for.
     #[error("{} lies in {}, where images are looked for; choose a folder beside it", out.display(), data.display())]
     Inside {
-        /// What would be written.
+        /// The output.
         out: PathBuf,
-        /// Where images are looked for.
+        /// The folder where images are looked for.
         data: PathBuf,
     },
 
-    /// Two folders lie in each other, and what is written to one would be taken for what the other has.
-    #[error("one of {} and {} lies in the other, so that what is written would be looked at; choose a folder outside of it", folder.display(), other.display())]
+    /// One folder lies in the other, so output in one would be taken for images in the other.
+    #[error("one of {} and {} lies in the other, so results would be taken for images; choose a folder outside of it", folder.display(), other.display())]
     Within {
-        /// What would be written to.
+        /// The folder for output.
         folder: PathBuf,
-        /// What is looked at.
+        /// The folder of images.
         other: PathBuf,
     },
 
@@ -247,54 +247,54 @@ pub enum Error {
     },
 
     /// A file of lines was written by something else.
-    #[error("{} holds something else than results of watching; choose another file", path.display())]
+    #[error("{} does not hold results of watching; choose another file", path.display())]
     NotOurs {
         /// The file.
         path: PathBuf,
     },
 
-    /// A file of lines is no longer where it was: nobody would find what is added to it.
-    #[error("{} was moved or removed while lines are added to it; start again to begin another", path.display())]
+    /// A file of lines was moved or removed, so nobody would find new lines.
+    #[error("{} was moved or removed while it was in use; start again to begin a new file", path.display())]
     Gone {
         /// Where it was.
         path: PathBuf,
     },
 
-    /// A link leads from the watched folder to where results are written.
+    /// A link leads from the watched folder into a folder of results.
     #[error(
-        "{} leads into {}, where results are written, so its images are passed over; take it out of the watched folder",
+        "{} leads into {}, where results are written, so its images are passed over; remove it from the watched folder",
         link.display(),
         folder.display()
     )]
     LinkToResults {
         /// The link, or the folder that it makes of another one.
         link: PathBuf,
-        /// The folder for defects, or that of maps.
+        /// The folder for defects or the folder for maps.
         folder: PathBuf,
     },
 
     /// An image in the watched folder keeps changing.
-    #[error("{} keeps changing, so it is not waited for; watch the folder again when it is whole", file.display())]
+    #[error("{} keeps changing, so it is left out; watch the folder again when it is complete", file.display())]
     Restless {
         /// The image's file.
         file: PathBuf,
     },
 
-    /// A defect cannot be set aside.
-    #[error("cannot set {} aside in {}: {cause}", file.display(), folder.display())]
+    /// A defect cannot be put into the folder for defects.
+    #[error("cannot put {} into {}: {cause}", file.display(), folder.display())]
     Aside {
         /// The image's file.
         file: PathBuf,
         /// The folder for defects.
         folder: PathBuf,
-        /// How it was to get there.
+        /// The way to put it there.
         by: By,
         /// What the system said.
         cause: io::Error,
     },
 
-    /// A defect that was set aside cannot be removed from where it was.
-    #[error("{} is in {}, but cannot be removed from where it was: {cause}", file.display(), folder.display())]
+    /// A defect is in the folder for defects, but cannot be removed from the watched folder.
+    #[error("{} is in {}, but cannot be removed from the watched folder: {cause}", file.display(), folder.display())]
     Remove {
         /// The image's file.
         file: PathBuf,
@@ -304,7 +304,7 @@ pub enum Error {
         cause: io::Error,
     },
 
-    /// A picture, a page or a table cannot be made: a bug of ours, or a size that no format has.
+    /// A picture, a page or a table cannot be made. This is a bug of this crate, or a size that no format has.
     #[error("{what} cannot be made: {cause}")]
     Render {
         /// What.
@@ -315,7 +315,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the caller asked for what cannot be, rather than a file or the machine being at fault.
+    /// Whether the caller's request is at fault, and not a file or the machine.
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Data(error) => matches!(error, DataError::Parameter(_)),
@@ -405,7 +405,7 @@ impl Error {
         }
     }
 
-    /// Refuses images to learn from if anything is wrong with them, so that all can be mended at once.
+    /// Refuses training images if any of them has a fault. It names all faults, so the user can correct them at once.
     ///
     /// # Errors
     /// The one fault, or [`Error::Faults`].
@@ -420,7 +420,7 @@ impl Error {
 
 fn faults_in_words(faults: &[Error]) -> String {
     format!(
-        "{} faults in the images to learn from; nothing is trained before they are mended or removed\n{}",
+        "{} faults in the training images; correct or remove these images, then start again\n{}",
         faults.len(),
         in_part(faults, "\n")
     )

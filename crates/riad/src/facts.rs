@@ -1,4 +1,4 @@
-//! What there is to know of a model, in words: for `riad info`, and for the report.
+//! Facts about a model in words, for `riad info` and for the report.
 
 use std::path::Path;
 
@@ -8,13 +8,13 @@ use riad_model::{
 
 use crate::{Result, names::written, threshold::reach};
 
-/// What something of a model is called, and what it is.
+/// A name, and its value in words.
 pub type Fact = (&'static str, String);
 
-/// What there is to know of the checkpoint in `model`.
+/// The facts about the checkpoint in `model`.
 ///
 /// # Errors
-/// If its header names no network, which a checkpoint that was read excludes.
+/// If its header names no network. This cannot happen for a checkpoint that was read from a file.
 pub fn facts(checkpoint: &Checkpoint, model: &Path) -> Result<Vec<Fact>> {
     let mut facts = Vec::new();
     let mut line = |name, value| facts.push((name, value));
@@ -72,7 +72,7 @@ pub fn facts(checkpoint: &Checkpoint, model: &Path) -> Result<Vec<Fact>> {
         ),
     }
     if let Some(white) = scoring.white_level {
-        line("white level", format!("a sample of {white}, where files hold integers"));
+        line("white level", format!("a sample of {white}, in files of integers"));
     }
     if let Some(share) = checkpoint.roi.as_ref().map(Roi::share) {
         line(
@@ -95,7 +95,7 @@ pub fn facts(checkpoint: &Checkpoint, model: &Path) -> Result<Vec<Fact>> {
         other => other.to_string(),
     };
     let normal = match checkpoint.normal {
-        Some(_) => ", beyond what is normal at each place",
+        Some(_) => ", minus what is normal at each place",
         None => "",
     };
     line(
@@ -105,7 +105,7 @@ pub fn facts(checkpoint: &Checkpoint, model: &Path) -> Result<Vec<Fact>> {
     match training {
         None => line(
             "trained",
-            "elsewhere: weights without a history, scored with the published settings".into(),
+            "by another program: weights without a history, scored with the published settings".into(),
         ),
         Some(TrainConfig {
             epochs,
@@ -153,7 +153,7 @@ pub fn facts(checkpoint: &Checkpoint, model: &Path) -> Result<Vec<Fact>> {
     Ok(facts)
 }
 
-/// The preset's name, or the width where it is none of them.
+/// The preset's name. If no preset has this width, the width.
 pub fn preset_name(width: usize) -> String {
     let preset = Preset::ALL.iter().find(|preset| preset.width() == width);
     preset.map_or_else(|| format!("width {width}"), |preset| preset.to_string())

@@ -1,5 +1,5 @@
-//! Files that are written whole, and outside of what is read: what this library does with its own, for programs that write beside
-//! them.
+//! Writes files whole, and only outside of the folders that are read. The library does so with its own files. Programs
+//! that write beside them can do the same.
 
 use std::{
     fs::{self, File},
@@ -12,10 +12,11 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
 
-/// Writes `bytes` to `path` as checkpoints are written: whole, whenever the program is killed. Folders on the way are made.
+/// Writes `bytes` to `path` like a checkpoint: if the program is killed at any time, the file is the old one or the new
+/// one. Missing folders are made.
 ///
 /// # Errors
-/// [`Error::File`] if that cannot be done; `path` is as it was then.
+/// [`Error::File`] if the file cannot be written. `path` is then unchanged.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
@@ -68,10 +69,10 @@ pub(crate) fn resolved(path: &Path) -> PathBuf {
     whole
 }
 
-/// Checks that what is written to `out` does not come to lie among the images in `data`.
+/// Checks that `out` does not lie among the images in `data`.
 ///
 /// # Errors
-/// [`Error::Inside`] if it would.
+/// [`Error::Inside`] if it does.
 pub fn check_outside(out: &Path, data: &Path) -> Result<()> {
     if resolved(out).starts_with(resolved(data)) {
         return Err(Error::Inside {

@@ -1,4 +1,4 @@
-//! Which good images are held out from training, and what for.
+//! Which good images training holds out, and for what.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,22 +23,22 @@ const WORTH_CALIBRATING: f64 = 19.0;
 /// Training images that tell what is normal, at most: a mean needs no more, and scoring takes its time.
 pub(crate) const NORMAL_IMAGES: usize = 64;
 
-/// Into how many images a training divides those that it has, but for rounding.
+/// How a training divides its images, before rounding.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Parts {
-    /// Those that are trained on.
+    /// Images to train on.
     pub train: f64,
-    /// Those that the loss is watched with, in every epoch.
+    /// Images to compute the validation loss with, in every epoch.
     pub validation: f64,
-    /// Those that the thresholds come from.
+    /// Images that the thresholds come from.
     pub calibration: f64,
-    /// Those of the images trained on that tell what is normal, at the end.
+    /// Images of `train` that say what is normal, at the end of training.
     pub normal: f64,
 }
 
 impl TrainingOptions {
-    /// Into how many images a training divides so many, all of which it may learn from.
+    /// How a training with these options divides this number of images.
     pub fn parts(&self, images: usize) -> Parts {
         let images = images as f64;
         let Shares {
@@ -55,22 +55,22 @@ impl TrainingOptions {
     }
 }
 
-/// The images that a run does not train with.
+/// The images that a run holds out from training.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeldOut {
-    /// The images' files, of several that make an image the first.
+    /// The images' files. If several files make an image, the first of them.
     pub images: Vec<PathBuf>,
     /// What they are held out for.
     pub purpose: Purpose,
 }
 
-/// What images are held out from training for.
+/// The purpose of images that training holds out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To set thresholds with.
+    /// To set thresholds.
     Calibration,
-    /// To watch the loss with.
+    /// To compute the validation loss.
     Validation,
 }
 
@@ -123,7 +123,7 @@ impl Good {
         }
         if self.learn.is_empty() {
             return Err(Error::NoImages(format!(
-                "no image is left to learn from below {}",
+                "no image is left to train on below {}",
                 root.display()
             )));
         }

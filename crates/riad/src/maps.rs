@@ -11,7 +11,7 @@ use crate::{
     render::{Plane, Scale, outline_found, raw, save, size_of},
 };
 
-/// What is written of an image's map.
+/// The format of an image's map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MapFormat {
     /// Pictures, `<name>.heat.png` and `<name>.overlay.png`.
@@ -19,11 +19,11 @@ pub enum MapFormat {
     Png,
     /// `<name>.tiff`, 32-bit floats at the image's own size.
     Tiff,
-    /// `<name>.npy`, 32-bit floats at the network's size, of which the score is the maximum.
+    /// `<name>.npy`, 32-bit floats at the network's size. Their maximum is the score.
     Npy,
 }
 
-/// Where maps go, and as what.
+/// The folder and the format of maps.
 #[derive(Debug)]
 pub struct Maps {
     folder: PathBuf,
@@ -32,7 +32,7 @@ pub struct Maps {
 }
 
 impl Maps {
-    /// Maps go to `folder`; pictures have the colours of `scale`.
+    /// Maps go to `folder`. Pictures have the colours of `scale`.
     pub fn new(folder: impl Into<PathBuf>, format: MapFormat, scale: Scale) -> Self {
         Self {
             folder: folder.into(),
@@ -41,16 +41,16 @@ impl Maps {
         }
     }
 
-    /// Where maps go.
+    /// The folder of the maps.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Writes an image's map to `target` with the endings of what is written; returns when it is whole and on the disk.
-    /// With a threshold the overlay has a line around what is above it.
+    /// Writes an image's map to `target`, with the format's ending. Returns when the file is whole and on the disk.
+    /// With a threshold, the overlay has a line around the parts above it.
     ///
     /// # Errors
-    /// If a file cannot be written, or the image cannot be read any more.
+    /// If a file cannot be written, or the image can no longer be read.
     pub fn write(&self, target: &Path, found: &Found, threshold: Option<&Threshold>) -> Result<()> {
         match self.format {
             MapFormat::Npy => {
@@ -74,15 +74,17 @@ impl Maps {
         }
     }
 
-    /// Where the map of each file goes: below the maps' folder as the file lies below the folder that all `roots` share.
+    /// Where the map of each file goes. The path below the maps' folder is the file's path below the common folder of
+    /// all `roots`.
     ///
     /// # Errors
-    /// [`Error::Inside`] if maps would lie where images are looked for.
+    /// [`Error::Inside`] if maps would lie in a folder where images are looked for.
     pub fn beside(&self, roots: &[PathBuf], files: &[PathBuf]) -> Result<HashMap<PathBuf, PathBuf>> {
         targets(&self.folder, roots, files)
     }
 
-    /// Where the map of each of the `files` below `root` goes: below the maps' folder as the file lies below that one.
+    /// Where the map of each of the `files` below `root` goes. The path below the maps' folder is the file's path below
+    /// `root`.
     pub fn below<'a>(&self, root: &Path, files: impl Iterator<Item = &'a Path>) -> HashMap<PathBuf, PathBuf> {
         let place = |file: &'a Path| {
             let parent = file.parent().unwrap_or(Path::new(""));

@@ -1,11 +1,11 @@
-//! How the names of files are written down in all that this library writes, for programs that read it or write beside it: so that they
-//! come back exactly, and that no name is a command to whatever shows it: a spreadsheet, a terminal, a browser.
+//! How this library writes the names of files. A reader can get the exact name back, and no name is a command to a
+//! spreadsheet, a terminal or a browser. Programs that read such files or write beside them can use the same rule.
 //!
-//! There is one rule, for tables, JSON, pages and the run's own files: that of addresses in the web. A byte is written as
-//! `%` and two hexadecimal digits if it is `%` itself; belongs to no UTF-8, to a control character, or to one that changes
-//! the direction or the lines of a text; is `;`, at which spreadsheets of some languages split cells; or begins the text
-//! where they look for formulas (`=`, `+`, `-`, `@`). All else stands for itself. To read a name, replace every `%XX` by its
-//! byte, as `urllib.parse.unquote_to_bytes` of Python does.
+//! One rule holds for tables, JSON, pages and the run's own files: the rule of web addresses. `%` and two hexadecimal
+//! digits stand for one byte. These bytes are written so: `%` itself; bytes that are not UTF-8; bytes of control
+//! characters, and of characters that change the direction or the lines of a text; `;`, because spreadsheets in some
+//! languages split cells there; and a leading `=`, `+`, `-` or `@`, because spreadsheets take it for a formula. To read
+//! a name, replace every `%XX` by its byte, like `urllib.parse.unquote_to_bytes` in Python.
 
 use std::{
     ffi::OsString,
@@ -18,8 +18,8 @@ pub fn written(path: &Path) -> String {
     guarded(escaped(path.as_os_str().as_encoded_bytes()))
 }
 
-/// A path below `root` as text with forward slashes, for files that are read on other systems too; the whole of it if it
-/// is not below.
+/// A path below `root` as text with forward slashes, for files that other systems read, too. If the path is not below
+/// `root`, the whole path.
 pub fn relative(path: &Path, root: &Path) -> String {
     let below = path.strip_prefix(root).unwrap_or(path);
     let parts: Vec<_> = below
@@ -29,7 +29,8 @@ pub fn relative(path: &Path, root: &Path) -> String {
     guarded(parts.join("/"))
 }
 
-/// The path that [`written`] wrote; `None` for what it cannot have written, or a name that this system cannot have.
+/// The path that [`written`] wrote. `None` if it cannot have written this text, or if this system cannot have such a
+/// name.
 pub fn read(text: &str) -> Option<PathBuf> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -58,7 +59,7 @@ fn name_of(bytes: Vec<u8>) -> Option<OsString> {
     String::from_utf8(bytes).ok().map(OsString::from)
 }
 
-/// What a category's folder is called, as it is written down.
+/// The name of a category's folder, by the rule of this module.
 pub fn folder_name(folder: &Path) -> String {
     let whole = folder
         .file_name()
@@ -69,14 +70,14 @@ pub fn folder_name(folder: &Path) -> String {
     written(Path::new(folder.file_name().unwrap_or(folder.as_os_str())))
 }
 
-/// A message without what a terminal would obey: control characters become `%XX`, as they do in names.
+/// A message that gives a terminal no commands: control characters become `%XX`, as in names.
 pub fn plain(message: &str) -> String {
     let mut plain = String::with_capacity(message.len());
     message.chars().for_each(|c| push(&mut plain, c, is_unseen(c)));
     plain
 }
 
-/// The same of a message of several lines.
+/// The same for a message of several lines.
 pub fn plain_lines(message: &str) -> String {
     let lines: Vec<_> = message.split('\n').map(plain).collect();
     lines.join("\n")

@@ -1,4 +1,4 @@
-//! How callers hear of work that takes a while, and how they break it off.
+//! How callers follow work that takes a while, and how they stop it.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use riad_model::{EpochRecord, LossTerms, Method, TrainConfig};
 
 use crate::Error;
 
-/// Hears what long work does. [`()`](unit) hears nothing.
+/// Gets the events of long work. [`()`](unit) ignores them.
 ///
 /// ```
 /// use riad::{Event, Observer};
@@ -40,11 +40,11 @@ impl Observer for () {
     fn event(&self, _: &Event<'_>) {}
 }
 
-/// What happens in long work.
+/// An event of long work.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A piece of work begins. One is done at a time.
+    /// A piece of work begins. Only one piece is done at a time.
     Began {
         /// What it is.
         work: Work<'a>,
@@ -53,14 +53,14 @@ pub enum Event<'a> {
         /// How much there is: images, or steps of training.
         total: usize,
     },
-    /// The piece of work goes on; of training [`Event::Step`] tells that.
+    /// The piece of work goes on. Training sends [`Event::Step`] instead.
     Progress {
         /// How much of it is done.
         done: usize,
         /// How much there is.
         total: usize,
     },
-    /// The piece of work is done, or was broken off.
+    /// The piece of work is done, or was stopped.
     Ended,
     /// An image was read.
     Read {
@@ -69,16 +69,16 @@ pub enum Event<'a> {
         /// What was found in it beside its values.
         found: FileFacts,
     },
-    /// Something cannot be used, and the work goes on without it.
+    /// An image or file cannot be used. The work goes on without it.
     Fault(&'a Error),
-    /// The method was chosen by the training images.
+    /// The training images have chosen the method.
     Chosen {
         /// The method.
         method: Method,
         /// How much edges lie at the same places in all images; see [`Alignment`](riad_model::Alignment).
         alignment: f64,
     },
-    /// Too few images are there to hold some out for a threshold.
+    /// There are too few images to hold some out for a threshold.
     TooFewToCalibrate {
         /// How many there are.
         images: usize,
@@ -107,7 +107,7 @@ pub enum Event<'a> {
         /// The last epoch, as far as is known now.
         last: usize,
     },
-    /// A finished run is not trained any further.
+    /// The run has finished.
     Finished {
         /// How many epochs it had.
         epochs: usize,
@@ -123,14 +123,14 @@ pub enum Event<'a> {
         /// Why.
         stop: Stop,
     },
-    /// Something beside the training cannot be written; training goes on without it.
+    /// A file beside the training cannot be written. Training goes on without it.
     LeftOut {
         /// What.
         what: &'static str,
         /// Why not.
         cause: &'a Error,
     },
-    /// Good images were found that a person should look at.
+    /// A person should look at some of the good images.
     Suspects {
         /// Their names.
         names: &'a [&'a str],
@@ -150,9 +150,9 @@ pub enum Event<'a> {
         /// Its score.
         score: f32,
     },
-    /// Something cannot be done for an image in the watched folder, and is tried again.
+    /// A step has failed for an image in the watched folder, and is tried again.
     Waiting(&'a Error),
-    /// One of the files of an image in the watched folder is not there yet.
+    /// An image in the watched folder lacks one of its files.
     Missing {
         /// The file.
         file: &'a Path,
@@ -166,16 +166,16 @@ pub enum Event<'a> {
         /// Why not.
         cause: &'a Error,
     },
-    /// The last line of a file was cut off by a kill, and its image is scored again.
+    /// A kill cut off the last line of a file. Its image is scored again.
     Torn(&'a Path),
-    /// A folder is being watched.
+    /// Watching goes on.
     Watching {
         /// How it goes.
         counts: Counts,
         /// How many images got their lines just now, and how long they took together.
         done: Option<(usize, Duration)>,
     },
-    /// One picture is given twice, and counts once.
+    /// A picture is given twice. It counts once.
     Twice {
         /// The one that is left out.
         path: &'a Path,
@@ -188,11 +188,11 @@ pub enum Event<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Work<'a> {
-    /// Images to learn from are read once, to see that all can be.
+    /// All training images are read once, to check them.
     Reading,
-    /// A category of this name is trained, step by step.
+    /// The category of this name is trained.
     Training(&'a str),
-    /// Scores of good images are collected for thresholds.
+    /// Good images are scored for thresholds.
     Calibrating,
     /// Maps of training images are averaged.
     Normal,
@@ -200,7 +200,7 @@ pub enum Work<'a> {
     Appearance,
     /// Training images are scored to find unusual ones.
     Suspects,
-    /// A category of this name is measured.
+    /// The category of this name is measured.
     Measuring(&'a str),
 }
 
@@ -234,35 +234,35 @@ impl Drop for Piece<'_> {
     }
 }
 
-/// How watching a folder goes.
+/// Numbers of images in watching a folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
     /// Images that have a line.
     pub images: usize,
-    /// Those of them that are defects.
+    /// Images with a line that are defects.
     pub defects: usize,
     /// Images in the folder without a line.
     pub backlog: usize,
 }
 
-/// What a session of training is.
+/// A session of training.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Session<'a> {
     /// The run's folder.
     pub folder: &'a Path,
-    /// What the category is called.
+    /// The name of the category.
     pub category: &'a str,
-    /// How it is trained.
+    /// The settings of training.
     pub config: &'a TrainConfig,
-    /// What computes: `cpu`, `cuda` or `metal`.
+    /// The device: `cpu`, `cuda` or `metal`.
     pub device: &'static str,
-    /// Images that are trained on, held out for validation, and held out for calibration.
+    /// Numbers of images: trained on, held out for validation, held out for calibration.
     pub images: [usize; 3],
     /// Epochs that are done.
     pub epochs: usize,
-    /// Steps of the next one that are done.
+    /// Steps of the next epoch that are done.
     pub steps: usize,
     /// Steps of an epoch.
     pub steps_of_epoch: usize,
@@ -272,17 +272,17 @@ pub struct Session<'a> {
     pub left: Option<Duration>,
 }
 
-/// Why work was broken off.
+/// Why work was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Somebody asked for it.
+    /// A caller asked for it.
     Asked,
     /// The time is up.
     Time,
 }
 
-/// Breaks work off: from another thread, a signal's handler, or after a time. Clones share what
-/// [`cancel`](Self::cancel) asks; each has its own time limit.
+/// Stops work: from another thread, from a signal handler, or after a time. [`cancel`](Self::cancel) stops all clones.
+/// Each clone has its own time limit.
 ///
 /// ```
 /// use riad::{Cancel, Stop};
@@ -299,7 +299,7 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// Breaks nothing off until it is asked to.
+    /// Stops nothing until [`cancel`](Self::cancel) is called.
     pub fn new() -> Self {
         Self::default()
     }
@@ -310,7 +310,7 @@ impl Cancel {
         self
     }
 
-    /// Asks all that hold a clone to stop at the next good place.
+    /// Asks the work of all clones to stop at the next good place.
     pub fn cancel(&self) {
         self.asked.store(true, Ordering::SeqCst);
     }
@@ -324,7 +324,7 @@ impl Cancel {
         is_over.then_some(Stop::Time)
     }
 
-    /// What is left of the time, if there is an end.
+    /// The time that is left, if there is a limit.
     pub fn left(&self) -> Option<Duration> {
         self.until.map(|until| until.saturating_duration_since(Instant::now()))
     }

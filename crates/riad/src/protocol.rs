@@ -16,76 +16,76 @@ use crate::{Error, Event, Observer, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
-    /// What this library does best: maps of each colour's edges, beyond what is normal at each place.
+    /// The best maps of this library. They compare the edges of each colour and subtract what is normal at each place.
     #[default]
     Default,
-    /// The published method to the letter, for comparison with its numbers.
+    /// The published method to the letter, to compare with its numbers.
     Paper,
 }
 
-/// How to train. What is `None` takes the protocol's default, or for a run that exists what it was started with.
+/// How to train. A field that is `None` has the protocol's default. If the run exists, it has the run's value.
 #[derive(Clone, Debug, Default)]
 pub struct TrainingOptions {
     /// How the network is trained and its maps are made.
     pub protocol: Option<Protocol>,
-    /// The method; by default the one that suits the training images, or that an option below belongs to.
+    /// The method. By default the training images choose it, or an option below that only one method has.
     pub method: Option<Method>,
     /// Terms of the loss.
     pub loss: Option<LossWeights>,
     /// Region sizes k in pixels: 2, 4, 8, 16 by default.
     pub regions: Option<Vec<usize>>,
-    /// Disjoint mask sets n: 3 by default.
+    /// Number n of disjoint mask sets: 3 by default.
     pub sets: Option<usize>,
-    /// What the network of restoration sees.
+    /// The input of the network, for restoration.
     pub input: Option<InputFilter>,
-    /// Weight of differences in colour that are added to maps.
+    /// Weight of the differences in colour in maps.
     pub chroma: Option<f32>,
-    /// By what maps compare an image with its reconstruction.
+    /// How maps compare an image with its reconstruction.
     pub similarity: Option<Similarity>,
-    /// Side in pixels of the mean filter over maps, odd.
+    /// Side of the mean filter over maps, an odd number of pixels.
     pub smoothing: Option<usize>,
-    /// Scales at which edges are compared, 1 to 4.
+    /// Number of scales at which edges are compared, 1 to 4.
     pub scales: Option<usize>,
     /// Size of the network.
     pub preset: Option<Preset>,
-    /// Channels of the images: 3 by default, or one for each file of a pattern.
+    /// Number of channels of the images: 3 by default, or one for each file of a pattern.
     pub channels: Option<usize>,
-    /// The sample that is white in files of integers.
+    /// The sample value that is white in files of integers.
     pub white_level: Option<u16>,
-    /// Height and width in pixels that images are resized to: 256 by default.
+    /// Images are resized to this height and width in pixels: 256 by default.
     pub size: Option<Size>,
-    /// Height and width of the tiles in which images are looked at instead of resizing them.
+    /// Height and width of tiles. With it, images are not resized but cut into tiles.
     pub tile: Option<Size>,
-    /// Pixels that neighbouring tiles share at least: a quarter of the shorter side by default.
+    /// Smallest overlap of neighbouring tiles in pixels: a quarter of the shorter side by default.
     pub overlap: Option<usize>,
-    /// A mask image of where to look for defects.
+    /// A mask image. Defects are looked for where it is not black.
     pub roi: Option<PathBuf>,
-    /// Passes over the images, at most.
+    /// Largest number of passes over the images.
     pub epochs: Option<usize>,
-    /// Passes over the images unless others are asked for, of a method that has no number of steps.
+    /// Passes over the images if `epochs` is `None` and the method has no number of steps.
     pub epochs_by_default: Option<usize>,
     /// Images per step: 4 by default.
     pub batch: Option<usize>,
     /// Learning rate.
     pub lr: Option<f64>,
-    /// Epochs without a better validation loss before the learning rate is lowered.
+    /// Number of epochs without a better validation loss after which the learning rate is lowered.
     pub patience: Option<usize>,
     /// Share of the images held out for validation.
     pub validation: Option<f64>,
-    /// Share of the images held out to calibrate thresholds with.
+    /// Share of the images held out to calibrate thresholds.
     pub calibration: Option<f64>,
-    /// Which images show one part, and stay on one side of the split.
+    /// Which images show the same part. They stay on the same side of the split.
     pub group_by: Option<Grouping>,
-    /// A file with the names of images that are left out.
+    /// A file that names images to leave out.
     pub without: Option<PathBuf>,
     /// Which files make one image together.
     pub bands: Option<Pattern>,
-    /// A run or a checkpoint whose weights training starts with. What is `None` of method, size of the network and of images, channels,
-    /// input and maps is as there. It must be of the same method, size of the network and channels.
+    /// A run or a checkpoint whose weights training starts with. Method, network size, image size, channels, input and
+    /// maps that are `None` have its values. Method, network size and channels must be the same.
     pub from: Option<PathBuf>,
-    /// In what numbers to train.
+    /// The precision to train in.
     pub precision: Option<Precision>,
-    /// Decides initial weights, split, order and masks: 0 by default.
+    /// Number that decides initial weights, split, order and masks: 0 by default.
     pub seed: Option<u64>,
 }
 
@@ -143,23 +143,24 @@ fn suited(images: Vec<PathBuf>, reader: Reader, observer: &dyn Observer) -> Resu
 }
 
 impl TrainingOptions {
-    /// How images are read to be trained on.
+    /// The reader for training images.
     pub fn reader(&self) -> Reader {
         Reader::new(channels(self))
             .with_pattern(self.bands.clone())
             .with_white_level(self.white_level)
     }
 
-    /// The method to train these images with: the one that is asked for, or else the one that suits them.
+    /// The method to train these images with: the method that is set, or the method that suits the images.
     ///
     /// # Errors
-    /// If the images cannot be looked at.
+    /// If the images cannot be read.
     pub fn method_for(&self, images: Vec<PathBuf>, observer: &dyn Observer) -> Result<Method> {
         method(self, images, observer)
     }
 
-    /// The setting to train with on `device` and so many images: the protocol's, but for what is asked for, the small presets'
-    /// learning rate, and the epochs of a method that takes as many steps whatever the images.
+    /// The settings of a training on `device` with this number of images. They are the protocol's settings, with three
+    /// exceptions: options that are set, the learning rate of the small presets, and the epochs of a method that has a
+    /// fixed number of steps.
     ///
     /// # Errors
     /// If options contradict each other, or one is out of range.

@@ -1,4 +1,4 @@
-//! A model's thresholds, from good images that it was not trained with.
+//! New thresholds for a model, from good images that it was not trained with.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ use crate::{
     source::header_faults,
 };
 
-/// A calibration that is to be made: the scores of good images, from which thresholds follow, are kept in the model.
+/// A calibration to make. The model keeps the scores of good images. Thresholds follow from them.
 ///
 /// ```no_run
 /// use riad::{Detector, Recalibration};
@@ -42,7 +42,7 @@ pub struct Recalibration {
     cancel: Cancel,
 }
 
-/// A calibration that was made.
+/// The result of a calibration.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Recalibrated {
@@ -50,7 +50,7 @@ pub struct Recalibrated {
     pub model: PathBuf,
     /// Its calibration.
     pub calibration: Calibration,
-    /// How many images could not be scored. The observer was told of each.
+    /// Number of images that could not be scored. The observer got an event for each.
     pub faults: usize,
     /// The white level that the images were read with, if any.
     pub white_level: Option<u16>,
@@ -72,14 +72,15 @@ impl Recalibration {
         }
     }
 
-    /// A good image, or a folder of such with its subfolders. The model was trained with none of them.
+    /// A good image, or a folder of good images with its subfolders. The model must not have been trained with them.
     pub fn pictures(mut self, path: impl Into<PathBuf>) -> Self {
         self.pictures.push(path.into());
         self
     }
 
-    /// The file of a good image that shows what the product may look like, and that thresholds do not follow from: the model may have been
-    /// trained with it. Images for the calibration always show that; see [`Found::likeness`](crate::Found::likeness).
+    /// The file of a good image that shows what the product can look like. It does not change thresholds, so the model
+    /// may have been trained with it. Images of the calibration also show what the product can look like; see
+    /// [`Found::likeness`](crate::Found::likeness).
     pub fn alike(mut self, file: impl Into<PathBuf>) -> Self {
         self.alike.push(file.into());
         self
@@ -91,49 +92,49 @@ impl Recalibration {
         self
     }
 
-    /// Looks for defects only where this mask image is not black from now on.
+    /// From now on, defects are looked for only where this mask image is not black.
     pub fn roi(mut self, mask: impl Into<PathBuf>) -> Self {
         self.roi = Some(mask.into());
         self
     }
 
-    /// Which files make one image together; by default those that do so in the model's run.
+    /// Which files make one image together. The default is that of the model's run.
     pub fn bands(mut self, bands: Pattern) -> Self {
         self.bands = Some(bands);
         self
     }
 
-    /// Writes the calibrated model to a file of its own; by default a run's best weights are calibrated in place.
+    /// Writes the calibrated model to another file. By default the run's best weights are calibrated in place.
     pub fn out(mut self, file: impl Into<PathBuf>) -> Self {
         self.out = Some(file.into());
         self
     }
 
-    /// Where and how to compute: a model is to be calibrated in the precision that it scores in.
+    /// Where and how to compute. Calibrate a model in the precision that it scores in.
     pub fn compute(mut self, compute: Compute) -> Self {
         self.compute = Some(compute);
         self
     }
 
-    /// What can stop it, which leaves the model as it was.
+    /// Stops the calibration. The model is then unchanged.
     pub fn cancel(mut self, cancel: Cancel) -> Self {
         self.cancel = cancel;
         self
     }
 
-    /// Scores the images and keeps the scores in the model. Images that cannot be read are told to the observer and left out: they
-    /// have no score when the threshold is used either. Unusual ones are named beside the model.
+    /// Scores the images and keeps the scores in the model. If an image cannot be read, the observer gets an event, and
+    /// the image is left out. A file beside the model names unusual images.
     ///
     /// # Errors
-    /// [`Error::Calibration`] if an image is given twice, or the model was trained with it; [`Error::Request`] if the model is a file
-    /// and no other one is named; if no image can be read, or the model cannot be written.
+    /// [`Error::Calibration`] if an image is given twice, or the model was trained with it; [`Error::Request`] if the
+    /// model is a file and no output file is named. Also if no image can be read, or if the model cannot be written.
     pub fn start(self, observer: &dyn Observer) -> Result<Recalibrated> {
         let target = match &self.out {
             Some(file) => file.clone(),
             None if self.model.is_dir() => self.model.join(BEST),
             None => {
                 return Err(Error::request(format!(
-                    "name the file for the calibrated model; {} itself may be it",
+                    "name the file for the calibrated model; it may be {} itself",
                     self.model.display()
                 )));
             }
@@ -247,7 +248,7 @@ fn check(images: &[PathBuf], bands: Option<&Pattern>, model: &Path) -> Result<()
     for (path, sum) in images.iter().zip(&sums) {
         if let Some(before) = first.insert(sum, path) {
             return Err(Error::Calibration(format!(
-                "{} and {} are the same image; each counts but once, so leave one out",
+                "{} and {} are the same image; it counts only once, so leave one out",
                 before.display(),
                 path.display()
             )));
@@ -262,8 +263,8 @@ fn check(images: &[PathBuf], bands: Option<&Pattern>, model: &Path) -> Result<()
             .collect();
         if let Some((path, _)) = known.first() {
             return Err(Error::Calibration(format!(
-                "{} of the images were trained or validated with, {} first; they score lower than fresh ones, and the threshold would \
-                 flag too many: take images that the model has not seen",
+                "{} of the images were used in training or validation, {} first; they score lower than new ones, so \
+                 the threshold would flag too many; use images that the model has not seen",
                 known.len(),
                 path.display()
             )));

@@ -1,4 +1,4 @@
-//! The region of interest, as a mask image marks it.
+//! The region of interest, from a mask image.
 
 use std::path::{Path, PathBuf};
 
@@ -22,17 +22,14 @@ pub(crate) fn load_roi(file: &Path, scoring: &ScoringSettings, images: &[PathBuf
     for (path, size) in images.iter().zip(sizes) {
         let size = size?;
         let (fits, needed) = if is_tiled {
-            (
-                size == own,
-                "size, since images that are looked at in tiles keep theirs",
-            )
+            (size == own, "size, because images in tiles keep their size")
         } else {
             (has_proportions_of(own, size), "proportions")
         };
         if !fits {
             return Err(Error::request(format!(
-                "the region of interest in {} has {own} pixels (height x width), but {} has {size}; draw it on one of the \
-                 images: it must have their {needed}",
+                "the region of interest in {} has {own} pixels (height x width), but {} has {size}; draw it on one \
+                 of the images, because it must have their {needed}",
                 file.display(),
                 path.display(),
             )));

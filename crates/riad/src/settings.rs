@@ -1,4 +1,4 @@
-//! `settings.json`, which tells how a run was started and from which images, so that the folder alone is enough to go on.
+//! `settings.json` says how a run was started, and with which images. So the folder alone is enough to go on.
 
 use std::{
     fs,

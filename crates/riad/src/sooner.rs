@@ -1,4 +1,4 @@
-//! What would be done sooner than a training that takes long.
+//! A smaller training that ends sooner than a long one.
 
 use std::time::Duration;
 
@@ -21,15 +21,15 @@ const MULTIPLE: usize = 16;
 pub struct Sooner {
     /// The size of the network.
     pub preset: Preset,
-    /// Height and width that images are resized to, or of tiles.
+    /// Height and width of the resized images or the tiles.
     pub size: Size,
-    /// How long it takes about.
+    /// Its estimated time.
     pub time: Duration,
 }
 
 impl Sooner {
-    /// For a training of which so much is to come: the largest network and images that are done within half an hour, or else the
-    /// smallest, in proportion to their operations. `None` if there is nothing smaller.
+    /// The largest network and image size that would end within half an hour, for a training that needs `to_come` more.
+    /// If none would, the smallest. Times are in proportion to operations. `None` if there is nothing smaller.
     pub fn than(config: &TrainConfig, to_come: Duration) -> Option<Self> {
         let Architecture { width, .. } = config.architecture;
         let whole = config.scoring.size();

@@ -1,4 +1,4 @@
-//! The images of a run as its trainer takes them.
+//! The images of a run as a source for its trainer.
 
 use std::{
     error::Error,
@@ -27,7 +27,7 @@ pub(crate) struct Source {
 enum Images {
     /// Resized to the network's size.
     Whole(Dataset),
-    /// A tile of each, elsewhere in every epoch.
+    /// One tile of each image, at another place in every epoch.
     Tiles(Crops),
 }
 

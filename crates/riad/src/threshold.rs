@@ -1,4 +1,4 @@
-//! Thresholds and the verdicts that follow from them, and what a calibration is good for.
+//! Thresholds, their verdicts, and the rates that a calibration allows.
 
 use std::{fmt, path::Path};
 
@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 use crate::{Asked, Error, Result};
 
 impl Asked {
-    /// The rate that verdicts are mostly asked for, 0.05, or the smallest that the calibration allows.
+    /// The usual rate, 0.05. If the calibration does not allow it, the smallest rate that it allows.
     pub fn usual(calibration: &Calibration) -> Self {
         Self::rate(calibration.smallest_rate().max(0.05))
     }
 
-    /// How many good images a calibration for this takes.
+    /// The number of good images that a calibration for this rate needs.
     ///
     /// # Errors
     /// [`Error::Request`] if a rate or probability is out of range.
@@ -31,7 +31,7 @@ impl Asked {
     }
 }
 
-/// What a threshold makes of an image.
+/// The verdict of a threshold about an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -62,7 +62,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// A threshold for which a false-positive rate was asked. It is that of an image's score and of the pixels of its map, since
+/// A threshold for a false-positive rate. An image's score and the pixels of its map have the same threshold, because
 /// the score is the map's maximum.
 #[derive(Clone, Debug)]
 pub struct Threshold {
@@ -101,7 +101,7 @@ impl Threshold {
         }
     }
 
-    /// What was asked for.
+    /// The rate that was asked for.
     pub fn asked(&self) -> Asked {
         self.asked
     }
@@ -116,12 +116,12 @@ impl Threshold {
         &self.calibration
     }
 
-    /// How likely a good image scores at least as high, in four digits: more would tell of no difference.
+    /// The probability that a good image scores at least as high, in four digits. More digits would mean nothing.
     pub fn p_value(&self, score: f32) -> f64 {
         p_value(&self.calibration, score)
     }
 
-    /// What an image of this score is called.
+    /// The verdict for an image of this score.
     pub fn verdict(&self, score: f32) -> Verdict {
         // What is no number is not good.
         if score <= self.value {
@@ -142,7 +142,7 @@ const CONFIDENCE: f64 = 0.95;
 /// False-positive rates that people ask for, the largest first.
 const RATES: [f64; 6] = [0.1, 0.05, 0.02, 0.01, 0.005, 0.001];
 
-/// What a model's calibration is good for, in words: which rates it allows, what it promises, and what the next rate takes.
+/// What a calibration allows, in words: its rates, what it promises for them, and how many images the next rate needs.
 pub fn reach(calibration: &Calibration) -> String {
     let count = calibration.scores().len();
     let usual = Asked::usual(calibration).rate;
@@ -162,7 +162,7 @@ pub fn reach(calibration: &Calibration) -> String {
     }
     let next = RATES.iter().find_map(|&rate| {
         let more = images_needed(rate).ok()?.checked_sub(count).filter(|&more| more > 0)?;
-        Some(format!("; a rate of {rate} takes {more} more"))
+        Some(format!("; a rate of {rate} needs {more} more"))
     });
     text + &next.unwrap_or_default()
 }
@@ -194,15 +194,15 @@ mod tests {
         assert_eq!(
             of(21),
             "21 good images, for false-positive rates from 0.0455 on; a rate of 0.05 stops at most 1 in 20 good products on \
-             average over calibrations, and with 95 % confidence at most 1 in 7 with this one; a rate of 0.02 takes 28 more"
+             average over calibrations, and with 95 % confidence at most 1 in 7 with this one; a rate of 0.02 needs 28 more"
         );
         assert_eq!(
             of(2),
             "2 good images, for false-positive rates from 0.3334 on; a rate of 0.3334 stops at most 1 in 3 good products on \
-             average over calibrations, and with 95 % confidence at most 78 of 100 with this one; a rate of 0.1 takes 7 more"
+             average over calibrations, and with 95 % confidence at most 78 of 100 with this one; a rate of 0.1 needs 7 more"
         );
         assert!(
-            of(130).contains("with 95 % confidence at most 1 in 12 with this one; a rate of 0.005 takes 69 more"),
+            of(130).contains("with 95 % confidence at most 1 in 12 with this one; a rate of 0.005 needs 69 more"),
             "{}",
             of(130)
         );

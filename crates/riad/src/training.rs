@@ -1,4 +1,4 @@
-//! From a folder of good images to a trained and calibrated model, in one expression.
+//! From a folder of good images to a trained and calibrated model.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use riad_model::{Device, Method, Preset};
 
 use crate::{Cancel, Compute, Observer, Result, Run, TrainingOptions};
 
-/// A training that is to be started.
+/// A training to start.
 ///
 /// ```no_run
 /// use riad::{Preset, Training};
@@ -28,7 +28,8 @@ pub struct Training {
 }
 
 impl Training {
-    /// Learns from the good images below a folder, or from a category of a data set whose layout is told by what is there.
+    /// Learns from the good images in a folder, or from a category of a data set. The folders and files show the
+    /// layout.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
             data: data.into(),
@@ -40,7 +41,7 @@ impl Training {
         }
     }
 
-    /// Where the run goes: `runs/<name of the folder>` by default.
+    /// The folder of the run: `runs/<name of the data folder>` by default.
     pub fn out(mut self, folder: impl Into<PathBuf>) -> Self {
         self.out = Some(folder.into());
         self
@@ -58,41 +59,43 @@ impl Training {
         self
     }
 
-    /// The method: by default the one that suits the images.
+    /// The method. By default the training images choose it.
     pub fn method(mut self, method: Method) -> Self {
         self.options.method = Some(method);
         self
     }
 
-    /// Starts with the weights of another run or checkpoint instead of random ones. What is not set here of method, preset, size and
-    /// channels is as there. The model must be of the same method, preset and channels, or [`start`](Self::start) refuses it.
+    /// Starts with the weights of another run or checkpoint instead of random ones. Method, preset, size and channels
+    /// have its values by default. Method, preset and channels must be the same, or [`start`](Self::start) reports an
+    /// error.
     pub fn starting_from(mut self, model: impl Into<PathBuf>) -> Self {
         self.options.from = Some(model.into());
         self
     }
 
-    /// Decides initial weights, split, order and masks: 0 by default.
+    /// Number that decides initial weights, split, order and masks: 0 by default.
     pub fn seed(mut self, seed: u64) -> Self {
         self.options.seed = Some(seed);
         self
     }
 
-    /// Passes over the images, at most.
+    /// Largest number of passes over the images.
     pub fn epochs(mut self, epochs: usize) -> Self {
         self.options.epochs = Some(epochs);
         self
     }
 
-    /// Share of the images held out from all training to calibrate thresholds with, from 0 for none to less than 1. By default it is a
-    /// tenth from 185 images on, which is enough for a false-positive rate of 0.05, and none of fewer: such a model has scores, but no
-    /// [verdict](crate::Found::verdict) until a [`Recalibration`](crate::Recalibration) gives it other good images.
+    /// Share of the images held out to calibrate thresholds, from 0 (none) to less than 1. The default is a tenth if
+    /// there are at least 185 images, which is enough for a false-positive rate of 0.05. With fewer images the default
+    /// is 0: such a model has scores, but no [verdict](crate::Found::verdict) until a
+    /// [`Recalibration`](crate::Recalibration) with other good images.
     pub fn calibration(mut self, share: f64) -> Self {
         self.options.calibration = Some(share);
         self
     }
 
-    /// Share of the images held out to watch the loss with, and for some methods to choose the best epoch: by default 0.2, less what
-    /// calibration takes, but at least 0.1.
+    /// Share of the images held out to compute the validation loss. Some methods choose the best epoch by it. The
+    /// default is 0.2 minus the share for calibration, but at least 0.1.
     pub fn validation(mut self, share: f64) -> Self {
         self.options.validation = Some(share);
         self
@@ -104,33 +107,33 @@ impl Training {
         self
     }
 
-    /// How the data set is laid out, instead of telling it by what is there.
+    /// The layout of the data set. By default the folders and files show it.
     pub fn layout(mut self, layout: Layout) -> Self {
         self.layout = Some(layout);
         self
     }
 
-    /// What computes: by default the GPU that this build drives, or else the CPU.
+    /// The device. The default is a GPU that this build can use, otherwise the CPU.
     pub fn device(mut self, device: Device) -> Self {
         self.device = Some(device);
         self
     }
 
-    /// What can stop the training. A later [`start`](Self::start) with the same folder goes on.
+    /// Stops the training. A later [`start`](Self::start) with the same folder goes on.
     pub fn cancel(mut self, cancel: Cancel) -> Self {
         self.cancel = cancel;
         self
     }
 
-    /// All options at once, in place of those set before.
+    /// All options at once. They replace all earlier ones.
     pub fn options(mut self, options: TrainingOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// Trains from where the run in the folder is, until training ends or is cancelled. [`Run::trained`] tells which. At the end it
-    /// finds what is normal, calibrates if enough images were held out, and tells the observer of unusual images. To stop from an
-    /// observer, keep a clone of the [`Cancel`].
+    /// Starts the run in the folder, or goes on with it, until training ends or is cancelled. [`Run::trained`] says
+    /// which. At the end it finds what is normal, and calibrates if enough images were held out. The observer gets an
+    /// event for unusual images. To stop from an observer, keep a clone of the [`Cancel`].
     ///
     /// # Errors
     /// If an image cannot be used, the run in the folder was started with other options or images, or training fails.

@@ -152,8 +152,8 @@ fn what_does_not_fit_is_refused_by_name() {
     };
     for (training, what) in [
         (further(&out).method(other), "method"),
-        (further(&out).preset(Preset::Small), "preset is tiny, and small"),
-        (further(&out).options(grey), "channels is 3, and 1"),
+        (further(&out).preset(Preset::Small), "preset is tiny, not small"),
+        (further(&out).options(grey), "channels is 3, not 1"),
         (further(&out).starting_from(MADE.folder.path().join("none")), "none"),
     ] {
         let error = training.start(&()).unwrap_err().to_string();

@@ -202,18 +202,20 @@ pub(super) fn document(results: &Results) -> String {
         }
     }
     text += "\n## How to read it\n\n\
-        All contestants of a workload run in turn, round after round, in the same minutes, on the same weights and inputs; \
-        the order rotates. Numbers are medians over the rounds in which no other process used over 5 % of a processor and \
-        the FMA peak stayed within 10 % of its best. *Takes, of ours* is a peer's median divided by ours in f32: above 1, riad is \
-        faster or smaller; below 1, the peer is. In bold: riad and the best peer in f32. bf16 rows trade digits for speed, \
-        and are shown because a user could choose them; riad has it for scoring on processors with AMX, and the summary sets \
-        bf16 peers against the faster of both. GFLOP/s count the \
-        multiplications and additions of the layers' definition, so an algorithm that needs fewer can pass 100 % of the \
-        peak: Winograd's needs a quarter of them at the least. Who passes four times the peak, in bf16 four times what the \
-        processor's instructions for it do, has not done the work in the time, and is refused. Inference peers run with \
-        batch norms folded.\n\n\
-        What is not here: [GPUs](gpu.md), [other processors](processors.md) than this one, int8, and bf16 where the processor has no \
-        instructions for it.\n\n\
+        All contestants of a workload run in turn, round after round, in the same minutes, on the same weights and inputs. \
+        The order rotates. Numbers are medians over undisturbed rounds. A round is undisturbed if no other process uses over \
+        5 % of a processor and the FMA peak stays within 10 % of its best.\n\n\
+        - *Takes, of ours* is a peer's median divided by ours in f32. Above 1, riad is faster or smaller. Below 1, the peer is.\n\
+        - Bold rows are riad and the best peer in f32.\n\
+        - bf16 rows trade digits for speed. The tables show them because a user could choose them. riad has bf16 for scoring on \
+        processors with AMX. The summary compares bf16 peers with the faster of riad's two.\n\
+        - GFLOP/s count the multiplications and additions of the layers' definition. So an algorithm that needs fewer of them \
+        can pass 100 % of the peak. Winograd's method needs a quarter of them at the least.\n\
+        - If a contestant passes four times the peak, it has not done the work in the time, and the result is refused. In bf16 \
+        the limit is four times what the processor's instructions for bf16 reach.\n\
+        - Inference peers run with batch norms folded.\n\n\
+        This page does not have [GPUs](gpu.md), [other processors](processors.md) than this one, int8, or bf16 on a processor \
+        without instructions for it.\n\n\
         ## In short\n\n\
         | work | riad | best peer in f32 | takes, of ours | riad in bf16 | best peer in bf16 | takes, of our faster |\n\
         |---|---|---|---|---|---|---|\n";

@@ -109,30 +109,34 @@ const MEMORY_OF_TRAINING: &[Peer] = &[
     f32_peer("channels_last", "PyTorch channels-last"),
 ];
 
-const FORWARD_CAVEAT: &str = "Ours is a scorer with one mask set that hides the whole image: masking, composing, one \
-    similarity map and its smoothing are in our time, while the peers run the network alone. The input is therefore \
-    zero for everyone.";
-const SCORE_CAVEAT: &str = "Per image: twelve masked passes (K = 2, 4, 8, 16; n = 3), four multi-scale GMS maps, 21×21 \
-    mean filter, mean and maximum. The peers mask, compose and map in PyTorch (separable filters), and pass the copies \
-    one at a time or all at once, whichever was faster (torch.compile: one at a time, which spares minutes of compiling).";
-const SCORE_MANY_CAVEAT: &str = "As one image; the peers go image by image, we four images at once, as `riad score` does. \
-    Each run takes long, so only two peers take part.";
-const RESTORE_CAVEAT: &str = "Per image: edges of gray, one pass, the multi-scale GMS of each colour and the difference in \
-    colour, mean filter and maximum. The peers do all but the pass in PyTorch (pooling for edges, separable filters).";
-const TRAIN_CAVEAT: &str = "Three masked copies of each image, forward, L2 + SSIM + MSGMS, backward, Adam with coupled \
-    weight decay. Ours is `Trainer::run` with images in memory, from one step's event to the next: a whole step, and making \
-    the next batch ready. Nothing is saved in that time, which a run that is kept does every 20 s at most. The peers use \
-    fused Adam and separable SSIM windows. Masks are drawn by each side for itself, so first losses from equal weights agree \
-    but roughly; that steps are equal to the last digits is tested in riad-model. `riad bench` is no contestant: it says what \
-    a step of the same work takes by a stopwatch of its own, on average over one run after the rounds.";
-const METRICS_CAVEAT: &str = "Ours computes average precision and the best F1 as well. MVTec's AUPRO is its published \
-    algorithm with scikit-image's labels; the one-sort variant is what a careful user of numpy could write.";
-const DECODING_CAVEAT: &str = "24 files, nothing cached but by the system. Pillow rounds to 8 bits after each axis, we \
-    keep 16 bits: results differ by up to 1/255.";
-const START_CAVEAT: &str = "`riad score` against a script that imports PyTorch and Pillow, loads the same weights and \
-    scores the same image: fresh processes, files in the system's cache.";
-const MEMORY_CAVEAT: &str = "Peak resident size of a fresh process after three runs. Peers score one pass at \
-    a time, which needs least. Theirs includes Python and the imported libraries, which a machine must have for them.";
+const FORWARD_CAVEAT: &str = "Ours is a scorer with one mask set that hides the whole image. So the input is zero \
+    for everyone. Our time includes masking, composing, one similarity map and its smoothing. The peers run the \
+    network alone.";
+const SCORE_CAVEAT: &str = "Per image: twelve masked passes (K = 2, 4, 8, 16; n = 3), four multi-scale GMS maps, \
+    21×21 mean filter, mean and maximum. The peers mask, compose and map in PyTorch (separable filters). They pass \
+    the copies one at a time or all at once, whichever was faster. torch.compile passes one at a time, which saves \
+    minutes of compiling.";
+const SCORE_MANY_CAVEAT: &str = "The work for each image is the same as above. The peers score one image at a \
+    time, and riad four at once, as `riad score` does. Each run takes long, so only two peers take part.";
+const RESTORE_CAVEAT: &str = "Per image: edges of gray, one pass, the multi-scale GMS of each colour and the \
+    difference in colour, mean filter and maximum. The peers do everything but the pass in PyTorch (pooling for \
+    edges, separable filters).";
+const TRAIN_CAVEAT: &str = "Three masked copies of each image, forward, L2 + SSIM + MSGMS, backward, Adam with \
+    coupled weight decay. Ours is `Trainer::run` with images in memory, from one step's event to the next: a whole \
+    step, and making the next batch ready. Nothing is saved in that time. A run that is kept saves every 20 s at \
+    most. The peers use fused Adam and separable SSIM windows. Each side draws its own masks, so first losses from \
+    equal weights agree only roughly. Tests in riad-model check that steps are equal to the last digits. `riad \
+    bench` is not a contestant. It measures a step of the same work with its own stopwatch, on average over one \
+    run after the rounds.";
+const METRICS_CAVEAT: &str = "Ours also computes average precision and the best F1. MVTec's AUPRO is its published \
+    algorithm with scikit-image's labels. The one-sort variant is what a careful user of numpy could write.";
+const DECODING_CAVEAT: &str = "24 files. Only the system caches them. Pillow rounds to 8 bits after each axis, and \
+    riad keeps 16 bits, so results differ by up to 1/255.";
+const START_CAVEAT: &str = "`riad score` against a script that imports PyTorch and Pillow, loads the same weights \
+    and scores the same image. Processes are new, and files are in the system's cache.";
+const MEMORY_CAVEAT: &str = "Peak resident size of a new process after three runs. Peers score one pass at a time, \
+    because this needs the least memory. Their size includes Python and the imported libraries, because a machine \
+    needs both to run them.";
 
 /// Every workload, in the order of the report.
 pub(super) fn all() -> Vec<Workload> {

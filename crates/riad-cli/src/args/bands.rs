@@ -1,4 +1,4 @@
-//! Images of several files.
+//! Images that consist of several files.
 
 use clap::Args;
 use riad_data::Pattern;
@@ -6,8 +6,9 @@ use riad_data::Pattern;
 /// Which files make one image together.
 #[derive(Debug, Args)]
 pub(crate) struct BandsArgs {
-    /// Files that make one image together, such as '*_light{0..3}.png': * is the image's name, and the braces list what tells
-    /// its files apart, in the order of their channels [default: that of the run, else each file is an image of its own]
+    /// Pattern of the files that make one image together, such as '*_light{0..3}.png'. * is the image's name. The braces list
+    /// the parts in which its files differ, in the order of the channels [default: the run's pattern; without one, each file
+    /// is an image]
     #[arg(long, value_name = "PATTERN")]
     pub(crate) bands: Option<Pattern>,
 }

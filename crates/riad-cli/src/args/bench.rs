@@ -12,14 +12,16 @@ use riad_model::{Method, Preset};
 
 use super::{ComputeArgs, preset_parser, training::method_parser};
 
-/// Tell how fast this machine scores and trains, to choose a preset and a size
+/// Measure how fast this machine scores and trains, to choose a preset and a size
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Measured with random weights, on which speed does not depend, and scoring in batches of 4; reading image files, and spoiling them for
-restore, comes on top.
-What would take too long is estimated from the largest network measured by the number of operations, and marked with ~; ask
-for that preset and size alone to have it measured. The last column is what `riad train` takes for so many images, with
-validation and calibration.
+bench uses random weights, because speed does not depend on weights. It scores in batches of 4.
+The time to read image files is not included, nor the time to damage them for restore.
+
+If a measurement would take too long, bench estimates it and marks it with ~. The estimate comes
+from the largest network that was measured, by the number of operations. Name that preset and
+size to have them measured. The last column is the time that `riad train` takes for --images
+images, with validation and calibration.
 
 Examples:
   riad bench
@@ -36,16 +38,16 @@ pub(crate) struct BenchArgs {
     /// Images per training step
     #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) batch: u16,
-    /// Good images that a training to estimate has
+    /// Number of good images of the training to estimate
     #[arg(long, value_name = "N", default_value = "200")]
     pub(crate) images: NonZeroUsize,
-    /// Epochs that a training to estimate runs [default: those of riad train]
+    /// Number of epochs of the training to estimate [default: that of riad train]
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<NonZeroUsize>,
     /// Method to measure: riad, restore or autoencoder
     #[arg(long, value_name = "NAME", value_parser = method_parser(), default_value = "riad", hide_possible_values = true)]
     pub(crate) method: Method,
-    /// About how long to measure, all in all
+    /// About how long the whole measurement takes
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) time: Duration,
     /// Print JSON

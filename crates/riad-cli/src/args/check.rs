@@ -11,38 +11,38 @@ use clap::{Args, ValueHint};
 
 use super::{BandsArgs, DataFormat, format_parser};
 
-/// Look through good images before training, for those that are not what they should be
+/// Look through good images before training, for images that may not be good
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Names copies, pictures that hardly differ, and images of another size, another brightness, or unlike all others, as a
-defective product among good ones may be. A small defect is not seen without a model; riad train looks again at its end,
-by the model's scores.
+check names copies, pictures that hardly differ, images of another size or brightness, and images
+unlike all others. Such an image may show a defective product. check has no model, so it does not
+see a small defect. riad train looks again at its end, by the model's scores.
 
-Each line on standard output has a name and the reasons. FILE shows the images; the list beside it, of the same name with
-the ending .txt, is for riad train --without. Nothing is left out by itself. An image that cannot be read is reported, and
-the exit code is 1 then.
+Each line on standard output has a name and the reasons. FILE shows the images. A list with the
+same name and the ending .txt is beside it, for riad train --without. check leaves nothing out.
+If an image cannot be read, check reports it, and the exit code is 1.
 
 Examples:
   riad check photos/good
   riad check data/mvtec/bottle --out bottle.html
   riad train photos/good --without suspects.txt")]
 pub(crate) struct CheckArgs {
-    /// Images to look through, as riad train takes them
+    /// Images to look through, in a layout of riad train
     #[arg(value_name = "DATA", value_hint = ValueHint::DirPath)]
     pub(crate) data: PathBuf,
-    /// Which category of DATA, where it holds several
+    /// Category of DATA, if DATA holds several
     #[arg(long, value_name = "NAME")]
     pub(crate) category: Option<String>,
-    /// How DATA is laid out; auto tells it by what is there
+    /// Layout of DATA. auto finds it by the folders and files in DATA
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = format_parser())]
     pub(crate) format: DataFormat,
-    /// Page to write
+    /// HTML page to write
     #[arg(long, value_name = "FILE", default_value = "suspects.html", value_hint = ValueHint::FilePath)]
     pub(crate) out: PathBuf,
-    /// Channels of the images [default: 3; with --bands one for each file]
+    /// Number of channels of the images [default: 3; with --bands one for each file]
     #[arg(long, value_name = "N")]
     pub(crate) channels: Option<usize>,
-    /// The sample that is white in files of integers, as for riad train
+    /// The sample value that is white in files of integers, as in riad train
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) white_level: Option<u16>,
     #[command(flatten)]

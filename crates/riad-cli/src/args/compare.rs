@@ -12,20 +12,22 @@ use riad::report::Comparison;
 
 use super::{DeviceArgs, PhotosArgs, VerdictArgs};
 
-/// Set runs beside each other on the same test images: who finds what
+/// Compare runs on the same test images: which run finds which defects
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each run is measured on the test images of the data that it was trained with, or on the pictures of --good and --bad. They
-must be the same for all. The page has how many defects are found by all, by one alone and by none, the metrics with the
-better value marked, and the images, those first on which the runs disagree.
+Each run is measured on the test images of its training data, or on the pictures of --good and
+--bad. The images must be the same for all runs. The page says how many defects all runs find,
+one run alone finds, and no run finds. It marks the better value of each metric. It shows the
+images, first the images on which the runs disagree.
 
-Each run judges by its own threshold for --fpr, or else for 0.05; if one has none, all do by that of their best F1.
+Each run uses its own threshold for --fpr, which is 0.05 by default. If a run has none, each run
+uses the threshold of its best F1.
 
 Examples:
   riad compare runs/small runs/large
   riad compare runs/riad runs/restore --good photos/more-good --bad photos/bad --out compared.html")]
 pub(crate) struct CompareArgs {
-    /// Folders of runs, from two to 26
+    /// Folders of two to 26 runs
     #[arg(value_name = "RUN", required = true, num_args = 2..=Comparison::MOST, value_hint = ValueHint::DirPath)]
     pub(crate) runs: Vec<PathBuf>,
     #[command(flatten)]

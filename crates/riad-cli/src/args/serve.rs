@@ -16,25 +16,33 @@ use crate::memory::parse_memory;
 /// Serve models over HTTP, with a page for operators
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A line is a product and the model that looks at its pictures. Pictures come by POST to the line's address, or into its folder
-with --watch. Each gets a row in STORE, with its score, verdict, threshold, model and program version, before its sender hears
-of it, and is kept there as a file. Killed at any instant and started again, riad serve goes on: no answered picture is
-without its row, and none of a folder has two. Send an Idempotency-Key, and neither has one that you send again.
+A line is a product and its model. Pictures come by POST to the line's address, or into its
+folder (--watch). Each picture gets a row in STORE, with its score, verdict, threshold, model and
+program version. The row is stored before the sender gets the answer. The picture is kept as a
+file. If riad serve is killed and started again, it goes on: each answered picture has its row,
+and a picture in a folder has only one. With an Idempotency-Key, a picture that you send again
+has only one, too.
 
-The page is at the service's address, and so is /openapi.json, which describes the API. /metrics is for Prometheus, /readyz
-and /healthz are for whoever starts and stops services, and /v2 is the Open Inference Protocol.
+The page for operators is at the service's address. /openapi.json describes the API. /metrics is
+for Prometheus. /readyz and /healthz are for programs that start and stop services. /v2 is the
+Open Inference Protocol.
 
-The service listens at this machine's own address. With --token-file it may listen at others: programs send the token of that
-file as `Authorization: Bearer TOKEN`, and people type it once. Without --tls-cert others on the network can read it.
+Without --token-file the service listens at the loopback address only. With --token-file it may
+listen at other addresses. Programs send the token of that file as `Authorization: Bearer TOKEN`,
+and people type it once. Without --tls-cert others on the network can read the token.
 
-The first start copies the model into STORE as the line's version 1. If the run holds another model at a later start, that
-is the next version, and is used. Versions that were made on the page are kept beside it, and used if that was the last word.
+The first start copies the model into STORE as version 1 of the line. If the run holds another
+model at a later start, that model is the next version, and the line uses it. Versions that
+people make on the page are in STORE, too. The line uses the version that was chosen last.
 
-Every inspection can be sent on: as a signed POST with --webhook, to an MQTT broker with --mqtt, and to PLCs over Modbus TCP
-with --modbus-client and --modbus-server. What a peer has not acknowledged stays in STORE and is tried again, in order, also
-after a kill. A sink that is new gets what comes from then on. docs/plc.md has topics, registers and the rules for PLCs.
+riad serve can send every inspection on: as a signed POST (--webhook), to an MQTT broker
+(--mqtt), and to PLCs over Modbus TCP (--modbus-client, --modbus-server). If a peer has not
+acknowledged an inspection, it stays in STORE, and riad serve tries again, in order, also after a
+kill. A new sink gets the inspections from then on. docs/plc.md has topics, registers and the
+rules for PLCs.
 
-Ctrl-C or SIGTERM ends it when the pictures that came are judged and stored.
+Ctrl-C or SIGTERM ends the service. Before it ends, it judges and stores the pictures that have
+come.
 
 Without a --line, or beside those that there are, lines can be made on the page: of a folder of good pictures that is dropped
 there. They are kept in STORE, and are there again at the next start.
@@ -47,55 +55,56 @@ Examples:
   riad serve --line lid=runs/lid --line cap=runs/cap --listen 0.0.0.0:8642 --token-file token
   curl --data-binary @photo.jpg http://127.0.0.1:8642/v1/lines/lid/inspect")]
 pub(crate) struct ServeArgs {
-    /// A line's name and its model: a run's folder or a checkpoint, calibrated. May be given more than once; lines that were
+    /// Name of a line, and its calibrated model: a run's folder or a checkpoint. May be given more than once. Lines that were
     /// made on the page need none
     #[arg(long = "line", value_name = "NAME=RUN", value_parser = parse_pair)]
     pub(crate) lines: Vec<(String, PathBuf)>,
-    /// Judge the pictures that come into a folder for this line. They stay where they are
+    /// Judge the pictures that come into this folder for this line. The pictures stay in the folder
     #[arg(long = "watch", value_name = "NAME=DIR", value_parser = parse_pair)]
     pub(crate) watched: Vec<(String, PathBuf)>,
     #[command(flatten)]
     pub(crate) verdict: VerdictArgs,
-    /// Folder of rows, pictures and versions of models; one process at a time uses it
+    /// Folder for rows, pictures and versions of models. Only one process at a time can use it
     #[arg(long, value_name = "STORE", default_value = "riad-store", value_hint = ValueHint::DirPath)]
     pub(crate) store: PathBuf,
     /// Address and port to listen at
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8642")]
     pub(crate) listen: SocketAddr,
-    /// File with the token that callers must show, in its first line
+    /// File whose first line is the token that callers must send
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) token_file: Option<PathBuf>,
-    /// Certificate for TLS, with those that lead to it, in PEM
+    /// Certificate for TLS with its chain, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_key", value_hint = ValueHint::FilePath)]
     pub(crate) tls_cert: Option<PathBuf>,
     /// Private key of the certificate, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
     pub(crate) tls_key: Option<PathBuf>,
-    /// A folder whose pictures callers may name by their path instead of sending them. May be given more than once
+    /// Folder of pictures that callers may name by path instead of sending them. May be given more than once
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) allow: Vec<PathBuf>,
-    /// Pictures of a line that may wait; more are refused with status 503
+    /// Number of pictures of a line that may wait. More are refused with status 503
     #[arg(long, value_name = "N", default_value = "64")]
     pub(crate) queue: NonZeroUsize,
-    /// How long a request may take from its first byte until its answer; then its status is 504
+    /// Time limit from the first byte of a request to its answer. After that the status is 504
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) deadline: Duration,
-    /// How large a picture may be, as a file
+    /// Largest size of a picture's file
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_memory)]
     pub(crate) most_bytes: u64,
-    /// Delete pictures that are older, such as 30d. Rows and labelled pictures stay
+    /// Delete pictures that are older than this, such as 30d. Rows and labelled pictures stay
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) keep: Option<Duration>,
-    /// Delete pictures beyond this many bytes, such as 20GiB: the oldest good ones first, then defects, labelled ones last
+    /// Delete pictures if all pictures together are larger than this, such as 20GiB: the oldest good ones first, then defects,
+    /// labelled ones last
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
     pub(crate) keep_bytes: Option<u64>,
-    /// Ask a person about one in N pictures, drawn by chance whatever their verdict, such as 1/200: so that misses are
-    /// counted, and new thresholds rest on pictures that nobody selected
+    /// Ask a person about one in N pictures, such as 1/200. They are drawn by chance, whatever their verdict. So misses are
+    /// counted, and new thresholds come from pictures that nobody selected
     #[arg(long, value_name = "1/N", value_parser = parse_share)]
     pub(crate) audit: Option<NonZeroU32>,
     #[command(flatten)]
     pub(crate) sinks: SinkArgs,
-    /// How long a picture in a watched folder must stay as it is to count as complete
+    /// A picture in a watched folder is complete if it has not changed for this time
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
     pub(crate) settle: Duration,
     /// How often to look at watched folders
@@ -106,7 +115,7 @@ pub(crate) struct ServeArgs {
 }
 
 impl ServeArgs {
-    /// What verdicts are given for.
+    /// The rate that verdicts are given for.
     pub(crate) fn asked(&self) -> Asked {
         self.verdict.usual()
     }
@@ -115,13 +124,13 @@ impl ServeArgs {
 fn parse_pair(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
-        _ => Err("a name, =, and a path are wanted, such as lid=runs/lid".to_owned()),
+        _ => Err("expected NAME=PATH, such as lid=runs/lid".to_owned()),
     }
 }
 
 fn parse_share(text: &str) -> Result<NonZeroU32, String> {
     let number = text.strip_prefix("1/").and_then(|number| number.parse().ok());
-    number.ok_or_else(|| "a share is written as 1/200".to_owned())
+    number.ok_or_else(|| "expected 1/N, such as 1/200".to_owned())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ pub(super) fn parse_size(text: &str) -> Result<Size, String> {
     let side = |digits: &str| {
         digits
             .parse()
-            .map_err(|_| "a size is a number of pixels, such as 200, or height x width, such as 150x400".to_owned())
+            .map_err(|_| "expected a number of pixels, such as 200, or height x width, such as 150x400".to_owned())
     };
     match text.split_once('x') {
         None => side(text).map(|side| Size::new(side, side)),

@@ -1,4 +1,4 @@
-//! The command line of what fits `riad` into a system: shell completions and man pages.
+//! The command lines of `riad completions` and `riad man`.
 
 #![allow(
     rustdoc::invalid_html_tags,
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 use clap_complete::Shell;
 
-/// Print the script with which a shell completes riad's commands and options
+/// Print a script for a shell that completes riad's commands and options
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +28,7 @@ pub(crate) struct CompletionsArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  riad man ~/.local/share/man/man1 && man riad-train")]
 pub(crate) struct ManArgs {
-    /// Folder to write to, made where it does not exist
+    /// Folder to write to. It is made if it does not exist
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) folder: PathBuf,
 }

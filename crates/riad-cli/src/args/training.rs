@@ -1,4 +1,4 @@
-//! How to train, and what: RIAD, parts of it left out, and what it is compared with.
+//! Options of training: RIAD, RIAD without some of its parts, and the methods that it is compared with.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -16,12 +16,12 @@ use super::{preset_parser, size::parse_size};
 /// Heading of the options for experiments with the method.
 const METHOD: &str = "Method";
 
-/// How to train. What is not given takes the preset's default, or for a run that exists what it was started with.
+/// How to train. An option that is not given has the preset's default. If the run exists, it has the run's value.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Training")]
 pub(crate) struct TrainingArgs {
-    /// default: what this program does best, maps of the edges of each colour, beyond what is normal at each place. paper: the
-    /// published method to the letter, for comparison with its numbers [default: default]
+    /// default: the best maps of this program. They compare the edges of each colour and subtract what is normal at each
+    /// place. paper: the published method to the letter, to compare with its numbers [default: default]
     #[arg(long, help_heading = METHOD, value_enum, value_name = "NAME", hide_possible_values = true)]
     pub(crate) protocol: Option<ProtocolName>,
     #[arg(
@@ -33,61 +33,61 @@ pub(crate) struct TrainingArgs {
         help = method_help()
     )]
     pub(crate) method: Option<Method>,
-    /// Terms of the loss, joined by +: l2, l1, ssim, msgms. riad is l2+ssim+msgms [default: riad]
+    /// Terms of the loss, joined by +: l2, l1, ssim, msgms. riad means l2+ssim+msgms [default: riad]
     #[arg(long, help_heading = METHOD, value_name = "TERMS")]
     pub(crate) loss: Option<LossWeights>,
     /// Region sizes K in pixels [default: 2,4,8,16]
     #[arg(long, help_heading = METHOD, value_name = "K,…", value_delimiter = ',')]
     pub(crate) regions: Option<Vec<usize>>,
-    /// Disjoint mask sets n: every image is reconstructed in so many passes for each region size [default: 3]
+    /// Number n of disjoint mask sets. An image takes n passes for each region size [default: 3]
     #[arg(long, help_heading = METHOD, value_name = "N")]
     pub(crate) sets: Option<usize>,
-    /// What the network of restore sees: edges-grey, edges-colour, high-pass, or none for the image as it is [default:
+    /// Input of the network, for restore: edges-grey, edges-colour, high-pass, or none for the image as it is [default:
     /// edges-grey]
     #[arg(long, help_heading = METHOD, value_name = "NAME")]
     pub(crate) input: Option<InputFilter>,
-    /// Weight of differences in colour that are added to maps, 0 for none [default: 0; 50 for restore]
+    /// Weight of the differences in colour in maps. 0 leaves them out [default: 0; 50 for restore]
     #[arg(long, help_heading = METHOD, value_name = "X")]
     pub(crate) chroma: Option<f32>,
-    /// By what maps compare an image with its reconstruction: gms-colour, gms-grey, ssim or l2 [default: gms-colour;
-    /// gms-grey with --protocol paper]
+    /// How maps compare an image with its reconstruction: gms-colour, gms-grey, ssim or l2 [default: gms-colour; gms-grey
+    /// with --protocol paper]
     #[arg(long, help_heading = METHOD, value_name = "NAME")]
     pub(crate) similarity: Option<Similarity>,
-    /// Side in pixels of the mean filter over maps, odd [default: 21 at --size 256, and in proportion]
+    /// Side of the mean filter over maps, an odd number of pixels [default: 21 at --size 256, in proportion to --size]
     #[arg(long, help_heading = METHOD, value_name = "PIXELS")]
     pub(crate) smoothing: Option<usize>,
-    /// Number of scales at which gms maps compare, 1 to 4 [default: 4 at --size 256, 3 at 128, and so on]
+    /// Number of scales of gms maps, 1 to 4 [default: 4 at --size 256, 3 at 128, and so on]
     #[arg(long, help_heading = METHOD, value_name = "N")]
     pub(crate) scales: Option<usize>,
-    /// Size of the network: tiny and small for CPUs, paper is the published one [default: tiny; paper with --protocol
+    /// Size of the network. tiny and small are for CPUs, paper is the published size [default: tiny; paper with --protocol
     /// paper]
     #[arg(long, value_name = "NAME", value_parser = preset_parser())]
     pub(crate) preset: Option<Preset>,
-    /// Channels of the images: 3 for colour, 1 for grey, whatever the files have; any other number of lights or bands as they
-    /// are in the pages or samples of a TIFF, a NumPy array, or several files (--bands) [default: 3; with --bands one for
-    /// each file]
+    /// Number of channels of the images. 3 reads files as colour, 1 as grey, whatever the files have. Any other number reads as
+    /// many lights or bands from the pages or samples of a TIFF, a NumPy array, or several files (--bands) [default: 3; with
+    /// --bands one for each file]
     #[arg(long, value_name = "N")]
     pub(crate) channels: Option<usize>,
-    /// The sample that is white in files of integers, such as 1023, 4095 or 16383 of a camera of 10, 12 or 14 bits whose samples
-    /// lie unshifted in files of 16 bits. The run keeps it, and refuses images that contradict it [default: the greatest that a
-    /// file's samples can be]
+    /// The sample value that is white in files of integers. A camera of 10, 12 or 14 bits that writes unshifted samples into
+    /// files of 16 bits has 1023, 4095 or 16383. The run keeps the value, and refuses images that contradict it [default: the
+    /// largest value that the file's samples can have]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) white_level: Option<u16>,
-    /// Height and width in pixels that images are resized to, whatever their proportions: 200, or 150x400 [default: 256]
+    /// Resize images to this height and width in pixels, whatever their proportions: 200, or 150x400 [default: 256]
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
     pub(crate) size: Option<Size>,
-    /// Look at images at their own resolution, in overlapping tiles of this size, instead of resizing them: 256, or
-    /// 128x512 (height x width). An epoch looks at one tile of each image, elsewhere every time
+    /// Do not resize images, but look at overlapping tiles of this size: 256, or 128x512 (height x width). Each epoch uses
+    /// one tile of each image, at another place each time
     #[arg(long, value_name = "HxW", value_parser = parse_size, conflicts_with = "size")]
     pub(crate) tile: Option<Size>,
-    /// Pixels that neighbouring tiles share at least when an image is scored [default: a quarter of a tile's shorter side]
+    /// Smallest overlap of neighbouring tiles in scoring [default: a quarter of a tile's shorter side]
     #[arg(long, value_name = "PIXELS", requires = "tile")]
     pub(crate) overlap: Option<usize>,
-    /// Look for defects only where this mask image is not black; images are seen and learned whole. It has the images'
-    /// proportions, with --tile their size
+    /// Look for defects only where this mask image is not black. The network still sees and learns the whole image. The mask
+    /// has the proportions of the images, or with --tile their size
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) roi: Option<PathBuf>,
-    /// Passes over the images, at most [default: 300; for restore enough for 4000 steps]
+    /// Largest number of passes over the images [default: 300; for restore enough for 4000 steps]
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<usize>,
     /// Images per step [default: 4]
@@ -96,34 +96,35 @@ pub(crate) struct TrainingArgs {
     /// Learning rate [default: 1e-3; 1e-4 for the preset or the protocol paper]
     #[arg(long, value_name = "X")]
     pub(crate) lr: Option<f64>,
-    /// Lower the learning rate, and later stop, when so many epochs brought no better validation loss; with --protocol
-    /// paper stop at once [default: 20; not for restore]
+    /// If N epochs bring no better validation loss, lower the learning rate, and later stop. With --protocol paper stop at
+    /// once [default: 20; not for restore]
     #[arg(long, value_name = "N")]
     pub(crate) patience: Option<usize>,
-    /// Share of the images held out to choose the best epoch, or with restore to watch the loss [default: 0.2 less --calibration, but at least 0.1]
+    /// Share of the images held out to choose the best epoch. restore only shows their loss [default: 0.2 minus --calibration,
+    /// but at least 0.1]
     #[arg(long, value_name = "SHARE")]
     pub(crate) validation: Option<f64>,
-    /// Share of the images held out from all training to calibrate thresholds with [default: 0.1 where that is 19 images
-    /// or more, enough for --fpr 0.05, else 0; 0 with --protocol paper]
+    /// Share of the images held out to calibrate thresholds [default: 0.1 if that is at least 19 images, enough for --fpr 0.05,
+    /// otherwise 0; 0 with --protocol paper]
     #[arg(long, value_name = "SHARE")]
     pub(crate) calibration: Option<f64>,
-    /// Keep images of one part on one side of the split: a pattern of their names with {group} for the part's and * for
-    /// anything, such as '{group}_*.png', or a CSV file with the columns path and group. Equal files always stay together
+    /// Keep all images of one part on the same side of the split. A pattern of their names, such as '{group}_*.png', in which
+    /// {group} is the part and * is anything, or a CSV file with the columns path and group. Equal files always stay together
     #[arg(long, value_name = "PATTERN|FILE")]
     pub(crate) group_by: Option<Grouping>,
-    /// Leave out the images that this file names, one in a line, as riad check writes it; the run remembers them
+    /// Leave out the images that this file names, one in a line. riad check writes such a file. The run keeps the list
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) without: Option<PathBuf>,
-    /// Decides initial weights, split, order and masks [default: 0]
+    /// Number that decides initial weights, split, order and masks [default: 0]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// Stop after this time, such as 90s, 5m or 1h30m; the run can be resumed
+    /// Stop after this time, such as 90s, 5m or 1h30m. The run can be resumed
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) max_time: Option<Duration>,
 }
 
 impl TrainingArgs {
-    /// What is asked for, trained in `precision`, of images whose files belong together as `bands` says.
+    /// The options. Training uses `precision`. `bands` says which files make one image.
     pub(crate) fn options(&self, precision: Option<Precision>, bands: Option<&Pattern>) -> TrainingOptions {
         let Self {
             protocol,
@@ -195,7 +196,7 @@ impl TrainingArgs {
 /// A protocol by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProtocolName {
-    /// Maps of each colour's edges, less the mean map of training images.
+    /// Maps of each colour's edges, minus what is normal at each place.
     Default,
     /// The published method.
     Paper,
@@ -212,7 +213,7 @@ fn method_help() -> String {
         .map(|method| format!("{method} {}", method.about()))
         .collect();
     format!(
-        "{} [default: by the training images, restore if their edges are at the same places, else riad; riad with \
+        "{} [default: the training images choose: restore if their edges are at the same places, otherwise riad; riad with \
          --protocol paper, --regions, --sets, --patience or --tile; restore with --input]",
         methods.join("; ")
     )

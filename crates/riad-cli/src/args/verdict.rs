@@ -10,15 +10,15 @@ use riad::{Asked, Detector, Precision, Threshold, evaluation::USUAL_RATE};
 use riad_core::calibration::images_needed;
 use tracing::warn;
 
-/// The false alarms that are accepted, and how sure that is to be.
+/// The rate of false alarms that is accepted, and its confidence.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct VerdictArgs {
-    /// Call at most this share of good images defective, such as 0.05; the model must be calibrated with good images that
-    /// it was not trained with (see riad calibrate). The share is kept on average over calibrations
+    /// Call at most this share of good images defective, such as 0.05, on average over calibrations. The model must be
+    /// calibrated with good images that it was not trained with (see riad calibrate)
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub(crate) fpr: Option<f64>,
-    /// Keep the share of --fpr with this confidence by the calibration at hand, such as 0.95, and not on average over
-    /// calibrations: the threshold is higher, and takes more images, 59 for --fpr 0.05
+    /// Keep the share of --fpr with this confidence, such as 0.95, for this calibration, and not only on average over
+    /// calibrations. The threshold is higher, and it needs more images: 59 for --fpr 0.05
     #[arg(long, value_name = "SHARE", requires = "fpr", value_parser = parse_confidence)]
     pub(crate) confidence: Option<f64>,
 }
@@ -30,12 +30,12 @@ impl VerdictArgs {
         self.fpr.map(|rate| Asked { rate, confidence })
     }
 
-    /// What is asked for, or else the usual rate.
+    /// What is asked for, or the usual rate.
     pub(crate) fn usual(self) -> Asked {
         self.asked().unwrap_or(Asked::rate(USUAL_RATE))
     }
 
-    /// The threshold that is asked for, if any. A model that scores in another precision than it was calibrated in is warned of.
+    /// The threshold that is asked for, if any. Warns if the model scores in another precision than that of its calibration.
     ///
     /// # Errors
     /// As [`Detector::threshold`].
@@ -48,11 +48,11 @@ impl VerdictArgs {
     }
 }
 
-/// Says if a model scores in another precision than it was calibrated in.
+/// Warns that a model scores in another precision than that of its calibration.
 pub(crate) fn warn_of_precision(model: &str, calibrated: Precision, now: Precision) {
     warn!(
-        "{model} is calibrated in {calibrated}, and scores in {now} now, which gives other scores: the false-positive rate is not the \
-         one asked for. Score with --precision {calibrated}, or calibrate with --precision {now}"
+        "{model} was calibrated in {calibrated} and scores in {now}. Scores differ, so the false-positive rate is not the requested \
+         one. Score with --precision {calibrated}, or calibrate with --precision {now}"
     );
 }
 

@@ -126,7 +126,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
     };
     io::stdout().write_all(text.as_bytes())?;
     if let Some(load) = load.filter(|load| *load > BUSY * available_parallelism().map_or(1, usize::from) as f64) {
-        warn!("the machine was busy before this began (load {load:.1}); alone on it, riad may be faster");
+        warn!("the machine was busy before the measurement (load {load:.1}); on a quiet machine riad may be faster");
     }
     Ok(Ending::Done)
 }

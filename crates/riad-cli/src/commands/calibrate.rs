@@ -9,7 +9,7 @@ use crate::{Ending, args::CalibrateArgs, console::Console, shell::shell_quoted, 
 pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
     if args.out.is_none() && !args.model.is_dir() {
         return Err(usage(format!(
-            "name the file for the calibrated model with --out; {} itself may be it",
+            "name the file for the calibrated model with --out; it may be {} itself",
             shell_quoted(&args.model)
         )));
     }

@@ -52,10 +52,10 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     let folder = args.out.parent().unwrap_or(Path::new(""));
     match suspects.write(folder, &name.to_string_lossy(), &reader, None)? {
         None if count < FEWEST => info!(
-            "nothing but copies can be told of {}: it takes {FEWEST} to say what is usual",
+            "of {}, check finds only copies: it needs {FEWEST} to know what is usual",
             counted(count, "image")
         ),
-        None => info!("nothing is unusual about {count} images"),
+        None => info!("none of {count} images is unusual"),
         Some(list) => {
             suspects.tell(&list, &Console::default());
             info!("open {}", shell_quoted(&list.with_extension("html")));

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<Ending> {
     let comparison = Comparison::new(&results)?;
     comparison.write(&args.out)?;
     write!(io::stdout(), "{}", comparison.summary())?;
-    info!("to see it all, open {}", shell_quoted(&args.out));
+    info!("open {} to see everything", shell_quoted(&args.out));
     let is_whole = results.iter().all(|result| result.findings.faults.is_empty());
     Ok(if is_whole { Ending::Done } else { Ending::Incomplete })
 }

@@ -156,7 +156,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
 /// Measures on a person's own pictures, or on defects that are made up on good ones.
 fn measure_photos(args: &EvalArgs, compute: &Compute) -> Result<Ending> {
     let model = args.model.as_deref();
-    let missing = "--model is missing: name the run that is to be measured on these pictures";
+    let missing = "--model is missing: name the run to measure on these pictures";
     let model = model.ok_or_else(|| usage(missing))?;
     let bands = &args.images.bands;
     let sets = if args.synthetic {
@@ -173,7 +173,7 @@ fn measure_photos(args: &EvalArgs, compute: &Compute) -> Result<Ending> {
     let test = TestSet::of_sets(model, &sets, bands.as_ref(), compute, &console);
     let test = test.map_err(|error| match error {
         riad::Error::NoGoodPictures { reason } => usage(format!(
-            "{}name good pictures with --good: defects are made up on them",
+            "{}name good pictures with --good, because defects are made up on them",
             reason.map_or_else(String::new, |reason| format!("{reason}; "))
         )),
         error => error.into(),
@@ -194,7 +194,7 @@ fn finish(out: &Path, results: &[Evaluation], unmeasured: &[Unmeasured]) -> Resu
     report::write(&shown, results)?;
     write!(io::stdout(), "{}", text(results, unmeasured))?;
     info!(
-        "results.json and scores.csv are in {}; to see it all, open {}",
+        "results.json and scores.csv are in {}; open {} to see everything",
         shell_quoted(out),
         shell_quoted(&shown)
     );
@@ -256,7 +256,7 @@ fn plan(args: &EvalArgs, training: &TrainingOptions) -> Result<Plan> {
     } = args;
     let verdict = *verdict;
     if data.is_none() && format.0.is_some() {
-        return Err(usage("--format tells how DATA is laid out, and DATA is missing"));
+        return Err(usage("--format is the layout of DATA, and DATA is missing"));
     }
     let run = model.as_deref().filter(|model| model.is_dir());
     match (data, model) {

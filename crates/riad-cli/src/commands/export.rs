@@ -25,8 +25,8 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Ending> {
     let white_level = checkpoint.header.scoring.white_level;
     if let (ExportFormat::Torch, Some(white)) = (args.format, white_level) {
         warn!(
-            "a state dict holds weights alone, and not the white level: whoever loads it divides the samples of files by {white}, or scores \
-             other images than were trained on"
+            "a state dict holds only weights, and not the white level: divide the samples of files by {white} before \
+             the network, or its input differs from that of training"
         );
     }
     info!("{}: {:.1} MB", shell_quoted(&args.out), bytes.len() as f64 / 1e6);

@@ -36,8 +36,8 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     let targets = maps.as_ref().map(|maps| maps.beside(&args.paths, &files));
     let targets = targets.transpose().map_err(|error| match error {
         Error::Inside { out, data } => usage(format!(
-            "maps in {} would lie among the images to score in {}, and be taken for images the next time; choose a folder beside it \
-             with --maps",
+            "maps in {} would lie among the images in {}, and the next run would score them; choose a folder beside \
+             it with --maps",
             out.display(),
             data.display()
         )),
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     console.sum_up();
     if let Some(threshold) = &threshold {
         info!(
-            "{} of {} images called defective: above {}, the threshold for {} from {}",
+            "{} of {} images are defective: above {}, the threshold for {} from {}",
             output.flagged,
             output.scored,
             threshold.value(),

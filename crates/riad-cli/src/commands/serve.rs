@@ -29,7 +29,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
         .transpose()?;
     if token.is_none() && !args.listen.ip().is_loopback() {
         return Err(usage(format!(
-            "--listen {} can be reached from other machines; --token-file FILE says who may ask",
+            "--listen {} can be reached from other machines, so callers need a token; add --token-file FILE",
             args.listen
         )));
     }
@@ -89,9 +89,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
         info!("there is no line yet: make one on the page, of good pictures");
     }
     for address in service.modbus() {
-        info!("Modbus TCP  {address}   for PLCs that read");
+        info!("Modbus TCP  {address}   for PLCs");
     }
-    info!("all is kept in {}; Ctrl-C ends", shell_quoted(&args.store));
+    info!("the store is {}; Ctrl-C ends", shell_quoted(&args.store));
     service.run(end.cancel());
     Ok(Ending::Done)
 }
@@ -133,7 +133,7 @@ fn sinks(args: &SinkArgs, waits: Duration) -> Result<Vec<SinkOptions>> {
     }
     for &address in &args.modbus_server {
         if !address.ip().is_loopback() {
-            warn!("Modbus knows no password: whoever reaches {address} can read verdicts; nobody can write there");
+            warn!("Modbus has no password: everyone who can reach {address} can read verdicts, but nobody can write");
         }
         all.push(Destination::ModbusServer { address, valid });
     }
@@ -151,8 +151,8 @@ fn secret_in(file: &Path, shortest: usize) -> Result<String> {
     let token = text.lines().next().unwrap_or_default().trim();
     if token.len() < shortest || !token.chars().all(|c| c.is_ascii_graphic()) {
         return Err(usage(format!(
-            "{} holds no secret that could be used: its first line has at least {shortest} letters, digits or signs without \
-             spaces; `openssl rand -hex 24` makes one",
+            "the first line of {} is not a usable secret: it needs at least {shortest} letters, digits or signs, \
+             without spaces; `openssl rand -hex 24` makes one",
             file.display()
         )));
     }

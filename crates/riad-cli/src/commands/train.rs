@@ -46,7 +46,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
             console.warn_of_darkness(options.white_level);
             run
         }
-        (None, None) => return Err(usage("DATA is missing: name the folder of images to learn from")),
+        (None, None) => return Err(usage("DATA is missing: name the folder of good images")),
     };
     // Before anything more is written: from here on, a run stops in good order.
     let watch = interrupt::Watch::start(args.training.max_time);

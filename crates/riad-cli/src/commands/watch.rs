@@ -46,7 +46,7 @@ pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
                 (false, _) => ("--defects", "defects would be scored again"),
             };
             usage(format!(
-                "{} and {} must not lie in each other, or {why}; choose a folder beside it with {option}",
+                "{} and {} must lie outside of each other, or {why}; choose a folder beside it with {option}",
                 folder.display(),
                 other.display()
             ))

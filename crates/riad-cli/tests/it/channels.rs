@@ -354,7 +354,7 @@ fn images_that_lack_something_keep_no_other_from_being_scored() {
     for (path, expected) in [
         ("today/1_light0.png", "today/1_light2.png"),
         ("today/3_light0.png", "3_light1.png"),
-        ("today/thumbnail.png", "not named by the pattern"),
+        ("today/thumbnail.png", "does not fit the pattern"),
     ] {
         let error = of(path)["error"].as_str().unwrap();
         assert!(error.contains(expected), "{path}: {error}");

@@ -142,7 +142,7 @@ fn a_format_is_told_or_given() {
     // Images that have moved are read in the run's own layout.
     fs::rename(root.join("visa"), root.join("moved")).unwrap();
     let said = stderr(root, &["train", "moved/candle", "--resume", "told"], 0);
-    assert!(said.contains("is finished"), "{said}");
+    assert!(said.contains("has finished"), "{said}");
 }
 
 #[test]

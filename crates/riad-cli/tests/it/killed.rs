@@ -184,7 +184,7 @@ fn says_how_to_go_on(method: &str) {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     // A machine so fast that the run is over by now has nothing to stop.
-    if !said.contains("training is finished") {
+    if !said.contains("training has finished") {
         assert_eq!(output.status.code(), Some(130), "{said}");
         assert!(said.contains("riad train --resume run"), "{said}");
     }

@@ -89,7 +89,7 @@ fn images_are_restored_from_their_edges() {
         .assert()
         .success();
     let said = String::from_utf8(stopped.get_output().stderr.clone()).unwrap();
-    assert!(said.contains("0 epochs of 2 were trained"), "{said}");
+    assert!(said.contains("only 0 of 2 epochs are trained"), "{said}");
     let error = stderr(folder.path(), &["train", "--resume", "again", "--patience", "20"], 2);
     assert!(error.contains("another --patience"), "{error}");
     riad(folder.path())
@@ -209,7 +209,7 @@ fn what_cannot_be_is_refused_before_a_run_is_made() {
         ),
         (vec!["--input", "sobel"], "none, edges-grey, edges-colour, high-pass", 2),
         (vec!["--chroma=-1"], "must be within 0 to 10000", 2),
-        (vec!["--loss", "l2+mse"], "no term of the loss", 2),
+        (vec!["--loss", "l2+mse"], "not a term of the loss", 2),
         (vec!["--similarity", "cosine"], "gms-colour, gms-grey, ssim, l2", 2),
         (vec!["--regions", "4,x"], "invalid digit", 2),
         (vec!["--smoothing", "4"], "odd", 2),

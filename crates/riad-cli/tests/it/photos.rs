@@ -123,7 +123,7 @@ fn the_first_line_says_how_good_it_is() {
     assert_eq!(at["missed"].as_array().unwrap().len(), missed.len());
 
     // Without masks there is nothing to say of pixels, and that is said once. Kinds are the folders' names.
-    assert_eq!(said.matches("pixel level").count(), 1, "{said}");
+    assert_eq!(said.matches("pixel metrics").count(), 1, "{said}");
     let metrics = &results["categories"]["badge"];
     assert!(metrics["image_auroc"].is_number() && metrics["pixel_auroc"].is_null() && metrics["aupro"].is_null());
     assert!(scores.iter().any(|(path, ..)| path == "good/000.png"));
@@ -182,7 +182,7 @@ fn files_and_folders_may_be_named_several_times_and_what_cannot_be_read_stops_no
         "{error}"
     );
     let error = stderr(root, &["eval", "--model", "run", "--good", "absent"], 2);
-    assert!(error.contains("of the good pictures none can be read"), "{error}");
+    assert!(error.contains("no good picture can be read"), "{error}");
 
     // What was trained with tells less, and that is said.
     let seen = stdout(
@@ -199,7 +199,7 @@ fn files_and_folders_may_be_named_several_times_and_what_cannot_be_read_stops_no
         ],
     );
     assert!(
-        seen.contains("of the good pictures were trained or validated with"),
+        seen.contains("of the good pictures were used in training or validation"),
         "{seen}"
     );
 }
@@ -217,7 +217,7 @@ fn good_pictures_alone_do_not_open_with_dashes() {
         line.starts_with("Stops ") && line.contains(" of 3 good ones ("),
         "{said}"
     );
-    assert!(said.contains("Scores from ") && !said.contains("AUROC"), "{said}");
+    assert!(said.contains("Scores are from ") && !said.contains("AUROC"), "{said}");
     let html = report(root, "run/eval");
     let top = html.split_once("<section class=\"category\"").unwrap().0;
     assert!(top.contains(&format!("<p class=\"answer\">{line}.</p>")), "{top}");
@@ -230,7 +230,7 @@ fn good_pictures_alone_do_not_open_with_dashes() {
     // A rate that the calibration does not allow is said to take more.
     let said = stdout(root, &["eval", "--model", "run", "--good", "good", "-q"]);
     assert!(
-        said.starts_with("There is no threshold") && said.contains("takes at least 19 good images"),
+        said.starts_with("There is no threshold") && said.contains("needs at least 19 good images"),
         "{said}"
     );
 }
@@ -311,7 +311,7 @@ fn made_up_defects_tell_from_which_size_on_they_are_found() {
         "{said}"
     );
     assert!(
-        said.contains("made on the 4 good images that training held out"),
+        said.contains("They are on the 4 good images that training held out"),
         "{said}"
     );
     assert!(results(root, "held-out")["categories"]["badge (synthetic)"]["at_threshold"]["good_images"].is_null());
@@ -349,7 +349,7 @@ fn what_cannot_be_measured_so_is_refused() {
         // Four images are not enough for the usual rate.
         (
             &["eval", "--model", "run", "--synthetic"],
-            "takes at least 19 good images",
+            "needs at least 19 good images",
         ),
         (
             &["eval", "--model", "alone.safetensors", "--synthetic", "--fpr", "0.2"],

@@ -223,7 +223,7 @@ fn without_test_images_those_held_out_are_shown() {
     stdout(root, &[&["train", "photos", "--out", "bare"], &options[..]].concat());
     let error = stderr(root, &["report", "bare"], 2);
     assert!(
-        error.contains("held out none") && error.contains("riad eval DATA --model bare"),
+        error.contains("held out no images") && error.contains("riad eval DATA --model bare"),
         "{error}"
     );
 }

@@ -74,7 +74,7 @@ fn defects_are_looked_for_inside_only() {
     let table = stdout(root, &["eval", "--model", "run", "--fpr", "0.5", "-q"]);
     assert!(
         table.contains(
-            "badge: only pixels in the region of interest count, 50.0 % of the image; images keep their labels"
+            "badge: pixel metrics count only the region of interest, 50.0 % of the image; images keep their labels"
         ),
         "{table}"
     );
@@ -115,7 +115,7 @@ fn defects_are_looked_for_inside_only() {
     mask(&root.join("wide.png"), 128, 64);
     for (file, expected) in [
         ("black.png", "black.png: the region of interest is empty"),
-        ("wide.png", "it must have their proportions"),
+        ("wide.png", "because it must have their proportions"),
     ] {
         let said = stderr(root, &[&calibrate[..], &[file]].concat(), 2);
         assert!(said.contains(expected), "{said}");

@@ -127,7 +127,7 @@ fn verdicts_follow_from_the_calibration() {
     assert!(magenta(&most.0) > 0, "{} has no line around its defect", most.0);
     let flagged = rows.iter().filter(|row| row.3 == "defective").count();
     assert!(
-        said.contains(&format!("{flagged} of {} images called defective", rows.len())),
+        said.contains(&format!("{flagged} of {} images are defective", rows.len())),
         "{said}"
     );
 
@@ -175,7 +175,7 @@ fn verdicts_follow_from_the_calibration() {
         (above(expected[2]), above(expected[1]))
     );
     let error = stderr(root, &[&arguments[..], &["--confidence", "0.9"]].concat(), 2);
-    assert!(error.contains("takes at least 4 good images"), "{error}");
+    assert!(error.contains("needs at least 4 good images"), "{error}");
     let table = stdout(
         root,
         &["eval", "--model", "run", "--fpr", "0.5", "--confidence", "0.87", "-q"],
@@ -200,7 +200,7 @@ fn images_that_would_spoil_the_guarantee_are_refused() {
 
     let error = calibrate(&["data/badge/train/good"], 2);
     assert!(
-        error.contains("6 of the images were trained or validated with"),
+        error.contains("6 of the images were used in training or validation"),
         "{error}"
     );
     let error = calibrate(&["data/badge/test/good", "data/badge/test/good/001.png"], 2);
@@ -308,7 +308,7 @@ fn every_rate_below_one_answers_and_the_precision_of_a_calibration_is_kept() {
     checkpoint.header.calibration_precision = Some(Precision::Bf16);
     checkpoint.save(&best).unwrap();
     let said = stderr(root, &["score", "--model", "run", good, "--fpr", "0.5"], 0);
-    assert!(said.contains("is calibrated in bf16, and scores in f32 now"), "{said}");
+    assert!(said.contains("was calibrated in bf16 and scores in f32"), "{said}");
 }
 
 #[test]

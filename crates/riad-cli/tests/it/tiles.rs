@@ -120,7 +120,7 @@ fn images_of_any_size_are_scored_and_small_ones_named() {
         ],
         2,
     );
-    assert!(said.contains("can overlap by 32 pixels at most"), "{said}");
+    assert!(said.contains("can overlap by at most 32 pixels"), "{said}");
 }
 
 /// Beside the image, in 12 bytes a pixel, and for a moment what it is decoded from, in 9, there is but the map, in 4. With

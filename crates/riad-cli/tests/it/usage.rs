@@ -47,7 +47,7 @@ fn wrong_usage_exits_with_2() {
         (vec!["train", "empty", "--max-time", "soon"], "--max-time"),
         (
             vec!["train", "empty", "--device", "cpu", "--precision", "bf16"],
-            "takes an NVIDIA GPU",
+            "needs an NVIDIA GPU",
         ),
         (
             vec!["eval", "empty", "--device", "cpu", "--precision", "tf32"],
@@ -122,7 +122,7 @@ fn errors_name_the_file() {
             vec!["info", "not-a-model"],
             "not-a-model: it is not a complete safetensors file",
         ),
-        (vec!["info", "empty"], "empty: this folder holds no run"),
+        (vec!["info", "empty"], "empty: this folder does not hold a run"),
         (vec!["score", "--model", "absent", "x.png"], "absent"),
     ] {
         let error = stderr(folder.path(), &arguments, 1);

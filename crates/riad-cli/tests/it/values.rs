@@ -143,7 +143,7 @@ fn with_a_white_level_a_run_is_that_of_the_same_pictures() {
         1,
     );
     assert!(
-        error.contains("bright.png") && error.contains("(--white-level says"),
+        error.contains("bright.png") && error.contains("(--white-level sets"),
         "{error}"
     );
 }
@@ -189,11 +189,11 @@ fn pictures_beyond_the_first_are_told_of_once_and_counted() {
     let said = train(root, &["8", "--out", "run", "-q"]);
     let told = |said: &str| {
         for name in ["a.tif", "b.tif"] {
-            let line = format!("{name}: one picture of 2 is read");
+            let line = format!("{name}: the file has 2 pictures, and only one is read");
             assert_eq!(said.matches(&line).count(), 1, "{said}");
         }
         assert_eq!(
-            said.matches("2 files hold several pictures, of each of which one is read")
+            said.matches("2 files have several pictures; only one picture of each is read")
                 .count(),
             1,
             "{said}"

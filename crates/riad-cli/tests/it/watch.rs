@@ -331,7 +331,7 @@ fn an_unreadable_image_is_reported_once_and_again_when_it_has_changed() {
     lines(2);
     let said = end(child);
     assert!(
-        said.contains("the last line is torn") && !said.contains("broken"),
+        said.contains("the last line is incomplete") && !said.contains("broken"),
         "{said}"
     );
 
@@ -383,9 +383,9 @@ fn folders_that_would_feed_themselves_are_refused() {
             &["watch", "inbox", "--model", "run", "--fpr", "0.5", "--defects", defects],
             2,
         );
-        assert!(error.contains("must not lie in each other"), "{error}");
+        assert!(error.contains("must lie outside of each other"), "{error}");
     }
-    assert!(stderr(root, &["watch", "absent", "--model", "run"], 1).contains("absent is no folder"));
+    assert!(stderr(root, &["watch", "absent", "--model", "run"], 1).contains("absent is not a folder"));
     assert!(stderr(root, &["watch", "inbox", "--model", "run", "--defects", "d"], 2).contains("--fpr"));
     assert!(stderr(root, &["watch", "inbox", "--model", "run", "--out", "a.txt"], 2).contains(".jsonl"));
     assert!(!root.join("a.txt").exists());
@@ -426,7 +426,7 @@ fn a_defect_that_cannot_be_set_aside_keeps_no_other_from_being_scored() {
     wait_until("the moves", || left() == 2 * (defect.len() - flagged.len()));
     let said = end(watch);
     for file in lines("left", "defective") {
-        let told = format!("cannot set inbox/{file} aside");
+        let told = format!("cannot put inbox/{file} into defects");
         assert_eq!(said.matches(&told).count(), 1, "{said}");
         assert!(root.join("defects").join(file).exists());
     }

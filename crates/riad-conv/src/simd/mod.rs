@@ -133,7 +133,7 @@ impl Bf16Kernels {
     /// The kernels of this machine.
     ///
     /// # Errors
-    /// [`ConvError::NoBf16`] where it has none that are worth it, or `RIAD_CONV_SIMD` asks for less than all it has.
+    /// [`ConvError::NoBf16`] if it has none that are worth it, or `RIAD_CONV_SIMD` asks for less than all it has.
     pub(crate) fn active() -> Result<&'static Self, ConvError> {
         #[cfg(test)]
         if let Some(forced) = FORCED_BF16.get() {
@@ -169,7 +169,7 @@ impl Kernels {
     /// The kernels to use in this process: the best that the machine has, or what `RIAD_CONV_SIMD` asks for.
     ///
     /// # Errors
-    /// [`ConvError::Simd`] where the variable names nothing that the machine has.
+    /// [`ConvError::Simd`] if the variable names nothing that the machine has.
     pub(crate) fn active() -> Result<&'static Self, ConvError> {
         #[cfg(test)]
         if let Some(forced) = FORCED.get() {

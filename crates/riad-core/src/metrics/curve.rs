@@ -1,11 +1,11 @@
-//! Curves with as many points as a picture of them needs.
+//! Curves with only as many points as a picture of them needs.
 
 /// Points (x, y) in order of falling thresholds.
 ///
-/// A point that lies less than the curve's `resolution` from the last one kept, in x as in y, is left out, so that the
-/// line through the points is nowhere further than that, in x or in y, from the line through all of them. 0 keeps every
-/// point. A curve that rises in x and in y keeps at most 2 / `resolution` + 2, however many pixels it is of. The first and
-/// the last point are always kept.
+/// A point is left out if its distance from the last kept point is less than `resolution` in both x and y. So the line
+/// through the kept points is never further than `resolution` from the line through all points. 0 keeps every point. A
+/// curve that rises in x and y keeps at most 2 / `resolution` + 2 points, for any number of pixels. The first and the
+/// last point are always kept.
 pub type Curve = Vec<[f64; 2]>;
 
 /// A curve that is thinned as it grows, so that the points left out take no memory.

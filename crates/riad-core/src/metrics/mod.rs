@@ -1,8 +1,8 @@
-//! How well scores tell defects from good images or pixels.
+//! Metrics of how well scores separate defects from good images or pixels.
 //!
 //! A score is higher where a defect is more likely; labels are true for a defect. Every metric groups equal scores, so
-//! that neither their order nor a sort's decides. Values equal scikit-learn's (`roc_auc_score`,
-//! `average_precision_score`, `roc_curve`, `precision_recall_curve`).
+//! their order has no effect. Values equal scikit-learn's (`roc_auc_score`, `average_precision_score`, `roc_curve`,
+//! `precision_recall_curve`).
 
 mod curve;
 mod interval;
@@ -23,7 +23,7 @@ use crate::{LengthError, Size};
 
 /// The best F1 over all thresholds, and where it is reached.
 ///
-/// The threshold is chosen by looking at the labels: an upper bound for what a threshold set beforehand can reach.
+/// The labels choose the threshold, so the F1 is an upper bound for a threshold that is set beforehand.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct F1Max {
     /// Harmonic mean of precision and recall, in [0, 1].
@@ -40,10 +40,10 @@ pub struct F1Max {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum MetricError {
-    /// There are not as many labels as scores.
+    /// The numbers of labels and scores differ.
     #[error(transparent)]
     Length(#[from] LengthError),
-    /// A map and the mask that came with it are not of one size.
+    /// A map and its mask have different sizes.
     #[error("the anomaly map has {map} pixels and {what} {mask} (height x width); a mask has the map's size")]
     Sizes {
         /// Size of the map.
@@ -53,7 +53,7 @@ pub enum MetricError {
         /// Size of the mask.
         mask: Size,
     },
-    /// A score is not a number, so that it has no place in a ranking.
+    /// A score is not a number, so it has no place in a ranking.
     #[error("score {index} is NaN; a network that diverged or an image with invalid values gives such scores")]
     NanScore {
         /// Position of the first such score.
@@ -82,7 +82,7 @@ pub enum MetricError {
     #[error("the limit of the false-positive rate must be above 0 and at most 1")]
     Limit,
     /// More pixels in a map, or more regions in a set, than 32 bits can number.
-    #[error("a map has 2^32 pixels or the set 2^32 separate defects; split it and measure the parts")]
+    #[error("a map has 2^32 pixels, or the set has 2^32 separate defects; split it and measure the parts")]
     TooLarge,
 }
 
@@ -122,9 +122,10 @@ pub fn roc_curve(scores: &[f32], labels: &[bool], resolution: f64) -> Result<Cur
     rank(scores, labels)?.roc_curve(resolution)
 }
 
-/// Recall (x) and precision (y), from (0, 1) on, for every score as the threshold, the highest first; the last point has
-/// recall 1 and the share of defects as its precision. Precision does not run straight between two points: drawn as
-/// steps, each as high as its right end, the area below is the average precision. `resolution` thins it, see [`Curve`].
+/// Recall (x) and precision (y), from (0, 1) on, for every score as the threshold, the highest first; the last point
+/// has recall 1 and the share of defects as its precision. Between two points precision is not a straight line. Drawn
+/// as steps, each as high as its right end, the area below is the average precision. `resolution` thins it, see
+/// [`Curve`].
 ///
 /// # Errors
 /// As [`average_precision`].

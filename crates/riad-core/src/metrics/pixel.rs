@@ -14,7 +14,7 @@ pub struct PixelMetrics {
     region_sizes: Vec<u64>,
 }
 
-/// How well the pixels of a test set are told apart.
+/// How well scores separate good and defective pixels of a test set.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PixelScores {
     /// Area under the receiver operating characteristic, in [0, 1].
@@ -47,9 +47,8 @@ impl PixelMetrics {
 
     /// Adds one image: its anomaly map, and true where a pixel is defective.
     ///
-    /// Good images belong in too, with no defective pixel: the false-positive rate is one over all good pixels of the
-    /// set. Defective pixels that touch, corners included, form one region; `defect` must therefore be the mask at the
-    /// map's size.
+    /// Add good images, too, with no defective pixel: the false-positive rate is over all good pixels of the set.
+    /// Defective pixels that touch, also at corners, form one region. So `defect` must be the mask at the map's size.
     ///
     /// # Errors
     /// Two sizes, or a NaN in the map. Nothing is added then.
@@ -58,8 +57,8 @@ impl PixelMetrics {
         self.add(map, defect, |_| true)
     }
 
-    /// As [`push`](Self::push), but only the pixels that are `inside` count. Of a defect the part inside is a region, or
-    /// several if it falls apart.
+    /// As [`push`](Self::push), but only pixels that are `inside` count. The part of a defect inside is a region, or
+    /// several regions if it is not connected.
     ///
     /// # Errors
     /// As [`push`](Self::push).

@@ -1,4 +1,4 @@
-//! Samples in the order of their scores, from which every metric is one walk.
+//! Samples in the order of their scores. Each metric is one walk over them.
 
 use rayon::prelude::*;
 

@@ -26,7 +26,7 @@ pub fn l2_loss(
 
 /// Mean absolute error over all values of the batch, and `weight` times its gradient added to `grad`.
 ///
-/// Where target and reconstruction are equal the gradient is 0.
+/// If target and reconstruction are equal, the gradient is 0.
 ///
 /// # Errors
 /// A slice whose length is not that of `shape`, or an empty `shape`.

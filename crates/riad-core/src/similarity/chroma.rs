@@ -3,14 +3,15 @@
 use super::{Shape, SimilarityError};
 use crate::Map;
 
-/// How much the colours of an image and its reconstruction differ at each pixel: the variance over the channels of their
-/// difference. A reconstruction that is darker or brighter by as much in every channel differs by 0.
+/// The difference in colour between an image and its reconstruction at each pixel: the variance over the channels of
+/// their difference. If a reconstruction is darker or brighter by the same amount in every channel, the difference is
+/// 0.
 ///
-/// It is what GMS does not see: a change without an edge of its own. For three channels in [0, 1] it is at most 8/9. One channel
-/// has no colour, so all is 0.
+/// It shows changes without an edge, which GMS does not show. For three channels in [0, 1] it is at most 8/9. One
+/// channel has no colour, so the difference is 0.
 ///
 /// # Errors
-/// Slices that are not of `shape`'s length, or a `shape` of not one image.
+/// Slices of another length than `shape` says, or a `shape` that is not of one image.
 pub fn map(target: &[f32], recon: &[f32], shape: Shape) -> Result<Map, SimilarityError> {
     shape.check(target, recon, None)?;
     if shape.images != 1 {

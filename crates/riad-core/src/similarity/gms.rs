@@ -1,11 +1,10 @@
 //! Gradient magnitude similarity (Xue et al., "Gradient magnitude similarity deviation", arXiv 1308.3052) on gray
 //! images, at up to [`SCALES`] scales.
 //!
-//! `GMS = (2 g r + c) / (g² + r² + c)` with the gradient magnitudes g of the target and r of the reconstruction: 1 where
-//! they are equal, towards 0 where only one image has an edge. The magnitude is
-//! `sqrt((I * h_x)² + (I * h_y)² + 1e-8)`, h being Prewitt's kernels divided by 3. The image continues beyond its border
-//! with its edge values: a map has the image's size, so that the scales lie on top of each other, and the border is no
-//! edge of its own.
+//! `GMS = (2 g r + c) / (g² + r² + c)` with the gradient magnitudes g of the target and r of the reconstruction: 1
+//! where they are equal, towards 0 where only one image has an edge. The magnitude is `sqrt((I * h_x)² + (I * h_y)² +
+//! 1e-8)`, h being Prewitt's kernels divided by 3. Beyond its border the image continues with its edge values. So a map
+//! has the image's size, the scales stay aligned, and the border is not an edge.
 
 use super::gray::{add_gray_gradient, gray_image};
 use super::pyramid::{add_enlarged, add_to_finer, pyramid};
@@ -18,14 +17,14 @@ pub const SCALES: usize = 4;
 /// The similarity's constant for values in [0, 1]; Xue et al. give 170 for [0, 255], and 170 / 255² = 0.0026.
 pub const C: f32 = 0.0026;
 
-/// Under the root of the magnitude, so that it has a gradient where the image is flat. Far below a gradient of one 8-bit
-/// step (1 / 765, squared 1.7e-6), hence without influence on the similarity of real images.
+/// It is under the root of the magnitude, so flat parts of the image have a gradient. It is far below the gradient of
+/// one 8-bit step (1 / 765, squared 1.7e-6), so it does not change the similarity of real images.
 pub const EPSILON: f32 = 1e-8;
 
 /// The mean over the first `scales` scales of the similarity of each pixel, coarser maps enlarged bilinearly: values in
 /// (0, 1], 1 where the gradients are equally strong. Symmetric in its images.
 ///
-/// One scale is that of the images themselves, which are taken by value for that: nothing is copied.
+/// One scale means the images themselves. They are taken by value, so nothing is copied.
 ///
 /// # Errors
 /// Images of two sizes or without pixels, no scales, or more than [`SCALES`].
@@ -58,7 +57,7 @@ pub fn map(target_gray: Map, recon_gray: Map, scales: usize) -> Result<Map, Simi
 /// Mean over images and [`SCALES`] of the mean over a scale's pixels of `1 - GMS` on [`gray`](super::gray()) images, and
 /// `weight` times its gradient added to `grad`. In [0, 1).
 ///
-/// Nothing is enlarged here: a scale counts by its own mean.
+/// Nothing is enlarged. Each scale counts with its own mean.
 ///
 /// # Errors
 /// A slice whose length is not that of `shape`, or an empty `shape`.

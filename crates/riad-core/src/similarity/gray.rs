@@ -5,10 +5,10 @@ use crate::LengthError;
 
 /// One gray plane for each image, one after the other: `images * height * width` values.
 ///
-/// Three channels are taken for R, G, B and weighted by Rec. 601 luma, the gray of Pillow, OpenCV and torchvision, on
-/// which the published results of gradient-magnitude similarity rest. Any other number of channels, which may be lights or
-/// bands, has no agreed gray and is averaged; one channel is passed through as it is. All weights sum to 1, so that gray
-/// stays in [0, 1] and the similarity's constants keep their meaning.
+/// Three channels are R, G and B. They are weighted by Rec. 601 luma, like the gray of Pillow, OpenCV and torchvision.
+/// The published results of gradient magnitude similarity use this gray. Any other number of channels is averaged,
+/// because lights or bands have no common gray. One channel stays unchanged. The weights sum to 1, so gray stays in [0,
+/// 1] and the similarity's constants keep their meaning.
 ///
 /// # Errors
 /// Images of another length than `shape` says, or an empty `shape`.

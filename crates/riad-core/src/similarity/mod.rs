@@ -1,14 +1,14 @@
-//! How alike an image and its reconstruction are: as a loss with its gradient, and as a map over the pixels.
+//! The similarity of an image and its reconstruction: as a loss with its gradient, and as a map over the pixels.
 //!
 //! Images are contiguous planar batches (images x channels x height x width) of values in [0, 1], the range that the
-//! constants of GMS and SSIM belong to. Every loss is a mean, so that it does not depend on the batch or image size. The
-//! losses take a `weight` and, where a gradient is wanted, a buffer of the images' shape, to which they *add*
-//! `weight * d loss / d reconstruction`; several losses can share one buffer. The returned value is not weighted.
+//! constants of GMS and SSIM belong to. Every loss is a mean, so it does not depend on the batch or image size. The
+//! losses take a `weight`. For a gradient they also take a buffer of the images' shape, and *add* `weight * d loss / d
+//! reconstruction` to it. So several losses can share one buffer. The returned value is not weighted.
 //!
 //! Work is spread over rayon's threads by image or plane and summed in a fixed order: results do not depend on the number
 //! of threads.
 //!
-//! Any number of channels will do: three for red, green and blue, or one for each light or band.
+//! Images can have any number of channels: three for red, green and blue, or one for each light or band.
 
 mod absolute;
 mod gray;
@@ -26,7 +26,7 @@ use thiserror::Error;
 
 use crate::{LengthError, Size};
 
-/// The sizes of a contiguous planar batch of images; none may be zero where images are compared.
+/// The sizes of a contiguous planar batch of images. To compare images, no size may be zero.
 ///
 /// A length that exceeds a `usize` is `usize::MAX`, a length that no slice has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,20 +93,23 @@ pub enum SimilarityError {
         shape: Shape,
     },
     /// The target and the reconstruction are not of one size.
-    #[error("the target has {target} pixels and the reconstruction {recon} (height x width); only equal sizes compare")]
+    #[error(
+        "the target has {target} pixels, and the reconstruction has {recon} (height x width); they must have the \
+        same size"
+    )]
     Sizes {
         /// Size of the target.
         target: Size,
         /// Size of the reconstruction.
         recon: Size,
     },
-    /// A map is of one image.
+    /// A map needs exactly one image.
     #[error("a map compares one image with its reconstruction, not {images}; take them one by one")]
     OneImage {
         /// Number of images that there are.
         images: usize,
     },
-    /// There is no such number of scales.
+    /// The number of scales is out of range.
     #[error("gradient magnitudes are compared at 1 to {max} scales, not {scales}", max = gms::SCALES)]
     Scales {
         /// Number of scales that was asked for.
@@ -114,8 +117,8 @@ pub enum SimilarityError {
     },
     /// The images are smaller than the window that SSIM looks through.
     #[error(
-        "SSIM looks through windows of {window}x{window} pixels and the image has {size} (height x width); \
-         use larger images or leave SSIM out"
+        "SSIM needs {window}x{window} pixels, and the image has {size} (height x width); use larger images, or leave \
+         SSIM out"
     )]
     TooSmall {
         /// Size of the images.

@@ -165,8 +165,8 @@ fn what_cannot_be_is_refused() {
     ));
     assert_eq!(
         calibration.threshold(0.01).unwrap_err().to_string(),
-        "a false-positive rate of 0.01 takes at least 99 good images to calibrate with, and there are 30; from these, \
-         rates from 0.0323 on can be had"
+        "a false-positive rate of 0.01 needs at least 99 good images to calibrate with, and there are 30, which are \
+         enough for rates from 0.0323 on"
     );
     // A network that gives NaN must not make an image look defective by it: that is an error elsewhere.
     assert_eq!(calibration.p_value(f32::NAN), 1.0);
@@ -219,7 +219,7 @@ fn what_one_calibration_promises_equals_scipys_beta() {
     }
     assert_eq!(
         of(58).confident_threshold(0.05, 0.95).unwrap_err().to_string(),
-        "a false-positive rate of 0.05 with a confidence of 0.95 takes at least 59 good images to calibrate with, and \
+        "a false-positive rate of 0.05 with a confidence of 0.95 needs at least 59 good images to calibrate with, and \
          there are 58"
     );
     for bad in [0.0, 1.0, f64::NAN] {

@@ -171,7 +171,7 @@ fn what_lies_outside_has_no_mask() {
             expected: 54
         })
     );
-    assert_eq!(wrong.to_string(), "a mask has 53 values and should have 54");
+    assert_eq!(wrong.to_string(), "a mask has 53 values, and needs 54");
     assert_eq!(plane, [7.0; 54], "what is refused is not begun");
 }
 

@@ -60,7 +60,7 @@ impl Gpu {
     /// Zeroed memory for `bytes` bytes.
     ///
     /// # Errors
-    /// [`CudaError::Memory`] where there is not enough.
+    /// [`CudaError::Memory`] if there is not enough.
     pub fn buffer(&self, bytes: usize) -> Result<Buffer, CudaError> {
         let _turn = self.recordings().turn();
         let allocation = self.backend().allocate(bytes.max(1))?;
@@ -76,7 +76,7 @@ impl Gpu {
     /// A copy of `values` on the device.
     ///
     /// # Errors
-    /// [`CudaError::Memory`] where there is not enough.
+    /// [`CudaError::Memory`] if there is not enough.
     pub fn upload<T: Number>(&self, values: &[T]) -> Result<Buffer, CudaError> {
         let buffer = self.buffer(mem::size_of_val(values))?;
         buffer.write(0, values)?;

@@ -30,10 +30,10 @@ impl Planes {
     }
 }
 
-/// How maps are made: riad-model's scoring settings say what each does.
+/// Settings of maps. The scoring settings of riad-model describe them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MapSettings {
-    /// What is compared.
+    /// The planes to compare.
     pub planes: Planes,
     /// Scales, 1 to 4.
     pub scales: usize,

@@ -1,4 +1,4 @@
-//! What a spoiled part of an image shows.
+//! The content of a damaged part of an image.
 
 use std::f64::consts::TAU;
 

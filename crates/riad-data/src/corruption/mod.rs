@@ -1,10 +1,10 @@
-//! Good images spoiled on purpose, for a network that learns to give back what they were.
+//! Damages good images on purpose. A network learns to restore them.
 //!
-//! A network that has only ever seen good images may learn to copy whatever it is shown. One that had to undo damage of many
-//! kinds does not. The kinds are those of public descriptions (CutPaste, arXiv 2104.04015; NSA, 2109.15222; DRAEM, 2108.07610;
-//! EdgRec, 2210.14485), and what is put into an image comes from the images themselves: none is needed from elsewhere.
+//! A network that sees only good images may learn to copy its input. A network that must undo many kinds of damage does
+//! not. The kinds are those of public descriptions (CutPaste, arXiv 2104.04015; NSA, 2109.15222; DRAEM, 2108.07610;
+//! EdgRec, 2210.14485), and all damage comes from the images themselves, so no other data is needed.
 //!
-//! All is drawn from a seed and the image's place, with arithmetic that is the same on every platform.
+//! A seed and the image's index decide everything, with arithmetic that is the same on every platform.
 
 mod fill;
 mod region;
@@ -15,21 +15,22 @@ use crate::{Image, dice::Dice};
 use fill::Fill;
 pub(crate) use region::Region;
 
-/// How images are corrupted.
+/// How to damage images.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Corruptions {
-    /// Share of the images that stay as they are, in [0, 1]: a network is to leave good images alone, too.
+    /// Share of the images that stay unchanged, in [0, 1], because a network must also leave good images unchanged.
     pub clean: f64,
     /// The kinds of damage, each as likely as the others.
     pub kinds: Vec<Corruption>,
-    /// The most that a whole image is moved in each direction before, as a share of its height or width, in [0, 0.5]: in whole
-    /// pixels, and tiles not at all, which lie anywhere as it is. A network that has learned where things are to the pixel
-    /// takes a camera that was touched for a defect in every image.
+    /// The largest shift of a whole image in each direction, as a share of its height or width, in [0, 0.5]. Shifts are
+    /// in whole pixels and come before the damage. Tiles are not shifted, because they can be anywhere. Without shifts,
+    /// a network learns places to the pixel: if the camera moves a little, it finds a defect in every image.
     pub shift: f64,
 }
 
-/// A kind of damage, from two pixels up. Half of the lengths are drawn so that each order of magnitude is as likely.
+/// A kind of damage, at least two pixels long. Half of the lengths are drawn so that each order of magnitude is equally
+/// likely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Corruption {
@@ -43,12 +44,12 @@ pub enum Corruption {
     Spots,
     /// A part that is out of focus.
     Blur,
-    /// A part that is not there: what lies elsewhere in the image, such as its background, is seen instead.
+    /// A missing part. Another part of the image covers it, such as the background.
     Missing,
 }
 
 impl Corruption {
-    /// All there are.
+    /// All kinds.
     pub const ALL: [Self; 6] = [
         Self::Patch,
         Self::Islands,

@@ -1,4 +1,4 @@
-//! Where an image is spoiled.
+//! The place of a damaged part.
 
 use std::f64::consts::TAU;
 

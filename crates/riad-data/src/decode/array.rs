@@ -1,7 +1,7 @@
-//! NumPy arrays as `numpy.save` writes them.
+//! NumPy arrays from `numpy.save`.
 //!
-//! The header is read here: it comes from outside, and npyz 0.9 multiplies a shape without a check, takes memory for as
-//! long a header as the file claims, and reads nested brackets by recursion.
+//! This module reads the header itself, because the header is not trusted. npyz 0.9 multiplies a shape without a check,
+//! allocates memory for any length of header that the file claims, and reads nested brackets by recursion.
 
 use std::path::Path;
 
@@ -83,12 +83,12 @@ impl<'a> Array<'a> {
     pub(super) fn open(path: &'a Path, file: &'a [u8], channels: usize) -> Result<Self, DataError> {
         let damaged = |reason: &str| DataError::decode(path, reason);
         let (text, data) =
-            split(file).ok_or_else(|| damaged("the array's header is cut off, or of an unknown version"))?;
+            split(file).ok_or_else(|| damaged("the array's header is cut off or has an unknown version"))?;
         let Header {
             descr,
             is_fortran,
             shape,
-        } = Header::parse(text).ok_or_else(|| damaged("the array's header is not as NumPy writes it"))?;
+        } = Header::parse(text).ok_or_else(|| damaged("the array's header is not in NumPy's form"))?;
         let kind = descr.as_deref().and_then(Kind::of).ok_or_else(|| {
             let kind = descr.as_deref().unwrap_or("a structure");
             let reason = format!(
@@ -105,7 +105,7 @@ impl<'a> Array<'a> {
         let bytes = count.and_then(|count| count.checked_mul(kind.bytes() as u64));
         match bytes.map(|bytes| (data.len() as u64).cmp(&bytes)) {
             Some(std::cmp::Ordering::Equal) => {}
-            Some(std::cmp::Ordering::Greater) => return Err(damaged("there is more in the file than its array")),
+            Some(std::cmp::Ordering::Greater) => return Err(damaged("the file continues past the end of its array")),
             _ => return Err(damaged("the array's data are cut off")),
         }
 
@@ -224,8 +224,8 @@ impl<'a> Array<'a> {
                 ""
             };
             let reason = format!(
-                "its values lie in [{least}, {most}]{nan}, and floats are to lie in [0, 1], 1 for white; divide them by the \
-                 value of white, or save integers"
+                "its values are in [{least}, {most}]{nan}, but floats must be in [0, 1], where 1 is white; divide \
+                 them by the value of white, or save integers"
             );
             return Err(DataError::unsupported(self.path, reason));
         }

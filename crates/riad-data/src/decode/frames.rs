@@ -1,4 +1,4 @@
-//! What the files of animations hold: how many pictures, of which the first is read, and how large the largest claims to be.
+//! The frames of animations: their number, and the size that the largest claims to have. Only the first frame is read.
 
 /// Pictures of a GIF, a WebP or a PNG; 1 if the file cannot be understood, which is for its decoder to judge.
 pub(super) fn count(file: &[u8]) -> usize {

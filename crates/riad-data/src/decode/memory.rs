@@ -1,15 +1,15 @@
-//! How much memory all decoding may take at once.
+//! A memory limit for all decoding together.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::DataError;
 
-/// A number of bytes that everything that is being decoded shares. Clones share it, too.
+/// A number of bytes for all images that are being decoded at the same time. Clones share it.
 ///
-/// What a file takes is reckoned from its header before memory is asked for: the file, its decoded pixels, what the decoder
-/// needs beside them, and the copies on the way to values. Who finds too little left waits until others are done; so nobody
-/// is refused but a file that exceeds the whole number by itself.
+/// The header of a file says how much it needs, before memory is allocated: for the file, its decoded pixels, the
+/// decoder's own memory, and the copies on the way to values. If too little is left, decoding waits until others are
+/// done. So a file is refused only if it needs more than the whole number alone.
 #[derive(Clone)]
 pub struct DecodeMemory {
     shared: Arc<Shared>,
@@ -29,10 +29,10 @@ struct State {
 }
 
 impl DecodeMemory {
-    /// What the process decodes in unless told otherwise: 1 GiB.
+    /// The default for the process: 1 GiB.
     pub const DEFAULT: u64 = 1 << 30;
 
-    /// So many bytes, apart from those of others.
+    /// This number of bytes, separate from other limits.
     pub fn new(bytes: u64) -> Self {
         let state = State {
             total: bytes,
@@ -48,19 +48,19 @@ impl DecodeMemory {
         }
     }
 
-    /// What the whole process shares, [`DEFAULT`](Self::DEFAULT) bytes until [`set_bytes`](Self::set_bytes) says otherwise. All
-    /// readers and masks are decoded in it that are given no other.
+    /// The limit of the whole process: [`DEFAULT`](Self::DEFAULT) bytes until [`set_bytes`](Self::set_bytes) changes
+    /// it. Readers and masks use it if they have no other limit.
     pub fn of_process() -> Self {
         static SHARED: OnceLock<DecodeMemory> = OnceLock::new();
         SHARED.get_or_init(|| Self::new(Self::DEFAULT)).clone()
     }
 
-    /// How many bytes there are in all.
+    /// The number of bytes.
     pub fn bytes(&self) -> u64 {
         self.lock().total
     }
 
-    /// Changes how many there are. What is being decoded at the moment keeps what it has.
+    /// Changes the number of bytes. Images that are being decoded keep their memory.
     pub fn set_bytes(&self, bytes: u64) {
         self.lock().total = bytes;
         self.shared.given_back.notify_all();

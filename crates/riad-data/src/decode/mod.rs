@@ -30,20 +30,20 @@ use crate::pixels::{Pixels, Plane};
 use crate::{DataError, FileFacts};
 
 /// Why floating-point samples in pictures and TIFFs are refused.
-const NO_WHITE_POINT: &str = "floating-point samples state no white point; convert the image to 16-bit integers, or scale the \
-                              values to [0, 1] and save them as a .npy array";
+const NO_WHITE_POINT: &str = "floating-point samples do not say which value is white; convert the image to 16-bit \
+    integers, or scale the values to [0, 1] and save them as a .npy array";
 
 /// The way out where a kind of file is not read.
 const SAVE_AS: &str = "save it as PNG or as an uncompressed TIFF";
 
-/// What decoding may take. Files come from outside: a header of a few bytes can claim gigabytes.
+/// Limits for decoding. Files are not trusted: a header of a few bytes can claim gigabytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Longest side of an image in pixels.
     pub max_side: u32,
-    /// Largest number of pixels of an image, each of which may have several channels.
+    /// Largest number of pixels of an image. A pixel may have several channels.
     pub max_pixels: u64,
-    /// What all images that are being decoded at the same time may take together.
+    /// Memory for all images that are being decoded at the same time.
     pub memory: DecodeMemory,
 }
 
@@ -112,7 +112,7 @@ impl Within<'_, '_> {
         let needed = self.taken.saturating_add(decoded).saturating_add(more);
         let too_large = |total: u64| {
             let reason = format!(
-                "{width}x{height} (width x height) takes {} to decode, and all decoding together has {}",
+                "{width}x{height} (width x height) needs {} to decode, and all decoding together has {}",
                 in_mib(needed),
                 in_mib(total)
             );
@@ -242,7 +242,7 @@ fn opened<T>(
 fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, Stop>) -> Result<T, Stop> {
     // Nothing outlives a panic but the file's bytes, which decoders only read, and the lease, which is whole at any time.
     panic::catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
-        let reason = format!("its decoder gave up on it; {SAVE_AS}");
+        let reason = format!("its decoder failed; {SAVE_AS}");
         Err(DataError::unsupported(path, reason).into())
     })
 }
@@ -395,15 +395,15 @@ fn read(path: &Path, lease: &mut Lease<'_>, kept: u64) -> Result<Vec<u8>, Stop> 
     // A pipe or device would block or never end, so the kind is checked before anything is opened.
     let metadata = fs::metadata(path).map_err(io)?;
     if metadata.is_dir() {
-        return Err(DataError::layout(path, "is a folder where an image file is needed").into());
+        return Err(DataError::layout(path, "is a folder, not an image file").into());
     }
     if !metadata.is_file() {
-        return Err(DataError::layout(path, "is a device or pipe where an image file is needed").into());
+        return Err(DataError::layout(path, "is a device or a pipe, not an image file").into());
     }
     let len = metadata.len();
     lease.cover(kept.saturating_add(len), |total| {
         let reason = format!(
-            "the file has {}, and all decoding together has {}",
+            "the file needs {}, and all decoding together has {}",
             in_mib(len),
             in_mib(total)
         );

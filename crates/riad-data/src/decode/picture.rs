@@ -1,4 +1,4 @@
-//! Pictures: one gray or colour image, as the formats of photography and drawing hold it; all but TIFF.
+//! Pictures: one gray or colour image, in any format but TIFF.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -45,7 +45,7 @@ impl<'a> Picture<'a> {
             return Err(DataError::decode(path, "the WebP data is cut off").into());
         }
         if format == ImageFormat::Png && frames::has_broken_palette(file) {
-            return Err(DataError::decode(path, "its palette is no whole number of colours").into());
+            return Err(DataError::decode(path, "its palette has an incomplete colour").into());
         }
         let mut reader = ImageReader::with_format(Cursor::new(file), format);
         let mut limits = image::Limits::default();
@@ -153,9 +153,15 @@ pub(super) fn of_jpeg(path: &Path, fault: Fault) -> DataError {
 fn error(path: &Path, format: ImageFormat, error: ImageError) -> DataError {
     let name = name(format);
     match error {
-        ImageError::Limits(_) => DataError::limit(path, format!("its {name} decoder needs more memory than there is")),
+        ImageError::Limits(_) => DataError::limit(
+            path,
+            format!(
+                "its {name} decoder needs more memory than it may \
+            use"
+            ),
+        ),
         ImageError::Unsupported(_) => {
-            DataError::unsupported(path, format!("it is a {name} of a kind that is not read; {SAVE_AS}"))
+            DataError::unsupported(path, format!("this kind of {name} is not supported; {SAVE_AS}"))
         }
         // The whole file is in memory, so reading past its end is the only input error left.
         ImageError::IoError(_) => DataError::decode(path, format!("the {name} data is cut off")),

@@ -29,8 +29,8 @@ impl Stored {
         }
         let (is_seen, is_opaque) = self.alpha();
         if !is_seen {
-            let reason = "the image is transparent everywhere (alpha is 0), so that nothing of it can be seen; save it without \
-                          alpha";
+            let reason = "the image is transparent everywhere (alpha is 0), so nothing can be seen; save it without \
+                alpha";
             return Err(DataError::unsupported(path, reason));
         }
         if is_opaque || self.is_premultiplied {

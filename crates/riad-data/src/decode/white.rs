@@ -1,4 +1,4 @@
-//! Which sample is white.
+//! The sample value that is white.
 
 use std::path::Path;
 

@@ -1,8 +1,8 @@
-//! A demo data set: two made-up products with defects, for trying things out where no real images are at hand.
+//! A demo data set: two made-up products with defects, to try the program without real images.
 //!
-//! `fabric` is a texture, woven cloth whose pattern lies differently in every image; `badge` is an object that is never
-//! placed quite the same. What is wrong with them breaks their structure more than their brightness, so that comparing
-//! an image with the mean of the good ones shows little.
+//! `fabric` is a texture: woven cloth, with the pattern at another place in every image. `badge` is an object, at a
+//! slightly different place in every image. Defects change the structure more than the brightness. So a comparison with
+//! the mean of the good images shows little.
 
 mod badge;
 mod fabric;
@@ -32,13 +32,13 @@ const MARKER: &str = "demo.json";
 /// Raised whenever the pictures change.
 const VERSION: u32 = 1;
 
-/// What [`generate`] found to do.
+/// What [`generate`] has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Demo {
     /// The set was made.
     Created,
-    /// The folder held the same set already, and nothing was changed.
+    /// The folder already held the same set. Nothing was changed.
     Reused,
 }
 
@@ -82,10 +82,10 @@ struct Shot {
 /// training, 16 good ones for testing and 8 of each of four kinds of defect with their masks, 128×128 pixels.
 ///
 /// The same `seed` gives the same pixels on every platform. The set appears whole or not at all: it is made beside
-/// `dir` and renamed. If `dir` holds the set of this seed already, it is left as it is.
+/// `dir` and renamed. If `dir` already holds the set of this seed, nothing changes.
 ///
 /// # Errors
-/// [`DataError::Layout`] if `dir` is there and holds anything else; [`DataError::Io`] if writing fails.
+/// [`DataError::Layout`] if `dir` exists and holds anything else; [`DataError::Io`] if writing fails.
 pub fn generate(dir: &Path, seed: u64) -> Result<Demo, DataError> {
     let marker = Marker { version: VERSION, seed };
     let shots = shots();
@@ -148,7 +148,7 @@ fn holds(dir: &Path, wanted: &Marker, shots: &[Shot]) -> Result<(), DataError> {
     let text = match fs::read_to_string(&marker_file) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            let reason = "the folder is not empty and holds no demo set; name another folder";
+            let reason = "the folder is not empty and does not hold a demo set; name another folder";
             return Err(DataError::layout(dir, reason));
         }
         Err(e) => return Err(DataError::io(&marker_file, e)),
@@ -310,7 +310,7 @@ mod tests {
         fs::write(dir.join(MARKER), "{").unwrap();
         assert!(text(3).contains("damaged"), "{}", text(3));
         fs::remove_file(dir.join(MARKER)).unwrap();
-        assert!(text(3).contains("no demo set"), "{}", text(3));
+        assert!(text(3).contains("does not hold a demo set"), "{}", text(3));
         assert!(!dir.join("badge/train/good/063.png").exists());
 
         let file = folder.path().join("file");

@@ -1,4 +1,4 @@
-//! Telling a layout by the folders that are there.
+//! Finds a layout by folders and files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,9 @@ use crate::files::{folders_in, images_in, natural_path_order, unreachable};
 use crate::words::in_part;
 
 impl Layout {
-    /// Tells the layout of a category's folder, or of a folder of categories, by what is there.
+    /// Finds the layout of a category's folder, or of a folder of categories, by its folders and files.
     ///
-    /// A folder that no other layout fits is [`Layout::Folder`] if images lie in it.
+    /// If no other layout fits and there are images in the folder, it is [`Layout::Folder`].
     ///
     /// # Errors
     /// [`DataError::Layout`] if no layout fits, with what was looked for and what was found, or if several do;
@@ -71,9 +71,9 @@ impl Layout {
         Err(DataError::layout(root, reason))
     }
 
-    /// The folders of the categories at `root`, in natural order: `root` itself if it is one, else the folders in it that
-    /// are. What is in it and cannot be read (a link that leads nowhere, a folder that may not be opened) is among them: to
-    /// open it tells why.
+    /// The folders of the categories at `root`, in natural order: `root` itself if it is a category, otherwise the
+    /// categories in it. An entry that cannot be read (a link that leads nowhere, a folder without permission) is in
+    /// the list. Opening it gives the error.
     ///
     /// # Errors
     /// [`DataError::Layout`] if there is none; [`DataError::Io`] if `root` cannot be read.

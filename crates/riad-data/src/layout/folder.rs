@@ -13,11 +13,11 @@ pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Images {
 }
 
 impl Category {
-    /// Takes images from plain folders, wherever they lie: `good` to learn from, `test_good` and `defects` to test on,
-    /// `masks` for the defects. Only images directly in a folder count. The kind of defect is the folder's name.
+    /// Takes images from any plain folders: `good` to train on, `test_good` and `defects` to test on, `masks` for the
+    /// defects. Images in subfolders do not count. The kind of defect is the folder's name.
     ///
-    /// With a `pattern` the rules of [`Category::open_as`] hold. Without `masks` the defects have none, and only image-level
-    /// metrics can be told. With `masks`, the rules of [`Layout::Mvtec`] hold.
+    /// With a `pattern` the rules of [`Category::open_as`] hold. Without `masks` there are only image metrics. With
+    /// `masks`, the rules of [`Layout::Mvtec`] hold.
     ///
     /// # Errors
     /// As [`Category::open_as`]; and [`DataError::Parameter`] for masks without defects.
@@ -30,7 +30,7 @@ impl Category {
     ) -> Result<Self, DataError> {
         if let (None, Some(masks)) = (defects, masks) {
             let reason = format!(
-                "the masks in {} belong to no image: name the folder of defects too",
+                "the masks in {} belong to no image; name the folder of defects, too",
                 masks.display()
             );
             return Err(DataError::Parameter(reason));

@@ -1,5 +1,4 @@
-//! A folder for each kind of defect, and beside them folders of the same names with the masks: MVTec AD and those who
-//! followed it.
+//! A folder for each kind of defect, and folders of the same names with the masks: MVTec AD and similar data sets.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 use std::ffi::OsString;
@@ -20,7 +19,7 @@ pub(super) fn training_images(found: &mut Images, folder: &Path, pattern: Option
         found.train = some_images(folder, pattern, faults);
     } else if faults.len() == before {
         let good = name_of(folder);
-        let reason = format!("there are no training images: this layout keeps the good ones in train/{good}");
+        let reason = format!("there are no training images: in this layout, good images are in train/{good}");
         faults.push(DataError::layout(folder, reason));
     }
 }
@@ -78,7 +77,7 @@ pub(super) fn test_items(
             if let Some(mask) = files.chain(folders_in(&folder, &mut Vec::new())).next() {
                 let images = test.join(folder.file_name().unwrap_or_default());
                 let reason = format!(
-                    "this mask belongs to no image: {} is not there; add the images or remove the masks",
+                    "this mask belongs to no image: {} does not exist; add the images or remove the masks",
                     images.display()
                 );
                 faults.push(DataError::layout(&mask, reason));
@@ -110,15 +109,15 @@ pub(super) fn mask_files(
                 Entry::Vacant(place) => _ = place.insert(vec![mask]),
                 Entry::Occupied(other) => {
                     let other = other.get().first().unwrap_or(image).display();
-                    let reason = format!("is a second mask of {}, besides {other}; remove one", image.display());
+                    let reason = format!("is a second mask of {}, beside {other}; remove one", image.display());
                     faults.push(DataError::layout(&mask, reason));
                 }
             },
             // It is told that it could belong to several.
             Some(None) => {}
             None => {
-                let reason = "this mask belongs to no image: it must be named as its image, with or without _mask at the \
-                              end; rename or remove it";
+                let reason = "this mask belongs to no image: it must have its image's name, with or without _mask at \
+                    the end; rename or remove it";
                 faults.push(DataError::layout(&mask, reason));
             }
         }
@@ -136,7 +135,7 @@ pub(super) fn mask_folders(
     let mut masks = Masks::new();
     for mask in images_in(folder, faults) {
         let reason =
-            "this mask belongs to no image: masks lie in a folder that is named as their image; move or remove it";
+            "this mask belongs to no image: masks must be in a folder with their image's name; move or remove it";
         faults.push(DataError::layout(&mask, reason));
     }
     let folders = folders_in(folder, faults);
@@ -155,8 +154,8 @@ pub(super) fn mask_folders(
             // It is told that they could belong to several.
             Some(None) => {}
             None => {
-                let reason = "these masks belong to no image: their folder must be named as their image, without its \
-                              ending; rename or remove it";
+                let reason = "these masks belong to no image: their folder must have their image's name, without its \
+                    ending; rename or remove it";
                 faults.push(DataError::layout(&masks_of_one, reason));
             }
         }
@@ -176,7 +175,7 @@ fn by_stem<'a>(
         let name = own_name(image, pattern);
         if let Some(other) = first.get(&name) {
             let other = other.display();
-            let reason = format!("has the same name as {other}, so masks cannot tell them apart; rename one");
+            let reason = format!("has the same name as {other}, so a mask could belong to both; rename one");
             faults.push(DataError::layout(image, reason));
             by_stem.insert(name, None);
         } else {

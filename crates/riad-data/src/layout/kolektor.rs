@@ -40,8 +40,8 @@ pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Images {
     }
     if found.train.is_empty() {
         let reason = format!(
-            "there are no training images: of the {items} folders with images and labels every fifth is tested on, from \
-             the first on, and the others hold no good image"
+            "there are no training images: of the {items} folders with images and labels, every fifth is for tests, \
+             from the first on, and the others have no good image"
         );
         found.train_faults.push(DataError::layout(root, reason));
     }

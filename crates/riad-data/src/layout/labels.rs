@@ -1,4 +1,4 @@
-//! A label beside each image, which tells by its content whether the image is good: the KolektorSDD data sets.
+//! A label beside each image. Its content says whether the image is good: the KolektorSDD data sets.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 use std::ffi::OsString;
@@ -54,7 +54,8 @@ pub(super) fn labelled(
     }
     for label in by_stem.into_values() {
         let reason = format!(
-            "this label belongs to no image: it must be named as its image, with {suffix} at the end; rename or remove it"
+            "this label belongs to no image: it must have its image's name, with {suffix} at the end; rename or \
+             remove it"
         );
         faults.push(DataError::layout(&label, reason));
     }

@@ -1,4 +1,4 @@
-//! Where a category's images and masks lie.
+//! Layouts of data sets: the places of a category's images and masks.
 
 mod btad;
 mod detect;
@@ -24,14 +24,14 @@ use serde::{Deserialize, Serialize};
 use crate::files::{images_in, no_images, unreachable};
 use crate::{DataError, Pattern};
 
-/// How a data set lays out its folders and names its masks.
+/// The layout of a data set's folders, and the names of its masks.
 ///
-/// Its name ([`Display`](fmt::Display), [`FromStr`], serde) is the variant's in lower case.
+/// Its name ([`Display`](fmt::Display), [`FromStr`], serde) is the variant's name in lower case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Layout {
-    /// MVTec AD, and whoever followed it.
+    /// MVTec AD and similar data sets.
     ///
     /// ```text
     /// bottle/train/good/000.png                       good images to learn from
@@ -43,8 +43,8 @@ pub enum Layout {
     /// alone. A mask belongs to the image of the same name, with or without `_mask` at the end, whatever the two endings
     /// are. Good images may have masks as well, all black.
     Mvtec,
-    /// VisA as its archive unpacks, with the official split for one class; files that the split does not name do not
-    /// count.
+    /// VisA with the folders of its archive and the official split for one class. Files that the split does not name do
+    /// not count.
     ///
     /// ```text
     /// split_csv/1cls.csv                    object,split,label,image,mask
@@ -55,7 +55,7 @@ pub enum Layout {
     Visa,
     /// BTAD: as MVTec AD, with `train/ok`, `test/ok`, `test/ko` and `ground_truth/ko`.
     Btad,
-    /// MVTec AD 2. What is in `test_private` and `test_private_mixed` has no labels and is no part of the category.
+    /// MVTec AD 2. Images in `test_private` and `test_private_mixed` have no labels. They are not part of the category.
     ///
     /// ```text
     /// can/train/good/000_regular.png
@@ -65,8 +65,8 @@ pub enum Layout {
     /// can/test_public/ground_truth/bad/000_regular_mask.png
     /// ```
     Mvtec2,
-    /// MVTec LOCO AD: as MVTec AD, with images for validation, and a folder of masks for each defective image, of which
-    /// all count.
+    /// MVTec LOCO AD: as MVTec AD, with images for validation, and a folder of masks for each defective image. All
+    /// masks of the folder count.
     ///
     /// ```text
     /// pushpins/train/good/000.png
@@ -92,7 +92,7 @@ pub enum Layout {
     /// test/20000.png, 20000_GT.png, …
     /// ```
     Kolektor2,
-    /// A folder of good images to learn from; its subfolders do not count.
+    /// A folder of good images to train on. Its subfolders do not count.
     Folder,
 }
 
@@ -142,41 +142,41 @@ impl FromStr for Layout {
     }
 }
 
-/// One kind of object or texture: good images to learn from, and images to test on.
+/// One kind of object or texture: good images to train on, and images to test on.
 ///
-/// What one of the two lacks does not concern the other: a model is trained where the test images are in disorder, and
-/// measured where there is nothing to learn from. So the faults are kept apart, and who uses a part looks at its own.
+/// Faults of one part do not concern the other: a model can be trained although test images are wrong, and measured
+/// without training images. So each part has its own list of faults.
 #[derive(Debug)]
 pub struct Category {
-    /// The folder's name, for people.
+    /// The folder's name, for display.
     pub name: String,
     /// The folder.
     pub root: PathBuf,
-    /// How it was read.
+    /// Its layout.
     pub layout: Layout,
-    /// Good images to learn from, in natural order; empty only if `train_faults` say why.
+    /// Good images to train on, in natural order. If there are none, `train_faults` says why.
     pub train: Vec<PathBuf>,
-    /// Good images that the data set itself keeps from training, to choose among models and thresholds with, in natural
-    /// order. Empty where it leaves that choice to whoever trains.
+    /// Good images that the data set holds out from training, to choose models and thresholds, in natural order. Empty
+    /// if the data set has no such images.
     pub validation: Vec<PathBuf>,
-    /// What keeps images from being learned from or validated with, each by name.
+    /// Faults of images for training and validation. Each names its file.
     pub train_faults: Vec<DataError>,
-    /// Images to test on: the good ones, then one kind of defect after the other, each in natural order. Empty if the
-    /// folder holds training images alone.
+    /// Images to test on: the good ones, then each kind of defect, in natural order. Empty if the folder holds only
+    /// training images.
     pub test: Vec<TestItem>,
-    /// What keeps images from being tested on and masks from being used, each by name.
+    /// Faults of test images and masks. Each names its file.
     pub test_faults: Vec<DataError>,
 }
 
 /// An image whose label is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestItem {
-    /// The image file; of several that make an image, the first.
+    /// The image file. If several files make an image, the first.
     pub path: PathBuf,
-    /// The kind of defect that it shows; `None` if it is good.
+    /// The kind of its defect. `None` if it is good.
     pub defect: Option<String>,
-    /// The images that mark the defect's pixels, which count together ([`load_mask`](crate::load_mask)). Empty for defects
-    /// whose place is not known. Those of a good image mark nothing, if the data set is in order.
+    /// The images that mark the defect's pixels. They count together ([`load_mask`](crate::load_mask)). Empty if the
+    /// defect's place is not known. The masks of a good image should mark nothing.
     pub masks: Vec<PathBuf>,
 }
 
@@ -196,7 +196,7 @@ impl TestItem {
 }
 
 impl Category {
-    /// Opens a category's folder in the layout that [`Layout::of`] tells.
+    /// Opens a category's folder in the layout of [`Layout::of`].
     ///
     /// # Errors
     /// As [`Layout::of`] and [`Category::open_as`].
@@ -204,9 +204,8 @@ impl Category {
         Self::open_as(root, Layout::of(root)?, pattern)
     }
 
-    /// Opens a category's folder in a layout. With a pattern, each of the folders with images holds several files for an
-    /// image, of which the first stands for it, and masks and labels are named after the image's own name. Masks are one
-    /// file each all the same.
+    /// Opens a category's folder in a layout. With a pattern, an image has several files in its folder. The first of
+    /// them names the image. Masks and labels have the image's own name, and each is one file.
     ///
     /// The faults are [`DataError::Layout`] without training images, for a kind of defect without images, a mask without
     /// its image, where two images that have masks or two masks share a name, and for a row of a split that names what is

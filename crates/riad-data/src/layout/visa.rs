@@ -29,8 +29,8 @@ struct Row {
 pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Images, DataError> {
     if let Some(pattern) = pattern {
         return Err(DataError::Parameter(format!(
-            "VisA's split names images of one file each, so that the pattern {pattern} has no place there; leave it out, or \
-             put the images into folders as MVTec AD does"
+            "in VisA's split each image is one file, so the pattern {pattern} cannot be used; leave it out, or put \
+             the images into folders like those of MVTec AD"
         )));
     }
     let object = name_of(root);
@@ -41,7 +41,7 @@ pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Images, Dat
     };
     let file = split_file(inside.parent().unwrap_or(root));
     if !file.is_file() {
-        let reason = "VisA's split is not there: its archive has it beside the categories; put it back";
+        let reason = "VisA's split is missing: its archive has it beside the categories; restore it";
         return Err(DataError::layout(&file, reason));
     }
     let unreadable = |e: csv::Error| match e.into_kind() {
@@ -92,11 +92,11 @@ pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Images, Dat
                 images.test.push(TestItem { path, defect, masks });
             }
             ("train", "anomaly") => faults.push(wrong(format!(
-                "{} is an anomaly, and not to be learned from",
+                "{} is an anomaly, so it cannot be a training image",
                 row.image
             ))),
             (split, label) => faults.push(wrong(format!(
-                "a split is train or test and a label normal or anomaly, not {split} and {label}"
+                "the split must be train or test, and the label normal or anomaly, not {split} and {label}"
             ))),
         }
     }
@@ -123,7 +123,7 @@ fn find(root: &Path, object: &str, name: &str) -> Result<PathBuf, String> {
     match fs::metadata(&path) {
         Ok(metadata) if metadata.is_file() => Ok(path),
         Ok(_) => Err(format!("{name} is not a file")),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(format!("{name} is not there")),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(format!("{name} does not exist")),
         Err(e) => Err(format!("{name} cannot be accessed: {e}")),
     }
 }

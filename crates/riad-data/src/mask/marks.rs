@@ -1,8 +1,8 @@
-//! Which pixels of a file are marked.
+//! Finds the marked pixels of a file.
 //!
-//! Masks come in kinds: two values; labels, one value for each kind of defect, often so small that they look black; and either of
-//! them after a compression or a soft brush has blurred what was sharp. Each is told by what its pixels do. What is none of them,
-//! a photograph for instance, is refused: read in any way, it would be ground truth that nobody drew.
+//! Masks come in kinds: two values; labels, one value for each kind of defect, often so small that they look black; and
+//! either of them after a compression or a soft brush has blurred what was sharp. The pixels say which kind it is. A
+//! file of another kind, such as a photograph, is refused: its marks would be ground truth that nobody drew.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -45,13 +45,13 @@ pub(super) fn marked(path: &Path, limits: &Limits) -> Result<Map<bool>, DataErro
     };
     let size = values.size;
     let marks = values.marks().ok_or_else(|| {
-        let reason = "is no mask: its values are neither two, such as 0 and 255, nor a few labels; save it as PNG, with 0 where \
-                      the product is good and 255 where it is not";
+        let reason = "is not a mask: a mask has two values, such as 0 and 255, or a few labels; save it as PNG, with \
+            0 for good and 255 for defective pixels";
         DataError::layout(path, reason)
     })?;
     if is_in_alpha && !marks.contains(&true) {
-        let reason = "the mask marks nothing but in its alpha channel; save it in gray without alpha, with 0 where the product is \
-                      good and 255 where it is not";
+        let reason = "the mask marks something only in its alpha channel; save it in grey without alpha, with 0 for \
+            good and 255 for defective pixels";
         return Err(DataError::layout(path, reason));
     }
     Map::new(size, marks).map_err(|e| DataError::decode(path, e.to_string()))

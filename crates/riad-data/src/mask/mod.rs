@@ -10,18 +10,18 @@ use riad_core::{Components, Map, Size, components};
 use self::marks::marked;
 use crate::{DataError, Limits};
 
-/// Loads the mask that one file or several make up and brings it to `size`: true where there is a defect.
+/// Loads a mask from one or several files and resizes it to `size`. A pixel is true if it is defective.
 ///
-/// A mask has two values, or a value for each kind of defect: a pixel is a defect where any of its channels is not 0, however dark
-/// the label is that some data sets (VisA) store. Where compression or a soft brush has blurred two values, they are cut at mid
-/// grey. What is neither, a photograph for instance, is refused. A pixel is a defect where it is one in any of the files, before
-/// the mask is resized. How many channels the images have does not matter here.
+/// A mask has two values, or one value for each kind of defect. A pixel is defective if any of its channels is not 0,
+/// however dark the label is (VisA has very dark labels). If compression or a soft brush has blurred two values, mid
+/// grey is the limit. Another file, such as a photograph, is refused. A pixel is defective if it is defective in any of
+/// the files, before the mask is resized. The number of channels of the images does not matter.
 ///
-/// A mask may mark nothing, as that of a good image does.
+/// A mask may mark nothing, such as the mask of a good image.
 ///
 /// `image_size` is the size of the image that the mask belongs to, as
-/// [`LoadedImage::original_size`](crate::LoadedImage::original_size) or [`Reader::size`](crate::Reader::size) tells it; with
-/// `None` the files have to agree with each other only. How the mask is resized: see [`resize_mask`].
+/// [`LoadedImage::original_size`](crate::LoadedImage::original_size) or [`Reader::size`](crate::Reader::size) tells it;
+/// With `None` the files must only agree with each other. [`resize_mask`] says how the mask is resized.
 ///
 /// # Errors
 /// As [`Reader::load`](crate::Reader::load) with 3 channels; [`DataError::Layout`] if a file is no mask, if its size is not the
@@ -42,7 +42,7 @@ pub fn load_mask(
             && part.size() != wanted
         {
             let reason = format!(
-                "the mask has {}x{} pixels (width x height) but {whose} {}x{}; masks must have their image's size",
+                "the mask has {}x{} pixels (width x height) but {whose} {}x{}; a mask must have its image's size",
                 part.size().width,
                 part.size().height,
                 wanted.width,
@@ -60,7 +60,7 @@ pub fn load_mask(
     }
     match whole {
         Some(mask) => resize_mask(mask, size),
-        None => Err(DataError::Parameter("a mask takes at least one file".into())),
+        None => Err(DataError::Parameter("a mask needs at least one file".into())),
     }
 }
 
@@ -69,12 +69,12 @@ pub(crate) fn shows_defect(path: &Path, limits: &Limits) -> Result<bool, DataErr
     Ok(marked(path, limits)?.values().contains(&true))
 }
 
-/// Resizes a mask so that no defect vanishes.
+/// Resizes a mask, and no defect vanishes.
 ///
-/// A pixel of the result is a defect if defects cover at least half of it, by exact area. An 8-connected region of the
-/// mask that would be left without any pixel keeps those of which it covers at least half as much as of the pixel that
-/// it covers most: a scratch finer than a pixel stays a line, a speck stays a pixel. A mask of the wanted size is
-/// returned as it is.
+/// A pixel of the result is a defect if defects cover at least half of it, by exact area. If an 8-connected region
+/// would lose all its pixels, it keeps the pixel that it covers most, and all pixels of which it covers at least half
+/// as much. So a scratch finer than a pixel stays a line, and a speck stays a pixel. A mask of the right size is
+/// returned unchanged.
 ///
 /// # Errors
 /// [`DataError::Parameter`] if either size has no pixels, or more than 2³² − 1.

@@ -67,7 +67,7 @@ fn files_that_do_not_fit_together_are_refused() {
     let four = reader(4, "*_light{0..3}.png");
     let error = text(&four, "overview.png");
     assert!(
-        error.contains("overview.png") && error.contains("not named by the pattern"),
+        error.contains("overview.png") && error.contains("does not fit the pattern"),
         "{error}"
     );
     let error = text(&reader(5, "*_light{0..3}.png"), "part_0_light0.png");

@@ -128,7 +128,7 @@ fn what_cannot_be_read_says_why_and_what_to_do() {
         ("refused_float16.npy", "type <f2"),
         ("refused_complex.npy", "type <c8"),
         ("refused_structure.npy", "a structure"),
-        ("refused_range.npy", "lie in [0, 1], 1 for white; divide them"),
+        ("refused_range.npy", "must be in [0, 1], where 1 is white; divide them"),
         ("refused_nan.npy", "some are NaN"),
         ("refused_ambiguous.npy", "channels first or last; save it as a TIFF"),
         ("refused_4d.npy", "save one image as [height, width]"),

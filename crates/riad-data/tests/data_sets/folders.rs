@@ -183,7 +183,7 @@ fn loco_that_is_not_whole() {
         "pushpins",
         add("ground_truth/logical_anomalies/000.png"),
         "pushpins/ground_truth/logical_anomalies/000.png",
-        "in a folder that is named as their image",
+        "in a folder with their image's name",
     );
     refused(
         loco(),

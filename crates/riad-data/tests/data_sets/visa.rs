@@ -85,11 +85,11 @@ fn a_table_of_visa_that_cannot_be_meant() {
     for (rows, message) in [
         (
             row("Normal/9.JPG", "Normal/8.JPG"),
-            "line 4: candle/Data/Images/Normal/8.JPG is not there",
+            "line 4: candle/Data/Images/Normal/8.JPG does not exist",
         ),
         (
             row("Masks/Anomaly/9.png", "Masks/Anomaly/8.png"),
-            "line 6: candle/Data/Masks/Anomaly/8.png is not there",
+            "line 6: candle/Data/Masks/Anomaly/8.png does not exist",
         ),
         (
             row(
@@ -117,7 +117,7 @@ fn a_table_of_visa_that_cannot_be_meant() {
         ),
         (
             row(anomaly, &anomaly.replace("test", "train")),
-            "not to be learned from",
+            "so it cannot be a training image",
         ),
         (
             row(normal, &normal.replace("train", "validation")),
@@ -143,7 +143,7 @@ fn a_table_of_visa_that_cannot_be_meant() {
         "candle",
         without,
         "split_csv/1cls.csv",
-        "VisA's split is not there",
+        "VisA's split is missing",
     );
     let set = visa("");
     put(

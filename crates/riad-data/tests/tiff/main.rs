@@ -76,7 +76,7 @@ fn what_is_not_read_is_named_with_the_way_out() {
         ),
         ("refused_cfa.tif", "colour filter", "convert it to RGB"),
         ("refused_u32.tif", "32 bits", "8 or 16 bits"),
-        ("refused_i16.tif", "no unsigned integers", "8 or 16 bits"),
+        ("refused_i16.tif", "not unsigned integers", "8 or 16 bits"),
         ("refused_f32.tif", "floating-point", "16-bit integers"),
         ("refused_different_bits.tif", "[5, 6, 5]", "8 or 16 bits"),
         ("refused_transparent.tif", "transparent everywhere", "without alpha"),

@@ -8,19 +8,19 @@ use riad_cuda::Gpu;
 use super::candle;
 use crate::{Result, error::ModelError};
 
-/// What a network runs on: made by [`device`] and [`gpu`].
+/// The device that a network runs on. [`device`] and [`gpu`] give one.
 #[derive(Clone)]
 pub struct Device(Backend);
 
 /// Who drives a device.
 #[derive(Clone)]
 pub(crate) enum Backend {
-    /// Kernels of our own on the processor.
+    /// The processor, with our own kernels.
     Cpu,
-    /// cuDNN and kernels of our own on an NVIDIA GPU. Without the feature `cuda` only tests have one, and those on Linux alone.
+    /// An NVIDIA GPU, with cuDNN and our own kernels. Without the feature `cuda`, only tests on Linux have one.
     #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
     Cuda(Gpu),
-    /// candle's operations, on an Apple GPU or any other device that candle drives.
+    /// candle's operations, on an Apple GPU or any other device that candle supports.
     #[cfg(feature = "candle")]
     Candle(candle_core::Device),
 }
@@ -38,7 +38,7 @@ impl Device {
         &self.0
     }
 
-    /// Its kind, as [`device`] takes it: `cpu`, `cuda`, `metal` or `candle-cuda`. `candle-cpu` is for tests alone.
+    /// Its kind, as a name for [`device`]: `cpu`, `cuda`, `metal` or `candle-cuda`. `candle-cpu` is for tests alone.
     pub fn kind(&self) -> &'static str {
         match &self.0 {
             Backend::Cpu => "cpu",
@@ -48,7 +48,7 @@ impl Device {
         }
     }
 
-    /// Bytes of the GPU's memory that this program has had allocated at once, at most; `None` where the device does not tell.
+    /// The largest number of bytes of GPU memory that this program has had at once. `None` if the device does not say.
     pub fn peak_memory(&self) -> Option<usize> {
         match &self.0 {
             Backend::Cuda(gpu) => gpu.peak_memory().ok(),
@@ -63,11 +63,12 @@ impl fmt::Debug for Device {
     }
 }
 
-/// The device that `name` asks for: `cpu`, `cuda`, `cuda:N`, `metal`, `candle-cuda`, `candle-cuda:N`, or `auto` for [`gpu`]
-/// if there is one, else the CPU. `cuda` runs kernels of our own, `candle-cuda` those of candle.
+/// The device of a name: `cpu`, `cuda`, `cuda:N`, `metal`, `candle-cuda`, `candle-cuda:N`, or `auto`. `auto` is [`gpu`]
+/// if there is one, otherwise the CPU. `cuda` uses our own kernels, `candle-cuda` uses candle's.
 ///
 /// # Errors
-/// [`ModelError::Device`] if this build cannot drive the device, if it is not there, or if it does not work; with the way out.
+/// [`ModelError::Device`] with the way out, if this build does not support the device, if it is missing, or if it does
+/// not work.
 pub fn device(name: &str) -> Result<Device> {
     let (kind, index) = match name.split_once(':') {
         Some((kind, index)) => (kind, index.parse::<usize>().ok()),
@@ -85,10 +86,11 @@ pub fn device(name: &str) -> Result<Device> {
     }
 }
 
-/// The first GPU of the kind that this build drives: Apple's, NVIDIA's by our own kernels, or NVIDIA's by candle's.
+/// The first GPU of the kind that this build supports: Apple's, NVIDIA's with our own kernels, or NVIDIA's with
+/// candle's.
 ///
 /// # Errors
-/// [`ModelError::Device`] if there is none, or it does not work: why `auto` falls back to the CPU.
+/// [`ModelError::Device`] if there is none, or if it does not work. It says why `auto` uses the CPU.
 pub fn gpu() -> Result<Device> {
     if cfg!(feature = "metal") {
         metal()

@@ -1,4 +1,5 @@
-//! What networks run on. Each backend walks the network's list of layers, and knows no architecture and no method.
+//! Backends that networks run on. Each backend is a loop over the network's list of layers. It knows no architecture
+//! and no method.
 //!
 //! Two traits are all that the rest of the crate sees of a backend: [`Train`] and [`Score`].
 

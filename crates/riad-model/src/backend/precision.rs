@@ -1,4 +1,4 @@
-//! In what numbers a network computes.
+//! The precision of a network's computations.
 
 use std::{fmt, str::FromStr};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Device, device::Backend};
 use crate::ModelError;
 
-/// In what numbers a network's layers multiply. They add up in f32, and what is trained is kept in f32, always.
+/// The precision of multiplications in a network's layers. Sums and trained parameters are always f32.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -15,14 +15,14 @@ pub enum Precision {
     /// f32.
     #[default]
     F32,
-    /// f32, rounded to 10 bits of 23 as they are multiplied. On NVIDIA GPUs.
+    /// f32, rounded from 23 to 10 bits for multiplications. On NVIDIA GPUs.
     Tf32,
-    /// bf16, which has 7. On NVIDIA GPUs, and, to score, on CPUs with AMX.
+    /// bf16, with 7 bits. On NVIDIA GPUs. For scoring also on CPUs with AMX.
     Bf16,
 }
 
 impl Precision {
-    /// All there are, the most exact first.
+    /// All precisions, the most exact first.
     pub const ALL: &[Self] = &[Self::F32, Self::Tf32, Self::Bf16];
 
     /// Its name.
@@ -34,8 +34,8 @@ impl Precision {
         }
     }
 
-    /// What networks are trained in on `device` if nothing else is asked for: tf32 on an NVIDIA GPU, as PyTorch's
-    /// convolutions are, since the GPU is many times as fast in it; else f32.
+    /// The default precision of training on `device`: tf32 on an NVIDIA GPU, like PyTorch's convolutions, because the
+    /// GPU is many times faster in it. Otherwise f32.
     pub fn of_training(device: &Device) -> Self {
         match device.backend() {
             Backend::Cuda(_) => Self::Tf32,
@@ -43,7 +43,7 @@ impl Precision {
         }
     }
 
-    /// Whether networks score in it on `device`.
+    /// Checks that networks can score in it on `device`.
     ///
     /// # Errors
     /// [`ModelError::Precision`] with the reason and the way out, if they do not.
@@ -56,14 +56,14 @@ impl Precision {
             #[cfg(feature = "candle")]
             (Backend::Candle(_), _) => Err(ModelError::Precision {
                 reason: format!(
-                    "the device {} scores in f32 alone, not in {self}; take that, or choose another device",
+                    "the device {} scores in f32 only, not in {self}; use f32, or choose another device",
                     device.kind()
                 ),
             }),
         }
     }
 
-    /// Whether a network can be trained in it on `device`.
+    /// Checks that networks can be trained in it on `device`.
     ///
     /// # Errors
     /// [`ModelError::Precision`] with the way out, if it cannot.
@@ -72,7 +72,7 @@ impl Precision {
             return Ok(());
         }
         Err(ModelError::Precision {
-            reason: format!("training in {self} takes an NVIDIA GPU; elsewhere start a run of its own in f32"),
+            reason: format!("training in {self} needs an NVIDIA GPU; on other devices start another run in f32"),
         })
     }
 

@@ -1,4 +1,4 @@
-//! What the network sees of images, as [`InputFilter`] has it.
+//! The input of the network, by an [`InputFilter`].
 
 use candle_core::{Result, Tensor};
 use riad_core::Size;

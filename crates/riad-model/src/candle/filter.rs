@@ -1,8 +1,8 @@
 //! Linear filters along the two axes of images, as products with a matrix on either side.
 //!
-//! A convolution would do, but candle spends most of its time on the gradient to the filter, which nobody asks for, and on some
-//! devices copies the image once for each tap. A product is fast on all of them, has a gradient on all of them, and knows what the
-//! image's border stands for.
+//! A convolution would give the same values. But candle spends most of its time on the filter's gradient, which is not
+//! needed, and on some devices it copies the image once for each tap. A product is fast and has a gradient on all
+//! devices, and the matrix can contain the rule for the image's border.
 
 use candle_core::{Device, Result, Tensor};
 

@@ -18,8 +18,8 @@ use super::{
 /// scales of each scale's mean of `1 − GMS`, with `GMS = (2·g·r + c) / (g² + r² + c)`, g and r the gradient magnitudes of image and
 /// reconstruction. A scalar in [0, 1), 0 for equal images.
 ///
-/// `images` and `reconstructions` are `[B, C, H, W]` in [0, 1]. Three channels are red, green and blue and become Rec. 601 luma;
-/// of any other number the mean is taken.
+/// `images` and `reconstructions` are `[B, C, H, W]` in [0, 1]. Three channels are red, green and blue, and become Rec.
+/// 601 luma. Any other number of channels is averaged.
 ///
 /// # Errors
 /// If the two differ in shape, or have no values.
@@ -30,8 +30,9 @@ pub fn msgms_loss(images: &Tensor, reconstructions: &Tensor) -> Result<Tensor> {
     Tensor::stack(&means, 0)?.mean_all()
 }
 
-/// How alike images and reconstructions `[B, C, H, W]` in [0, 1] are at each pixel: `[B, H, W]` in (0, 1], the mean over the first
-/// `scales` of four scales of `GMS`, see [`msgms_loss`]. The maps of the coarser scales are enlarged bilinearly.
+/// The similarity of images and reconstructions `[B, C, H, W]` in [0, 1] at each pixel: `[B, H, W]` in (0, 1], the mean
+/// over the first `scales` of four scales of `GMS`, see [`msgms_loss`]. The maps of the coarser scales are enlarged
+/// bilinearly.
 ///
 /// # Errors
 /// If the two differ in shape, have no values, or `scales` is not within 1 to 4.

@@ -21,12 +21,12 @@ pub struct Losses {
     pub ssim: Tensor,
     /// Mean over four scales of 1 − GMS.
     pub msgms: Tensor,
-    /// The weighted sum: what to differentiate.
+    /// The weighted sum, to be differentiated.
     pub total: Tensor,
 }
 
 impl Losses {
-    /// The terms on the host. It waits for the device, once.
+    /// The terms on the host. This waits for the device once.
     ///
     /// # Errors
     /// If the device fails.
@@ -69,7 +69,7 @@ pub fn l2_loss(images: &Tensor, reconstructions: &Tensor) -> Result<Tensor> {
     (reconstructions - images)?.sqr()?.mean_all()
 }
 
-/// The mean absolute error of reconstructions `[B, C, H, W]`: a scalar. Where the two are equal its gradient is 0.
+/// The mean absolute error of reconstructions `[B, C, H, W]`: a scalar. If the two are equal, its gradient is 0.
 ///
 /// # Errors
 /// If the two differ in shape, or have no values.

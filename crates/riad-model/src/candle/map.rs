@@ -9,14 +9,13 @@ use super::{
 };
 use crate::method::mirrored;
 
-/// Where images differ from their reconstructions, both `[B, C, H, W]` in [0, 1]: `[B, H, W]` in [0, 1], one minus the smoothed
-/// [`gms_map`]. The larger, the more anomalous.
+/// Anomaly maps of images and their reconstructions, both `[B, C, H, W]` in [0, 1]. A map `[B, H, W]` in [0, 1] is one
+/// minus the smoothed [`gms_map`]. A larger value is more anomalous.
 ///
-/// This is the map of RIAD's paper. Differences in colour, which a checkpoint's settings may add, and edges of each colour are
-/// [`Scorer`](crate::Scorer)'s alone.
+/// This is the map of RIAD's paper. Only [`Scorer`](crate::Scorer) has differences in colour and edges of each colour.
 ///
-/// As published, an image of 256×256 is looked at in four `scales` and with a mean filter of 21 pixels, and its score is the
-/// maximum of the mean of the maps that it has with several region sizes.
+/// As published, an image of 256×256 has four `scales` and a mean filter of 21 pixels. Its score is the maximum of the
+/// mean map over several region sizes.
 ///
 /// # Errors
 /// If the two differ in shape or have no values, `scales` is not within 1 to 4, or `window` is even.
@@ -25,8 +24,8 @@ pub fn anomaly_map(images: &Tensor, reconstructions: &Tensor, scales: usize, win
     similar.affine(-1.0, 1.0)?.clamp(0.0, 1.0)
 }
 
-/// The mean of the `window` × `window` pixels around each pixel of maps `[B, H, W]`. Beyond its border a map continues mirrored,
-/// `d c b a | a b c d | d c b a`.
+/// The mean of the `window` × `window` pixels around each pixel of maps `[B, H, W]`. Beyond its border a map continues
+/// as its mirror image, `d c b a | a b c d | d c b a`.
 ///
 /// # Errors
 /// If `window` is even.

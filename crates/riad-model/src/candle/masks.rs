@@ -8,19 +8,21 @@ use crate::{
     network::padded_size,
 };
 
-/// Where the n masked copies of each image are hidden: `[n, B, 1, H, W]`, 1 where a pixel is hidden in a copy and 0 where it is seen.
+/// The hidden pixels of the n masked copies of each image: `[n, B, 1, H, W]`. A value is 1 if the pixel is hidden in
+/// the copy, and 0 if it is visible.
 ///
-/// `masks` has one for each of the B images. A single one does for any number of images, and gives `[n, 1, 1, H, W]`.
+/// `masks` has one item for each of the B images. A single item is enough for any number of images, and gives `[n, 1,
+/// 1, H, W]`.
 ///
 /// # Errors
 /// If there is no mask, or they differ in size or in the number of sets.
 pub fn hidden_pixels(masks: &[Masks], device: &Device) -> Result<Tensor> {
     let Some(first) = masks.first() else {
-        bail!("there is no mask to hide regions by");
+        bail!("there is no mask to hide regions with");
     };
     let (size, sets) = (first.size(), first.sets());
     if masks.iter().any(|masks| (masks.size(), masks.sets()) != (size, sets)) {
-        bail!("masks of one batch must be of one size and have as many sets each");
+        bail!("all masks of a batch must have the same size and the same number of sets");
     }
     let pixels = (0..size.height).flat_map(|y| (0..size.width).map(move |x| (y, x)));
     let of_one = |masks: &Masks| {
@@ -54,7 +56,7 @@ pub(crate) fn hidden_in(
 /// `hidden` is that of [`hidden_pixels`].
 ///
 /// # Errors
-/// If images and masks are not of one size and number.
+/// If images and masks differ in size or number.
 pub fn hide(images: &Tensor, hidden: &Tensor) -> Result<Tensor> {
     let (count, _, height, width) = images.dims4()?;
     let (_, of, _, mask_height, mask_width) = hidden.dims5()?;
@@ -68,11 +70,11 @@ pub fn hide(images: &Tensor, hidden: &Tensor) -> Result<Tensor> {
     images.unsqueeze(0)?.broadcast_mul(&seen)?.flatten(0, 1)
 }
 
-/// Reconstructions `[B, C, H, W]` of what the network makes of the copies that [`hide`] gave it, `[n·B, C, H′, W′]`: every pixel from
-/// the copy in which it was hidden. What lies beyond the masks' size, see [`continued`], is dropped.
+/// Reconstructions `[B, C, H, W]` from the network's outputs `[n·B, C, H′, W′]` for the copies of [`hide`]. Each pixel
+/// comes from the copy in which it was hidden. Pixels beyond the masks' size, see [`continued`], are dropped.
 ///
 /// # Errors
-/// If outputs and masks are not of one size and number.
+/// If outputs and masks differ in size or number.
 pub fn compose(outputs: &Tensor, hidden: &Tensor) -> Result<Tensor> {
     let (sets, of, _, height, width) = hidden.dims5()?;
     let outputs = outputs.narrow(2, 0, height)?.narrow(3, 0, width)?;
@@ -105,7 +107,7 @@ pub fn continued(images: &Tensor) -> Result<Tensor> {
     images.index_select(&rows, 2)?.index_select(&columns, 3)
 }
 
-/// Images in [0, 1] in the network's range.
+/// Brings images in [0, 1] to the network's range.
 ///
 /// # Errors
 /// If the device fails.
@@ -116,7 +118,7 @@ pub fn normalised(images: &Tensor, Normalisation { mean, deviation }: Normalisat
         .affine(f64::from(1.0 / deviation), 0.0)
 }
 
-/// Images in the network's range in [0, 1] again.
+/// Brings images from the network's range back to [0, 1].
 ///
 /// # Errors
 /// If the device fails.

@@ -1,5 +1,5 @@
-//! The network for programs that use [candle](https://github.com/huggingface/candle): a [`UNet`] on candle-nn, and what goes with
-//! it as functions on tensors. All of it runs on any device that candle drives, and is differentiable there.
+//! The network for programs that use [candle](https://github.com/huggingface/candle): a [`UNet`] on candle-nn, with
+//! functions on tensors. All of it runs on any device that candle supports, and is differentiable there.
 //!
 //! | | |
 //! |---|---|
@@ -10,9 +10,9 @@
 //! | [`loss`] | the published loss, or a part: [`l2_loss`], [`l1_loss`], [`ssim_loss`], [`msgms_loss`] |
 //! | [`anomaly_map`] | where an image differs from its reconstruction: [`gms_map`], [`mean_filter`] |
 //!
-//! Images are `[B, C, H, W]`. Losses and maps take values in [0, 1], the range that the constants of SSIM and GMS belong to, and
-//! the network values around 0: [`Normalisation`](crate::Normalisation), [`normalised`] and [`denormalised`] lead from one range to
-//! the other. An image's score is its map's maximum.
+//! Images are `[B, C, H, W]`. Losses and maps take values in [0, 1], because the constants of SSIM and GMS are for this
+//! range. The network takes values around 0. [`Normalisation`](crate::Normalisation), [`normalised`] and
+//! [`denormalised`] convert between the two ranges. An image's score is its map's maximum.
 //!
 //! ```
 //! use riad_core::{Masks, Size};

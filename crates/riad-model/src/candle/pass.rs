@@ -1,4 +1,4 @@
-//! What the network sees of images, whatever the method.
+//! The passes of the network over images, for each method.
 
 use candle_core::{Device, Error, Result, Tensor, bail};
 use riad_core::Size;
@@ -9,7 +9,7 @@ use crate::{
     method::{Frame, Masking},
 };
 
-/// One pass of the network over images: what it sees of them, and what is made of what it gives back.
+/// One pass of the network over images: its input, and the reconstructions from its output.
 #[derive(Debug, Clone)]
 pub struct Pass {
     frame: Frame,
@@ -17,8 +17,8 @@ pub struct Pass {
     hidden: Option<Tensor>,
 }
 
-/// The passes that images of `channels` channels go through to be scored, as a checkpoint's settings have it: with their masks, the
-/// same for every image. An image's map is the mean of the maps that it has with the reconstructions of each.
+/// The passes that score images of `channels` channels, by a checkpoint's settings. Their masks are the same for every
+/// image. An image's map is the mean of the maps of its passes.
 ///
 /// # Errors
 /// If the settings contradict each other, or the device fails.
@@ -41,8 +41,8 @@ impl Pass {
         })
     }
 
-    /// What the network takes for images `[B, C, H, W]` in [0, 1]: filtered, normalised, masked, and continued to sides that it
-    /// can halve.
+    /// The network's input for images `[B, C, H, W]` in [0, 1]: filtered, normalised, masked, and continued to sides
+    /// that the network can halve.
     ///
     /// # Errors
     /// If the images are not of the settings' size.
@@ -66,10 +66,10 @@ impl Pass {
         })
     }
 
-    /// The reconstructions `[B, C, H, W]` in [0, 1] that the network's output for [`Self::copies`] stands for.
+    /// The reconstructions `[B, C, H, W]` in [0, 1] from the network's output for [`Self::copies`].
     ///
     /// # Errors
-    /// If the outputs are not of the copies' shape.
+    /// If the outputs do not have the copies' shape.
     pub fn reconstructions(&self, outputs: &Tensor) -> Result<Tensor> {
         let size = self.frame.size;
         let reconstructions = match &self.hidden {

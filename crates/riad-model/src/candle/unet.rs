@@ -10,17 +10,17 @@ use candle_nn::{
 
 use crate::network::{After, EPSILON, Flow, Kind, Layer, MOMENTUM, Network, Source, TensorSpec, Weights};
 
-/// The network of a list of layers: a U-Net, an autoencoder, or whatever else an [`Architecture`](crate::Architecture) may be.
+/// The network of a list of layers: a U-Net, an autoencoder, or any other [`Architecture`](crate::Architecture).
 ///
-/// Its tensors have PyTorch's names, which are those in checkpoints of this crate: `down1.conv1.weight`, `down1.bn1.running_mean`
-/// and so on. Other tensors in the same file, such as an optimiser's state, do not matter.
+/// Its tensors have PyTorch's names, which are those in checkpoints of this crate: `down1.conv1.weight`,
+/// `down1.bn1.running_mean` and so on. Other tensors in the same file are ignored, such as an optimiser's state.
 ///
 /// - **From a checkpoint**: `VarBuilder::from_buffered_safetensors(std::fs::read(path)?, DType::F32, &device)`, or, with candle's
 ///   own argument for its `unsafe`, `VarBuilder::from_mmaped_safetensors`.
-/// - **To be trained**: `VarBuilder::from_varmap(&variables, DType::F32, &device)`. The initial values are drawn as PyTorch draws
-///   them: convolutions uniform within ±1/√(fan in), batch norms the identity. candle's CPU cannot be seeded: for a training
-///   that can be repeated, set the variables to the [`tensors`] of [`Weights::initial`].
-/// - **Back**: what `VarMap::save` writes is a file that [`Checkpoint::open`](crate::Checkpoint::open) takes.
+/// - **To be trained**: `VarBuilder::from_varmap(&variables, DType::F32, &device)`. The initial values are PyTorch's:
+///   convolutions uniform within ±1/√(fan in), batch norms the identity. candle's CPU has no seed. For a training that
+///   can be repeated, set the variables to the [`tensors`] of [`Weights::initial`].
+/// - **Back**: [`Checkpoint::open`](crate::Checkpoint::open) reads the file that `VarMap::save` writes.
 ///
 /// Clones share their tensors: training one trains the others.
 #[derive(Debug, Clone)]
@@ -76,9 +76,9 @@ impl UNet {
         })
     }
 
-    /// A copy to score with: batch norms are folded into the convolutions before them, nothing is kept for a backward pass, and
-    /// further training of this network does not reach it. It gives what `forward_t(xs, false)` of this network gives, within
-    /// rounding, and gives the same with `forward_t(xs, true)`.
+    /// A copy to score with. Batch norms are folded into the convolutions before them, and nothing is kept for a
+    /// backward pass. Further training of this network does not change the copy. Its output is that of `forward_t(xs,
+    /// false)` of this network, within rounding, also with `forward_t(xs, true)`.
     ///
     /// # Errors
     /// If the device fails.

@@ -1,4 +1,4 @@
-//! Networks and scorers for programs that know nothing of this one.
+//! Networks and scorers as files for other programs.
 
 mod onnx;
 mod scorer_nodes;

@@ -23,11 +23,12 @@ const IR_VERSION: i64 = 7;
 /// False-positive rates whose thresholds are written down, as far as the calibration allows them.
 const RATES: [f64; 7] = [0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
 
-/// The whole scorer as one ONNX graph: `image`, `[N, C, H, W]` in [0, 1] at the checkpoint's size (C is 3 for RGB), gives `map`,
-/// `[N, H, W]`, and `score`, `[N]`, as [`crate::Scorer`] does, within rounding (1e-4; [`crate::ModelError::Overflow`] is NaN
-/// there). All passes of an image run as one batch, with the masks that the checkpoint's seed draws as constants.
+/// The whole scorer as one ONNX graph: `image`, `[N, C, H, W]` in [0, 1] at the checkpoint's size (C is 3 for RGB),
+/// gives `map`, `[N, H, W]`, and `score`, `[N]`. They are those of [`crate::Scorer`] within rounding (1e-4). NaN stands
+/// for [`crate::ModelError::Overflow`]. All passes of an image run as one batch. The masks of the checkpoint's seed are
+/// constants.
 ///
-/// The metadata says what a program needs beside the graph:
+/// The metadata has what a program needs beside the graph:
 ///
 /// | key | value |
 /// |---|---|
@@ -38,16 +39,17 @@ const RATES: [f64; 7] = [0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
 /// | `riad.calibration_scores` | where calibrated: the scores of the good images, JSON, ascending |
 ///
 /// # Errors
-/// If the maps are those of [`Similarity::Ssim`](crate::Similarity::Ssim), the size is not one of multiples of 16, the checkpoint looks at tiles, or
-/// the settings cannot be scored with, which a checkpoint that was read excludes.
+/// If the maps are those of [`Similarity::Ssim`](crate::Similarity::Ssim), the sides are not multiples of 16, the
+/// checkpoint has tiles, or the settings contradict each other. The last cannot happen for a checkpoint that was read
+/// from a file.
 pub fn onnx_scorer(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
     let scoring = &checkpoint.header.scoring;
     scoring.check()?;
     let ScoringSettings { height, width, .. } = *scoring;
     if padded_size(scoring.size()) != scoring.size() {
         return Err(ModelError::Setting(format!(
-            "a scorer of images of {height}x{width} (height x width) cannot be exported: the graph takes sides that are \
-             multiples of {SIZE_MULTIPLE}; train with such a --size"
+            "a scorer of images of {height}x{width} (height x width) cannot be exported: the graph needs sides that \
+             are multiples of {SIZE_MULTIPLE}; train with such a --size"
         )));
     }
     if scoring.tiling.is_some() {
@@ -88,8 +90,8 @@ pub fn onnx_scorer(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
     Ok(model(graph.finish(), &about, metadata))
 }
 
-/// The network alone as an ONNX graph: `input`, `[N, C, H, W]`, what the network sees of an image, in its range and with regions
-/// to fill in set to 0, gives `output`, `[N, C′, H, W]`, the whole image. H and W are multiples of 16. The metadata has
+/// The network alone as an ONNX graph: `input`, `[N, C, H, W]`, the network's input in its range, with 0 in regions to
+/// fill in, gives `output`, `[N, C′, H, W]`, the whole image. H and W are multiples of 16. The metadata has
 /// `riad.version` and `riad.scoring` as [`onnx_scorer`].
 pub fn onnx_network(checkpoint: &Checkpoint) -> Vec<u8> {
     let Normalisation { mean, deviation } = checkpoint.header.scoring.normalisation;

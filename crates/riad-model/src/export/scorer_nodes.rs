@@ -119,7 +119,7 @@ fn dissimilarity(
         Similarity::GmsColour => gms_dissimilarity(graph, scoring, images, images.channels, [image, reconstructions]),
         Similarity::L2 => Ok(squared_error(graph, images, image, reconstructions)),
         Similarity::Ssim => Err(ModelError::Setting(
-            "maps of SSIM, which serve to compare methods, cannot be exported; those of other similarities can".into(),
+            "maps of SSIM cannot be exported; train with another similarity".into(),
         )),
     }
 }

@@ -1,4 +1,5 @@
-//! PyTorch: a state dict as `torch.save` writes it, since 1.6 a zip archive with a pickle and one file per tensor.
+//! PyTorch: a state dict in the format of `torch.save`. Since 1.6 it is a zip archive with a pickle and one file per
+//! tensor.
 
 use std::io::{Cursor, Write};
 
@@ -10,15 +11,15 @@ use crate::{
     network::{TensorSpec, Weights},
 };
 
-/// A `.pt` file with the network's state dict, under the names that both public implementations of RIAD use. Its network
-/// loads it with `load_state_dict(torch.load(path, weights_only=True))`, strictly: PyTorch begins to count batches where a
-/// state dict has no `num_batches_tracked`.
+/// A `.pt` file with the network's state dict, under the names that both public implementations of RIAD use. Its
+/// network loads it with `load_state_dict(torch.load(path, weights_only=True))`, also with `strict`: without
+/// `num_batches_tracked` in the state dict, PyTorch begins to count batches from 0.
 ///
-/// It holds weights only. The network takes images normalised as the checkpoint's
-/// [`ScoringSettings`](crate::ScoringSettings) say; masks, maps and thresholds stay behind.
+/// It holds only weights. The network needs images normalised by the checkpoint's
+/// [`ScoringSettings`](crate::ScoringSettings). Masks, maps and thresholds are not in the file.
 ///
 /// # Errors
-/// If a tensor has more than the 4 GiB of a plain archive's entry.
+/// If a tensor has more than 4 GiB, the limit of an entry in a plain archive.
 pub fn torch_state_dict(weights: &Weights) -> Result<Vec<u8>> {
     archive(weights).map_err(|error| ModelError::Archive(error.into()))
 }

@@ -1,4 +1,4 @@
-//! Which method suits good images.
+//! Chooses the method by the good images.
 
 use riad_core::{
     Map, Size,
@@ -15,12 +15,12 @@ const TOLERANCE: usize = 9;
 /// What is added to the brightness that edges are divided by, so that noise in the dark is no edge.
 const DARK: f32 = 0.1;
 
-/// How well good images are aligned: by how far the place in the image tells where edges are. The whole image
-/// counts, also what lies outside of a region of interest.
+/// The alignment of good images: how well a place in the image predicts edges. The whole image counts, also outside of
+/// a region of interest.
 ///
-/// This is the intraclass correlation ICC(1,1) of Shrout and Fleiss (1979, <https://doi.org/10.1037/0033-2909.86.2.420>), of
-/// places that are rated by images: the share of the variance of edges that goes back to the place. It is 1 where all images
-/// have the same edges, and about 0 for a texture.
+/// This is the intraclass correlation ICC(1,1) of Shrout and Fleiss (1979,
+/// <https://doi.org/10.1037/0033-2909.86.2.420>), with places rated by images: the share of the variance of edges that
+/// places explain. It is 1 if all images have the same edges, and about 0 for a texture.
 ///
 /// ```
 /// use riad_model::{Alignment, Method};
@@ -46,17 +46,18 @@ pub struct Alignment {
 }
 
 impl Alignment {
-    /// The size of the images that are looked at, whatever the network's: aligned products are aligned at any.
+    /// The size at which alignment is measured. It does not depend on the network's size, because aligned products are
+    /// aligned at any size.
     pub const SIZE: Size = Size::new(128, 128);
 
     /// From this alignment on, restoration is the better method. Four classes of paper have up to 0.01 and a fabric 0.02, and RIAD
     /// finds more of their defects. Pills turned by any angle have 0.23, and restoration finds more (docs/results.md).
     pub const ALIGNED: f64 = 0.1;
 
-    /// No images of so many channels yet.
+    /// An alignment of images with this number of channels, without an image yet.
     ///
     /// # Errors
-    /// [`ModelError::Setting`] if no network takes as many channels.
+    /// [`ModelError::Setting`] if no network has this number of channels.
     pub fn new(channels: usize) -> Result<Self> {
         Architecture::u_net(1).with_channels(channels).check()?;
         Ok(Self {
@@ -67,7 +68,7 @@ impl Alignment {
         })
     }
 
-    /// Takes in an image `[C, H, W]` in [0, 1], of the size [`Self::SIZE`].
+    /// Adds an image `[C, H, W]` in [0, 1], of the size [`Self::SIZE`].
     ///
     /// # Errors
     /// If it is of another size, or has other channels.
@@ -92,8 +93,8 @@ impl Alignment {
         Ok(())
     }
 
-    /// The alignment of the images so far, at most 1, and around 0 where place tells nothing; 0 of fewer than two images, and of
-    /// images without any edge.
+    /// The alignment of the images so far, at most 1. It is around 0 if places explain nothing, and 0 for fewer than
+    /// two images and for images without edges.
     pub fn value(&self) -> f64 {
         intraclass_correlation(self.images, &self.sums, &self.squares)
     }

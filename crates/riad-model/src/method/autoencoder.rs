@@ -1,4 +1,4 @@
-//! The plain autoencoder that the paper compares with: the same layers without skip connections, and nothing hidden.
+//! The paper's plain autoencoder for comparison: the same layers without skip connections. Nothing is hidden.
 
 use super::{Definition, Frame, Masking, Passes, ScoringSettings, filters_nothing, hides_nothing};
 use crate::{

@@ -1,19 +1,19 @@
-//! What a network learns from.
+//! Examples that a network learns from.
 
 use crate::{ModelError, Result};
 
-/// Images for a network to learn from, or to be validated with.
+/// Images for training or validation.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Examples {
-    /// What the network has to give back, `[B, C, H, W]` in [0, 1].
+    /// The images that the network must give back, `[B, C, H, W]` in [0, 1].
     pub images: Vec<f32>,
-    /// The same images corrupted, `[B, C, H, W]` in [0, 1], which the network is shown instead; `None` where it is shown the
-    /// images.
+    /// Damaged copies of the images, `[B, C, H, W]` in [0, 1], as the network's input. `None`: the images are the
+    /// input.
     pub corrupted: Option<Vec<f32>>,
 }
 
 impl Examples {
-    /// What the network is shown, `[B, C, H, W]` in [0, 1].
+    /// The input of the network, `[B, C, H, W]` in [0, 1].
     pub fn shown(&self) -> &[f32] {
         self.corrupted.as_deref().unwrap_or(&self.images)
     }

@@ -1,4 +1,4 @@
-//! What the network sees of an image: the image, or what is left of it when brightness and colour are taken away.
+//! The input of the network: the image, or the image without brightness and colour.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -15,19 +15,19 @@ use crate::{ModelError, Result};
 /// The window of [`InputFilter::HighPass`] of an image whose shorter side has 256 pixels; that of others is in proportion.
 const HIGH_PASS_WINDOW: usize = 9;
 
-/// What the network sees of an image.
+/// The input of the network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "&'static str", try_from = "String")]
 #[non_exhaustive]
 pub enum InputFilter {
-    /// The image as it is.
+    /// The image itself.
     #[default]
     None,
-    /// The [morphological gradient](morphological_gradient) of the gray image, which EdgRec shows: one channel.
+    /// The [morphological gradient](morphological_gradient) of the gray image, as in EdgRec: one channel.
     EdgesGrey,
     /// The morphological gradient of each channel.
     EdgesColour,
-    /// The gray image less its mean around each place, halved and around 0.5: one channel. FAIR shows one like it.
+    /// The gray image minus its mean around each place, halved and shifted to 0.5: one channel. FAIR has a similar one.
     HighPass,
 }
 
@@ -40,7 +40,7 @@ impl InputFilter {
         ("high-pass", Self::HighPass),
     ];
 
-    /// What that is, for people.
+    /// Its description.
     pub fn about(self) -> &'static str {
         match self {
             Self::None => "the image",
@@ -50,7 +50,7 @@ impl InputFilter {
         }
     }
 
-    /// Channels of what the network sees of images of `channels` channels.
+    /// Number of channels of the network's input for images of `channels` channels.
     pub fn channels(self, channels: usize) -> usize {
         match self {
             Self::None | Self::EdgesColour => channels,

@@ -55,8 +55,8 @@ impl FromStr for LossWeights {
                 "msgms" => &mut weights.msgms,
                 _ => {
                     return Err(ModelError::Setting(format!(
-                        "{name:?} is no term of the loss: there are l2, l1, ssim and msgms, to be joined by +, and riad for \
-                         l2+ssim+msgms"
+                        "{name:?} is not a term of the loss; the terms are l2, l1, ssim and msgms, joined by +, and \
+                         riad means l2+ssim+msgms"
                     )));
                 }
             };

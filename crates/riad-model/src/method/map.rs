@@ -1,4 +1,4 @@
-//! From images and their reconstructions to maps, on the host.
+//! Maps from images and their reconstructions, on the host.
 
 use rayon::prelude::*;
 use riad_core::{
@@ -10,29 +10,32 @@ use riad_core::{
 use super::{ScoringSettings, Similarity};
 use crate::{ModelError, Result};
 
-/// What the network finds in one image.
+/// The result for one image.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Scored {
-    /// The map's maximum: the larger, the more anomalous. Within 0 to 1 where nothing is known to be normal, and at most 2.
+    /// The map's maximum. A larger score is more anomalous. It is at most 2, and without maps of what is normal within
+    /// 0 to 1.
     pub score: f32,
-    /// The anomaly map, of the image's size: the mean of [`Self::region_maps`], beyond what is [normal](crate::Checkpoint::normal);
-    /// [`Roi::OUTSIDE`](crate::Roi::OUTSIDE) outside of [`Checkpoint::roi`](crate::Checkpoint::roi).
+    /// The anomaly map, of the image's size: the mean of [`Self::region_maps`], minus what is
+    /// [normal](crate::Checkpoint::normal), and [`Roi::OUTSIDE`](crate::Roi::OUTSIDE) outside of
+    /// [`Checkpoint::roi`](crate::Checkpoint::roi).
     pub map: Map,
-    /// One map for each pass, in the order of [`Method::pass_names`](crate::Method::pass_names): 1 − the smoothed [`Similarity`](crate::Similarity) of the
-    /// image and its reconstruction, and what their colours add to it. Empty with [`Keep::Map`].
+    /// One map for each pass, in the order of [`Method::pass_names`](crate::Method::pass_names): 1 − the smoothed
+    /// [`Similarity`](crate::Similarity) of the image and its reconstruction, plus the difference of their colours.
+    /// Empty with [`Keep::Map`].
     pub region_maps: Vec<Map>,
     /// The mean of the reconstructions over the passes, `[C, H, W]` in [0, 1]. Empty with [`Keep::Map`].
     pub reconstruction: Vec<f32>,
 }
 
-/// What is kept of the scoring of an image, which may be large.
+/// The parts of an image's result that are kept. They may be large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Keep {
     /// The map and the score: 4 bytes a pixel.
     Map,
-    /// The reconstruction and the map of each pass too.
+    /// The reconstruction and the map of each pass, too.
     All,
 }
 

@@ -1,12 +1,12 @@
 //! Masked copies of images on the way into the network, and reconstructions on the way out.
 //!
 //! n masked copies of B images make one batch of n·B, set by set: copy `s·B + b` is image b with set s hidden. Hidden
-//! pixels are 0 in the network's own range, mid-grey, as in the public implementations whose weights we import. For a
-//! plain autoencoder nothing is hidden, and there is one copy of each image.
+//! pixels are 0 in the network's own range, mid-grey, as in the public implementations, whose weights can be imported.
+//! A plain autoencoder hides nothing, and has one copy of each image.
 //!
-//! The network takes sides that are multiples of 16. Copies of other images are continued to the right and below by their
-//! mirror image, hidden regions included: what is hidden is not to be seen in its reflection. Nobody outside sees more
-//! than the image: masks are dealt over its pixels, and what the network makes of the continuation is dropped.
+//! The network takes sides that are multiples of 16. Copies of other images are continued to the right and below by
+//! their mirror image. Hidden regions are mirrored, too, so the network cannot read them from their reflection. Masks
+//! cover the image's own pixels only, and the output for the continuation is dropped.
 
 use riad_conv::Dims;
 use riad_core::{Masks, Size, similarity::Shape};
@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::{InputFilter, ScoringSettings};
 use crate::{Result, error::ModelError, network::padded_size};
 
-/// How images in [0, 1] are brought to the network's range and back: `(value - mean) / deviation`, the same for every
-/// channel. It travels in the checkpoint, so that what was trained is what is scored.
+/// Brings images in [0, 1] to the network's range and back: `(value - mean) / deviation`, the same for every channel.
+/// The checkpoint keeps it, so training and scoring use the same values.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Normalisation {
     /// Subtracted first.

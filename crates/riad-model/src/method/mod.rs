@@ -1,8 +1,8 @@
-//! Methods: what the network sees of an image, what it must give back, and how that becomes a loss, a map and a score.
+//! Methods: the network's input, its target, and the way to a loss, a map and a score.
 //!
-//! Each method has a file of its own here, and its name in [`Method::ALL`]. Nothing outside of this room asks which method it is.
-//! What they share is beside them: what the network sees of an image ([`InputFilter`]), masked copies ([`masking`](Masking)), the
-//! loss, the maps, tiles and regions of interest.
+//! Each method has its own file here, and its name in [`Method::ALL`]. Nothing outside of this room asks which method
+//! it is. Methods share these parts: input filters ([`InputFilter`]), masked copies ([`masking`](Masking)), the loss,
+//! the maps, tiles and regions of interest.
 
 mod alignment;
 mod autoencoder;
@@ -111,12 +111,12 @@ trait Definition: Sync {
 impl Method {
     /// Inpainting of hidden regions, the published method.
     pub const RIAD: Self = Self(&riad::Riad);
-    /// What the paper compares it with: reconstruction of what is seen.
+    /// The paper's method for comparison: it reconstructs the visible image.
     pub const AUTOENCODER: Self = Self(&autoencoder::Autoencoder);
     /// Restoration of images from their edges.
     pub const RESTORE: Self = Self(&restore::Restore);
 
-    /// All there are.
+    /// All methods.
     pub const ALL: &[Self] = &[Self::RIAD, Self::AUTOENCODER, Self::RESTORE];
 
     /// Its name, for people and in files.
@@ -145,7 +145,7 @@ impl Method {
         self.0.architecture(width)
     }
 
-    /// The method's settings for images of a size, as published where anything was published.
+    /// The method's settings for images of this size. They are the published ones, if there are any.
     pub fn settings(self, height: usize, width: usize) -> ScoringSettings {
         ScoringSettings {
             method: self,
@@ -158,7 +158,7 @@ impl Method {
         self.0.steps()
     }
 
-    /// Whether it is trained with [`Examples`](crate::Examples) that were corrupted.
+    /// Whether it is trained with damaged [`Examples`](crate::Examples).
     pub fn corrupts(self) -> bool {
         self.0.corrupts()
     }
@@ -176,7 +176,7 @@ impl Method {
         self.0.passes(scoring, Frame::of(scoring, channels))
     }
 
-    /// What the map of each pass is called in reports, in the order of [`Scored::region_maps`].
+    /// The name of each pass in reports, in the order of [`Scored::region_maps`].
     pub fn pass_names(self, scoring: &ScoringSettings) -> Vec<String> {
         self.0.pass_names(scoring)
     }
@@ -253,7 +253,7 @@ fn hides_nothing(scoring: &ScoringSettings) -> Result<()> {
         return Ok(());
     }
     Err(ModelError::Setting(format!(
-        "the method {} hides nothing, so there are no region sizes to hide",
+        "the method {} hides nothing, so it has no region sizes",
         scoring.method
     )))
 }
@@ -264,7 +264,7 @@ fn filters_nothing(scoring: &ScoringSettings) -> Result<()> {
         return Ok(());
     }
     Err(ModelError::Setting(format!(
-        "the method {} shows its network images as they are, so there is no input filter such as {}",
+        "the method {} does not filter its input, so it cannot use the input filter {}",
         scoring.method, scoring.input
     )))
 }

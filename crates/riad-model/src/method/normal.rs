@@ -1,16 +1,16 @@
-//! What good images' maps hold at each place.
+//! The usual values of good images' maps at each place.
 
 use riad_core::{Map, Size};
 
 use crate::{ModelError, Result};
 
-/// What the maps of good images hold at each place: their mean, and by how much they deviate from it.
+/// The mean and the deviation of good images' maps at each place.
 ///
-/// A network is less sure in some places than in others, at edges above all, and good images differ more in some than in others.
-/// Where these are the same in every image, this tells them from defects. From a map the mean is taken off as far as places
-/// explain what maps hold ([`Self::offset`]): not at all where products lie anyhow. And a place counts the more, the less good
-/// images differ there ([`Self::weight`]). That the two help where products stand still, and do no harm where they do not, was
-/// seen on made-up defects (docs/results.md).
+/// A network is less exact in some places, above all at edges. Good images differ more in some places than in others.
+/// If these places are the same in every image, the mean and the deviation separate them from defects. A map loses the
+/// part of the mean that places explain ([`Self::offset`]), which is nothing if products lie in random positions. A
+/// place has more weight if good images differ less there ([`Self::weight`]). On made-up defects, both help if products
+/// lie in the same position, and do no harm otherwise (docs/results.md).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Normal {
     mean: Map,
@@ -18,7 +18,7 @@ pub struct Normal {
 }
 
 impl Normal {
-    /// Takes both, of one size, in [0, 1] as maps are.
+    /// Takes both maps, of the same size, in [0, 1].
     ///
     /// # Errors
     /// [`ModelError::Setting`] if they differ in size, or a value is not within 0 to 1.
@@ -28,7 +28,7 @@ impl Normal {
             return Ok(Self { mean, deviation });
         }
         Err(ModelError::Setting(
-            "what is normal is not of one size, or not within 0 to 1".into(),
+            "the maps of what is normal differ in size, or have values outside of 0 to 1".into(),
         ))
     }
 
@@ -47,8 +47,8 @@ impl Normal {
         self.mean.size()
     }
 
-    /// What is taken off a map at each place: r² times the mean, where r is the share of the variance of all maps' values that
-    /// goes back to the place.
+    /// The offset that a map loses at each place: r² times the mean. r is the share of the variance of all maps' values
+    /// that places explain.
     pub fn offset(&self) -> Map {
         let mut offset = self.mean.clone();
         let count = offset.values().len().max(1) as f64;
@@ -72,8 +72,9 @@ impl Normal {
         offset
     }
 
-    /// What is left of a map is multiplied by 2m / (m + d) at each place, where d is the deviation there and m the mean of all.
-    /// It is 1 where d is m, at most 2 where good images never differ, and falls where they do.
+    /// After the offset, a map is multiplied by the weight 2m / (m + d) at each place. d is the deviation there, and m
+    /// is the mean of all deviations. The weight is 1 if d is m, 2 if good images never differ there, and less if they
+    /// differ more.
     pub fn weight(&self) -> Map {
         let mut weight = self.deviation.clone();
         let values = weight.values_mut();
@@ -89,7 +90,7 @@ impl Normal {
 /// The fewest maps that tell what is normal.
 const FEWEST: usize = 8;
 
-/// Maps of good images, summed up one after the other.
+/// Sums of good images' maps.
 #[derive(Debug, Clone)]
 pub struct NormalSums {
     size: Size,
@@ -109,7 +110,7 @@ impl NormalSums {
         }
     }
 
-    /// Takes a map in.
+    /// Adds a map.
     ///
     /// # Errors
     /// If it is of another size.
@@ -124,8 +125,8 @@ impl NormalSums {
         Ok(())
     }
 
-    /// What is normal by the maps so far. Fewer than eight tell nothing: chance would pass for a place where images never differ.
-    /// Then both are 0 everywhere, which leaves maps as they are.
+    /// What is normal by the maps so far. Fewer than eight maps are not enough, because images could be equal at a
+    /// place by chance. Then both maps are 0 everywhere, and change nothing.
     ///
     /// # Errors
     /// If a map held values outside of [0, 1].

@@ -1,8 +1,8 @@
 //! Restoration in one pass: the network sees the edges of a corrupted image, and gives back the whole image
 //! (EdgRec, Liu et al., arXiv 2210.14485; FAIR, Liu et al., arXiv 2309.07068).
 //!
-//! Edges tell where things are, and not what colour they have. A network that has seen good images alone gives each place the
-//! colour and the texture that good images have there: where the image differs, it is anomalous.
+//! Edges show where things are, but not their colour. A network that has seen only good images gives each place the
+//! colour and the texture of good images. A place where the image differs is anomalous.
 
 use super::{Definition, Frame, InputFilter, Masking, Passes, ScoringSettings, hides_nothing};
 use crate::{

@@ -1,7 +1,8 @@
 //! Reconstruction by inpainting: the network fills in hidden regions (Zavrtanik, Kristan, Skočaj, 2021).
 //!
-//! For each region size k of K the image's cells of k×k pixels are dealt to n disjoint sets. The network sees n copies of the
-//! image, each with one set hidden, and a reconstruction takes every pixel from the copy in which it was hidden.
+//! For each region size k of K the image's cells of k×k pixels are dealt to n disjoint sets. The network sees n copies
+//! of the image. Each copy has one set hidden. The reconstruction takes each pixel from the copy in which it was
+//! hidden.
 
 use std::num::NonZeroU32;
 
@@ -139,7 +140,7 @@ impl Definition for Riad {
 }
 
 fn nothing_to_hide() -> ModelError {
-    ModelError::Setting("RIAD hides regions, and there is no region size".into())
+    ModelError::Setting("RIAD hides regions, so it needs at least one region size".into())
 }
 
 /// The masks of one region size that images are scored with, drawn from the settings' seed.

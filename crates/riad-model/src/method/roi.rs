@@ -1,30 +1,29 @@
-//! The region of interest: the part of images that is looked at.
+//! The region of interest: the part of images in which defects are looked for.
 
 use riad_core::{Map, Size};
 
 use crate::{Result, error::ModelError};
 
-/// Which pixels of an image are looked at; at least one is.
+/// The pixels in which defects are looked for, at least one.
 ///
-/// It belongs to a checkpoint. Maps outside of it are [`Self::OUTSIDE`], so a score is the maximum inside. It changes
-/// nothing in what the network sees or learns: surroundings help it to fill in.
+/// It belongs to a checkpoint. Maps outside of it are [`Self::OUTSIDE`], so a score is the maximum inside. The network
+/// still sees and learns the whole image, because the surroundings help it to fill in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Roi(Map<bool>);
 
 impl Roi {
-    /// What a map holds outside: the least that a map can hold anywhere, so that nothing outside is above any threshold,
-    /// or drawn.
+    /// The value of a map outside of the region: the smallest value that a map can have. So nothing outside is above a
+    /// threshold or drawn.
     pub const OUTSIDE: f32 = -2.0;
 
-    /// Takes a map that is true where the image is looked at.
+    /// Takes a map that is true inside the region.
     ///
     /// # Errors
     /// [`ModelError::Setting`] if all of it is false.
     pub fn new(inside: Map<bool>) -> Result<Self> {
         if !inside.values().contains(&true) {
             return Err(ModelError::Setting(
-                "the region of interest is empty, so nothing would be looked at; mark it with pixels that are not black"
-                    .into(),
+                "the region of interest is empty; mark it with pixels that are not black".into(),
             ));
         }
         Ok(Self(inside))
@@ -35,7 +34,7 @@ impl Roi {
         self.0.size()
     }
 
-    /// True where the image is looked at.
+    /// True inside the region.
     pub fn map(&self) -> &Map<bool> {
         &self.0
     }
@@ -45,7 +44,7 @@ impl Roi {
         self.0.values()
     }
 
-    /// The share of the image that is looked at, above 0.
+    /// The region's share of the image, above 0.
     pub fn share(&self) -> f64 {
         let inside = self.inside();
         inside.iter().filter(|inside| **inside).count() as f64 / inside.len() as f64

@@ -1,4 +1,4 @@
-//! What decides an image's score besides the weights.
+//! The settings that decide an image's score, together with the weights.
 
 use std::{fmt, str::FromStr};
 
@@ -17,15 +17,15 @@ const MAX_SMOOTHING: usize = 16384;
 /// The largest weight of differences in colour: beyond it running sums would lose all else.
 const MAX_CHROMA: f32 = 1e4;
 
-/// By what an image is compared with its reconstruction for a map.
+/// How a map compares an image with its reconstruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "&'static str", try_from = "String")]
 #[non_exhaustive]
 pub enum Similarity {
-    /// Multi-scale GMS of Rec. 601 luma, as in GMSD, on which the published method builds.
+    /// Multi-scale GMS of Rec. 601 luma, as in GMSD. The published method builds on it.
     GmsGrey,
-    /// Multi-scale GMS of each colour channel; the map is the mean of the three. It sees a stain as bright as what it
-    /// covers.
+    /// Multi-scale GMS of each colour channel; the map is the mean of the three. It also shows a stain that is as
+    /// bright as its surroundings.
     GmsColour,
     /// SSIM, brought from [-1, 1] to [0, 1], the mean over the channels.
     Ssim,
@@ -79,26 +79,26 @@ impl TryFrom<String> for Similarity {
     }
 }
 
-/// Everything besides weights that decides an image's score.
+/// All settings that decide an image's score, together with the weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ScoringSettings {
     /// The method.
     pub method: Method,
-    /// Height in pixels of what the network looks at, from 16: a whole image, or a tile of one.
+    /// Height of the network's input in pixels, at least 16: of a whole image or a tile.
     pub height: usize,
-    /// Width in pixels of what the network looks at, from 16.
+    /// Width of the network's input in pixels, at least 16.
     pub width: usize,
-    /// How tiles are cut from larger images; `None` where images are resized to the network's size.
+    /// How tiles are cut from larger images. `None`: images are resized to the network's size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tiling: Option<Tiling>,
-    /// The sample that is white where files hold integers, from 1; `None` for the greatest that a file's samples can be. Images are
-    /// scored as they were trained with.
+    /// The sample value that is white in files of integers, at least 1. `None`: the largest value that a file's samples
+    /// can have. Training and scoring use the same value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub white_level: Option<u16>,
     /// How values are brought to the network's range.
     pub normalisation: Normalisation,
-    /// What the network sees of an image.
+    /// The input of the network.
     #[serde(default, skip_serializing_if = "InputFilter::is_none")]
     pub input: InputFilter,
     /// Region sizes K in pixels. A method that hides nothing has none.
@@ -109,12 +109,13 @@ pub struct ScoringSettings {
     pub mask_seed: u64,
     /// Side of the mean filter over each map, in pixels; odd.
     pub smoothing: usize,
-    /// What the maps tell of.
+    /// How maps compare.
     pub similarity: Similarity,
-    /// Number of scales that maps of GMS are the mean of, 1 to 4, each half as fine as the one before.
+    /// Number of scales of GMS maps, 1 to 4. Each scale has half the resolution of the one before.
     pub scales: usize,
-    /// Weight of the [difference in colour](riad_core::similarity::chroma) that is added to what [`Self::similarity`] tells, up to
-    /// 10,000; 0 leaves it out, as published. A map holds 1 at most before what is normal is taken off, however large it is.
+    /// Weight of the [difference in colour](riad_core::similarity::chroma) that is added to the map of
+    /// [`Self::similarity`], up to 10,000. 0 leaves it out, as published. Before what is normal is subtracted, a map is
+    /// at most 1 for any weight.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub chroma: f32,
 }
@@ -146,9 +147,9 @@ impl Default for ScoringSettings {
 }
 
 impl ScoringSettings {
-    /// The published settings for images of another size. What maps average over keeps its share of the shorter side: a mean
-    /// filter of 21 pixels of 256 is one of 11 of 128, and as the coarsest of four scales of GMS has 32 pixels for 256, there
-    /// are three at 128, and one where the side is too short for more.
+    /// The published settings for images of another size. The area that maps average over keeps its share of the
+    /// shorter side: the mean filter has 21 pixels at 256, and 11 at 128. The coarsest of four GMS scales has 32 pixels
+    /// at 256, so there are three scales at 128, and one if the side is too short for more.
     pub fn for_size(height: usize, width: usize) -> Self {
         let published = Self::default();
         let side = height.min(width);
@@ -166,12 +167,12 @@ impl ScoringSettings {
         }
     }
 
-    /// The size of what the network looks at.
+    /// The size of the network's input.
     pub fn size(&self) -> Size {
         Size::new(self.height, self.width)
     }
 
-    /// How often the network is run over an image.
+    /// Number of passes of the network for an image.
     pub fn passes_per_image(&self) -> usize {
         (self.region_sizes.len() * self.sets).max(1)
     }
@@ -236,7 +237,8 @@ impl ScoringSettings {
             return Ok(());
         }
         Err(ModelError::Setting(
-            "what is normal is of another size than its images, or of tiles, which lie anywhere on the product".into(),
+            "what is normal has another size than the images, or the images are in tiles, which have no fixed place"
+                .into(),
         ))
     }
 

@@ -1,18 +1,18 @@
 //! Large images by overlapping tiles, and one seamless map from the maps of the tiles.
 //!
-//! A tile's map is least to be trusted at the tile's border, where the network and the filters see the image end that goes
-//! on. So each tile counts by the distance to its border, relative to the other tiles that a pixel lies in: linear ramps
-//! where two tiles overlap, and weights that sum to 1 everywhere.
+//! A tile's map is least reliable at the tile's border, because network and filters do not see the image beyond it. So
+//! a tile's weight at a pixel grows with the distance to the tile's border, relative to the other tiles at that pixel.
+//! If two tiles overlap, weights are linear ramps. They sum to 1 everywhere.
 
 use riad_core::Size;
 use serde::{Deserialize, Serialize};
 
 use crate::{Result, error::ModelError};
 
-/// How images larger than the network's are looked at: at their own resolution, in tiles of the network's size.
+/// Tiles for images that are larger than the network's input: at their own resolution, in the network's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tiling {
-    /// How many pixels neighbouring tiles share at least, in each direction; at most half a tile.
+    /// Smallest overlap of neighbouring tiles in pixels, in each direction. It is at most half a tile.
     pub overlap: usize,
 }
 
@@ -23,7 +23,8 @@ impl Tiling {
             return Ok(());
         }
         Err(ModelError::Setting(format!(
-            "tiles of {tile} (height x width) can overlap by {most} pixels at most, half their shorter side, not by {}",
+            "tiles of {tile} (height x width) can overlap by at most {most} pixels, half of their shorter side, not \
+             by {}",
             self.overlap
         )))
     }
@@ -78,8 +79,8 @@ impl Grid {
     pub(crate) fn new(size: Size, tile: Size, tiling: Tiling) -> Result<Self> {
         if size.height < tile.height || size.width < tile.width {
             return Err(ModelError::Setting(format!(
-                "an image of {size} (height x width) is smaller than a tile of {tile}; take larger images, or train with \
-                 smaller tiles"
+                "an image of {size} (height x width) is smaller than a tile of {tile}; use larger images, or train \
+                 with smaller tiles"
             )));
         }
         Ok(Self {

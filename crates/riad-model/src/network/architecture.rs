@@ -5,8 +5,8 @@
 //! `w·(8, 4, 2, 1)` channels, each *transposed conv 4×4 stride 2 padding 1, concat (up, skip), 2 × (conv 3×3, batch norm,
 //! ReLU)*. A last convolution 3×3 to the image's channels, then tanh.
 //!
-//! Without its skip connections it is the plain autoencoder that the paper compares with: the same layers, but that a
-//! decoder block's first convolution takes in what comes up alone.
+//! Without skip connections it is the paper's plain autoencoder: the same layers, but the first convolution of a
+//! decoder block has only the upsampled values as input.
 //!
 //! Tensor names are PyTorch's: `down{1..5}.{conv1,bn1,conv2,bn2}.*`, `up{1..4}.{upconv,conv1,bn1,conv2,bn2}.*`,
 //! `conv_final.0.*`.
@@ -20,13 +20,13 @@ use serde::{Deserialize, Serialize};
 use super::layer::{After, Kind, Layer, Network, Source};
 use crate::{ModelError, Result};
 
-/// The encoder halves the image four times, so the sides of what it takes are multiples of this.
+/// The sides of the network's input are multiples of this, because the encoder halves the image four times.
 pub const SIZE_MULTIPLE: usize = 16;
 
-/// The widest network that is accepted. The published one has a width of 64.
+/// The largest width of a network. The published width is 64.
 pub const MAX_WIDTH: usize = 4096;
 
-/// The most channels that images are accepted with.
+/// The largest number of channels of an image.
 pub const MAX_CHANNELS: usize = 256;
 
 /// The longest side of an image that is accepted, in pixels.
@@ -65,7 +65,7 @@ const RESIZE_4X4: Geometry = Geometry {
     padding: 1,
 };
 
-/// Sizes of the network that the program offers by name.
+/// Sizes of the network by name.
 ///
 /// | preset | width | parameters | MACs of one 256×256 pass | for |
 /// |---|---|---|---|---|
@@ -88,7 +88,7 @@ impl Preset {
     /// All presets, smallest first.
     pub const ALL: &[Self] = &[Self::Tiny, Self::Small, Self::Paper];
 
-    /// The width that the preset names.
+    /// The preset's width.
     pub fn width(self) -> usize {
         match self {
             Self::Tiny => 16,
@@ -97,12 +97,12 @@ impl Preset {
         }
     }
 
-    /// The U-Net for colour images that the preset names.
+    /// The preset's U-Net for colour images.
     pub fn architecture(self) -> Architecture {
         Architecture::u_net(self.width())
     }
 
-    /// Its name, for people and in files.
+    /// Its name, in messages and files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tiny => "tiny",
@@ -130,15 +130,16 @@ impl FromStr for Preset {
     }
 }
 
-/// What a network is set to: everything that decides which layers it has.
+/// The settings of a network: everything that decides its layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Architecture {
     /// Channels of the first block, 1 to [`MAX_WIDTH`]; the others are 2, 4 and 8 times as wide.
     pub width: usize,
-    /// Whether it is a U-Net: decoder blocks take in what the encoder has at their resolution.
+    /// Whether it is a U-Net: decoder blocks get the encoder's values at their resolution.
     pub skip_connections: bool,
-    /// Channels of the images that come out, and that go in unless [`Self::inputs`] are others: 1 to [`MAX_CHANNELS`]. A checkpoint for colour images does not name them.
+    /// Channels of the output, and of the input if [`Self::inputs`] has no other number: 1 to [`MAX_CHANNELS`]. A
+    /// checkpoint for colour images does not name them.
     #[serde(default = "colour", skip_serializing_if = "is_colour")]
     pub channels: usize,
     /// Channels that the network sees, where they are others than the images'.
@@ -168,7 +169,7 @@ impl Architecture {
         }
     }
 
-    /// An autoencoder of this width for colour images, whose code is all that the decoder sees.
+    /// An autoencoder of this width for colour images. The decoder sees only the code.
     pub fn autoencoder(width: usize) -> Self {
         Self {
             skip_connections: false,
@@ -197,7 +198,7 @@ impl Architecture {
         self.inputs.unwrap_or(self.channels)
     }
 
-    /// Checks that there is such a network.
+    /// Checks that such a network exists.
     ///
     /// # Errors
     /// [`ModelError::Setting`] names what is out of range.
@@ -291,7 +292,7 @@ impl Architecture {
     /// Multiply-accumulates of one forward pass over one `height` × `width` image.
     ///
     /// # Errors
-    /// As [`Self::check`], and for an image that no network takes.
+    /// As [`Self::check`], and if no network takes such an image.
     pub fn macs(self, height: usize, width: usize) -> Result<u64> {
         let size = Size::new(height, width);
         check_size(size)?;

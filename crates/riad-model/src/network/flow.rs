@@ -1,4 +1,4 @@
-//! How values go from layer to layer: what every backend has to know before it lays out its memory.
+//! The flow of values from layer to layer. Every backend needs it to lay out its memory.
 
 use super::layer::{Network, Source};
 

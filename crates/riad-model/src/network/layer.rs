@@ -14,7 +14,7 @@ pub(crate) const MOMENTUM: f64 = 0.1;
 
 /// A network: its layers in the order in which they run.
 ///
-/// Value 0 is what the network takes in, and layer `i` makes value `i + 1`. The last value is what the network gives back.
+/// Value 0 is the network's input, and layer `i` makes value `i + 1`. The last value is the network's output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
     layers: Vec<Layer>,
@@ -26,34 +26,34 @@ pub struct Network {
 pub struct Layer {
     /// PyTorch's name of the convolution, such as `down1.conv1`.
     pub name: String,
-    /// What the convolution takes in.
+    /// The input of the convolution.
     pub source: Source,
-    /// Which convolution it is.
+    /// The kind of convolution.
     pub kind: Kind,
     /// Kernel, stride and padding.
     pub geometry: Geometry,
-    /// Channels that it takes in.
+    /// Number of input channels.
     pub inputs: usize,
-    /// Channels that it gives.
+    /// Number of output channels.
     pub outputs: usize,
-    /// What follows the convolution and its bias.
+    /// The operation after the convolution and its bias.
     pub after: After,
 }
 
-/// Which values a layer takes in.
+/// The input of a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Source {
     /// One value.
     Value(usize),
-    /// Values one after the other along the channels.
+    /// Values concatenated along the channels.
     Concatenated {
         /// Name of the concatenation where nodes have names.
         name: String,
         /// The values, in their order.
         values: Vec<usize>,
     },
-    /// The sum of values that have as many channels each.
+    /// The sum of values with the same number of channels.
     Added {
         /// Name of the sum where nodes have names.
         name: String,
@@ -62,7 +62,7 @@ pub enum Source {
     },
 }
 
-/// Which convolution a layer is.
+/// The kind of a layer's convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
@@ -72,20 +72,20 @@ pub enum Kind {
     Transposed,
 }
 
-/// What follows a convolution and its bias.
+/// The operation after a convolution and its bias.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum After {
     /// Nothing.
     Nothing,
-    /// Batch norm, then ReLU. It follows plain convolutions alone.
+    /// Batch norm, then ReLU. Only plain convolutions have it.
     NormRelu {
         /// PyTorch's name of the batch norm, such as `down1.bn1`.
         norm: String,
         /// Name of the ReLU where nodes have names.
         relu: String,
     },
-    /// tanh. Only the last layer has it, and it always has.
+    /// tanh. The last layer always has it, and no other layer has it.
     Tanh {
         /// Name of the tanh where nodes have names.
         name: String,
@@ -122,7 +122,7 @@ pub(crate) struct TensorSpec {
 }
 
 impl Source {
-    /// The values that are taken in.
+    /// The values of the input.
     pub fn values(&self) -> &[usize] {
         match self {
             Self::Value(value) => std::slice::from_ref(value),
@@ -294,12 +294,12 @@ impl Network {
         &self.layers
     }
 
-    /// Channels that the network takes in.
+    /// Number of channels of the network's input.
     pub fn inputs(&self) -> usize {
         self.layers.first().map_or(0, |layer| layer.inputs)
     }
 
-    /// Channels that the network gives back.
+    /// Number of channels of the network's output.
     pub fn outputs(&self) -> usize {
         self.layers.last().map_or(0, |layer| layer.outputs)
     }

@@ -1,7 +1,7 @@
 //! Networks as data: a list of layers, and what follows from the list.
 //!
-//! [`Architecture`] says what a network is set to, and [`Architecture::network`] writes its [`Layer`]s down, once. Whatever
-//! walks a network (its tensors, its multiply-accumulates, each backend, ONNX, candle) is a loop over that list. Another
+//! [`Architecture`] has the settings of a network, and [`Architecture::network`] gives its list of [`Layer`]s.
+//! Everything else is a loop over that list: tensors, multiply-accumulates, each backend, ONNX, candle. Another
 //! architecture is another list.
 
 mod architecture;

@@ -16,7 +16,7 @@ pub(crate) type NamedTensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 /// First and second moments of Adam, by the tensor's name.
 pub(crate) type Moments = BTreeMap<String, [Vec<f32>; 2]>;
 
-/// Every tensor of a network, trained ones and batch norms' running statistics alike.
+/// All tensors of a network: trained parameters, and the running statistics of batch norms.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     architecture: Architecture,
@@ -25,11 +25,11 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Random weights as PyTorch initialises them: convolutions uniform within ±1/√(fan in), batch norms the identity.
-    /// The same seed gives the same weights on every platform.
+    /// Random weights in PyTorch's way: convolutions uniform within ±1/√(fan in), batch norms the identity. The same
+    /// seed gives the same weights on every platform.
     ///
     /// # Errors
-    /// If there is no such network: see [`Architecture::check`].
+    /// If no such network exists: see [`Architecture::check`].
     pub fn initial(architecture: Architecture, seed: u64) -> Result<Self> {
         Ok(Self::initial_of(architecture, architecture.network()?, seed))
     }
@@ -78,7 +78,7 @@ impl Weights {
         let Some((shape, _)) = given.get(FIRST) else {
             let names: Vec<&str> = given.keys().take(3).map(String::as_str).collect();
             return Err(format!(
-                "it has no tensor {FIRST}, so it is no RIAD U-Net; its tensors begin with {names:?}"
+                "it has no tensor {FIRST}, so it is not a RIAD U-Net; its first tensors are {names:?}"
             ));
         };
         let &[width @ 1..=MAX_WIDTH, inputs @ 1..=MAX_CHANNELS, _, _] = &shape[..] else {
@@ -116,7 +116,7 @@ impl Weights {
                 None => return Err(format!("the tensor {name} is missing")),
                 Some((shape, _)) if shape != expected => {
                     return Err(format!(
-                        "the tensor {name} has the shape {shape:?} where {expected:?} was expected"
+                        "the tensor {name} has the shape {shape:?}, and {expected:?} was expected"
                     ));
                 }
                 Some((_, values)) if values.iter().any(|v| !v.is_finite()) => {
@@ -159,7 +159,7 @@ impl Weights {
         self.tensors.values().flatten().all(|value| value.is_finite())
     }
 
-    /// What the network is set to.
+    /// The settings of the network.
     pub fn architecture(&self) -> Architecture {
         self.architecture
     }
@@ -286,7 +286,7 @@ mod tests {
             &|given| given.get_mut("conv_final.0.bias").unwrap().1[0] = f32::NAN,
             "conv_final.0.bias holds NaN",
         );
-        refused(&NamedTensors::clear, "no RIAD U-Net");
+        refused(&NamedTensors::clear, "not a RIAD U-Net");
         for shape in [
             vec![],
             vec![2],

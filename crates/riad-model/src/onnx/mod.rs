@@ -1,5 +1,5 @@
-//! ONNX graphs under construction: nodes and constants, and a network's nodes. What is written with them is
-//! [`export`](crate::export)'s and each method's.
+//! ONNX graphs under construction: nodes and constants, and a network's nodes. [`export`](crate::export) and the
+//! methods decide what is written.
 
 mod graph;
 mod network;

@@ -1,4 +1,4 @@
-//! What this crate writes of the ONNX format: the messages and fields of `onnx.proto3`, by their tags there.
+//! The part of the ONNX format that this crate writes: messages and fields of `onnx.proto3`, by their tags.
 //!
 //! Scalars are optional as in ONNX's own files, where 0 that is written differs from nothing written.
 

@@ -1,7 +1,7 @@
 //! Checkpoints: safetensors files with one JSON header that holds everything scoring needs.
 //!
-//! A checkpoint of this program has the metadata entry `riad` with a [`Header`] as JSON. Files without it, safetensors
-//! or PyTorch's `.pt`/`.pth`, are taken as weights of the public PyTorch code and scored with the published settings.
+//! A checkpoint of this program has the metadata entry `riad` with a [`Header`] as JSON. A file without it, safetensors
+//! or PyTorch's `.pt`/`.pth`, counts as weights of the public PyTorch code. It is scored with the published settings.
 
 use std::{collections::HashMap, fs::File, io::Read, path::Path};
 
@@ -26,7 +26,7 @@ const METADATA_KEY: &str = "riad";
 const NORMAL: [&str; 2] = ["riad.normal.mean", "riad.normal.deviation"];
 const ROI: &str = "riad.roi";
 
-/// A network's weights and how they are to be used.
+/// A network's weights and how to use them.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Checkpoint {
@@ -34,11 +34,11 @@ pub struct Checkpoint {
     pub header: Header,
     /// The network's tensors.
     pub weights: Weights,
-    /// What good images' maps hold at each place, of the size in the scoring settings; `None` compares with nothing, as
-    /// published. With tiles there is none: places in a tile are no places on the product.
+    /// The usual values of good images' maps at each place, of the size in the scoring settings. `None` subtracts
+    /// nothing, as published. With tiles it is `None`, because a place in a tile is not a place on the product.
     pub normal: Option<Normal>,
-    /// The part of images that is looked at, of the size in the scoring settings; with tiles of the images' own size, which
-    /// all must have then. `None` looks at all.
+    /// The region of interest, of the size in the scoring settings. With tiles it has the images' own size, and all
+    /// images must have this size. `None` means the whole image.
     pub roi: Option<Roi>,
 }
 
@@ -46,7 +46,7 @@ pub struct Checkpoint {
 const MOST_HEADER: u64 = 100_000_000;
 
 impl Checkpoint {
-    /// Weights and how they are to be used, not calibrated, and nothing is known to be normal.
+    /// Weights and settings, without a calibration and without maps of what is normal.
     pub fn new(
         weights: Weights,
         scoring: ScoringSettings,
@@ -76,7 +76,7 @@ impl Checkpoint {
     /// `.pth`) with the public names, also nested under `model` or `state_dict`.
     ///
     /// # Errors
-    /// If the file cannot be read, is no checkpoint, or contradicts itself.
+    /// If the file cannot be read, is not a checkpoint, or contradicts itself.
     pub fn open(path: &Path) -> Result<Self> {
         Self::open_with_moments(&file_of(path)?).map(|(checkpoint, _)| checkpoint)
     }
@@ -151,7 +151,7 @@ impl Checkpoint {
                 }
                 _ => {
                     let reason =
-                        format!("the optimiser's state of the tensor {name} is not of its shape, or not whole");
+                        format!("the optimiser's state of the tensor {name} has another shape, or is incomplete");
                     return Err(invalid(path, reason));
                 }
             }
@@ -187,11 +187,11 @@ impl Checkpoint {
             return Ok(());
         }
         Err(ModelError::Setting(
-            "the checkpoint's weights are not of the architecture that its header names".into(),
+            "the checkpoint's weights do not fit the architecture in its header".into(),
         ))
     }
 
-    /// Writes the checkpoint beside `path` and renames it there, so that `path` is whole or as it was before.
+    /// Writes the checkpoint beside `path` and renames it there, so `path` is either complete or unchanged.
     ///
     /// # Errors
     /// If the file cannot be written.

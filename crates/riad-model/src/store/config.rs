@@ -1,4 +1,4 @@
-//! What a training run is set to.
+//! The settings of a training run.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,15 +14,15 @@ use crate::{
 /// The most epochs, steps or images of a batch that a run may have, so that no count overflows.
 pub(super) const MOST: usize = 1 << 30;
 
-/// Settings of a training run. They travel in its checkpoints.
+/// Settings of a training run. Its checkpoints keep them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TrainConfig {
     /// The network's shape.
     pub architecture: Architecture,
-    /// How images are scored, and so masked: size, K, n, normalisation, masks' seed.
+    /// How images are scored and masked: size, K, n, normalisation, seed of the masks.
     pub scoring: ScoringSettings,
-    /// Passes over the training images, at most.
+    /// Largest number of passes over the training images.
     pub epochs: usize,
     /// Images per step.
     pub batch_size: usize,
@@ -30,23 +30,22 @@ pub struct TrainConfig {
     pub learning_rate: f64,
     /// Adam's coupled weight decay.
     pub weight_decay: f64,
-    /// The learning rate is multiplied by [`Self::decay_factor`] after this share of the epochs; that of a method with a number
-    /// of steps falls in a straight line to 0 instead.
+    /// After this share of the epochs, the learning rate is multiplied by [`Self::decay_factor`]. For a method with a
+    /// number of steps, it falls in a straight line to 0 instead.
     pub decay_after: f64,
-    /// What the learning rate is multiplied by.
+    /// The factor of the learning rate.
     pub decay_factor: f64,
     /// Epochs without a better validation loss after which training stops.
     pub patience: usize,
-    /// Whether the learning rate decays when patience runs out before its time has come. Training then goes on for as many
-    /// epochs as were to follow the decay, or until patience, which begins anew with it, runs out again. The published
-    /// setting stops at once, and then never gets what the lower rate brings.
+    /// Whether the learning rate decays early if patience runs out. Then training goes on for the epochs after the
+    /// decay, or until patience runs out again. The published setting stops at once, so it never uses the lower rate.
     pub decays_early: bool,
     /// Weights of the loss's terms.
     pub loss: LossWeights,
-    /// In what numbers the layers multiply.
+    /// The precision of multiplications.
     #[serde(default, skip_serializing_if = "is_f32")]
     pub precision: Precision,
-    /// Decides initial weights, order of images, region sizes and masks.
+    /// Number that decides initial weights, order of images, region sizes and masks.
     pub seed: u64,
 }
 

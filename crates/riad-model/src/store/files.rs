@@ -1,4 +1,4 @@
-//! The files of a run: their names, how they are written, and who may write them.
+//! The files of a run: their names, how they are written, and the lock.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -11,12 +11,13 @@ use std::{
 use super::checkpoint::invalid;
 use crate::{Result, error::ModelError};
 
-/// The weights of the best epoch so far, what a run is scored with.
+/// The weights of the best epoch so far. Scoring uses them.
 pub const BEST: &str = "best.safetensors";
 /// The state of a run, from which it resumes.
 pub const LAST: &str = "last.safetensors";
 
-/// The file that [`Checkpoint::open`](crate::Checkpoint::open) reads for `path`: a run's best weights where it is a folder.
+/// The file that [`Checkpoint::open`](crate::Checkpoint::open) reads for `path`. If `path` is a run's folder, its best
+/// weights.
 ///
 /// # Errors
 /// If it is a folder without a run, or the run has no weights yet.
@@ -35,7 +36,7 @@ pub fn file_of(path: &Path) -> Result<PathBuf> {
     }
     Err(invalid(
         path,
-        format!("this folder holds no run: there is no {BEST} in it"),
+        format!("this folder does not hold a run: it has no {BEST}"),
     ))
 }
 
@@ -43,7 +44,7 @@ pub fn file_of(path: &Path) -> Result<PathBuf> {
 /// fixed name (a leftover is overwritten next time), flushed to the disk, renamed.
 ///
 /// # Errors
-/// If the file cannot be written there; `path` is as it was then.
+/// If the file cannot be written. `path` is then unchanged.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let part = part_of(path);
     let write = || {
@@ -97,7 +98,7 @@ fn is_held(error: &io::Error) -> bool {
 /// Removes what a kill within [`write_whole`] may have left beside `path`.
 ///
 /// # Errors
-/// If it is there and cannot be removed.
+/// If it exists and cannot be removed.
 pub fn remove_part(path: &Path) -> Result<()> {
     let part = part_of(path);
     match fs::remove_file(&part) {
@@ -113,7 +114,7 @@ fn part_of(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Keeps a run from other processes until it is dropped.
+/// Locks a run against other processes until it is dropped.
 #[derive(Debug)]
 pub struct RunLock(File);
 
@@ -124,7 +125,8 @@ impl Drop for RunLock {
     }
 }
 
-/// Keeps the run in `folder` from other processes until the lock is dropped. A [`Trainer`](crate::Trainer) does so by itself.
+/// Locks the run in `folder` against other processes until the lock is dropped. A [`Trainer`](crate::Trainer) does so
+/// itself.
 ///
 /// # Errors
 /// If another process is training there, or the file `lock` cannot be made.

@@ -27,23 +27,24 @@ pub struct Header {
     pub architecture: Architecture,
     /// How images are scored.
     pub scoring: ScoringSettings,
-    /// How the weights were trained; `None` for imported ones.
+    /// How the weights were trained. `None` for imported weights.
     pub training: Option<TrainConfig>,
-    /// How far training had come when these weights were taken; `None` for imported ones.
+    /// The progress of training at these weights. `None` for imported weights.
     pub progress: Option<Progress>,
-    /// Scores that these weights give good images which nothing here was chosen by; `None` where nobody calibrated.
+    /// The scores of good images that neither training nor any choice used. `None` if the model is not calibrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
-    /// The precision in which those scores were found: another gives others. `None` where nobody calibrated.
+    /// The precision of these scores. Another precision gives other scores. `None` if the model is not calibrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration_precision: Option<Precision>,
-    /// What good images look like as a whole; `None` in checkpoints of programs that did not know it, and where there were too few.
+    /// What good images look like as a whole. `None` in checkpoints of older programs, and if there were too few
+    /// images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub appearance: Option<Appearance>,
 }
 
 impl Header {
-    /// The method that the checkpoint is of.
+    /// The method of the checkpoint.
     pub fn method(&self) -> Method {
         self.scoring.method
     }
@@ -67,8 +68,8 @@ impl Header {
         }
         if format < FORMAT {
             return Err(format!(
-                "its format {format} is older than this program's ({FORMAT}), which does not read it; train it anew, or use \
-                 the riad that wrote it"
+                "its format {format} is older than this program's ({FORMAT}), and this program does not read it; \
+                 train again, or use the riad that wrote it"
             ));
         }
         let header: Self = serde_json::from_str(json).map_err(unreadable)?;
@@ -82,7 +83,7 @@ impl Header {
         let channels = header.architecture.channels;
         if header.appearance.as_ref().is_some_and(|of| of.channels() != channels) {
             return Err(format!(
-                "its header tells what images of other than {channels} channels look like"
+                "its header describes images that do not have {channels} channels"
             ));
         }
         if let Some(training) = &header.training {

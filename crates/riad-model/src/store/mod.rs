@@ -1,5 +1,4 @@
-//! What is kept on disk: checkpoints, their headers with what a run is set to and how far it has come, the files of a run, and
-//! weights that PyTorch saved.
+//! Files: checkpoints, their headers with a run's settings and progress, the files of a run, and weights from PyTorch.
 
 mod checkpoint;
 mod config;

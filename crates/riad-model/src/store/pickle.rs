@@ -1,9 +1,8 @@
-//! Python's pickles, as far as a file of PyTorch takes them: what builds dictionaries of tensors. Nothing is ever called.
+//! Reads Python's pickles, as far as PyTorch's files need them: dictionaries of tensors. It never calls anything.
 //!
-//! A pickle is a program, and one from outside may be meant to do harm: a few bytes can ask for a tuple that doubles itself
-//! a hundred times, or nests itself a million times. Here values lie in a list and name each other by their places in it,
-//! so what is held never exceeds what was read, nothing is walked through recursively, and time is in proportion to the
-//! file.
+//! A pickle is a program, and a pickle from outside may be hostile: a few bytes can ask for a tuple that doubles itself
+//! a hundred times, or nests itself a million times. Here values are in a list and refer to each other by index. So
+//! memory never exceeds the bytes that were read, nothing is recursive, and time is in proportion to the file.
 
 use std::collections::HashMap;
 
@@ -251,9 +250,7 @@ impl Machine<'_> {
                     self.recall(place as usize)?;
                 }
                 other => {
-                    return Err(format!(
-                        "it takes the operation {other:#04x}, which no state dict needs"
-                    ));
+                    return Err(format!("it uses the operation {other:#04x}, which no state dict needs"));
                 }
             }
         }
@@ -345,7 +342,7 @@ impl Machine<'_> {
     fn recall(&mut self, place: usize) -> Result<(), String> {
         let id = self.memo.get(&place).copied();
         self.stack
-            .push(id.ok_or_else(|| format!("nothing is remembered at the place {place}"))?);
+            .push(id.ok_or_else(|| format!("nothing is stored at the place {place}"))?);
         Ok(())
     }
 }
@@ -369,7 +366,7 @@ fn cut_off() -> String {
 }
 
 fn too_few() -> String {
-    "it takes values that are not there".into()
+    "it uses values that do not exist".into()
 }
 
 fn utf8(bytes: &[u8]) -> Result<String, String> {

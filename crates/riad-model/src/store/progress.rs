@@ -15,11 +15,11 @@ pub struct EpochRecord {
     pub learning_rate: f64,
     /// Mean over the epoch's images, with the masks drawn.
     pub train: LossTerms,
-    /// Mean over the validation images and all region sizes, with fixed masks; `None` without validation images.
+    /// Mean over the validation images and all region sizes, with fixed masks. `None` without validation images.
     pub validation: Option<LossTerms>,
 }
 
-/// How far a run has come. Nothing in it depends on the clock, so equal runs have equal progress.
+/// The progress of a run. It does not depend on the clock, so equal runs have equal progress.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Progress {
@@ -31,9 +31,10 @@ pub struct Progress {
     pub partial: LossTerms,
     /// Steps of the optimiser since the run began.
     pub optimiser_steps: u64,
-    /// Epoch with the best validation loss so far, from 1; 0 before there is one.
+    /// The epoch with the best validation loss so far, from 1. 0 before the first.
     pub best_epoch: usize,
-    /// Epochs completed when patience ran out and the learning rate decayed for it, with [`TrainConfig::decays_early`].
+    /// The number of completed epochs when patience ran out and the learning rate decayed, with
+    /// [`TrainConfig::decays_early`].
     pub decayed_early: Option<usize>,
     /// Every epoch's losses.
     pub history: Vec<EpochRecord>,

@@ -1,5 +1,5 @@
-//! Weights that the public PyTorch code saved: a zip archive with a pickle, which says what the tensors are, and a file for
-//! the values of each.
+//! Weights from the public PyTorch code: a zip archive with a pickle that describes the tensors, and a file with the
+//! values of each.
 
 use std::{
     collections::HashMap,
@@ -142,7 +142,7 @@ impl<R: Read + Seek> Storages<R> {
         self.bytes_left = self
             .bytes_left
             .checked_sub(size)
-            .ok_or("its archive names one place of it many times")?;
+            .ok_or("its archive names the same bytes many times")?;
         // Nothing is set aside for a size that is only claimed.
         file.take(size)
             .read_to_end(&mut bytes)
@@ -169,7 +169,7 @@ impl<R: Read + Seek> Storages<R> {
     /// Counts values or bytes that tensors have.
     fn take(&mut self, count: usize) -> Result<(), Reason> {
         let left = self.values_left.checked_sub(count as u64);
-        self.values_left = left.ok_or("its values are more than the file can hold")?;
+        self.values_left = left.ok_or("it names more values than the file can hold")?;
         Ok(())
     }
 
@@ -189,7 +189,7 @@ impl<R: Read + Seek> Storages<R> {
                 strides.len()
             ));
         }
-        let beyond = || format!("its shape {shape:?} does not fit the {count} values that it is of");
+        let beyond = || format!("its shape {shape:?} does not fit its {count} values");
         let product = |values: &[usize]| {
             values
                 .iter()
@@ -209,7 +209,7 @@ impl<R: Read + Seek> Storages<R> {
         }
         let stored = self.read.get(*key).ok_or_else(beyond)?;
         if stored.len() != *count {
-            return Err(format!("{count} values are named, and {} are there", stored.len()));
+            return Err(format!("it names {count} values, and the file has {}", stored.len()));
         }
         let mut values = Vec::with_capacity(elements);
         let mut index = vec![0; shape.len()];
@@ -354,17 +354,17 @@ mod tests {
         let whole = archive(&tensor_of(b"K\x04", 1, &[3], &[1]));
         assert_eq!(read_pytorch(whole.path()).unwrap()["w"], (vec![3], vec![0.0; 3]));
         for (pickle, expected) in [
-            (tensor_of(b"K\x04", 2, &[3], &[1]), "does not fit the 4 values"),
-            (tensor_of(b"K\x04", 0, &[2, 3], &[3, 1]), "does not fit the 4 values"),
+            (tensor_of(b"K\x04", 2, &[3], &[1]), "does not fit its 4 values"),
+            (tensor_of(b"K\x04", 0, &[2, 3], &[3, 1]), "does not fit its 4 values"),
             (
                 tensor_of(b"K\x05", 0, &[5], &[1]),
-                "5 values are named, and 4 are there",
+                "it names 5 values, and the file has 4",
             ),
             (tensor_of(b"K\x04", 0, &[3], &[1, 1]), "1 dimensions and 2 strides"),
             // The most that 64 bits can count, and a tensor of 255^8 values that are all the same one.
             (
                 tensor_of(b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f", 0, &[255; 8], &[255; 8]),
-                "more than the file can hold",
+                "than the file can hold",
             ),
             (tensor_of(b"K\x04", 0, &[255; 9], &[0; 9]), "9 dimensions"),
             // No more sides are looked at than it takes to refuse them: many tensors can name one long tuple.
@@ -372,14 +372,8 @@ mod tests {
                 tensor_of(b"K\x04", 0, &[255; 1000], &[0; 1000]),
                 "9 dimensions and 9 strides",
             ),
-            (
-                tensor_of(b"K\x04", 0, &[255; 8], &[0; 8]),
-                "more than the file can hold",
-            ),
-            (
-                tensor_of(b"K\x04", 0, &[255; 7], &[0; 7]),
-                "more than the file can hold",
-            ),
+            (tensor_of(b"K\x04", 0, &[255; 8], &[0; 8]), "than the file can hold"),
+            (tensor_of(b"K\x04", 0, &[255; 7], &[0; 7]), "than the file can hold"),
             (b"\x80\x02}".to_vec(), "cut off"),
             (b"\x80\x02}.".to_vec(), "no state dict was found"),
             (b"\x80\x02(ios\nsystem\n.".to_vec(), "operation 0x69"),
@@ -397,7 +391,7 @@ mod tests {
         let name = [&b"X\xa0\x86\x01\0"[..], &b"a".repeat(100_000), b"q\x000"].concat();
         let entries = b"h\x00h\x01s".repeat(100_000);
         let named = [&name[..], tensor, b"q\x010}", &entries, b"."].concat();
-        assert!(refusal(&named).contains("more than the file can hold"));
+        assert!(refusal(&named).contains("than the file can hold"));
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"PK\x03\x04 no archive").unwrap();
         let reason = read_pytorch(file.path()).unwrap_err().to_string();

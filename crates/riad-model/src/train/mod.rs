@@ -1,4 +1,4 @@
-//! Training: the loop over epochs and steps, and what it leaves on disk.
+//! Training: the loop over epochs and steps, and its files.
 
 mod history;
 mod trainer;

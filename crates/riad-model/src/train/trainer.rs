@@ -20,7 +20,7 @@ use crate::{
     store::{BEST, Checkpoint, EpochRecord, LAST, Progress, RunLock, TrainConfig, lock_run, remove_part, write_whole},
 };
 
-/// Where a trainer gets its images from.
+/// A source of images for a trainer.
 pub trait ImageSource {
     /// Number of images.
     fn len(&self) -> usize;
@@ -44,7 +44,7 @@ pub trait ImageSource {
     ) -> Box<dyn Iterator<Item = std::result::Result<Examples, Box<dyn std::error::Error + Send + Sync>>> + '_>;
 }
 
-/// What a trainer tells of while it runs.
+/// The events of a trainer.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -72,7 +72,7 @@ pub enum Event<'a> {
     },
 }
 
-/// A network's weights at the end of an epoch, where the network lies: perhaps on a GPU.
+/// A network's weights at the end of an epoch, on its device.
 #[derive(Clone, Copy)]
 pub struct EndWeights<'a>(&'a dyn Train);
 
@@ -97,9 +97,9 @@ impl fmt::Debug for EndWeights<'_> {
 pub enum Outcome {
     /// All epochs were run.
     Completed,
-    /// The validation loss did not improve for the patience, so there were fewer.
+    /// The validation loss did not improve for `patience` epochs, so training ended early.
     Stopped,
-    /// The observer broke off; the run can be resumed.
+    /// The observer stopped training. The run can be resumed.
     Interrupted,
 }
 
@@ -109,7 +109,7 @@ const HISTORY: &str = "history.csv";
 /// Least time between two saves within a run. A save never changes what is computed, only how much a kill costs.
 const SAVE_EVERY: Duration = Duration::from_secs(20);
 
-/// A training run in a folder of its own.
+/// A training run in its own folder.
 ///
 /// The folder holds `last.safetensors` (weights, Adam's moments and progress, to resume from), `best.safetensors` (the
 /// weights of the best epoch, to score with) and `history.csv`. Everything random follows from the seed and the place of
@@ -132,7 +132,7 @@ struct Home {
 }
 
 impl Trainer {
-    /// Starts a run in `folder`, which is made where it does not exist.
+    /// Starts a run in `folder`. The folder is made if it does not exist.
     ///
     /// # Errors
     /// If a setting is out of range, or the folder already holds a run, or another process is training in it.
@@ -142,16 +142,16 @@ impl Trainer {
         Self::start_from(config, &weights, folder, device)
     }
 
-    /// The same, but training begins with the weights of another network instead of random ones. Nothing else of its training is taken
-    /// over: the optimiser begins anew.
+    /// The same, but training begins with the weights of another network instead of random ones. The optimiser starts
+    /// from nothing.
     ///
     /// # Errors
-    /// As [`Self::start`], and if the weights are of another architecture.
+    /// As [`Self::start`], and if the weights have another architecture.
     pub fn start_from(config: TrainConfig, weights: &Weights, folder: &Path, device: &Device) -> Result<Self> {
         config.check()?;
         if weights.architecture() != config.architecture {
             return Err(ModelError::Setting(
-                "the weights that training is to start with are of another architecture".into(),
+                "the weights to start with have another architecture".into(),
             ));
         }
         fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
@@ -170,7 +170,7 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Starts a run that is kept nowhere, to see how long its steps take.
+    /// Starts a run without files, to measure the time of its steps.
     ///
     /// # Errors
     /// If a setting is out of range.
@@ -196,7 +196,7 @@ impl Trainer {
         })
     }
 
-    /// Takes up the run in `folder` where it was last saved, and mends what a kill within a save left there.
+    /// Goes on with the run in `folder` from its last save, and repairs what a kill during a save left there.
     ///
     /// # Errors
     /// If the folder holds no run, or another process is training in it.
@@ -214,7 +214,9 @@ impl Trainer {
         let lock = lock_run(folder)?;
         let (Checkpoint { header, weights, .. }, moments) = Checkpoint::open_with_moments(&path)?;
         let (Some(config), Some(progress)) = (header.training, header.progress) else {
-            return Err(refuse("it holds weights but no state of training to resume from"));
+            return Err(refuse(
+                "it holds weights, but no state of a training that could be resumed",
+            ));
         };
         config.check()?;
         let trained = weights.network().tensors().into_iter();
@@ -223,7 +225,7 @@ impl Trainer {
             .any(|spec| !moments.contains_key(&spec.name))
         {
             return Err(refuse(
-                "it lacks the optimiser's state, so the run cannot be resumed from it",
+                "it does not have the optimiser's state, so the run cannot be resumed",
             ));
         }
         let adam = Adam {
@@ -272,23 +274,23 @@ impl Trainer {
         &self.config
     }
 
-    /// How far the run has come.
+    /// The progress of the run.
     pub fn progress(&self) -> &Progress {
         &self.progress
     }
 
-    /// The epoch, from 1, that is the last unless patience runs out before. It comes closer where the learning rate decays
+    /// The last epoch, from 1, unless patience runs out before it. It becomes smaller if the learning rate decays
     /// early.
     pub fn last_epoch(&self) -> usize {
         self.config.last_epoch(&self.progress)
     }
 
-    /// Trains until the last epoch, until the validation loss stops improving, or until `observe` breaks off, and leaves
-    /// the run saved.
+    /// Trains until the last epoch, until the validation loss stops improving, or until `observe` stops it. The run is
+    /// then saved.
     ///
     /// # Errors
-    /// If an image cannot be had, the loss becomes NaN or infinite (the last good checkpoint is kept), a file cannot be
-    /// written, or the device fails.
+    /// If an image cannot be loaded, the loss becomes NaN or infinite (the last good checkpoint is kept), a file cannot
+    /// be written, or the device fails.
     pub fn run(
         &mut self,
         train: &dyn ImageSource,

@@ -36,7 +36,10 @@ fn losses_are_read_from_their_terms() {
     assert_eq!(weights("l1").unwrap(), [0.0, 1.0, 0.0, 0.0]);
     for wrong in ["", "l3", "l2+", "l2 + ssim"] {
         assert!(
-            weights(wrong).unwrap_err().to_string().contains("no term of the loss"),
+            weights(wrong)
+                .unwrap_err()
+                .to_string()
+                .contains("not a term of the loss"),
             "{wrong}"
         );
     }

@@ -284,7 +284,7 @@ fn batches_of_another_size_are_refused_and_the_run_is_as_it_was() {
 }
 
 fn counts(got: usize, expected: usize) -> String {
-    format!("has {got} values where {expected} were expected")
+    format!("has {got} values, and {expected} were expected")
 }
 
 #[test]

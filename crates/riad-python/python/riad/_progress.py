@@ -107,16 +107,16 @@ def _log(event: Event) -> None:
     elif what == "left out":
         log.warning("%s: left out: %s", event["what"], event["message"])
     elif what == "twice":
-        log.warning("%s is the same picture as %s, and counts once", event["path"], event["other"])
+        log.warning("%s is the same picture as %s; it counts once", event["path"], event["other"])
     elif what == "suspects":
         names = ", ".join(event["names"][:5])
         log.warning(
-            "%d of %d images should be looked at by a person: %s; %s has them all", len(event["names"]), event["looked_at"], names,
+            "look at %d of %d images: %s; %s names them all", len(event["names"]), event["looked_at"], names,
             event["list"],
         )  # fmt: skip
     elif what == "too few to calibrate":
         log.warning(
-            "%d images are too few to hold out enough of them for a threshold: for a rate of 0.05 by itself it takes %d; give the "
+            "%d images are too few to hold out enough for a threshold: training needs %d to hold out enough for a rate of 0.05; give the "
             "model good images that it was not trained with later (riad.calibrate), or hold out more now (calibration=SHARE)",
             event["images"],
             event["needed"],
@@ -144,7 +144,7 @@ def _show(event: Event, shown: _Shown) -> None:
         loss = event["train"] if event["validation"] is None else event["validation"]
         shown.line(f"epoch {event['epoch']} of {event['last']}: loss {loss:.4f}" + (", best so far" if event["best"] else ""))
     elif what == "finished":
-        shown.line(f"training is finished: epoch {event['kept']} of {event['epochs']} is kept")
+        shown.line(f"training has finished: epoch {event['kept']} of {event['epochs']} is kept")
     elif what == "stopped":
         shown.line(f"stopped after {event['epochs']} epochs; the same call goes on from here")
     elif what == "calibrated":

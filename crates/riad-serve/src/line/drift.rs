@@ -1,4 +1,4 @@
-//! Whether good products still look as they did when the model was calibrated.
+//! Checks whether good products still look as they did at the calibration.
 
 /// With fewer scores a test says nothing.
 pub(super) const LEAST: usize = 20;

@@ -63,7 +63,7 @@ pub(crate) fn watch(line: &Arc<Line>, root: PathBuf, pace: Pace, queue: &Queue<J
                 }
                 Err(error) => {
                     if told.insert(error.to_string()) {
-                        tracing::warn!("line {}: {error}; it is tried again", line.name);
+                        tracing::warn!("line {}: {error}; trying again", line.name);
                     }
                 }
             }

@@ -1,4 +1,4 @@
-//! How a line goes, kept in memory and filled from the store when it is opened.
+//! The state of a line, in memory. The store fills it when it is opened.
 
 use std::{
     collections::VecDeque,
@@ -37,9 +37,9 @@ const STRANGE: usize = 3;
 pub(crate) enum State {
     /// Pictures come.
     Running,
-    /// None has come since the service was started.
+    /// No picture has come since the service was started.
     Idle,
-    /// Somebody should look.
+    /// A person should look at the line.
     Amber,
 }
 

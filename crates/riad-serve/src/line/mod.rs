@@ -1,4 +1,4 @@
-//! A line: a product, the model that looks at its pictures, and how it goes.
+//! A line: a product, its model, and its state.
 
 mod drift;
 mod folder;
@@ -42,12 +42,12 @@ const UPLOADS: usize = 128;
 /// Letters of a line's name: it becomes part of addresses and of files.
 const MOST_LETTERS: usize = 40;
 
-/// A line that is to be served.
+/// A line to serve.
 #[derive(Clone, Debug)]
 pub struct LineOptions {
-    /// What it is called: letters, digits, `-` and `_`.
+    /// Its name: letters, digits, `-` and `_`.
     pub name: String,
-    /// The run or checkpoint that its first version is made of.
+    /// The run or checkpoint of its first version.
     pub model: PathBuf,
     /// A folder that pictures come into, if there is one.
     pub watch: Option<PathBuf>,
@@ -90,7 +90,7 @@ impl Line {
         check_name(&name).map_err(Error::Request)?;
         if let Some(folder) = options.watch.as_ref().filter(|folder| !folder.is_dir()) {
             return Err(Error::Request(format!(
-                "{} is no folder that could be watched",
+                "{} is not a folder, so it cannot be watched",
                 folder.display()
             )));
         }
@@ -229,7 +229,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if name.is_empty() || name.len() > MOST_LETTERS || !name.chars().all(is_plain) {
         return Err(format!(
-            "a line's name has 1 to {MOST_LETTERS} letters, digits, - or _, which {name:?} has not"
+            "a line's name must have 1 to {MOST_LETTERS} letters, digits, - or _, and {name:?} does not"
         ));
     }
     if is_device(name) {

@@ -106,9 +106,9 @@ fn strangeness(likeness: Likeness) -> String {
     let how = match likeness.difference() {
         Some(Difference::Darker) => "it is too dark",
         Some(Difference::Brighter) => "it is too bright",
-        Some(Difference::Plainer) => "it has too little detail, as if it were out of focus or nothing were there",
+        Some(Difference::Plainer) => "it has too little detail: is it out of focus, or is nothing there?",
         Some(Difference::Rougher) => "it has too much detail",
-        _ => "most of it looks otherwise",
+        _ => "most of it looks different",
     };
     format!("it resembles none of the {} good pictures: {how}", likeness.images())
 }

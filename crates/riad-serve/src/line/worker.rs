@@ -1,4 +1,4 @@
-//! From a picture that waits to an inspection that is stored.
+//! From a waiting picture to a stored inspection.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -51,7 +51,7 @@ pub(crate) struct Job {
 pub(crate) enum Picture {
     /// In a file of the store.
     File(TempPath),
-    /// In memory, because the disk is full: it can be judged, but not be kept.
+    /// In memory, because the disk is full. It can be judged, but not kept.
     Memory {
         bytes: Vec<u8>,
         /// Room for it, of which there is little.
@@ -85,9 +85,9 @@ pub(crate) struct Judged {
 /// Why a picture was not judged.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// Its time was over before its turn came.
+    /// Its time was up before its turn came.
     Late,
-    /// A fault of the program.
+    /// An error in the program.
     Panicked,
 }
 
@@ -121,7 +121,7 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events, judging: 
         judging.fetch_sub(1, Ordering::Relaxed);
         let Ok((judgement, map)) = judged else {
             tracing::error!(
-                "line {}: a picture met a fault of the program; please report it",
+                "line {}: a picture caused an error in the program; please report it",
                 line.name
             );
             let _ = job.answer.send(Err(Refusal::Panicked));

@@ -1,4 +1,4 @@
-//! What all sinks have in common: delivering in order, trying again, and coming to an end.
+//! The common part of all sinks: delivering in order, trying again, and ending.
 
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ async fn deliver<P: Peer>(peer: &mut P, spool: &mut Spool, end: &mut watch::Rece
             Err(cause) => {
                 peer.lost();
                 if spool.is_up(false) || pause == FIRST_PAUSE {
-                    tracing::warn!("sink {}: {cause}; it is tried again", spool.name());
+                    tracing::warn!("sink {}: {cause}; trying again", spool.name());
                 }
                 if is_ending {
                     return;

@@ -1,8 +1,8 @@
-//! Where inspections are sent: to addresses on the network, to MQTT brokers and to PLCs.
+//! Sinks send inspections to addresses on the network, to MQTT brokers and to PLCs.
 //!
-//! The table of inspections is the spool. A sink remembers on the disk the last inspection that its peer has acknowledged, and goes on
-//! behind it. So everything is delivered at least once and in order, whatever is killed meanwhile. Each sink has a thread of its own: one
-//! that hangs keeps nothing else from working, and ending the service does not wait for it.
+//! The table of inspections is the queue. A sink keeps on the disk the last inspection that its peer has acknowledged,
+//! and goes on after it. So everything is delivered at least once and in order, also after a kill. Each sink has its
+//! own thread. If a sink hangs, everything else goes on, and the service ends without waiting for it.
 
 mod link;
 mod modbus;

@@ -1,4 +1,4 @@
-//! An MQTT broker: each inspection, and how each line goes.
+//! An MQTT broker: it gets each inspection, and the state of each line.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! Where to send, as it is written, and as it is understood.
+//! Destinations: their text and its meaning.
 
 use std::{fmt::Write, net::SocketAddr, time::Duration};
 
@@ -14,19 +14,20 @@ const MOST_BEHIND: u64 = 1_000_000;
 /// How many inspections a PLC is caught up with. It is told of each, and only the last ones can still be in time.
 const MOST_BEHIND_PLC: u64 = 1000;
 
-/// A sink: where inspections are sent, and how far it may be behind.
+/// A sink: its destination, and its limits.
 #[derive(Clone, Debug)]
 pub struct SinkOptions {
-    /// Where to send.
+    /// The destination.
     pub to: Destination,
-    /// How many inspections it may be behind. Beyond them the oldest are given up, counted and told of.
+    /// The number of inspections that may wait. If more wait, the oldest are dropped, counted and reported.
     pub most_behind: u64,
-    /// How old an inspection may be that is still sent, if there is a limit. It goes by the clock on the wall, which somebody may set.
+    /// The largest age of an inspection that is still sent. `None`: no limit. Age is by the system's clock, which a
+    /// person may set.
     pub most_age: Option<Duration>,
 }
 
 impl SinkOptions {
-    /// Sends there. The limit is 1,000,000 inspections, and 1000 for PLCs.
+    /// A sink for this destination. Its limit is 1,000,000 inspections, and 1000 for PLCs.
     pub fn new(to: Destination) -> Self {
         Self {
             most_behind: if to.is_present() { MOST_BEHIND_PLC } else { MOST_BEHIND },
@@ -36,11 +37,11 @@ impl SinkOptions {
     }
 }
 
-/// Where inspections are sent.
+/// A destination of inspections.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Destination {
-    /// A POST of each inspection's JSON; any status from 200 to 299 acknowledges it.
+    /// A POST of each inspection's JSON. A status from 200 to 299 acknowledges it.
     Webhook {
         /// `http://` or `https://`.
         url: String,
@@ -54,7 +55,7 @@ pub enum Destination {
         /// The user's password.
         password: Option<String>,
     },
-    /// A PLC that is written to over Modbus TCP.
+    /// A PLC that the service writes to over Modbus TCP.
     ModbusClient {
         /// `host` or `host:port`; the port is 502 if there is none.
         address: String,
@@ -107,9 +108,7 @@ impl Address {
     /// If it cannot be meant.
     pub(super) fn read(to: &Destination, lines: usize) -> Result<Self> {
         if to.is_present() && lines > MOST_LINES {
-            return Err(Error::Request(format!(
-                "over Modbus there is room for {MOST_LINES} lines"
-            )));
+            return Err(Error::Request(format!("Modbus has room for {MOST_LINES} lines")));
         }
         match to {
             Destination::Webhook { url, .. } => webhook(url),
@@ -117,7 +116,7 @@ impl Address {
             Destination::ModbusClient { address, base, .. } => {
                 if usize::from(*base) + lines * usize::from(REGISTERS_APART) > 1 << 16 {
                     return Err(Error::Request(format!(
-                        "behind register {base} there is no room for {lines} lines"
+                        "from register {base} on there is no room for {lines} lines"
                     )));
                 }
                 let address = address.as_str();
@@ -126,7 +125,7 @@ impl Address {
                     .map_or((address, Some(502)), |(host, port)| (host, port.parse().ok()));
                 match port.filter(|_| !host.is_empty()) {
                     Some(port) => Ok(Self::plain("modbus-client", host, port)),
-                    None => Err(Error::Request(format!("{address:?} is no host:port of a PLC"))),
+                    None => Err(Error::Request(format!("{address:?} is not the host:port of a PLC"))),
                 }
             }
             Destination::ModbusServer { address, .. } => {
@@ -184,19 +183,19 @@ fn mqtt(url: &str, has_password: bool) -> Result<Address> {
     let (uri, mut address) = parts(url, "broker", [("mqtt", 1883), ("mqtts", 8883)])?;
     if address.user.as_ref().is_some_and(|user| user.contains(':')) {
         return Err(Error::Request(
-            "a password in an address is seen by all; a file holds it".to_owned(),
+            "everybody can see a password in an address; put it into a file".to_owned(),
         ));
     }
     if has_password != address.user.is_some() {
         return Err(Error::Request(
-            "a user of a broker, as in mqtt://user@host, has a password in a file".to_owned(),
+            "a user of a broker, as in mqtt://user@host, needs a password in a file".to_owned(),
         ));
     }
     let prefix = uri.path().trim_matches('/');
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
     if !prefix.chars().all(is_plain) || prefix.contains("//") || uri.query().is_some() {
         return Err(Error::Request(
-            "a prefix of topics has letters, digits, -, _, . and / between them".to_owned(),
+            "a prefix of topics has only letters, digits, -, _ and ., with / between them".to_owned(),
         ));
     }
     address.prefix = if prefix.is_empty() { "riad" } else { prefix }.to_owned();

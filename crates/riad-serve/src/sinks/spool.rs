@@ -1,4 +1,4 @@
-//! What a sink has still to deliver.
+//! The inspections that a sink has not delivered yet.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -122,7 +122,7 @@ impl Spool {
         self.status.dropped.store(self.cursor.dropped, Ordering::Relaxed);
         if self.cursor.dropped > self.told.1 && self.told.0.is_none_or(|at| at.elapsed() >= TELL) {
             tracing::warn!(
-                "sink {}: {} inspections were given up, because it is too far behind",
+                "sink {}: {} inspections were dropped, because it is too far behind",
                 self.name(),
                 self.cursor.dropped - self.told.1
             );

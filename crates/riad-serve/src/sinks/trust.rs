@@ -1,4 +1,4 @@
-//! Whom encrypted connections trust.
+//! The certificate authorities that encrypted connections trust.
 
 use rustls::pki_types::CertificateDer;
 
@@ -13,8 +13,8 @@ pub(super) fn roots() -> Result<Vec<CertificateDer<'static>>> {
     if found.certs.is_empty() {
         let causes: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
         return Err(Error::Request(format!(
-            "this machine has no certificate authorities that a connection could be trusted by; the environment variable SSL_CERT_FILE \
-             names a file of them ({})",
+            "this machine has no certificate authorities, so no connection can be trusted; name a file of them in \
+             the environment variable SSL_CERT_FILE ({})",
             causes.join("; ")
         )));
     }

@@ -1,4 +1,4 @@
-//! How long pictures are kept. Rows stay: they are what an auditor asks for, and small.
+//! How long pictures are kept. Rows stay, because an auditor asks for them, and they are small.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,12 +10,13 @@ use crate::Result;
 /// How many pictures are deleted before the next look, so that others are written between.
 const AT_ONCE: usize = 200;
 
-/// How long pictures are kept, and how many bytes of them. By default all.
+/// The time and the number of bytes for which pictures are kept. By default all pictures are kept.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Keep {
     /// Pictures that are older are deleted, unless they have a label.
     pub time: Option<Duration>,
-    /// Beyond this many bytes, pictures are deleted: the oldest good ones first, then those of defects, those with a label last.
+    /// If all pictures together are larger than this, some are deleted: the oldest good ones first, then defects,
+    /// labelled ones last.
     pub bytes: Option<u64>,
 }
 

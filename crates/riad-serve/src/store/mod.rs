@@ -1,8 +1,8 @@
-//! What the service keeps: a row in SQLite for each inspection, and its picture as a file beside it.
+//! The store of the service: a row in SQLite for each inspection, and its picture as a file.
 //!
-//! One thread writes, and takes all that waits into one transaction, so that the disk is waited for once for many pictures. A row is on
-//! the disk before anybody hears of it. Nothing is stored that can be computed again: a map is a function of picture and model, and
-//! both are kept.
+//! One thread writes. It puts all waiting rows into one transaction, so many pictures wait for the disk only once. A
+//! row is on the disk before anyone gets an answer or an event. Results that can be computed again are not stored: a
+//! map follows from picture and model, and both are kept.
 
 mod draft;
 mod keep;

@@ -1,4 +1,4 @@
-//! What is asked of the rows.
+//! Queries of the rows.
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, types::Type};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What is kept of an inspection, and how the API says it.
+//! The record of an inspection, and its form in the API.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,9 +14,9 @@ pub(crate) enum Verdict {
     Good,
     /// Its score is above the threshold.
     Defective,
-    /// It resembles none of the good pictures anywhere, so its score says nothing of a product.
+    /// It resembles none of the good pictures, so its score says nothing about a product.
     NotThisProduct,
-    /// It could not be looked at.
+    /// It could not be scored.
     Error,
 }
 
@@ -73,7 +73,7 @@ pub(crate) enum Origin {
     Http,
     /// From the watched folder.
     Folder,
-    /// A person put it onto the page to try it: it is no product of the line and counts nowhere.
+    /// A person tried it on the page. It is not a product of the line, and does not count.
     Page,
 }
 

@@ -1,4 +1,5 @@
-//! How far each sink is. The inspections themselves are its spool: they stay, and a sink only remembers the last one that it got.
+//! The progress of each sink. The table of inspections is its queue: inspections stay, and a sink only keeps the last
+//! one that it delivered.
 
 use std::time::SystemTime;
 

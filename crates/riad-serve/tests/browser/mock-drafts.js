@@ -50,7 +50,7 @@ export class Drafts {
   }
 
   begin(name) {
-    if (!/^[\w-]{1,40}$/.test(name)) throw new Refusal(400, "bad_request", `a line's name has 1 to 40 letters, digits, - or _, which "${name}" has not`);
+    if (!/^[\w-]{1,40}$/.test(name)) throw new Refusal(400, "bad_request", `a line's name must have 1 to 40 letters, digits, - or _, and "${name}" does not`);
     if (this.drafts.has(name) || this.mock.lines.has(name)) throw new Refusal(409, "conflict", `there is a line ${name} already; choose another name`);
     const draft = { name, created: new Date().toISOString(), state: "collecting", note: null, goods: [], plan: null, training: null, found: null };
     this.drafts.set(name, draft);

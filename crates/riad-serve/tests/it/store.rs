@@ -15,7 +15,7 @@ fn a_store_serves_one_process_at_a_time() {
     let mut options = Options::new(vec![line], served.folder.path().join("store"));
     options.listen = ([127, 0, 0, 1], 0).into();
     let refused = Service::start(options.clone()).unwrap_err().to_string();
-    assert!(refused.contains("in use by another process"), "{refused}");
+    assert!(refused.contains("another process uses"), "{refused}");
     let folder = served.end();
     Service::start(options).unwrap().stop();
     drop(folder);

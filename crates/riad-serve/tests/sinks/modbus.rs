@@ -210,7 +210,7 @@ fn a_picture_that_lay_in_a_folder_is_not_good_for_the_product_that_is_there_now(
     options.lines[0].watch = Some(inbox.path().to_owned());
     (options.settle, options.interval) = (Duration::from_secs(20), Duration::from_secs(10));
     let error = Service::start(options.clone()).unwrap_err().to_string();
-    assert!(error.contains("none would be in time"), "{error}");
+    assert!(error.contains("no verdict would be in time"), "{error}");
     (options.settle, options.interval) = (Duration::from_millis(100), Duration::from_millis(100));
     let service = Service::start(options).unwrap();
     let picture = good(service.address());

@@ -35,9 +35,9 @@ enum Source {
         path: PathBuf,
         facts: FileFacts,
     },
-    /// It was in memory, and stays there.
+    /// The image was given in memory, and is kept.
     Memory(Image),
-    /// Its file's content was in memory, and stays there.
+    /// The content of the image's file was given in memory, and is kept.
     Encoded {
         bytes: Arc<[u8]>,
         facts: FileFacts,
@@ -89,7 +89,7 @@ impl Found {
         }
     }
 
-    /// The image's file, of several the first; `None` if it was in memory.
+    /// The image's file. If several files make the image, the first of them. `None` if the image was given in memory.
     pub fn path(&self) -> Option<&Path> {
         match &self.source {
             Source::File { path, .. } => Some(path),
@@ -97,7 +97,7 @@ impl Found {
         }
     }
 
-    /// What was found in the file beside the image's values.
+    /// Facts about the file.
     pub fn file_facts(&self) -> Option<FileFacts> {
         match &self.source {
             Source::File { facts, .. } | Source::Encoded { facts, .. } => Some(*facts),
@@ -105,12 +105,13 @@ impl Found {
         }
     }
 
-    /// How anomalous the image is: the maximum of [`Self::map`]. Scores of one model compare, those of two do not.
+    /// How anomalous the image is: the maximum of [`Self::map`]. You can compare scores of the same model, but not of
+    /// two models.
     pub fn score(&self) -> f32 {
         self.score
     }
 
-    /// How anomalous each pixel is that the network saw: at its size, or with tiles at the image's.
+    /// How anomalous each pixel is. The map has the network's size, or with tiles the image's size.
     pub fn map(&self) -> &Map {
         &self.map
     }
@@ -120,15 +121,16 @@ impl Found {
         self.original_size
     }
 
-    /// How likely a good image scores at least as high, in four digits; `None` if the model is not calibrated.
+    /// The probability that a good image scores at least as high, in four digits. `None` if the model is not
+    /// calibrated.
     pub fn p_value(&self) -> Option<f64> {
         let calibration = self.detector.calibration();
         calibration.map(|calibration| p_value(calibration, self.score))
     }
 
-    /// How much the image as a whole resembles the good ones that the model was made from, which tells a picture of something else (a
-    /// dark one, another product, a camera that was moved) from a product with a defect. `None` if the model does not know what good
-    /// ones look like; see [`Detector::appearance`].
+    /// How much the image as a whole resembles the model's good images. A product with a defect resembles them. A dark
+    /// picture, another product, or a picture of a camera that was moved does not. `None` if the model does not know
+    /// what good images look like; see [`Detector::appearance`].
     pub fn likeness(&self) -> Option<Likeness> {
         let image = match (&self.image, &self.source) {
             (Some(image), _) | (None, Source::Memory(image)) => image,
@@ -138,7 +140,7 @@ impl Found {
         self.detector.appearance()?.judge(&looks).ok()
     }
 
-    /// What the threshold for a false-positive rate makes of it.
+    /// The verdict of the threshold for a false-positive rate.
     ///
     /// # Errors
     /// As [`Detector::threshold`].
@@ -146,8 +148,8 @@ impl Found {
         Ok(self.detector.threshold(asked)?.verdict(self.score))
     }
 
-    /// What is above the threshold for a false-positive rate, part by part, in pixels of the image file, upright. The highest peak comes
-    /// first. Empty if the verdict is good.
+    /// The parts above the threshold for a false-positive rate, in pixels of the upright image file. The highest peak
+    /// comes first. Empty if the verdict is good.
     ///
     /// # Errors
     /// As [`Detector::threshold`].
@@ -155,12 +157,12 @@ impl Found {
         Ok(self.regions_above(&self.detector.threshold(asked)?))
     }
 
-    /// The same of a threshold that was looked up before.
+    /// The same for a threshold that you already have.
     pub fn regions_above(&self, threshold: &Threshold) -> Vec<Region> {
         regions(&self.map, threshold.value(), self.original_size)
     }
 
-    /// The map at the size of the original: bilinear where that is larger, averaged where it is smaller.
+    /// The map at the size of the original. Enlarging is bilinear, reducing averages.
     ///
     /// # Errors
     /// If the image is too large to be drawn.
@@ -168,11 +170,11 @@ impl Found {
         Plane::new(self.map.clone())?.resized(self.original_size)?.into_map()
     }
 
-    /// The image as it is in its file, drawn: three channels are red, green and blue, of any other number the mean is grey. A file is
-    /// decoded once more if the image was looked at in another size.
+    /// The image as a picture at its file's size. Three channels are red, green and blue. For any other number of
+    /// channels, their mean is grey. If the model looked at another size, the file is decoded again.
     ///
     /// # Errors
-    /// If the file cannot be read any more, or the image is too large to be drawn.
+    /// If the file can no longer be read, or the image is too large to be drawn.
     pub fn picture(&self) -> Result<RgbImage> {
         match (&self.source, &self.image) {
             (Source::Memory(image), _) => drawn(image.values(), image.size()),
@@ -189,7 +191,7 @@ impl Found {
         }
     }
 
-    /// The map in colours, at the size of the original; from 0, blue, to 0.5, red.
+    /// The map in colours at the size of the original, from blue (0) to red (0.5).
     ///
     /// # Errors
     /// If the image is too large to be drawn.
@@ -198,7 +200,7 @@ impl Found {
         Ok(Scale::default().heat(&map))
     }
 
-    /// The map's colours over the original in grey. [`render::save`](crate::render::save) writes it whole.
+    /// The map's colours over the grey original. [`render::save`](crate::render::save) writes it whole.
     ///
     /// # Errors
     /// As [`Self::picture`].
@@ -208,7 +210,7 @@ impl Found {
         Scale::default().overlay(&picture, &map)
     }
 
-    /// The same with a line around what is above the threshold for a false-positive rate.
+    /// The same with a line around the parts above the threshold for a false-positive rate.
     ///
     /// # Errors
     /// As [`Self::picture`] and [`Detector::threshold`].

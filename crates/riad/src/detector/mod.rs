@@ -25,10 +25,10 @@ const ID_DIGITS: usize = 12;
 /// What messages call an image that has no file.
 const IN_MEMORY: &str = "the image in memory";
 
-/// Where and how to compute. The default is the GPU that this build drives or else the CPU, in f32.
+/// Where and how to compute. The default is a GPU that this build can use, otherwise the CPU, in f32.
 #[derive(Clone, Debug)]
 pub struct Compute {
-    /// What computes.
+    /// The device.
     pub device: Device,
     /// What the network multiplies.
     pub precision: Precision,
@@ -41,7 +41,7 @@ impl Default for Compute {
 }
 
 impl Compute {
-    /// In f32, as runs are completed and reported.
+    /// A device, in f32.
     pub fn f32(device: Device) -> Self {
         Self {
             device,
@@ -86,8 +86,8 @@ impl fmt::Debug for Detector {
 }
 
 impl Detector {
-    /// Opens a run's folder, a checkpoint, or a PyTorch state dict, to score in f32 on the GPU that this build drives or else the
-    /// CPU. Several files make one image together if they do so in the run that the model lies in.
+    /// Opens a run's folder, a checkpoint, or a PyTorch state dict. It scores in f32, on a GPU that this build can use,
+    /// otherwise on the CPU. If the model is in a run, the run says which files make one image together.
     ///
     /// # Errors
     /// If it cannot be read, holds no model, or its settings contradict each other.
@@ -95,7 +95,8 @@ impl Detector {
         Self::open_with(model, None, &Compute::default())
     }
 
-    /// The same, computed as `compute` says. `bands` says which files together make one image; `None` takes the run's own.
+    /// The same, on the device and in the precision of `compute`. `bands` says which files make one image together.
+    /// `None` means the run's own.
     ///
     /// # Errors
     /// As [`Self::open`], and if the device does not have the precision.
@@ -106,8 +107,7 @@ impl Detector {
         Ok(opened.named(model.to_owned()))
     }
 
-    /// The same, with an [`id`](Self::id) that tells the model's results from those of other models. The model's whole file is read
-    /// for it.
+    /// The same, with an [`id`](Self::id) that identifies the model in results. This reads the model's whole file.
     ///
     /// # Errors
     /// As [`Self::open_with`].
@@ -133,7 +133,7 @@ impl Detector {
         }
     }
 
-    /// Puts a checkpoint where it is to score. The files of an image belong together as `bands` says.
+    /// A detector with a checkpoint that is in memory. `bands` says which files make one image together.
     ///
     /// # Errors
     /// If its settings contradict each other, or the device does not have the precision.
@@ -163,23 +163,23 @@ impl Detector {
         self
     }
 
-    /// The scores of good images that thresholds follow from; `None` if it is not calibrated.
+    /// The scores of good images that thresholds follow from. `None` if the model is not calibrated.
     pub fn calibration(&self) -> Option<&Calibration> {
         self.header().calibration.as_ref()
     }
 
-    /// What the checkpoint says of itself.
+    /// The header of the checkpoint.
     pub fn header(&self) -> &Header {
         self.inner.scorer.header()
     }
 
-    /// What good images look like as a whole, which tells images of something else; `None` if the model was made without it, by an older
-    /// program or of too few images. A [`Recalibration`](crate::Recalibration) adds it.
+    /// What good images look like as a whole. It recognises pictures of something else. `None` if an older program made
+    /// the model, or if there were too few images. A [`Recalibration`](crate::Recalibration) adds it.
     pub fn appearance(&self) -> Option<&Appearance> {
         self.header().appearance.as_ref()
     }
 
-    /// The part of images that is looked at, if not all.
+    /// The region of interest, if there is one.
     pub fn roi(&self) -> Option<&Roi> {
         self.inner.scorer.roi()
     }
@@ -192,12 +192,13 @@ impl Detector {
     /// The threshold for a false-positive rate.
     ///
     /// # Errors
-    /// [`Error::NotCalibrated`] and [`Error::TooFew`] say how many good images it takes; [`Error::Request`] if the rate is out of range.
+    /// [`Error::NotCalibrated`] and [`Error::TooFew`] say how many good images the rate needs. [`Error::Request`] if
+    /// the rate is out of range.
     pub fn threshold(&self, asked: impl Into<Asked>) -> Result<Threshold> {
         Threshold::new(self.header(), &self.inner.name, asked.into())
     }
 
-    /// Where the model lies, as messages name it.
+    /// The model's file or folder, as messages name it.
     pub fn name(&self) -> &Path {
         &self.inner.name
     }
@@ -212,14 +213,15 @@ impl Detector {
         self.inner.precision
     }
 
-    /// The precision that the model was calibrated in, if it scores in another one. Its rates are not those asked for then.
+    /// The precision of the model's calibration, if the model scores in another one. Then its false-positive rates
+    /// differ from the requested ones.
     pub fn calibrated_otherwise(&self) -> Option<Precision> {
         let calibrated = self.header().calibration_precision;
         calibrated.filter(|calibrated| *calibrated != self.inner.precision)
     }
 
-    /// Looks at the image in a file: PNG, JPEG, BMP, TIFF, WebP, GIF, PNM or a NumPy array, told by its content. If several files
-    /// together make one image, it is the first of them.
+    /// Looks at the image in a file: PNG, JPEG, BMP, TIFF, WebP, GIF, PNM or a NumPy array. The content says which. If
+    /// several files make one image, name the first of them.
     ///
     /// # Errors
     /// If it cannot be read, has other channels than the model, or the device fails.
@@ -232,8 +234,8 @@ impl Detector {
         Ok(Found::of_file(self.clone(), path.to_owned(), loaded, scored))
     }
 
-    /// Looks at the image in the content of a file, which a camera or a request may have brought. A model of images of several files
-    /// looks at one that holds all channels.
+    /// Looks at an image in the content of a file, for example from a camera or a request. If the model's images have
+    /// several files, this file must hold all channels.
     ///
     /// # Errors
     /// As [`Self::inspect_file`].
@@ -245,7 +247,7 @@ impl Detector {
         Ok(Found::of_bytes(self.clone(), bytes, loaded, scored))
     }
 
-    /// Looks at an image in memory, of any size. It is brought to the size that the model looks at.
+    /// Looks at an image in memory, of any size. It is resized to the model's size.
     ///
     /// # Errors
     /// If it has other channels than the model, is too small for its tiles, or the device fails.
@@ -253,7 +255,7 @@ impl Detector {
         let (channels, wanted) = (image.channels(), self.reader().channels);
         if channels != wanted {
             return Err(Error::request(format!(
-                "the image has {channels} channels, and the model looks at {wanted}"
+                "the image has {channels} channels, and the model needs {wanted}"
             )));
         }
         let fitted = self.fitted(&image)?;
@@ -261,12 +263,12 @@ impl Detector {
         Ok(Found::of_image(self.clone(), image, fitted, scored))
     }
 
-    /// Looks at many files, and gives what it finds in their order. It decodes ahead and computes on all threads of rayon's pool, so
-    /// more threads of a caller's own make it no faster. All paths are kept; of the images only a few are in memory.
-    /// To stop, drop the iterator.
+    /// Looks at many files, and gives the results in their order. It decodes ahead, and computes on all threads of
+    /// rayon's pool, so more threads of the caller make it no faster. It keeps all paths, but only a few images, in
+    /// memory. To stop, drop the iterator.
     ///
-    /// An image that cannot be read or scored gives an error and keeps no other from being looked at. An error without a
-    /// [path](Error::path) is the device's, and the last item.
+    /// If an image cannot be read or scored, its item is an error, and the others follow. An error without a
+    /// [path](Error::path) comes from the device. It is the last item.
     pub fn inspect_many(&self, files: impl IntoIterator<Item = impl Into<PathBuf>>) -> Inspections {
         Inspections {
             loaded: Box::new(self.load(files.into_iter().map(Into::into).collect())),
@@ -349,7 +351,7 @@ impl Detector {
     }
 }
 
-/// What [`Detector::inspect_many`] gives: each file with what was found in it.
+/// The iterator of [`Detector::inspect_many`]: each file with its result.
 pub struct Inspections {
     detector: Detector,
     loaded: Box<dyn Iterator<Item = (PathBuf, Result<LoadedImage, DataError>)> + Send>,

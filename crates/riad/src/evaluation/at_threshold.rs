@@ -1,4 +1,4 @@
-//! What a calibrated threshold makes of the test images, and how sure that is.
+//! Verdicts of a calibrated threshold on test images, with their uncertainty.
 
 use riad_core::{Map, metrics::exact_interval};
 use riad_data::MadeUp;
@@ -11,32 +11,32 @@ use crate::{Threshold, render::Thumbnail};
 /// How sure the ranges of counted shares are.
 const CONFIDENCE: f64 = 0.95;
 
-/// What a calibrated threshold flags among the test images.
+/// The test images and pixels that a calibrated threshold flags.
 #[derive(Debug, Serialize)]
 #[non_exhaustive]
 pub struct AtThreshold {
     /// The false-positive rate that it is for.
     pub fpr: f64,
-    /// With which probability the rate is kept, if that was asked for.
+    /// The probability with which the rate is kept, if one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confidence: Option<f64>,
     /// The highest score that is not flagged.
     pub threshold: f32,
-    /// The good images that it was calibrated with.
+    /// Number of good images of the calibration.
     pub calibration_images: usize,
-    /// `None` where the good images are those that the threshold was set with: they cannot tell how many it stops.
+    /// Good images that are stopped. `None` if the good images set the threshold: they cannot show how many it stops.
     pub good_images: Option<Counted>,
-    /// How many defects are found.
+    /// Defects that are found.
     pub defective_images: Counted,
-    /// Of all images whose defects' pixels are known.
+    /// Good pixels of all images with a mask or without a defect.
     pub good_pixels: Flagged,
-    /// The same of defects' pixels.
+    /// Defective pixels of the same images.
     pub defective_pixels: Flagged,
-    /// The defects that are not found, the worst first: those of the lowest score.
+    /// The defects that are not found. The lowest score comes first.
     pub missed: Vec<Missed>,
 }
 
-/// How many of some pixels are flagged.
+/// Number of flagged pixels.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Flagged {
@@ -46,7 +46,7 @@ pub struct Flagged {
     pub of: usize,
 }
 
-/// How many of some images are flagged, whose true share is not known.
+/// Number of flagged images, as an estimate of the true share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(into = "WithRange")]
 #[non_exhaustive]
@@ -70,9 +70,9 @@ struct WithRange {
 #[derive(Debug, Serialize)]
 #[non_exhaustive]
 pub struct Missed {
-    /// As in the scores.
+    /// The path as in `scores.csv`.
     pub path: String,
-    /// Not above the threshold.
+    /// Its score, which is not above the threshold.
     pub score: f32,
 }
 
@@ -99,12 +99,12 @@ impl Counted {
         self.of += 1;
     }
 
-    /// Where the true share lies with a confidence of 95 %, by Clopper and Pearson.
+    /// The range that contains the true share with a confidence of 95 %, by Clopper and Pearson.
     pub fn range(self) -> [f64; 2] {
         exact_interval(self.flagged, self.of, CONFIDENCE)
     }
 
-    /// `50 of 63 defects (79 %; 95 % range 67 to 89)`, of what is called `one` or `many`.
+    /// `50 of 63 defects (79 %; 95 % range 67 to 89)`. `one` and `many` are the noun in singular and plural.
     pub fn told(self, [one, many]: [&str; 2]) -> String {
         let Self { flagged, of } = self;
         let what = if of == 1 { one } else { many };
@@ -162,7 +162,7 @@ impl AtThreshold {
         }
     }
 
-    /// What it does, in one sentence without its full stop: `Finds 50 of 63 defects (…), stops 0 of 20 good ones (…)`.
+    /// The result in one sentence without its full stop: `Finds 50 of 63 defects (…), stops 0 of 20 good ones (…)`.
     pub fn sentence(&self) -> String {
         let finds = (self.defective_images.of > 0)
             .then(|| format!("Finds {}", self.defective_images.told(["defect", "defects"])));
@@ -171,13 +171,12 @@ impl AtThreshold {
             (Some(alone), None) => alone,
             (None, Some(stops)) => stops.replacen("stops", "Stops", 1),
             (None, None) => {
-                "How good it is cannot be told: there is no defect, and no good image that did not set the threshold"
-                    .to_owned()
+                "There is nothing to measure: no defect, and no good image that did not set the threshold".to_owned()
             }
         }
     }
 
-    /// `stops 0 of 20 good ones (…)`, if there are such that can tell.
+    /// `stops 0 of 20 good ones (…)`. `None` if the good images set the threshold.
     pub fn stops(&self) -> Option<String> {
         let good = self.good_images.filter(|good| good.of > 0)?;
         Some(format!("stops {}", good.told(["good one", "good ones"])))
@@ -187,7 +186,7 @@ impl AtThreshold {
 /// A test image's score.
 #[non_exhaustive]
 pub struct ImageScore {
-    /// Below the category's folder, with forward slashes.
+    /// The path below the category's folder, with forward slashes.
     pub path: String,
     /// The kind of defect; `None` if the image is good.
     pub defect: Option<String>,
@@ -195,7 +194,7 @@ pub struct ImageScore {
     pub made_up: Option<MadeUp>,
     /// The maximum of its map.
     pub score: f32,
-    /// What the report shows of it.
+    /// Its pictures in the report.
     pub thumbnails: Vec<Thumbnail>,
 }
 

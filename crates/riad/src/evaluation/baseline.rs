@@ -1,4 +1,4 @@
-//! What RIAD has to be better than: the distance to the mean of the training images.
+//! A baseline for comparison: the distance to the mean of the training images.
 
 use std::num::NonZeroUsize;
 

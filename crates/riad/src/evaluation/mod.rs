@@ -1,4 +1,4 @@
-//! How good a model is: on test images, on a person's own pictures, or on defects that are made up.
+//! Measures a model: on test images, on the user's own pictures, or on made-up defects.
 
 mod at_threshold;
 mod baseline;
@@ -39,11 +39,11 @@ use crate::{
     settings::bands_of,
 };
 
-/// The false-positive rate that evaluations give verdicts for, if no other is asked for.
+/// The default false-positive rate of evaluations.
 pub const USUAL_RATE: f64 = 0.05;
 
-/// Measures a run on pictures that are known to be good or bad, or on defects made up on good ones, at a false-positive rate of
-/// [`USUAL_RATE`], on the GPU that this build drives or else the CPU.
+/// Measures a run on known good and bad pictures, or on defects that are made up on good ones. The false-positive rate
+/// is [`USUAL_RATE`]. The device is a GPU that this build can use, otherwise the CPU.
 ///
 /// ```no_run
 /// let run = riad::Run::open("runs/lid")?;
@@ -53,7 +53,7 @@ pub const USUAL_RATE: f64 = 0.05;
 /// ```
 ///
 /// # Errors
-/// If the run has no weights, or no picture can be read of the good or of the bad ones.
+/// If the run has no weights, or if no good picture or no bad picture can be read.
 pub fn evaluate(run: &Run, sets: Sets, observer: &dyn Observer) -> Result<Evaluation> {
     let model = run.folder();
     let compute = Compute::default();
@@ -65,22 +65,22 @@ pub fn evaluate(run: &Run, sets: Sets, observer: &dyn Observer) -> Result<Evalua
     measuring.measure(&test, observer)
 }
 
-/// What is measured, and how.
+/// A measurement of a model.
 #[derive(Clone, Copy, Debug)]
 pub struct Measuring<'a> {
     /// A run's folder or a checkpoint.
     pub model: &'a Path,
-    /// Which files make one image together; `None` takes the run's own.
+    /// Which files make one image together. `None` means the run's own.
     pub bands: Option<&'a Pattern>,
-    /// Which threshold verdicts are given by.
+    /// The rate of the threshold for verdicts.
     pub asked: Asked,
-    /// Whether the distance to the mean of the training images is measured too.
+    /// Whether the distance to the mean of the training images is measured, too.
     pub baseline: bool,
-    /// Whether pictures of every image are made, as a report shows them.
+    /// Whether pictures of every image are made for a report.
     pub pictures: bool,
     /// Where and how to compute.
     pub compute: &'a Compute,
-    /// What breaks it off with [`Error::Cancelled`], if anything may.
+    /// Stops the measurement with [`Error::Cancelled`], if given.
     pub cancel: Option<&'a Cancel>,
 }
 
@@ -135,42 +135,43 @@ pub const AUPRO_LIMIT: f64 = 0.3;
 /// How near points of a curve may lie to be one: less than can be seen in a figure.
 const CURVE_RESOLUTION: f64 = 2e-3;
 
-/// What was found of a category's test images.
+/// The results for a category's test images.
 #[non_exhaustive]
 pub struct Findings {
     /// One for each of the category's test images, in their order.
     pub images: Vec<ImageScore>,
-    /// How well scores and maps tell defects from what is good.
+    /// How well scores and maps separate defects from good images and pixels.
     pub metrics: Metrics,
     /// The curves behind them.
     pub curves: Curves,
-    /// What drew the thumbnails, for their legend; `None` if there are none.
+    /// The painter of the thumbnails, for their legend. `None` if there are no thumbnails.
     pub painter: Option<Painter>,
-    /// The mean image's metrics, if it was measured too.
+    /// The metrics of the mean image, if it was measured.
     pub baseline: Option<Metrics>,
-    /// What a threshold does that was set beforehand, or why there is none.
+    /// Verdicts of the threshold from the calibration, or why there is none.
     pub at_threshold: Result<AtThreshold, String>,
-    /// What was found of defects that were made up, if any were.
+    /// Results for made-up defects, if there are any.
     pub synthetic: Option<Synthetic>,
-    /// The defects whose pixels are not known, which are measured as images alone, as in [`ImageScore::path`].
+    /// Defects without a mask, which count in image metrics only. Paths are those of [`ImageScore::path`].
     pub without_mask: Vec<String>,
-    /// What was wrong with images, which are left out then, and with masks.
+    /// Faults of images, which are left out, and of masks.
     pub faults: Vec<String>,
 }
 
 impl Findings {
-    /// What readers must know of the numbers.
+    /// What a reader must know about the numbers.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.metrics.undefined.clone();
         let defective = self.images.iter().filter(|image| image.defect.is_some()).count();
         match self.without_mask.as_slice() {
             [] => {}
             all if all.len() == defective => {
-                notes.push("pixel level: undefined, for no defect has a mask that could be used".to_owned());
+                notes.push("pixel metrics are undefined, because no defect has a usable mask".to_owned());
             }
             some => {
                 notes.push(format!(
-                    "pixel level: over {} of {} images; of {} defects {} have no mask that could be used: {} (results.json has all)",
+                    "pixel metrics are over {} of {} images; of {} defects, {} have no usable mask: {} (results.json \
+                     names all)",
                     self.images.len() - some.len(),
                     self.images.len(),
                     defective,
@@ -181,7 +182,7 @@ impl Findings {
         }
         if !self.faults.is_empty() {
             notes.push(format!(
-                "not all is measured; {} faults were found: {}",
+                "the measurement is incomplete; {} faults were found: {}",
                 self.faults.len(),
                 self.faults.join("; ")
             ));
@@ -207,13 +208,13 @@ pub struct ImageCurves {
     pub roc: Curve,
     /// Precision over recall.
     pub precision_recall: Curve,
-    /// The area under that, by steps as in scikit-learn.
+    /// The area under that curve, by steps as in scikit-learn.
     pub average_precision: f64,
     /// The best harmonic mean of precision and recall, and its threshold.
     pub best_f1: F1Max,
 }
 
-/// Metrics as fractions of 1; `None` where the images do not define them.
+/// Metrics as fractions of 1. `None` if the images do not define them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Metrics {
@@ -225,15 +226,15 @@ pub struct Metrics {
     pub pixel_ap: Option<f64>,
     /// Area under the per-region overlap up to [`AUPRO_LIMIT`], divided by that.
     pub aupro: Option<f64>,
-    /// Over the images' scores, at the threshold that is best for these very images.
+    /// Of image scores, at the threshold that is best for these images.
     pub f1_max: Option<f64>,
-    /// Why some are `None`.
+    /// Why some metrics are `None`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub undefined: Vec<String>,
 }
 
 impl Metrics {
-    /// Whether any is defined.
+    /// Whether any metric is defined.
     pub fn any(&self) -> bool {
         let Self {
             image_auroc,

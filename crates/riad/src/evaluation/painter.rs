@@ -1,4 +1,5 @@
-//! Small encoded pictures of a test image, made as it is scored, so that a large set takes no more memory than its report.
+//! Small encoded pictures of a test image. They are made while it is scored, so a large set needs no more memory than
+//! its report.
 
 use image::{GrayImage, Luma};
 use rayon::prelude::*;
@@ -21,7 +22,7 @@ const MAP_SIDE: u32 = 80;
 /// Test images that the colour scale is chosen by.
 const SAMPLE: usize = 16;
 
-/// Draws the pictures of a category's images, all with one colour scale.
+/// Draws the pictures of a category's images with one colour scale.
 pub struct Painter {
     scale: Scale,
     /// What is above was found; `None` where there is no calibrated threshold.

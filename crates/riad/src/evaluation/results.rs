@@ -1,4 +1,4 @@
-//! What an evaluation writes: `results.json` and `scores.csv`.
+//! The files of an evaluation: `results.json` and `scores.csv`.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -12,33 +12,34 @@ use crate::{
     files::write_whole,
 };
 
-/// A category's evaluation and where it comes from.
+/// A category's evaluation, with its data and its model.
 #[non_exhaustive]
 pub struct Evaluation {
-    /// What the category is called.
+    /// The name of the category.
     pub name: String,
-    /// The folder of its images, as it is written down.
+    /// The folder of its images, written by the rule of [`names`](crate::names).
     pub data: String,
-    /// The model's folder or file, likewise.
+    /// The model's folder or file, written in the same way.
     pub model: String,
-    /// What the model says of itself.
+    /// The header of the model.
     pub header: Header,
-    /// What the model is, in words.
+    /// Facts about the model in words.
     pub facts: Vec<Fact>,
-    /// The losses of its training, epoch by epoch, as far as they are known.
+    /// The losses of its training for each epoch, if they are known.
     pub history: Vec<EpochRecord>,
-    /// What readers must know before they take the numbers for those of a test.
+    /// A caution, if the numbers are not those of an independent test.
     pub caution: Option<String>,
-    /// The share of the images that is looked at; `None` without a region of interest.
+    /// The share of the image in the region of interest. `None` without a region of interest.
     pub roi_share: Option<f64>,
-    /// The precision that the model was calibrated in, if it was measured in another one: its rate is not the one asked for then.
+    /// The precision of the model's calibration, if it was measured in another one. Then its rate differs from the
+    /// requested one.
     pub calibrated_otherwise: Option<Precision>,
-    /// What was found of the images.
+    /// The results for the images.
     pub findings: Findings,
 }
 
 impl Evaluation {
-    /// How good the model is at its threshold, in one sentence without its full stop, or why there is no threshold.
+    /// The result at the threshold in one sentence without its full stop, or why there is no threshold.
     pub fn sentence(&self) -> String {
         match &self.findings.at_threshold {
             Ok(at) => sentence(&self.findings, at),
@@ -54,7 +55,7 @@ impl Serialize for Evaluation {
     }
 }
 
-/// How good a model is at its threshold, in one sentence without its full stop.
+/// The result at the threshold in one sentence without its full stop.
 pub fn sentence(findings: &Findings, at: &AtThreshold) -> String {
     match &findings.synthetic {
         None => at.sentence(),
@@ -68,7 +69,7 @@ pub fn sentence(findings: &Findings, at: &AtThreshold) -> String {
 /// A category that could not be measured, and why.
 #[derive(Debug, Serialize)]
 pub struct Unmeasured {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// Why it could not be measured.
     pub reason: String,
@@ -131,7 +132,7 @@ struct ModelSettings<'a> {
 /// Writes `results.json` and `scores.csv` to `out`.
 ///
 /// # Errors
-/// If that cannot be done.
+/// If a file cannot be written.
 pub fn write(out: &Path, results: &[Evaluation], unmeasured: &[Unmeasured]) -> Result<()> {
     let file = results_file(results, unmeasured);
     let json = serde_json::to_vec_pretty(&file).map_err(Error::render("results.json"))?;
@@ -223,7 +224,7 @@ fn scores_csv(results: &[Evaluation]) -> Result<Vec<u8>> {
         .map_err(|error| Error::render("scores.csv")(error.into_error()))
 }
 
-/// The mean of each metric over the categories, where all have it.
+/// The mean of each metric over the categories. A metric is `None` if a category does not have it.
 pub fn mean<'a>(all: impl Iterator<Item = &'a Metrics> + Clone) -> Metrics {
     let mean = |metric: fn(&Metrics) -> Option<f64>| {
         let values: Option<Vec<f64>> = all.clone().map(metric).collect();

@@ -1,4 +1,4 @@
-//! Made-up defects of growing size on good images: from which size on they are found.
+//! Made-up defects of growing size on good images. They show from which size on defects are found.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -10,8 +10,8 @@ use super::{AtThreshold, Counted, ImageScore, Sets, TestSet};
 use crate::{Error, Observer, Result, Run, detector::Detector};
 
 /// What is said wherever numbers of such defects are.
-const NOTE: &str = "Made-up defects: no real one was measured. They tell from which size on a kind of change is \
-                               seen, not how many real defects are found.";
+const NOTE: &str = "Made-up defects: no real one was measured. They show from which size on a kind of change is \
+    found. They do not show how many real defects are found.";
 
 /// Defects of each kind and size.
 const COPIES: usize = 10;
@@ -22,30 +22,30 @@ const MOST: f64 = 0.9;
 /// The sizes of defects, as parts of the longer side of an image, or of a tile where the model looks at tiles.
 const PARTS: [usize; 6] = [128, 64, 32, 16, 8, 4];
 
-/// What was found of made-up defects.
+/// The results for made-up defects.
 #[derive(Debug, Serialize)]
 #[non_exhaustive]
 pub struct Synthetic {
     note: &'static str,
-    /// What drew them.
+    /// The seed that drew them.
     pub seed: u64,
-    /// By kind and length, the shortest first.
+    /// Results by kind and length. The shortest comes first.
     pub found: Vec<Found>,
-    /// For each kind the length in pixels from which on 9 of 10 are found; `None` if no length is long enough.
+    /// For each kind, the length in pixels from which on 9 of 10 are found. `None` if no length is enough.
     pub found_from: BTreeMap<&'static str, Option<usize>>,
 }
 
-/// Of a kind and a length.
+/// The result for one kind and length.
 #[derive(Debug, Serialize)]
 #[non_exhaustive]
 pub struct Found {
     #[serde(serialize_with = "name")]
-    /// What kind of defect.
+    /// The kind of defect.
     pub kind: Flaw,
-    /// In pixels of the images.
+    /// The length in pixels of the images.
     pub length: usize,
     #[serde(flatten)]
-    /// How many of them are found.
+    /// Number that is found.
     pub counted: Counted,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn test_set(
 ) -> Result<TestSet> {
     if !sets.bad.is_empty() {
         return Err(Error::request(
-            "defects are made up on good pictures alone: leave out those with a defect",
+            "defects are made up on good pictures only; leave out the pictures with a defect",
         ));
     }
     let mut test = if sets.is_empty() {
@@ -82,7 +82,7 @@ pub(super) fn test_set(
     test.name += " (synthetic)";
     let good = test.category.test.clone();
     if good.is_empty() {
-        return Err(Error::NoImages("none of the good pictures can be read".into()));
+        return Err(Error::NoImages("no good picture can be read".into()));
     }
     let side = side(model, &good)?;
     test.made_up = vec![None; good.len()];
@@ -122,13 +122,11 @@ fn held_out(path: &Path, observer: &dyn Observer) -> Result<TestSet> {
     if good == 0 {
         let folder = run.folder().display();
         return Err(Error::NoGoodPictures {
-            reason: Some(format!("the run in {folder} held out none of its images")),
+            reason: Some(format!("the run in {folder} held out no images")),
         });
     }
     Ok(TestSet {
-        caution: Some(format!(
-            "They are made on the {good} good images that training held out."
-        )),
+        caution: Some(format!("They are on the {good} good images that training held out.")),
         ..test
     })
 }
@@ -160,7 +158,7 @@ fn lengths(side: usize) -> Vec<usize> {
 }
 
 impl Synthetic {
-    /// Counts what was found; `None` if no defect was made up.
+    /// Counts the defects that are found. `None` if no defect was made up.
     pub fn new(images: &[ImageScore], at: &AtThreshold, seed: u64) -> Option<Self> {
         let mut counts: BTreeMap<(Flaw, usize), Counted> = BTreeMap::new();
         for image in images {
@@ -193,7 +191,7 @@ impl Synthetic {
         })
     }
 
-    /// The kinds that could be made.
+    /// The kinds that could be made on these images.
     pub fn kinds(&self) -> impl Iterator<Item = Flaw> {
         Flaw::ALL
             .into_iter()
@@ -208,14 +206,14 @@ impl Synthetic {
         lengths
     }
 
-    /// How many were found of a kind and length, if any could be made.
+    /// The number found of this kind and length. `None` if none could be made.
     pub fn count(&self, flaw: Flaw, length: usize) -> Option<Counted> {
         let mut found = self.found.iter();
         let found = found.find(|found| found.kind == flaw && found.length == length)?;
         Some(found.counted)
     }
 
-    /// From which size on each kind is found, in one sentence without its full stop.
+    /// One sentence without its full stop: the size from which on each kind is found.
     pub fn sentence(&self) -> String {
         let (mut found, mut missed) = (Vec::new(), Vec::new());
         for flaw in self.kinds() {
@@ -227,11 +225,11 @@ impl Synthetic {
         }
         let longest = self.lengths().last().copied().unwrap_or_default();
         if found.is_empty() {
-            return format!("Made-up defects: of no kind are 9 of 10 found, even at {longest} pixels");
+            return format!("Made-up defects: no kind reaches 9 of 10 found, even at {longest} pixels");
         }
         let mut text = format!("Made-up defects: finds 9 of 10 {}", found.join(", "));
         if !missed.is_empty() {
-            text += &format!("; fewer of {}, even at {longest}", missed.join(", "));
+            text += &format!("; it does not reach that for {}, even at {longest}", missed.join(", "));
         }
         text
     }
@@ -290,11 +288,11 @@ mod tests {
         );
         assert_eq!(
             found.sentence(),
-            "Made-up defects: finds 9 of 10 scratches from 16 pixels on, spots from 4; fewer of dents, even at 32"
+            "Made-up defects: finds 9 of 10 scratches from 16 pixels on, spots from 4; it does not reach that for dents, even at 32"
         );
         assert_eq!(
             synthetic(&[(Flaw::Dent, 32, 8)]).sentence(),
-            "Made-up defects: of no kind are 9 of 10 found, even at 32 pixels"
+            "Made-up defects: no kind reaches 9 of 10 found, even at 32 pixels"
         );
         assert_eq!(found.lengths(), [4, 8, 16, 32]);
         assert_eq!(found.count(Flaw::Dent, 32), Some(Counted { flagged: 8, of: 10 }));

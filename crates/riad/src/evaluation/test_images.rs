@@ -149,8 +149,7 @@ impl<'a> TestImages<'a> {
             if let (true, Some(file)) = (is_empty, item.masks.first()) {
                 self.faults.push(Error::Mask {
                     file: file.clone(),
-                    reason: "the mask marks nothing; draw the defect in it, with 255 on 0, or take the mask away"
-                        .into(),
+                    reason: "the mask marks nothing; draw the defect as 255 on 0, or remove the mask".into(),
                 });
                 return None;
             }
@@ -162,8 +161,8 @@ impl<'a> TestImages<'a> {
             self.faults.push(Error::Mask {
                 file: file.clone(),
                 reason: format!(
-                    "this mask marks a defect, but its image {} lies among the good ones and is measured as one; correct the mask, \
-                     or move the image",
+                    "this mask marks a defect, but its image {} is in the folder of good images and counts as good; \
+                     correct the mask, or move the image",
                     item.path.display()
                 ),
             });

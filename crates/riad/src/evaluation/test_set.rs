@@ -1,4 +1,4 @@
-//! What a model is measured on: a data set's test images, a person's own pictures, or defects made up on good ones.
+//! Images to measure a model on: a data set's test images, the user's own pictures, or good ones with made-up defects.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -22,7 +22,7 @@ use crate::{
 /// What pictures with a defect are called that lie in no folder of a kind.
 const BAD: &str = "bad";
 
-/// Pictures that are known to be good or bad, and whether defects are made up on good ones.
+/// Known good and bad pictures. Defects can be made up on the good ones.
 ///
 /// ```
 /// use riad::Sets;
@@ -32,11 +32,11 @@ const BAD: &str = "bad";
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Sets {
-    /// Good pictures, and folders of such with their subfolders.
+    /// Good pictures, and folders of good pictures with their subfolders.
     pub good: Vec<PathBuf>,
-    /// Pictures with a defect, and folders of such; the names of their subfolders are kinds of defects.
+    /// Pictures with a defect, and folders of such pictures. The name of a subfolder is a kind of defect.
     pub bad: Vec<PathBuf>,
-    /// What draws defects that are made up on the good ones; `None` for none.
+    /// The seed of defects that are made up on the good pictures. `None`: no defects are made up.
     pub synthetic: Option<u64>,
 }
 
@@ -52,13 +52,13 @@ impl Sets {
         self
     }
 
-    /// Pictures with a defect: a file, or a folder whose subfolders name kinds of defects.
+    /// Pictures with a defect: a file, or a folder. The name of a subfolder is a kind of defect.
     pub fn bad(mut self, path: impl Into<PathBuf>) -> Self {
         self.bad.push(path.into());
         self
     }
 
-    /// Defects made up on the good pictures, or if there are none on those that the run held out.
+    /// Makes up defects on the good pictures. Without good pictures it uses those that the run held out.
     pub fn synthetic(mut self, seed: u64) -> Self {
         self.synthetic = Some(seed);
         self
@@ -70,29 +70,30 @@ impl Sets {
     }
 }
 
-/// What a model is measured on.
+/// The images to measure a model on.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TestSet {
-    /// What the category is called, as it is written down.
+    /// The name of the category, written by the rule of [`names`](crate::names).
     pub name: String,
     /// Its test images.
     pub category: Category,
-    /// The defect that is made up on each of the test images; empty where the images are measured as they are.
+    /// The defect that is made up on each test image. Empty if the images are measured unchanged.
     pub made_up: Vec<Option<MadeUp>>,
-    /// Whether the good images set the model's threshold, and so cannot tell how many good ones it stops.
+    /// Whether the good images set the model's threshold. If so, they cannot show how many good ones it stops.
     pub set_the_threshold: bool,
-    /// What readers must know before they take the numbers for those of a test.
+    /// A caution, if the numbers are not those of an independent test.
     pub caution: Option<String>,
-    /// What drew the defects that are made up.
+    /// The seed of the made-up defects.
     pub seed: Option<u64>,
-    /// What could not be read before anything was measured, and was told.
+    /// Images that could not be read before the measurement. The observer got an event for each.
     pub faults: Vec<String>,
 }
 
 impl TestSet {
-    /// A category's test images. What is wrong with them as far as its folder tells is told; with a `reader`, what their files'
-    /// headers tell too, and those that it cannot read are left out: before the hours of a training, say.
+    /// A category's test images. The observer gets an event for each fault that the folder shows. With a `reader`, it
+    /// also checks the headers of the files, and leaves out files that it cannot read. Do so before a training of
+    /// hours.
     ///
     /// # Errors
     /// [`Error::NoTestImages`] if there are none.
@@ -116,15 +117,15 @@ impl TestSet {
     /// The test images of the category that a run learns from.
     ///
     /// # Errors
-    /// [`Error::ImagesGone`] if its folder is no longer what it was; [`Error::NoTestImages`] if there are none.
+    /// [`Error::ImagesGone`] if its folder has changed. [`Error::NoTestImages`] if there are none.
     pub fn of_run(run: &Run, observer: &dyn Observer) -> Result<Self> {
         Self::of_category(category_of(run)?, None, observer)
     }
 
-    /// The same, or if there are none the good images that the run held out from training, with a caution.
+    /// The same. If there are none: the good images that the run held out, with a caution.
     ///
     /// # Errors
-    /// [`Error::ImagesGone`] if the category's folder is no longer what it was; [`Error::NothingHeldOut`] if there are neither.
+    /// [`Error::ImagesGone`] if the category's folder has changed. [`Error::NothingHeldOut`] if there are neither.
     pub fn of_run_or_held_out(run: &Run, observer: &dyn Observer) -> Result<Self> {
         let category = category_of(run)?;
         if !category.test.is_empty() {
@@ -140,11 +141,11 @@ impl TestSet {
         Ok(test)
     }
 
-    /// What runs can be compared on, a set for each: the same images of a person's own, or else the test images of the categories
-    /// that they learn from, which must be the same.
+    /// Images to compare runs on, one set for each run: the user's own pictures, or the test images of the runs'
+    /// categories. All runs must have the same test images.
     ///
     /// # Errors
-    /// [`Error::OtherTestImages`] names the first image that is not the same for all; and as [`Self::of_sets`] or [`Self::of_run`].
+    /// [`Error::OtherTestImages`] names the first image that differs. Also as [`Self::of_sets`] or [`Self::of_run`].
     pub fn of_runs(runs: &[Run], sets: Option<&Sets>, compute: &Compute, observer: &dyn Observer) -> Result<Vec<Self>> {
         let test = |run: &Run| match sets {
             Some(sets) => Self::of_sets(run.folder(), sets, run.bands(), compute, observer),
@@ -173,11 +174,11 @@ impl TestSet {
         }
     }
 
-    /// A person's own pictures, for the model in `model`, whose files belong together as `bands` says; `None` takes the run's own.
-    /// What cannot be read is told and passed over.
+    /// The user's own pictures, for the model in `model`. `bands` says which files make one image together. `None`
+    /// means the run's own. If a picture cannot be read, the observer gets an event, and the picture is left out.
     ///
     /// # Errors
-    /// If no picture is left of the good or of the bad ones, or one is called both.
+    /// If no good picture or no bad picture is left, or if a picture is called both good and bad.
     pub fn of_sets(
         model: &Path,
         sets: &Sets,
@@ -218,7 +219,7 @@ impl TestSet {
             }
             if found.is_empty() && !paths.is_empty() {
                 let what = if are_good { "good" } else { "bad" };
-                return Err(Error::request(format!("of the {what} pictures none can be read")));
+                return Err(Error::request(format!("no {what} picture can be read")));
             }
             Ok(found)
         };
@@ -263,7 +264,7 @@ impl TestSet {
             match first.get(&sum) {
                 Some((before, was_good)) if *was_good != is_good => {
                     return Err(Error::request(format!(
-                        "{} and {} are the same picture, and one is given as good and the other as bad: leave one out",
+                        "{} and {} are the same picture, once given as good and once as bad; leave one out",
                         before.display(),
                         path.display()
                     )));
@@ -284,8 +285,8 @@ impl TestSet {
         }
         if let Some(path) = known.first() {
             test.caution = Some(format!(
-                "{} of the good pictures were trained or validated with, {} first. They score lower than fresh ones, so \
-                 more good ones will be stopped than is said here.",
+                "{} of the good pictures were used in training or validation, {} first. They score lower than new \
+                 ones, so on new pictures more good ones are stopped than this says.",
                 known.len(),
                 path.display()
             ));
@@ -303,13 +304,13 @@ impl TestSet {
         let HeldOut { images, purpose } = run.held_out(&category)?;
         let set_the_threshold = purpose == Purpose::Calibration;
         let and_how_many = if set_the_threshold {
-            ", nor how many good ones are stopped: the threshold was set with them"
+            ". They also do not show how many good images are stopped, because they set the threshold"
         } else {
             ""
         };
         let caution = format!(
-            "There are no test images. Shown are the {} good images that training held out for {purpose}; how well defects \
-             are found cannot be told from them{and_how_many}.",
+            "There are no test images. The report shows the {} good images that training held out for {purpose}. \
+             They do not show how well defects are found{and_how_many}.",
             images.len()
         );
         let mut test = Self {
@@ -326,7 +327,7 @@ impl TestSet {
         Ok(test)
     }
 
-    /// Each test image with the defect that is made up on it.
+    /// Each test image with its made-up defect.
     pub fn items(&self) -> impl Iterator<Item = (&TestItem, Option<MadeUp>)> {
         let made_up = self.made_up.iter().copied().chain(std::iter::repeat(None));
         self.category.test.iter().zip(made_up)
@@ -355,9 +356,9 @@ fn check_same(runs: &[Run], tests: &[TestSet]) -> Result<()> {
         let added = found.keys().find(|name| !expected.contains_key(*name));
         let reason = match (differs, added) {
             (None, None) => continue,
-            (Some((name, _)), _) if !found.contains_key(name) => format!("{name} is there for {one} alone"),
-            (Some((name, _)), _) => format!("{name} is another image, or another kind, for {other}"),
-            (None, Some(name)) => format!("{name} is there for {other} alone"),
+            (Some((name, _)), _) if !found.contains_key(name) => format!("only {one} has {name}"),
+            (Some((name, _)), _) => format!("for {other}, {name} is another image or of another kind"),
+            (None, Some(name)) => format!("only {other} has {name}"),
         };
         return Err(Error::OtherTestImages {
             one: first.folder().to_owned(),

@@ -1,4 +1,4 @@
-//! From values to colours.
+//! Colours for values.
 
 use image::{Rgb, RgbImage};
 
@@ -11,7 +11,7 @@ const TOP: f32 = 0.5;
 /// How much of the image the hotter half of the scale covers; below, colours fade in.
 const OPACITY: f32 = 0.75;
 
-/// A colour scale from 0, blue, to a stated value, red; what is above is red too.
+/// A colour scale from blue (0) to red (a given value). Larger values are red, too.
 #[derive(Clone, Debug)]
 pub struct Scale {
     top: f32,
@@ -26,7 +26,7 @@ impl Default for Scale {
 }
 
 impl Scale {
-    /// A scale from 0 to `top`; `None` if that is not above 0.
+    /// A scale from 0 to `top`. `None` if `top` is not above 0.
     pub fn up_to(top: f32) -> Option<Self> {
         (top > 0.0 && top.is_finite()).then(|| Self::new(top))
     }
@@ -61,7 +61,7 @@ impl Scale {
         RgbImage::from_fn(map.0.width(), map.0.height(), |x, y| self.colour(map.at(x, y)))
     }
 
-    /// A map's colours over the image in grey, the stronger the hotter, so that what is as it should be stays visible.
+    /// A map's colours over the grey image. A hotter colour is stronger, so good parts stay visible.
     ///
     /// # Errors
     /// If the two have different sizes.

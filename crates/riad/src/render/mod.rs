@@ -1,4 +1,4 @@
-//! Pictures of what was found: heat maps, overlays, and maps as numbers.
+//! Pictures of results: heat maps, overlays, and maps as numbers.
 
 mod colour;
 pub mod raw;
@@ -70,7 +70,7 @@ impl Plane {
         self.0.get_pixel(x, y).0[0]
     }
 
-    /// The values at another size: bilinear when enlarged, averaged when reduced.
+    /// The values at another size. Enlarging is bilinear, reducing averages.
     ///
     /// # Errors
     /// If the size is too large to be drawn.
@@ -96,8 +96,8 @@ impl Plane {
     }
 }
 
-/// The picture of an image `[C, H, W]` in [0, 1]: three channels are red, green and blue, one is grey, and of any other
-/// number the mean is drawn in grey, since lights and bands have no colour that people agree on.
+/// The picture of an image `[C, H, W]` in [0, 1]. Three channels are red, green and blue. One channel is grey. For any
+/// other number, the mean of the channels is grey, because lights and bands have no common colours.
 ///
 /// # Errors
 /// If it is too large to be drawn.
@@ -129,7 +129,8 @@ fn grey(picture: &RgbImage) -> RgbImage {
     })
 }
 
-/// Draws a line around what a model found. It lies outside, so that a single pixel can be seen in it.
+/// Draws a line around the pixels that a model found. The line is outside of them, so even a single pixel stays
+/// visible.
 pub fn outline_found(picture: &mut RgbImage, is_found: impl Fn(u32, u32) -> bool) {
     outline(picture, is_found, |_, _| FOUND);
 }
@@ -150,7 +151,8 @@ fn outline(picture: &mut RgbImage, is_inside: impl Fn(u32, u32) -> bool, colour:
     }
 }
 
-/// Writes a picture as PNG, whole, whenever the program is killed. Folders on the way are made.
+/// Writes a picture as PNG. If the program is killed at any time, the file is the old one or the new one. Missing
+/// folders are made.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -158,7 +160,7 @@ pub fn save(picture: &RgbImage, path: &Path) -> Result<()> {
     write_whole(path, &png(picture)?)
 }
 
-/// The content of a picture's PNG file, for whoever does not keep files.
+/// The content of a picture's PNG file, without writing it.
 ///
 /// # Errors
 /// If the picture has no pixel.

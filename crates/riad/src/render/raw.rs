@@ -7,7 +7,7 @@ use tiff::encoder::{TiffEncoder, colortype::Gray32Float};
 use super::Plane;
 use crate::{Error, Result};
 
-/// A TIFF of one 32-bit float per pixel, as MVTec's evaluation scripts read them.
+/// A TIFF with one 32-bit float per pixel. MVTec's evaluation scripts read this format.
 ///
 /// # Errors
 /// If the map is too large for such a file.

@@ -1,4 +1,4 @@
-//! Small encoded pictures, for pages that hold many.
+//! Small encoded pictures, for pages with many pictures.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use image::{
@@ -25,7 +25,7 @@ const HALVINGS: usize = 3;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Thumbnail {
-    /// What it shows.
+    /// The content of the picture.
     pub shows: Shows,
     /// Columns of pixels.
     pub width: u32,
@@ -36,7 +36,7 @@ pub struct Thumbnail {
 }
 
 impl Thumbnail {
-    /// A picture, made small.
+    /// A picture, reduced.
     ///
     /// # Errors
     /// If it has no pixel.
@@ -47,19 +47,19 @@ impl Thumbnail {
     }
 }
 
-/// What a picture shows.
+/// The content of a picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shows {
     /// The image itself.
     Image,
-    /// What the network makes of it.
+    /// The reconstruction by the network.
     Reconstruction,
     /// The map of a pass, by its name.
     PassMap(String),
     /// The map.
     MeanMap,
-    /// The mean map over the image, with a line around what was found and another around the ground truth; and whether
-    /// anything was found, if there is a threshold.
+    /// The mean map over the image, with a line around the parts that were found and another around the ground truth.
+    /// The value says whether anything was found. `None` without a threshold.
     Overlay(Option<bool>),
     /// The defect's pixels in white.
     GroundTruth,

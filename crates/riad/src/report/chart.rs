@@ -1,4 +1,4 @@
-//! Figures as inline SVG: colours, and whether it is dark around them, are left to the page's style.
+//! Figures as inline SVG. The page's style gives the colours, also in dark mode.
 
 use askama::Template;
 

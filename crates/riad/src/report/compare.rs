@@ -1,4 +1,4 @@
-//! The page that sets several runs beside each other, on the same test images.
+//! The page that compares several runs on the same test images.
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
@@ -76,7 +76,7 @@ struct View<'a> {
     overlay: Option<&'a Thumbnail>,
 }
 
-/// What several runs find of the same images.
+/// The results of several runs on the same images.
 pub struct Comparison<'a> {
     results: &'a [Evaluation],
     judges: Vec<Judge>,
@@ -87,12 +87,13 @@ pub struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// How many runs can be compared at once: each is called by a letter.
+    /// The largest number of runs in a comparison. Each run has a letter as its name.
     pub const MOST: usize = 26;
 }
 
 impl<'a> Comparison<'a> {
-    /// Compares runs by their calibrated thresholds if all have one, and else by those of their best F1.
+    /// Compares runs by their calibrated thresholds. If not all runs have one, compares them by the thresholds of their
+    /// best F1.
     ///
     /// # Errors
     /// If they have neither, or no image in common, or there are more than [`Self::MOST`].
@@ -109,8 +110,8 @@ impl<'a> Comparison<'a> {
         let judges = calibrated.or_else(|| of(|result| Judge::oracle(&result.findings)));
         let Some(judges) = judges else {
             return Err(Error::NoImages(
-                "there is nothing to compare by: not all of the runs have a threshold, and without both good and defective images \
-                 there is none that would be best for these labels"
+                "the runs cannot be compared: not all of them have a threshold, and a best threshold needs both good \
+                 and defective images"
                     .into(),
             ));
         };
@@ -128,7 +129,7 @@ impl<'a> Comparison<'a> {
         let images: Vec<Vec<&ImageScore>> = first.findings.images.iter().filter_map(in_all).collect();
         if images.is_empty() {
             return Err(Error::NoImages(
-                "no test image could be measured by all of the runs".into(),
+                "there is no test image that all runs could measure".into(),
             ));
         }
         let counts = counts(&images, &judges);
@@ -141,7 +142,7 @@ impl<'a> Comparison<'a> {
         })
     }
 
-    /// Who finds what, in a few lines.
+    /// Which run finds which defects, in a few lines.
     pub fn summary(&self) -> String {
         let mut text = String::new();
         for (letter, result) in ('A'..).zip(self.results) {
@@ -151,8 +152,8 @@ impl<'a> Comparison<'a> {
             let _ = writeln!(text, "{sentence}");
         }
         if !self.is_calibrated {
-            text +=
-                "Not all of them have a threshold, so each is taken at its best F1, which nobody has\nbeforehand.\n";
+            text += "Not all runs have a threshold, so each uses that of its best F1. Nobody knows this \
+                 threshold\nbeforehand.\n";
         }
         text
     }

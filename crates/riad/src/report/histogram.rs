@@ -1,4 +1,4 @@
-//! How the scores of good and defective images lie, and where thresholds cut them.
+//! Histograms of the scores of good and defective images, with the thresholds.
 
 use askama::Template;
 

@@ -1,4 +1,4 @@
-//! `report.html`: what an evaluation found, in one file that needs nothing else.
+//! `report.html`: the results of an evaluation, in one file that needs nothing else.
 
 mod chart;
 mod compare;
@@ -36,7 +36,7 @@ use crate::{
 /// The misses that are named above all else.
 const MISSES: usize = 5;
 
-/// The report's name beside `results.json`.
+/// The name of the report's file beside `results.json`.
 pub const FILE: &str = "report.html";
 
 /// The page. What comes from outside, names of files above all, is escaped by the template.

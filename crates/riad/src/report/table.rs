@@ -1,4 +1,4 @@
-//! The metrics of all categories, beside the paper's where there are such.
+//! The metrics of all categories, beside the paper's numbers if there are any.
 
 use riad_core::published::Published;
 

@@ -1,4 +1,4 @@
-//! Thresholds, and what each of them makes of the images.
+//! Thresholds, and the verdicts of each about the images.
 
 use riad_core::Calibration;
 

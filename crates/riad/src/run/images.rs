@@ -1,4 +1,4 @@
-//! The images of a run, and whether they are still what they were.
+//! The images of a run, and whether they have changed.
 
 use std::{
     collections::HashMap,
@@ -91,7 +91,7 @@ pub(super) fn check_same(then: &[ImageRecord], now: &[ImageRecord], root: &Path)
         }
     }
     if !then.iter().map(|old| &old.name).eq(now.iter().map(|new| &new.name)) {
-        return differs("the images are not in the order in which the run has them: its settings were changed".into());
+        return differs("the images are in another order than in the run: its settings were changed".into());
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! A training run's folder: what the trainer keeps there, and beside it `settings.json`, which tells the run's images,
-//! so that the folder alone is enough to go on.
+//! A training run's folder. It has the trainer's files, and `settings.json` with the run's images. So the folder alone
+//! is enough to go on.
 
 pub(crate) mod history;
 mod images;
@@ -57,11 +57,11 @@ pub struct Run {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GoodImage {
-    /// Where it was, of several files that make an image the first.
+    /// Its file when the run was started. If several files make the image, the first of them.
     pub path: PathBuf,
-    /// The SHA-256 of its file, or of all its files one after the other.
+    /// The SHA-256 of its file, or of all its files in sequence.
     pub sha256: String,
-    /// Whether thresholds are calibrated with it, and nothing was learned from it.
+    /// Whether it is only for the calibration of thresholds. Then nothing was learned from it.
     pub is_for_calibration: bool,
 }
 
@@ -70,7 +70,7 @@ pub struct GoodImage {
 pub enum Trained {
     /// The last epoch was run, or the validation loss stopped improving.
     Finished,
-    /// It was broken off and can be resumed.
+    /// It was stopped and can be resumed.
     Stopped(Stop),
 }
 
@@ -81,7 +81,7 @@ impl Run {
         folder.join(SETTINGS).exists() || folder.join(LAST).exists()
     }
 
-    /// Lays out a run: splits the category's training images and writes down what they are. Nothing is trained yet.
+    /// Prepares a run: splits the category's training images and records them. It does not train yet.
     ///
     /// # Errors
     /// If `folder` holds a run already, an image cannot be read, or the folder cannot be written.
@@ -191,7 +191,7 @@ impl Run {
     /// Opens the run in `folder`.
     ///
     /// # Errors
-    /// If there is none, or its settings cannot be read.
+    /// If there is no run, or its settings cannot be read.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         let settings = Settings::open(folder)?;
@@ -202,7 +202,7 @@ impl Run {
         })
     }
 
-    /// Opens the run that a model lies in: its folder, or a checkpoint in that; `None` where it lies in none.
+    /// Opens the run of a model, which is the run's folder or a checkpoint in it. `None` if the model is not in a run.
     ///
     /// # Errors
     /// If the run's settings cannot be read.
@@ -215,7 +215,7 @@ impl Run {
         write_whole(&self.folder.join(SETTINGS), &json)
     }
 
-    /// The folder that the run is in.
+    /// The run's folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -225,7 +225,7 @@ impl Run {
         &self.settings.data
     }
 
-    /// The images that the run does not train with: those for calibration, or else those for validation.
+    /// The images that the run does not train with: those for calibration. If there are none, those for validation.
     ///
     /// # Errors
     /// If the category's images are not those that the run was started with.
@@ -245,7 +245,7 @@ impl Run {
         })
     }
 
-    /// The losses of each epoch. A file of them that is damaged is told to the observer, and gives none.
+    /// The losses of each epoch. If their file is damaged, the observer gets an event, and there are no losses.
     ///
     /// # Errors
     /// If the run has no weights yet.
@@ -254,10 +254,10 @@ impl Run {
         Ok(history::read(&self.folder, &header, observer))
     }
 
-    /// That category, read as when the run was started.
+    /// The category that the run learns from, read as when the run was started.
     ///
     /// # Errors
-    /// If its folder is gone, or is no longer laid out as it was.
+    /// If its folder does not exist or has another layout now.
     pub fn category(&self) -> Result<Category, DataError> {
         Category::open_as(self.data(), self.settings.layout, self.bands())
     }
@@ -268,7 +268,7 @@ impl Run {
         Ok(good.of_run(self.settings.shares()))
     }
 
-    /// Which files make one of the run's images together, where each has several.
+    /// Which files make one image together, if the run's images have several files.
     pub fn bands(&self) -> Option<&Pattern> {
         self.settings.bands.as_ref()
     }
@@ -278,12 +278,13 @@ impl Run {
         self.settings.reader()
     }
 
-    /// How that folder is read.
+    /// The layout of the category's folder.
     pub fn layout(&self) -> Layout {
         self.settings.layout
     }
 
-    /// The good images that the run was started with, in the order of its records. They may have gone or changed since.
+    /// The good images that the run was started with, in the order of its records. They may have been removed or
+    /// changed since then.
     pub fn good(&self) -> impl Iterator<Item = GoodImage> {
         self.settings.images.iter().map(|image| GoodImage {
             path: self
@@ -295,16 +296,16 @@ impl Run {
         })
     }
 
-    /// The SHA-256 of every image that the run learns from or is validated with.
+    /// The SHA-256 of every image for training or validation.
     pub fn seen(&self) -> HashSet<&str> {
         let seen = self.settings.images.iter().filter(|image| !image.calibration);
         seen.map(|image| image.sha256.as_str()).collect()
     }
 
-    /// Checks that options given for a run that exists are those that it was started with.
+    /// Checks that options have the values that the run was started with.
     ///
     /// # Errors
-    /// Names the first that is not.
+    /// Names the first option with another value.
     pub fn agree(&self, options: &TrainingOptions, layout: Option<Layout>) -> Result<()> {
         let Settings {
             layout: own,
@@ -341,8 +342,8 @@ impl Run {
         }
     }
 
-    /// Trains from where the run is until it ends or is `cancel`led, and completes what came of it: finds what is normal, and
-    /// calibrates with the images held out for that. With `moved`, the images are there now.
+    /// Goes on with training until it ends or is `cancel`led. At the end it finds what is normal, and calibrates with
+    /// the images that were held out for it. `moved` is the new folder of the images, if they have moved.
     ///
     /// # Errors
     /// If the images are not those that the run was started with, or training fails.
@@ -412,7 +413,7 @@ impl Run {
         trained
     }
 
-    /// How the last [`train`](Self::train) of this value ended; `None` before the first.
+    /// How the last [`train`](Self::train) of this value ended. `None` before the first.
     pub fn trained(&self) -> Option<Trained> {
         self.trained
     }

@@ -1,4 +1,4 @@
-//! A session of training: its steps, and what is said and logged of them.
+//! A session of training: its steps, events and logs.
 
 use std::ops::ControlFlow;
 

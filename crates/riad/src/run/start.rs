@@ -1,4 +1,4 @@
-//! The weights that a training starts with, if they are those of another model.
+//! The weights of another model that a training starts with.
 
 use std::{
     fs, io,
@@ -39,7 +39,7 @@ impl Start {
             return Ok(start);
         }
         Err(Error::damaged(&path)(
-            "the weights are not those that the run was started with",
+            "the weights are not the weights that the run was started with",
         ))
     }
 
@@ -114,7 +114,7 @@ impl Start {
     pub(super) fn check(&self, config: &TrainConfig) -> Result<()> {
         let refuse = |what: &str, has: &dyn std::fmt::Display, asked: &dyn std::fmt::Display| {
             Err(Error::request(format!(
-                "training cannot start from {}: its {what} is {has}, and {asked} is asked for",
+                "training cannot start from {}: its {what} is {has}, not {asked}",
                 self.name.display()
             )))
         };
@@ -130,7 +130,7 @@ impl Start {
             return refuse("number of channels", &own.channels, &asked.channels);
         }
         if own != asked {
-            let reason = "its network is built otherwise, or sees another input";
+            let reason = "its network has other layers or another input";
             return Err(Error::request(format!(
                 "training cannot start from {}: {reason}",
                 self.name.display()

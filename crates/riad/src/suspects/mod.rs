@@ -1,4 +1,4 @@
-//! Good images that a person should look at: what is said of them, in lines, in a list of names, and on a page.
+//! Good images that a person should look at: as lines, as a list of names, and on a page.
 
 #[cfg(feature = "report")]
 mod page;
@@ -28,7 +28,7 @@ const LIST: &str = "# Images to look at";
 /// How the page begins.
 const PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<title>RIAD: images to look at</title>";
 
-/// What is unusual among good images.
+/// Unusual images among good ones.
 #[derive(Debug)]
 pub struct Suspects {
     images: Vec<PathBuf>,
@@ -44,7 +44,7 @@ pub struct Suspects {
 /// Why to look at an image.
 #[derive(Debug)]
 enum Reason {
-    /// It is seen without a model.
+    /// No model is needed to see it.
     Seen(Suspicion),
     /// A model finds it more anomalous than the others.
     Scores { score: f32, usual: f32 },
@@ -59,7 +59,7 @@ struct Effect {
 }
 
 impl Suspects {
-    /// Looks at images, each with what it is called.
+    /// Looks at images. Each has a name.
     pub fn among(images: Vec<(PathBuf, String)>, reader: &Reader) -> Self {
         let (images, names): (Vec<_>, Vec<_>) = images.into_iter().unzip();
         let survey = survey(&images, reader);
@@ -123,12 +123,12 @@ impl Suspects {
         }
     }
 
-    /// Why images could not be looked at.
+    /// The errors of images that could not be read.
     pub fn unreadable(&self) -> impl Iterator<Item = &DataError> {
         self.unreadable.iter().map(|(_, error)| error)
     }
 
-    /// Whether there is nothing to look at.
+    /// Whether there are no unusual images.
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
@@ -145,30 +145,34 @@ impl Suspects {
         match *reason {
             Reason::Seen(Suspicion::Copy { of }) => format!("the same file as {}", self.names[of]),
             Reason::Seen(Suspicion::NearCopy { of }) => {
-                format!("hardly differs from {}: a second picture of one part?", self.names[of])
+                format!(
+                    "hardly differs from {}: is it a second picture of the same part?",
+                    self.names[of]
+                )
             }
             Reason::Seen(Suspicion::Size { size, usual }) => {
                 format!("{size} pixels (height x width), and most images have {usual}")
             }
             Reason::Seen(Suspicion::Exposure { brightness, usual }) => format!(
-                "{} than the others: a mean of {brightness:.3}, and usual is {usual:.3}",
+                "{} than the others: the mean is {brightness:.3}, and {usual:.3} is usual",
                 if brightness < usual { "darker" } else { "brighter" }
             ),
             Reason::Seen(Suspicion::Unlike { times, .. }) => {
-                format!("unlike the others: {times:.1} times as far from those next to it as usual")
+                format!("unlike the others: {times:.1} times the usual distance to the images nearest to it")
             }
             Reason::Seen(_) => "unusual".to_owned(),
             Reason::Scores { score, usual } => {
-                format!("more anomalous than the others: a score of {score:.4}, and usual is {usual:.4}")
+                format!("more anomalous than the others: the score is {score:.4}, and {usual:.4} is usual")
             }
         }
     }
 
-    /// What those that look unlike the others do to the threshold, if there is one.
+    /// The effect on the threshold of images that look unlike the others. `None` without a threshold.
     pub fn effect(&self) -> Option<String> {
         let Effect { rate, with, without } = self.effect.as_ref()?;
         Some(format!(
-            "the threshold for a rate of {} is {with:.4}; without the images that look unlike the others it would be {without:.4}",
+            "the threshold for a rate of {} is {with:.4}; without the images unlike the others it would be \
+             {without:.4}",
             shown_rate(*rate)
         ))
     }
@@ -178,17 +182,18 @@ impl Suspects {
         self.images.len()
     }
 
-    /// How many of them a person should look at.
+    /// How many images a person should look at.
     pub fn len(&self) -> usize {
         self.found.len()
     }
 
-    /// Writes the list of names, `NAME.txt` in `folder`, for [`TrainingOptions::without`](crate::TrainingOptions::without), and with the feature
-    /// `report` a page beside it, `NAME.html`. Gives the path of the list. With a model the page shows where it finds images
-    /// anomalous. If there is nothing to look at, nothing is written, but over what an earlier look has left there; `None` says so.
+    /// Writes the list of names, `NAME.txt` in `folder`, for
+    /// [`TrainingOptions::without`](crate::TrainingOptions::without), and with the feature `report` a page beside it,
+    /// `NAME.html`. Returns the path of the list. With a model, the page shows where it finds images anomalous. Without
+    /// unusual images it returns `None`, and writes only over files of an earlier look.
     ///
     /// # Errors
-    /// If a file cannot be written, or an image cannot be read any more.
+    /// If a file cannot be written, or an image can no longer be read.
     pub fn write(
         &self,
         folder: &Path,
@@ -201,7 +206,7 @@ impl Suspects {
             return Ok(None);
         }
         let mut text =
-            format!("{LIST}. Delete the lines of those that are good, and leave out the others with this file.\n");
+            format!("{LIST}. Delete the lines of images that are good. This file then leaves out the others.\n");
         for (name, reasons) in self.lines() {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "\n# {reasons}\n{name}");

@@ -1,5 +1,5 @@
-//! TensorBoard's event files: TFRecords of the messages in `event.proto` and `summary.proto`, of which the fields that are
-//! used here.
+//! TensorBoard's event files: TFRecords of the messages in `event.proto` and `summary.proto`. Only the fields that are
+//! used here are defined.
 
 use std::{
     fs::{self, File},

@@ -1,5 +1,5 @@
-//! Training as TensorBoard shows it: losses and learning rate after every epoch, and now and then what the network makes of
-//! some validation images.
+//! Training in TensorBoard: losses and learning rate after every epoch, and sometimes the reconstructions of some
+//! validation images.
 
 mod events;
 

@@ -1,4 +1,4 @@
-//! Setting defects aside: atomically, once, and never over another file.
+//! Puts defects into their folder: atomically, once, and never over another file.
 
 use std::{
     fs::{self, File},
@@ -116,7 +116,7 @@ impl Aside {
         match &self.bands {
             None => Ok(vec![numbered(target, number)]),
             Some(bands) => numbered_together(target, number, bands)
-                .ok_or_else(|| io::Error::other(format!("it is not named by the pattern {bands}"))),
+                .ok_or_else(|| io::Error::other(format!("its name does not fit the pattern {bands}"))),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What lies in the watched folder, and which of it is complete.
+//! The images in the watched folder, and whether they are complete.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,17 +14,18 @@ use crate::{Error, Event, Observer, files::resolved, names::relative};
 /// So many times as long as images take to settle, one may keep changing before a watch that is to end waits for it no more.
 const PATIENCE: u32 = 100;
 
-/// What makes two images the same: name, size and time of change. A hash of the content would tell more, but reading every
-/// image again on every start is what nobody waits for.
+/// The identity of an image: name, size and time of change. A hash of the content would notice more changes, but then
+/// every start would read every image again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
-    /// Path below the watched folder as [`relative`] writes it, so that no two files have the same; of several files that make
-    /// an image that of the first.
+    /// Path below the watched folder, written by [`relative`], so no two files have the same. If several files make an
+    /// image, the path of the first.
     pub path: String,
-    /// Of all its files, in bytes.
+    /// Size of all its files together, in bytes.
     pub size: u64,
-    /// When the last of its files changed; from 1970 to 9999, as it can be written down; other times become the nearest of
-    /// these. Of several files the fraction of the second is made of the times of all.
+    /// When the last of its files changed, from 1970 to 9999, because only such times can be written. Other times
+    /// become the nearest of these. If there are several files, the fraction of the second is made from the times of
+    /// all.
     pub modified: SystemTime,
 }
 
@@ -36,16 +37,16 @@ impl fmt::Display for Identity {
     }
 }
 
-/// An image that lies in the folder.
+/// An image in the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// The first of its files, which stands for it.
+    /// The first of its files. It names the image.
     pub file: PathBuf,
     /// All of its files, in the order of their channels.
     pub files: Vec<PathBuf>,
-    /// The first of several that is not there, or no longer.
+    /// The first of its files that is missing.
     pub missing: Option<PathBuf>,
-    /// What tells it from others.
+    /// Its identity.
     pub identity: Identity,
 }
 
@@ -118,8 +119,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Looks at `root` and its subfolders. An image must stay as it is for the time `settle` to count as complete. With `bands`, several
-    /// files make one image together.
+    /// Looks at `root` and its subfolders. An image is complete if it has not changed for the time `settle`. With
+    /// `bands`, several files make one image together.
     pub fn new(root: PathBuf, bands: Option<Pattern>, settle: Duration) -> Self {
         Self {
             root,
@@ -158,8 +159,8 @@ impl Folder {
         })
     }
 
-    /// Lists the images that have not changed for the time that they take to settle, the oldest first. What cannot be
-    /// listed is told when that begins, and looked for again the next time: a network share may come back.
+    /// Lists the complete images, the oldest first. If a folder cannot be listed, the observer gets one event, and the
+    /// next call tries again: a network share may come back.
     pub fn settled(&mut self, now: Instant, observer: &dyn Observer) -> Vec<Image> {
         let (mut since, mut troubles) = (HashMap::new(), HashSet::new());
         let (mut settled, mut seen, mut changing) = (Vec::new(), HashSet::new(), HashMap::new());
@@ -230,16 +231,16 @@ impl Folder {
         self.since.contains_key(identity)
     }
 
-    /// Whether something could not be listed at the last look.
+    /// Whether a folder could not be listed at the last look.
     pub fn has_troubles(&self) -> bool {
         !self.troubles.is_empty()
     }
 
-    /// Checks that no program has a file of an image open to write to it, as far as the system says: Windows does. A program that makes
-    /// a file at its full size and fills it then changes neither its size nor, at once, its time.
+    /// Checks that no program has a file of an image open for writing. Only Windows can tell. Some programs first make a file
+    /// at its full size and then fill it: its size does not change, and its time of change does so only later.
     ///
     /// # Errors
-    /// [`DataError::Io`] if one has.
+    /// [`DataError::Io`] if a program has one open.
     pub fn check_written(&self, image: &Image) -> crate::Result<()> {
         for file in &image.files {
             if let Some(cause) = writer(file) {
@@ -253,7 +254,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Whether an image is still what it was when it was listed.
+    /// Whether an image has not changed since it was listed.
     pub fn still_has(&self, image: &Image) -> bool {
         // One that lacks a file is looked for by one that it has.
         let mut files = image.files.iter();

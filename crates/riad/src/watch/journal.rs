@@ -1,9 +1,9 @@
-//! The file that lines are added to. It is also the memory of what was done, so there is no second file that could
-//! disagree with it.
+//! The file that lines are added to. It is also the only record of finished images, so no second file can disagree with
+//! it.
 //!
-//! A kill can leave the last line torn; it is cut off on the next start, and its image is scored again. Lines are on the
-//! disk before anything is done that could not be done again without them, else within a second: many small images would
-//! wait for the disk after every few lines.
+//! A kill can leave the last line incomplete. The next start cuts it off and scores its image again. Lines are flushed
+//! to the disk before a step that cannot be repeated without them, and otherwise within a second. Flushing each line
+//! would make many small images wait for the disk.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -83,7 +83,7 @@ impl Journal {
             Some("jsonl") => Format::Jsonl,
             _ => {
                 return Err(Error::request(format!(
-                    "{} ends in neither .csv nor .jsonl, so it is not clear what to write; choose another name",
+                    "{} ends in neither .csv nor .jsonl, so its format is not known; choose another name",
                     path.display()
                 )));
             }
@@ -236,7 +236,7 @@ fn read(whole: &[u8], format: Format) -> Result<Vec<(Identity, Outcome)>, Cause>
                 // A quote that nothing closes would take in all lines that are added.
                 if record.iter().any(|field| field.contains('\n')) {
                     let number = record.position().map_or(0, |position| position.line());
-                    return Err(format!("line {number}: a field goes on behind the end of the line").into());
+                    return Err(format!("line {number}: a field continues past the end of the line").into());
                 }
                 Ok(record.deserialize::<Written>(Some(&names))?.into())
             };
@@ -354,32 +354,32 @@ mod tests {
     fn what_is_not_ours_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         for (name, content, expected) in [
-            ("a.csv", "path,score\n", "something else"),
-            ("b.csv", "path", "something else"),
-            ("c.jsonl", "{\n", "something else"),
-            ("d.jsonl", "[1, 2]", "something else"),
+            ("a.csv", "path,score\n", "does not hold results"),
+            ("b.csv", "path", "does not hold results"),
+            ("c.jsonl", "{\n", "does not hold results"),
+            ("d.jsonl", "[1, 2]", "does not hold results"),
             ("f.jsonl", "{\"path\":1,\"riad_version\":\"1\"}\n", "line 1"),
             ("g.csv", &format!("{HEADER}a,b\n"), "is damaged"),
             // Whole, but for the end of the line.
-            ("k.jsonl", "{\"path\":\"a\",\"names\":[]}", "something else"),
+            ("k.jsonl", "{\"path\":\"a\",\"names\":[]}", "does not hold results"),
             // Closed by nothing, so that lines to come would belong to it.
             (
                 "l.csv",
                 &format!("{HEADER}a,1,2026-01-01T00:00:00Z,,,,,,,,,\"[\n"),
-                "line 2: a field goes on",
+                "line 2: a field continues",
             ),
             (
                 "m.csv",
                 &format!("{HEADER}a,1,2026-01-01T00:00:00Z,,,,,,,,,\"[\nb,1,2026-01-0"),
-                "line 2: a field goes on",
+                "line 2: a field continues",
             ),
             // Of older versions.
             (
                 "i.csv",
                 "path,size,modified,score,p_value,verdict,error\n",
-                "something else",
+                "does not hold results",
             ),
-            ("j.jsonl", "{\"path\":\"a\",\"size\":1}\n", "something else"),
+            ("j.jsonl", "{\"path\":\"a\",\"size\":1}\n", "does not hold results"),
             ("h.txt", "", "neither .csv nor .jsonl"),
         ] {
             let path = folder.path().join(name);

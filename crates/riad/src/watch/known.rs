@@ -1,4 +1,4 @@
-//! What the lines of the file say, in what takes little memory and time.
+//! The content of the file's lines, in a form that needs little memory and time.
 
 use std::{collections::HashMap, time::SystemTime};
 

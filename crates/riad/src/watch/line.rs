@@ -1,4 +1,4 @@
-//! A line: what it says of an image.
+//! A line about an image.
 
 use std::time::SystemTime;
 

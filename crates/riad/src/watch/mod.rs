@@ -1,12 +1,12 @@
-//! A folder that pictures come into: each is scored once, and defects are set aside.
+//! Watches a folder that pictures come into. Each picture is scored once, and defects are put into another folder.
 //!
-//! The folder is looked at again and again instead of having the system report changes: that works on every file system,
-//! network shares included, and what was missed before a restart is found in the same way as what comes after it.
+//! The program looks at the folder again and again. It does not use the system's reports of changes. So it works on
+//! every file system, also on network shares, and it finds old and new images in the same way after a restart.
 //!
-//! For each image, in this order: it is scored; its map is written; it is placed in the folder for defects; its line is written;
-//! and with [`By::Move`] it is removed. Each step can be done again without harm if a kill comes before the next, so each is done
-//! once in the end. An image with which a step cannot be done keeps no other from its own: it is told, and tried again every time
-//! the folder is looked at.
+//! Each image takes these steps, in this order: it is scored; its map is written; a defect is put into the folder for
+//! defects; its line is written; with [`By::Move`] it is removed. After a kill a step may be repeated, and repeating it
+//! does no harm. If a step fails for an image, the observer gets an event, the step is tried again at each look, and
+//! the other images go on.
 
 mod aside;
 mod folder;
@@ -35,30 +35,30 @@ use crate::{Asked, Cancel, Counts, Detector, Error, Event, Observer, Result, fil
 /// How often to look for a reason to stop while there is nothing to do.
 const NAP: Duration = Duration::from_millis(50);
 
-/// What is watched, and what is done with it.
+/// What to watch, and what to do with the images.
 #[derive(Debug)]
 pub struct Options {
     /// The folder that images come into, with its subfolders.
     pub folder: PathBuf,
     /// The file that lines are added to: `.csv` or `.jsonl`.
     pub out: PathBuf,
-    /// The false-positive rate that verdicts are given for, if any are.
+    /// The false-positive rate of verdicts. `None`: there are no verdicts.
     pub asked: Option<Asked>,
-    /// Where defects are set aside, and how; outside of the folder.
+    /// The folder for defects, and how they get there. It must lie outside of the watched folder.
     pub defects: Option<(PathBuf, By)>,
-    /// Where maps are written, if any are; outside of the folder.
+    /// The folder for maps, if maps are written. It must lie outside of the watched folder.
     pub maps: Option<Maps>,
-    /// How long an image must stay as it is to count as complete.
+    /// An image is complete if it has not changed for this time.
     pub settle: Duration,
     /// How often to look at the folder.
     pub interval: Duration,
-    /// Whether to end when every image has its line. One that keeps changing for 100 times as long as images take to settle is not
-    /// waited for then.
+    /// Whether to end when every image has its line. Then an image that keeps changing for 100 times `settle` is left
+    /// out.
     pub once: bool,
 }
 
 impl Options {
-    /// Adds lines about the images in `folder` to `out`. Images settle for two seconds, and are looked for every second.
+    /// Adds lines about the images in `folder` to `out`, with `settle` of two seconds and `interval` of one second.
     pub fn new(folder: impl Into<PathBuf>, out: impl Into<PathBuf>) -> Self {
         Self {
             folder: folder.into(),
@@ -102,9 +102,9 @@ impl Options {
 pub enum Ended {
     /// It was cancelled.
     Cancelled,
-    /// Every image has its line, and all was done for it.
+    /// Every image has its line, and no step has failed.
     Whole,
-    /// Every image has its line, but not all could be done, or one was not waited for.
+    /// Every image has its line, but a step has failed for one, or one was left out because it kept changing.
     Incomplete,
 }
 
@@ -130,12 +130,12 @@ pub struct Station {
 }
 
 impl Station {
-    /// Opens the file of lines, or begins one, and keeps it from other processes. Lines name the detector by its
-    /// [id](Detector::id), so it is one from [`Detector::open_identified`].
+    /// Opens the file of lines, or begins one, and locks it against other processes. Lines name the detector by its
+    /// [id](Detector::id), so open the detector with [`Detector::open_identified`].
     ///
     /// # Errors
-    /// If the folder is none, what is written would come to lie in it, the model is not calibrated for what is asked, or the file is
-    /// another's.
+    /// If the folder is not a folder, if output would lie in it, if the model is not calibrated for the rate, or if the
+    /// file is not one of lines.
     pub fn open(detector: Detector, options: Options, observer: &dyn Observer) -> Result<Self> {
         let threshold = options.asked.map(|asked| detector.threshold(asked)).transpose()?;
         let Some(model) = detector.id().map(str::to_owned) else {
@@ -143,7 +143,7 @@ impl Station {
         };
         if !options.folder.is_dir() {
             return Err(Error::NoImages(format!(
-                "{} is no folder that could be watched",
+                "{} is not a folder, so it cannot be watched",
                 options.folder.display()
             )));
         }
@@ -187,10 +187,10 @@ impl Station {
         self.worker.counts()
     }
 
-    /// Looks at the folder until it is cancelled or, if asked to, until every image has its line.
+    /// Looks at the folder until it is cancelled. With `once` it ends when every image has its line.
     ///
     /// # Errors
-    /// If the file of lines cannot be written any more, or the device fails.
+    /// If the file of lines can no longer be written, or the device fails.
     pub fn run(&mut self, cancel: &Cancel, observer: &dyn Observer) -> Result<Ended> {
         while cancel.reason().is_none() {
             let now = Instant::now();

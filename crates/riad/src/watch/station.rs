@@ -1,4 +1,4 @@
-//! What is done for each image, step by step.
+//! The steps for each image.
 
 use std::{
     collections::{HashMap, HashSet},

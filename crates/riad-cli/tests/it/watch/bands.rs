@@ -74,7 +74,7 @@ fn an_image_of_several_files_is_judged_and_moved_whole() {
     lines(3);
     let said = end(child);
     assert_eq!(said.matches("3_b.png is missing").count(), 1, "{said}");
-    assert_eq!(said.matches("not named by the pattern").count(), 1, "{said}");
+    assert_eq!(said.matches("does not fit the pattern").count(), 1, "{said}");
     let sizes: Vec<u64> = rows(&file).iter().map(|row| row.size).collect();
     let size = |name: &str| fs::metadata(root.join("pictures").join(name)).unwrap().len();
     assert_eq!(sizes[0], size("7_a.png") + size("7_b.png"));

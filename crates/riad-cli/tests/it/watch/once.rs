@@ -61,7 +61,11 @@ fn once_does_not_wait_for_what_cannot_be_done() {
     let is_there = |path: &str| rows(&root.join("out.csv")).iter().any(|row| row.path == path);
     assert_eq!((code, is_there("left/0.png")), (1, false), "{said}");
     assert_eq!(rows(&root.join("out.csv")).len(), 7);
-    assert_eq!(said.matches("cannot set inbox/left/0.png aside").count(), 1, "{said}");
+    assert_eq!(
+        said.matches("cannot put inbox/left/0.png into defects").count(),
+        1,
+        "{said}"
+    );
     fs::remove_file(root.join("defects/left")).unwrap();
     let (code, said) = once(root, "out.csv", &more);
     assert_eq!((code, is_there("left/0.png")), (0, true), "{said}");

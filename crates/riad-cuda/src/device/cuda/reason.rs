@@ -14,15 +14,15 @@ pub(super) fn reason(error: &str) -> &str {
         ),
         (
             "CUDA_ERROR_INVALID_DEVICE",
-            "there are not as many; `nvidia-smi -L` numbers them",
+            "there are fewer GPUs; `nvidia-smi -L` lists them",
         ),
         (
             "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH",
-            "its driver was updated and not yet loaded; restart the machine",
+            "its driver was updated, but the new one is not loaded; restart the machine",
         ),
         (
             "CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
-            "its driver is older than the CUDA that this riad was built with; update the driver",
+            "its driver is older than the CUDA of this build; update the driver",
         ),
         (
             "CUDA_ERROR_INVALID_PTX",
@@ -34,11 +34,11 @@ pub(super) fn reason(error: &str) -> &str {
         ),
         (
             "CUDA_ERROR_JIT_COMPILER_NOT_FOUND",
-            "its driver is incomplete; libnvidia-ptxjitcompiler.so.1 must lie where the loader looks",
+            "its driver is incomplete; put libnvidia-ptxjitcompiler.so.1 into a folder that the loader searches",
         ),
         (
             "CUDA_ERROR_OUT_OF_MEMORY",
-            "it has no memory left; stop what else uses it",
+            "it has no free memory; stop other programs that use it",
         ),
         (
             "CUDNN_STATUS_NOT_INITIALIZED",

@@ -1,9 +1,9 @@
-//! Whether a JPEG holds all of its picture.
+//! Checks whether a JPEG is complete.
 //!
-//! The decoder fills what is missing with gray and tells no one; half an image in a training set would be learned as normal. So
-//! the file is walked through here from its start: its segments, and in every scan the code of every block, without computing a
-//! pixel. The picture is whole where each scan has as many blocks as its size asks for, and the scans together give every
-//! coefficient to its last bit. What comes behind that, whatever a phone or camera appends, does not matter.
+//! The decoder fills missing parts with gray and reports nothing. A network would learn half an image as normal. So
+//! this module walks through the file from its start: its segments, and the code of every block in every scan. It
+//! computes no pixel. The picture is complete if each scan has all blocks of its size, and the scans together give
+//! every coefficient to its last bit. Data after that, such as a phone or camera appends, does not matter.
 
 mod bits;
 mod huffman;
@@ -30,7 +30,7 @@ impl Fault {
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::CutOff => "the JPEG data is cut off",
-            Self::Hole => "JPEG data is missing in the middle: the picture is not whole",
+            Self::Hole => "JPEG data is missing in the middle: the picture is incomplete",
             Self::Damaged => "the JPEG data is damaged",
             Self::Unsupported(kind) => kind,
         }

@@ -1,6 +1,6 @@
 //! The directories of a TIFF or BigTIFF: for each page, its tags.
 //!
-//! Read here and not by the tiff crate, which refuses the whole file for a page that it cannot show, a thumbnail among them.
+//! The tiff crate is not used for it: it refuses the whole file if it cannot show one page, even a thumbnail.
 
 use std::collections::{BTreeMap, HashSet};
 

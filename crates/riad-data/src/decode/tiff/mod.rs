@@ -1,4 +1,4 @@
-//! TIFFs: pictures, and pages whose samples are data, a channel each.
+//! TIFFs: pictures, and pages of data with one channel each.
 
 mod directory;
 mod page;
@@ -125,8 +125,8 @@ impl<'a> Tiff<'a> {
         let size = first.size();
         if let Some((index, other)) = pages.iter().find(|(_, page)| page.size() != size) {
             let reason = format!(
-                "its pages are channels of one image, but page 1 has {size} pixels and page {} has {} (height x width); \
-                 save pages of one size",
+                "its pages are channels of one image, but page 1 has {size} pixels and page {} has {} (height x \
+                 width); save all pages in the same size",
                 index + 1,
                 other.size()
             );

@@ -97,7 +97,7 @@ impl<'a> Page<'a> {
         let number = |tag| directory.number(tag);
         let side = |tag| -> Result<u32, Refusal> {
             let side = number(tag).ok_or(Damaged("its size is missing"))?;
-            u32::try_from(side).map_err(|_| Damaged("its size is none that an image can have"))
+            u32::try_from(side).map_err(|_| Damaged("its size is not possible for an image"))
         };
         let (width, height) = (side(tag::WIDTH)?, side(tag::HEIGHT)?);
         if width == 0 || height == 0 {
@@ -107,7 +107,7 @@ impl<'a> Page<'a> {
         let samples = usize::try_from(samples)
             .ok()
             .filter(|count| (1..=65_535).contains(count));
-        let samples = samples.ok_or(Damaged("its number of samples is none that a pixel can have"))?;
+        let samples = samples.ok_or(Damaged("its number of samples is not possible for a pixel"))?;
         for format in directory.numbers(tag::SAMPLE_FORMAT).into_iter().flatten() {
             match format {
                 // What is not said to be anything is taken as it usually is.
@@ -115,7 +115,7 @@ impl<'a> Page<'a> {
                 3 => return Err(FloatingPoint),
                 _ => {
                     return Err(Unsupported(
-                        "its samples are no unsigned integers; convert it to 8 or 16 bits".into(),
+                        "its samples are not unsigned integers; convert it to 8 or 16 bits".into(),
                     ));
                 }
             }
@@ -146,12 +146,12 @@ impl<'a> Page<'a> {
         let is_jpeg = matches!(compression, Compression::Jpeg | Compression::OldJpeg);
         let is_fax = matches!(compression, Compression::Fax3 | Compression::Fax4);
         if (is_jpeg && bits != 8) || (is_fax && (bits, samples) != (1, 1)) {
-            return Err(Damaged("its samples are not what its compression can hold"));
+            return Err(Damaged("its compression cannot hold such samples"));
         }
         let (colours, own) = colours(directory, bits, samples, is_jpeg)?;
         let extra = directory.numbers(tag::EXTRA_SAMPLES).unwrap_or_default();
         if samples < own {
-            return Err(Damaged("it has fewer samples in a pixel than its colours take"));
+            return Err(Damaged("it has fewer samples in a pixel than its colours need"));
         }
         let alpha = extra.first().filter(|_| samples > own).and_then(|kind| match kind {
             1 => Some(Alpha::Associated),
@@ -499,7 +499,7 @@ fn colours(directory: &Directory<'_>, bits: u32, samples: usize, is_jpeg: bool) 
         }
         other => {
             return Err(Unsupported(format!(
-                "its colours are of a kind that is not read ({other}); {save_as}"
+                "its kind of colours is not supported ({other}); {save_as}"
             )));
         }
     })

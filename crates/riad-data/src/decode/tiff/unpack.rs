@@ -47,7 +47,7 @@ impl Compression {
             50000 | 34926 => return Err("Zstandard"),
             50001 | 34927 => return Err("WebP"),
             50002 | 52546 => return Err("JPEG XL"),
-            _ => return Err("a compression that is not known here"),
+            _ => return Err("an unknown compression"),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The devices that candle drives.
+//! The devices that candle supports.
 
 use candle_core::{DType, Device, Tensor};
 

@@ -1,5 +1,5 @@
-//! Networks on any device that candle drives: Apple's GPUs, NVIDIA's by candle's own kernels, and in tests the CPU. They are those of
-//! the public module [`crate::candle`], and what they compute with is its functions.
+//! Networks on any device that candle supports: Apple's GPUs, NVIDIA's GPUs with candle's own kernels, and in tests the
+//! CPU. They use the networks and functions of the public module [`crate::candle`].
 
 mod device;
 mod score;

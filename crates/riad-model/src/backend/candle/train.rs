@@ -1,4 +1,4 @@
-//! A network under training on a device of candle's: the gradients are those of its tape, the optimiser is ours.
+//! A network under training on a device of candle's: candle's tape gives the gradients. The optimiser is ours.
 
 use std::collections::BTreeMap;
 

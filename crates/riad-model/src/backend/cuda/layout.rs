@@ -1,7 +1,7 @@
 //! Where the network's tensors lie on a GPU.
 //!
-//! Channels are padded to multiples of eight by zeros, which stay zero: a padded channel's weights and scale are 0, so are
-//! its values, and so are all gradients to them. Convolutions' weights are channels-last.
+//! Channels are padded to multiples of eight with zeros. They stay zero: the weights and scale of a padded channel are
+//! 0, so its values and all its gradients are 0. Convolutions' weights are channels-last.
 
 use std::{collections::BTreeMap, ops::Range};
 

@@ -1,4 +1,4 @@
-//! What a PLC sees of each line, and when that is a good product: only for a picture that came a moment ago, at a line that runs.
+//! The registers and coils of each line. They show a good product only for a recent picture at a running line.
 
 mod client;
 mod server;

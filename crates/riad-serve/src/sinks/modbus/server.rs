@@ -1,4 +1,4 @@
-//! PLCs that ask.
+//! PLCs that read from the service.
 
 use std::{
     future::{Ready, ready},
@@ -118,7 +118,7 @@ async fn serve(server: tcp::Server, board: Arc<Mutex<Board>>) {
     };
     loop {
         if let Err(error) = server.serve(&connected, |_| {}).await {
-            tracing::warn!("PLCs that connect are not answered: {error}; it is tried again");
+            tracing::warn!("PLCs cannot connect: {error}; trying again");
         }
         sleep(PAUSE).await;
     }

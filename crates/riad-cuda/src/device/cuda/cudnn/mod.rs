@@ -89,7 +89,7 @@ impl Cudnn {
 
     /// Prepares a convolution; `tuned` says whether engines may be timed for it.
     ///
-    /// Where no engine takes the epilogue, the convolution leaves it. In bf16, only engines that are compiled
+    /// If no engine takes the epilogue, the convolution leaves it. In bf16, only engines that are compiled
     /// now, by NVRTC and in about half a second, add a bias in f32.
     ///
     /// Pixels with a gap to the next are taken by all kinds of engines, but those that are not compiled now copy them into
