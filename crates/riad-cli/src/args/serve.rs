@@ -44,8 +44,8 @@ rules for PLCs.
 Ctrl-C or SIGTERM ends the service. Before it ends, it judges and stores the pictures that have
 come.
 
-Without a --line, or beside those that there are, lines can be made on the page: of a folder of good pictures that is dropped
-there. They are kept in STORE, and are there again at the next start.
+Lines can also be made on the page: drop a folder of good pictures there. Such lines are in STORE,
+and come back at the next start. So riad serve starts without a --line, too.
 
 Examples:
   riad serve
