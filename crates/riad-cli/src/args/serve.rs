@@ -36,8 +36,7 @@ after a kill. A sink that is new gets what comes from then on. docs/plc.md has t
 
 Ctrl-C or SIGTERM ends it when the pictures that came are judged and stored.
 
-Without a --line, or beside those that there are, lines can be made on the page: of a folder of good pictures that is dropped
-there. They are kept in STORE, and are there again at the next start.
+Lines can also be made on the page, of a folder of good pictures. They are kept in STORE, and are there at the next start.
 
 Examples:
   riad serve
