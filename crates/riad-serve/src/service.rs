@@ -408,7 +408,7 @@ fn look_after(shared: &Shared, keep: &Keep) {
                 tracing::error!("the clock was set forward; until the next start no picture is deleted for its age");
                 keep.time = None;
             }
-            match shared.store.tidy(&keep) {
+            match shared.store.tidy(&keep, || shared.is_ending()) {
                 Ok(0) => {}
                 Ok(deleted) => tracing::info!("deleted {deleted} pictures that are not to be kept any longer"),
                 Err(error) => tracing::error!("pictures could not be deleted: {error}"),

@@ -29,7 +29,7 @@ pub(crate) use self::{
     live::{LineState, State},
     model::{Judgement, Model, without},
     queue::Queue,
-    worker::{Job, Judged, Numbers, Picture, Refusal, work},
+    worker::{Job, Judged, Numbers, Picture, Refusal, numbers, work},
 };
 use crate::{
     Error, Result, known,

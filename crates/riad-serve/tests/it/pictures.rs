@@ -46,6 +46,12 @@ fn what_is_drawn_is_what_the_library_draws() {
     assert!(npy.starts_with(b"\x93NUMPY") && npy.ends_with(&values));
     let with_map = answer(served.caller.post("/v1/lines/lid/inspect?maps=npy", &[], &picture));
     assert_eq!(with_map["map"]["format"], "npy");
+    // A request that is sent again gets the map, too.
+    let key = [("idempotency-key", "once")];
+    let sent = || answer(served.caller.post("/v1/lines/lid/inspect?maps=npy", &key, &picture));
+    let first = sent();
+    assert!(first["map"]["base64"].is_string(), "{first}");
+    assert_eq!(sent(), first);
     assert_eq!(served.caller.get("/v1/lines/lid/inspections/1/map.bmp").status(), 404);
     assert_eq!(served.caller.get("/v1/lines/lid/inspections/9/image").status(), 404);
     assert_eq!(served.caller.get("/v1/lines/lid/inspections/-1/image").status(), 404);
