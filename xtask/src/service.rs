@@ -99,14 +99,23 @@ impl TryService {
             return Ok(());
         }
         run(Command::new("npm").current_dir(&browser).arg("test"))?;
-        let service = start(&program, root, "page")?;
+        let service = start(&program, root, "page", LINE)?;
         let mut real = Command::new("node");
         real.current_dir(&browser)
             .args(["--test", "--test-concurrency=1", "page.test.js"]);
         run(real
             .env("RIAD_URL", &service.address)
             .env("RIAD_GOOD", &good)
-            .env("RIAD_BAD", &bad))
+            .env("RIAD_BAD", &bad))?;
+        // A line from nothing.
+        let empty = start(&program, root, "empty", &[])?;
+        let mut whole = Command::new("node");
+        whole
+            .current_dir(&browser)
+            .args(["--test", "--test-name-pattern=whole way", "making.test.js"]);
+        run(whole
+            .env("RIAD_EMPTY_URL", &empty.address)
+            .env("RIAD_GOOD", root.join("demo/badge/train/good")))
     }
 
     /// Has clients of other makers use the service.
@@ -116,7 +125,7 @@ impl TryService {
             return Ok(());
         };
         let scripts = crate::workspace_root().join("crates/riad-serve/tests/python");
-        let service = start(program, root, "clients")?;
+        let service = start(program, root, "clients", LINE)?;
         let picture = first(bad)?;
         let scored = Command::new(program)
             .current_dir(root)
@@ -160,14 +169,16 @@ impl TryService {
     }
 }
 
+/// The line that most of them use.
+const LINE: &[&str] = &["--line", "badge=run"];
+
 /// Starts the service on a store of its own, and waits until it listens.
-fn start(program: &Path, root: &Path, store: &str) -> Result<Running> {
+fn start(program: &Path, root: &Path, store: &str, lines: &[&str]) -> Result<Running> {
     let mut child = Command::new(program)
         .current_dir(root)
+        .arg("serve")
+        .args(lines)
         .args([
-            "serve",
-            "--line",
-            "badge=run",
             "--fpr",
             "0.05",
             "--audit",

@@ -27,7 +27,7 @@ export class FoundStep {
   }
 
   paint({ found, training }) {
-    this.chart.set(training?.losses ?? [], training?.epoch);
+    this.chart.set(training?.losses ?? []);
     const marked = this.list.querySelectorAll("input:checked").length;
     this.leave.disabled = !marked;
     const text = JSON.stringify(found);

@@ -18,12 +18,12 @@ export class LossChart {
   }
 
   /** Each with epoch, learned and watched (or null). */
-  set(losses, epochs) {
+  set(losses) {
     const values = losses.flatMap(({ learned, watched }) => [learned, watched]).filter((value) => value > 0);
     this.node.hidden = losses.length < 2;
     if (this.node.hidden) return;
     const [low, high] = [Math.min(...values), Math.max(...values)];
-    const last = Math.max(epochs ?? 0, losses.at(-1).epoch);
+    const last = losses.at(-1).epoch;
     const x = (epoch) => (WIDTH * (epoch - 1)) / Math.max(1, last - 1);
     // By orders of magnitude: losses fall fast first, and what matters comes later.
     const range = Math.log(high / low) || 1;

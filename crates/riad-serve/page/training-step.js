@@ -43,7 +43,7 @@ export class TrainingStep {
     const size = plan ? `${plan.preset}, ${plan.size} × ${plan.size} pixels` : "";
     const words = [size, isRunning && done, isRunning && left !== null && left !== undefined && `about ${lasting(left)} left`];
     setText(this.left, words.filter(Boolean).join(" · "));
-    this.chart.set(training?.losses ?? [], training?.epochs);
+    this.chart.set(training?.losses ?? []);
   }
 }
 

@@ -430,7 +430,7 @@ fn look_after(shared: &Shared, keep: &Keep) {
                 );
                 keep.time = None;
             }
-            match shared.store.tidy(&keep) {
+            match shared.store.tidy(&keep, || shared.is_ending()) {
                 Ok(0) => {}
                 Ok(deleted) => tracing::info!("deleted {deleted} pictures that were too old or too many"),
                 Err(error) => tracing::error!("pictures could not be deleted: {error}"),

@@ -26,7 +26,7 @@ pub(crate) struct Found {
     /// Lengths of made-up defects, in pixels of the pictures.
     lengths: Vec<usize>,
     /// What was found of each kind.
-    kinds: Vec<Kind>,
+    kinds: Vec<FoundOfKind>,
     /// The false-positive rate that verdicts are given for.
     rate: f64,
     /// The highest score that is called good.
@@ -41,7 +41,7 @@ pub(crate) struct Found {
 
 /// What was found of a kind of made-up defects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub(crate) struct Kind {
+pub(crate) struct FoundOfKind {
     /// What several of it are called.
     name: String,
     /// The length from which on 9 of 10 are found.
@@ -94,9 +94,9 @@ impl Found {
     }
 }
 
-fn kinds(made_up: &Synthetic) -> Vec<Kind> {
+fn kinds(made_up: &Synthetic) -> Vec<FoundOfKind> {
     let lengths = made_up.lengths();
-    let kinds = made_up.kinds().map(|flaw| Kind {
+    let kinds = made_up.kinds().map(|flaw| FoundOfKind {
         name: flaw.plural().to_owned(),
         from: made_up.found_from.get(flaw.name()).copied().flatten(),
         found: lengths

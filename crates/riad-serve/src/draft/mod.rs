@@ -100,7 +100,7 @@ pub(crate) struct BeingMade {
     /// How it is trained.
     plan: Option<Plan>,
     /// How its training goes or went.
-    training: Option<progress::State>,
+    training: Option<progress::TrainingState>,
     /// What its model finds.
     found: Option<Found>,
 }

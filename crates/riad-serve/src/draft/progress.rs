@@ -42,7 +42,7 @@ impl From<&EpochRecord> for Loss {
 
 /// What the API says of a training.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(crate) struct State {
+pub(crate) struct TrainingState {
     /// What is being done, in words.
     doing: String,
     /// How much of that is done, from 0 to 1.
@@ -143,8 +143,8 @@ impl Progress {
         Duration::try_from_secs_f64(since.elapsed().as_secs_f64() * left).ok()
     }
 
-    pub(super) fn state(&self) -> State {
-        State {
+    pub(super) fn state(&self) -> TrainingState {
+        TrainingState {
             doing: self.doing.clone(),
             progress: match self.total {
                 0 => 0.0,

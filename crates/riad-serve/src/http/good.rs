@@ -174,7 +174,7 @@ pub(super) struct From {
 
 /// Good pictures, and where the next ones are.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Page {
+pub(super) struct GoodPage {
     pictures: Vec<Good>,
     /// The address of the next page.
     next: Option<String>,
@@ -183,13 +183,13 @@ pub(super) struct Page {
 /// The good pictures of a line, in the order in which they came
 #[utoipa::path(
     get, path = "/v1/lines/{line}/pictures", tag = "making", params(("line" = String, Path, description = "The line's name"), From),
-    responses((status = 200, body = Page), (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem))
+    responses((status = 200, body = GoodPage), (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem))
 )]
-pub(super) async fn list(
+pub(super) async fn good(
     State(shared): State<Shared>,
     Path(line): Path<String>,
     Query(from): Query<From>,
-) -> Result<Json<Page>, Refused> {
+) -> Result<Json<GoodPage>, Refused> {
     let draft = draft_of(&shared, &line)?;
     let limit = from.limit.unwrap_or(100);
     if !(1..=500).contains(&limit) {
@@ -200,7 +200,7 @@ pub(super) async fn list(
     let last = rows.last().filter(|_| rows.len() == limit as usize);
     let next = last.map(|last| format!("/v1/lines/{name}/pictures?limit={limit}&after={}", last.number));
     let pictures = rows.into_iter().map(|row| Good::of(&name, row)).collect();
-    Ok(Json(Page { pictures, next }))
+    Ok(Json(GoodPage { pictures, next }))
 }
 
 fn missing(id: i64) -> Refused {
@@ -235,7 +235,7 @@ pub(super) async fn remove(
     responses((status = 200, content_type = "image/jpeg", body = Binary), (status = 304), (status = 404, body = Problem),
         (status = 409, body = Problem))
 )]
-pub(super) async fn thumbnail(
+pub(super) async fn good_thumbnail(
     State(shared): State<Shared>,
     Path((line, id)): Path<(String, i64)>,
     headers: HeaderMap,

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     Error,
-    line::{Job, Judged, Line, Numbers, Picture, Refusal},
+    line::{Job, Judged, Line, Numbers, Picture, Refusal, numbers},
     shared::Shared,
     store::{Inspection, Origin, Verdict},
 };
@@ -120,15 +120,34 @@ pub(super) async fn inspect(
     };
     let key = text_of(request.headers(), "idempotency-key")?;
     if let Some(key) = key.clone() {
-        let (line, shared) = (line.clone(), shared.clone());
-        if let Some(first) = blocking(move || Ok(shared.store.of_key(&line.name, &key)?)).await? {
-            return Ok(answer(first, None, how.maps, false));
+        let (of, store) = (line.clone(), shared.store.clone());
+        if let Some(first) = blocking(move || Ok(store.of_key(&of.name, &key)?)).await? {
+            let map = match how.maps {
+                Some(format) => map_again(&shared, &line, &first, format).await?,
+                None => None,
+            };
+            return Ok(answer(first, map, how.maps, false));
         }
     }
     let (came, _room) = came_in(&shared, &line, request, begun).await?;
     let judged = judge(&shared, &line, came, (source, key, how.maps), begun).await?;
     let is_full = judged.not_stored.is_some_and(|error: Error| error.is_full());
     Ok(answer(judged.inspection, judged.map, how.maps, is_full))
+}
+
+/// The numbers of the map of a picture that was judged before, as long as it is kept.
+async fn map_again(
+    shared: &Shared,
+    line: &std::sync::Arc<Line>,
+    first: &Inspection,
+    format: Numbers,
+) -> Result<Option<Vec<u8>>, Refused> {
+    let Some(picture) = first.picture.as_ref().map(|name| shared.store.pictures().path(name)) else {
+        return Ok(None);
+    };
+    let _turn = shared.drawing.acquire().await.map_err(|_| Refused::internal())?;
+    let (line, store, version) = (line.clone(), shared.store.clone(), first.version);
+    blocking(move || Ok(numbers(format, &line.version(version, &store)?.judge(&picture)))).await
 }
 
 /// Has a picture wait for its turn, and waits with it.

@@ -59,7 +59,7 @@ pub(super) async fn begin(
     get, path = "/v1/lines/{line}/making", tag = "making", params(("line" = String, Path, description = "The line's name")),
     responses((status = 200, body = BeingMade), (status = 404, body = Problem), (status = 409, body = Problem))
 )]
-pub(super) async fn one(State(shared): State<Shared>, Path(line): Path<String>) -> Result<Json<BeingMade>, Refused> {
+pub(super) async fn made(State(shared): State<Shared>, Path(line): Path<String>) -> Result<Json<BeingMade>, Refused> {
     Ok(Json(draft_of(&shared, &line)?.state()))
 }
 

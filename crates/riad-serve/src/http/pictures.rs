@@ -2,7 +2,7 @@
 
 use axum::{
     extract::State,
-    http::{HeaderName, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use image::{
@@ -11,12 +11,13 @@ use image::{
     imageops::FilterType,
 };
 use riad::{
-    Found,
+    Found, Size,
     render::{
-        Plane,
+        self, Plane,
         raw::{npy, tiff},
     },
 };
+use riad_data::Fit;
 
 use super::{
     answer::{Binary, Problem, Refused},
@@ -35,8 +36,39 @@ const SCREEN: u32 = 1280;
 
 const QUALITY: u8 = 85;
 
-/// A picture never changes, and neither does what a version of a model makes of it.
-const FOR_EVER: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "private, max-age=31536000, immutable")];
+/// A picture never changes, and neither does what a version of a model makes of it. But its number is not enough to know it by: another
+/// store at this address may have another picture of that number. So a browser asks whether it has the right one.
+struct Known {
+    about: [(HeaderName, String); 2],
+    /// Whether the browser has it.
+    is_there: bool,
+}
+
+impl Known {
+    fn of(inspection: &Inspection, what: &str, headers: &HeaderMap) -> Self {
+        let picture = inspection.picture.as_deref().unwrap_or_default();
+        let tag = format!("\"{picture}-{}-{what}\"", inspection.model);
+        let is_there = headers
+            .get(header::IF_NONE_MATCH)
+            .is_some_and(|known| known.as_bytes() == tag.as_bytes());
+        Self {
+            about: [
+                (header::ETAG, tag),
+                (header::CACHE_CONTROL, "private, no-cache".to_owned()),
+            ],
+            is_there,
+        }
+    }
+
+    /// That the browser has it.
+    fn unchanged(self) -> Response {
+        (StatusCode::NOT_MODIFIED, self.about).into_response()
+    }
+
+    fn with(self, kind: &'static str, bytes: Vec<u8>) -> Response {
+        (self.about, [(header::CONTENT_TYPE, kind)], bytes).into_response()
+    }
+}
 
 type Place = Path<(String, i64)>;
 
@@ -66,26 +98,37 @@ async fn kept(shared: &Shared, line: &str, id: i64) -> Result<(Inspection, std::
             (Binary = "image/png"), (Binary = "image/jpeg"), (Binary = "image/tiff"), (Binary = "image/webp"), (Binary = "image/gif"),
             (Binary = "image/bmp"), (Binary = "application/octet-stream")
         )),
-        (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 304), (status = 400, body = Problem), (status = 404, body = Problem),
     )
 )]
 pub(super) async fn image(
     State(shared): State<Shared>,
     Path((line, id)): Place,
     Query(shape): Query<Shape>,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let (inspection, path) = kept(&shared, &line, id).await?;
-    if shape.purpose == Some(Purpose::Page) {
-        let drawn = drawn(&shared, inspection, path, false, jpeg, |found| {
-            Ok(for_screen(found.picture()?))
+    let is_for_page = shape.purpose == Some(Purpose::Page);
+    let known = Known::of(&inspection, if is_for_page { "page" } else { "image" }, &headers);
+    if known.is_there {
+        return Ok(known.unchanged());
+    }
+    if is_for_page {
+        let small = small(&shared, inspection, path, |size| {
+            let longer = size.width.max(size.height);
+            let side = |side: usize| (side * SCREEN as usize / longer.max(1)).max(1);
+            match longer <= SCREEN as usize {
+                true => size,
+                false => Size::new(side(size.height), side(size.width)),
+            }
         });
-        return Ok((FOR_EVER, [(header::CONTENT_TYPE, "image/jpeg")], drawn.await?).into_response());
+        return Ok(known.with("image/jpeg", small.await?));
     }
     let bytes = tokio::fs::read(&path)
         .await
         .map_err(|cause| Refused::from(Error::file("read", path)(cause)))?;
     let kind = kind_of(&bytes);
-    Ok((FOR_EVER, [(header::CONTENT_TYPE, kind)], bytes).into_response())
+    Ok(known.with(kind, bytes))
 }
 
 /// What a browser may show of it. Anything else is only to be saved.
@@ -103,34 +146,44 @@ fn kind_of(bytes: &[u8]) -> &'static str {
 #[utoipa::path(
     get, path = "/v1/lines/{line}/inspections/{id}/thumbnail", tag = "pictures",
     params(("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number")),
-    responses((status = 200, content_type = "image/jpeg", body = Binary), (status = 404, body = Problem))
+    responses((status = 200, content_type = "image/jpeg", body = Binary), (status = 304), (status = 404, body = Problem))
 )]
-pub(super) async fn thumbnail(State(shared): State<Shared>, Path((line, id)): Place) -> Result<Response, Refused> {
+pub(super) async fn thumbnail(
+    State(shared): State<Shared>,
+    Path((line, id)): Place,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
     let (inspection, path) = kept(&shared, &line, id).await?;
-    let drawn = drawn(&shared, inspection, path, false, jpeg, |found| {
-        let picture = found.picture()?;
-        let width = u64::from(picture.width()) * u64::from(THUMBNAIL) / u64::from(picture.height().max(1));
-        let width = u32::try_from(width).unwrap_or(THUMBNAIL).clamp(1, 4 * THUMBNAIL);
-        Ok(image::imageops::resize(
-            &picture,
-            width,
-            THUMBNAIL,
-            FilterType::Triangle,
-        ))
+    let known = Known::of(&inspection, "thumbnail", &headers);
+    if known.is_there {
+        return Ok(known.unchanged());
+    }
+    let height = THUMBNAIL as usize;
+    let small = small(&shared, inspection, path, |size| {
+        let width = size.width * height / size.height.max(1);
+        Size::new(height, width.clamp(1, 4 * height))
     });
-    Ok((FOR_EVER, [(header::CONTENT_TYPE, "image/jpeg")], drawn.await?).into_response())
+    Ok(known.with("image/jpeg", small.await?))
 }
 
 /// The anomaly map in colours, at the picture's size
 #[utoipa::path(
     get, path = "/v1/lines/{line}/inspections/{id}/heat-map", tag = "pictures",
     params(("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number")),
-    responses((status = 200, content_type = "image/png", body = Binary), (status = 404, body = Problem))
+    responses((status = 200, content_type = "image/png", body = Binary), (status = 304), (status = 404, body = Problem))
 )]
-pub(super) async fn heat_map(State(shared): State<Shared>, Path((line, id)): Place) -> Result<Response, Refused> {
+pub(super) async fn heat_map(
+    State(shared): State<Shared>,
+    Path((line, id)): Place,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
     let (inspection, path) = kept(&shared, &line, id).await?;
-    let drawn = drawn(&shared, inspection, path, true, png, Found::heat_map).await?;
-    Ok((FOR_EVER, [(header::CONTENT_TYPE, "image/png")], drawn).into_response())
+    let known = Known::of(&inspection, "heat-map", &headers);
+    if known.is_there {
+        return Ok(known.unchanged());
+    }
+    let drawn = drawn(&shared, inspection, path, png, Found::heat_map).await?;
+    Ok(known.with("image/png", drawn))
 }
 
 /// A picture that fits on a screen.
@@ -165,7 +218,7 @@ pub(super) enum Purpose {
     get, path = "/v1/lines/{line}/inspections/{id}/overlay", tag = "pictures",
     params(("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The inspection's number"), Shape),
     responses(
-        (status = 200, content((Binary = "image/png"), (Binary = "image/jpeg"))), (status = 400, body = Problem),
+        (status = 200, content((Binary = "image/png"), (Binary = "image/jpeg"))), (status = 304), (status = 400, body = Problem),
         (status = 404, body = Problem),
     )
 )]
@@ -173,6 +226,7 @@ pub(super) async fn overlay(
     State(shared): State<Shared>,
     Path((line, id)): Place,
     Query(shape): Query<Shape>,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let (inspection, path) = kept(&shared, &line, id).await?;
     let asked = riad::Asked {
@@ -184,11 +238,19 @@ pub(super) async fn overlay(
         true => (jpeg, "image/jpeg"),
         false => (png, "image/png"),
     };
-    let drawn = drawn(&shared, inspection, path, true, encode, move |found| {
+    let known = Known::of(
+        &inspection,
+        if is_for_page { "overlay-page" } else { "overlay" },
+        &headers,
+    );
+    if known.is_there {
+        return Ok(known.unchanged());
+    }
+    let drawn = drawn(&shared, inspection, path, encode, move |found| {
         let overlay = found.overlay_at(asked)?;
         Ok(if is_for_page { for_screen(overlay) } else { overlay })
     });
-    Ok((FOR_EVER, [(header::CONTENT_TYPE, kind)], drawn.await?).into_response())
+    Ok(known.with(kind, drawn.await?))
 }
 
 /// The anomaly map's numbers: `map.npy` is a NumPy array of f32, `map.tiff` a TIFF of one f32 a pixel
@@ -200,12 +262,13 @@ pub(super) async fn overlay(
     ),
     responses(
         (status = 200, content((Binary = "application/octet-stream"), (Binary = "image/tiff"))),
-        (status = 404, body = Problem),
+        (status = 304), (status = 404, body = Problem),
     )
 )]
 pub(super) async fn numbers(
     State(shared): State<Shared>,
     Path((line, id, file)): Path<(String, i64, String)>,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let write = match file.as_str() {
         "map.npy" => |map: &Plane| Ok(npy(map)),
@@ -213,7 +276,11 @@ pub(super) async fn numbers(
         _ => return Err(Refused::not_found("an inspection has no such file")),
     };
     let (inspection, path) = kept(&shared, &line, id).await?;
-    let bytes = looked_at(&shared, inspection, path, true, move |found| {
+    let known = Known::of(&inspection, &file, &headers);
+    if known.is_there {
+        return Ok(known.unchanged());
+    }
+    let bytes = looked_at(&shared, inspection, path, move |found| {
         let written = Plane::new(found.map().clone()).and_then(|map| write(&map));
         Ok(written.map_err(Error::from)?)
     })
@@ -223,7 +290,7 @@ pub(super) async fn numbers(
     } else {
         "application/octet-stream"
     };
-    Ok((FOR_EVER, [(header::CONTENT_TYPE, kind)], bytes).into_response())
+    Ok(known.with(kind, bytes))
 }
 
 /// Makes a file of a picture.
@@ -233,12 +300,32 @@ async fn drawn(
     shared: &Shared,
     inspection: Inspection,
     path: std::path::PathBuf,
-    by_its_version: bool,
     encode: Encode,
     draw: impl FnOnce(&Found) -> riad::Result<RgbImage> + Send + 'static,
 ) -> Result<Vec<u8>, Refused> {
     let make = move |found: &Found| encode(&draw(found).map_err(Error::from)?);
-    looked_at(shared, inspection, path, by_its_version, make).await
+    looked_at(shared, inspection, path, make).await
+}
+
+/// A picture at the size that `size` makes of its own. Nothing looks for defects in it.
+async fn small(
+    shared: &Shared,
+    inspection: Inspection,
+    path: std::path::PathBuf,
+    size: impl FnOnce(Size) -> Size,
+) -> Result<Vec<u8>, Refused> {
+    // What was judged has a size.
+    let own = Size::new(inspection.height.unwrap_or(1), inspection.width.unwrap_or(1));
+    let fit = Fit::Resized(size(own));
+    let _turn = shared.drawing.acquire().await.map_err(|_| Refused::internal())?;
+    let line = line_of(shared, &inspection.line)?;
+    blocking(move || {
+        let model = line.model();
+        let loaded = model.detector.reader().load(&path, fit);
+        let image = loaded.map_err(|error| Error::from(riad::Error::from(error)))?.image;
+        jpeg(&render::drawn(image.values(), image.size()).map_err(Error::from)?)
+    })
+    .await
 }
 
 /// Looks at a picture again, with the version that judged it, and makes something of what is found.
@@ -246,7 +333,6 @@ async fn looked_at<T: Send + 'static>(
     shared: &Shared,
     inspection: Inspection,
     path: std::path::PathBuf,
-    by_its_version: bool,
     make: impl FnOnce(&Found) -> Result<T, Refused> + Send + 'static,
 ) -> Result<T, Refused> {
     // Drawing is nobody's hurry, and must not take the cores from the line.
@@ -254,10 +340,7 @@ async fn looked_at<T: Send + 'static>(
     let line = line_of(shared, &inspection.line)?;
     let shared = shared.clone();
     blocking(move || {
-        let model = match by_its_version {
-            true => line.version(inspection.version, &shared.store)?,
-            false => line.model(),
-        };
+        let model = line.version(inspection.version, &shared.store)?;
         let found = model.detector.inspect_file(&path).map_err(Error::from)?;
         make(&found)
     })

@@ -29,7 +29,7 @@ pub(crate) use self::{
     live::{LineState, State},
     model::{Judgement, Model, without},
     queue::Queue,
-    worker::{Job, Judged, Numbers, Picture, Refusal, work},
+    worker::{Job, Judged, Numbers, Picture, Refusal, numbers, work},
 };
 use crate::{
     Error, Result, known,
@@ -63,6 +63,8 @@ pub(crate) struct Line {
     asked: Asked,
     compute: Compute,
     model: RwLock<Arc<Model>>,
+    /// The version that was opened last beside it: people look at several pictures that it judged.
+    other: Mutex<Option<Arc<Model>>>,
     live: Mutex<Live>,
     /// Held while the version or the shift changes, in the store and here. It is never taken together with `live` while the store is waited
     /// for: the thread that writes takes that one.
@@ -113,6 +115,7 @@ impl Line {
             asked,
             compute: compute.clone(),
             model: RwLock::new(Arc::new(model)),
+            other: Mutex::default(),
             audit,
             dice: Mutex::new(ChaCha8Rng::seed_from_u64(to_millis(SystemTime::now()) as u64)),
             progress: Mutex::default(),
@@ -135,8 +138,14 @@ impl Line {
         if current.version == number {
             return Ok(current);
         }
+        let other = self.other.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(other) = other.filter(|other| other.version == number) {
+            return Ok(other);
+        }
         let file = version_file(store.folder(), &self.name, number);
-        Ok(Arc::new(Model::open(&file, number, self.asked, &self.compute)?))
+        let model = Arc::new(Model::open(&file, number, self.asked, &self.compute)?);
+        *self.other.lock().unwrap_or_else(PoisonError::into_inner) = Some(model.clone());
+        Ok(model)
     }
 
     /// Uses a version from the next picture on.

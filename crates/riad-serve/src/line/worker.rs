@@ -200,7 +200,7 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events, judging: 
 }
 
 /// The map's numbers as a file.
-fn numbers(format: Numbers, judgement: &Judgement) -> Option<Vec<u8>> {
+pub(crate) fn numbers(format: Numbers, judgement: &Judgement) -> Option<Vec<u8>> {
     let plane = Plane::new(judgement.found.as_ref()?.map().clone()).ok()?;
     match format {
         Numbers::Npy => Some(npy(&plane)),

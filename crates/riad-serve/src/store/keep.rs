@@ -23,11 +23,11 @@ pub struct Keep {
 /// What goes first: a label is a person's work, and a defect is rare.
 const RANK: &str = "CASE WHEN label IS NOT NULL THEN 2 WHEN verdict = 'good' THEN 0 ELSE 1 END";
 
-pub(super) fn tidy(store: &Store, keep: &Keep) -> Result<usize> {
+pub(super) fn tidy(store: &Store, keep: &Keep, ends: impl Fn() -> bool) -> Result<usize> {
     let mut deleted = 0;
     if let Some(time) = keep.time {
         let before = to_millis(SystemTime::now().checked_sub(time).unwrap_or(SystemTime::UNIX_EPOCH));
-        loop {
+        while !ends() {
             let old = store.read(|connection| {
                 let sql = "SELECT id, picture, bytes FROM inspection WHERE picture IS NOT NULL AND label IS NULL AND received < ?1 LIMIT ?2";
                 let mut statement = connection.prepare_cached(sql)?;
@@ -45,7 +45,7 @@ pub(super) fn tidy(store: &Store, keep: &Keep) -> Result<usize> {
         let sum = "SELECT coalesce(sum(bytes), 0) FROM inspection WHERE picture IS NOT NULL";
         let held: i64 = store.read(|connection| connection.query_row(sum, [], |row| row.get(0)))?;
         let mut beyond = held.saturating_sub(i64::try_from(most).unwrap_or(i64::MAX));
-        while beyond > 0 {
+        while beyond > 0 && !ends() {
             let first = store.read(|connection| {
                 let sql = format!(
                     "SELECT id, picture, bytes FROM inspection WHERE picture IS NOT NULL ORDER BY {RANK}, id LIMIT {AT_ONCE}"

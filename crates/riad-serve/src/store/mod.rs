@@ -124,9 +124,9 @@ impl Store {
         self.inner.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Deletes what is not to be kept any longer; how many pictures that were.
-    pub(crate) fn tidy(&self, keep: &Keep) -> Result<usize> {
-        keep::tidy(self, keep)
+    /// Deletes what is not to be kept any longer, until `ends` says so; how many pictures that were.
+    pub(crate) fn tidy(&self, keep: &Keep, ends: impl Fn() -> bool) -> Result<usize> {
+        keep::tidy(self, keep, ends)
     }
 
     /// A line's version in use and the one before it, and when its shift began; `None` for a line that is new.
