@@ -25,6 +25,9 @@ use crate::{
     way_out::told,
 };
 
+/// Below this number of training images, chance decides which method suits them.
+const FEW: usize = 5;
+
 /// Number of files with several pictures that are remembered.
 const MOST_TOLD: usize = 10_000;
 
@@ -255,7 +258,12 @@ impl Observer for Console {
                 self.note_error(fault);
                 error!("{}", told(*fault));
             }
-            Event::Chosen { method, alignment } => info!(
+            Event::Chosen { method, images, .. } if *images < FEW => warn!(
+                "the method is {method}, but {} cannot tell which method suits the product; with {FEW} or more it may be another one \
+                 (--method sets it)",
+                counted(*images, "training image")
+            ),
+            Event::Chosen { method, alignment, .. } => info!(
                 "the method is {method}: the alignment of the training images is {:.3}, and the limit is {} (--method sets another)",
                 alignment.max(0.0),
                 Alignment::ALIGNED

@@ -300,6 +300,19 @@ fn plain_folders() {
     assert!(matches!(masks_alone, Err(DataError::Parameter(_))));
 }
 
+#[test]
+fn a_folder_that_says_only_that_it_is_good_has_the_name_of_the_one_around_it() {
+    let folder = tree(&["lid/good/1.png", "cap/train/Good/1.png", "rim/1.png", "good_ones/1.png"]);
+    for (photos, name) in [
+        ("lid/good", "lid"),
+        ("cap/train/Good", "cap"),
+        ("rim", "rim"),
+        ("good_ones", "good_ones"),
+    ] {
+        assert_eq!(Category::open(&folder.path().join(photos), None).unwrap().name, name);
+    }
+}
+
 fn find_categories(root: &Path) -> Vec<PathBuf> {
     Layout::of(root).unwrap().categories(root).unwrap()
 }

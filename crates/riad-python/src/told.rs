@@ -59,9 +59,17 @@ impl Told {
             }
             Event::Ended => Self::new("ended", []),
             Event::Fault(error) => Self::new("fault", [("message", Text(error.to_string()))]),
-            Event::Chosen { method, alignment } => Self::new(
+            Event::Chosen {
+                method,
+                alignment,
+                images,
+            } => Self::new(
                 "chosen",
-                [("method", Text(method.to_string())), ("alignment", Number(*alignment))],
+                [
+                    ("method", Text(method.to_string())),
+                    ("alignment", Number(*alignment)),
+                    ("images", Count(*images)),
+                ],
             ),
             Event::TooFewToCalibrate { images, needed } => Self::new(
                 "too few to calibrate",

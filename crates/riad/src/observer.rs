@@ -77,6 +77,8 @@ pub enum Event<'a> {
         method: Method,
         /// How much edges lie at the same places in all images; see [`Alignment`](riad_model::Alignment).
         alignment: f64,
+        /// The number of images that were looked at.
+        images: usize,
     },
     /// There are too few images to hold some out for a threshold.
     TooFewToCalibrate {

@@ -128,16 +128,19 @@ fn suited(images: Vec<PathBuf>, reader: Reader, observer: &dyn Observer) -> Resu
     let step = images.len().div_ceil(MOST_LOOKED_AT).max(1);
     let images = images.into_iter().step_by(step).collect();
     let mut alignment = Alignment::new(reader.channels).map_err(Error::request)?;
+    let mut looked_at = 0;
     for (_, loaded) in load_ahead(images, reader, Fit::Resized(Alignment::SIZE)) {
         // What cannot be read is named with all else that is wrong, before anything is trained.
         if let Ok(loaded) = loaded {
             alignment.add(loaded.image.values())?;
+            looked_at += 1;
         }
     }
     let method = alignment.method();
     observer.event(&Event::Chosen {
         method,
         alignment: alignment.value(),
+        images: looked_at,
     });
     Ok(method)
 }

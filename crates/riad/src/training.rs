@@ -41,7 +41,7 @@ impl Training {
         }
     }
 
-    /// The folder of the run: `runs/<name of the data folder>` by default.
+    /// The folder of the run: `runs/<name of the category>` by default.
     pub fn out(mut self, folder: impl Into<PathBuf>) -> Self {
         self.out = Some(folder.into());
         self

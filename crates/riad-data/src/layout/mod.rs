@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -148,7 +148,7 @@ impl FromStr for Layout {
 /// without training images. So each part has its own list of faults.
 #[derive(Debug)]
 pub struct Category {
-    /// The folder's name, for display.
+    /// The folder's name, for display. If a plain folder is called good, ok or train, it is the name of the folder around it.
     pub name: String,
     /// The folder.
     pub root: PathBuf,
@@ -236,7 +236,10 @@ impl Category {
             test_faults,
         } = images;
         Ok(Self {
-            name: name_of(root),
+            name: match layout {
+                Layout::Folder => product_of(root),
+                _ => name_of(root),
+            },
             root: root.to_owned(),
             layout,
             train,
@@ -258,6 +261,9 @@ struct Images {
     test_faults: Vec<DataError>,
 }
 
+/// Names of folders that say only that the images in them are good.
+const SAYS_GOOD: [&str; 3] = ["good", "ok", "train"];
+
 /// A folder's own name; "." and ".." are resolved where the file system allows.
 fn name_of(folder: &Path) -> String {
     let resolved = if folder.file_name().is_none() {
@@ -271,6 +277,17 @@ fn name_of(folder: &Path) -> String {
         .unwrap_or(folder.as_os_str())
         .to_string_lossy()
         .into_owned()
+}
+
+/// What the images of a plain folder show: its name, or that of the folder around it if its own says only that they are good.
+fn product_of(folder: &Path) -> String {
+    let real = path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let says_good = |name: &str| SAYS_GOOD.iter().any(|good| name.eq_ignore_ascii_case(good));
+    let product = real.ancestors().map(name_of).find(|name| !says_good(name));
+    // A folder at the top of a disk has none around it with a name.
+    product
+        .filter(|name| name.chars().any(char::is_alphanumeric))
+        .unwrap_or_else(|| name_of(folder))
 }
 
 /// The images directly in a folder, in natural order; possibly none. What is wrong with others joins the `faults`.

@@ -160,13 +160,18 @@ impl<'a> Comparison<'a> {
 
     /// How many defects are found, and good images stopped, by whom.
     fn sentences(&self) -> Vec<String> {
-        let told = |what: &str, verb: &str, part: fn(&Count) -> usize| {
+        let told = |one: &str, verb: &str, part: fn(&Count) -> usize| {
             let of: usize = self.counts.iter().map(part).sum();
+            let of_all = match of {
+                0 => return None,
+                1 => format!("The {one} is {verb} by"),
+                _ => format!("Of {of} {one}s are {verb} by"),
+            };
             let parts = self.counts.iter().map(|count| format!("{} {}", count.who, part(count)));
-            (of > 0).then(|| format!("Of {of} {what} {verb}: {}", parts.collect::<Vec<_>>().join(", ")))
+            Some(format!("{of_all}: {}", parts.collect::<Vec<_>>().join(", ")))
         };
-        let defects = told("defects", "are found by", |count| count.defective);
-        let good = told("good ones", "are stopped by", |count| count.good);
+        let defects = told("defect", "found", |count| count.defective);
+        let good = told("good one", "stopped", |count| count.good);
         defects.into_iter().chain(good).collect()
     }
 
