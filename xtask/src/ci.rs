@@ -327,6 +327,8 @@ fn test_windows(windows: &Windows) -> Result<()> {
         return Ok(());
     };
     let mut test = windows.cargo("test", WINDOWS);
+    // Not by the environment, or tests would look for Wine within Wine to start the program.
+    test.args(["--config", "target.x86_64-pc-windows-gnu.runner=\"wine\""]);
     test.env("RUSTFLAGS", "-D warnings").envs(wine);
     run(&mut test)
 }
