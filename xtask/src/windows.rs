@@ -81,7 +81,6 @@ impl Windows {
         // As Wine calls it.
         let here = format!("Z:{}", folder.display()).replace('/', r"\");
         Ok(Some(vec![
-            ("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine".into()),
             ("WINEPREFIX", folder.join("prefix").into()),
             ("WINEDEBUG", "-all".into()),
             ("WINEDLLOVERRIDES", "mscoree,mshtml=".into()),

@@ -1,6 +1,8 @@
 //! The whole path: demo images, training, evaluation, scoring; on images so small that it takes seconds.
 
-use std::{fs, process::Stdio};
+use std::fs;
+#[cfg(unix)]
+use std::process::Stdio;
 
 use crate::support::{demo, riad, run_bytes, stderr, stdout};
 use serde_json::Value;

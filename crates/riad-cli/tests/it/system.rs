@@ -1,6 +1,8 @@
 //! Shell completions and man pages.
 
-use std::{fs, path::Path, process::Command};
+#[cfg(unix)]
+use std::process::Command;
+use std::{fs, path::Path};
 
 use crate::support::stdout;
 
