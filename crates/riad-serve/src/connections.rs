@@ -1,8 +1,18 @@
 //! How many connections there are at once.
 
-use std::{future::Future, io, net::SocketAddr, pin::Pin};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use axum_server::{Handle, accept::Accept};
+
+/// How often it is said that there are too many connections.
+const TELL: Duration = Duration::from_secs(60);
 
 /// Accepts connections as `A` does, and closes those beyond `most` at once.
 #[derive(Clone, Debug)]
@@ -10,11 +20,18 @@ pub(crate) struct Bounded<A> {
     accept: A,
     handle: Handle<SocketAddr>,
     most: usize,
+    /// When it was last said.
+    told: Arc<Mutex<Option<Instant>>>,
 }
 
 impl<A> Bounded<A> {
     pub(crate) fn new(accept: A, handle: Handle<SocketAddr>, most: usize) -> Self {
-        Self { accept, handle, most }
+        Self {
+            accept,
+            handle,
+            most,
+            told: Arc::default(),
+        }
     }
 }
 
@@ -31,6 +48,11 @@ where
     fn accept(&self, stream: I, service: S) -> Self::Future {
         // This one counts already.
         if self.handle.connection_count() > self.most {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.is_none_or(|at| at.elapsed() >= TELL) {
+                tracing::warn!("there are more than {} connections; those beyond are closed", self.most);
+                *told = Some(Instant::now());
+            }
             return Box::pin(async { Err(io::Error::other("there are too many connections")) });
         }
         Box::pin(self.accept.accept(stream, service))

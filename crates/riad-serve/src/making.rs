@@ -1,7 +1,7 @@
 //! What is made in the background, of which there is one at a time: it takes cores from the lines.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread::{self, JoinHandle},
 };
 
@@ -98,13 +98,29 @@ impl Place {
     }
 
     /// Makes it on a thread of its own.
-    pub(crate) fn on_a_thread(self, work: impl FnOnce(Self) + Send + 'static) {
+    pub(crate) fn on_a_thread<F: FnOnce(Self) + Send + 'static>(self, work: F) {
         let making = self.making.clone();
+        // The thread is given its place once the lock is free, which the place takes when it is dropped.
+        let (give, take) = mpsc::channel::<(Self, F)>();
+        let work_when_given = move || {
+            if let Ok((place, work)) = take.recv() {
+                work(place);
+            }
+        };
         let mut now = making.now();
-        let thread = thread::spawn(move || work(self));
-        let before = now.thread.replace(thread);
+        let before = match thread::Builder::new().spawn(work_when_given) {
+            Ok(thread) => now.thread.replace(thread),
+            Err(error) => {
+                drop(now);
+                tracing::error!("there is no thread to make anything on: {error}");
+                // It ends as if somebody had stopped it.
+                self.cancel.cancel();
+                return work(self);
+            }
+        };
         drop(now);
-        // It gave its place away, so it has ended or is about to.
+        let _ = give.send((self, work));
+        // The one before gave its place away, so it has ended or is about to.
         if let Some(before) = before {
             let _ = before.join();
         }

@@ -234,6 +234,7 @@ impl Service {
             allow,
             end: AtomicBool::new(false),
             drawing: Semaphore::new(DRAWING),
+            looking: Semaphore::new(1),
             held: Arc::new(Semaphore::new(HELD)),
             counters: Counters::default(),
             making: Arc::default(),

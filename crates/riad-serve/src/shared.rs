@@ -43,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) end: AtomicBool,
     /// How many pictures may be drawn at once.
     pub(crate) drawing: Semaphore,
+    /// The turn of those who look at all good pictures of a line that is made.
+    pub(crate) looking: Semaphore,
     /// How many pictures may be held in memory at once.
     pub(crate) held: Arc<Semaphore>,
     pub(crate) counters: Counters,

@@ -38,7 +38,7 @@ pub(crate) struct Drafts {
     asked: Asked,
     pub(crate) room: Room,
     /// Room for pictures that come in at once.
-    pub(crate) uploads: Semaphore,
+    pub(crate) uploads: Arc<Semaphore>,
     /// How fast networks are, as far as it was measured.
     measured: Measured,
 }
@@ -67,7 +67,7 @@ impl Drafts {
             all: Mutex::new(all),
             asked,
             room,
-            uploads: Semaphore::new(UPLOADS),
+            uploads: Arc::new(Semaphore::new(UPLOADS)),
             measured: Measured::default(),
         })
     }

@@ -29,6 +29,15 @@ pub(super) async fn guard(State(shared): State<Shared>, request: Request, next: 
         let words = format!("this service has no token and answers only to names of this machine, not to {host:?}");
         return Refused::forbidden(words).into_response();
     }
+    // A picture in a page from elsewhere would have no origin, but browsers say where the page is.
+    let is_of = |name: &str, value: &str| {
+        headers
+            .get(name)
+            .is_some_and(|said| said.as_bytes() == value.as_bytes())
+    };
+    if is_of("sec-fetch-site", "cross-site") && !is_of("sec-fetch-mode", "navigate") {
+        return Refused::forbidden("a page from elsewhere asked for this").into_response();
+    }
     let is_write = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if is_write && !comes_from_here(headers, host) {
         return Refused::forbidden("a page from elsewhere asked for this").into_response();

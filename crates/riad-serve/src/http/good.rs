@@ -277,6 +277,8 @@ pub(super) async fn suspects(
     Path(line): Path<String>,
 ) -> Result<Json<Suspects>, Refused> {
     let draft = draft_of(&shared, &line)?;
+    let _turn = shared.looking.acquire().await.map_err(|_| Refused::internal())?;
+    let shared = shared.clone();
     let found = blocking(move || {
         let suspects = draft.suspects(&shared.store)?;
         Ok(Suspects {

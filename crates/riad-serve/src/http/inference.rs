@@ -168,7 +168,7 @@ pub(super) async fn infer(
         .saturating_add(MOST_JSON);
     let mut pieces = request.into_body().into_data_stream();
     let mut body = beginning(&mut pieces, begun).await?;
-    let _room = room(&shared, Some(&line))?;
+    let room = room(&shared, Some(&line))?;
     // The body is in memory, and so are its numbers.
     let memory = room_in_memory(&shared)?;
     while let Some(piece) = next(&mut pieces, begun).await? {
@@ -204,7 +204,7 @@ pub(super) async fn infer(
             .clone()
             .map(|id| id.chars().filter(|c| !c.is_control()).take(200).collect()),
     };
-    let judged = judge(&shared, &line, came, (Origin::Http, key, None), begun).await?;
+    let judged = judge(&shared, &line, (came, room), (Origin::Http, key, None), begun).await?;
     if let Some(error) = judged.not_stored {
         return Err(error.into());
     }

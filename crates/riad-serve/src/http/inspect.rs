@@ -16,7 +16,7 @@ use tempfile::TempPath;
 use tokio::{
     fs::File,
     io::AsyncWriteExt,
-    sync::{OwnedSemaphorePermit, SemaphorePermit, oneshot},
+    sync::{OwnedSemaphorePermit, oneshot},
     time::timeout_at,
 };
 use utoipa::{IntoParams, ToSchema};
@@ -129,8 +129,8 @@ pub(super) async fn inspect(
             return Ok(answer(first, map, how.maps, false));
         }
     }
-    let (came, _room) = came_in(&shared, &line, request, begun).await?;
-    let judged = judge(&shared, &line, came, (source, key, how.maps), begun).await?;
+    let (came, room) = came_in(&shared, &line, request, begun).await?;
+    let judged = judge(&shared, &line, (came, room), (source, key, how.maps), begun).await?;
     let is_full = judged.not_stored.is_some_and(|error: Error| error.is_full());
     Ok(answer(judged.inspection, judged.map, how.maps, is_full))
 }
@@ -154,7 +154,7 @@ async fn map_again(
 pub(super) async fn judge(
     shared: &Shared,
     line: &std::sync::Arc<Line>,
-    came: Came,
+    (came, room): (Came, OwnedSemaphorePermit),
     (source, key, numbers): (Origin, Option<String>, Option<Numbers>),
     begun: Begun,
 ) -> Result<Judged, Refused> {
@@ -169,6 +169,7 @@ pub(super) async fn judge(
         identity: None,
         deadline: Some(begun.deadline.into()),
         numbers,
+        room: Some(room),
         answer,
     };
     if shared.queue.push(line.index, job).is_err() {
@@ -208,21 +209,21 @@ fn answer(inspection: Inspection, map: Option<Vec<u8>>, numbers: Option<Numbers>
 
 /// Room for one of the pictures of a line, or of those that lines are to be made of, that come in at once: each takes open files and room
 /// on the disk.
-pub(super) fn room<'a>(shared: &'a Shared, line: Option<&'a Line>) -> Result<SemaphorePermit<'a>, Refused> {
+pub(super) fn room(shared: &Shared, line: Option<&Line>) -> Result<OwnedSemaphorePermit, Refused> {
     let uploads = line.map_or(&shared.drafts.uploads, |line| &line.uploads);
-    uploads.try_acquire().map_err(|_| {
+    uploads.clone().try_acquire_owned().map_err(|_| {
         shared.counters.busy();
         Refused::busy()
     })
 }
 
 /// Brings the picture of a request into the store, where it has room until it is judged.
-async fn came_in<'a>(
-    shared: &'a Shared,
-    line: &'a Line,
+async fn came_in(
+    shared: &Shared,
+    line: &Line,
     request: Request,
     begun: Begun,
-) -> Result<(Came, SemaphorePermit<'a>), Refused> {
+) -> Result<(Came, OwnedSemaphorePermit), Refused> {
     let name = name_of(request.headers());
     let kind = request
         .headers()
@@ -267,12 +268,12 @@ async fn came_in<'a>(
 /// Writes what comes to a file, piece by piece, so that large pictures take no memory. If the disk is full, the rest is held in memory.
 ///
 /// Without a line it is a picture that a line is to be made of.
-pub(super) async fn received<'a, E>(
-    shared: &'a Shared,
-    line: Option<&'a Line>,
+pub(super) async fn received<E>(
+    shared: &Shared,
+    line: Option<&Line>,
     mut pieces: impl Stream<Item = Result<Bytes, E>> + Unpin,
     begun: Begun,
-) -> Result<(Picture, SemaphorePermit<'a>), Refused> {
+) -> Result<(Picture, OwnedSemaphorePermit), Refused> {
     let first = beginning(&mut pieces, begun).await?;
     if first.is_empty() {
         return Err(Refused::bad_request("the body is empty; it is to be a picture"));
@@ -286,7 +287,7 @@ pub(super) async fn received<'a, E>(
         if bytes > shared.most_bytes {
             return Err(Refused::too_large(shared.most_bytes));
         }
-        place.write(&piece, shared).await?;
+        place.write(&piece, shared, line.is_some()).await?;
         match next(&mut pieces, begun).await? {
             Some(next) => piece = next,
             None => return Ok((place.end(), room)),
@@ -315,10 +316,11 @@ impl Place {
                 if let Some(line) = line {
                     line.live().could_not_store();
                 }
-                if error.is_full() {
-                    return Ok(Self::Memory(Vec::new(), room_in_memory(shared)?));
-                }
-                return Err(error.into());
+                return match line {
+                    Some(_) if error.is_full() => Ok(Self::Memory(Vec::new(), room_in_memory(shared)?)),
+                    // A picture that a line is to be made of is of no use if it is not kept.
+                    _ => Err(error.into()),
+                };
             }
         };
         match File::options().write(true).open(&path).await {
@@ -327,7 +329,7 @@ impl Place {
         }
     }
 
-    async fn write(&mut self, piece: &[u8], shared: &Shared) -> Result<(), Refused> {
+    async fn write(&mut self, piece: &[u8], shared: &Shared, may_be_held: bool) -> Result<(), Refused> {
         let (path, file, written) = match self {
             Self::Memory(bytes, _) => {
                 bytes.extend(piece);
@@ -345,7 +347,7 @@ impl Place {
                 *written += piece.len();
                 Ok(())
             }
-            Err(error) if error.is_full() => {
+            Err(error) if error.is_full() && may_be_held => {
                 let mut bytes = tokio::fs::read(&*path)
                     .await
                     .map_err(Error::file("read", path.to_path_buf()))?;

@@ -12,7 +12,7 @@ use super::{
     extract::{self, Path, Query},
 };
 use crate::{
-    draft::{BeingMade, Draft, Plan, Plans},
+    draft::{BeingMade, Draft, Plan, Plans, Stage},
     events::Event,
     line::LineState,
     shared::Shared,
@@ -118,6 +118,8 @@ pub(super) async fn plans(
     Query(which): Query<Which>,
 ) -> Result<Json<Plans>, Refused> {
     let draft = draft_of(&shared, &line)?;
+    let _turn = shared.looking.acquire().await.map_err(|_| Refused::internal())?;
+    let shared = shared.clone();
     let plans = blocking(move || {
         let begin = || shared.making.begin(&draft.name);
         let speeds = (shared.drafts.measured(), shared.lines.compute());
@@ -158,7 +160,10 @@ pub(super) async fn stop(
     Path(line): Path<String>,
 ) -> Result<(StatusCode, Json<BeingMade>), Refused> {
     let draft = draft_of(&shared, &line)?;
-    shared.making.stop(&draft.name);
+    // A version of the line may be in the making instead.
+    if draft.state().state == Stage::Training {
+        shared.making.stop(&draft.name);
+    }
     Ok((StatusCode::ACCEPTED, Json(draft.state())))
 }
 

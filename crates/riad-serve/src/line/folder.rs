@@ -141,6 +141,7 @@ fn submit(
         identity: Some(identity.to_owned()),
         deadline: None,
         numbers: None,
+        room: None,
         answer,
     };
     // The queue is closed only when all ends.

@@ -70,7 +70,7 @@ pub(crate) struct Line {
     /// for: the thread that writes takes that one.
     changing: Mutex<()>,
     /// Room for pictures that come in at once. Each line has its own, so that slow senders of one do not refuse another's.
-    pub(crate) uploads: Semaphore,
+    pub(crate) uploads: Arc<Semaphore>,
     /// One in how many pictures a person is asked about whatever their verdict, and what draws them.
     audit: Option<u32>,
     dice: Mutex<ChaCha8Rng>,
@@ -109,7 +109,7 @@ impl Line {
             index,
             live: Mutex::new(Live::open(&name, store, shift, &model)?),
             changing: Mutex::default(),
-            uploads: Semaphore::new(UPLOADS),
+            uploads: Arc::new(Semaphore::new(UPLOADS)),
             name,
             watch: options.watch.clone(),
             asked,

@@ -43,6 +43,8 @@ pub(crate) struct Job {
     pub(crate) deadline: Option<Instant>,
     /// The numbers of its map that are asked for.
     pub(crate) numbers: Option<Numbers>,
+    /// Its room in the line, until it is stored: a line with pictures under way is not deleted.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
     pub(crate) answer: Answer,
 }
 
@@ -110,9 +112,13 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events, judging: 
             (judgement, map)
         };
         // A picture that is alone takes all threads, so that its answer comes soon. Several are judged sooner if each has one thread, for
-        // threads that share a picture wait for each other.
+        // threads that share a
+        // small picture wait for each other. A large one, looked at in tiles, would be late on one thread.
         let at_once = judging.fetch_add(1, Ordering::Relaxed) + 1;
-        let own = own.as_ref().filter(|_| 2 * at_once > rayon::current_num_threads());
+        let is_small = model.detector.header().scoring.tiling.is_none();
+        let own = own
+            .as_ref()
+            .filter(|_| is_small && 2 * at_once > rayon::current_num_threads());
         // One picture that meets a fault of ours must not take the others with it.
         let judged = catch_unwind(AssertUnwindSafe(|| match own {
             Some(own) => own.install(judge),
@@ -167,7 +173,7 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events, judging: 
             key: job.key,
             identity: job.identity,
         };
-        let (answer, picture, events) = (job.answer, job.picture, events.clone());
+        let (answer, picture, room, events) = (job.answer, job.picture, job.room, events.clone());
         let is_lost = matches!(picture, Picture::Memory { .. });
         store.insert(entry, move |stored| {
             let (inspection, not_stored) = match stored {
@@ -188,7 +194,7 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events, judging: 
                     (unstored, Some(error))
                 }
             };
-            drop(picture);
+            drop((picture, room));
             // Nobody may wait for it any more.
             let _ = answer.send(Ok(Judged {
                 inspection,

@@ -73,10 +73,12 @@ class Broker:
 
     def __init__(self):
         self.port = free_port()
-        pathlib.Path("mosquitto.conf").write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n")
+        pathlib.Path("mosquitto.conf").write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n")
         self.heard, self.process = queue.Queue(), None
         self.start()
-        self.client = paho.mqtt.client.Client(paho.mqtt.client.CallbackAPIVersion.VERSION2)
+        # What comes while it is away is kept for it.
+        version = paho.mqtt.client.CallbackAPIVersion.VERSION2
+        self.client = paho.mqtt.client.Client(version, client_id="subscriber", clean_session=False)
         self.client.on_connect = lambda client, *_: client.subscribe("riad/#", 1)
         self.client.on_message = lambda _c, _u, message: self.heard.put((message.topic, message.payload))
         self.client.reconnect_delay_set(1, 1)
@@ -93,7 +95,7 @@ class Broker:
         until("mosquitto listens", answers)
 
     def stop(self):
-        self.process.kill()
+        self.process.terminate()
         self.process.wait()
 
 
@@ -177,13 +179,16 @@ class Service:
 
 def under_load(seconds, trouble=lambda: None):
     """Sends pictures by several clients meanwhile, and gives the answers."""
-    answers, ends = [], threading.Event()
+    answers, failures, ends = [], [], threading.Event()
 
     def client(pictures):
-        for picture in itertools.cycle(pictures):
-            if ends.is_set():
-                return
-            answers.append(service.inspect(picture))
+        try:
+            for picture in itertools.cycle(pictures):
+                if ends.is_set():
+                    return
+                answers.append(service.inspect(picture))
+        except Exception as failure:  # A thread's failure would be seen by nobody.
+            failures.append(failure)
 
     clients = [threading.Thread(target=client, args=(test[number:] + test[:number],)) for number in range(CLIENTS)]
     [one.start() for one in clients]
@@ -192,6 +197,7 @@ def under_load(seconds, trouble=lambda: None):
     time.sleep(max(0.0, end - time.monotonic()))
     ends.set()
     [one.join() for one in clients]
+    assert answers and not failures, failures
     assert all(answer["verdict"] in ("good", "defective") for answer in answers), answers
     return answers
 
