@@ -6,10 +6,10 @@
 use std::time::{Duration, SystemTime};
 
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody, to_bytes},
     extract::{Request, State},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use futures_util::{Stream, StreamExt, stream::try_unfold};
 use tokio::time::{Instant, timeout_at};
@@ -47,6 +47,11 @@ pub(super) async fn in_time(State(shared): State<Shared>, mut request: Request, 
         received: SystemTime::now(),
         deadline,
     });
+    let is_short = request
+        .body()
+        .size_hint()
+        .upper()
+        .is_some_and(|bytes| bytes <= BEGINNING as u64);
     let in_time = |body: Body| {
         Body::from_stream(try_unfold(body.into_data_stream(), move |mut pieces| async move {
             match timeout_at(deadline, pieces.next()).await {
@@ -55,7 +60,16 @@ pub(super) async fn in_time(State(shared): State<Shared>, mut request: Request, 
             }
         }))
     };
-    then.run(request.map(in_time)).await
+    if !is_short {
+        return then.run(request.map(in_time)).await;
+    }
+    // A short one is taken whole. If nobody read it, and it came later than its head, the connection would have to be closed.
+    let (head, body) = request.into_parts();
+    match timeout_at(deadline, to_bytes(body, BEGINNING)).await {
+        Ok(Ok(body)) => then.run(Request::from_parts(head, Body::from(body))).await,
+        Ok(Err(_)) => Refused::bad_request("the body broke off").into_response(),
+        Err(_) => Refused::slow().into_response(),
+    }
 }
 
 /// What a body begins with: its first [`BEGINNING`] bytes or a little more, or the whole of a shorter one.

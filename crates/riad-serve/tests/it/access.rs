@@ -165,3 +165,23 @@ fn connections_beyond_the_limit_are_closed_and_the_others_go_on() {
     drop(silent);
     until("connections that ended make room", answers);
 }
+
+#[test]
+fn a_body_that_nobody_reads_costs_no_connection() {
+    let served = served(|_| ());
+    let mut stream = TcpStream::connect(served.caller.base.trim_start_matches("http://")).unwrap();
+    for _ in 0..3 {
+        let head = b"POST /v1/lines/lid/versions/1/use HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n";
+        stream.write_all(head).unwrap();
+        // The body comes later than its head.
+        std::thread::sleep(Duration::from_millis(50));
+        stream.write_all(b"{}").unwrap();
+        let mut answer = [0; 4096];
+        let length = stream.read(&mut answer).unwrap();
+        assert!(
+            answer[..length].starts_with(b"HTTP/1.1 200"),
+            "{}",
+            String::from_utf8_lossy(&answer[..length])
+        );
+    }
+}
