@@ -91,6 +91,7 @@ impl Draft {
 
     /// Takes note of how a training has ended.
     fn ended(&self, found: Result<Found>, store: &Store) -> Result<()> {
+        let _alone = self.alone();
         self.keep(store, |now| match found {
             Ok(found) => (now.stage, now.found) = (Stage::Trained, Some(found)),
             Err(Error::Riad(riad::Error::Cancelled)) => {
