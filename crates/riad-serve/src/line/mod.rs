@@ -262,7 +262,10 @@ fn opened(line: &str, given: &Path, store: &Store, asked: Asked, compute: &Compu
             .iter()
             .find(|version| version.made == "opened" && version.model == id)
     {
-        known::keep_of_run(store, line, opened.number, given)?;
+        // A version of an earlier program has none.
+        if !known::has_list(store, line, opened.number) {
+            known::keep_of_run(store, line, opened.number, given)?;
+        }
         // Whoever names an older run again wants its model; what was made of the newest one on the page is the last word else.
         let newest = versions.iter().rev().find(|version| version.made == "opened");
         let is_newest = newest.is_some_and(|newest| newest.number == opened.number);
@@ -276,6 +279,7 @@ fn opened(line: &str, given: &Path, store: &Store, asked: Asked, compute: &Compu
     let bytes = fs::read(&file).map_err(Error::file("read", &file))?;
     riad::files::write_whole(&target, &bytes)?;
     let model = Model::open(&target, number, asked, compute)?;
+    // A list of this number may be there already: it is that of a version that never came to be, and maybe of other pictures.
     known::keep_of_run(store, line, number, given)?;
     store.keep_version(
         line,
