@@ -12,6 +12,7 @@ mod progress;
 mod training;
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
@@ -306,6 +307,13 @@ impl Draft {
 /// Where a draft's folder lies.
 fn folder_of(store: &Store, name: &str) -> PathBuf {
     folder(store).join(name)
+}
+
+/// Where that is put which belongs to nothing, for a person to look at.
+fn lost(store: &Store) -> Result<PathBuf> {
+    let lost = Path::join(store.folder(), "lost");
+    fs::create_dir_all(&lost).map_err(Error::file("make", &lost))?;
+    Ok(lost)
 }
 
 /// Where all of them lie.

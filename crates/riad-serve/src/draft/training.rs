@@ -31,12 +31,14 @@ impl Draft {
     ) -> Result<BeingMade, NotMade> {
         let _alone = self.alone();
         self.check_open()?;
+        // All that lies in the folder is learned from.
+        let is_other = self.sweep(store)?;
         let [pictures, for_thresholds] = self.enough()?;
         let options = plan.options(pictures, for_thresholds).map_err(NotMade::Wrong)?;
         let place = making.begin(&self.name).ok_or(NotMade::Busy)?;
         let (goes_on, before) = {
             let now = self.now();
-            let is_same = now.stage == Stage::Stopped && now.plan.as_ref() == Some(&plan);
+            let is_same = now.stage == Stage::Stopped && !is_other && now.plan.as_ref() == Some(&plan);
             (is_same, now.plan.clone())
         };
         if !goes_on {

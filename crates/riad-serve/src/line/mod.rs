@@ -155,7 +155,7 @@ impl Line {
         let before = self.model().version;
         if before != number {
             let shift = self.live().shift();
-            store.keep_line(&self.name, number, Some(before), shift)?;
+            store.change_line(&self.name, number, Some(before), shift)?;
             self.live().switched(before, number);
             *self.model.write().unwrap_or_else(PoisonError::into_inner) = model;
         }
@@ -167,7 +167,7 @@ impl Line {
         let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let row = store.line(&self.name)?;
         let now = to_millis(SystemTime::now());
-        store.keep_line(&self.name, self.model().version, row.and_then(|row| row.previous), now)?;
+        store.change_line(&self.name, self.model().version, row.and_then(|row| row.previous), now)?;
         self.live().begin_shift(now);
         Ok(())
     }

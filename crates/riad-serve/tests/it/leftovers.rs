@@ -1,0 +1,73 @@
+//! What was left behind while lines were made: files without a row, and trainings and lines that failed.
+
+use std::{fs, path::Path};
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::{
+    making::{NEEDED, begin, empty, files, fill, train},
+    support::{bad, good, png, served, served_in},
+};
+
+/// Changes the database of a store that no service uses.
+fn change(store: &Path, sql: &str) {
+    let database = Connection::open(store.join("riad.sqlite")).unwrap();
+    database.execute_batch(sql).unwrap();
+}
+
+/// How many folders that are called so were put aside.
+fn lost(store: &Path, kind: &str) -> usize {
+    let names = files(&store.join("lost"));
+    names.iter().filter(|name| name.starts_with(kind)).count()
+}
+
+#[test]
+fn only_pictures_with_a_row_are_learned_from() {
+    let served = empty(|_| {});
+    let caller = &served.caller;
+    let store = served.folder.path().join("store");
+    let pictures = store.join("lines/cap/good");
+    // An earlier line of this name could not be removed.
+    fs::create_dir_all(&pictures).unwrap();
+    fs::write(pictures.join("old.png"), png(&bad(1))).unwrap();
+    fs::create_dir_all(store.join("models/cap")).unwrap();
+    begin(caller, "cap");
+    assert!(files(&pictures).is_empty() && !store.join("models/cap").exists());
+    assert_eq!((lost(&store, "line-cap-"), lost(&store, "models-cap-")), (1, 1));
+    fill(caller, "cap", NEEDED);
+    // One that was taken out could not be removed, or one that came got no row.
+    fs::write(pictures.join("stray.png"), png(&bad(2))).unwrap();
+    assert_eq!(train(caller, "cap", 2)["state"], json!("trained"));
+    assert_eq!(files(&pictures).len(), NEEDED);
+    assert_eq!(lost(&store, "good-cap-"), 1);
+    let settings = fs::read_to_string(store.join("lines/cap/run/settings.json")).unwrap();
+    assert!(!settings.contains("stray.png"));
+
+    // A version that never came to be has left a list of other pictures.
+    let list = store.join("models/cap/1.pictures.json");
+    fs::create_dir_all(list.parent().unwrap()).unwrap();
+    fs::write(&list, "[]").unwrap();
+    assert_eq!(caller.send("/v1/lines/cap/use", &json!({})).0, 200);
+    let kept: Vec<Value> = serde_json::from_slice(&fs::read(&list).unwrap()).unwrap();
+    assert_eq!(kept.len(), NEEDED);
+
+    assert_eq!(caller.delete("/v1/lines/cap").status(), 204);
+    assert!(!store.join("lines/cap").exists() && !store.join("models/cap").exists());
+    assert_eq!((lost(&store, "line-cap-"), lost(&store, "models-cap-")), (1, 1));
+}
+
+#[test]
+fn a_name_that_has_verdicts_is_not_taken_again() {
+    let first = served(|_| {});
+    assert_eq!(first.caller.inspect(&png(&good(1)))["verdict"], json!("good"));
+    let folder = first.end();
+    change(&folder.path().join("store"), "DELETE FROM line; DELETE FROM version");
+    let second = served_in(folder, |options| options.lines.clear());
+    for name in ["lid", "Lid"] {
+        let (status, refused) = second.caller.send("/v1/lines", &json!({ "name": name }));
+        let words = refused["error"].to_string();
+        assert!(status == 409 && words.contains("earlier line"), "{words}");
+    }
+    begin(&second.caller, "cap");
+}
