@@ -110,7 +110,7 @@ pub(super) async fn plans(
     Ok(Json(plans.await?))
 }
 
-/// Train a line's model in the background, or go on with a training of the same plan that was broken off
+/// Train a line's model in the background, or go on with a training of the same plan that was broken off or failed
 #[utoipa::path(
     post, path = "/v1/lines/{line}/train", tag = "making", params(("line" = String, Path, description = "The line's name")),
     request_body = Plan,

@@ -58,6 +58,49 @@ fn only_pictures_with_a_row_are_learned_from() {
 }
 
 #[test]
+fn a_training_that_failed_goes_on_from_what_is_there() {
+    let first = empty(|_| {});
+    begin(&first.caller, "cap");
+    fill(&first.caller, "cap", NEEDED);
+    assert_eq!(train(&first.caller, "cap", 3)["state"], json!("trained"));
+    let folder = first.end();
+    let store = folder.path().join("store");
+    let run = store.join("lines/cap/run");
+    let fail = || change(&store, "UPDATE draft SET state = 'failed', note = 'full', found = NULL");
+    // It stays as long as the run is the same.
+    let mark = run.join("mark");
+    fs::write(&mark, "").unwrap();
+    // The trial fails, as what it needs is not to be read.
+    fs::rename(run.join("suspects.txt"), run.join("kept.txt")).unwrap_or_default();
+    fs::create_dir(run.join("suspects.txt")).unwrap();
+    fail();
+
+    let second = served_in(folder, |options| options.lines.clear());
+    let caller = &second.caller;
+    let untried = train(caller, "cap", 3);
+    assert_eq!(
+        (&untried["state"], &untried["found"]),
+        (&json!("trained"), &json!(null)),
+        "{untried}"
+    );
+    let note = untried["note"].as_str().unwrap();
+    assert!(note.contains("could not be tried"), "{note}");
+    fs::remove_dir(run.join("suspects.txt")).unwrap();
+    let tried = train(caller, "cap", 3);
+    assert!(tried["state"] == "trained" && tried["note"].is_null(), "{tried}");
+    assert!(tried["found"].is_object() && mark.exists(), "{tried}");
+
+    // A run that is damaged is no use any more.
+    let folder = second.end();
+    fs::write(run.join("last.safetensors"), "damaged").unwrap();
+    fail();
+    let third = served_in(folder, |options| options.lines.clear());
+    let again = train(&third.caller, "cap", 3);
+    assert!(again["found"].is_object() && !mark.exists(), "{again}");
+    assert_eq!(again["training"]["losses"].as_array().unwrap().len(), 3);
+}
+
+#[test]
 fn a_name_that_has_verdicts_is_not_taken_again() {
     let first = served(|_| {});
     assert_eq!(first.caller.inspect(&png(&good(1)))["verdict"], json!("good"));
