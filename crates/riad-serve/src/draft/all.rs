@@ -104,11 +104,11 @@ impl Drafts {
     }
 
     /// The lines that were made here, to be served.
-    pub(crate) fn lines(&self) -> Vec<LineOptions> {
+    pub(crate) fn lines(&self, store: &Store) -> Vec<LineOptions> {
         let mut all: Vec<_> = self.all().values().cloned().collect();
         all.retain(|draft| draft.stage() == Stage::Used);
         all.sort_by_key(|draft| draft.created);
-        all.iter().map(|draft| draft.options()).collect()
+        all.iter().map(|draft| draft.options(store)).collect()
     }
 
     /// Begins to make a line; `taken` are the names of the lines that are served.

@@ -79,9 +79,9 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Opens a line: the version that it used last, or a new one if the run that it is given holds another model than before.
+    /// Opens a line: the version that it used last, or a new one if the run that it is given holds another model than before. It gets its
+    /// place among the lines later.
     pub(crate) fn open(
-        index: usize,
         options: &LineOptions,
         store: &Store,
         asked: Asked,
@@ -106,7 +106,7 @@ impl Line {
         });
         store.keep_line(&name, model.version, previous, shift)?;
         Ok(Self {
-            index,
+            index: 0,
             live: Mutex::new(Live::open(&name, store, shift, &model)?),
             changing: Mutex::default(),
             uploads: Semaphore::new(UPLOADS),

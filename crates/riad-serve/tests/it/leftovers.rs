@@ -2,12 +2,13 @@
 
 use std::{fs, path::Path};
 
+use riad::Asked;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::{
     making::{NEEDED, begin, empty, files, fill, train},
-    support::{bad, good, png, served, served_in},
+    support::{bad, good, json as answer, png, served, served_in},
 };
 
 /// Changes the database of a store that no service uses.
@@ -98,6 +99,38 @@ fn a_training_that_failed_goes_on_from_what_is_there() {
     let again = train(&third.caller, "cap", 3);
     assert!(again["found"].is_object() && !mark.exists(), "{again}");
     assert_eq!(again["training"]["losses"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_made_line_that_cannot_be_opened_keeps_no_service_from_starting() {
+    let first = served(|_| {});
+    begin(&first.caller, "cap");
+    fill(&first.caller, "cap", NEEDED);
+    train(&first.caller, "cap", 2);
+    let (status, used) = first.caller.send("/v1/lines/cap/use", &json!({}));
+    assert_eq!(status, 200, "{used}");
+
+    // Its calibration allows no such rate.
+    let mut folder = first.end();
+    let second = served_in(folder, |options| {
+        options.lines.clear();
+        options.asked = Asked::rate(0.01);
+    });
+    assert!(second.service.as_ref().unwrap().lines().is_empty());
+    let refused = second.caller.get("/v1/lines/cap");
+    assert_eq!(refused.status(), 409);
+    let words = answer(refused)["error"].to_string();
+    assert!(words.contains("could not be opened"), "{words}");
+
+    // Its run is gone, and its versions are there.
+    folder = second.end();
+    fs::remove_dir_all(folder.path().join("store/lines/cap/run")).unwrap();
+    let third = served_in(folder, |_| {});
+    assert_eq!(third.service.as_ref().unwrap().lines(), ["lid", "cap"]);
+    let line = third.caller.json("/v1/lines/cap");
+    assert_eq!((&line["version"], &line["model"]), (&json!(1), &used["model"]));
+    let judged = answer(third.caller.post("/v1/lines/cap/inspect", &[], &png(&good(7))));
+    assert_eq!((&judged["line"], &judged["version"]), (&json!("cap"), &json!(1)));
 }
 
 #[test]
