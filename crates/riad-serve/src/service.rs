@@ -395,7 +395,8 @@ impl Drop for Service {
 fn with_made(options: &Options, drafts: &Drafts, store: &Store) -> Result<Vec<LineOptions>> {
     let given = &options.lines;
     for draft in drafts.being_made() {
-        if given.iter().any(|line| line.name == draft.name) {
+        // Windows takes names that differ by capitals for one.
+        if given.iter().any(|line| line.name.eq_ignore_ascii_case(&draft.name)) {
             return Err(Error::Request(format!(
                 "a line {0} is being made in this store; give yours another name, or delete that one on the page",
                 draft.name
@@ -404,8 +405,19 @@ fn with_made(options: &Options, drafts: &Drafts, store: &Store) -> Result<Vec<Li
     }
     let mut lines = given.to_vec();
     // Whoever names a run for one of them wants that.
-    let made = drafts.lines(store).into_iter();
-    lines.extend(made.filter(|made| given.iter().all(|line| line.name != made.name)));
+    for made in drafts.lines(store) {
+        let is_same = |line: &&LineOptions| line.name.eq_ignore_ascii_case(&made.name);
+        match given.iter().find(is_same) {
+            None => lines.push(made),
+            Some(line) if line.name == made.name => {}
+            Some(line) => {
+                return Err(Error::Request(format!(
+                    "the line {} was made in this store; {} differs from it by capitals alone, which Windows takes for one",
+                    made.name, line.name
+                )));
+            }
+        }
+    }
     for (name, folder) in &options.watch {
         let line = lines.iter_mut().find(|line| line.name == *name);
         let line = line.ok_or_else(|| {

@@ -454,22 +454,28 @@ fn a_line_that_is_made_lives_beside_those_that_are_given() {
     let folder = first.end();
     // A line that is given is not taken for one that is being made.
     let store = folder.path().join("store");
-    let run = crate::support::run().to_owned();
-    let line = riad_serve::LineOptions {
-        name: "cap".to_owned(),
-        model: run,
-        watch: None,
+    let refused = |name: &str| {
+        let line = riad_serve::LineOptions {
+            name: name.to_owned(),
+            model: crate::support::run().to_owned(),
+            watch: None,
+        };
+        let mut options = Options::new(vec![line], &store);
+        options.listen = ([127, 0, 0, 1], 0).into();
+        Service::start(options).unwrap_err().to_string()
     };
-    let mut options = Options::new(vec![line], &store);
-    options.listen = ([127, 0, 0, 1], 0).into();
-    let refused = Service::start(options).unwrap_err().to_string();
-    assert!(refused.contains("cap is being made"), "{refused}");
+    for name in ["cap", "Cap"] {
+        let refused = refused(name);
+        assert!(refused.contains("cap is being made"), "{refused}");
+    }
     let second = served_in(folder, |_| {});
     assert_eq!(second.caller.send("/v1/lines/cap/use", &json!({})).0, 200);
     let sent = second.caller.post("/v1/lines/cap/inspect", &[], &png(&good(7)));
     assert_eq!(sent.status(), 200);
     assert_eq!(second.caller.inspect(&png(&good(1)))["line"], json!("lid"));
     assert_eq!(second.service.as_ref().unwrap().lines(), ["lid", "cap"]);
+    let _folder = second.end();
+    assert!(refused("Cap").contains("by capitals alone"));
 }
 
 #[test]
