@@ -206,8 +206,15 @@ impl Service {
         let (pictures, bytes) = options.most_good;
         let drafts = Drafts::open(&store, options.asked, Room { pictures, bytes })?;
         let lines = Lines::new(queue.clone(), options.asked, options.audit, options.compute.clone());
-        for line in with_made(&options, &drafts)? {
-            lines.open(&line, &store)?;
+        for line in with_made(&options, &drafts, &store)? {
+            let is_given = options.lines.iter().any(|given| given.name == line.name);
+            match lines.open(&line, &store) {
+                // It stays as it is for the next start, and the others judge meanwhile.
+                Err(error @ (Error::Riad(_) | Error::File { .. })) if !is_given => {
+                    tracing::error!("line {} was made on the page and cannot be opened: {error}", line.name);
+                }
+                opened => drop(opened?),
+            }
         }
         let mut allow = Vec::new();
         for folder in &options.allow {
@@ -386,10 +393,11 @@ impl Drop for Service {
 ///
 /// # Errors
 /// If one that is given is called as one that is being made, or a folder is for a line that is neither.
-fn with_made(options: &Options, drafts: &Drafts) -> Result<Vec<LineOptions>> {
+fn with_made(options: &Options, drafts: &Drafts, store: &Store) -> Result<Vec<LineOptions>> {
     let given = &options.lines;
     for draft in drafts.being_made() {
-        if given.iter().any(|line| line.name == draft.name) {
+        // Windows takes names that differ by capitals for one.
+        if given.iter().any(|line| line.name.eq_ignore_ascii_case(&draft.name)) {
             return Err(Error::Request(format!(
                 "a line {0} is being made in this store; give yours another name, or delete that one on the page",
                 draft.name
@@ -398,8 +406,19 @@ fn with_made(options: &Options, drafts: &Drafts) -> Result<Vec<LineOptions>> {
     }
     let mut lines = given.to_vec();
     // Whoever names a run for one of them wants that.
-    let made = drafts.lines().into_iter();
-    lines.extend(made.filter(|made| given.iter().all(|line| line.name != made.name)));
+    for made in drafts.lines(store) {
+        let is_same = |line: &&LineOptions| line.name.eq_ignore_ascii_case(&made.name);
+        match given.iter().find(is_same) {
+            None => lines.push(made),
+            Some(line) if line.name == made.name => {}
+            Some(line) => {
+                return Err(Error::Request(format!(
+                    "the line {} was made in this store; {} differs from it by capitals alone, which Windows takes for one",
+                    made.name, line.name
+                )));
+            }
+        }
+    }
     for (name, folder) in &options.watch {
         let line = lines.iter_mut().find(|line| line.name == *name);
         let line = line.ok_or_else(|| {

@@ -1,8 +1,10 @@
 //! All lines that are being made.
 
 use std::{
-    collections::{BTreeMap, HashSet},
-    fs, io,
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    ptr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
@@ -10,10 +12,10 @@ use std::{
 use riad::Asked;
 use tokio::sync::Semaphore;
 
-use super::{Draft, Stage, folder, folder_of, plan::Measured};
+use super::{Draft, Stage, folder, folder_of, lost, plan::Measured};
 use crate::{
     Error, Result,
-    line::{LineOptions, check_name},
+    line::{LineOptions, Lines, check_name},
     making::{Making, NotMade},
     store::{DraftRow, Store, to_millis},
 };
@@ -34,7 +36,10 @@ pub(crate) struct Room {
 /// All lines that are being made or were made here.
 #[derive(Debug)]
 pub(crate) struct Drafts {
+    /// It is never held while the disk is waited for: requests look here.
     all: Mutex<BTreeMap<String, Arc<Draft>>>,
+    /// Held while one is begun.
+    beginning: Mutex<()>,
     asked: Asked,
     pub(crate) room: Room,
     /// Room for pictures that come in at once.
@@ -49,7 +54,10 @@ impl Drafts {
         let mut all = BTreeMap::new();
         for row in store.drafts()? {
             let draft = Draft::of(row, store, asked)?;
-            draft.sweep(store)?;
+            if let Err(error) = draft.sweep(store) {
+                // It is swept again before anything is learned from its pictures.
+                tracing::error!("the pictures of line {} could not be put in order: {error}", draft.name);
+            }
             if draft.stage() == Stage::Training {
                 // It does not go on by itself: what ended the service may have been the training.
                 draft.keep(store, |now| {
@@ -65,6 +73,7 @@ impl Drafts {
         put_aside(store, &all)?;
         Ok(Self {
             all: Mutex::new(all),
+            beginning: Mutex::default(),
             asked,
             room,
             uploads: Arc::new(Semaphore::new(UPLOADS)),
@@ -95,11 +104,11 @@ impl Drafts {
     }
 
     /// The lines that were made here, to be served.
-    pub(crate) fn lines(&self) -> Vec<LineOptions> {
+    pub(crate) fn lines(&self, store: &Store) -> Vec<LineOptions> {
         let mut all: Vec<_> = self.all().values().cloned().collect();
         all.retain(|draft| draft.stage() == Stage::Used);
         all.sort_by_key(|draft| draft.created);
-        all.iter().map(|draft| draft.options()).collect()
+        all.iter().map(|draft| draft.options(store)).collect()
     }
 
     /// Begins to make a line; `taken` are the names of the lines that are served.
@@ -108,23 +117,33 @@ impl Drafts {
     /// [`NotMade::Asked`] if it cannot be called so, or too many are being made.
     pub(crate) fn begin(&self, name: &str, taken: &[String], store: &Store) -> Result<Arc<Draft>, NotMade> {
         check_name(name).map_err(NotMade::Wrong)?;
-        let mut all = self.all();
+        // Only this adds a name, so the names that are looked at here stay free.
+        let _one = self.beginning.lock().unwrap_or_else(PoisonError::into_inner);
         // Some file systems take large and small letters for the same.
         let is_same = |other: &String| other.eq_ignore_ascii_case(name);
-        if taken.iter().any(is_same) || all.keys().any(is_same) {
-            return Err(NotMade::Asked(format!(
-                "there is a line {name} already; choose another name"
-            )));
+        {
+            let all = self.all();
+            if taken.iter().any(is_same) || all.keys().any(is_same) {
+                return Err(NotMade::Asked(format!(
+                    "there is a line {name} already; choose another name"
+                )));
+            }
+            if all.values().filter(|draft| draft.stage() != Stage::Used).count() >= MOST {
+                return Err(NotMade::Asked(format!(
+                    "{MOST} lines are being made already; put one of them on the line, or delete one"
+                )));
+            }
         }
-        if store.line(name)?.is_some() || !store.versions(name)?.is_empty() {
+        if store.names()?.iter().any(is_same) {
             return Err(NotMade::Asked(format!(
                 "this store has verdicts of an earlier line {name}; choose another name, so that they are not mixed"
             )));
         }
-        if all.values().filter(|draft| draft.stage() != Stage::Used).count() >= MOST {
-            return Err(NotMade::Asked(format!(
-                "{MOST} lines are being made already; put one of them on the line, or delete one"
-            )));
+        // Pictures that a line of this name has left are none of this one.
+        for (folder, kind) in folders_of(store, name) {
+            if folder.exists() {
+                aside(store, &folder, kind)?;
+            }
         }
         let row = DraftRow {
             name: name.to_owned(),
@@ -138,17 +157,21 @@ impl Drafts {
         let good = draft.good();
         fs::create_dir_all(&good).map_err(Error::file("make", good))?;
         draft.keep(store, |_| {})?;
-        all.insert(name.to_owned(), draft.clone());
+        self.all().insert(name.to_owned(), draft.clone());
         Ok(draft)
     }
 
-    /// Forgets a line that was made here, with its pictures and models.
+    /// Forgets a line that was made here, with its pictures and models, and serves it no longer.
     ///
     /// # Errors
-    /// [`NotMade::Asked`] if it has judged pictures, or is being trained.
-    pub(crate) fn delete(&self, draft: &Draft, making: &Making, store: &Store) -> Result<(), NotMade> {
-        let mut all = self.all();
+    /// [`NotMade::Asked`] if it has judged pictures, pictures come in, or it is being trained.
+    pub(crate) fn delete(&self, draft: &Draft, lines: &Lines, making: &Making, store: &Store) -> Result<(), NotMade> {
+        // It is not put on the line meanwhile.
         let _alone = draft.alone();
+        // Another one of its name may have been begun since it was asked for.
+        if !self.find(&draft.name).is_some_and(|known| ptr::eq(&*known, draft)) {
+            return Err(NotMade::Asked(format!("line {} is deleted already", draft.name)));
+        }
         if draft.stage() == Stage::Training {
             making.stop(&draft.name);
             return Err(NotMade::Asked(format!(
@@ -156,50 +179,96 @@ impl Drafts {
                 draft.name
             )));
         }
-        let judged = store.forget_line(&draft.name)?;
-        if judged > 0 {
-            return Err(NotMade::Asked(format!(
+        let check = |judged| match judged {
+            0 => Ok(()),
+            judged => Err(NotMade::Asked(format!(
                 "line {} has judged {judged} pictures, and its verdicts stay traceable; it can rest, but not be deleted",
+                draft.name
+            ))),
+        };
+        // Before its door is closed: a line that stays is open all the time.
+        check(store.judged(&draft.name)?)?;
+        let served = lines.find(&draft.name);
+        if served
+            .as_ref()
+            .is_some_and(|line| line.watch.is_some() || !line.close())
+        {
+            return Err(NotMade::Asked(format!(
+                "pictures come in at line {}; it cannot be deleted",
                 draft.name
             )));
         }
-        all.remove(&draft.name);
+        let forgotten = store.forget_line(&draft.name).map_err(NotMade::from).and_then(check);
+        if let Err(not_made) = forgotten {
+            if let Some(line) = served {
+                line.reopen();
+            }
+            return Err(not_made);
+        }
+        lines.remove(&draft.name);
         // Whoever still holds it must not bring pictures into the folder of the next one of this name.
         draft.now().stage = Stage::Used;
-        let models = store.folder().join("models").join(&draft.name);
-        for folder in [folder_of(store, &draft.name), models] {
-            match fs::remove_dir_all(&folder) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    // What is left is put aside at the next start.
-                    tracing::warn!("{} could not be removed: {error}", folder.display());
-                }
-                _ => {}
+        let mut left = Vec::new();
+        for (folder, kind) in folders_of(store, &draft.name) {
+            match folder.exists().then(|| aside(store, &folder, kind)) {
+                None => {}
+                Some(Ok(target)) => left.push(target),
+                // It is put aside by the next one of its name, or at the next start.
+                Some(Err(error)) => tracing::warn!("what line {} has left stays where it is: {error}", draft.name),
+            }
+        }
+        // From here on its name is free.
+        self.all().remove(&draft.name);
+        for folder in left {
+            if let Err(error) = fs::remove_dir_all(&folder) {
+                tracing::warn!("{} could not be removed: {error}", folder.display());
             }
         }
         Ok(())
     }
 }
 
+/// The folders of a line, and what each is called when it is put aside.
+fn folders_of(store: &Store, name: &str) -> [(PathBuf, &'static str); 2] {
+    [(folder_of(store, name), "line"), (models(store).join(name), "models")]
+}
+
+/// Where the models of all lines lie.
+fn models(store: &Store) -> PathBuf {
+    store.folder().join("models")
+}
+
+/// Puts a folder aside; where it is then.
+fn aside(store: &Store, folder: &Path, kind: &str) -> Result<PathBuf> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let target = lost(store)?.join(format!("{kind}-{name}-{}", to_millis(SystemTime::now())));
+    fs::rename(folder, &target).map_err(Error::file("move", folder))?;
+    Ok(target)
+}
+
 /// Puts folders aside that belong to no line: a kill came while one was deleted, or an older database was put back.
-fn put_aside(store: &Store, known: &BTreeMap<String, Arc<Draft>>) -> Result<()> {
-    let root = folder(store);
-    fs::create_dir_all(&root).map_err(Error::file("make", &root))?;
-    let entries = fs::read_dir(&root).map_err(Error::file("read", &root))?;
-    let known: HashSet<_> = known.keys().map(String::as_str).collect();
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if known.contains(name.as_str()) {
-            continue;
-        }
-        let lost = store.folder().join("lost");
-        fs::create_dir_all(&lost).map_err(Error::file("make", &lost))?;
-        let target = lost.join(format!("line-{name}-{}", to_millis(SystemTime::now())));
-        if fs::rename(entry.path(), &target).is_ok() {
-            tracing::warn!(
-                "{} belongs to no line; it was put into {}",
-                entry.path().display(),
-                target.display()
-            );
+fn put_aside(store: &Store, drafts: &BTreeMap<String, Arc<Draft>>) -> Result<()> {
+    // A line that is only being made has no models there yet.
+    let drafts = drafts.keys().cloned().collect();
+    for (root, known, kind) in [
+        (folder(store), drafts, "line"),
+        (models(store), store.names()?, "models"),
+    ] {
+        fs::create_dir_all(&root).map_err(Error::file("make", &root))?;
+        let entries = fs::read_dir(&root).map_err(Error::file("read", &root))?;
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if known.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
+                continue;
+            }
+            match aside(store, &entry.path(), kind) {
+                Ok(target) => tracing::warn!(
+                    "{} belongs to no line; it was put into {}",
+                    entry.path().display(),
+                    target.display()
+                ),
+                Err(error) => tracing::warn!("{} belongs to no line: {error}", entry.path().display()),
+            }
         }
     }
     Ok(())

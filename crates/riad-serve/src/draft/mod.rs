@@ -12,6 +12,7 @@ mod progress;
 mod training;
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
@@ -33,11 +34,14 @@ use crate::{
     events::{Event, Events},
     line::{Line, LineOptions, Lines},
     making::NotMade,
-    store::{DraftRow, Store, as_rfc3339, from_millis},
+    store::{DraftRow, Store, as_rfc3339, from_millis, version_file},
 };
 
 /// Fewer pictures are not worth learning from, beside those that the threshold takes.
 const LEAST_LEARNED: usize = 10;
+
+/// The version that is made of a line's run.
+const FIRST: u32 = 1;
 
 /// How far a line is that is being made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -258,6 +262,12 @@ impl Draft {
 
     /// Why it judges no pictures yet, and what to do.
     pub(crate) fn why_not(&self) -> String {
+        if self.stage() == Stage::Used {
+            return format!(
+                "line {} could not be opened when the service was started; its log says why",
+                self.name
+            );
+        }
         let next = match self.stage() {
             Stage::Training => "its model is being trained; wait for it",
             Stage::Trained => "its model is trained; put it on the line",
@@ -281,7 +291,7 @@ impl Draft {
             Stage::Used => return Err(self.used()),
             _ => return Err(NotMade::Asked(self.why_not())),
         }
-        let line = lines.open(&self.options(), store).map_err(|error| match error {
+        let line = lines.open(&self.options(store), store).map_err(|error| match error {
             Error::Riad(error) => NotMade::Asked(error.to_string()),
             error => error.into(),
         })?;
@@ -293,11 +303,16 @@ impl Draft {
         Ok(line)
     }
 
-    /// As a line to be served.
-    fn options(&self) -> LineOptions {
+    /// As a line to be served, from its run, or from the store's copy of its model if somebody has removed that.
+    fn options(&self, store: &Store) -> LineOptions {
+        let copy = version_file(store.folder(), &self.name, FIRST);
+        let is_there = riad::model_file(&self.run()).is_ok_and(|file| file.is_file());
         LineOptions {
             name: self.name.clone(),
-            model: self.run(),
+            model: match !is_there && self.stage() == Stage::Used && copy.is_file() {
+                true => copy,
+                false => self.run(),
+            },
             watch: None,
         }
     }
@@ -306,6 +321,13 @@ impl Draft {
 /// Where a draft's folder lies.
 fn folder_of(store: &Store, name: &str) -> PathBuf {
     folder(store).join(name)
+}
+
+/// Where that is put which belongs to nothing, for a person to look at.
+fn lost(store: &Store) -> Result<PathBuf> {
+    let lost = Path::join(store.folder(), "lost");
+    fs::create_dir_all(&lost).map_err(Error::file("make", &lost))?;
+    Ok(lost)
 }
 
 /// Where all of them lie.

@@ -5,6 +5,7 @@ use std::{
     fs,
     path::PathBuf,
     sync::{Arc, PoisonError},
+    time::SystemTime,
 };
 
 use riad::{Reader, RgbImage, Size, Suspects, TrainingOptions, render::drawn};
@@ -13,13 +14,13 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempPath;
 use utoipa::ToSchema;
 
-use super::{Draft, Now, Room, Stage};
+use super::{Draft, Now, Room, Stage, lost};
 use crate::{
     Error, Result,
     known::sha256,
     line::without,
     making::{NotMade, quietly},
-    store::{GoodRow, Store},
+    store::{GoodRow, Store, to_millis},
 };
 
 /// What a picture is brought to, to see that it can be read.
@@ -101,8 +102,13 @@ impl Draft {
             return Ok(Taken::LeftOut(words));
         }
         // The picture is in its place before its row is.
-        fs::rename(file, &target).map_err(Error::file("write", &target))?;
-        let (picture, is_new) = store.keep_good(&self.name, picture)?;
+        riad::files::replace(file, &target).map_err(Error::from)?;
+        let kept = store.keep_good(&self.name, picture);
+        if kept.is_err() && !is_there {
+            // What cannot be removed now is swept before anything is learned.
+            let _ = fs::remove_file(&target);
+        }
+        let (picture, is_new) = kept?;
         if is_new {
             self.changed(store, |now| {
                 now.pictures += 1;
@@ -123,7 +129,7 @@ impl Draft {
             return Ok(false);
         };
         store.forget_good(&self.name, number)?;
-        // What cannot be removed now is swept at the next start.
+        // What cannot be removed now is swept before anything is learned.
         let _ = fs::remove_file(self.good().join(file_name(&picture)));
         self.changed(store, |now| {
             now.pictures = now.pictures.saturating_sub(1);
@@ -193,8 +199,10 @@ impl Draft {
         Ok(looked)
     }
 
-    /// Removes what has no row, and rows of what is not there: a kill came between the two, or a person did.
-    pub(super) fn sweep(&self, store: &Store) -> Result<()> {
+    /// Puts aside what has no row, and forgets rows of what is not there: a kill came between the two, a person did, or an older database
+    /// was put back. Whether there was any.
+    pub(super) fn sweep(&self, store: &Store) -> Result<bool> {
+        let mut has_changed = false;
         let good = self.good();
         fs::create_dir_all(&good).map_err(Error::file("make", &good))?;
         let mut known = HashSet::new();
@@ -209,17 +217,36 @@ impl Draft {
                 picture.name
             );
             store.forget_good(&self.name, picture.number)?;
+            has_changed = true;
             let mut now = self.now();
+            (now.changes, now.looked) = (now.changes + 1, None);
             now.pictures = now.pictures.saturating_sub(1);
             now.bytes = now.bytes.saturating_sub(picture.bytes);
         }
         let entries = fs::read_dir(&good).map_err(Error::file("read", &good))?;
-        for entry in entries.flatten() {
+        let mut strays = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(Error::file("read", &good))?;
             if !known.contains(entry.file_name().to_string_lossy().as_ref()) {
-                let _ = fs::remove_file(entry.path());
+                strays.push(entry);
             }
         }
-        Ok(())
+        if strays.is_empty() {
+            return Ok(has_changed);
+        }
+        let target = lost(store)?.join(format!("good-{}-{}", self.name, to_millis(SystemTime::now())));
+        fs::create_dir_all(&target).map_err(Error::file("make", &target))?;
+        for stray in &strays {
+            let from = stray.path();
+            fs::rename(&from, target.join(stray.file_name())).map_err(Error::file("move", from))?;
+        }
+        tracing::warn!(
+            "line {}: {} good pictures have no row in the store; they were put into {}",
+            self.name,
+            strays.len(),
+            target.display()
+        );
+        Ok(true)
     }
 }
 

@@ -85,9 +85,12 @@ pub(crate) struct Plans {
     plans: Vec<Offer>,
 }
 
-/// How fast networks are, as far as it was measured: by method and size.
+/// A method, the side of the images of each network, and how fast each is.
+type Known = (Method, Vec<usize>, Vec<Speeds>);
+
+/// How fast networks are, as far as it was measured.
 #[derive(Debug, Default)]
-pub(crate) struct Measured(Mutex<Vec<(Method, usize, Vec<Speeds>)>>);
+pub(crate) struct Measured(Mutex<Vec<Known>>);
 
 impl Plan {
     /// The options of its training, which holds out so many pictures for thresholds at least.
@@ -213,9 +216,9 @@ impl Measured {
         compute: &Compute,
         begin: impl FnOnce() -> Option<Place>,
     ) -> Result<Vec<Speeds>, NotMade> {
-        let sizes = wanted.iter().map(|(_, size, _)| size).sum();
-        let known = |all: &[(Method, usize, Vec<Speeds>)]| {
-            let found = all.iter().find(|(of, at, _)| (*of, *at) == (method, sizes));
+        let sizes: Vec<_> = wanted.iter().map(|(_, size, _)| *size).collect();
+        let known = |all: &[Known]| {
+            let found = all.iter().find(|(of, at, _)| *of == method && *at == sizes);
             found.map(|(_, _, speeds)| speeds.clone())
         };
         let before = known(&self.0.lock().unwrap_or_else(PoisonError::into_inner));
@@ -271,6 +274,27 @@ mod tests {
             Some(0)
         );
         assert_eq!(advised(&[]), None);
+    }
+
+    #[test]
+    fn speeds_of_other_sizes_are_not_taken_for_those_asked_for() {
+        let compute = Compute::default();
+        let method: Method = "riad".parse().unwrap();
+        let of = |sizes: &[usize]| -> Vec<_> {
+            let network = |&size| {
+                let options = with(Preset::Tiny, size, 29, 19);
+                let config = options.config(method, 9, &compute.device).unwrap();
+                (Preset::Tiny, size, config)
+            };
+            sizes.iter().map(network).collect()
+        };
+        let measured = Measured::default();
+        // What is offered by default has the same pixels on its sides as 3 networks of 384.
+        let offered = [128, 128, 128, 256, 256, 256];
+        measured.0.lock().unwrap().push((method, offered.to_vec(), Vec::new()));
+        assert!(measured.of(method, &of(&offered), &compute, || None).is_ok());
+        let other = measured.of(method, &of(&[384; 3]), &compute, || None);
+        assert!(matches!(other, Err(NotMade::Busy)), "{other:?}");
     }
 
     #[test]

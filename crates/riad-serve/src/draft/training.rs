@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use riad::{Cancel, Compute, Layout, Trained, Training, TrainingOptions};
+use riad::{Cancel, Compute, Layout, ModelError, Trained, Training, TrainingOptions};
 
 use super::{BeingMade, Draft, Found, Plan, Stage, progress::Progress, progress::Teller};
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Draft {
-    /// Begins to train its model, or goes on with a training of this plan that was broken off.
+    /// Begins to train its model, or goes on with a training of this plan that was broken off or failed.
     ///
     /// # Errors
     /// [`NotMade::Asked`] if it has too few pictures, is made already, or the plan cannot be meant; [`NotMade::Busy`] if something else
@@ -31,13 +31,24 @@ impl Draft {
     ) -> Result<BeingMade, NotMade> {
         let _alone = self.alone();
         self.check_open()?;
+        // All that lies in the folder is learned from.
+        let is_other = self.sweep(store)?;
         let [pictures, for_thresholds] = self.enough()?;
         let options = plan.options(pictures, for_thresholds).map_err(NotMade::Wrong)?;
         let place = making.begin(&self.name).ok_or(NotMade::Busy)?;
         let (goes_on, before) = {
             let now = self.now();
-            let is_same = now.stage == Stage::Stopped && now.plan.as_ref() == Some(&plan);
-            (is_same, now.plan.clone())
+            let is_left = match now.stage {
+                // A step of it failed, and what was learned before is there.
+                Stage::Stopped | Stage::Failed => true,
+                // Only its trial failed.
+                Stage::Trained => now.found.is_none(),
+                _ => false,
+            };
+            (
+                is_left && !is_other && now.plan.as_ref() == Some(&plan),
+                now.plan.clone(),
+            )
         };
         if !goes_on {
             self.forget_run()?;
@@ -68,7 +79,7 @@ impl Draft {
         let (draft, store, events, compute) = (self.clone(), store.clone(), events.clone(), compute.clone());
         place.on_a_thread(move |place| {
             // A fault of ours must not keep other models from being made.
-            let found = catch_unwind(AssertUnwindSafe(|| {
+            let learned = catch_unwind(AssertUnwindSafe(|| {
                 draft.learn(options, &store, &events, (&compute, place.cancel()))
             }))
             .unwrap_or_else(|_| {
@@ -78,7 +89,7 @@ impl Draft {
             });
             // Whoever sees that it has ended may begin the next.
             drop(place);
-            if let Err(error) = draft.ended(found, &store) {
+            if let Err(error) = draft.ended(learned, &store) {
                 tracing::error!(
                     "line {}: what became of its training could not be kept: {error}",
                     draft.name
@@ -90,9 +101,17 @@ impl Draft {
     }
 
     /// Takes note of how a training has ended.
-    fn ended(&self, found: Result<Found>, store: &Store) -> Result<()> {
-        self.keep(store, |now| match found {
-            Ok(found) => (now.stage, now.found) = (Stage::Trained, Some(found)),
+    fn ended(&self, learned: Result<Result<Found>>, store: &Store) -> Result<()> {
+        let _alone = self.alone();
+        self.keep(store, |now| match learned {
+            Ok(Ok(found)) => (now.stage, now.found) = (Stage::Trained, Some(found)),
+            Ok(Err(error)) => {
+                tracing::error!("line {}: its model could not be tried: {error}", self.name);
+                now.stage = Stage::Trained;
+                now.note = Some(format!(
+                    "the model is there, but it could not be tried on made-up defects: {error}; train again by the same plan to try it again"
+                ));
+            }
             Err(Error::Riad(riad::Error::Cancelled)) => {
                 now.stage = Stage::Stopped;
                 now.note = Some("stopped; nothing is lost, and it can go on".to_owned());
@@ -104,25 +123,41 @@ impl Draft {
         })
     }
 
+    /// Trains its model, and tries it.
     fn learn(
         &self,
         options: TrainingOptions,
         store: &Store,
         events: &Events,
         (compute, cancel): (&Compute, &Cancel),
-    ) -> Result<Found> {
+    ) -> Result<Result<Found>> {
         let teller = Teller::new(self, events);
         quietly(|| {
-            let training = Training::new(self.good())
-                .layout(Layout::Folder)
-                .options(options)
-                .out(self.run())
-                .device(compute.device.clone())
-                .cancel(cancel.clone());
-            if training.start(&teller)?.trained() != Some(Trained::Finished) {
+            let train = || {
+                let training = Training::new(self.good())
+                    .layout(Layout::Folder)
+                    .options(options.clone())
+                    .out(self.run())
+                    .device(compute.device.clone())
+                    .cancel(cancel.clone());
+                training.start(&teller)
+            };
+            let run = match train() {
+                Err(error) if is_of_no_use(&error) => {
+                    tracing::warn!("line {}: its training begins from the start: {error}", self.name);
+                    self.forget_run()?;
+                    self.now().progress = Some(Progress::new());
+                    train()
+                }
+                trained => trained,
+            }?;
+            if run.trained() != Some(Trained::Finished) {
                 return Err(riad::Error::Cancelled.into());
             }
-            Found::of(self, store, self.asked, (compute, cancel, &teller))
+            match Found::of(self, store, self.asked, (compute, cancel, &teller)) {
+                Err(Error::Riad(riad::Error::Cancelled)) => Err(riad::Error::Cancelled.into()),
+                tried => Ok(tried),
+            }
         })?
     }
 
@@ -134,4 +169,15 @@ impl Draft {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether no training goes on from the run that an earlier one has left: it is damaged, or of other pictures or another plan.
+fn is_of_no_use(error: &riad::Error) -> bool {
+    matches!(
+        error,
+        riad::Error::Differs { .. }
+            | riad::Error::Damaged { .. }
+            | riad::Error::OtherImages { .. }
+            | riad::Error::Model(ModelError::Checkpoint { .. })
+    )
 }

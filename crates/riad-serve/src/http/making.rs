@@ -71,24 +71,8 @@ pub(super) async fn made(State(shared): State<Shared>, Path(line): Path<String>)
 pub(super) async fn delete(State(shared): State<Shared>, Path(line): Path<String>) -> Result<StatusCode, Refused> {
     let draft = draft_of(&shared, &line)?;
     blocking(move || {
-        // No picture may come in between.
-        let served = shared.lines.find(&draft.name);
-        if served
-            .as_ref()
-            .is_some_and(|line| line.watch.is_some() || !line.close())
-        {
-            return Err(Refused::conflict(format!(
-                "pictures come in at line {}; it cannot be deleted",
-                draft.name
-            )));
-        }
-        if let Err(not_made) = shared.drafts.delete(&draft, &shared.making, &shared.store) {
-            if let Some(line) = served {
-                line.reopen();
-            }
-            return Err(not_made.into());
-        }
-        shared.lines.remove(&draft.name);
+        let (lines, making) = (&shared.lines, &shared.making);
+        shared.drafts.delete(&draft, lines, making, &shared.store)?;
         shared.events.send(Event::Lines, &());
         Ok(StatusCode::NO_CONTENT)
     })
@@ -128,7 +112,7 @@ pub(super) async fn plans(
     Ok(Json(plans.await?))
 }
 
-/// Train a line's model in the background, or go on with a training of the same plan that was broken off
+/// Train a line's model in the background, or go on with a training of the same plan that was broken off or failed
 #[utoipa::path(
     post, path = "/v1/lines/{line}/train", tag = "making", params(("line" = String, Path, description = "The line's name")),
     request_body = Plan,

@@ -41,8 +41,9 @@ impl Lines {
 
     /// Opens one more, which is served from now on.
     pub(crate) fn open(&self, options: &LineOptions, store: &Store) -> Result<Arc<Line>> {
-        let index = self.queue.add_row();
-        let opened = Line::open(index, options, store, self.asked, self.audit, &self.compute)?;
+        let mut opened = Line::open(options, store, self.asked, self.audit, &self.compute)?;
+        // One that cannot be opened takes no place.
+        opened.index = self.queue.add_row();
         let line = Arc::new(opened);
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         all.push(line.clone());

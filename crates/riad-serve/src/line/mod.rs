@@ -79,9 +79,9 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Opens a line: the version that it used last, or a new one if the run that it is given holds another model than before.
+    /// Opens a line: the version that it used last, or a new one if the run that it is given holds another model than before. It gets its
+    /// place among the lines later.
     pub(crate) fn open(
-        index: usize,
         options: &LineOptions,
         store: &Store,
         asked: Asked,
@@ -106,7 +106,7 @@ impl Line {
         });
         store.keep_line(&name, model.version, previous, shift)?;
         Ok(Self {
-            index,
+            index: 0,
             live: Mutex::new(Live::open(&name, store, shift, &model)?),
             changing: Mutex::default(),
             uploads: Arc::new(Semaphore::new(UPLOADS)),
@@ -155,7 +155,7 @@ impl Line {
         let before = self.model().version;
         if before != number {
             let shift = self.live().shift();
-            store.keep_line(&self.name, number, Some(before), shift)?;
+            store.change_line(&self.name, number, Some(before), shift)?;
             self.live().switched(before, number);
             *self.model.write().unwrap_or_else(PoisonError::into_inner) = model;
         }
@@ -167,7 +167,7 @@ impl Line {
         let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let row = store.line(&self.name)?;
         let now = to_millis(SystemTime::now());
-        store.keep_line(&self.name, self.model().version, row.and_then(|row| row.previous), now)?;
+        store.change_line(&self.name, self.model().version, row.and_then(|row| row.previous), now)?;
         self.live().begin_shift(now);
         Ok(())
     }
@@ -262,7 +262,10 @@ fn opened(line: &str, given: &Path, store: &Store, asked: Asked, compute: &Compu
             .iter()
             .find(|version| version.made == "opened" && version.model == id)
     {
-        known::keep_of_run(store, line, opened.number, given)?;
+        // A version of an earlier program has none.
+        if !known::has_list(store, line, opened.number) {
+            known::keep_of_run(store, line, opened.number, given)?;
+        }
         // Whoever names an older run again wants its model; what was made of the newest one on the page is the last word else.
         let newest = versions.iter().rev().find(|version| version.made == "opened");
         let is_newest = newest.is_some_and(|newest| newest.number == opened.number);
@@ -276,6 +279,7 @@ fn opened(line: &str, given: &Path, store: &Store, asked: Asked, compute: &Compu
     let bytes = fs::read(&file).map_err(Error::file("read", &file))?;
     riad::files::write_whole(&target, &bytes)?;
     let model = Model::open(&target, number, asked, compute)?;
+    // A list of this number may be there already: it is that of a version that never came to be, and maybe of other pictures.
     known::keep_of_run(store, line, number, given)?;
     store.keep_version(
         line,

@@ -84,12 +84,16 @@ impl Store {
         Ok(())
     }
 
+    /// How many pictures a line has judged.
+    pub(crate) fn judged(&self, line: &str) -> Result<u64> {
+        self.read(|connection| judged(connection, line))
+    }
+
     /// Forgets a line that was made here, with its versions, unless it has judged a picture: then how many, and nothing is changed.
     pub(crate) fn forget_line(&self, name: &str) -> Result<u64> {
         let name = name.to_owned();
         self.change(move |connection| {
-            let sql = "SELECT count(*) FROM inspection WHERE line = ?1";
-            let judged: i64 = connection.query_row(sql, [&name], |row| row.get(0))?;
+            let judged = judged(connection, &name)?;
             if judged == 0 {
                 for sql in [
                     "DELETE FROM draft WHERE name = ?1",
@@ -100,7 +104,7 @@ impl Store {
                     connection.execute(sql, [&name])?;
                 }
             }
-            Ok(judged.unsigned_abs())
+            Ok(judged)
         })
     }
 
@@ -167,10 +171,36 @@ impl Store {
     }
 }
 
+fn judged(connection: &Connection, line: &str) -> rusqlite::Result<u64> {
+    let sql = "SELECT count(*) FROM inspection WHERE line = ?1";
+    let judged = connection.query_row(sql, [line], |row| row.get::<_, i64>(0))?;
+    Ok(judged.unsigned_abs())
+}
+
 fn of_content(connection: &Connection, line: &str, sha256: &str) -> rusqlite::Result<Option<GoodRow>> {
     let sql = format!("SELECT {COLUMNS} FROM good WHERE line = ?1 AND sha256 = ?2");
     connection
         .prepare_cached(&sql)?
         .query_row([line, sha256], good)
         .optional()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_deleted_does_not_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        store.keep_line("lid", 1, None, 5).unwrap();
+        store.change_line("lid", 2, Some(1), 6).unwrap();
+        let row = store.line("lid").unwrap().unwrap();
+        assert_eq!((row.version, row.previous, row.shift), (2, Some(1), 6));
+        assert_eq!(store.names().unwrap(), ["lid"]);
+        assert_eq!(store.forget_line("lid").unwrap(), 0);
+        // A shift that began meanwhile.
+        store.change_line("lid", 2, Some(1), 7).unwrap();
+        assert!(store.line("lid").unwrap().is_none() && store.names().unwrap().is_empty());
+    }
 }

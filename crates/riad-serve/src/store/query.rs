@@ -338,12 +338,41 @@ impl Store {
         Ok(())
     }
 
+    /// The names of all lines that it knows anything of, except those that are being made.
+    pub(crate) fn names(&self) -> Result<Vec<String>> {
+        self.read(|connection| {
+            let mut names = Vec::new();
+            for sql in [
+                "SELECT name FROM line UNION SELECT line FROM version",
+                "SELECT DISTINCT line FROM inspection",
+            ] {
+                let mut statement = connection.prepare_cached(sql)?;
+                for name in statement.query_map([], |row| row.get(0))? {
+                    names.push(name?);
+                }
+            }
+            Ok(names)
+        })
+    }
+
     /// Keeps which version a line uses and used before, and when its shift began.
     pub(crate) fn keep_line(&self, name: &str, version: u32, previous: Option<u32>, shift: i64) -> Result<()> {
         let name = name.to_owned();
         self.change(move |connection| {
             connection.execute(
                 "INSERT OR REPLACE INTO line (name, version, previous, shift) VALUES (?1, ?2, ?3, ?4)",
+                params![name, version, previous, shift],
+            )
+        })?;
+        Ok(())
+    }
+
+    /// The same for a line that is there. One that was deleted meanwhile stays so.
+    pub(crate) fn change_line(&self, name: &str, version: u32, previous: Option<u32>, shift: i64) -> Result<()> {
+        let name = name.to_owned();
+        self.change(move |connection| {
+            connection.execute(
+                "UPDATE line SET version = ?2, previous = ?3, shift = ?4 WHERE name = ?1",
                 params![name, version, previous, shift],
             )
         })?;

@@ -6,6 +6,7 @@ mod api;
 mod folder;
 mod inference;
 mod learn;
+mod leftovers;
 mod making;
 mod pictures;
 mod review;
