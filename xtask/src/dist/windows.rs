@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Release, VERSION, add_papers, archive, check_size, copy, output, pages, run};
+use super::{PROFILE, Release, VERSION, add_papers, archive, check_size, copy, output, pages, run};
 use crate::{
     debian,
     windows::{TARGET, Windows},
@@ -26,11 +26,11 @@ pub(super) fn make(release: &Release) -> Result<()> {
     let windows = Windows::provide().context(
         "no Debian compiler with the standard library's source, or no mingw (rustc-web, rust-web-src, gcc-mingw-w64)",
     )?;
-    let mut build = windows.cargo("build", "--release -p riad-cli");
+    let mut build = windows.cargo("build", &format!("--profile {PROFILE} -p riad-cli"));
     // The linker's clock must not come into the program.
     build.envs(release.environment(TARGET, &["-Clink-arg=-Wl,--no-insert-timestamp"]));
     run(&mut build)?;
-    let program = windows.programs("release").join("riad.exe");
+    let program = windows.programs(PROFILE).join("riad.exe");
     check_size(&program)?;
     check_needs(&program)?;
 
