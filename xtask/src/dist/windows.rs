@@ -30,13 +30,17 @@ pub(super) fn make(release: &Release) -> Result<()> {
     // The linker's clock must not come into the program.
     build.envs(release.environment(TARGET, &["-Clink-arg=-Wl,--no-insert-timestamp"]));
     run(&mut build)?;
-    let program = windows.programs(PROFILE).join("riad.exe");
-    check_size(&program)?;
-    check_needs(&program)?;
-
     let root = format!("riad-{VERSION}-x86_64-windows");
     let stage = release.stage(&root)?;
-    copy(&program, &stage)?;
+    let program = stage.join("riad.exe");
+    // The compiler leaves the table of symbols in, which is 4 MB.
+    let mut strip = Command::new("x86_64-w64-mingw32-strip");
+    strip.arg("-o").arg(&program);
+    // Else it writes the time of day into the program.
+    strip.env("SOURCE_DATE_EPOCH", release.date.to_string());
+    run(strip.arg(windows.programs(PROFILE).join("riad.exe")))?;
+    check_size(&program)?;
+    check_needs(&program)?;
     pages::completions(&stage, &[("powershell", "riad-completions.ps1")])?;
     add_papers(&stage, TARGET, WORDS)?;
     for entry in fs::read_dir(&stage).with_context(|| format!("cannot read {}", stage.display()))? {
