@@ -24,6 +24,9 @@ use crate::{cargo, workspace_root};
 /// The version of everything here.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// How programs are built: see Cargo.toml.
+const PROFILE: &str = "dist";
+
 /// A program is smaller than this.
 const MOST_BYTES: u64 = 15_000_000;
 
@@ -66,7 +69,8 @@ impl Dist {
             folder: workspace_root().join("target").join("dist"),
             date: date()?,
         };
-        if self.parts.is_empty() && release.folder.exists() {
+        // SHA256SUMS names what lies here, which is what this run makes.
+        if release.folder.exists() {
             fs::remove_dir_all(&release.folder)
                 .with_context(|| format!("cannot remove {}", release.folder.display()))?;
         }

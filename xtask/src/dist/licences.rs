@@ -15,6 +15,18 @@ use crate::cargo;
 /// How the names of licences' files begin.
 const NAMES: [&str; 5] = ["license", "licence", "copying", "notice", "copyright"];
 
+/// How the names of code end that begin like that.
+const CODE: [&str; 5] = [".rs", ".c", ".h", ".py", ".sh"];
+
+/// What is built in and is no crate.
+const STANDARD: &str = "\
+Rust's standard library is built in too: Copyright (c) The Rust Project Contributors, MIT OR Apache-2.0. The texts of both licences are
+in LICENSE-MIT and LICENSE-APACHE.
+";
+
+/// What mingw links into each program for Windows and asks a notice for.
+const WINDOWS: &str = include_str!("notices-windows.txt");
+
 /// The texts of all crates that the program is made of for a target, one text for all that share it.
 pub(super) fn of(target: &str) -> Result<String> {
     let metadata = output(&mut cargo([
@@ -65,8 +77,13 @@ pub(super) fn of(target: &str) -> Result<String> {
         .iter()
         .map(|(names, text)| format!("{line}\n{names}\n{line}\n\n{}\n", text.trim()));
     Ok(format!(
-        "Crates that are built into riad, and their licences.\n\n{}",
-        blocks.collect::<Vec<_>>().join("\n")
+        "Crates that are built into riad, and their licences.\n\n{STANDARD}\n{}{}",
+        blocks.collect::<Vec<_>>().join("\n"),
+        if target.contains("windows") {
+            format!("\n{WINDOWS}")
+        } else {
+            String::new()
+        }
     ))
 }
 
@@ -85,13 +102,44 @@ fn is_of(line: &str, name: &str, version: &str) -> bool {
     words.next() == Some(name) && words.next().and_then(|word| word.strip_prefix('v')) == Some(version)
 }
 
+/// The licences in a crate's folder and below it: C that a crate brings along has its own.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    Ok(paths
-        .filter(|path| {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(here) = folders.pop() {
+        for entry in fs::read_dir(&here).with_context(|| format!("cannot read {}", here.display()))? {
+            let path = entry.with_context(|| format!("cannot read {}", here.display()))?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-            path.is_file() && NAMES.iter().any(|start| name.starts_with(start))
-        })
-        .collect())
+            let is_licence = NAMES.iter().any(|start| name.starts_with(start));
+            if path.is_dir() {
+                folders.push(path);
+            } else if is_licence && !CODE.iter().any(|ending| name.ends_with(ending)) {
+                found.push(path);
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn licences_below_a_crate_count_and_code_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let nested = folder.path().join("third_party").join("c");
+        fs::create_dir_all(&nested).unwrap();
+        for file in [
+            "LICENSE-MIT",
+            "third_party/c/COPYING.txt",
+            "third_party/c/license.rs",
+            "README.md",
+        ] {
+            fs::write(folder.path().join(file), file).unwrap();
+        }
+        let mut found = files(folder.path()).unwrap();
+        found.sort();
+        assert_eq!(found, [folder.path().join("LICENSE-MIT"), nested.join("COPYING.txt")]);
+    }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Release, VERSION, add_papers, archive, check_size, copy, output, pages, provide, run};
+use super::{PROFILE, Release, VERSION, add_papers, archive, check_size, copy, output, pages, provide, run};
 use crate::{debian, python, workspace_root};
 
 /// Debian 11 and Ubuntu 20.04 have this version of the GNU C library.
@@ -74,15 +74,17 @@ pub(super) fn make(release: &Release, processor: Processor) -> Result<()> {
 
 /// Builds by zig, whose C compiler links with any version of the C library.
 fn build(release: &Release, processor: Processor) -> Result<PathBuf> {
-    provide("cargo-zigbuild@0.24.1", "cargo-zigbuild")?;
-    let python =
-        python::with("zig", &["ziglang==0.15.2"]).context("no Python with ziglang, and no network to install it")?;
+    let python = python::with("zig", &["ziglang==0.15.2", "cargo-zigbuild==0.24.1"])
+        .context("no Python with ziglang and cargo-zigbuild, and no network to install them")?;
+    let zigbuild = python.with_file_name("cargo-zigbuild");
     let target = workspace_root().join("target").join("linux");
     let (major, minor) = GLIBC;
     let triple = format!("{}.{major}.{minor}", processor.target);
-    let mut build = crate::cargo([
+    let mut build = Command::new(zigbuild);
+    build.current_dir(workspace_root()).args([
         "zigbuild",
-        "--release",
+        "--profile",
+        PROFILE,
         "--locked",
         "-p",
         "riad-cli",
@@ -99,7 +101,7 @@ fn build(release: &Release, processor: Processor) -> Result<PathBuf> {
     }
     build.envs(release.environment(processor.target, &[]));
     run(&mut build)?;
-    Ok(target.join(processor.target).join("release").join("riad"))
+    Ok(target.join(processor.target).join(PROFILE).join("riad"))
 }
 
 /// Checks which libraries a program needs, and of which version.
@@ -168,7 +170,16 @@ fn package(release: &Release, processor: Processor, stage: &Path) -> Result<()> 
         std::fs::rename(stage.join(part), &to).with_context(|| format!("cannot move {}", to.display()))?;
     }
     copy(&stage.join("LICENSES-OTHERS.txt"), &common)?;
-    let mut deb = crate::cargo(["deb", "--no-build", "--no-strip", "--locked", "-p", "riad-cli"]);
+    let mut deb = crate::cargo([
+        "deb",
+        "--no-build",
+        "--no-strip",
+        "--locked",
+        "-p",
+        "riad-cli",
+        "--profile",
+        PROFILE,
+    ]);
     deb.args(["--target", processor.target, "--output"])
         .arg(&release.folder);
     deb.env("CARGO_TARGET_DIR", workspace_root().join("target").join("linux"));

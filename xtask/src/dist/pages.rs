@@ -10,10 +10,10 @@ use anyhow::{Context, Result};
 
 use super::{output, run, write};
 
-/// The program as tests have it: what it prints does not depend on how it was built.
+/// The program for this machine: what it prints does not depend on how it was built.
 fn program() -> Result<PathBuf> {
-    // With the features that the tests have, so that nothing is built twice.
-    crate::build(&["build", "--locked", "--workspace", "--bin", "riad"], "riad")
+    // Alone, because the features of the tests would bring in other programs' crates.
+    crate::build(&["build", "--locked", "-p", "riad-cli", "--bin", "riad"], "riad")
 }
 
 /// Writes the man pages into a folder.

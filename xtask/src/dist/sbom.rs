@@ -19,6 +19,9 @@ pub(super) fn make(release: &Release) -> Result<()> {
         "--spec-version",
         "1.5",
         "--no-build-deps",
+        // Not of this machine alone: for Windows there are crates of its own.
+        "--target",
+        "all",
     ]);
     list.args([
         "--manifest-path",

@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Release, VERSION, add_papers, archive, check_size, copy, output, pages, run};
+use super::{PROFILE, Release, VERSION, add_papers, archive, check_size, copy, output, pages, run};
 use crate::{
     debian,
     windows::{TARGET, Windows},
@@ -26,17 +26,21 @@ pub(super) fn make(release: &Release) -> Result<()> {
     let windows = Windows::provide().context(
         "no Debian compiler with the standard library's source, or no mingw (rustc-web, rust-web-src, gcc-mingw-w64)",
     )?;
-    let mut build = windows.cargo("build", "--release -p riad-cli");
+    let mut build = windows.cargo("build", &format!("--profile {PROFILE} -p riad-cli"));
     // The linker's clock must not come into the program.
     build.envs(release.environment(TARGET, &["-Clink-arg=-Wl,--no-insert-timestamp"]));
     run(&mut build)?;
-    let program = windows.programs("release").join("riad.exe");
-    check_size(&program)?;
-    check_needs(&program)?;
-
     let root = format!("riad-{VERSION}-x86_64-windows");
     let stage = release.stage(&root)?;
-    copy(&program, &stage)?;
+    let program = stage.join("riad.exe");
+    // The compiler leaves the table of symbols in, which is 4 MB.
+    let mut strip = Command::new("x86_64-w64-mingw32-strip");
+    strip.arg("-o").arg(&program);
+    // Else it writes the time of day into the program.
+    strip.env("SOURCE_DATE_EPOCH", release.date.to_string());
+    run(strip.arg(windows.programs(PROFILE).join("riad.exe")))?;
+    check_size(&program)?;
+    check_needs(&program)?;
     pages::completions(&stage, &[("powershell", "riad-completions.ps1")])?;
     add_papers(&stage, TARGET, WORDS)?;
     for entry in fs::read_dir(&stage).with_context(|| format!("cannot read {}", stage.display()))? {
