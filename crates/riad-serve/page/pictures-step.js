@@ -100,7 +100,8 @@ export class PicturesStep {
       this.leftList.replaceChildren(...leftOut.map(({ name, reason }) => el("li", {}, el("b", {}, name), ` ${reason}`)));
     }
     // What came is shown, as far as there is room.
-    if (draft.pictures > this.known && !isBusy && this.grid.children.length < SHOWN) this.load();
+    if (isBusy) return;
+    if (draft.pictures > this.known && this.grid.children.length < SHOWN) this.load();
     this.known = draft.pictures;
   }
 }
