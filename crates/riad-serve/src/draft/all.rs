@@ -182,7 +182,7 @@ impl Drafts {
         let check = |judged| match judged {
             0 => Ok(()),
             judged => Err(NotMade::Asked(format!(
-                "line {} has judged {judged} pictures, and its verdicts stay traceable; it can rest, but not be deleted",
+                "line {} has judged {judged} pictures, and its verdicts stay traceable, so it cannot be deleted",
                 draft.name
             ))),
         };

@@ -73,7 +73,8 @@ class Broker:
 
     def __init__(self):
         self.port = free_port()
-        pathlib.Path("mosquitto.conf").write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n")
+        # What it keeps for a subscriber must outlive it. As another user than root it could not write here.
+        pathlib.Path("mosquitto.conf").write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {root}/\nuser root\n")
         self.heard, self.process = queue.Queue(), None
         self.start()
         # What comes while it is away is kept for it.
