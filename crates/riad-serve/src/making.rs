@@ -133,14 +133,18 @@ impl Drop for Place {
     }
 }
 
-/// Computes with half of the cores, so that the lines have the others.
+/// How many cores what is made in the background may use: half of them, so that the lines have the others.
+pub(crate) fn cores() -> usize {
+    (thread::available_parallelism().map_or(1, usize::from) / 2).max(1)
+}
+
+/// Computes with [`cores`].
 ///
 /// # Errors
 /// If there are no threads to be had.
 pub(crate) fn quietly<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads((cores / 2).max(1))
+        .num_threads(cores())
         .thread_name(|_| "riad-training".to_owned())
         .build()
         .map_err(|error| Error::Request(format!("threads to train with cannot be had: {error}")))?;

@@ -16,15 +16,15 @@ use super::{Draft, Stage, folder, folder_of, lost, plan::Measured};
 use crate::{
     Error, Result,
     line::{LineOptions, Lines, check_name},
-    making::{Making, NotMade},
+    making::{self, Making, NotMade},
     store::{DraftRow, Store, to_millis},
 };
 
 /// How many lines may be in the making at once.
 const MOST: usize = 20;
 
-/// How many pictures come in at once: each is decoded, and must not take the cores from the lines.
-const UPLOADS: usize = 8;
+/// How many pictures come in at once at least: the page sends three at a time, and a program may send one beside it.
+const FEWEST_UPLOADS: usize = 4;
 
 /// How much room a line's good pictures have.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,7 @@ impl Drafts {
             beginning: Mutex::default(),
             asked,
             room,
-            uploads: Arc::new(Semaphore::new(UPLOADS)),
+            uploads: Arc::new(Semaphore::new(uploads(making::cores()))),
             measured: Measured::default(),
         })
     }
@@ -228,6 +228,11 @@ impl Drafts {
     }
 }
 
+/// How many pictures come in at once: each of these cores decodes one, and another one arrives meanwhile.
+fn uploads(cores: usize) -> usize {
+    (2 * cores).max(FEWEST_UPLOADS)
+}
+
 /// The folders of a line, and what each is called when it is put aside.
 fn folders_of(store: &Store, name: &str) -> [(PathBuf, &'static str); 2] {
     [(folder_of(store, name), "line"), (models(store).join(name), "models")]
@@ -272,4 +277,14 @@ fn put_aside(store: &Store, drafts: &BTreeMap<String, Arc<Draft>>) -> Result<()>
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_cores_take_more_pictures_at_once() {
+        assert_eq!([1, 2, 8, 32].map(uploads), [4, 4, 16, 64]);
+    }
 }

@@ -3,18 +3,25 @@
 //! Room is scarce: it is open files, the disk, and memory for whole pictures. A sender that is slow from its first byte must not hold
 //! any, or a few of them would refuse everybody else.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
-    body::{Body, Bytes, HttpBody, to_bytes},
-    extract::{Request, State},
+    body::{Body, BodyDataStream, Bytes, HttpBody, to_bytes},
+    extract::{Request, State, multipart::MultipartError},
+    http::header,
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use futures_util::{Stream, StreamExt, stream::try_unfold};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout_at},
+};
 
-use super::answer::Refused;
+use super::{PICTURES, answer::Refused};
 use crate::shared::Shared;
 
 /// How many bytes come in before a body gets room. Each connection may hold as many in memory.
@@ -52,16 +59,25 @@ pub(super) async fn in_time(State(shared): State<Shared>, mut request: Request, 
         .size_hint()
         .upper()
         .is_some_and(|bytes| bytes <= BEGINNING as u64);
-    let in_time = |body: Body| {
-        Body::from_stream(try_unfold(body.into_data_stream(), move |mut pieces| async move {
-            match timeout_at(deadline, pieces.next()).await {
-                Ok(piece) => Ok(piece.transpose()?.map(|piece| (piece, pieces))),
+    if !is_short {
+        let (head, body) = request.into_parts();
+        let coming = Arc::new(Mutex::new(Coming {
+            pieces: body.into_data_stream(),
+            is_coming: !head.headers.contains_key(header::EXPECT),
+        }));
+        let in_time = try_unfold(coming.clone(), move |coming| async move {
+            let piece = timeout_at(deadline, async { coming.lock().await.next().await }).await;
+            match piece {
+                Ok(piece) => Ok(piece.transpose()?.map(|piece| (piece, coming))),
                 Err(_) => Err(axum::Error::new("the body did not come within the time for a request")),
             }
-        }))
-    };
-    if !is_short {
-        return then.run(request.map(in_time)).await;
+        });
+        let response = then.run(Request::from_parts(head, Body::from_stream(in_time))).await;
+        if response.status().is_client_error() || response.status().is_server_error() {
+            let most = shared.most_bytes.saturating_mul(PICTURES as u64);
+            let _ = timeout_at(deadline, async { coming.lock().await.discard(most).await }).await;
+        }
+        return response;
     }
     // A short one is taken whole. If nobody read it, and it came later than its head, the connection would have to be closed.
     let (head, body) = request.into_parts();
@@ -72,11 +88,63 @@ pub(super) async fn in_time(State(shared): State<Shared>, mut request: Request, 
     }
 }
 
+/// A body on its way.
+struct Coming {
+    pieces: BodyDataStream,
+    /// Whether its sender sends. Some wait until they hear that the body is read (`Expect: 100-continue`).
+    is_coming: bool,
+}
+
+impl Coming {
+    async fn next(&mut self) -> Option<Result<Bytes, axum::Error>> {
+        self.is_coming = true;
+        self.pieces.next().await
+    }
+
+    /// Reads what is left of a body that was refused, up to so many bytes. Many senders read no answer before they have sent all, and
+    /// lose it if the connection is closed before that.
+    async fn discard(&mut self, most: u64) {
+        let mut bytes = 0;
+        while self.is_coming
+            && bytes <= most
+            && let Some(Ok(piece)) = self.pieces.next().await
+        {
+            bytes += piece.len() as u64;
+        }
+    }
+}
+
+/// What keeps a body from being read to its end.
+pub(super) trait Broken {
+    /// What is answered then, if it is not that time is up.
+    fn refused(self) -> Refused;
+}
+
+impl Broken for axum::Error {
+    fn refused(self) -> Refused {
+        Refused::bad_request("the body broke off")
+    }
+}
+
+impl Broken for MultipartError {
+    fn refused(self) -> Refused {
+        Refused::of_request(self.status(), self.body_text())
+    }
+}
+
+/// What is answered if a body cannot be read to its end.
+pub(super) fn broken(error: impl Broken, begun: Begun) -> Refused {
+    match Instant::now() < begun.deadline {
+        true => error.refused(),
+        false => Refused::slow(),
+    }
+}
+
 /// What a body begins with: its first [`BEGINNING`] bytes or a little more, or the whole of a shorter one.
 ///
 /// # Errors
 /// If it breaks off, or has not come by the deadline.
-pub(super) async fn beginning<E>(
+pub(super) async fn beginning<E: Broken>(
     pieces: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
     begun: Begun,
 ) -> Result<Vec<u8>, Refused> {
@@ -93,16 +161,9 @@ pub(super) async fn beginning<E>(
 ///
 /// # Errors
 /// As [`beginning`].
-pub(super) async fn next<E>(
+pub(super) async fn next<E: Broken>(
     pieces: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
     begun: Begun,
 ) -> Result<Option<Bytes>, Refused> {
-    pieces
-        .next()
-        .await
-        .transpose()
-        .map_err(|_| match Instant::now() < begun.deadline {
-            true => Refused::bad_request("the body broke off"),
-            false => Refused::slow(),
-        })
+    pieces.next().await.transpose().map_err(|error| broken(error, begun))
 }

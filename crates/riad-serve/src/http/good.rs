@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     answer::{Binary, Problem, Refused},
     blocking,
-    body::Begun,
+    body::{Begun, broken},
     extract::{Path, Query},
     inspect::{name_of, received, shown},
     making::draft_of,
@@ -119,11 +119,7 @@ pub(super) async fn add(
         let form = Multipart::from_request(request, &()).await;
         let mut form = form.map_err(|error| Refused::of_request(error.status(), error.body_text()))?;
         let mut count = 0;
-        while let Some(field) = form
-            .next_field()
-            .await
-            .map_err(|error| Refused::of_request(error.status(), error.body_text()))?
-        {
+        while let Some(field) = form.next_field().await.map_err(|error| broken(error, begun))? {
             let Some(name) = field.file_name().map(shown) else {
                 continue;
             };

@@ -25,7 +25,7 @@ use super::{
     MOST_JSON,
     answer::{Binary, Problem, Refused},
     blocking,
-    body::{Begun, beginning, next},
+    body::{Begun, Broken, beginning, broken, next},
     extract::{Path, Query},
     line_of,
 };
@@ -244,11 +244,7 @@ async fn came_in(
         "multipart/form-data" => {
             let form = Multipart::from_request(request, &()).await;
             let mut form = form.map_err(|error| Refused::bad_request(error.body_text()))?;
-            while let Some(field) = form
-                .next_field()
-                .await
-                .map_err(|error| Refused::bad_request(error.body_text()))?
-            {
+            while let Some(field) = form.next_field().await.map_err(|error| broken(error, begun))? {
                 if field.file_name().is_none() {
                     continue;
                 }
@@ -268,7 +264,7 @@ async fn came_in(
 /// Writes what comes to a file, piece by piece, so that large pictures take no memory. If the disk is full, the rest is held in memory.
 ///
 /// Without a line it is a picture that a line is to be made of.
-pub(super) async fn received<E>(
+pub(super) async fn received<E: Broken>(
     shared: &Shared,
     line: Option<&Line>,
     mut pieces: impl Stream<Item = Result<Bytes, E>> + Unpin,

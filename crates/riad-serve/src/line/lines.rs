@@ -53,7 +53,9 @@ impl Lines {
     /// Serves one no longer.
     pub(crate) fn remove(&self, name: &str) {
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|line| line.name != name);
+        if let Some(place) = all.iter().position(|line| line.name == name) {
+            self.queue.remove_row(all.remove(place).index);
+        }
     }
 
     /// Where and how to compute.

@@ -20,6 +20,8 @@ pub(crate) struct Queue<Job> {
 #[derive(Debug)]
 struct State<Job> {
     rows: Vec<VecDeque<Job>>,
+    /// The rows that no line has any more.
+    free: Vec<usize>,
     /// The line whose turn it is.
     turn: usize,
     is_closed: bool,
@@ -31,6 +33,7 @@ impl<Job> Queue<Job> {
         Self {
             state: Mutex::new(State {
                 rows: Vec::new(),
+                free: Vec::new(),
                 turn: 0,
                 is_closed: false,
             }),
@@ -47,8 +50,16 @@ impl<Job> Queue<Job> {
     /// Makes room for one more line, and gives its place.
     pub(crate) fn add_row(&self) -> usize {
         let mut state = self.state();
+        if let Some(row) = state.free.pop() {
+            return row;
+        }
         state.rows.push(VecDeque::new());
         state.rows.len() - 1
+    }
+
+    /// Gives a line's place back, for the next line. Jobs that still wait there are given out: each knows its line.
+    pub(crate) fn remove_row(&self, line: usize) {
+        self.state().free.push(line);
     }
 
     /// Has a job wait, unless too many wait or the queue was closed: then it comes back.
@@ -134,6 +145,16 @@ mod tests {
         assert_eq!(queue.waiting(0), 4);
         let order: Vec<_> = (0..6).map_while(|_| queue.next()).collect();
         assert_eq!(order, ["a1", "c1", "a2", "c2", "a3", "a4"]);
+    }
+
+    #[test]
+    fn the_place_of_a_line_that_went_is_the_next_ones() {
+        let queue = Queue::new(2);
+        assert_eq!([queue.add_row(), queue.add_row()], [0, 1]);
+        queue.push(0, "a1").unwrap();
+        queue.remove_row(0);
+        assert_eq!([queue.add_row(), queue.add_row()], [0, 2]);
+        assert_eq!(queue.next(), Some("a1"), "what waited is not lost");
     }
 
     #[test]
