@@ -37,6 +37,8 @@ const MOST_BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub(super) struct Mqtt {
     options: MqttOptions,
+    /// What the store calls this sink.
+    name: String,
     prefix: String,
     shared: Shared,
     /// The last inspection of each line that the broker has.
@@ -107,6 +109,7 @@ impl Mqtt {
         }
         Ok(Self {
             options,
+            name: address.name,
             prefix: address.prefix,
             shared: shared.clone(),
             last: HashMap::new(),
@@ -134,6 +137,11 @@ impl Mqtt {
 
 fn status(prefix: &str) -> String {
     format!("{prefix}/status")
+}
+
+/// Where the state of a line is retained.
+fn state(prefix: &str, line: &str) -> String {
+    format!("{prefix}/{line}/state")
 }
 
 /// TLS with the certificates that this machine trusts.
@@ -188,8 +196,15 @@ impl Peer for Mqtt {
         for line in self.shared.lines.all() {
             let told = self.told(&line, is_behind);
             let text = serde_json::to_string(&told).map_err(|error| error.to_string())?;
-            states.push((format!("{}/{}/state", self.prefix, line.name), text));
+            states.push((state(&self.prefix, &line.name), text));
         }
+        let mut gone = self
+            .shared
+            .store
+            .forgotten(&self.name)
+            .map_err(|error| error.to_string())?;
+        // One that is deleted now is still served for a moment, and a new one may have its name.
+        gone.retain(|line| self.shared.lines.find(line).is_none());
         let link = self.link.as_mut().ok_or("there is no connection")?;
         for (topic, text) in states {
             if link.told.get(&topic) != Some(&text) {
@@ -197,7 +212,19 @@ impl Peer for Mqtt {
                 link.told.insert(topic, text);
             }
         }
-        link.acknowledged().await
+        for line in &gone {
+            let topic = state(&self.prefix, line);
+            link.told.remove(&topic);
+            // An empty message is how a broker is told to retain nothing.
+            link.publish(topic, "", true)?;
+        }
+        link.acknowledged().await?;
+        for line in gone {
+            self.last.remove(&line);
+            let kept = self.shared.store.has_forgotten(&self.name, &line);
+            kept.map_err(|error| error.to_string())?;
+        }
+        Ok(())
     }
 
     fn lost(&mut self) {
@@ -216,7 +243,7 @@ impl Peer for Mqtt {
         };
         for line in self.shared.lines.all() {
             if let Ok(text) = serde_json::to_string(&ended) {
-                let _ = link.publish(format!("{}/{}/state", self.prefix, line.name), text, true);
+                let _ = link.publish(state(&self.prefix, &line.name), text, true);
             }
         }
         let _ = link.publish(status(&self.prefix), "offline", true);

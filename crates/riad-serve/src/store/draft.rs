@@ -96,6 +96,7 @@ impl Store {
             let judged = judged(connection, &name)?;
             if judged == 0 {
                 for sql in [
+                    "INSERT OR IGNORE INTO forgotten (sink, line) SELECT name, ?1 FROM sink WHERE name LIKE 'mqtt:%'",
                     "DELETE FROM draft WHERE name = ?1",
                     "DELETE FROM good WHERE line = ?1",
                     "DELETE FROM version WHERE line = ?1",

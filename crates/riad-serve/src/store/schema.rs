@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::{Error, Result};
 
 /// The schema that this program writes. Each change of the tables is a step in [`open`], and raises it.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// How long a connection waits for another one, such as a backup's.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -108,6 +108,15 @@ CREATE TABLE good (
 CREATE UNIQUE INDEX good_line ON good (line, sha256);
 ";
 
+/// Lines whose state a broker has to forget.
+const FORGOTTEN: &str = "
+CREATE TABLE forgotten (
+    sink  TEXT NOT NULL,
+    line  TEXT NOT NULL,
+    PRIMARY KEY (sink, line)
+) STRICT;
+";
+
 /// Opens the database to write, and brings its tables up to date.
 pub(super) fn open(path: &Path) -> Result<Connection> {
     let connection = Connection::open(path)?;
@@ -128,6 +137,9 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     }
     if found < 2 {
         connection.execute_batch(&format!("BEGIN; {DRAFTS} PRAGMA user_version = 2; COMMIT;"))?;
+    }
+    if found < 3 {
+        connection.execute_batch(&format!("BEGIN; {FORGOTTEN} PRAGMA user_version = 3; COMMIT;"))?;
     }
     Ok(connection)
 }

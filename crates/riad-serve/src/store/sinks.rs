@@ -48,6 +48,25 @@ impl Store {
         Ok(())
     }
 
+    /// Lines that were deleted, and whose state this sink has to forget.
+    pub(crate) fn forgotten(&self, sink: &str) -> Result<Vec<String>> {
+        self.read(|connection| {
+            let sql = "SELECT line FROM forgotten WHERE sink = ?1 ORDER BY line";
+            let mut statement = connection.prepare_cached(sql)?;
+            statement.query_map([sink], |row| row.get(0))?.collect()
+        })
+    }
+
+    /// A sink has forgotten the state of a line.
+    pub(crate) fn has_forgotten(&self, sink: &str, line: &str) -> Result<()> {
+        let (sink, line) = (sink.to_owned(), line.to_owned());
+        self.change(move |connection| {
+            let sql = "DELETE FROM forgotten WHERE sink = ?1 AND line = ?2";
+            connection.prepare_cached(sql)?.execute([&sink, &line])
+        })?;
+        Ok(())
+    }
+
     /// The number of the newest inspection; 0 if there is none.
     pub(crate) fn newest(&self) -> Result<i64> {
         self.read(|connection| {

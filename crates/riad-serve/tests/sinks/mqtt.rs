@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::{
     killed,
     proxy::Proxy,
-    support::{LINE, Program, free_port, good, metric, options, post, post_none, until},
+    support::{LINE, Program, delete, free_port, good, make, metric, options, post, post_none, until},
 };
 
 /// A broker, and what it is started with.
@@ -223,6 +223,31 @@ fn nothing_is_lost_while_a_broker_is_gone() {
     came.dedup();
     assert_eq!(came, expected);
     assert_eq!(metric(address, "dropped_total"), 0.0);
+}
+
+#[test]
+fn a_broker_retains_nothing_of_a_line_that_was_deleted_while_it_was_gone() {
+    let Some(mut broker) = Broker::start("allow_anonymous true") else {
+        return;
+    };
+    let (store, listener) = (tempfile::tempdir().unwrap(), broker.listen(&[]));
+    let service = Service::start(options(store.path(), [broker.to()])).unwrap();
+    let address = service.address();
+    let states = || listener.said("cap/state");
+    make(address, "cap");
+    until("its state is told", || {
+        states().last().is_some_and(|text| text.contains("idle"))
+    });
+    broker.end();
+    until("it is noticed", || metric(address, "up") == 0.0);
+    assert_eq!(delete(address, "/v1/lines/cap"), 204);
+    assert!(broker.again());
+    until("it is forgotten", || states().last().is_some_and(String::is_empty));
+    assert!(listener.state()["state"] == "idle", "the other line is still there");
+    // What was deleted is told once.
+    let id = post_none(address);
+    until("a later message came", || listener.ids() == [id]);
+    assert_eq!(states().iter().filter(|text| text.is_empty()).count(), 1);
 }
 
 #[test]

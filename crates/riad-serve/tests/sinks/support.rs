@@ -113,6 +113,36 @@ pub(crate) fn get(service: SocketAddr, path: &str) -> String {
     response.body_mut().read_to_string().unwrap()
 }
 
+/// Makes a line of good pictures, and puts it to use; its model is hardly trained.
+pub(crate) fn make(service: SocketAddr, line: &str) {
+    let ask = |path: &str, body: &str| {
+        let url = format!("http://{service}{path}");
+        let mut response = agent().post(url).content_type("application/json").send(body).unwrap();
+        let text = response.body_mut().read_to_string().unwrap();
+        assert!(response.status().is_success(), "{path}: {text}");
+    };
+    ask("/v1/lines", &format!(r#"{{"name": "{line}"}}"#));
+    for picture in plant().join("badge/train/good").read_dir().unwrap() {
+        let url = format!("http://{service}/v1/lines/{line}/pictures");
+        let body = std::fs::read(picture.unwrap().path()).unwrap();
+        let sent = agent().post(url).content_type("application/octet-stream").send(&body);
+        assert!(sent.unwrap().status().is_success());
+    }
+    ask(
+        &format!("/v1/lines/{line}/train"),
+        r#"{"preset": "tiny", "size": 32, "method": "riad", "epochs": 1}"#,
+    );
+    until("it is trained", || {
+        get(service, &format!("/v1/lines/{line}/making")).contains(r#""state":"trained""#)
+    });
+    ask(&format!("/v1/lines/{line}/use"), "{}");
+}
+
+pub(crate) fn delete(service: SocketAddr, path: &str) -> u16 {
+    let deleted = agent().delete(format!("http://{service}{path}")).call().unwrap();
+    deleted.status().as_u16()
+}
+
 /// A number of the only sink.
 pub(crate) fn metric(service: SocketAddr, name: &str) -> f64 {
     let text = get(service, "/metrics");
