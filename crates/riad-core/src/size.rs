@@ -40,6 +40,27 @@ impl Size {
         self.height.checked_mul(self.width)
     }
 
+    /// Whether one is the other at another scale, but for a pixel of the smaller one.
+    ///
+    /// ```
+    /// use riad_core::Size;
+    ///
+    /// assert!(Size::new(67, 100).has_proportions_of(Size::new(1000, 1500)));
+    /// assert!(!Size::new(480, 640).has_proportions_of(Size::new(720, 1280)));
+    /// ```
+    pub const fn has_proportions_of(self, other: Self) -> bool {
+        let (one, two) = (
+            self.height.saturating_mul(other.width),
+            self.width.saturating_mul(other.height),
+        );
+        let wider = if self.width > other.width {
+            self.width
+        } else {
+            other.width
+        };
+        one.abs_diff(two) <= wider
+    }
+
     /// Whether there is no pixel.
     pub const fn is_empty(self) -> bool {
         self.height == 0 || self.width == 0
@@ -74,6 +95,31 @@ impl LengthError {
             Ok(())
         } else {
             Err(Self { what, got, expected })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proportions_are_the_same_at_every_scale() {
+        for (a, b) in [
+            ((900, 900), (256, 256)),
+            ((67, 100), (1000, 1500)),
+            ((150, 400), (75, 200)),
+        ] {
+            let (a, b) = (Size::new(a.0, a.1), Size::new(b.0, b.1));
+            assert!(a.has_proportions_of(b) && b.has_proportions_of(a), "{a:?} {b:?}");
+        }
+        for (a, b) in [
+            ((400, 150), (150, 400)),
+            ((100, 103), (1000, 1000)),
+            ((480, 640), (720, 1280)),
+        ] {
+            let (a, b) = (Size::new(a.0, a.1), Size::new(b.0, b.1));
+            assert!(!a.has_proportions_of(b) && !b.has_proportions_of(a), "{a:?} {b:?}");
         }
     }
 }

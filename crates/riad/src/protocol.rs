@@ -161,6 +161,22 @@ impl TrainingOptions {
         method(self, images, observer)
     }
 
+    /// How many tiles an image of this size is scored in: 1 without tiles, 0 if it is smaller than a tile.
+    pub fn tiles(&self, image: Size) -> usize {
+        let Some(tile) = self.tile else { return 1 };
+        let overlap = self.overlap(tile);
+        let along = |side: usize, tile: usize| match side.checked_sub(tile) {
+            Some(rest) => 1 + rest.div_ceil(tile.saturating_sub(overlap).max(1)),
+            None => 0,
+        };
+        along(image.height, tile.height) * along(image.width, tile.width)
+    }
+
+    /// The smallest overlap of neighbouring tiles of this size in pixels.
+    fn overlap(&self, tile: Size) -> usize {
+        self.overlap.unwrap_or(tile.height.min(tile.width) / 4)
+    }
+
     /// The settings of a training on `device` with this number of images. They are the protocol's settings, with three
     /// exceptions: options that are set, the learning rate of the small presets, and the epochs of a method that has a
     /// fixed number of steps.
@@ -178,8 +194,8 @@ impl TrainingOptions {
         let size = self.tile.or(self.size);
         let Size { height, width } = size.unwrap_or(ScoringSettings::default().size());
         let mut scoring = method.settings(height, width);
-        scoring.tiling = self.tile.map(|Size { height, width }| Tiling {
-            overlap: self.overlap.unwrap_or(height.min(width) / 4),
+        scoring.tiling = self.tile.map(|tile| Tiling {
+            overlap: self.overlap(tile),
         });
         scoring.white_level = self.white_level;
         scoring.mask_seed = seed;
@@ -329,4 +345,24 @@ pub(crate) fn differing(
         ("seed", options.seed.is_none_or(|given| given == *seed)),
     ];
     same.iter().find(|(_, same)| !same).map(|(name, _)| *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_cover_an_image_with_their_overlap() {
+        let tiled = |overlap| TrainingOptions {
+            tile: Some(Size::new(256, 256)),
+            overlap,
+            ..TrainingOptions::default()
+        };
+        // Starts at 0, 186, 372, 558 and 744 of 1000 rows, and at eight places of 1500 columns.
+        assert_eq!(tiled(None).tiles(Size::new(1000, 1500)), 5 * 8);
+        assert_eq!(tiled(Some(0)).tiles(Size::new(512, 513)), 2 * 3);
+        assert_eq!(tiled(None).tiles(Size::new(256, 256)), 1);
+        assert_eq!(tiled(None).tiles(Size::new(255, 4000)), 0);
+        assert_eq!(TrainingOptions::default().tiles(Size::new(4000, 4000)), 1);
+    }
 }

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use riad_core::Size;
 use riad_data::{DataError, Reader, load_mask};
 use riad_model::{Roi, ScoringSettings};
 
@@ -24,7 +23,7 @@ pub(crate) fn load_roi(file: &Path, scoring: &ScoringSettings, images: &[PathBuf
         let (fits, needed) = if is_tiled {
             (size == own, "size, because images in tiles keep their size")
         } else {
-            (has_proportions_of(own, size), "proportions")
+            (own.has_proportions_of(size), "proportions")
         };
         if !fits {
             return Err(Error::request(format!(
@@ -47,34 +46,4 @@ pub(crate) fn load_roi(file: &Path, scoring: &ScoringSettings, images: &[PathBuf
         error => error.into(),
     })?;
     Roi::new(inside).map_err(|error| Error::request(format!("{}: {error}", file.display())))
-}
-
-/// Whether one is the other at another scale, but for a pixel of the smaller one.
-fn has_proportions_of(one: Size, other: Size) -> bool {
-    (one.height * other.width).abs_diff(one.width * other.height) <= one.width.max(other.width)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn proportions_are_the_same_at_every_scale() {
-        for (a, b) in [
-            ((900, 900), (256, 256)),
-            ((67, 100), (1000, 1500)),
-            ((150, 400), (75, 200)),
-        ] {
-            let (a, b) = (Size::new(a.0, a.1), Size::new(b.0, b.1));
-            assert!(has_proportions_of(a, b) && has_proportions_of(b, a), "{a:?} {b:?}");
-        }
-        for (a, b) in [
-            ((400, 150), (150, 400)),
-            ((100, 103), (1000, 1000)),
-            ((480, 640), (720, 1280)),
-        ] {
-            let (a, b) = (Size::new(a.0, a.1), Size::new(b.0, b.1));
-            assert!(!has_proportions_of(a, b) && !has_proportions_of(b, a), "{a:?} {b:?}");
-        }
-    }
 }

@@ -152,6 +152,8 @@ impl Drafts {
             note: None,
             plan: None,
             found: None,
+            region: None,
+            white_level: None,
         };
         let draft = Arc::new(Draft::of(row, store, self.asked)?);
         let good = draft.good();

@@ -9,7 +9,9 @@ mod finding;
 mod pictures;
 mod plan;
 mod progress;
+mod region;
 mod training;
+mod white;
 
 use std::{
     fs,
@@ -19,6 +21,7 @@ use std::{
 };
 
 use riad::Asked;
+use riad_data::Brightest;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -27,8 +30,10 @@ pub(crate) use self::{
     finding::Found,
     pictures::{Suspect, Taken},
     plan::{Plan, Plans},
+    region::{MOST_MASK, Region},
+    white::White,
 };
-use self::{pictures::Looked, progress::Progress};
+use self::{pictures::Looked, progress::Progress, region::RegionState, white::LikelyWhite};
 use crate::{
     Error, Result,
     events::{Event, Events},
@@ -101,6 +106,12 @@ pub(crate) struct BeingMade {
     bytes: u64,
     /// How many it takes at least.
     needed: usize,
+    /// The sample value that is white; null if that is the largest of the files' range.
+    white_level: Option<u16>,
+    /// What is probably white, if the pictures are dark and nobody has said it.
+    likely_white: Option<LikelyWhite>,
+    /// Where defects are looked for; null if that is everywhere.
+    region: Option<RegionState>,
     /// How it is trained.
     plan: Option<Plan>,
     /// How its training goes or went.
@@ -133,6 +144,10 @@ struct Now {
     found: Option<Found>,
     pictures: usize,
     bytes: u64,
+    /// The brightest sample of all pictures.
+    brightest: Option<Brightest>,
+    white_level: Option<u16>,
+    region: Option<Region>,
     progress: Option<Progress>,
     /// What was unusual about its pictures, as long as they are those.
     looked: Option<Looked>,
@@ -140,10 +155,25 @@ struct Now {
     changes: u64,
 }
 
+impl Now {
+    /// Forgets what was made.
+    fn forget(&mut self) {
+        self.stage = Stage::Collecting;
+        (self.note, self.plan, self.found, self.progress) = (None, None, None, None);
+    }
+}
+
 impl Draft {
     /// From what the store knows.
     fn of(row: DraftRow, store: &Store, asked: Asked) -> Result<Self> {
         let pictures = store.good(&row.name)?;
+        let region = row.region.and_then(|png| match Region::kept(png) {
+            Ok(region) => Some(region),
+            Err(error) => {
+                tracing::error!("the region of interest of line {} cannot be read: {error}", row.name);
+                None
+            }
+        });
         let read = |text: Option<String>| text.filter(|text| !text.is_empty());
         let draft = Self {
             folder: store.folder().join("lines").join(&row.name),
@@ -158,6 +188,9 @@ impl Draft {
                 found: read(row.found).and_then(|found| serde_json::from_str(&found).ok()),
                 pictures: pictures.len(),
                 bytes: pictures.iter().map(|picture| picture.bytes).sum(),
+                brightest: pictures.iter().filter_map(|picture| picture.brightest).max(),
+                white_level: row.white_level,
+                region,
                 progress: None,
                 looked: None,
                 changes: 0,
@@ -213,6 +246,9 @@ impl Draft {
             pictures: now.pictures,
             bytes: now.bytes,
             needed: self.needed().unwrap_or(LEAST_LEARNED),
+            white_level: now.white_level,
+            likely_white: LikelyWhite::of(now.white_level, now.brightest),
+            region: now.region.as_ref().map(|region| region.state(&self.name)),
             plan: now.plan.clone(),
             training: now.progress.as_ref().map(Progress::state),
             found: now.found.clone(),
@@ -236,9 +272,19 @@ impl Draft {
                 note: now.note.clone(),
                 plan: now.plan.as_ref().and_then(|plan| serde_json::to_string(plan).ok()),
                 found: now.found.as_ref().and_then(|found| serde_json::to_string(found).ok()),
+                region: now.region.as_ref().map(Region::to_keep),
+                white_level: now.white_level,
             }
         };
         store.keep_draft(row)
+    }
+
+    /// What is learned from has changed: what was made of it before is forgotten.
+    fn renew(&self, store: &Store, change: impl FnOnce(&mut Now)) -> Result<()> {
+        self.keep(store, |now| {
+            change(now);
+            now.forget();
+        })
     }
 
     /// Checks that its pictures may change, and says why if not.

@@ -8,7 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use riad::{Reader, RgbImage, Size, Suspects, TrainingOptions, render::drawn};
+use riad::{RgbImage, Size, Suspects, render::drawn};
 use riad_data::Fit;
 use serde::{Deserialize, Serialize};
 use tempfile::TempPath;
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// What a picture is brought to, to see that it can be read.
-const SMALL: Size = Size::new(32, 32);
+pub(super) const SMALL: Size = Size::new(32, 32);
 
 /// What became of a picture that came.
 #[derive(Debug)]
@@ -49,11 +49,6 @@ pub(crate) struct Suspect {
 /// Those that were found, as long as the pictures are these.
 pub(super) type Looked = Arc<Vec<Suspect>>;
 
-/// How pictures are read.
-pub(super) fn reader() -> Reader {
-    TrainingOptions::default().reader()
-}
-
 /// What a picture's file is called: by what it holds, so that no name that somebody sends has a say.
 fn file_name(picture: &GoodRow) -> String {
     // What a file is, its content says; the name only has to look like that of a picture.
@@ -67,7 +62,8 @@ impl Draft {
     /// [`NotMade::Asked`] if no pictures are taken now.
     pub(crate) fn take(&self, store: &Store, file: &TempPath, name: &str, room: Room) -> Result<Taken, NotMade> {
         self.check_open()?;
-        let loaded = match reader().load(file, Fit::Resized(SMALL)) {
+        let white_level = self.white_level();
+        let loaded = match self.reader().load(file, Fit::Resized(SMALL)) {
             Ok(loaded) => loaded,
             Err(error) => return Ok(Taken::LeftOut(without(&error.to_string(), file))),
         };
@@ -81,9 +77,14 @@ impl Draft {
             bytes,
             width: loaded.original_size.width,
             height: loaded.original_size.height,
+            brightest: loaded.found.brightest,
         };
         let _alone = self.alone();
         self.check_open()?;
+        if self.white_level() != white_level {
+            let words = "the white level was changed just now; send the picture again";
+            return Err(NotMade::Asked(words.to_owned()));
+        }
         let (count, held) = {
             let now = self.now();
             (now.pictures, now.bytes)
@@ -113,6 +114,7 @@ impl Draft {
             self.changed(store, |now| {
                 now.pictures += 1;
                 now.bytes += bytes;
+                now.brightest = now.brightest.max(picture.brightest);
             })?;
         }
         Ok(Taken::Picture(picture))
@@ -131,27 +133,27 @@ impl Draft {
         store.forget_good(&self.name, number)?;
         // What cannot be removed now is swept before anything is learned.
         let _ = fs::remove_file(self.good().join(file_name(&picture)));
+        let others = store.good(&self.name)?;
         self.changed(store, |now| {
             now.pictures = now.pictures.saturating_sub(1);
             now.bytes = now.bytes.saturating_sub(picture.bytes);
+            now.brightest = others.iter().filter_map(|other| other.brightest).max();
         })?;
         Ok(true)
     }
 
     /// Its pictures have changed: what was made of them is of other ones.
     fn changed(&self, store: &Store, change: impl FnOnce(&mut Now)) -> Result<()> {
-        let is_collecting = self.stage() == Stage::Collecting;
         let all = |now: &mut Now| {
             change(now);
-            now.changes += 1;
-            now.stage = Stage::Collecting;
-            (now.note, now.plan, now.found, now.progress, now.looked) = (None, None, None, None, None);
+            (now.changes, now.looked) = (now.changes + 1, None);
         };
-        if is_collecting {
-            all(&mut self.now());
-            return Ok(());
+        if self.stage() != Stage::Collecting {
+            return self.renew(store, all);
         }
-        self.keep(store, all)
+        // The store knows all that it keeps of a line whose pictures come in.
+        all(&mut self.now());
+        Ok(())
     }
 
     /// Where a picture lies.
@@ -159,12 +161,10 @@ impl Draft {
         self.good().join(file_name(picture))
     }
 
-    /// A small picture of one, of this height.
-    pub(crate) fn small(&self, picture: &GoodRow, height: u32) -> Result<RgbImage> {
-        let width = picture.width as u64 * u64::from(height) / picture.height.max(1) as u64;
-        let width = usize::try_from(width).unwrap_or(1).clamp(1, 4 * height as usize);
-        let size = Size::new(height as usize, width);
-        let loaded = reader()
+    /// One of them, brought to a size.
+    pub(crate) fn drawn(&self, picture: &GoodRow, size: Size) -> Result<RgbImage> {
+        let loaded = self
+            .reader()
             .load(&self.path(picture), Fit::Resized(size))
             .map_err(riad::Error::from)?;
         Ok(drawn(loaded.image.values(), size)?)
@@ -186,7 +186,7 @@ impl Draft {
             .map(|picture| (self.path(picture), file_name(picture)))
             .collect();
         let lines = quietly(|| {
-            let suspects = Suspects::among(images, &reader());
+            let suspects = Suspects::among(images, &self.reader());
             let lines = suspects.lines().map(|(name, reasons)| (name.to_owned(), reasons));
             lines.collect()
         })?;
@@ -290,6 +290,7 @@ mod tests {
             bytes: 1,
             width: 1,
             height: 1,
+            brightest: None,
         };
         let pictures = [picture(3, "a b.png", "aa"), picture(4, "c.png", "bb")];
         let lines = vec![("bb.png".to_owned(), "hardly differs from aa.png: a copy?".to_owned())];

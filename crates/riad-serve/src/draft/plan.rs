@@ -6,7 +6,7 @@ use std::{
 };
 
 use riad::{
-    Cancel, Compute, Method, Preset, Size, TrainConfig, TrainingOptions,
+    Cancel, Compute, Method, Parts, Preset, Size, TrainConfig, TrainingOptions,
     speed::{Speeds, measure},
 };
 use serde::{Deserialize, Serialize};
@@ -16,11 +16,14 @@ use super::{Draft, LEAST_LEARNED};
 use crate::{
     Error, Result,
     making::{NotMade, Place, quietly},
-    store::Store,
+    store::{GoodRow, Store},
 };
 
 /// Sides of the images that are offered.
 const SIZES: [usize; 2] = [128, 256];
+
+/// Pictures are offered to be cut into tiles if their longer side is more than so many tiles: resized, they would lose that much.
+const MUCH_LARGER: usize = 2;
 
 /// Sides that are taken, as a network of a larger one may take more memory than the machine has, and the service with it.
 const SIDES: [usize; 2] = [32, 512];
@@ -44,10 +47,13 @@ const SOON: Duration = Duration::from_secs(1800);
 pub(crate) struct Plan {
     /// Size of the network: `tiny`, `small` or `paper`.
     preset: String,
-    /// Height and width in pixels that images are resized to, from 32 to 512.
+    /// Height and width in pixels that images are resized to, or of tiles, from 32 to 512.
     #[schema(minimum = 32, maximum = 512)]
     size: usize,
-    /// `riad`, `restore` or `autoencoder`: by default the one that suits the pictures.
+    /// Whether images are not resized, but cut into overlapping tiles of that size.
+    #[serde(default, skip_serializing_if = "is_false")]
+    tile: bool,
+    /// `riad`, `restore` or `autoencoder`: by default the one that suits the pictures, and `riad` for tiles.
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<String>,
     /// Passes over the pictures, at most.
@@ -56,12 +62,22 @@ pub(crate) struct Plan {
     epochs: Option<usize>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 /// A way to train a model.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Offer {
     preset: String,
-    /// Height and width in pixels.
+    /// Height and width in pixels that images are resized to, or of tiles.
     size: usize,
+    /// Whether images are cut into tiles of that size. It is offered only if all pictures are much larger.
+    tile: bool,
+    method: String,
+    /// Whether training ends sooner if nothing improves any more: then the time is that of the longest.
+    ends_early: bool,
     /// How long it takes on this machine beside the lines, about.
     seconds: f64,
     /// Whether that is not measured, but reckoned from a smaller network.
@@ -75,12 +91,8 @@ pub(crate) struct Offer {
 /// The ways to train a line's model.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Plans {
-    /// The method that suits the pictures.
-    method: String,
     /// How many pictures are learned from, watched with, and held out for thresholds.
     pictures: [usize; 3],
-    /// Whether training ends sooner if nothing improves any more: then times are those of the longest.
-    ends_early: bool,
     /// The quickest first.
     plans: Vec<Offer>,
 }
@@ -107,17 +119,19 @@ impl Plan {
         if self.epochs.is_some_and(|epochs| !(1..=MOST_EPOCHS).contains(&epochs)) {
             return Err(format!("epochs are from 1 to {MOST_EPOCHS}"));
         }
-        let mut options = with(preset, self.size, pictures, for_thresholds);
+        let mut options = with(preset, (self.size, self.tile), pictures, for_thresholds);
         options.method = method.map_err(|error| error.to_string())?;
         options.epochs = self.epochs;
         Ok(options)
     }
 }
 
-fn with(preset: Preset, side: usize, pictures: usize, for_thresholds: usize) -> TrainingOptions {
+fn with(preset: Preset, (side, tile): (usize, bool), pictures: usize, for_thresholds: usize) -> TrainingOptions {
+    let size = Size::new(side, side);
     TrainingOptions {
         preset: Some(preset),
-        size: Some(Size::new(side, side)),
+        size: (!tile).then_some(size),
+        tile: tile.then_some(size),
         calibration: Some(CALIBRATION.max(for_thresholds as f64 / pictures.max(1) as f64)),
         ..TrainingOptions::default()
     }
@@ -140,6 +154,38 @@ impl Draft {
         Ok([pictures, needed - LEAST_LEARNED])
     }
 
+    /// The options of a training by this plan.
+    ///
+    /// # Errors
+    /// [`NotMade::Wrong`] if it cannot be meant, [`NotMade::Asked`] if it has too few pictures, or a picture does not fit.
+    pub(super) fn options_of(&self, plan: &Plan, store: &Store) -> Result<TrainingOptions, NotMade> {
+        let [pictures, for_thresholds] = self.enough()?;
+        let mut options = plan.options(pictures, for_thresholds).map_err(NotMade::Wrong)?;
+        options.white_level = self.white_level();
+        let pictures = store.good(&self.name)?;
+        if let Some(small) = pictures.iter().find(|picture| options.tiles(picture.size()) == 0) {
+            return Err(NotMade::Asked(format!(
+                "{} has {} pixels (height x width), which is smaller than a tile of {}; leave it out, or take smaller tiles",
+                small.name,
+                small.size(),
+                plan.size
+            )));
+        }
+        if let Some(region) = self.region() {
+            region.check(&pictures, options.tile.is_some())?;
+        }
+        Ok(options)
+    }
+
+    /// Whether to offer tiles of this size.
+    fn suits_tiles(&self, side: usize, pictures: &[GoodRow]) -> bool {
+        let is_large = |picture: &GoodRow| {
+            let Size { height, width } = picture.size();
+            height.max(width) > MUCH_LARGER * side && height.min(width) >= side
+        };
+        pictures.iter().all(is_large) && self.region().is_none_or(|region| region.check(pictures, true).is_ok())
+    }
+
     /// The ways to train its model, or only those at one size.
     ///
     /// # Errors
@@ -148,7 +194,7 @@ impl Draft {
         &self,
         size: Option<usize>,
         (measured, compute): (&Measured, &Compute),
-        begin: impl FnOnce() -> Option<Place>,
+        begin: impl Fn() -> Option<Place>,
         store: &Store,
     ) -> Result<Plans, NotMade> {
         let [least, most] = SIDES;
@@ -159,52 +205,80 @@ impl Draft {
         }
         let [pictures, for_thresholds] = self.enough()?;
         let sizes = size.map_or(SIZES.to_vec(), |size| vec![size]);
-        let images: Vec<_> = store.good(&self.name)?.iter().map(|good| self.path(good)).collect();
-        let any = with(Preset::Tiny, SIZES[0], pictures, for_thresholds);
-        let parts = any.parts(pictures);
-        let method = quietly(|| any.method_for(images, &()))?.map_err(Error::from)?;
-        let mut wanted = Vec::new();
-        for &size in &sizes {
-            for &preset in Preset::ALL {
-                let options = with(preset, size, pictures, for_thresholds);
-                let config = options.config(method, parts.train.round() as usize, &compute.device);
-                wanted.push((preset, size, config.map_err(Error::from)?));
+        let all = store.good(&self.name)?;
+        let of = |preset, size| TrainingOptions {
+            white_level: self.white_level(),
+            ..with(preset, size, pictures, for_thresholds)
+        };
+        let parts = of(Preset::Tiny, (sizes[0], false)).parts(pictures);
+        let mut offers = Vec::new();
+        for tile in [false, true] {
+            let sizes: Vec<_> = sizes
+                .iter()
+                .copied()
+                .filter(|&size| !tile || self.suits_tiles(size, &all))
+                .collect();
+            let Some(&first) = sizes.first() else { continue };
+            let any = of(Preset::Tiny, (first, tile));
+            let images: Vec<_> = all.iter().map(|good| self.path(good)).collect();
+            let method = quietly(|| any.method_for(images, &()))?.map_err(Error::from)?;
+            let mut wanted = Vec::new();
+            for &size in &sizes {
+                for &preset in Preset::ALL {
+                    let options = of(preset, (size, tile));
+                    let config = options.config(method, parts.train.round() as usize, &compute.device);
+                    wanted.push((preset, size, config.map_err(Error::from)?));
+                }
             }
+            let speeds = measured.of(method, &wanted, compute, &begin)?;
+            offers.extend(wanted.iter().zip(speeds).map(|((preset, size, config), speeds)| {
+                let parts = in_tiles(parts, &of(*preset, (*size, tile)), &all);
+                Offer {
+                    preset: preset.to_string(),
+                    size: *size,
+                    tile,
+                    method: method.to_string(),
+                    ends_early: method.steps().is_none(),
+                    seconds: speeds.training_time(parts, config.epochs).as_secs_f64(),
+                    estimated: speeds.is_estimated(),
+                    epochs: config.epochs,
+                    advised: false,
+                }
+            }));
         }
-        let speeds = measured.of(method, &wanted, compute, begin)?;
-        let mut offers: Vec<_> = wanted
-            .iter()
-            .zip(speeds)
-            .map(|((preset, size, config), speeds)| Offer {
-                preset: preset.to_string(),
-                size: *size,
-                seconds: speeds.training_time(parts, config.epochs).as_secs_f64(),
-                estimated: speeds.is_estimated(),
-                epochs: config.epochs,
-                advised: false,
-            })
-            .collect();
         offers.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
         if let Some(place) = advised(&offers) {
             offers[place].advised = true;
         }
         Ok(Plans {
-            method: method.to_string(),
             pictures: [parts.train, parts.validation, parts.calibration].map(|part| part.round() as usize),
-            ends_early: method.steps().is_none(),
             plans: offers,
         })
     }
 }
 
+/// The same parts, where an image of those that are scored after the training counts once for each of its tiles. Training and watching
+/// take one tile of each, and tiles have no place of which it could be known what is normal there.
+fn in_tiles(parts: Parts, options: &TrainingOptions, pictures: &[GoodRow]) -> Parts {
+    let mut parts = parts;
+    if options.tile.is_some() {
+        let tiles: usize = pictures.iter().map(|picture| options.tiles(picture.size())).sum();
+        parts.calibration *= tiles as f64 / pictures.len().max(1) as f64;
+        parts.normal = 0.0;
+    }
+    parts
+}
+
 /// The place of the one to take: the program's default, or else the largest that is done soon, or else the quickest. The quickest come
-/// first.
+/// first. Tiles are for those who know that their defects are fine.
 fn advised(offers: &[Offer]) -> Option<usize> {
     let usual = (Preset::Tiny.to_string(), SIZES[SIZES.len() - 1]);
+    let whole = || offers.iter().enumerate().filter(|(_, offer)| !offer.tile);
     let is_usual = |offer: &Offer| (offer.preset.clone(), offer.size) == usual && offer.seconds <= LONG.as_secs_f64();
-    let soon = || offers.iter().rposition(|offer| offer.seconds <= SOON.as_secs_f64());
-    let any = (!offers.is_empty()).then_some(0);
-    offers.iter().position(is_usual).or_else(soon).or(any)
+    let is_soon = |offer: &Offer| offer.seconds <= SOON.as_secs_f64();
+    let found = whole().find(|(_, offer)| is_usual(offer));
+    let soon = || whole().rfind(|(_, offer)| is_soon(offer));
+    found.or_else(soon).or_else(|| whole().next()).map(|(place, _)| place)
 }
 
 impl Measured {
@@ -214,7 +288,7 @@ impl Measured {
         method: Method,
         wanted: &[(Preset, usize, TrainConfig)],
         compute: &Compute,
-        begin: impl FnOnce() -> Option<Place>,
+        begin: impl Fn() -> Option<Place>,
     ) -> Result<Vec<Speeds>, NotMade> {
         let sizes: Vec<_> = wanted.iter().map(|(_, size, _)| *size).collect();
         let known = |all: &[Known]| {
@@ -248,6 +322,9 @@ mod tests {
         Offer {
             preset: preset.to_owned(),
             size,
+            tile: false,
+            method: "restore".to_owned(),
+            ends_early: false,
             seconds: 60.0 * minutes,
             estimated: false,
             epochs: 1,
@@ -274,6 +351,37 @@ mod tests {
             Some(0)
         );
         assert_eq!(advised(&[]), None);
+        let tiled = |size, minutes| Offer {
+            tile: true,
+            ..offer("tiny", size, minutes)
+        };
+        let large = [tiled(128, 1.0), offer("tiny", 128, 5.0), tiled(256, 20.0)];
+        assert_eq!(advised(&large), Some(1));
+    }
+
+    #[test]
+    fn after_the_training_each_tile_of_a_picture_takes_its_time() {
+        let picture = GoodRow {
+            number: 1,
+            name: String::new(),
+            sha256: String::new(),
+            bytes: 0,
+            width: 640,
+            height: 448,
+            brightest: None,
+        };
+        let parts = TrainingOptions::default().parts(200);
+        let of = |tile| {
+            in_tiles(
+                parts,
+                &with(Preset::Tiny, (256, tile), 200, 19),
+                &[picture.clone(), picture.clone()],
+            )
+        };
+        assert_eq!(of(false), parts);
+        // Two rows of three.
+        assert_eq!((of(true).calibration, of(true).normal), (6.0 * parts.calibration, 0.0));
+        assert_eq!(of(true).train, parts.train);
     }
 
     #[test]
@@ -282,7 +390,7 @@ mod tests {
         let method: Method = "riad".parse().unwrap();
         let of = |sizes: &[usize]| -> Vec<_> {
             let network = |&size| {
-                let options = with(Preset::Tiny, size, 29, 19);
+                let options = with(Preset::Tiny, (size, false), 29, 19);
                 let config = options.config(method, 9, &compute.device).unwrap();
                 (Preset::Tiny, size, config)
             };
@@ -302,6 +410,7 @@ mod tests {
         let plan = |size| Plan {
             preset: "tiny".to_owned(),
             size,
+            tile: false,
             method: None,
             epochs: None,
         };

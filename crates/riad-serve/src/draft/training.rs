@@ -33,8 +33,8 @@ impl Draft {
         self.check_open()?;
         // All that lies in the folder is learned from.
         let is_other = self.sweep(store)?;
-        let [pictures, for_thresholds] = self.enough()?;
-        let options = plan.options(pictures, for_thresholds).map_err(NotMade::Wrong)?;
+        self.enough()?;
+        let options = self.options_of(&plan, store)?;
         let place = making.begin(&self.name).ok_or(NotMade::Busy)?;
         let (goes_on, before) = {
             let now = self.now();
@@ -133,6 +133,10 @@ impl Draft {
     ) -> Result<Result<Found>> {
         let teller = Teller::new(self, events);
         quietly(|| {
+            let options = TrainingOptions {
+                roi: self.mask()?,
+                ..options
+            };
             let train = || {
                 let training = Training::new(self.good())
                     .layout(Layout::Folder)

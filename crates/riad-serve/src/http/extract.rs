@@ -2,7 +2,7 @@
 
 use axum::extract::{
     FromRequest, FromRequestParts,
-    rejection::{FormRejection, JsonRejection, PathRejection, QueryRejection},
+    rejection::{BytesRejection, FormRejection, JsonRejection, PathRejection, QueryRejection},
 };
 
 use super::answer::Refused;
@@ -37,7 +37,7 @@ macro_rules! refuses {
     };
 }
 
-refuses!(FormRejection, JsonRejection, QueryRejection);
+refuses!(BytesRejection, FormRejection, JsonRejection, QueryRejection);
 
 impl From<PathRejection> for Refused {
     /// What is no number is the number of nothing.

@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use riad::Size;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -18,7 +19,7 @@ use super::{
     extract::{Path, Query},
     inspect::{name_of, received, shown},
     making::draft_of,
-    pictures::{THUMBNAIL, jpeg},
+    pictures::{jpeg, screen_size, strip_size},
 };
 use crate::{
     draft::{BeingMade, Draft, Suspect, Taken},
@@ -236,11 +237,37 @@ pub(super) async fn good_thumbnail(
     Path((line, id)): Path<(String, i64)>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let draft = draft_of(&shared, &line)?;
+    shown_at(&shared, &line, id, (&headers, strip_size)).await
+}
+
+/// A good picture, as large as a screen
+#[utoipa::path(
+    get, path = "/v1/lines/{line}/pictures/{id}/image", tag = "making",
+    params(("line" = String, Path, description = "The line's name"), ("id" = i64, Path, description = "The picture's number")),
+    responses((status = 200, content_type = "image/jpeg", body = Binary), (status = 304), (status = 404, body = Problem),
+        (status = 409, body = Problem))
+)]
+pub(super) async fn good_image(
+    State(shared): State<Shared>,
+    Path((line, id)): Path<(String, i64)>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    shown_at(&shared, &line, id, (&headers, screen_size)).await
+}
+
+/// A good picture of a size, unless the browser has it.
+async fn shown_at(
+    shared: &Shared,
+    line: &str,
+    id: i64,
+    (headers, size): (&HeaderMap, fn(Size) -> Size),
+) -> Result<Response, Refused> {
+    let draft = draft_of(shared, line)?;
     let (store, name) = (shared.store.clone(), draft.name.clone());
     let picture = blocking(move || store.good_one(&name, id)?.ok_or_else(|| missing(id))).await?;
-    // Another store may have another picture of this number.
-    let tag = format!("\"{}\"", picture.sha256.get(..16).unwrap_or_default());
+    // Another store may have another picture of this number, and another white level makes another picture of it.
+    let of = picture.sha256.get(..16).unwrap_or_default();
+    let tag = format!("\"{of}-{}\"", draft.white_level().unwrap_or(0));
     let about = [
         (header::ETAG, tag.clone()),
         (header::CACHE_CONTROL, "private, no-cache".to_owned()),
@@ -251,7 +278,7 @@ pub(super) async fn good_thumbnail(
     }
     // Drawing is nobody's hurry, and must not take the cores from the lines.
     let _turn = shared.drawing.acquire().await.map_err(|_| Refused::internal())?;
-    let drawn = blocking(move || jpeg(&draft.small(&picture, THUMBNAIL)?)).await?;
+    let drawn = blocking(move || jpeg(&draft.drawn(&picture, size(picture.size()))?)).await?;
     Ok((about, [(header::CONTENT_TYPE, "image/jpeg")], drawn).into_response())
 }
 

@@ -10,6 +10,7 @@ mod inference;
 mod inspect;
 mod inspections;
 mod lines;
+mod looking;
 mod making;
 mod metrics;
 mod page;
@@ -35,6 +36,7 @@ use utoipa_axum::{
 
 use self::answer::Refused;
 use crate::{
+    draft::MOST_MASK,
     line::{Line, Numbers},
     shared::Shared,
     store::{Labelled, Origin},
@@ -88,6 +90,12 @@ pub(crate) fn router(shared: Shared) -> Router {
         .routes(routes!(good::good))
         .routes(routes!(good::remove))
         .routes(routes!(good::good_thumbnail))
+        .routes(routes!(good::good_image))
+        .routes(UtoipaMethodRouterExt::layer(
+            routes!(looking::region, looking::set_region, looking::remove_region),
+            DefaultBodyLimit::max(MOST_MASK),
+        ))
+        .routes(routes!(looking::set_white_level))
         .routes(routes!(good::suspects))
         .routes(routes!(inspections::list))
         .routes(routes!(inspections::one))

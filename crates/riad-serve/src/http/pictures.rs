@@ -29,7 +29,7 @@ use super::{
 use crate::{Error, shared::Shared, store::Inspection};
 
 /// The height of a small picture.
-pub(super) const THUMBNAIL: u32 = 160;
+const THUMBNAIL: usize = 160;
 
 /// The longer side of a picture that is drawn for the page.
 const SCREEN: u32 = 1280;
@@ -114,14 +114,7 @@ pub(super) async fn image(
         return Ok(known.unchanged());
     }
     if is_for_page {
-        let small = small(&shared, inspection, path, |size| {
-            let longer = size.width.max(size.height);
-            let side = |side: usize| (side * SCREEN as usize / longer.max(1)).max(1);
-            match longer <= SCREEN as usize {
-                true => size,
-                false => Size::new(side(size.height), side(size.width)),
-            }
-        });
+        let small = small(&shared, inspection, path, screen_size);
         return Ok(known.with("image/jpeg", small.await?));
     }
     let bytes = tokio::fs::read(&path)
@@ -129,6 +122,22 @@ pub(super) async fn image(
         .map_err(|cause| Refused::from(Error::file("read", path)(cause)))?;
     let kind = kind_of(&bytes);
     Ok(known.with(kind, bytes))
+}
+
+/// The size of a picture of this size that is drawn for the page.
+pub(super) fn screen_size(size: Size) -> Size {
+    let longer = size.width.max(size.height);
+    let side = |side: usize| (side * SCREEN as usize / longer.max(1)).max(1);
+    match longer <= SCREEN as usize {
+        true => size,
+        false => Size::new(side(size.height), side(size.width)),
+    }
+}
+
+/// The size of a small one of a picture of this size.
+pub(super) fn strip_size(size: Size) -> Size {
+    let width = size.width * THUMBNAIL / size.height.max(1);
+    Size::new(THUMBNAIL, width.clamp(1, 4 * THUMBNAIL))
 }
 
 /// What a browser may show of it. Anything else is only to be saved.
@@ -158,11 +167,7 @@ pub(super) async fn thumbnail(
     if known.is_there {
         return Ok(known.unchanged());
     }
-    let height = THUMBNAIL as usize;
-    let small = small(&shared, inspection, path, |size| {
-        let width = size.width * height / size.height.max(1);
-        Size::new(height, width.clamp(1, 4 * height))
-    });
+    let small = small(&shared, inspection, path, strip_size);
     Ok(known.with("image/jpeg", small.await?))
 }
 

@@ -1,5 +1,7 @@
 //! Lines that are being made, and their good pictures.
 
+use riad::Size;
+use riad_data::Brightest;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Store;
@@ -17,6 +19,10 @@ pub(crate) struct DraftRow {
     pub(crate) plan: Option<String>,
     /// What its model finds, as JSON.
     pub(crate) found: Option<String>,
+    /// Where defects are looked for, as a PNG.
+    pub(crate) region: Option<Vec<u8>>,
+    /// The sample value that is white, if it is not the largest of the files' range.
+    pub(crate) white_level: Option<u16>,
 }
 
 /// A good picture that a line is made of.
@@ -30,9 +36,17 @@ pub(crate) struct GoodRow {
     pub(crate) bytes: u64,
     pub(crate) width: usize,
     pub(crate) height: usize,
+    /// Its brightest sample, if samples are integers of more than 8 bits.
+    pub(crate) brightest: Option<Brightest>,
 }
 
-const COLUMNS: &str = "number, name, sha256, bytes, width, height";
+impl GoodRow {
+    pub(crate) fn size(&self) -> Size {
+        Size::new(self.height, self.width)
+    }
+}
+
+const COLUMNS: &str = "number, name, sha256, bytes, width, height, brightest, full";
 
 fn good(row: &Row<'_>) -> rusqlite::Result<GoodRow> {
     let size = |at| row.get::<_, i64>(at).map(|value| value.unsigned_abs());
@@ -43,6 +57,10 @@ fn good(row: &Row<'_>) -> rusqlite::Result<GoodRow> {
         bytes: size(3)?,
         width: usize::try_from(size(4)?).unwrap_or_default(),
         height: usize::try_from(size(5)?).unwrap_or_default(),
+        brightest: match (row.get(6)?, row.get(7)?) {
+            (Some(sample), Some(full)) => Some(Brightest { sample, full }),
+            _ => None,
+        },
     })
 }
 
@@ -50,7 +68,8 @@ impl Store {
     /// All lines that are being made or were made here, the oldest first.
     pub(crate) fn drafts(&self) -> Result<Vec<DraftRow>> {
         self.read(|connection| {
-            let sql = "SELECT name, created, state, note, plan, found FROM draft ORDER BY created, name";
+            let sql =
+                "SELECT name, created, state, note, plan, found, region, white_level FROM draft ORDER BY created, name";
             let mut statement = connection.prepare_cached(sql)?;
             statement
                 .query_map([], |row| {
@@ -61,6 +80,8 @@ impl Store {
                         note: row.get(3)?,
                         plan: row.get(4)?,
                         found: row.get(5)?,
+                        region: row.get(6)?,
+                        white_level: row.get(7)?,
                     })
                 })?
                 .collect()
@@ -70,7 +91,8 @@ impl Store {
     /// Keeps a line that is being made.
     pub(crate) fn keep_draft(&self, draft: DraftRow) -> Result<()> {
         self.change(move |connection| {
-            let sql = "INSERT OR REPLACE INTO draft (name, created, state, note, plan, found) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            let sql = "INSERT OR REPLACE INTO draft (name, created, state, note, plan, found, region, white_level) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
             let DraftRow {
                 name,
                 created,
@@ -78,8 +100,13 @@ impl Store {
                 note,
                 plan,
                 found,
+                region,
+                white_level,
             } = draft;
-            connection.execute(sql, params![name, created, state, note, plan, found])
+            connection.execute(
+                sql,
+                params![name, created, state, note, plan, found, region, white_level],
+            )
         })?;
         Ok(())
     }
@@ -144,14 +171,16 @@ impl Store {
             }
             let size = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
             connection.execute(
-                "INSERT INTO good (line, name, sha256, bytes, width, height) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO good (line, name, sha256, bytes, width, height, brightest, full) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 params![
                     line,
                     picture.name,
                     picture.sha256,
                     i64::try_from(picture.bytes).unwrap_or(i64::MAX),
                     size(picture.width),
-                    size(picture.height)
+                    size(picture.height),
+                    picture.brightest.map(|brightest| brightest.sample),
+                    picture.brightest.map(|brightest| brightest.full)
                 ],
             )?;
             let number = connection.last_insert_rowid();

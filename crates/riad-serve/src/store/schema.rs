@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::{Error, Result};
 
 /// The schema that this program writes. Each change of the tables is a step in [`open`], and raises it.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// How long a connection waits for another one, such as a backup's.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -117,6 +117,16 @@ CREATE TABLE forgotten (
 ) STRICT;
 ";
 
+/// How the pictures of a line are looked at.
+const LOOKED_AT: &str = "
+-- A PNG of the region where defects are looked for.
+ALTER TABLE draft ADD COLUMN region BLOB;
+ALTER TABLE draft ADD COLUMN white_level INTEGER;
+-- The brightest sample of the file, and the largest that it could have; null unless samples are integers of more than 8 bits.
+ALTER TABLE good ADD COLUMN brightest INTEGER;
+ALTER TABLE good ADD COLUMN full INTEGER;
+";
+
 /// Opens the database to write, and brings its tables up to date.
 pub(super) fn open(path: &Path) -> Result<Connection> {
     let connection = Connection::open(path)?;
@@ -140,6 +150,9 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     }
     if found < 3 {
         connection.execute_batch(&format!("BEGIN; {FORGOTTEN} PRAGMA user_version = 3; COMMIT;"))?;
+    }
+    if found < 4 {
+        connection.execute_batch(&format!("BEGIN; {LOOKED_AT} PRAGMA user_version = 4; COMMIT;"))?;
     }
     Ok(connection)
 }

@@ -4,9 +4,11 @@
 mod access;
 mod api;
 mod folder;
+mod forms;
 mod inference;
 mod learn;
 mod leftovers;
+mod looking;
 mod making;
 mod pictures;
 mod review;

@@ -1,17 +1,15 @@
 //! Lines that are made from nothing.
 
-use std::{
-    fs,
-    io::{Read, Write},
-    net::TcpStream,
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use image::{Rgb, RgbImage};
 use riad_serve::{Options, Service};
 use serde_json::{Value, json};
 
-use crate::support::{Caller, Served, bad, good, json as answer, png, served, served_in, until};
+use crate::{
+    forms::{FORM, form},
+    support::{Caller, Served, bad, good, json as answer, png, served, served_in, until},
+};
 
 /// As many as a training takes at a rate of 0.05.
 pub(crate) const NEEDED: usize = 29;
@@ -29,7 +27,7 @@ pub(crate) fn begin(caller: &Caller, name: &str) {
     assert_eq!((status, &begun["state"]), (201, &json!("collecting")), "{begun}");
 }
 
-fn add(caller: &Caller, line: &str, name: &str, bytes: &[u8]) -> (u16, Value) {
+pub(crate) fn add(caller: &Caller, line: &str, name: &str, bytes: &[u8]) -> (u16, Value) {
     let sent = caller.post(&format!("/v1/lines/{line}/pictures"), &[("x-filename", name)], bytes);
     (sent.status().as_u16(), answer(sent))
 }
@@ -42,17 +40,22 @@ pub(crate) fn fill(caller: &Caller, line: &str, count: usize) {
     }
 }
 
-fn making(caller: &Caller, line: &str) -> Value {
+pub(crate) fn making(caller: &Caller, line: &str) -> Value {
     caller.json(&format!("/v1/lines/{line}/making"))
 }
 
-fn plan(epochs: usize) -> Value {
+pub(crate) fn plan(epochs: usize) -> Value {
     json!({"preset": "tiny", "size": 32, "epochs": epochs})
 }
 
 /// Trains a line's model until it is in another state.
 pub(crate) fn train(caller: &Caller, line: &str, epochs: usize) -> Value {
-    let (status, begun) = caller.send(&format!("/v1/lines/{line}/train"), &plan(epochs));
+    train_by(caller, line, &plan(epochs))
+}
+
+/// The same by a plan.
+pub(crate) fn train_by(caller: &Caller, line: &str, plan: &Value) -> Value {
+    let (status, begun) = caller.send(&format!("/v1/lines/{line}/train"), plan);
     assert_eq!((status, &begun["state"]), (202, &json!("training")), "{begun}");
     until("it is trained", || making(caller, line)["state"] != "training");
     making(caller, line)
@@ -302,80 +305,6 @@ fn what_a_kill_left_half_done_is_put_in_order() {
     );
     assert!(lost[0].starts_with("good-lid-"));
     assert_eq!(files(&store.join("lost").join(&lost[0])), ["half.png"]);
-}
-
-/// A form with these files.
-fn form(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut form = Vec::new();
-    for (name, bytes) in files {
-        let head = format!("--cut\r\nContent-Disposition: form-data; name=\"f\"; filename=\"{name}\"\r\n\r\n");
-        form.extend([head.as_bytes(), bytes, b"\r\n"].concat());
-    }
-    form.extend(b"--cut--\r\n");
-    form
-}
-
-const FORM: [(&str, &str); 1] = [("content-type", "multipart/form-data; boundary=cut")];
-
-#[test]
-fn a_form_that_goes_wrong_in_its_middle_is_answered_like_all_else() {
-    let served = served(|options| options.most_bytes = 100_000);
-    let caller = &served.caller;
-    begin(caller, "cap");
-    let (first, large) = (png(&good(1)), vec![7; 100_000]);
-    let broken = |to: &str, body: &[u8]| {
-        let sent = caller.post(to, &FORM, body);
-        (sent.status().as_u16(), answer(sent))
-    };
-    let many: Vec<_> = (0..200).map(|_| ("large.png", &large[..])).collect();
-    let cut = form(&[("first.png", &first), ("second.png", &large)]);
-    for (what, body, status, kind) in [
-        (
-            "one picture is too large",
-            form(&[("a.png", &first), ("b.png", &[7; 100_001])]),
-            413,
-            "too_large",
-        ),
-        // All of them are more than a form may have, and that is noticed within one.
-        ("there are too many", form(&many), 413, "too_large"),
-        ("its end is missing", cut[..90_000].to_vec(), 400, "bad_request"),
-        (
-            "a head is missing",
-            [&cut[..first.len() + 90], b"--cut\r\nnonsense", &large[..]].concat(),
-            400,
-            "bad_request",
-        ),
-    ] {
-        let (found, problem) = broken("/v1/lines/cap/pictures", &body);
-        assert_eq!((found, &problem["kind"]), (status, &json!(kind)), "{what}: {problem}");
-        assert!(
-            problem["error"].as_str().is_some_and(|words| !words.is_empty()),
-            "{problem}"
-        );
-    }
-    // What came before is there; it counts once if it is sent again.
-    assert_eq!(making(caller, "cap")["pictures"], json!(1));
-    let (found, problem) = broken("/v1/lines/lid/inspect", &form(&[("large.png", &vec![7; 3_000_000])]));
-    assert_eq!((found, &problem["kind"]), (413, &json!("too_large")), "{problem}");
-}
-
-#[test]
-fn a_sender_of_too_much_hears_so_though_it_sends_all_before_it_listens() {
-    let served = empty(|options| options.most_bytes = 2_000_000);
-    begin(&served.caller, "cap");
-    let body = vec![7; 20_000_000];
-    let head = format!(
-        "POST /v1/lines/cap/pictures HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    for _ in 0..5 {
-        let mut stream = TcpStream::connect(served.caller.base.trim_start_matches("http://")).unwrap();
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(&body).unwrap();
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer).unwrap();
-        assert_eq!(&answer, b"HTTP/1.1 413");
-    }
 }
 
 #[test]

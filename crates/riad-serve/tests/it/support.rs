@@ -144,6 +144,13 @@ impl Caller {
         self.agent.delete(format!("{}{path}", self.base)).call().unwrap()
     }
 
+    /// Puts a body; the status, and what is answered.
+    pub(crate) fn put(&self, path: &str, kind: &str, body: &[u8]) -> (u16, Value) {
+        let request = self.agent.put(format!("{}{path}", self.base));
+        let sent = request.header("content-type", kind).send(body).unwrap();
+        (sent.status().as_u16(), json(sent))
+    }
+
     /// Posts JSON; the status, and what is answered.
     pub(crate) fn send(&self, path: &str, body: &Value) -> (u16, Value) {
         let sent = self.post(
