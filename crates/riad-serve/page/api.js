@@ -17,27 +17,32 @@ const WORDS = {
   504: "The service took too long.",
 };
 
+/** The status of a call that somebody has stopped. */
+export const ABORTED = -1;
+
 let leaving = false;
 
 /** As a sentence: the service writes its reasons small and without a full stop. */
 const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1) + (/[.!?…]$/.test(words) ? "" : ".");
 
-async function ask(path, { wait, ...request }, again) {
+async function ask(path, { wait, until, ...request }, again) {
+  const late = AbortSignal.timeout(wait);
   try {
-    const response = await fetch(path, { ...request, signal: AbortSignal.timeout(wait), cache: "no-store" });
+    const response = await fetch(path, { ...request, signal: until ? AbortSignal.any([late, until]) : late, cache: "no-store" });
     if (response.status === 204) return { response, answer: true };
     return { response, answer: await response.json().catch(() => null) };
   } catch (error) {
+    if (until?.aborted) throw new ApiError("Stopped.", ABORTED);
     if (error.name === "TimeoutError") throw new ApiError("The service does not answer in time.", 0);
     if (!again) throw new ApiError("The service cannot be reached.", 0);
     // Reading may be done twice: a connection that was closed just then is no reason to show nothing.
     await new Promise((done) => setTimeout(done, 200));
-    return ask(path, { wait, ...request }, false);
+    return ask(path, { wait, until, ...request }, false);
   }
 }
 
-async function call(path, { method = "GET", body, headers, wait = 20_000, also = [] } = {}) {
-  const { response, answer } = await ask(path, { method, body, headers, wait }, method === "GET");
+async function call(path, { method = "GET", body, headers, wait = 20_000, until, also = [] } = {}) {
+  const { response, answer } = await ask(path, { method, body, headers, wait, until }, method === "GET");
   if (response.status === 401) {
     if (!leaving) location.assign("/login");
     leaving = true; // several calls may be refused at once
@@ -81,16 +86,28 @@ export const making = (line) => call(`${of(line)}/making`);
 
 export const pictures = (line, query) => call(`${of(line)}/pictures?${new URLSearchParams(query)}`);
 
-/** Gives a line a good picture; what it holds is looked at, not what it is called. */
-export const addPicture = (line, file, name) =>
+/** Gives a line a good picture, until a signal says otherwise; what it holds is looked at, not what it is called. */
+export const addPicture = (line, file, name, until) =>
   call(`${of(line)}/pictures`, {
     method: "POST",
     body: file,
     headers: { "Content-Type": "application/octet-stream", "X-Filename": encodeURIComponent(name) },
     wait: 120_000,
+    until,
   });
 
 export const removePicture = (line, id) => call(`${of(line)}/pictures/${id}`, { method: "DELETE" });
+
+/** The address of a good picture, as large as a screen. */
+export const pictureImage = (line, id) => `${of(line)}/pictures/${id}/image`;
+
+/** Has defects looked for only where a PNG is white. */
+export const setRegion = (line, png) => call(`${of(line)}/region`, { method: "PUT", body: png, headers: { "Content-Type": "image/png" }, wait: 120_000 });
+
+export const removeRegion = (line) => call(`${of(line)}/region`, { method: "DELETE" });
+
+/** Which sample value is white in the files; null for the largest that they can have. */
+export const setWhiteLevel = (line, level) => send(`${of(line)}/white-level`, "PUT", { white_level: level });
 
 /** Looks through all pictures, which takes a while with many. */
 export const suspects = (line) => call(`${of(line)}/suspects`, { wait: 600_000 });

@@ -1,13 +1,14 @@
 // The unusual ones among the good pictures, before anything is learned from them.
 import * as api from "./api.js";
 import { el, setText } from "./dom.js";
+import { coverAll } from "./region.js";
 import { attempt } from "./toast.js";
 import { base, count } from "./words.js";
 
 /** A picture that should be looked at, with a box to leave it out. */
 export function suspectTile(line, { id, name, reason }, changed) {
   const box = el("input", { type: "checkbox", value: String(id), onchange: changed });
-  return el("li", { class: "pick suspect" }, el("img", { src: `/v1/lines/${encodeURIComponent(line)}/pictures/${id}/thumbnail`, alt: "", loading: "lazy", decoding: "async" }),
+  return el("li", { class: "pick suspect" }, el("span", { class: "framed" }, el("img", { src: `/v1/lines/${encodeURIComponent(line)}/pictures/${id}/thumbnail`, alt: "", loading: "lazy", decoding: "async" })),
     el("label", { class: "tag" }, box, el("span", {}, el("span", { class: "unseen" }, "Leave out "), el("span", { class: "file", title: name }, base(name)))), el("p", { class: "hint" }, reason));
 }
 
@@ -55,6 +56,7 @@ export class CheckStep {
 
   paint() {
     const marked = this.list.querySelectorAll("input:checked").length;
+    coverAll(this.list, this.store.drafts.get(this.name)?.region);
     setText(this.next, marked ? `Leave out ${marked} and go on` : "Go on");
   }
 
@@ -62,6 +64,6 @@ export class CheckStep {
     this.next.disabled = true;
     const done = await leaveOut(this.store, this.name, this.list);
     this.next.disabled = false;
-    if (done) this.go(this.store.drafts.get(this.name).pictures < this.store.drafts.get(this.name).needed ? "pictures" : "plan");
+    if (done) this.go(this.store.drafts.get(this.name).pictures < this.store.drafts.get(this.name).needed ? "pictures" : "region");
   }
 }

@@ -3,6 +3,7 @@ import * as api from "./api.js";
 import { leaveOut, suspectTile } from "./check-step.js";
 import { el, setText } from "./dom.js";
 import { LossChart } from "./loss-chart.js";
+import { coverAll } from "./region.js";
 import { attempt } from "./toast.js";
 import { number } from "./words.js";
 
@@ -26,7 +27,7 @@ export class FoundStep {
     this.shown = null;
   }
 
-  paint({ found, training }) {
+  paint({ found, training, region }) {
     this.chart.set(training?.losses ?? []);
     const marked = this.list.querySelectorAll("input:checked").length;
     this.leave.disabled = !marked;
@@ -40,6 +41,7 @@ export class FoundStep {
     this.suspects.hidden = !found.suspects.length;
     this.list.replaceChildren(...found.suspects.map((one) => suspectTile(this.name, one, () => this.paint(this.store.drafts.get(this.name)))));
     this.leave.disabled = true;
+    coverAll(this.list, region);
   }
 
   async trainWithout() {

@@ -6,18 +6,20 @@ import { FoundStep } from "./found-step.js";
 import { CheckStep } from "./check-step.js";
 import { PicturesStep } from "./pictures-step.js";
 import { PlanStep } from "./plan-step.js";
+import { RegionNote } from "./region-note.js";
+import { RegionStep } from "./region-step.js";
 import { attempt, toast } from "./toast.js";
 import { TrainingStep } from "./training-step.js";
 
-const STEPS = { pictures: "Pictures", check: "Check", plan: "Plan", training: "Training", found: "Result" };
+const STEPS = { pictures: "Pictures", check: "Check", region: "Region", plan: "Plan", training: "Training", found: "Result" };
 
 /** Which steps a person may go to, and which one is shown first. */
 const OPEN = {
-  collecting: ["pictures", "check", "plan"],
+  collecting: ["pictures", "check", "region", "plan"],
   training: ["training"],
-  stopped: ["training", "plan", "check", "pictures"],
-  failed: ["plan", "training", "check", "pictures"],
-  trained: ["found", "plan", "check", "pictures"],
+  stopped: ["training", "plan", "region", "check", "pictures"],
+  failed: ["plan", "training", "region", "check", "pictures"],
+  trained: ["found", "plan", "region", "check", "pictures"],
   used: ["found"],
 };
 
@@ -31,16 +33,18 @@ export class Maker {
     this.steps = {
       pictures: new PicturesStep(given),
       check: new CheckStep(given),
+      region: new RegionStep(given),
       plan: new PlanStep(given),
       training: new TrainingStep(given),
       found: new FoundStep({ ...given, used: () => this.used() }),
     };
     this.links = Object.entries(STEPS).map(([step, words]) => el("button", { type: "button", "data-step": step, onclick: () => this.go(step) }, words));
     this.place = el("div", { class: "step-place" });
+    this.note = new RegionNote(name);
     this.deleting = el("button", { type: "button", class: "small", onclick: () => this.remove() }, "Delete");
     this.node = el("div", { class: "maker" },
       el("header", {}, el("h2", { class: "page-title" }, `New line: ${name}`), this.deleting),
-      el("nav", { class: "steps", "aria-label": "Steps" }, el("ol", {}, ...this.links.map((link) => el("li", {}, link)))), this.place);
+      el("nav", { class: "steps", "aria-label": "Steps" }, el("ol", {}, ...this.links.map((link) => el("li", {}, link)))), this.note.node, this.place);
     this.render = paced(() => this.paint());
     this.stage = null;
     this.follow();
@@ -72,8 +76,9 @@ export class Maker {
     this.render();
   }
 
-  go(step) {
-    if (!this.isOpen(step)) return;
+  async go(step) {
+    // What was drawn counts from the next step on, whichever way a person goes there.
+    if (!this.isOpen(step) || !(await this.steps.region.keep()) || !this.isOpen(step)) return;
     this.show(step);
     this.render();
     // For those who listen: the new step is read from its heading on.
@@ -95,6 +100,7 @@ export class Maker {
       setAttribute(link, "aria-current", step === this.step ? "step" : "false");
     }
     this.deleting.disabled = this.draft.state === "training";
+    this.note.paint(this.draft, ["plan", "training", "found"].includes(this.step));
     this.steps[this.step].paint(this.draft);
   }
 
@@ -137,5 +143,7 @@ export class Maker {
     return false;
   }
 
-  close() {}
+  close() {
+    if (this.draft) this.steps.region.keep();
+  }
 }

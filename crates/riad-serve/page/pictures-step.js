@@ -2,6 +2,7 @@
 import * as api from "./api.js";
 import { el, setText } from "./dom.js";
 import { chosen } from "./files.js";
+import { coverAll } from "./region.js";
 import { attempt } from "./toast.js";
 import { Uploads } from "./uploads.js";
 import { base, count, size } from "./words.js";
@@ -10,7 +11,7 @@ const SHOWN = 60; // thumbnails at once
 
 export class PicturesStep {
   constructor({ store, name, go }) {
-    this.name = name;
+    Object.assign(this, { store, name });
     this.uploads = Uploads.of(store, name);
     const input = (more) => el("input", { type: "file", multiple: true, hidden: true, ...more, onchange: (event) => this.choose(event.target) });
     this.folder = input({ webkitdirectory: true, "aria-label": "Folder of good pictures" });
@@ -18,8 +19,13 @@ export class PicturesStep {
     this.count = el("p", { class: "selected", role: "status" });
     this.needs = el("p", { class: "hint" });
     this.progress = el("progress", { max: "1", value: "0", "aria-label": "Pictures sent", hidden: true });
-    this.progressWords = el("p", { class: "hint", hidden: true });
+    this.progressWords = el("span", { class: "hint" });
+    this.sending = el("div", { class: "sending", hidden: true }, this.progressWords,
+      el("button", { type: "button", class: "small", onclick: () => this.stop() }, "Stop sending"));
     this.error = el("p", { class: "failed", role: "alert", hidden: true });
+    this.whiteWords = el("span", {});
+    this.whiteButton = el("button", { type: "button", class: "small", onclick: () => this.setWhite() });
+    this.white = el("div", { class: "white-level", hidden: true }, this.whiteWords, this.whiteButton);
     this.leftList = el("ul", { class: "left-out" });
     this.leftTitle = el("summary", {});
     this.left = el("details", { class: "warning", hidden: true, open: true }, this.leftTitle, this.leftList);
@@ -33,7 +39,7 @@ export class PicturesStep {
           el("button", { type: "button", class: "primary", onclick: () => this.folder.click() }, "Choose a folder"),
           el("button", { type: "button", onclick: () => this.files.click() }, "Choose pictures")),
         el("p", { class: "hint" }, "Only good ones, as the camera of the line takes them. They are copied to this service.")),
-      this.folder, this.files, this.progress, this.progressWords, this.error, this.count, this.needs, this.left,
+      this.folder, this.files, this.progress, this.sending, this.error, this.count, this.needs, this.white, this.left,
       el("div", { class: "buttons" }, this.next), this.grid, this.more);
     this.shown = 0; // the number of the last one in the grid
     this.known = 0;
@@ -51,16 +57,39 @@ export class PicturesStep {
     if (!found) return;
     for (const picture of found.pictures) this.add(picture);
     this.more.hidden = !found.next;
+    coverAll(this.grid, this.store.drafts.get(this.name)?.region);
   }
 
   add(picture) {
     if (picture.id <= this.shown) return;
     this.shown = picture.id;
     const node = el("li", { class: "pick" },
-      el("img", { src: picture.thumbnail, alt: "", loading: "lazy", decoding: "async" }),
+      el("span", { class: "framed" }, el("img", { src: this.thumbnail(picture), alt: "", loading: "lazy", decoding: "async" })),
       el("span", { class: "tag" }, el("span", { class: "file", title: picture.name }, base(picture.name)),
         el("button", { type: "button", class: "small", "aria-label": `Take out ${picture.name}`, onclick: () => this.remove(picture, node) }, "✕")));
     this.grid.append(node);
+  }
+
+  /** Another white level makes another picture, so it has another address. */
+  thumbnail({ thumbnail }) {
+    const white = this.store.drafts.get(this.name)?.white_level;
+    return white ? `${thumbnail}?white=${white}` : thumbnail;
+  }
+
+  stop() {
+    this.uploads.stop();
+    this.node.querySelector("h3").focus();
+  }
+
+  async setWhite() {
+    this.whiteButton.disabled = true;
+    const { likely_white } = this.store.drafts.get(this.name);
+    const draft = await attempt(() => api.setWhiteLevel(this.name, likely_white ? likely_white.level : null));
+    this.whiteButton.disabled = false;
+    if (!draft) return;
+    this.store.setDraft(draft);
+    this.open();
+    this.whiteButton.focus();
   }
 
   async remove(picture, node) {
@@ -69,7 +98,7 @@ export class PicturesStep {
     if (!draft) return;
     node.remove();
     (before?.querySelector("button") ?? this.node.querySelector("h3")).focus();
-    this.uploads.store.setDraft(draft);
+    this.store.setDraft(draft);
   }
 
   choose(input) {
@@ -82,9 +111,21 @@ export class PicturesStep {
     if (files.length) this.uploads.add(files);
   }
 
+  paintWhite({ white_level: level, likely_white: likely }) {
+    this.white.hidden = !level && !likely;
+    this.white.classList.toggle("warning", Boolean(likely));
+    if (likely) {
+      setText(this.whiteWords, `The pictures are dark: the brightest sample is ${likely.brightest} of ${likely.full}. If the camera has ${bits(likely.level)} bits, ${likely.level} is white.`);
+      setText(this.whiteButton, `Take ${likely.level} for white`);
+    } else if (level) {
+      setText(this.whiteWords, `A sample of ${level} is white.`);
+      setText(this.whiteButton, "Undo");
+    }
+  }
+
   paint(draft) {
     const { isBusy, done, total, leftOut, error } = this.uploads;
-    this.progress.hidden = this.progressWords.hidden = !isBusy;
+    this.progress.hidden = this.sending.hidden = !isBusy;
     this.progress.value = total ? done / total : 0;
     setText(this.progressWords, `${done} of ${total} sent`);
     this.error.hidden = !error;
@@ -93,6 +134,8 @@ export class PicturesStep {
     const lacking = draft.needed - draft.pictures;
     setText(this.needs, lacking > 0 ? `It takes at least ${draft.needed}: ${lacking} more. A few hundred are better.`
       : "More pictures make the limit more certain.");
+    this.paintWhite(draft);
+    coverAll(this.grid, draft.region);
     this.next.disabled = isBusy || lacking > 0;
     this.left.hidden = !leftOut.length;
     if (this.leftList.children.length !== leftOut.length) {
@@ -105,3 +148,6 @@ export class PicturesStep {
     this.known = draft.pictures;
   }
 }
+
+/** How many bits a camera has whose brightest sample this is. */
+const bits = (level) => Math.round(Math.log2(level + 1));

@@ -3,7 +3,7 @@ import * as api from "./api.js";
 import { el, setText } from "./dom.js";
 import { LossChart } from "./loss-chart.js";
 import { attempt } from "./toast.js";
-import { lasting, percent } from "./words.js";
+import { lasting, percent, sized } from "./words.js";
 
 export class TrainingStep {
   constructor({ store, name }) {
@@ -40,7 +40,7 @@ export class TrainingStep {
     setText(this.doing, isRunning ? `${cap(training?.doing ?? "beginning")}: ${percent(training?.progress ?? 0)}` : `Not under way${done ? `: ${done}` : ""}`);
     this.progress.value = training?.progress ?? 0;
     const left = training?.seconds_left;
-    const size = plan ? `${plan.preset}, ${plan.size} × ${plan.size} pixels` : "";
+    const size = plan ? `${plan.preset}, ${sized(plan)}` : "";
     const words = [size, isRunning && done, isRunning && left !== null && left !== undefined && `about ${lasting(left)} left`];
     setText(this.left, words.filter(Boolean).join(" · "));
     this.chart.set(training?.losses ?? []);

@@ -19,7 +19,7 @@ export class Uploads {
   }
 
   constructor(store, line) {
-    Object.assign(this, { store, line, waiting: [], running: 0, done: 0, total: 0, leftOut: [], error: null });
+    Object.assign(this, { store, line, waiting: [], running: 0, done: 0, total: 0, leftOut: [], error: null, stopping: null });
   }
 
   get isBusy() {
@@ -27,10 +27,17 @@ export class Uploads {
   }
 
   add(files) {
-    if (!this.isBusy) Object.assign(this, { done: 0, total: 0, leftOut: [], error: null });
+    if (!this.isBusy || this.stopping.signal.aborted) Object.assign(this, { done: 0, total: 0, leftOut: [], error: null, stopping: new AbortController() });
     this.waiting.push(...files);
     this.total += files.length;
     while (this.running < AT_ONCE && this.waiting.length) this.work();
+    this.tell();
+  }
+
+  /** Sends no more, and breaks off what is on its way. What came stays. */
+  stop() {
+    this.waiting.length = 0;
+    this.stopping.abort();
     this.tell();
   }
 
@@ -42,6 +49,8 @@ export class Uploads {
         await this.send(one);
         this.done++;
       } catch (error) {
+        // What was stopped; others may have been added since.
+        if (error.status === api.ABORTED) continue;
         // Without the service, or without room on its disk, all that wait would fail alike.
         if (error.status === 0 || error.status === 409 || error.status === 507 || error.status === 401) {
           this.error = error.message;
@@ -54,19 +63,21 @@ export class Uploads {
       this.tell();
     }
     this.running--;
+    if (!this.running && this.stopping.signal.aborted) this.error = `Stopped: ${this.done} of ${this.total} were sent.`;
     this.tell();
   }
 
   async send({ file, name }) {
     for (;;) {
       try {
-        const { left_out, making } = await api.addPicture(this.line, file, name);
+        const { left_out, making } = await api.addPicture(this.line, file, name, this.stopping.signal);
         for (const { name: which, reason } of left_out) this.leave(which, reason);
         this.store.setDraft(making);
         return;
       } catch (error) {
         if (error.status !== 503) throw error;
         await new Promise((done) => setTimeout(done, AGAIN));
+        if (this.stopping.signal.aborted) throw new api.ApiError("Stopped.", api.ABORTED);
       }
     }
   }

@@ -39,6 +39,9 @@ export function lasting(seconds) {
   return hours < 48 ? `${Math.round(hours)} h` : `${Math.round(hours / 24)} days`;
 }
 
+/** How a plan brings pictures to a network. */
+export const sized = ({ size, tile }) => (tile ? `cut into tiles of ${size} × ${size} pixels` : `images at ${size} × ${size} pixels`);
+
 /** A file's own name, without its folders. */
 export const base = (name) => name.split("/").at(-1) || name;
 

@@ -14,6 +14,9 @@ const EPOCHS = 12;
 
 const PLANS = [["tiny", 128, 260], ["small", 128, 900], ["tiny", 256, 1400], ["paper", 128, 9000], ["small", 256, 16000], ["paper", 256, 90000]];
 
+/** Offered as well if pictures are much larger. */
+const TILED = [["tiny", 128, 1800], ["tiny", 256, 7200]];
+
 const FOUND = {
   sentence: "Made-up defects: finds 9 of 10 scratches from 14 pixels on, spots from 28; fewer of dents, even at 112",
   note: "Made-up defects: no real one was measured. They tell from which size on a kind of change is seen, not how many real defects are found.",
@@ -34,14 +37,16 @@ export class Drafts {
     this.drafts = new Map();
     this.next = 1;
     this.step = STEP;
+    this.isSlow = false; // pictures that come in wait until it is not so
   }
 
   all() {
     return [...this.drafts.values()].filter((draft) => draft.state !== "used").map((draft) => this.state(draft));
   }
 
-  state({ name, created, state, note, goods, plan, training, found }) {
-    return { name, created, state, note, pictures: goods.length, bytes: goods.reduce((sum, one) => sum + one.bytes, 0), needed: NEEDED, plan,
+  state({ name, created, state, note, goods, plan, training, found, white, likely, region }) {
+    return { name, created, state, note, pictures: goods.length, bytes: goods.reduce((sum, one) => sum + one.bytes, 0), needed: NEEDED, plan, white_level: white,
+      likely_white: likely && !white ? likely : null, region: region && { mask: `/v1/lines/${name}/region?is=${region.is}`, share: 0.5 },
       training: training && { ...training, losses: [...training.losses] }, found };
   }
 
@@ -52,7 +57,7 @@ export class Drafts {
   begin(name) {
     if (!/^[\w-]{1,40}$/.test(name)) throw new Refusal(400, "bad_request", `a line's name must have 1 to 40 letters, digits, - or _, and "${name}" does not`);
     if (this.drafts.has(name) || this.mock.lines.has(name)) throw new Refusal(409, "conflict", `there is a line ${name} already; choose another name`);
-    const draft = { name, created: new Date().toISOString(), state: "collecting", note: null, goods: [], plan: null, training: null, found: null };
+    const draft = { name, created: new Date().toISOString(), state: "collecting", note: null, goods: [], plan: null, training: null, found: null, white: null, likely: null, region: null, isLarge: false };
     this.drafts.set(name, draft);
     this.mock.send("lines", null);
     return draft;
@@ -114,6 +119,7 @@ export class Drafts {
       this.mock.send("lines", null);
       return { status: 204 };
     }
+    if (call === "POST pictures") while (this.isSlow) await new Promise((done) => setTimeout(done, 20));
     if (call === "POST pictures") return { status: 200, value: this.take(draft, decodeURIComponent(request.headers["x-filename"] ?? "picture"), body.length) };
     if (part[1] === "pictures") return this.pictures(method, url, part, draft);
     if (call === "GET suspects") {
@@ -121,8 +127,15 @@ export class Drafts {
       return { status: 200, value: { suspects, looked_at: draft.goods.length } };
     }
     if (call === "GET plans") {
-      const plans = PLANS.map(([preset, size, seconds]) => ({ preset, size, seconds, estimated: seconds > 5000, epochs: 100, advised: preset === "tiny" && size === 256 }));
-      return { status: 200, value: { method: "restore", pictures: [draft.goods.length - 22, 3, 19], ends_early: false, plans } };
+      const plan = (tile) => ([preset, size, seconds]) => ({ preset, size, tile, method: tile ? "riad" : "restore", ends_early: tile, seconds,
+        estimated: seconds > 5000, epochs: 100, advised: preset === "tiny" && size === 256 && !tile });
+      const plans = [...PLANS.map(plan(false)), ...(draft.isLarge ? TILED.map(plan(true)) : [])].sort((a, b) => a.seconds - b.seconds);
+      return { status: 200, value: { pictures: [draft.goods.length - 22, 3, 19], plans } };
+    }
+    if (part[1] === "region") return this.region(method, draft, body);
+    if (call === "PUT white-level") {
+      draft.white = JSON.parse(body).white_level;
+      return this.renewed(draft);
     }
     if (call === "POST train") {
       this.train(draft, JSON.parse(body));
@@ -145,6 +158,21 @@ export class Drafts {
     throw new Refusal(409, "conflict", `line ${draft.name} is being made and judges nothing yet: give it good pictures and train its model`);
   }
 
+  renewed(draft) {
+    this.changed(draft);
+    this.tell(draft);
+    return { status: 200, value: this.state(draft) };
+  }
+
+  region(method, draft, body) {
+    if (method === "GET") {
+      if (!draft.region) throw new Refusal(404, "not_found", `line ${draft.name} looks for defects everywhere`);
+      return { status: 200, kind: "image/png", value: draft.region.png };
+    }
+    draft.region = method === "PUT" ? { png: body, is: this.next++ } : null;
+    return this.renewed(draft);
+  }
+
   pictures(method, url, part, draft) {
     if (part.length === 2) {
       const after = Number(url.searchParams.get("after") ?? 0);
@@ -156,9 +184,8 @@ export class Drafts {
     const one = draft.goods.find(({ id }) => id === Number(part[2]));
     if (!one) throw new Refusal(404, "not_found", `this line has no good picture ${part[2]}`);
     if (part[3] === "thumbnail") return { status: 200, kind: "image/png", value: picture("image", { verdict: "good", defects: [], turn: one.id * 0.4 }, 160) };
+    if (part[3] === "image") return { status: 200, kind: "image/png", value: picture("image", { verdict: "good", defects: [], turn: one.id * 0.4 }, 450) };
     draft.goods = draft.goods.filter((other) => other !== one);
-    this.changed(draft);
-    this.tell(draft);
-    return { status: 200, value: this.state(draft) };
+    return this.renewed(draft);
   }
 }
