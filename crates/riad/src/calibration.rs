@@ -73,7 +73,8 @@ pub(crate) fn scores(
     Ok(Scores { of, faults })
 }
 
-/// Keeps in a checkpoint what the maps of good `images`, whose files belong together as `bands` says, hold at each place.
+/// Keeps in a checkpoint what the maps of good `images`, whose files belong together as `bands` says, hold at each place. A calibration
+/// that it has is taken away: its scores were those of another map.
 ///
 /// # Errors
 /// If an image cannot be read.
@@ -94,6 +95,7 @@ pub(crate) fn find_normal(
     })?;
     Error::refuse(faults)?;
     (checkpoint.normal, checkpoint.roi) = (Some(sums.finish()?), roi);
+    (checkpoint.header.calibration, checkpoint.header.calibration_precision) = (None, None);
     Ok(())
 }
 

@@ -9,8 +9,8 @@ use std::{
 };
 
 use riad::{
-    Cancel, Checkpoint, Compute, Detector, Device, Error, Event, Method, Observer, Purpose, Run, Stop, Trained,
-    Training, Work,
+    Cancel, Checkpoint, Compute, Detector, Device, Error, Event, Method, Observer, Purpose, Recalibration, Run, Stop,
+    Trained, Training, Work,
     evaluation::{Measuring, TestSet},
 };
 use riad_data::demo;
@@ -152,6 +152,52 @@ fn a_run_that_is_cancelled_while_it_is_completed_is_completed_later() {
         assert_eq!(run.trained(), Some(Trained::Finished), "{work}");
         assert!(best(&run) == best(&whole), "{work}");
     }
+}
+
+/// Cancels at the events that are chosen.
+struct CancelAt<F>(Cancel, F);
+
+impl<F: Fn(&Event<'_>) -> bool + Sync> Observer for CancelAt<F> {
+    fn event(&self, event: &Event<'_>) {
+        if (self.1)(event) {
+            self.0.cancel();
+        }
+    }
+}
+
+#[test]
+fn a_calibration_of_a_stopped_run_stays_while_its_best_weights_do() {
+    let folder = data();
+    let training = training(folder.path(), "run").epochs(3);
+    let stopped_at = |at: fn(&Event<'_>) -> bool| {
+        let stop = CancelAt(Cancel::new(), at);
+        let run = training.clone().cancel(stop.0.clone()).start(&stop).unwrap();
+        assert_eq!(run.trained(), Some(Trained::Stopped(Stop::Asked)));
+        Checkpoint::open(run.folder()).unwrap().header.calibration
+    };
+    assert_eq!(stopped_at(|event| matches!(event, Event::Epoch { .. })), None);
+    let run = folder.path().join("run");
+    let calibrated = Recalibration::of(&run).pictures(folder.path().join("badge/test/good"));
+    let calibrated = calibrated.start(&()).unwrap().calibration;
+    assert_eq!(
+        stopped_at(|event| matches!(event, Event::Step { .. })),
+        Some(calibrated)
+    );
+}
+
+/// The scores of good images change by what is normal, so earlier ones are no longer those of the model.
+#[test]
+fn a_calibration_without_what_is_normal_ends_when_that_is_found() {
+    let folder = data();
+    let training = training(folder.path(), "run").calibration(0.0);
+    let until = Until::one_image_of(Work::Normal);
+    let run = training.clone().cancel(until.cancel.clone()).start(&until).unwrap();
+    let calibrated = Recalibration::of(run.folder()).pictures(folder.path().join("badge/test/good"));
+    calibrated.start(&()).unwrap();
+    let run = training.start(&()).unwrap();
+    let whole = Checkpoint::open(run.folder()).unwrap();
+    assert!(whole.normal.is_some() && whole.header.calibration.is_none());
+    assert_eq!(whole.header.calibration_precision, None);
 }
 
 #[test]

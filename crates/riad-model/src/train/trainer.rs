@@ -120,7 +120,9 @@ pub struct Trainer {
     home: Option<Home>,
     network: Box<dyn Train>,
     progress: Progress,
-    best: Option<Weights>,
+    /// The weights of the best epoch, until they are in their file. That file is written once for each best epoch: what was
+    /// found for its weights since then, such as a calibration, stays in it.
+    unsaved_best: Option<Weights>,
     saved: Instant,
 }
 
@@ -191,7 +193,7 @@ impl Trainer {
             home,
             network: backend::trainer(weights, adam, &Moments::new(), device, precision)?,
             progress: Progress::default(),
-            best: None,
+            unsaved_best: None,
             saved: Instant::now(),
         })
     }
@@ -199,7 +201,8 @@ impl Trainer {
     /// Goes on with the run in `folder` from its last save, and repairs what a kill during a save left there.
     ///
     /// # Errors
-    /// If the folder holds no run, or another process is training in it.
+    /// If the folder holds no run, another process is training in it, or the best weights are missing or older than the
+    /// run's state.
     pub fn resume(folder: &Path, device: &Device) -> Result<Self> {
         let path = folder.join(LAST);
         let refuse = |reason: &str| ModelError::Checkpoint {
@@ -233,10 +236,9 @@ impl Trainer {
             steps: progress.optimiser_steps,
         };
         let network = backend::trainer(&weights, adam, &moments, device, config.precision)?;
-        let best = match progress.best_epoch {
-            0 => None,
-            _ => Some(Checkpoint::open(&folder.join(BEST))?.weights),
-        };
+        if progress.best_epoch > 0 {
+            check_best(&folder.join(BEST), progress.best_epoch)?;
+        }
         let home = Home {
             folder: folder.to_owned(),
             _lock: lock,
@@ -246,7 +248,7 @@ impl Trainer {
             home: Some(home),
             network,
             progress,
-            best,
+            unsaved_best: None,
             saved: Instant::now(),
         };
         trainer.mend()?;
@@ -307,7 +309,7 @@ impl Trainer {
             }
             let best = self.end_epoch(train.len(), validation)?;
             if best {
-                self.best = Some(self.network.weights()?);
+                self.unsaved_best = Some(self.network.weights()?);
             }
             let flow = match self.progress.history.last() {
                 Some(record) => observe(Event::Epoch {
@@ -494,7 +496,7 @@ impl Trainer {
         Ok(Some(mean))
     }
 
-    /// Writes the run's state. The best weights come first: a kill between the two files leaves a newer best beside an
+    /// Writes the run's state. New best weights come first: a kill between the two files leaves a newer best beside an
     /// older state, and the resumed run arrives at that best again.
     fn save(&mut self) -> Result<()> {
         let Some(Home { folder, .. }) = &self.home else {
@@ -504,7 +506,7 @@ impl Trainer {
         if !weights.is_finite() {
             return Err(self.diverged(f64::NAN));
         }
-        if let Some(best) = &self.best {
+        if let Some(best) = &self.unsaved_best {
             let mut progress = self.progress.clone();
             progress.history.truncate(progress.best_epoch);
             progress.epochs = progress.best_epoch;
@@ -512,6 +514,7 @@ impl Trainer {
             (progress.steps, progress.partial, progress.finished) = (0, LossTerms::default(), false);
             progress.optimiser_steps = 0;
             self.checkpoint(best.clone(), progress).save(&folder.join(BEST))?;
+            self.unsaved_best = None;
         }
         let (steps, moments) = self.network.optimiser()?;
         self.progress.optimiser_steps = steps;
@@ -538,6 +541,20 @@ impl Trainer {
             step: self.progress.steps + 1,
         }
     }
+}
+
+/// Checks that a file has the weights of the `best` epoch of a run's state, or of a later one, as a kill between the two
+/// files leaves it.
+fn check_best(path: &Path, best: usize) -> Result<()> {
+    let reason = match Checkpoint::open(path)?.header.progress {
+        Some(progress) if progress.epochs >= best => return Ok(()),
+        Some(progress) => format!("it has the weights of epoch {}", progress.epochs),
+        None => "it does not say of which epoch its weights are".to_owned(),
+    };
+    Err(ModelError::Checkpoint {
+        path: path.to_owned(),
+        reason: format!("{reason}, and the run's best epoch is {best}; bring the run's own {BEST} back"),
+    })
 }
 
 /// The random weights that training begins with.

@@ -3,9 +3,10 @@
 use std::{error::Error, fs, ops::ControlFlow, path::Path};
 
 use proptest::prelude::*;
+use riad_core::Calibration;
 use riad_model::{
-    Architecture, Checkpoint, Device, Examples, ImageSource, ModelError, Outcome, Result, ScoringSettings, TrainConfig,
-    Trainer,
+    Architecture, Checkpoint, Device, Event, Examples, ImageSource, ModelError, Outcome, Result, ScoringSettings,
+    TrainConfig, Trainer,
     store::{BEST, LAST},
 };
 
@@ -297,6 +298,67 @@ fn a_folder_is_not_trained_in_twice() {
     assert!(refused(second).contains("another process is training"));
     drop(first);
     assert!(refused(Trainer::start(config(), folder.path(), &Device::CPU)).contains("already holds a run"));
+}
+
+/// Trains until the end of an epoch.
+fn train_until_epoch(trainer: &mut Trainer, epoch: usize) {
+    let outcome = trainer.run(&Waves(5), &Waves(2), &mut |event| match event {
+        Event::Epoch { record, best, .. } if record.epoch == epoch => {
+            assert!(best, "epoch {epoch} is to be the best so far");
+            ControlFlow::Break(())
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    assert_eq!(outcome.unwrap(), Outcome::Interrupted);
+}
+
+/// Goes on with a run for a single step.
+fn resume_for_a_step(run: &Path) {
+    let mut trainer = Trainer::resume(run, &Device::CPU).unwrap();
+    let outcome = trainer.run(&Waves(5), &Waves(2), &mut |_| ControlFlow::Break(()));
+    assert_eq!(outcome.unwrap(), Outcome::Interrupted);
+}
+
+#[test]
+fn what_was_found_for_the_best_weights_stays_when_a_run_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, best) = (folder.path(), folder.path().join(BEST));
+    train_until_epoch(&mut Trainer::start(config(), run, &Device::CPU).unwrap(), 1);
+    let mut found = Checkpoint::open(run).unwrap();
+    found.header.calibration = Some(Calibration::new(vec![0.1, 0.2]).unwrap());
+    found.save(&best).unwrap();
+    let before = fs::read(&best).unwrap();
+    resume_for_a_step(run);
+    assert!(fs::read(&best).unwrap() == before);
+}
+
+/// As a kill leaves them that comes between the two files.
+#[test]
+fn best_weights_that_are_newer_than_the_state_keep_their_epoch_until_the_run_arrives_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let [undisturbed, run] = ["undisturbed", "run"].map(|name| folder.path().join(name));
+    train(&mut Trainer::start(config(), &undisturbed, &Device::CPU).unwrap());
+    let [last, best] = [LAST, BEST].map(|name| run.join(name));
+    train_until_epoch(&mut Trainer::start(config(), &run, &Device::CPU).unwrap(), 1);
+    let [old_last, old_best] = [&last, &best].map(|file| fs::read(file).unwrap());
+    train_until_epoch(&mut Trainer::resume(&run, &Device::CPU).unwrap(), 2);
+    let [new_last, new_best] = [&last, &best].map(|file| fs::read(file).unwrap());
+
+    // The other way round no kill leaves them.
+    fs::write(&best, &old_best).unwrap();
+    let refused = Trainer::resume(&run, &Device::CPU).err().unwrap().to_string();
+    assert!(
+        refused.contains("has the weights of epoch 1, and the run's best epoch is 2"),
+        "{refused}"
+    );
+    assert!(fs::read(&last).unwrap() == new_last);
+
+    fs::write(&last, &old_last).unwrap();
+    fs::write(&best, &new_best).unwrap();
+    resume_for_a_step(&run);
+    assert!(fs::read(&best).unwrap() == new_best);
+    train(&mut Trainer::resume(&run, &Device::CPU).unwrap());
+    assert!(files(&run) == files(&undisturbed));
 }
 
 proptest! {
