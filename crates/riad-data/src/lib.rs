@@ -39,7 +39,7 @@ pub use files::{Listing, image_files, walk_images};
 pub use grouping::Grouping;
 pub use layout::{Category, Layout, TestItem};
 pub use made_up::{Flaw, MadeUp};
-pub use mask::{load_mask, resize_mask};
+pub use mask::{load_mask, mask_of_bytes, resize_mask};
 pub use pattern::Pattern;
 pub use reader::Reader;
 pub use split::{Shares, Split, shuffled, split};

@@ -52,7 +52,17 @@ pub(crate) fn sha256(files: &[impl AsRef<Path>]) -> Result<String> {
             file.consume(read);
         }
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hexadecimal(hash))
+}
+
+/// The SHA-256 of what a file holds, in hexadecimal.
+pub(crate) fn sha256_of(bytes: &[u8]) -> String {
+    hexadecimal(Sha256::new_with_prefix(bytes))
+}
+
+/// A finished hash as it is written.
+pub(crate) fn hexadecimal(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Where `path` lies, without links, as far as it is there: what is yet to be made is added as it is.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -14,7 +15,7 @@ use crate::{
     Cancel, Compute, Detector, Error, Event, Observer, Result, Run, Suspects,
     calibration::{calibrate_until, find_appearance},
     names::written,
-    roi::load_roi,
+    roi::roi_of,
     run::{image_sha256, names_in},
     settings::{bands_of, folder_of},
     source::header_faults,
@@ -152,7 +153,8 @@ impl Recalibration {
         let (images, mut faults) = self.images(bands.as_ref(), &reader)?;
         check(&images, bands.as_ref(), &self.model)?;
         if let Some(file) = &self.roi {
-            checkpoint.roi = Some(load_roi(file, &checkpoint.header.scoring, &images, &reader)?);
+            let mask = fs::read(file).map_err(Error::file("read", file))?;
+            checkpoint.roi = Some(roi_of((file, &mask), &checkpoint.header.scoring, &images, &reader)?);
         }
         if images.is_empty() && faults.len() == 1 {
             // What is wrong with the only one is the whole answer.

@@ -3,19 +3,29 @@
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use riad_data::{DataError, Reader, load_mask};
+use riad_data::{DataError, Limits, Reader, mask_of_bytes, resize_mask};
 use riad_model::{Roi, ScoringSettings};
 
 use crate::{Error, Result};
 
-/// Reads the mask in `file`, looked at where it is not black, and brings it to the size that is scored; with tiles it keeps
-/// its own.
+/// The region of the mask in `file`, whose content is `bytes`: looked at where the mask is not black, and brought to the size that is
+/// scored; with tiles it keeps its own.
 ///
 /// # Errors
-/// If it cannot be read, marks nothing, or does not fit one of the `images` that it is for, which `reader` reads.
-pub(crate) fn load_roi(file: &Path, scoring: &ScoringSettings, images: &[PathBuf], reader: &Reader) -> Result<Roi> {
-    let of_masks = Reader::default();
-    let own = of_masks.size(file)?;
+/// If it is no mask, marks nothing, or does not fit one of the `images` that it is for, which `reader` reads.
+pub(crate) fn roi_of(
+    (file, bytes): (&Path, &[u8]),
+    scoring: &ScoringSettings,
+    images: &[PathBuf],
+    reader: &Reader,
+) -> Result<Roi> {
+    // A mask that is none, or marks nothing, is not what the option asks for.
+    let refuse = |error: DataError| match error {
+        DataError::Layout { .. } => Error::request(error),
+        error => error.into(),
+    };
+    let mask = mask_of_bytes(file, bytes, &Limits::default()).map_err(refuse)?;
+    let own = mask.size();
     let is_tiled = scoring.tiling.is_some();
     let sizes: Vec<_> = images.par_iter().map(|path| reader.size(path)).collect();
     for (path, size) in images.iter().zip(sizes) {
@@ -34,16 +44,6 @@ pub(crate) fn load_roi(file: &Path, scoring: &ScoringSettings, images: &[PathBuf
             )));
         }
     }
-    let inside = load_mask(
-        &[file],
-        None,
-        if is_tiled { own } else { scoring.size() },
-        &of_masks.limits,
-    );
-    // A mask that is none, or marks nothing, is not what the option asks for.
-    let inside = inside.map_err(|error| match error {
-        DataError::Layout { .. } => Error::request(error),
-        error => error.into(),
-    })?;
+    let inside = resize_mask(mask, if is_tiled { own } else { scoring.size() })?;
     Roi::new(inside).map_err(|error| Error::request(format!("{}: {error}", file.display())))
 }

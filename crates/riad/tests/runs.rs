@@ -9,8 +9,8 @@ use std::{
 };
 
 use riad::{
-    Cancel, Checkpoint, Compute, Detector, Device, Error, Event, Method, Observer, Purpose, Recalibration, Run, Stop,
-    Trained, Training, Work,
+    Cancel, Category, Checkpoint, Compute, Detector, Device, Error, Event, Method, Observer, Purpose, Recalibration,
+    Run, Stop, Trained, Training, TrainingOptions, Work,
     evaluation::{Measuring, TestSet},
 };
 use riad_data::demo;
@@ -198,6 +198,77 @@ fn a_calibration_without_what_is_normal_ends_when_that_is_found() {
     let whole = Checkpoint::open(run.folder()).unwrap();
     assert!(whole.normal.is_some() && whole.header.calibration.is_none());
     assert_eq!(whole.header.calibration_precision, None);
+}
+
+/// A mask whose left part of `width` is marked, of the proportions of the pictures.
+fn mask(file: &Path, width: u32) {
+    let pixel = |x, _| image::Luma([if x < width { 255 } else { 0 }]);
+    image::GrayImage::from_fn(64, 64, pixel).save(file).unwrap();
+}
+
+#[test]
+fn a_run_that_is_there_or_is_just_begun_stays_as_it_is() {
+    let folder = data();
+    let at = |path: &str| folder.path().join(path);
+    let [one, other] = [at("one.png"), at("other.png")];
+    mask(&one, 32);
+    mask(&other, 16);
+    let mut category = Category::open(&at("badge"), None).unwrap();
+    let mut create = |out: &str, roi: &Path, seed| {
+        let options = TrainingOptions {
+            roi: Some(roi.to_owned()),
+            seed: Some(seed),
+            method: Some(Method::RIAD),
+            ..TrainingOptions::default()
+        };
+        Run::create(at(out), &mut category, &options, &Device::CPU, &())
+    };
+    // A kill before the first step leaves no more than this.
+    create("run", &one, 1).unwrap();
+    let files = || ["settings.json", "roi"].map(|name| fs::read(at("run").join(name)).unwrap());
+    let before = files();
+    let error = create("run", &other, 2).unwrap_err();
+    assert!(matches!(error, Error::RunExists { .. }), "{error}");
+    assert!(files() == before);
+
+    // Another process is just beginning one.
+    fs::create_dir(at("begun")).unwrap();
+    fs::copy(&one, at("begun/roi")).unwrap();
+    let lock = riad_model::lock_run(&at("begun")).unwrap();
+    let error = create("begun", &other, 2).unwrap_err();
+    assert!(error.to_string().contains("another process is training"), "{error}");
+    assert!(fs::read(at("begun/roi")).unwrap() == fs::read(&one).unwrap());
+    // Once that one is gone, what it left unfinished is made anew.
+    drop(lock);
+    create("begun", &other, 2).unwrap();
+    assert!(fs::read(at("begun/roi")).unwrap() == fs::read(&other).unwrap());
+}
+
+#[test]
+fn another_mask_in_the_place_of_a_runs_own_is_refused() {
+    let folder = data();
+    let at = |path: &str| folder.path().join(path);
+    mask(&at("own.png"), 32);
+    mask(&at("other.png"), 16);
+    let mut category = Category::open(&at("badge"), None).unwrap();
+    let options = TrainingOptions {
+        roi: Some(at("own.png")),
+        method: Some(Method::RIAD),
+        size: Some(riad::Size::new(32, 32)),
+        epochs: Some(1),
+        ..TrainingOptions::default()
+    };
+    let mut run = Run::create(at("run"), &mut category, &options, &Device::CPU, &()).unwrap();
+    let mut train = || run.train(None, &Device::CPU, &Cancel::new(), &());
+    fs::copy(at("other.png"), at("run/roi")).unwrap();
+    let error = train().unwrap_err();
+    let is_named = error.path() == Some(at("run/roi").as_path());
+    assert!(matches!(error, Error::Damaged { .. }) && is_named, "{error}");
+    // With its own mask back it is completed.
+    fs::copy(at("own.png"), at("run/roi")).unwrap();
+    train().unwrap();
+    let roi = Checkpoint::open(&at("run")).unwrap().roi.unwrap();
+    assert_eq!(roi.share(), 0.5);
 }
 
 #[test]

@@ -140,7 +140,7 @@ pub(crate) enum Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn path(self) -> &'a Path {
+    pub(crate) fn path(self) -> &'a Path {
         match self {
             Self::File(path) | Self::Bytes(path, _) => path,
         }
@@ -164,18 +164,18 @@ pub(crate) fn decode(
 }
 
 /// Decodes a picture as it is stored, for what is no image of its own: a mask.
-pub(crate) fn stored(path: &Path, limits: &Limits) -> Result<Mask, DataError> {
+pub(crate) fn stored(source: Source<'_>, limits: &Limits) -> Result<Mask, DataError> {
     let wanted = Wanted {
         channels: 3,
         white_level: None,
         keeps_size: true,
     };
     limits.memory.within(|lease| {
-        opened(Source::File(path), wanted, limits, lease, 0, |content| {
+        opened(source, wanted, limits, lease, 0, |content| {
             Ok(match content {
                 Content::Picture(picture) => Mask::Picture(picture.decode()?),
                 Content::Shown(shown) => Mask::Picture(shown.decode()?),
-                other => Mask::Planes(other.decode(path, wanted)?.pixels),
+                other => Mask::Planes(other.decode(source.path(), wanted)?.pixels),
             })
         })
     })

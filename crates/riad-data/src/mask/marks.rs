@@ -10,7 +10,7 @@ use std::path::Path;
 use image::DynamicImage;
 use riad_core::{Map, Size};
 
-use crate::decode::{self, Mask};
+use crate::decode::{self, Mask, Source};
 use crate::pixels::{Pixels, Plane};
 use crate::{DataError, Limits};
 
@@ -33,8 +33,9 @@ struct Values {
 }
 
 /// Which pixels of a file are marked.
-pub(super) fn marked(path: &Path, limits: &Limits) -> Result<Map<bool>, DataError> {
-    let (values, is_in_alpha) = match decode::stored(path, limits)? {
+pub(super) fn marked(source: Source<'_>, limits: &Limits) -> Result<Map<bool>, DataError> {
+    let path: &Path = source.path();
+    let (values, is_in_alpha) = match decode::stored(source, limits)? {
         Mask::Planes(pixels) => (Values::of_planes(pixels), false),
         Mask::Picture(stored) => {
             let is_lossy = stored.is_lossy;

@@ -8,7 +8,7 @@ use std::path::Path;
 use riad_core::{Components, Map, Size, components};
 
 use self::marks::marked;
-use crate::{DataError, Limits};
+use crate::{DataError, Limits, decode::Source};
 
 /// Loads a mask from one or several files and resizes it to `size`. A pixel is true if it is defective.
 ///
@@ -35,7 +35,7 @@ pub fn load_mask(
 ) -> Result<Map<bool>, DataError> {
     let mut whole: Option<Map<bool>> = None;
     for file in files.iter().map(AsRef::as_ref) {
-        let part = marked(file, limits)?;
+        let part = marked(Source::File(file), limits)?;
         let wanted = image_size.map(|size| (size, "its image"));
         let wanted = wanted.or_else(|| whole.as_ref().map(|whole| (whole.size(), "the first of them")));
         if let Some((wanted, whose)) = wanted
@@ -64,9 +64,17 @@ pub fn load_mask(
     }
 }
 
+/// Reads a mask from the content of one file, at its own size. Messages call it `name`. Otherwise it is read as by [`load_mask`].
+///
+/// # Errors
+/// As [`load_mask`] for one file without an image.
+pub fn mask_of_bytes(name: &Path, bytes: &[u8], limits: &Limits) -> Result<Map<bool>, DataError> {
+    marked(Source::Bytes(name, bytes), limits)
+}
+
 /// Whether any pixel of a mask is a defect.
 pub(crate) fn shows_defect(path: &Path, limits: &Limits) -> Result<bool, DataError> {
-    Ok(marked(path, limits)?.values().contains(&true))
+    Ok(marked(Source::File(path), limits)?.values().contains(&true))
 }
 
 /// Resizes a mask, and no defect vanishes.

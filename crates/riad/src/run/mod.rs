@@ -14,7 +14,7 @@ use std::{
 
 use riad_data::{Category, DataError, Grouping, Layout, Pattern, Reader};
 use riad_model::{
-    Checkpoint, Device, Trainer, lock_run,
+    Checkpoint, Device, Roi, ScoringSettings, Trainer, lock_run,
     store::{BEST, LAST, remove_part},
 };
 
@@ -22,10 +22,10 @@ use crate::{
     Cancel, Error, Event, Observer, Protocol, Result, Stop, Suspects, TrainingOptions, Work,
     calibration::{calibrate_until, find_appearance, find_normal, scores},
     detector::{Compute, Detector},
-    files::{sha256, write_whole},
+    files::{sha256, sha256_of, write_whole},
     held_out::{Good, HeldOut, NORMAL_IMAGES, Purpose, divide, groups, shares, too_few_to_calibrate},
     names, protocol,
-    roi::load_roi,
+    roi::roi_of,
     settings::{ImageRecord, ROI, SETTINGS, Settings, folder_of},
     source::{Source, faults},
 };
@@ -93,11 +93,14 @@ impl Run {
         observer: &dyn Observer,
     ) -> Result<Self> {
         let folder = folder.as_ref();
-        if folder.join(LAST).exists() {
-            return Err(Error::RunExists {
+        let check_free = || match Self::exists(folder) {
+            false => Ok(()),
+            true => Err(Error::RunExists {
                 folder: folder.to_owned(),
-            });
-        }
+            }),
+        };
+        // Before the images take their time.
+        check_free()?;
         let start = options.from.as_deref().map(Start::open).transpose()?;
         let completed = start.as_ref().map(|start| start.complete(options));
         let options = completed.as_ref().unwrap_or(options);
@@ -160,27 +163,29 @@ impl Run {
             training,
             images,
         };
-        let scoring = &settings.training.scoring;
-        if let Some(file) = &options.roi {
-            load_roi(file, scoring, &good, &reader)?;
-            let mask = fs::read(file).map_err(Error::file("read", file))?;
-            write_whole(&folder.join(ROI), &mask)?;
-            settings.roi = Some(sha256(&[file])?);
-        }
+        // Read once, so that what is checked is what is kept.
+        let mask = match &options.roi {
+            None => None,
+            Some(file) => {
+                let mask = fs::read(file).map_err(Error::file("read", file))?;
+                roi_of((file, &mask), &settings.training.scoring, &good, &reader)?;
+                settings.roi = Some(sha256_of(&mask));
+                Some(mask)
+            }
+        };
         let run = Self {
             folder: folder.to_owned(),
             settings,
             trained: None,
         };
-        // Another process may have begun to train here meanwhile.
+        // Another process may have begun a run here meanwhile. What is its own stays as it is.
         fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
         let _lock = lock_run(folder)?;
-        if folder.join(LAST).exists() {
-            return Err(Error::RunExists {
-                folder: folder.to_owned(),
-            });
-        }
+        check_free()?;
         // Its settings come last: they promise what lies beside them.
+        if let Some(mask) = mask {
+            write_whole(&folder.join(ROI), &mask)?;
+        }
         if let Some(start) = &start {
             start.keep(folder)?;
         }
@@ -452,9 +457,8 @@ impl Run {
             images = images.into_iter().step_by(step.max(1)).collect();
             find_normal(&mut checkpoint, images, self.bands(), &compute, told)?;
         }
-        if self.settings.roi.is_some() {
-            let roi = load_roi(&self.folder.join(ROI), &checkpoint.header.scoring, &[], &self.reader())?;
-            checkpoint.roi = Some(roi);
+        if let Some(sha256) = &self.settings.roi {
+            checkpoint.roi = Some(self.roi(sha256, &checkpoint.header.scoring)?);
         }
         let good = self.good_images(category)?;
         find_appearance(&mut checkpoint, good, self.bands(), &compute, told)?;
@@ -479,6 +483,18 @@ impl Run {
             observer.event(&Event::Calibrated(calibration));
         }
         Ok(())
+    }
+
+    /// The region of interest, from the mask that the run keeps.
+    fn roi(&self, sha256: &str, scoring: &ScoringSettings) -> Result<Roi> {
+        let path = self.folder.join(ROI);
+        let mask = fs::read(&path).map_err(Error::file("read", &path))?;
+        if sha256_of(&mask) != sha256 {
+            return Err(Error::damaged(&path)(
+                "the mask is not the mask that the run was started with; bring that one back",
+            ));
+        }
+        roi_of((&path, &mask), scoring, &[], &self.reader())
     }
 
     /// Names the good images that a person should look at, by what they show and by the model's scores. Those of the images

@@ -8,7 +8,7 @@ use std::{
 use riad_model::{Architecture, Checkpoint, Header, Preset, TrainConfig, Weights};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Result, TrainingOptions};
+use crate::{Error, Result, TrainingOptions, files::hexadecimal};
 
 /// The weights, in the run's folder until its first state is saved.
 const START: &str = "start.safetensors";
@@ -71,7 +71,7 @@ impl Start {
                 hash.update(value.to_le_bytes());
             }
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hexadecimal(hash)
     }
 
     /// The options with what the model says where nothing is asked for, so that images are looked at as it learned to.
