@@ -94,7 +94,7 @@ impl Found {
         Ok(in_same_digits(self.found(py)?.score()))
     }
 
-    /// How likely a good image scores at least as high, in four digits; ``None`` if the model is not calibrated.
+    /// How likely a good image scores at least as high, from above 0 to 1; ``None`` if the model is not calibrated.
     #[getter]
     fn p_value(&self, py: Python<'_>) -> Result<Option<f64>> {
         Ok(self.found(py)?.p_value())

@@ -107,7 +107,7 @@ def test_a_score_has_the_digits_of_the_map_and_of_the_program(made: Made, detect
         return subprocess.run([*command, *options], check=True, capture_output=True, text=True).stdout.splitlines()
 
     found = list(detector.inspect_many(paths, fpr=0.1))
-    ours = [f"{one.path},{one.score},{one.p_value:.4f},{one.verdict()}" for one in found]
+    ours = [f"{one.path},{one.score},{one.p_value},{one.verdict()}" for one in found]
     assert ours == lines()[1:]
     # JSON has the digits of 64 bits.
     for one, line in zip(found, lines("--format", "jsonl"), strict=True):
@@ -149,7 +149,7 @@ def test_verdicts_follow_from_the_threshold(made: Made, detector: riad.Detector)
             assert found.verdict() == ("defective" if is_above else "good")
             assert bool(found.regions()) == is_above
             above = (scores >= np.float32(found.score)).sum()
-            assert found.p_value == pytest.approx((above + 1) / (len(scores) + 1), abs=5e-5)
+            assert found.p_value == (above + 1) / (len(scores) + 1)
 
 
 def test_a_rate_is_remembered_until_another_is_asked_for(made: Made, detector: riad.Detector) -> None:

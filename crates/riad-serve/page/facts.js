@@ -1,6 +1,6 @@
 // The regions and the numbers of one picture: what an auditor asks for.
 import { el, setText } from "./dom.js";
-import { dayAndTime, number, percent } from "./words.js";
+import { dayAndTime, notBelow, number, percent } from "./words.js";
 
 const MOST = 20; // regions listed; the boxes show all
 
@@ -37,7 +37,7 @@ export class Facts {
   rows(row) {
     const rows = [];
     if (row.score !== null) rows.push(["Score", number(row.score)], ["Limit", number(row.threshold)]);
-    if (row.p_value !== null) rows.push(["p-value", number(row.p_value)]);
+    if (row.p_value !== null) rows.push(["p-value", notBelow(row.p_value)]);
     if (row.rate !== null) rows.push(["False alarms allowed", percent(row.rate) + (row.confidence ? `, sure to ${percent(row.confidence)}` : "")]);
     rows.push(["Model", row.model ?? "–"], ["Version", String(row.version ?? "–")], ["Program", `riad ${row.riad_version}`]);
     if (row.width) rows.push(["Picture", `${row.width} × ${row.height} px`]);

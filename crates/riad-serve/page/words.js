@@ -68,6 +68,12 @@ export function number(value) {
   return Number(value) === 0 ? "0" : Number(Number(value).toPrecision(3)).toString();
 }
 
+/** A number above 0, not below what it is: a smaller p-value could be taken for that of a defect. */
+export function notBelow(value) {
+  const scale = 10 ** (2 - Math.floor(Math.log10(value)));
+  return number(Math.ceil(value * scale * (1 - 1e-12)) / scale);
+}
+
 export function percent(share) {
   const value = share * 100;
   return `${value >= 10 ? Math.round(value) : Number(value.toPrecision(2))} %`;

@@ -116,9 +116,10 @@ impl Threshold {
         &self.calibration
     }
 
-    /// The probability that a good image scores at least as high, in four digits. More digits would mean nothing.
+    /// The probability that a good image scores at least as high, in (0, 1]. It is not rounded: without a confidence the verdict is
+    /// defective exactly if it is at most the rate, and a rounded one could say otherwise.
     pub fn p_value(&self, score: f32) -> f64 {
-        p_value(&self.calibration, score)
+        self.calibration.p_value(score)
     }
 
     /// The verdict for an image of this score.
@@ -130,10 +131,6 @@ impl Threshold {
             Verdict::Defective
         }
     }
-}
-
-pub(crate) fn p_value(calibration: &Calibration, score: f32) -> f64 {
-    (calibration.p_value(score) * 1e4).round() / 1e4
 }
 
 /// How sure it is that good products are stopped no more often than [`reach`] says.
@@ -173,6 +170,14 @@ pub(crate) fn shown_rate(rate: f64) -> String {
     rounded.to_string()
 }
 
+/// A p-value in four digits, not below what it is: a smaller one could be taken for that of a defect.
+#[cfg(feature = "report")]
+pub(crate) fn shown_p_value(p_value: f64) -> String {
+    let digits = 4 - 1 - p_value.log10().floor() as i32;
+    let scale = 10_f64.powi(digits);
+    (((p_value * scale) * (1.0 - 4.0 * f64::EPSILON)).ceil() / scale).to_string()
+}
+
 /// A share as people count, not below what it is.
 fn one_in(share: f64) -> String {
     if share > 1.0 / 3.0 {
@@ -185,6 +190,50 @@ fn one_in(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "report")]
+    #[test]
+    fn a_p_value_is_shown_by_one_that_is_not_smaller() {
+        for (p_value, shown) in [
+            (100.0 / 1999.0, "0.05003"),
+            (1.0 / 20.0, "0.05"),
+            (1.0 / 22.0, "0.04546"),
+            (1.0 / 30_001.0, "0.00003334"),
+            (0.3, "0.3"),
+            (1.0, "1"),
+        ] {
+            assert_eq!(shown_p_value(p_value), shown);
+        }
+    }
+
+    /// At a rate of 0.05 the 101st of 1,998 scores from above is good, by a hair. The highest of 30,000 is no impossible one.
+    #[test]
+    fn p_values_agree_with_verdicts() {
+        for (count, rate, scores) in [
+            (1998, 0.05, 1890..1908),
+            (30_000, 0.000_05, 29_990..30_000),
+            (30_000, 1.0 / 30_001.0, 29_990..30_000),
+        ] {
+            let calibration = Calibration::new((0..count).map(|score| score as f32).collect()).unwrap();
+            let threshold = Threshold {
+                asked: Asked::rate(rate),
+                value: calibration.threshold(rate).unwrap(),
+                calibration,
+            };
+            let scores = scores.map(|score| score as f32).chain([40_000.0]);
+            let verdicts: Vec<_> = scores
+                .map(|score| {
+                    let (p_value, is_defective) = (threshold.p_value(score), threshold.verdict(score).is_defective());
+                    assert!(
+                        p_value > 0.0 && is_defective == (p_value <= rate),
+                        "{score}: {p_value} at {rate}"
+                    );
+                    is_defective
+                })
+                .collect();
+            assert!(verdicts.contains(&true) && verdicts.contains(&false));
+        }
+    }
 
     /// The bounds are scipy 1.17's `beta.ppf(0.95, l, n + 1 - l)`, l = ⌊(n + 1) · rate⌋: 0.1329 for 21 images and 0.05, 0.0792 for 130,
     /// and 0.7764 for 2 images and a third.

@@ -165,7 +165,7 @@ impl Output {
             Format::Csv => {
                 let mut fields = vec![written(path), score.to_string()];
                 if let Some((threshold, verdict)) = judged {
-                    fields.extend([format!("{:.4}", threshold.p_value(score)), verdict.to_string()]);
+                    fields.extend([threshold.p_value(score).to_string(), verdict.to_string()]);
                 }
                 self.record(&fields)
             }

@@ -17,7 +17,7 @@ def html(found: Found) -> str:
         return f"<p><b>{name}</b>: {escaping.escape(str(found.error))}</p>"
     words = f"score {found.score}"
     if found.p_value is not None:
-        words += f", p-value {found.p_value:.4f}"
+        words += f", p-value {found.p_value}"
     picture = base64.b64encode(found._repr_png_() or b"").decode()
     return (
         f"<figure><img alt='{name}' style='max-width: 100%' src='data:image/png;base64,{picture}'>"

@@ -15,7 +15,6 @@ use super::{Detector, IN_MEMORY};
 use crate::{
     Asked, Result, Threshold, Verdict,
     render::{Plane, Scale, drawn, outline_found, size_of},
-    threshold::p_value,
 };
 
 /// What a [`Detector`] finds in an image.
@@ -121,11 +120,11 @@ impl Found {
         self.original_size
     }
 
-    /// The probability that a good image scores at least as high, in four digits. `None` if the model is not
-    /// calibrated.
+    /// The probability that a good image scores at least as high, in (0, 1], as [`Threshold::p_value`] tells it. `None` if the
+    /// model is not calibrated.
     pub fn p_value(&self) -> Option<f64> {
         let calibration = self.detector.calibration();
-        calibration.map(|calibration| p_value(calibration, self.score))
+        calibration.map(|calibration| calibration.p_value(self.score))
     }
 
     /// How much the image as a whole resembles the model's good images. A product with a defect resembles them. A dark

@@ -8,6 +8,7 @@ use super::verdict::{Judge, Outcome};
 use crate::{
     evaluation::ImageScore,
     render::{Shows, Thumbnail},
+    threshold::shown_p_value,
 };
 
 /// What good images are called among kinds of defects.
@@ -89,7 +90,7 @@ impl<'a> Shot<'a> {
             path: &image.path,
             kind: image.defect.as_deref().unwrap_or(GOOD),
             score: format!("{:.4}", image.score),
-            p_value: calibration.map(|calibration| format!("{:.4}", calibration.p_value(image.score))),
+            p_value: calibration.map(|calibration| shown_p_value(calibration.p_value(image.score))),
             outcome: judge.map(|judge| judge.outcome(image)),
             thumbnails: &image.thumbnails,
             no_truth: match (has_truth, &image.defect) {
