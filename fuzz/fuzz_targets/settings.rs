@@ -31,7 +31,7 @@ static WHOLE: LazyLock<Whole> = LazyLock::new(|| {
         let pixels: Vec<u8> = (0..=255u8).map(|pixel| pixel.wrapping_mul(image + 1)).collect();
         fs::write(images.join(format!("{image}.pgm")), [&header[..], &pixels].concat()).expect("an image");
     }
-    let mut category = Category::open_as(&images, Layout::Folder, None).expect("images");
+    let category = Category::open_as(&images, Layout::Folder, None).expect("images");
     let options = TrainingOptions {
         method: Some(Method::RIAD),
         size: Some(Size::new(16, 16)),
@@ -40,7 +40,7 @@ static WHOLE: LazyLock<Whole> = LazyLock::new(|| {
         channels: Some(1),
         ..TrainingOptions::default()
     };
-    Run::create(&run, &mut category, &options, &Device::CPU, &()).expect("a run");
+    Run::create(&run, &category, &options, &Device::CPU, &()).expect("a run");
     let text = fs::read_to_string(run.join("settings.json")).expect("its settings");
     let folder = place.to_str().expect("a name that is text").to_owned();
     let settings = serde_json::from_str(&text.replace(&folder, "@")).expect("its settings");

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Why images could not be found, read or made.
 ///
 /// Every message names the file or folder, the cause and the way out. The cause is part of the message. It is not the source as
 /// well, so a caller that prints the chain of sources repeats nothing.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
     /// The file system reported an error: the path is missing, cannot be read, or is of another kind.
@@ -16,7 +17,7 @@ pub enum DataError {
         /// The file or folder.
         path: PathBuf,
         /// What the operating system said.
-        cause: io::Error,
+        cause: Arc<io::Error>,
     },
     /// The data set's folders or file names do not have the form of its layout.
     #[error("{}: {reason}", path.display())]
@@ -116,10 +117,11 @@ impl DataError {
         }
     }
 
-    pub(crate) fn io(path: &Path, cause: io::Error) -> Self {
+    /// [`DataError::Io`] of a file or folder.
+    pub fn io(path: &Path, cause: io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),
-            cause,
+            cause: Arc::new(cause),
         }
     }
 

@@ -213,15 +213,15 @@ fn a_run_that_is_there_or_is_just_begun_stays_as_it_is() {
     let [one, other] = [at("one.png"), at("other.png")];
     mask(&one, 32);
     mask(&other, 16);
-    let mut category = Category::open(&at("badge"), None).unwrap();
-    let mut create = |out: &str, roi: &Path, seed| {
+    let category = Category::open(&at("badge"), None).unwrap();
+    let create = |out: &str, roi: &Path, seed| {
         let options = TrainingOptions {
             roi: Some(roi.to_owned()),
             seed: Some(seed),
             method: Some(Method::RIAD),
             ..TrainingOptions::default()
         };
-        Run::create(at(out), &mut category, &options, &Device::CPU, &())
+        Run::create(at(out), &category, &options, &Device::CPU, &())
     };
     // A kill before the first step leaves no more than this.
     create("run", &one, 1).unwrap();
@@ -244,13 +244,33 @@ fn a_run_that_is_there_or_is_just_begun_stays_as_it_is() {
     assert!(fs::read(at("begun/roi")).unwrap() == fs::read(&other).unwrap());
 }
 
+/// A caller that reports the faults and calls again must not train without the images that have them.
+#[cfg(unix)]
+#[test]
+fn faults_of_training_images_are_reported_each_time() {
+    let folder = data();
+    let root = folder.path().join("badge");
+    std::os::unix::fs::symlink("nowhere.png", root.join("train/good/more.png")).unwrap();
+    let category = Category::open(&root, None).unwrap();
+    assert_eq!(category.train_faults.len(), 1);
+    let options = TrainingOptions {
+        method: Some(Method::RIAD),
+        ..TrainingOptions::default()
+    };
+    let out = folder.path().join("run");
+    let create = || Run::create(&out, &category, &options, &Device::CPU, &()).map(drop);
+    let [first, second] = [create(), create()].map(|created| created.unwrap_err().to_string());
+    assert_eq!(first, second);
+    assert!(first.contains("more.png"), "{first}");
+}
+
 #[test]
 fn another_mask_in_the_place_of_a_runs_own_is_refused() {
     let folder = data();
     let at = |path: &str| folder.path().join(path);
     mask(&at("own.png"), 32);
     mask(&at("other.png"), 16);
-    let mut category = Category::open(&at("badge"), None).unwrap();
+    let category = Category::open(&at("badge"), None).unwrap();
     let options = TrainingOptions {
         roi: Some(at("own.png")),
         method: Some(Method::RIAD),
@@ -258,7 +278,7 @@ fn another_mask_in_the_place_of_a_runs_own_is_refused() {
         epochs: Some(1),
         ..TrainingOptions::default()
     };
-    let mut run = Run::create(at("run"), &mut category, &options, &Device::CPU, &()).unwrap();
+    let mut run = Run::create(at("run"), &category, &options, &Device::CPU, &()).unwrap();
     let mut train = || run.train(None, &Device::CPU, &Cancel::new(), &());
     fs::copy(at("other.png"), at("run/roi")).unwrap();
     let error = train().unwrap_err();

@@ -125,8 +125,8 @@ fn a_run_that_is_broken_off_at_any_place_ends_in_the_same_bytes() {
         epochs: Some(2),
         ..TrainingOptions::default()
     };
-    let mut category = Category::open(&MADE.photos, None).unwrap();
-    drop(Run::create(&unborn, &mut category, &options, &Device::CPU, &()).unwrap());
+    let category = Category::open(&MADE.photos, None).unwrap();
+    drop(Run::create(&unborn, &category, &options, &Device::CPU, &()).unwrap());
     fs::remove_file(copy).unwrap();
     let mut run = Run::open(&unborn).unwrap();
     run.train(None, &Device::CPU, &Cancel::new(), &()).unwrap();

@@ -115,10 +115,10 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
         }
     }
     let mut results = Vec::new();
-    for mut job in jobs {
+    for job in jobs {
         let model = match (&plan.model, &job.run) {
             (Some(model), _) => model.clone(),
-            (None, Some(run)) => match train(run, &mut job.test.category, (&plan.training, args), &compute, &console) {
+            (None, Some(run)) => match train(run, &job.test.category, (&plan.training, args), &compute, &console) {
                 Ok(Trained::Stopped(Stop::Asked)) => {
                     info!("the same command goes on from here");
                     return Ok(Ending::Interrupted);
@@ -340,7 +340,7 @@ fn demo_training(given: &TrainingOptions) -> TrainingOptions {
 /// Trains a category in `folder`, from where a run there is; a new one is started with these options.
 fn train(
     folder: &Path,
-    category: &mut Category,
+    category: &Category,
     (options, args): (&TrainingOptions, &EvalArgs),
     compute: &Compute,
     console: &Console,

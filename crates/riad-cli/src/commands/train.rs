@@ -30,8 +30,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
     };
     let bands = resumed.as_ref().map_or(options.bands.as_ref(), Run::bands);
     let open = |data: &PathBuf| one_category(data, args.category.as_deref(), layout, bands);
-    let mut category = args.data.as_ref().map(open).transpose()?;
-    let mut run = match (resumed, &mut category) {
+    let category = args.data.as_ref().map(open).transpose()?;
+    let mut run = match (resumed, &category) {
         (Some(run), _) => run,
         (None, Some(category)) => {
             if let (Some(out), Some(data)) = (&args.out, &args.data) {

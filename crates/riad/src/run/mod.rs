@@ -87,7 +87,7 @@ impl Run {
     /// If `folder` holds a run already, an image cannot be read, or the folder cannot be written.
     pub fn create(
         folder: impl AsRef<Path>,
-        category: &mut Category,
+        category: &Category,
         options: &TrainingOptions,
         device: &Device,
         observer: &dyn Observer,
@@ -105,8 +105,7 @@ impl Run {
         let completed = start.as_ref().map(|start| start.complete(options));
         let options = completed.as_ref().unwrap_or(options);
         protocol::check(options, device)?;
-        let found = std::mem::take(&mut category.train_faults);
-        Error::refuse(found.into_iter().map(Error::from).collect())?;
+        Error::refuse(category.train_faults.iter().cloned().map(Error::from).collect())?;
         let without = options
             .without
             .as_deref()

@@ -74,7 +74,7 @@ impl Image {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && *part != file => {
                     missing = missing.or(Some(part.clone()));
                 }
-                Err(cause) => return Err(DataError::Io { path: file, cause }),
+                Err(cause) => return Err(DataError::io(&file, cause)),
             }
         }
         let last = SystemTime::UNIX_EPOCH + Duration::new(253_402_300_799, 999_999_999);
@@ -244,11 +244,7 @@ impl Folder {
     pub fn check_written(&self, image: &Image) -> crate::Result<()> {
         for file in &image.files {
             if let Some(cause) = writer(file) {
-                return Err(DataError::Io {
-                    path: file.clone(),
-                    cause,
-                }
-                .into());
+                return Err(DataError::io(file, cause).into());
             }
         }
         Ok(())
