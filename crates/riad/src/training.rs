@@ -138,31 +138,32 @@ impl Training {
     /// # Errors
     /// If an image cannot be used, the run in the folder was started with other options or images, or training fails.
     pub fn start(self, observer: &dyn Observer) -> Result<Run> {
-        let existing = self
-            .out
-            .as_ref()
-            .filter(|out| Run::exists(out))
-            .map(Run::open)
-            .transpose()?;
+        let folder = match (&self.out, self.layout) {
+            (Some(out), _) => out.clone(),
+            (None, Some(layout)) => self.usual_folder(layout),
+            (None, None) => self.usual_folder(Layout::of(&self.data)?),
+        };
+        crate::files::check_outside(&folder, &self.data)?;
+        let existing = Run::exists(&folder).then(|| Run::open(&folder)).transpose()?;
         let bands = self.options.bands.as_ref().or(existing.as_ref().and_then(Run::bands));
-        let mut category = match self.layout.or(existing.as_ref().map(Run::layout)) {
+        let category = match self.layout.or(existing.as_ref().map(Run::layout)) {
             Some(layout) => Category::open_as(&self.data, layout, bands)?,
             None => Category::open(&self.data, bands)?,
         };
-        let folder = self
-            .out
-            .clone()
-            .unwrap_or_else(|| Path::new("runs").join(&category.name));
-        crate::files::check_outside(&folder, &self.data)?;
         let device = self.device.clone().unwrap_or_else(|| Compute::default().device);
-        let mut run = if Run::exists(&folder) {
-            let run = Run::open(&folder)?;
-            run.agree(&self.options, self.layout)?;
-            run
-        } else {
-            Run::create(&folder, &mut category, &self.options, &device, observer)?
+        let mut run = match existing {
+            Some(run) => {
+                run.agree(&self.options, self.layout)?;
+                run
+            }
+            None => Run::create(&folder, &category, &self.options, &device, observer)?,
         };
         run.train(Some(&category), &device, &self.cancel, observer)?;
         Ok(run)
+    }
+
+    /// The folder of the run of data in a layout, if no other one is asked for.
+    fn usual_folder(&self, layout: Layout) -> PathBuf {
+        Path::new("runs").join(layout.name_of(&self.data))
     }
 }

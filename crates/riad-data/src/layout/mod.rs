@@ -195,6 +195,16 @@ impl TestItem {
     }
 }
 
+impl Layout {
+    /// The name of the category in the folder `root`, as [`Category::name`] has it. The folder is not opened.
+    pub fn name_of(self, root: &Path) -> String {
+        match self {
+            Self::Folder => product_of(root),
+            _ => name_of(root),
+        }
+    }
+}
+
 impl Category {
     /// Opens a category's folder in the layout of [`Layout::of`].
     ///
@@ -236,10 +246,7 @@ impl Category {
             test_faults,
         } = images;
         Ok(Self {
-            name: match layout {
-                Layout::Folder => product_of(root),
-                _ => name_of(root),
-            },
+            name: layout.name_of(root),
             root: root.to_owned(),
             layout,
             train,
