@@ -75,7 +75,7 @@ impl Maps {
     }
 
     /// Where the map of each file goes. The path below the maps' folder is the file's path below the common folder of
-    /// all `roots`.
+    /// all `roots`, without its ending. The ending stays if another of the `files` could have the same path.
     ///
     /// # Errors
     /// [`Error::Inside`] if maps would lie in a folder where images are looked for.
@@ -83,15 +83,11 @@ impl Maps {
         targets(&self.folder, roots, files)
     }
 
-    /// Where the map of each of the `files` below `root` goes. The path below the maps' folder is the file's path below
-    /// `root`.
-    pub fn below<'a>(&self, root: &Path, files: impl Iterator<Item = &'a Path>) -> HashMap<PathBuf, PathBuf> {
-        let place = |file: &'a Path| {
-            let parent = file.parent().unwrap_or(Path::new(""));
-            let below = parent.strip_prefix(root).unwrap_or(Path::new(""));
-            (file.to_owned(), self.folder.join(below))
-        };
-        named(files.map(place).collect())
+    /// Where the map of a `file` below `root` goes. The path below the maps' folder is the file's path below `root`, with its ending:
+    /// which other files come there later is not known.
+    pub fn below(&self, root: &Path, file: &Path) -> PathBuf {
+        let name = Path::new(file.file_name().unwrap_or_default());
+        self.folder.join(file.strip_prefix(root).unwrap_or(name))
     }
 }
 
@@ -152,23 +148,24 @@ fn targets(folder: &Path, roots: &[PathBuf], files: &[PathBuf]) -> Result<HashMa
     Ok(targets)
 }
 
-/// What the maps of each file are called, given the folder that they go to: its name without the ending, or with it where
-/// two differ in that alone.
+/// What the maps of each file are called, given the folder that they go to: its name without the ending, or with it if
+/// another one has that name, with its ending or without.
 fn named(places: HashMap<PathBuf, PathBuf>) -> HashMap<PathBuf, PathBuf> {
     let stem = |file: &Path, place: &Path| place.join(file.file_stem().unwrap_or_default());
+    let whole = |file: &Path, place: &Path| place.join(file.file_name().unwrap_or_default());
     let mut uses: HashMap<PathBuf, usize> = HashMap::new();
     for (file, place) in &places {
-        *uses.entry(stem(file, place)).or_default() += 1;
+        let (stem, whole) = (stem(file, place), whole(file, place));
+        // A name without an ending is both, and that of one file.
+        if stem != whole {
+            *uses.entry(whole).or_default() += 1;
+        }
+        *uses.entry(stem).or_default() += 1;
     }
     let target = |(file, place): (PathBuf, PathBuf)| {
-        let stem = stem(&file, &place);
+        let (stem, whole) = (stem(&file, &place), whole(&file, &place));
         let is_alone = uses.get(&stem) == Some(&1);
-        let target = if is_alone {
-            stem
-        } else {
-            place.join(file.file_name().unwrap_or_default())
-        };
-        (file, target)
+        (file, if is_alone { stem } else { whole })
     };
     places.into_iter().map(target).collect()
 }
@@ -180,10 +177,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn files_that_come_one_after_the_other_have_maps_of_their_own() {
+        let maps = Maps::new("maps", MapFormat::Npy, Scale::up_to(1.0).unwrap());
+        let below = |file: &str| maps.below(Path::new("inbox"), Path::new(file));
+        assert_eq!(below("inbox/x/1.png"), Path::new("maps/x/1.png"));
+        assert_eq!(below("inbox/x/1.jpg"), Path::new("maps/x/1.jpg"));
+        assert_eq!(below("inbox/1.png.bmp"), Path::new("maps/1.png.bmp"));
+    }
+
+    #[test]
     fn pictures_lie_as_their_images_do() {
         let folder = tempfile::tempdir().unwrap();
         let at = |path: &str| folder.path().join(path);
-        for file in ["a/x/1.png", "a/x/1.jpg", "a/2.png", "b/x/1.png", "c.png"] {
+        for file in [
+            "a/x/1.png",
+            "a/x/1.jpg",
+            "a/x/1.png.bmp",
+            "a/2.png",
+            "b/x/1.png",
+            "c.png",
+        ] {
             fs::create_dir_all(at(file).parent().unwrap()).unwrap();
             fs::write(at(file), "").unwrap();
         }
@@ -198,6 +211,10 @@ mod tests {
         assert_eq!(
             targets(&["a"], &["a/x/1.png", "a/x/1.jpg", "a/2.png"]),
             ["maps/x/1.png", "maps/x/1.jpg", "maps/2"]
+        );
+        assert_eq!(
+            targets(&["a"], &["a/x/1.png", "a/x/1.jpg", "a/x/1.png.bmp", "a/2.png"]),
+            ["maps/x/1.png", "maps/x/1.jpg", "maps/x/1.png.bmp", "maps/2"]
         );
         assert_eq!(
             targets(&["a", "b"], &["a/x/1.png", "b/x/1.png"]),

@@ -39,10 +39,9 @@ A defect is in DEFECTS, whole, before its line is in FILE. It has the same subfo
 If another image has its name, its name gets a number. watch overwrites nothing.
 
 The maps of --maps are whole and on the disk before the image's line is in FILE. They have the
-image's subfolder and its name without the ending. If two images there differ only in the ending,
-the ending stays. A later image of the same name replaces the maps. If a map cannot be written,
-watch says so, and the image still gets its line. The folder of --maps, DIR and DEFECTS must lie
-outside of each other.
+image's subfolder and its name with the ending: 1.png.heat.png. A later image of the same name
+replaces the maps. If a map cannot be written, watch says so, and the image still gets its line.
+The folder of --maps, DIR and DEFECTS must lie outside of each other.
 
 If a link in DIR leads into DEFECTS or the folder of --maps, watch names it and passes over it.
 

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::{Path, PathBuf},
     time::Instant,
 };
 
@@ -194,9 +193,6 @@ impl Worker {
         if fresh.is_empty() {
             return Ok(());
         }
-        let places = self.maps.as_ref().map_or_else(HashMap::new, |maps| {
-            maps.below(folder.root(), settled.iter().map(|image| image.file.as_path()))
-        });
         let files: Vec<_> = fresh.iter().map(|image| image.file.clone()).collect();
         let found = self.detector.inspect_many(files).map(|(_, found)| found);
         let mut found = fresh.into_iter().zip(found);
@@ -206,7 +202,7 @@ impl Worker {
             if batch.is_empty() {
                 break;
             }
-            let images = self.batch(batch, folder, &places, observer)?;
+            let images = self.batch(batch, folder, observer)?;
             let counts = self.counts();
             let done = Some((images, began.elapsed()));
             observer.event(&Event::Watching { counts, done });
@@ -231,7 +227,6 @@ impl Worker {
         &mut self,
         mut batch: Vec<(Image, Result<Found>)>,
         folder: &Folder,
-        places: &HashMap<PathBuf, PathBuf>,
         observer: &dyn Observer,
     ) -> Result<usize> {
         // One that changed while it was read is another image, and is complete when that is.
@@ -246,9 +241,7 @@ impl Worker {
                         observer.event(&Event::Read { path, found: facts });
                     }
                     self.judge(&mut line, &found, observer);
-                    if let Some(place) = places.get(&image.file) {
-                        self.write_map(place, &image, &found, observer);
-                    }
+                    self.write_map(folder, &image, &found, observer);
                 }
                 // The device's: nothing can be scored any more.
                 Err(error) if error.path().is_none() => return Err(error),
@@ -305,9 +298,10 @@ impl Worker {
     }
 
     /// Writes the map of an image. One that cannot be written, as if a disk is full, keeps no image from its line.
-    fn write_map(&mut self, place: &Path, image: &Image, found: &Found, observer: &dyn Observer) {
+    fn write_map(&mut self, folder: &Folder, image: &Image, found: &Found, observer: &dyn Observer) {
         let Some(maps) = &self.maps else { return };
-        if let Err(cause) = maps.write(place, found, self.threshold.as_ref()) {
+        let place = maps.below(folder.root(), &image.file);
+        if let Err(cause) = maps.write(&place, found, self.threshold.as_ref()) {
             self.left.has_failures = true;
             let (file, cause) = (&image.file, &cause);
             observer.event(&Event::NoMap { file, cause });
