@@ -167,6 +167,35 @@ impl ModelError {
         )
     }
 
+    /// Whether the error is no image's and no file's, but of the device, the settings or the program: then no other image can be looked
+    /// at either.
+    pub fn stops_everything(&self) -> bool {
+        match self {
+            Self::Setting(_)
+            | Self::Length { .. }
+            | Self::Diverged { .. }
+            | Self::Archive(_)
+            | Self::Device(_)
+            | Self::NotBuilt { .. }
+            | Self::Precision { .. }
+            | Self::Tensor(_)
+            | Self::Gpu(_)
+            | Self::Convolution(_)
+            | Self::Mask(_)
+            | Self::Similarity(_)
+            | Self::Shape(_)
+            | Self::Smooth(_) => true,
+            Self::Io { .. }
+            | Self::Checkpoint { .. }
+            | Self::Images(_)
+            | Self::Overflow
+            | Self::RunExists { .. }
+            | Self::NoRun { .. }
+            | Self::NoWeights { .. }
+            | Self::RunBusy { .. } => false,
+        }
+    }
+
     /// The file or folder that is at fault, if it is one.
     pub fn path(&self) -> Option<&Path> {
         match self {

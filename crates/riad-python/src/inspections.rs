@@ -89,7 +89,7 @@ impl Inspections {
                     Some((_, Ok(found))) => return Ok(Some(Found::new(found, self.usual))),
                     Some((path, Err(error))) => {
                         // The device's: nothing can be looked at any more.
-                        if error.path().is_none() {
+                        if error.stops_everything() {
                             (state.under_way, state.paths) = (None, None);
                             return Err(error.into());
                         }

@@ -175,7 +175,7 @@ fn look_at_all(
                 take(path, &found)?;
             }
             // The device's: nothing can be scored any more.
-            Err(error) if error.path().is_none() => return Err(error),
+            Err(error) if error.stops_everything() => return Err(error),
             Err(error) => faults.push(error),
         }
         observer.event(&Event::Progress { done, total });

@@ -342,6 +342,47 @@ impl Error {
         }
     }
 
+    /// Whether the error is no image's and no file's, but of the device, the request or the program: then no other image can be looked
+    /// at either.
+    pub fn stops_everything(&self) -> bool {
+        match self {
+            Self::Model(error) => error.stops_everything(),
+            Self::Request(_)
+            | Self::NotOfMethod { .. }
+            | Self::Cancelled
+            | Self::NoGoodPictures { .. }
+            | Self::NotCalibrated { .. }
+            | Self::TooFew { .. } => true,
+            Self::Data(_)
+            | Self::Image { .. }
+            | Self::Mask { .. }
+            | Self::File { .. }
+            | Self::Damaged { .. }
+            | Self::RunExists { .. }
+            | Self::NoRun { .. }
+            | Self::Differs { .. }
+            | Self::OtherImages { .. }
+            | Self::ImagesGone { .. }
+            | Self::Faults(_)
+            | Self::UnknownName { .. }
+            | Self::NoImages(_)
+            | Self::NoTestImages { .. }
+            | Self::NothingHeldOut { .. }
+            | Self::OtherTestImages { .. }
+            | Self::Calibration(_)
+            | Self::Inside { .. }
+            | Self::Within { .. }
+            | Self::Busy { .. }
+            | Self::NotOurs { .. }
+            | Self::Gone { .. }
+            | Self::LinkToResults { .. }
+            | Self::Restless { .. }
+            | Self::Aside { .. }
+            | Self::Remove { .. }
+            | Self::Render { .. } => false,
+        }
+    }
+
     /// The file or folder that is at fault, if it is one.
     pub fn path(&self) -> Option<&Path> {
         match self {
@@ -397,11 +438,19 @@ impl Error {
         }
     }
 
-    /// The network refused an image.
+    /// An image was refused.
     pub(crate) fn of_image(path: &Path, cause: ModelError) -> Self {
         Self::Image {
             path: path.to_owned(),
             cause,
+        }
+    }
+
+    /// An image could not be loaded. Its file is named, also where the cause does not name it.
+    pub(crate) fn of_loading(path: &Path, cause: DataError) -> Self {
+        match cause {
+            DataError::Parameter(_) => Self::of_image(path, ModelError::Images(cause.into())),
+            cause => cause.into(),
         }
     }
 

@@ -55,7 +55,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     for (done, (path, found)) in (1..).zip(detector.inspect_many(files)) {
         match found {
             // The device's: nothing can be scored any more.
-            Err(error) if error.path().is_none() => return Err(error.into()),
+            Err(error) if error.stops_everything() => return Err(error.into()),
             Err(error) => {
                 console.note_error(&error);
                 output.failure(&path, &told(&error))?;

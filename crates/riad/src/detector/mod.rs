@@ -267,8 +267,8 @@ impl Detector {
     /// rayon's pool, so more threads of the caller make it no faster. It keeps all paths, but only a few images, in
     /// memory. To stop, drop the iterator.
     ///
-    /// If an image cannot be read or scored, its item is an error, and the others follow. An error without a
-    /// [path](Error::path) comes from the device. It is the last item.
+    /// If an image cannot be read or scored, its item is an error, and the others follow. An error that
+    /// [stops everything](Error::stops_everything), such as one of the device, is the last item.
     pub fn inspect_many(&self, files: impl IntoIterator<Item = impl Into<PathBuf>>) -> Inspections {
         Inspections {
             loaded: Box::new(self.load(files.into_iter().map(Into::into).collect())),
@@ -385,7 +385,7 @@ impl Inspections {
         };
         for (path, loaded) in batch {
             let found = match loaded {
-                Err(error) => Err(error.into()),
+                Err(error) => Err(Error::of_loading(&path, error)),
                 Ok(loaded) => match scored.next() {
                     Some(Ok(scored)) => Ok(Found::of_file(self.detector.clone(), path.clone(), loaded, scored)),
                     Some(Err(error)) => Err(Error::of_image(&path, error)),
@@ -406,5 +406,37 @@ impl Iterator for Inspections {
             self.batch();
         }
         self.ready.pop()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use riad_model::{Architecture, ScoringSettings, Weights};
+
+    use super::*;
+
+    #[test]
+    fn an_image_that_cannot_be_made_keeps_no_other_from_its_score() {
+        let weights = Weights::initial(Architecture::u_net(2), 0).unwrap();
+        let checkpoint = Checkpoint::new(weights, ScoringSettings::default(), None, None);
+        let detector = Detector::of_checkpoint(&checkpoint, None, &Compute::f32(Device::CPU)).unwrap();
+        let names = ["a.png", "b.png"].map(PathBuf::from);
+        let refused = |path: PathBuf| (path, Err(DataError::Parameter("cannot resize it".into())));
+        let found = Inspections {
+            detector,
+            loaded: Box::new(names.clone().map(refused).into_iter()),
+            ready: Vec::new(),
+            has_failed: false,
+        };
+        let found: Vec<_> = found.map(|(path, found)| (path, found.unwrap_err())).collect();
+        assert_eq!(found.len(), 2);
+        for ((path, error), name) in found.iter().zip(&names) {
+            assert!(
+                path == name && error.path() == Some(name) && !error.stops_everything(),
+                "{error}"
+            );
+            assert_eq!(error.to_string(), format!("{}: cannot resize it", name.display()));
+        }
+        assert!(Error::from(ModelError::Gpu("out of memory".into())).stops_everything());
     }
 }

@@ -244,7 +244,7 @@ impl Worker {
                     self.write_map(folder, &image, &found, observer);
                 }
                 // The device's: nothing can be scored any more.
-                Err(error) if error.path().is_none() => return Err(error),
+                Err(error) if error.stops_everything() => return Err(error),
                 // Access may come back, and does not show in the file's size or time.
                 Err(error @ Error::Data(DataError::Io { .. })) => {
                     if self.left.told.insert(image.identity) {
