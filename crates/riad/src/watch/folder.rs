@@ -74,7 +74,7 @@ impl Image {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && *part != file => {
                     missing = missing.or(Some(part.clone()));
                 }
-                Err(cause) => return Err(DataError::io(&file, cause)),
+                Err(cause) => return Err(DataError::io(part, cause)),
             }
         }
         let last = SystemTime::UNIX_EPOCH + Duration::new(253_402_300_799, 999_999_999);
@@ -454,5 +454,18 @@ mod tests {
         touch("a_0.png", 900);
         touch("a_1.png", 500);
         assert_ne!(identity(), before);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_file_that_cannot_be_looked_at_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let bands: Pattern = "*_{0,1}.png".parse().unwrap();
+        let [first, other] = ["a_0.png", "a_1.png"].map(|name| root.path().join(name));
+        File::create(&first).unwrap();
+        // A link that leads to itself is there, and cannot be followed.
+        std::os::unix::fs::symlink(&other, &other).unwrap();
+        let error = Image::of(first, Some(&bands), root.path()).unwrap_err();
+        assert_eq!(error.path(), Some(other.as_path()), "{error}");
     }
 }
