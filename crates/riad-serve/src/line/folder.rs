@@ -41,12 +41,14 @@ pub(crate) struct Pace {
 /// Has every picture in a folder judged once, until it is told to end. Pictures stay where they are.
 pub(crate) fn watch(line: &Arc<Line>, root: PathBuf, pace: Pace, queue: &Queue<Job>, store: &Store, end: &AtomicBool) {
     let mut folder = Folder::new(root, line.model().detector.reader().pattern.clone(), pace.settle);
+    // What is told is told again only after it was over.
     let mut told = HashSet::new();
     // Those that have their row, so that the store is not asked again each time.
     let mut known = HashSet::new();
     let ended = || end.load(Ordering::SeqCst);
     while !ended() {
         let mut under_way = VecDeque::new();
+        let mut troubles = HashSet::new();
         let settled = folder.settled(Instant::now(), &Told);
         for image in settled {
             if ended() {
@@ -57,14 +59,17 @@ pub(crate) fn watch(line: &Arc<Line>, root: PathBuf, pace: Pace, queue: &Queue<J
                 continue;
             }
             match submit(line, &image, &identity, (&folder, pace.most_bytes), queue, store) {
-                Ok(Some(answer)) => under_way.push_back((identity, answer)),
-                Ok(None) => {
+                Ok(Submitted::Waiting(answer)) => under_way.push_back((identity, answer)),
+                Ok(Submitted::Known) => {
                     known.insert(identity);
                 }
+                Ok(Submitted::NotNow) => {}
                 Err(error) => {
-                    if told.insert(error.to_string()) {
+                    let trouble = error.to_string();
+                    if !told.contains(&trouble) {
                         tracing::warn!("line {}: {error}; trying again", line.name);
                     }
+                    troubles.insert(trouble);
                 }
             }
             if under_way.len() >= UNDER_WAY {
@@ -74,6 +79,7 @@ pub(crate) fn watch(line: &Arc<Line>, root: PathBuf, pace: Pace, queue: &Queue<J
         while !under_way.is_empty() {
             settle_one(&mut under_way, &mut known);
         }
+        told = troubles;
         // What is gone is not asked about any more.
         let listed: HashSet<_> = folder.images().map(|identity| identity.to_string()).collect();
         known.retain(|identity: &String| listed.contains(identity));
@@ -102,7 +108,17 @@ fn settle_one(under_way: &mut UnderWay, known: &mut HashSet<String>) {
     }
 }
 
-/// Brings a picture into the store and has it wait; `None` if it has its row.
+/// What became of a picture that was found.
+enum Submitted {
+    /// It has its row.
+    Known,
+    /// It is being replaced, or could not be looked at again after it was copied. It is found again if it is still there.
+    NotNow,
+    /// It waits for its turn.
+    Waiting(oneshot::Receiver<Result<Judged, Refusal>>),
+}
+
+/// Brings a picture into the store and has it wait, unless it has its row.
 fn submit(
     line: &Arc<Line>,
     image: &Image,
@@ -110,9 +126,9 @@ fn submit(
     (folder, most_bytes): (&Folder, u64),
     queue: &Queue<Job>,
     store: &Store,
-) -> Result<Option<oneshot::Receiver<Result<Judged, Refusal>>>> {
+) -> Result<Submitted> {
     if store.knows(&line.name, identity)? {
-        return Ok(None);
+        return Ok(Submitted::Known);
     }
     if image.identity.size > most_bytes {
         let (file, size) = (image.file.display(), image.identity.size);
@@ -127,8 +143,7 @@ fn submit(
         .inspect_err(|_| line.live().could_not_store())?;
     fs::copy(&image.file, &picture).map_err(Error::file("read", &image.file))?;
     if !folder.still_has(image) {
-        // It was replaced while it was copied, and comes again as another one.
-        return Ok(None);
+        return Ok(Submitted::NotNow);
     }
     let (answer, answered) = oneshot::channel();
     let job = Job {
@@ -145,7 +160,10 @@ fn submit(
         answer,
     };
     // The queue is closed only when all ends.
-    Ok(queue.push_patiently(line.index, job).is_ok().then_some(answered))
+    Ok(match queue.push_patiently(line.index, job) {
+        Ok(()) => Submitted::Waiting(answered),
+        Err(_) => Submitted::NotNow,
+    })
 }
 
 fn identity_of(image: &Image) -> String {
@@ -160,5 +178,67 @@ impl riad::Observer for Told {
         if let riad::Event::Fault(error) = event {
             tracing::warn!("{error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use riad::{Asked, Compute, Device, Method, Recalibration, RgbImage, Training};
+
+    use super::*;
+    use crate::line::LineOptions;
+
+    fn picture(path: PathBuf, number: u8) {
+        let pixel = |x: u32, y: u32| image::Rgb([(x * 7 + y * 3) as u8 ^ number; 3]);
+        RgbImage::from_fn(32, 32, pixel).save(path).unwrap();
+    }
+
+    #[test]
+    fn a_picture_that_changes_while_it_is_copied_is_not_taken_for_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        for (place, numbers) in [("photos", 0..8), ("fresh", 8..12), ("inbox", 12..13)] {
+            fs::create_dir(at(place)).unwrap();
+            numbers.for_each(|number| picture(at(place).join(format!("{number}.png")), number));
+        }
+        let training = Training::new(at("photos")).method(Method::RIAD).size(32).epochs(1);
+        training.device(Device::CPU).out(at("run")).start(&()).unwrap();
+        Recalibration::of(at("run")).pictures(at("fresh")).start(&()).unwrap();
+        let store = Store::open(at("store")).unwrap();
+        let options = LineOptions {
+            name: "lid".to_owned(),
+            model: at("run"),
+            watch: None,
+        };
+        let line = Line::open(&options, &store, Asked::rate(0.5), None, &Compute::f32(Device::CPU)).unwrap();
+        let (line, queue) = (Arc::new(line), Queue::new(4));
+        queue.add_row();
+
+        let mut inbox = Folder::new(at("inbox"), None, Duration::ZERO);
+        let mut found = || inbox.settled(Instant::now(), &()).remove(0);
+        let listed = found();
+        picture(at("inbox/12.png"), 99);
+        fs::File::options()
+            .write(true)
+            .open(at("inbox/12.png"))
+            .unwrap()
+            .set_modified(SystemTime::UNIX_EPOCH)
+            .unwrap();
+        let replaced = found();
+        let submitted = |image: &Image| {
+            let identity = identity_of(image);
+            submit(
+                &line,
+                image,
+                &identity,
+                (&Folder::new(at("inbox"), None, Duration::ZERO), 1 << 20),
+                &queue,
+                &store,
+            )
+        };
+        assert!(matches!(submitted(&listed).unwrap(), Submitted::NotNow));
+        assert_eq!(queue.waiting(0), 0);
+        assert!(matches!(submitted(&replaced).unwrap(), Submitted::Waiting(_)));
+        assert_eq!(queue.waiting(0), 1);
     }
 }
