@@ -4,7 +4,7 @@
 //! The input `image` is an encoded picture (`BYTES`) or its pixels (`UINT8`, `UINT16`, or `FP32` from 0 to 1) of the shape
 //! [height, width, channels], or with a 1 in front. Outputs are given in JSON; the binary extension is understood in requests.
 
-use std::io::Write;
+use std::fmt;
 
 use axum::{
     Extension, Json,
@@ -13,8 +13,11 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeSeed, Error as _, IgnoredAny, SeqAccess, Unexpected, Visitor},
+};
+use serde_json::{Value, json, value::RawValue};
 use utoipa::ToSchema;
 
 use super::{
@@ -105,9 +108,10 @@ const OUTPUTS: [(&str, &str); 6] = [
 
 /// A call, as far as it is understood. Parameters are accepted and have no effect, but for the size of binary data.
 #[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct Call {
+pub(super) struct Call<'a> {
     id: Option<String>,
-    inputs: Vec<Tensor>,
+    #[serde(borrow)]
+    inputs: Vec<Tensor<'a>>,
     /// The outputs that are wanted; all if there is none.
     #[serde(default)]
     outputs: Vec<Output>,
@@ -119,14 +123,16 @@ struct Output {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
-struct Tensor {
+struct Tensor<'a> {
     name: String,
     shape: Vec<usize>,
     datatype: String,
     #[serde(default)]
     parameters: Parameters,
+    /// As it stands in the body: numbers of JSON would take many times its memory.
+    #[serde(borrow)]
     #[schema(value_type = Vec<Object>)]
-    data: Option<Value>,
+    data: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -169,7 +175,7 @@ pub(super) async fn infer(
     let mut pieces = request.into_body().into_data_stream();
     let mut body = beginning(&mut pieces, begun).await?;
     let room = room(&shared, Some(&line))?;
-    // The body is in memory, and so are its numbers.
+    // The body is in memory, and so is the file that is made of it.
     let memory = room_in_memory(&shared)?;
     while let Some(piece) = next(&mut pieces, begun).await? {
         if body.len() + piece.len() > most {
@@ -179,29 +185,29 @@ pub(super) async fn infer(
     }
     let body = Bytes::from(body);
     let begin = shared.clone();
-    let (call, picture) = blocking(move || {
+    let (id, wanted, picture) = blocking(move || {
         let (call, binary) = split(&headers, &body)?;
         let unknown = |output: &&Output| OUTPUTS.iter().all(|(name, _)| *name != output.name);
         if let Some(unknown) = call.outputs.iter().find(unknown) {
             return Err(Refused::bad_request(format!("there is no output {:?}", unknown.name)));
         }
-        let bytes = file_of(&call, &binary)?;
+        let bytes = file_of(&call, binary)?;
+        let (id, wanted) = (call.id, call.outputs);
         let written = begin.store.pictures().incoming().and_then(|path| {
             std::fs::write(&path, &bytes).map_err(Error::file("write", path.to_path_buf()))?;
             Ok(path)
         });
         match written {
-            Ok(path) => Ok((call, Picture::File(path))),
-            Err(error) if error.is_full() => Ok((call, Picture::Memory { bytes, _room: memory })),
+            Ok(path) => Ok((id, wanted, Picture::File(path))),
+            Err(error) if error.is_full() => Ok((id, wanted, Picture::Memory { bytes, _room: memory })),
             Err(error) => Err(error.into()),
         }
     })
     .await?;
     let came = Came {
         picture,
-        name: call
-            .id
-            .clone()
+        name: id
+            .as_ref()
             .map(|id| id.chars().filter(|c| !c.is_control()).take(200).collect()),
     };
     let judged = judge(&shared, &line, (came, room), (Origin::Http, key, None), begun).await?;
@@ -222,14 +228,14 @@ pub(super) async fn infer(
     };
     let mut outputs = Vec::new();
     for (name, datatype) in OUTPUTS {
-        if call.outputs.is_empty() || call.outputs.iter().any(|output| output.name == name) {
+        if wanted.is_empty() || wanted.iter().any(|output| output.name == name) {
             outputs.push(json!({"name": name, "datatype": datatype, "shape": [1], "data": value(name)}));
         }
     }
     Ok(Json(Inferred {
         model_name: line.name.clone(),
         model_version: found.version.to_string(),
-        id: call.id,
+        id,
         outputs,
     }))
 }
@@ -240,7 +246,7 @@ fn short(value: f32) -> f64 {
 }
 
 /// The JSON of a call, and what is binary behind it.
-fn split(headers: &HeaderMap, body: &Bytes) -> Result<(Call, Bytes), Refused> {
+fn split<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<(Call<'a>, &'a [u8]), Refused> {
     let length = match headers.get(HEAD) {
         None => body.len(),
         Some(length) => {
@@ -250,13 +256,14 @@ fn split(headers: &HeaderMap, body: &Bytes) -> Result<(Call, Bytes), Refused> {
                 .ok_or_else(|| Refused::bad_request(format!("{HEAD} does not fit the body")))?
         }
     };
-    let call = serde_json::from_slice(&body[..length]);
+    let (head, binary) = body.split_at(length);
+    let call = serde_json::from_slice(head);
     let call = call.map_err(|error| Refused::bad_request(format!("the body is no inference request: {error}")))?;
-    Ok((call, body.slice(length..)))
+    Ok((call, binary))
 }
 
 /// The file that a call's picture is: as it came, or an array of its pixels.
-fn file_of(call: &Call, binary: &[u8]) -> Result<Vec<u8>, Refused> {
+fn file_of(call: &Call<'_>, binary: &[u8]) -> Result<Vec<u8>, Refused> {
     let wrong = |words: String| Err(Refused::bad_request(words));
     let [input] = call.inputs.as_slice() else {
         return wrong(format!("a call has one input, image, and not {}", call.inputs.len()));
@@ -292,56 +299,59 @@ fn file_of(call: &Call, binary: &[u8]) -> Result<Vec<u8>, Refused> {
             ));
         }
     };
-    let (kind, width) = match input.datatype.as_str() {
-        "UINT8" => ("|u1", 1),
-        "UINT16" => ("<u2", 2),
-        "FP32" => ("<f4", 4),
+    let kind = match input.datatype.as_str() {
+        "UINT8" => Kind::U8,
+        "UINT16" => Kind::U16,
+        "FP32" => Kind::F32,
         other => {
             return wrong(format!(
                 "the datatype of image is BYTES, UINT8, UINT16 or FP32, and not {other:?}"
             ));
         }
     };
-    let values = match (raw, &input.data) {
-        (Some(raw), _) => raw.to_vec(),
+    let mut file = header(kind, shape);
+    let begin = file.len();
+    match (raw, input.data) {
+        (Some(raw), _) => file.extend_from_slice(raw),
         (None, Some(data)) => {
-            let mut values = Vec::new();
-            flatten(data, kind, &mut values).map_err(Refused::bad_request)?;
-            values
+            let room = elements.saturating_mul(kind.width()).saturating_add(begin);
+            let numbers = Numbers {
+                kind,
+                file: &mut file,
+                room,
+            };
+            let read = numbers.deserialize(&mut serde_json::Deserializer::from_str(data.get()));
+            read.map_err(|error| Refused::bad_request(format!("the data of image: {error}")))?;
         }
         (None, None) => return wrong("the input has no data".to_owned()),
     };
-    if elements.checked_mul(width) != Some(values.len()) {
+    let found = file.len() - begin;
+    if elements.checked_mul(kind.width()) != Some(found) {
         return wrong(format!(
-            "the shape {:?} does not fit the {} bytes of data",
-            input.shape,
-            values.len()
+            "the shape {:?} does not fit the {found} bytes of data",
+            input.shape
         ));
     }
-    Ok(array(kind, shape, &values))
+    Ok(file)
 }
 
 /// An encoded picture: in JSON as base64, binary with its length in front.
-fn encoded(input: &Tensor, elements: usize, raw: Option<&[u8]>) -> Result<Vec<u8>, Refused> {
+fn encoded(input: &Tensor<'_>, elements: usize, raw: Option<&[u8]>) -> Result<Vec<u8>, Refused> {
     if elements != 1 {
         return Err(Refused::bad_request(format!(
             "a call has one picture, and not {elements}"
         )));
     }
-    let found = match (raw, &input.data) {
+    let found = match (raw, input.data) {
         (Some(raw), _) => {
             let length = raw.first_chunk().map(|length| u32::from_le_bytes(*length) as usize);
             length
                 .filter(|length| length + 4 == raw.len())
                 .map(|_| raw[4..].to_vec())
         }
-        (None, Some(data)) => {
-            let text = match data {
-                Value::Array(list) => list.first().and_then(Value::as_str),
-                other => other.as_str(),
-            };
-            text.and_then(|text| BASE64_STANDARD.decode(text).ok())
-        }
+        (None, Some(data)) => Encoded
+            .deserialize(&mut serde_json::Deserializer::from_str(data.get()))
+            .ok(),
         (None, None) => None,
     };
     found.ok_or_else(|| {
@@ -349,41 +359,212 @@ fn encoded(input: &Tensor, elements: usize, raw: Option<&[u8]>) -> Result<Vec<u8
     })
 }
 
-/// Numbers in JSON, nested or not, one after the other.
-fn flatten(data: &Value, kind: &str, values: &mut Vec<u8>) -> Result<(), String> {
-    // The reader of JSON bounds how deep it nests.
-    if let Value::Array(list) = data {
-        return list.iter().try_for_each(|value| flatten(value, kind, values));
+/// A picture in JSON: base64, or a list of which it is the first.
+struct Encoded;
+
+impl<'de> DeserializeSeed<'de> for Encoded {
+    type Value = Vec<u8>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<u8>, D::Error> {
+        deserializer.deserialize_any(self)
     }
-    let whole = |most: u64| {
-        data.as_u64()
-            .filter(|value| *value <= most)
-            .ok_or_else(|| format!("{data} is no pixel of {kind}"))
-    };
-    match kind {
-        "|u1" => values.push(whole(u64::from(u8::MAX))? as u8),
-        "<u2" => values.extend((whole(u64::from(u16::MAX))? as u16).to_le_bytes()),
-        _ => {
-            let value = data.as_f64().ok_or_else(|| format!("{data} is no number"))?;
-            values.extend((value as f32).to_le_bytes());
-        }
-    }
-    Ok(())
 }
 
-/// A NumPy array, format 1.0 (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>).
-fn array(kind: &str, [height, width, channels]: [usize; 3], values: &[u8]) -> Vec<u8> {
+impl<'de> Visitor<'de> for Encoded {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a picture as base64")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<u8>, E> {
+        BASE64_STANDARD.decode(text).map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<u8>, A::Error> {
+        let first = list.next_element_seed(Encoded)?;
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        first.ok_or_else(|| A::Error::invalid_length(0, &self))
+    }
+}
+
+/// What a pixel's values are.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    U8,
+    U16,
+    F32,
+}
+
+impl Kind {
+    /// As NumPy writes it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::U8 => "|u1",
+            Self::U16 => "<u2",
+            Self::F32 => "<f4",
+        }
+    }
+
+    /// Bytes of a value.
+    fn width(self) -> usize {
+        match self {
+            Self::U8 => 1,
+            Self::U16 => 2,
+            Self::F32 => 4,
+        }
+    }
+}
+
+/// Numbers in JSON, nested or not, which go to the end of a file one after the other. The reader of JSON bounds how deep they nest.
+struct Numbers<'a> {
+    kind: Kind,
+    file: &'a mut Vec<u8>,
+    /// The bytes that the file may have.
+    room: usize,
+}
+
+impl Numbers<'_> {
+    fn push<E: serde::de::Error>(&mut self, bytes: &[u8]) -> Result<(), E> {
+        if self.file.len() + bytes.len() > self.room {
+            return Err(E::custom("there are more numbers than its shape has"));
+        }
+        self.file.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn refused<E: serde::de::Error>(&self, number: Unexpected<'_>) -> Result<(), E> {
+        Err(E::invalid_value(number, self))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Numbers<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Numbers<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a pixel of {}", self.kind.name())
+    }
+
+    fn visit_u64<E: serde::de::Error>(mut self, number: u64) -> Result<(), E> {
+        match self.kind {
+            Kind::U8 => match u8::try_from(number) {
+                Ok(value) => self.push(&[value]),
+                Err(_) => self.refused(Unexpected::Unsigned(number)),
+            },
+            Kind::U16 => match u16::try_from(number) {
+                Ok(value) => self.push(&value.to_le_bytes()),
+                Err(_) => self.refused(Unexpected::Unsigned(number)),
+            },
+            Kind::F32 => self.push(&(number as f32).to_le_bytes()),
+        }
+    }
+
+    fn visit_i64<E: serde::de::Error>(mut self, number: i64) -> Result<(), E> {
+        match self.kind {
+            Kind::F32 => self.push(&(number as f32).to_le_bytes()),
+            Kind::U8 | Kind::U16 => self.refused(Unexpected::Signed(number)),
+        }
+    }
+
+    fn visit_f64<E: serde::de::Error>(mut self, number: f64) -> Result<(), E> {
+        match self.kind {
+            Kind::F32 => self.push(&(number as f32).to_le_bytes()),
+            Kind::U8 | Kind::U16 => self.refused(Unexpected::Float(number)),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let Self { kind, file, room } = self;
+        while list.next_element_seed(Numbers { kind, file, room })?.is_some() {}
+        Ok(())
+    }
+}
+
+/// The beginning of a NumPy array, format 1.0 (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>). Its values
+/// follow.
+fn header(kind: Kind, [height, width, channels]: [usize; 3]) -> Vec<u8> {
+    let kind = kind.name();
     let mut header =
         format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({height}, {width}, {channels}), }}");
     while (10 + header.len() + 1) % 64 != 0 {
         header.push(' ');
     }
     header.push('\n');
-    let mut file = Vec::with_capacity(10 + header.len() + values.len());
     let length = u16::try_from(header.len()).unwrap_or_default().to_le_bytes();
-    for part in [b"\x93NUMPY\x01\x00".as_slice(), &length, header.as_bytes(), values] {
-        // A vector takes all that memory takes.
-        let _ = file.write_all(part);
+    [b"\x93NUMPY\x01\x00".as_slice(), &length, header.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(kind: Kind, room: usize, json: &str) -> Result<Vec<u8>, String> {
+        let mut file = Vec::new();
+        let numbers = Numbers {
+            kind,
+            file: &mut file,
+            room,
+        };
+        let read = numbers.deserialize(&mut serde_json::Deserializer::from_str(json));
+        read.map(|()| file).map_err(|error| error.to_string())
     }
-    file
+
+    #[test]
+    fn numbers_become_bytes_as_they_are_read() {
+        assert_eq!(numbers(Kind::U8, 4, "[[0, 1], [[254]], 255]"), Ok(vec![0, 1, 254, 255]));
+        assert_eq!(numbers(Kind::U16, 4, "[1, 65535]"), Ok(vec![1, 0, 255, 255]));
+        let floats: Vec<u8> = [0.5_f32, -2.0, 3.0]
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        assert_eq!(numbers(Kind::F32, 12, "[0.5, [-2, 3]]"), Ok(floats));
+        for (kind, json) in [
+            (Kind::U8, "[256]"),
+            (Kind::U8, "[-1]"),
+            (Kind::U8, "[1.0]"),
+            (Kind::U8, "[\"1\"]"),
+            (Kind::U8, "[null]"),
+            (Kind::U8, "{\"a\": 1}"),
+            (Kind::U16, "[65536]"),
+            (Kind::F32, "[true]"),
+        ] {
+            let error = numbers(kind, 8, json).unwrap_err();
+            assert!(
+                error.contains(&format!("expected a pixel of {}", kind.name())),
+                "{error}"
+            );
+        }
+    }
+
+    /// No more is taken than the shape has, and nothing nests until the stack ends.
+    #[test]
+    fn numbers_take_a_bounded_room() {
+        let error = numbers(Kind::U16, 4, "[1, 2, 3, what is this").unwrap_err();
+        assert!(error.contains("more numbers than its shape has"), "{error}");
+        let error = numbers(Kind::U8, 4, &"[".repeat(1_000_000)).unwrap_err();
+        assert!(error.contains("recursion limit"), "{error}");
+    }
+
+    #[test]
+    fn the_data_of_a_call_stay_as_they_came() {
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        let body =
+            format!(r#"{{"inputs": [{{"name": "image", "shape": [1], "datatype": "UINT8", "data": {deep}}}]}}more"#);
+        let mut headers = HeaderMap::new();
+        headers.insert(HEAD, (body.len() - 4).into());
+        let Ok((call, binary)) = split(&headers, body.as_bytes()) else {
+            panic!("it is a call");
+        };
+        let data = call.inputs[0].data.unwrap().get();
+        assert_eq!((data, binary), (deep.as_str(), b"more".as_slice()));
+        assert!(body.as_bytes().as_ptr_range().contains(&data.as_ptr()), "not a copy");
+    }
 }
