@@ -344,12 +344,14 @@ impl Place {
                 Ok(())
             }
             Err(error) if error.is_full() && may_be_held => {
+                // What was written comes back into memory only if there is room for it.
+                let room = room_in_memory(shared)?;
                 let mut bytes = tokio::fs::read(&*path)
                     .await
                     .map_err(Error::file("read", path.to_path_buf()))?;
                 bytes.truncate(*written);
                 bytes.extend(piece);
-                *self = Self::Memory(bytes, room_in_memory(shared)?);
+                *self = Self::Memory(bytes, room);
                 Ok(())
             }
             Err(error) => Err(error.into()),
