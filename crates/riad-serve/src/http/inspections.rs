@@ -115,9 +115,11 @@ pub(super) async fn label(
     let line = line_of(&shared, &line)?;
     let labelled = blocking(move || {
         let now = to_millis(SystemTime::now());
-        let inspection = found(shared.store.label(&line.name, id, said.label, now)?, id)?;
-        let (unanswered, answered) = (shared.store.unanswered(&line.name)?, shared.store.answered(&line.name)?);
-        line.live().labelled(&inspection, unanswered, answered);
+        let labelled = {
+            let line = line.clone();
+            move |inspection: &Inspection, answers| line.live().labelled(inspection, answers)
+        };
+        let inspection = found(shared.store.label(&line.name, id, said.label, now, labelled)?, id)?;
         shared.events.send(Event::Label, &inspection);
         let state = line.state(shared.queue.waiting(line.index));
         shared.events.send(Event::Line, &state);

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::{Line, Model, drift};
 use crate::{
     Result,
-    store::{Inspection, Origin, Store, Verdict, as_rfc3339, from_millis},
+    store::{Answers, Inspection, Origin, Store, Verdict, as_rfc3339, from_millis},
 };
 
 /// How many of the last scores are compared with the calibration's.
@@ -135,13 +135,11 @@ pub(crate) struct Live {
     /// When the shift began, in milliseconds since 1970.
     shift: i64,
     counts: [u64; 4],
-    /// What [`Store::answered`] counts.
-    answered: [[u64; 2]; 2],
+    answers: Answers,
     /// The version that was used before the one in use.
     back: Option<u32>,
     /// Since the service was started.
     total: [u64; 4],
-    unanswered: u64,
     last: Option<Inspection>,
     /// When that came, by a clock that nobody sets.
     came: Option<Instant>,
@@ -161,10 +159,9 @@ impl Live {
         Ok(Self {
             shift,
             counts: store.counts(line, shift)?,
-            answered: store.answered(line)?,
+            answers: store.answers(line)?,
             back: store.line(line)?.and_then(|row| row.previous),
             total: [0; 4],
-            unanswered: store.unanswered(line)?,
             last: store.last(line)?,
             came: None,
             pauses: VecDeque::new(),
@@ -199,14 +196,14 @@ impl Live {
             push(&mut self.scores, score, SCORES);
         }
         if inspection.label.is_none() && (inspection.verdict == Verdict::Defective || inspection.audit) {
-            self.unanswered += 1;
+            self.answers.unanswered += 1;
         }
         self.last = Some(inspection.clone());
     }
 
     /// An inspection got a label or lost it.
-    pub(crate) fn labelled(&mut self, inspection: &Inspection, unanswered: u64, answered: [[u64; 2]; 2]) {
-        (self.unanswered, self.answered) = (unanswered, answered);
+    pub(crate) fn labelled(&mut self, inspection: &Inspection, answers: Answers) {
+        self.answers = answers;
         if let Some(last) = self.last.as_mut().filter(|last| last.id == inspection.id) {
             *last = inspection.clone();
         }
@@ -322,8 +319,8 @@ impl Live {
                 error,
             },
             queue,
-            unanswered: self.unanswered,
-            measured: Measured::of(self.answered),
+            unanswered: self.answers.unanswered,
+            measured: Measured::of(self.answers.answered),
             back: self.back,
             drift: drift::p_value(&passed, &scores),
         }

@@ -27,7 +27,7 @@ use crate::{Error, Result};
 pub use self::keep::Keep;
 pub(crate) use self::{
     draft::{DraftRow, GoodRow},
-    query::{Dot, Filter, Labelled, VersionRow, parse_time},
+    query::{Answers, Dot, Filter, Labelled, VersionRow, parse_time},
     record::{Inspection, Label, Links, Origin, Part, Verdict, as_rfc3339, as_rfc3339_or_null, from_millis, to_millis},
     sinks::Cursor,
     writer::{Entry, Stored},
@@ -102,7 +102,7 @@ impl Store {
         &self,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.inner.writer.change(change)
+        self.inner.writer.change(change, |value| value)
     }
 
     /// Reads something, beside whatever is written meanwhile.

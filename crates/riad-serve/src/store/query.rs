@@ -92,13 +92,7 @@ pub(crate) struct VersionRow {
 impl Store {
     /// One inspection of a line.
     pub(crate) fn inspection(&self, line: &str, id: i64) -> Result<Option<Inspection>> {
-        self.read(|connection| {
-            let sql = format!("SELECT {COLUMNS} FROM inspection WHERE line = ?1 AND id = ?2");
-            connection
-                .prepare_cached(&sql)?
-                .query_row(params![line, id], inspection)
-                .optional()
-        })
+        self.read(|connection| one(connection, line, id))
     }
 
     /// The inspection that was stored under a sender's key.
@@ -249,39 +243,38 @@ impl Store {
         })
     }
 
-    /// How many inspections of a line a person is asked about.
-    pub(crate) fn unanswered(&self, line: &str) -> Result<u64> {
-        self.read(|connection| {
-            let sql = format!("SELECT count(*) FROM inspection WHERE line = ?1 AND {UNANSWERED}");
-            let count: i64 = connection.prepare_cached(&sql)?.query_row([line], |row| row.get(0))?;
-            Ok(count.unsigned_abs())
-        })
+    /// What people have answered of a line's inspections.
+    pub(crate) fn answers(&self, line: &str) -> Result<Answers> {
+        self.read(|connection| answers(connection, line))
     }
 
-    /// Of a line's pictures with an answer: how many stopped ones people called good, and how many were stopped; and how many audited
-    /// ones that passed people called defective, and how many passed.
-    pub(crate) fn answered(&self, line: &str) -> Result<[[u64; 2]; 2]> {
-        self.read(|connection| {
-            let sql = "SELECT count(*) FILTER (WHERE verdict = 'defective' AND label = 'good'), count(*) FILTER (WHERE verdict = \
-                       'defective'), count(*) FILTER (WHERE verdict = 'good' AND audit = 1 AND label = 'defective'), count(*) FILTER \
-                       (WHERE verdict = 'good' AND audit = 1) FROM inspection WHERE line = ?1 AND label IS NOT NULL AND source <> 'page'";
-            connection.prepare_cached(sql)?.query_row([line], |row| {
-                let count = |at| row.get::<_, i64>(at).map(i64::unsigned_abs);
-                Ok([[count(0)?, count(1)?], [count(2)?, count(3)?]])
-            })
-        })
-    }
-
-    /// Gives an inspection a label, or takes it away; the inspection, if there is one.
-    pub(crate) fn label(&self, line: &str, id: i64, label: Option<Label>, at: i64) -> Result<Option<Inspection>> {
-        let (name, of) = (line.to_owned(), line);
-        self.change(move |connection| {
-            connection.execute(
-                "UPDATE inspection SET label = ?1, labelled = ?2 WHERE line = ?3 AND id = ?4",
-                params![label.map(Label::name), label.map(|_| at), name, id],
-            )
-        })?;
-        self.inspection(of, id)
+    /// Gives an inspection a label, or takes it away; the inspection, if there is one. `then` hears of it on the thread that writes,
+    /// with the answers that there were just then: those who hear of later changes there count on from them.
+    pub(crate) fn label(
+        &self,
+        line: &str,
+        id: i64,
+        label: Option<Label>,
+        at: i64,
+        then: impl FnOnce(&Inspection, Answers) + Send + 'static,
+    ) -> Result<Option<Inspection>> {
+        let line = line.to_owned();
+        self.inner.writer.change(
+            move |connection| {
+                connection.execute(
+                    "UPDATE inspection SET label = ?1, labelled = ?2 WHERE line = ?3 AND id = ?4",
+                    params![label.map(Label::name), label.map(|_| at), line, id],
+                )?;
+                let labelled = one(connection, &line, id)?;
+                Ok((labelled, answers(connection, &line)?))
+            },
+            |(labelled, answers)| {
+                if let Some(labelled) = &labelled {
+                    then(labelled, answers);
+                }
+                labelled
+            },
+        )
     }
 
     /// The versions of a line's model, the oldest first.
@@ -394,6 +387,40 @@ pub(super) fn of_sender(
         .optional()
 }
 
+/// What people have answered, and what they have not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answers {
+    /// How many inspections a person is asked about.
+    pub(crate) unanswered: u64,
+    /// Of the pictures with an answer: how many stopped ones people called good, and how many were stopped; and how many audited
+    /// ones that passed people called defective, and how many passed.
+    pub(crate) answered: [[u64; 2]; 2],
+}
+
+fn answers(connection: &Connection, line: &str) -> rusqlite::Result<Answers> {
+    let sql = format!("SELECT count(*) FROM inspection WHERE line = ?1 AND {UNANSWERED}");
+    let unanswered: i64 = connection.prepare_cached(&sql)?.query_row([line], |row| row.get(0))?;
+    let sql = "SELECT count(*) FILTER (WHERE verdict = 'defective' AND label = 'good'), count(*) FILTER (WHERE verdict = \
+               'defective'), count(*) FILTER (WHERE verdict = 'good' AND audit = 1 AND label = 'defective'), count(*) FILTER \
+               (WHERE verdict = 'good' AND audit = 1) FROM inspection WHERE line = ?1 AND label IS NOT NULL AND source <> 'page'";
+    let answered = connection.prepare_cached(sql)?.query_row([line], |row| {
+        let count = |at| row.get::<_, i64>(at).map(i64::unsigned_abs);
+        Ok([[count(0)?, count(1)?], [count(2)?, count(3)?]])
+    })?;
+    Ok(Answers {
+        unanswered: unanswered.unsigned_abs(),
+        answered,
+    })
+}
+
+fn one(connection: &Connection, line: &str, id: i64) -> rusqlite::Result<Option<Inspection>> {
+    let sql = format!("SELECT {COLUMNS} FROM inspection WHERE line = ?1 AND id = ?2");
+    connection
+        .prepare_cached(&sql)?
+        .query_row(params![line, id], inspection)
+        .optional()
+}
+
 fn inspection(row: &Row<'_>) -> rusqlite::Result<Inspection> {
     let size = |at| -> rusqlite::Result<Option<usize>> {
         let side: Option<i64> = row.get(at)?;
@@ -450,4 +477,56 @@ fn or_none<T>(row: &Row<'_>, at: usize, read: impl Fn(&str) -> Option<T>) -> rus
 /// Reads a time as a caller writes it.
 pub(crate) fn parse_time(text: &str) -> Option<i64> {
     humantime::parse_rfc3339_weak(text).ok().map(to_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Arc, Mutex},
+        thread,
+    };
+
+    use super::*;
+
+    const INSERT: &str = "INSERT INTO inspection (line, received, source, verdict, rate, regions, model, version, riad_version, ms, \
+                          audit, bytes) VALUES ('lid', 0, 'http', 'defective', 0.05, '[]', '', 1, '', 0, 0, 0)";
+
+    /// Whoever counts what comes, as a line does, and takes over what is counted at a label, is never off.
+    #[test]
+    fn labels_and_new_inspections_are_heard_of_in_their_order() {
+        const EACH: i64 = 100;
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        for _ in 0..EACH {
+            store.change(|connection| connection.execute(INSERT, [])).unwrap();
+        }
+        let live = Arc::new(Mutex::new(store.answers("lid").unwrap()));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..EACH {
+                    let live = live.clone();
+                    let insert = |connection: &Connection| connection.execute(INSERT, []);
+                    let note = move |_| live.lock().unwrap().unanswered += 1;
+                    store.inner.writer.change(insert, note).unwrap();
+                }
+            });
+            scope.spawn(|| {
+                for id in 1..=EACH {
+                    let live = live.clone();
+                    let then = move |_: &Inspection, answers| *live.lock().unwrap() = answers;
+                    let labelled = store.label("lid", id, Some(Label::Good), 0, then).unwrap();
+                    assert_eq!(labelled.unwrap().label, Some(Label::Good));
+                }
+            });
+        });
+        let live = *live.lock().unwrap();
+        assert_eq!(live, store.answers("lid").unwrap());
+        assert_eq!((live.unanswered, live.answered[0]), (EACH as u64, [EACH as u64; 2]));
+        assert!(
+            store
+                .label("lid", 3 * EACH, None, 0, |_, _| unreachable!())
+                .unwrap()
+                .is_none()
+        );
+    }
 }

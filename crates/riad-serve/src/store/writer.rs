@@ -92,13 +92,16 @@ impl Writer {
         }
     }
 
-    pub(super) fn change<T: Send + 'static>(
+    /// Waits until a change is on the disk. `then` gets what came of it on the thread that writes, before anybody hears of a later
+    /// change.
+    pub(super) fn change<T: Send + 'static, U: Send + 'static>(
         &self,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T> {
+        then: impl FnOnce(T) -> U + Send + 'static,
+    ) -> Result<U> {
         let (answer, answered) = mpsc::sync_channel(1);
         self.submit(change, move |result| {
-            let _ = answer.send(result);
+            let _ = answer.send(result.map(then));
         });
         answered
             .recv()
