@@ -79,11 +79,16 @@ impl Stage {
         }
     }
 
-    fn named(name: &str) -> Self {
-        let all = [Self::Training, Self::Stopped, Self::Failed, Self::Trained, Self::Used];
-        all.into_iter()
-            .find(|stage| stage.name() == name)
-            .unwrap_or(Self::Collecting)
+    fn named(name: &str) -> Option<Self> {
+        let all = [
+            Self::Collecting,
+            Self::Training,
+            Self::Stopped,
+            Self::Failed,
+            Self::Trained,
+            Self::Used,
+        ];
+        all.into_iter().find(|stage| stage.name() == name)
     }
 }
 
@@ -164,17 +169,32 @@ impl Now {
 }
 
 impl Draft {
-    /// From what the store knows.
+    /// From what the store knows. What is damaged is told in its note: its pictures are there, and it can be trained again.
     fn of(row: DraftRow, store: &Store, asked: Asked) -> Result<Self> {
         let pictures = store.good(&row.name)?;
-        let region = row.region.and_then(|png| match Region::kept(png) {
-            Ok(region) => Some(region),
-            Err(error) => {
-                tracing::error!("the region of interest of line {} cannot be read: {error}", row.name);
-                None
-            }
+        let mut damage = Vec::new();
+        let stage = Stage::named(&row.state).unwrap_or_else(|| {
+            damage.push(format!(
+                "its state is {:?}, which this program does not know",
+                row.state
+            ));
+            Stage::Failed
         });
-        let read = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let plan = kept("plan", row.plan, &mut damage);
+        let found = kept("model's findings", row.found, &mut damage);
+        let region = row.region.and_then(|png| {
+            Region::kept(png)
+                .map_err(|error| damage.push(format!("its region of interest cannot be read ({error})")))
+                .ok()
+        });
+        let note = match damage.is_empty() {
+            true => row.note,
+            false => {
+                let words = format!("what the store has of it is damaged: {}", damage.join("; "));
+                tracing::error!("line {}: {words}", row.name);
+                Some(words)
+            }
+        };
         let draft = Self {
             folder: store.folder().join("lines").join(&row.name),
             created: row.created,
@@ -182,10 +202,10 @@ impl Draft {
             changing: Mutex::default(),
             looking: Mutex::default(),
             now: Mutex::new(Now {
-                stage: Stage::named(&row.state),
-                note: row.note,
-                plan: read(row.plan).and_then(|plan| serde_json::from_str(&plan).ok()),
-                found: read(row.found).and_then(|found| serde_json::from_str(&found).ok()),
+                stage,
+                note,
+                plan,
+                found,
                 pictures: pictures.len(),
                 bytes: pictures.iter().map(|picture| picture.bytes).sum(),
                 brightest: pictures.iter().filter_map(|picture| picture.brightest).max(),
@@ -364,6 +384,14 @@ impl Draft {
     }
 }
 
+/// What the database has as JSON. If it cannot be read, the reason joins the `damage`.
+fn kept<T: serde::de::DeserializeOwned>(what: &str, json: Option<String>, damage: &mut Vec<String>) -> Option<T> {
+    let json = json.filter(|json| !json.is_empty())?;
+    serde_json::from_str(&json)
+        .map_err(|error| damage.push(format!("its {what} cannot be read ({error})")))
+        .ok()
+}
+
 /// Where a draft's folder lies.
 fn folder_of(store: &Store, name: &str) -> PathBuf {
     folder(store).join(name)
@@ -379,4 +407,35 @@ fn lost(store: &Store) -> Result<PathBuf> {
 /// Where all of them lie.
 fn folder(store: &Store) -> PathBuf {
     Path::join(store.folder(), "lines")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_damaged_in_the_store_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let room = Room {
+            pictures: 10,
+            bytes: 1000,
+        };
+        let open = || Drafts::open(&store, Asked::rate(0.05), room).unwrap();
+        open().begin("lid", &[], &store).unwrap();
+        let note = || open().find("lid").unwrap().state().note;
+        assert_eq!(note(), None);
+        let damage = |sql: &'static str| store.change(move |connection| connection.execute(sql, [])).unwrap();
+        damage("UPDATE draft SET plan = '{', found = '[1', state = 'melted'");
+        let draft = open().find("lid").unwrap();
+        let said = draft.state().note.unwrap();
+        for part in [
+            "its state is \"melted\"",
+            "its plan cannot be read",
+            "its model's findings cannot be read",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+        assert_eq!(draft.stage(), Stage::Failed);
+    }
 }
