@@ -24,6 +24,8 @@ struct State<Job> {
     free: Vec<usize>,
     /// The line whose turn it is.
     turn: usize,
+    /// How many wait for room.
+    patient: usize,
     is_closed: bool,
 }
 
@@ -35,6 +37,7 @@ impl<Job> Queue<Job> {
                 rows: Vec::new(),
                 free: Vec::new(),
                 turn: 0,
+                patient: 0,
                 is_closed: false,
             }),
             came: Condvar::new(),
@@ -81,12 +84,14 @@ impl<Job> Queue<Job> {
                 Ok(()) => return Ok(()),
                 Err(job) => job,
             };
-            let state = self.state();
+            let mut state = self.state();
             if state.is_closed || line >= state.rows.len() {
                 return Err(job);
             }
             if state.rows[line].len() >= self.most {
-                drop(self.left.wait(state).unwrap_or_else(PoisonError::into_inner));
+                state.patient += 1;
+                let mut state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.patient -= 1;
             }
         }
     }
@@ -127,7 +132,7 @@ impl<Job> Queue<Job> {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, thread, time::Duration};
+    use std::{sync::Arc, thread};
 
     use super::*;
 
@@ -166,7 +171,10 @@ mod tests {
             let queue = queue.clone();
             move || queue.push_patiently(0, 2)
         });
-        thread::sleep(Duration::from_millis(20));
+        while queue.state().patient == 0 {
+            assert!(!patient.is_finished(), "its row is full, and it did not wait");
+            thread::yield_now();
+        }
         assert_eq!(queue.next(), Some(1));
         assert_eq!(patient.join().unwrap(), Ok(()));
         queue.close();
