@@ -1,9 +1,26 @@
-//! Modules of a crate use each other in one direction only: docs/architecture.md has the order, and so has this file.
+//! Crates, and the modules of a crate, use each other in one direction only: docs/architecture.md has the order, and so has this
+//! file.
 #![allow(clippy::unwrap_used)] // the helpers are not marked as tests
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// Each crate that others may depend on, or that is a program, with those of this workspace that it uses outside of its tests.
+const ARROWS: [(&str, &[&str]); 9] = [
+    ("riad-core", &[]),
+    ("riad-conv", &[]),
+    ("riad-cuda", &["riad-conv"]),
+    ("riad-data", &["riad-core"]),
+    ("riad-model", &["riad-conv", "riad-core", "riad-cuda"]),
+    ("riad", &["riad-core", "riad-data", "riad-model"]),
+    ("riad-serve", &["riad", "riad-data"]),
+    ("riad-python", &["riad"]),
+    (
+        "riad-cli",
+        &["riad", "riad-core", "riad-data", "riad-model", "riad-serve"],
+    ),
+];
 
 /// Each crate that has rooms, with them from the bottom up. A room may use those before it.
 const CRATES: [(&str, &[&str]); 5] = [
@@ -96,6 +113,51 @@ fn sources(of: &str) -> PathBuf {
         .join("crates")
         .join(of)
         .join("src")
+}
+
+/// The crates of this workspace that a manifest names as dependencies, other than those of tests.
+fn dependencies(manifest: &str) -> BTreeSet<String> {
+    let mut section = "";
+    let mut found = BTreeSet::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+        }
+        let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
+        let counts = section.ends_with("dependencies]") && !section.ends_with("dev-dependencies]");
+        if counts && (name == "riad" || name.starts_with("riad-")) {
+            found.insert(name.to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn crates_use_those_below_them_alone() {
+    for (of, arrows) in ARROWS {
+        let manifest = fs::read_to_string(sources(of).with_file_name("Cargo.toml")).unwrap();
+        let found = dependencies(&manifest);
+        let expected: BTreeSet<_> = arrows.iter().map(|&arrow| arrow.to_owned()).collect();
+        assert_eq!(
+            found, expected,
+            "{of}: its Cargo.toml has others than docs/architecture.md"
+        );
+        // A name counts if it stands above in the list, so the list is the order.
+        let place = |name: &str| ARROWS.iter().position(|(of, _)| *of == name);
+        assert!(
+            arrows.iter().all(|arrow| place(arrow) < place(of)),
+            "{of} uses one above it"
+        );
+    }
+}
+
+#[test]
+fn dependencies_of_tests_are_none() {
+    let manifest = "[dependencies]\nriad.workspace = true\nriad-core = { path = \"x\" }\nrayon = \"1\"\n\
+                    [dev-dependencies]\nriad-testing.workspace = true\n\
+                    [target.'cfg(unix)'.dependencies]\nriad-conv.workspace = true\n";
+    let found: Vec<String> = dependencies(manifest).into_iter().collect();
+    assert_eq!(found, ["riad", "riad-conv", "riad-core"]);
 }
 
 /// The files of a room, without those of tests.
