@@ -149,8 +149,8 @@ impl Console {
             info!("computing on {device} in {}", config.precision);
         }
         info!(
-            "training {} with method {} at {}{} on {} of {category}; {validation} are held out for validation and \
-             {calibration} for calibration; the run is in {}",
+            "training {} with method {} at {}{} on {} of {category}; {validation} are held out for validation, and \
+             thresholds come from {calibration}; the run is in {}",
             preset_name(config.architecture.width),
             config.scoring.method,
             config.scoring.size(),

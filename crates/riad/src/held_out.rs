@@ -7,6 +7,7 @@ use std::{
 };
 
 use riad_data::{Category, DataError, Shares, Split, split};
+use riad_model::Method;
 
 use crate::{Error, Protocol, Result, TrainingOptions, names::relative};
 
@@ -31,7 +32,7 @@ pub struct Parts {
     pub train: f64,
     /// Images to compute the validation loss with, in every epoch.
     pub validation: f64,
-    /// Images that the thresholds come from.
+    /// Images that are held out for thresholds alone. With restoration, thresholds also come from those for validation.
     pub calibration: f64,
     /// Images of `train` that say what is normal, at the end of training.
     pub normal: f64,
@@ -159,6 +160,12 @@ fn shares_where(args: &TrainingOptions, each: f64) -> Shares {
         validation,
         calibration,
     }
+}
+
+/// Whether thresholds also come from the images for validation. They do if the training with this method chooses nothing by the
+/// validation loss: then these images are as new to the model as those for calibration, and more scores make a steadier threshold.
+pub(crate) fn validation_calibrates(args: &TrainingOptions, method: Method) -> bool {
+    method.steps().is_some() && args.calibration != Some(0.0) && args.protocol != Some(Protocol::Paper)
 }
 
 /// How many images a run needs to hold out some for calibration by itself, if `images` are too few and nothing else was asked for.

@@ -82,10 +82,17 @@ pub(crate) struct ImageRecord {
     pub(crate) name: String,
     /// Of [`image_sha256`](crate::run::image_sha256).
     pub(crate) sha256: String,
-    /// Whether it is held out for validation.
+    /// Whether the validation loss is computed with it.
     pub(crate) validation: bool,
-    /// Whether it is held out for calibration, and so not for validation.
+    /// Whether thresholds come from it.
     pub(crate) calibration: bool,
+}
+
+impl ImageRecord {
+    /// Whether it is held out for nothing.
+    pub(crate) fn is_trained_on(&self) -> bool {
+        !self.validation && !self.calibration
+    }
 }
 
 /// The folder of the run that a model lies in: the model itself, or the folder of a checkpoint; `None` if it lies in none.

@@ -92,6 +92,18 @@ impl Observer for Until<'_> {
     }
 }
 
+/// Keeps how many images a session trains, validates and calibrates with.
+#[derive(Default)]
+struct Parts(Mutex<[usize; 3]>);
+
+impl Observer for Parts {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::Training(session) = event {
+            *self.0.lock().unwrap() = session.images;
+        }
+    }
+}
+
 #[test]
 fn a_run_ends_with_what_is_normal_and_with_a_calibration() {
     let folder = data();
@@ -131,6 +143,29 @@ fn a_run_ends_with_what_is_normal_and_with_a_calibration() {
     let mut scores = whole.header.calibration.as_ref().unwrap().scores().to_vec();
     scores.sort_unstable_by(f32::total_cmp);
     assert_eq!(scores, expected);
+}
+
+/// Training by restoration chooses nothing by the validation loss. So the images for validation are as new to the model as those for
+/// calibration.
+#[test]
+fn thresholds_of_restoration_also_come_from_the_images_for_validation() {
+    let folder = data();
+    let root = folder.path();
+    for (method, share, [learned, validated], calibrated) in [
+        (Method::RESTORE, 0.125, [10, 4], 6),
+        (Method::RESTORE, 0.0, [12, 4], 0),
+        (Method::RIAD, 0.125, [10, 4], 2),
+    ] {
+        let out = format!("{method}-{share}");
+        let told = Parts::default();
+        let training = training(root, &out).method(method).validation(0.25).calibration(share);
+        let run = training.start(&told).unwrap();
+        assert_eq!(*told.0.lock().unwrap(), [learned, validated, calibrated], "{out}");
+        let model = Checkpoint::open(run.folder()).unwrap();
+        let scores = model.header.calibration.map_or(0, |of| of.scores().len());
+        assert_eq!(scores, calibrated, "{out}");
+        assert_eq!(run.seen().len(), 16 - calibrated, "{out}");
+    }
 }
 
 #[test]

@@ -105,7 +105,7 @@ pub(crate) struct TrainingArgs {
     #[arg(long, value_name = "SHARE")]
     pub(crate) validation: Option<f64>,
     /// Share of the images held out to calibrate thresholds [default: 0.1 if that is at least 19 images, enough for --fpr 0.05,
-    /// otherwise 0; 0 with --protocol paper]
+    /// otherwise 0; 0 with --protocol paper]. With restore, the images for validation calibrate as well, unless this is 0
     #[arg(long, value_name = "SHARE")]
     pub(crate) calibration: Option<f64>,
     /// Keep all images of one part on the same side of the split. A pattern of their names, such as '{group}_*.png', in which

@@ -23,7 +23,9 @@ use crate::{
     calibration::{calibrate_until, find_appearance, find_normal, scores},
     detector::{Compute, Detector},
     files::{sha256, sha256_of, write_whole},
-    held_out::{Good, HeldOut, NORMAL_IMAGES, Purpose, divide, groups, shares, too_few_to_calibrate},
+    held_out::{
+        Good, HeldOut, NORMAL_IMAGES, Purpose, divide, groups, shares, too_few_to_calibrate, validation_calibrates,
+    },
     names, protocol,
     roi::roi_of,
     settings::{ImageRecord, ROI, SETTINGS, Settings, folder_of},
@@ -61,7 +63,7 @@ pub struct GoodImage {
     pub path: PathBuf,
     /// The SHA-256 of its file, or of all its files in sequence.
     pub sha256: String,
-    /// Whether it is only for the calibration of thresholds. Then nothing was learned from it.
+    /// Whether thresholds come from it. Then nothing was learned from it.
     pub is_for_calibration: bool,
 }
 
@@ -135,14 +137,20 @@ impl Run {
         for &held_out in &parts.calibration {
             images[held_out].calibration = true;
         }
-        if let (true, Some(needed)) = (parts.calibration.is_empty(), too_few_to_calibrate(options, good.len())) {
+        let learned_from = parts.train.iter().map(|&image| good[image].clone()).collect();
+        let method = protocol::method(options, learned_from, observer)?;
+        if validation_calibrates(options, method) {
+            for image in &mut images {
+                image.calibration |= image.validation;
+            }
+        }
+        let is_calibrated = images.iter().any(|image| image.calibration);
+        if let (false, Some(needed)) = (is_calibrated, too_few_to_calibrate(options, good.len())) {
             observer.event(&Event::TooFewToCalibrate {
                 images: good.len(),
                 needed,
             });
         }
-        let learned_from = parts.train.iter().map(|&image| good[image].clone()).collect();
-        let method = protocol::method(options, learned_from, observer)?;
         let training = options.config(method, parts.train.len(), device)?;
         if let Some(start) = &start {
             start.check(&training)?;
@@ -229,7 +237,7 @@ impl Run {
         &self.settings.data
     }
 
-    /// The images that the run does not train with: those for calibration. If there are none, those for validation.
+    /// The images that the run does not learn from: those that thresholds come from. If there are none, those for validation.
     ///
     /// # Errors
     /// If the category's images are not those that the run was started with.
@@ -300,7 +308,7 @@ impl Run {
         })
     }
 
-    /// The SHA-256 of every image for training or validation.
+    /// The SHA-256 of every image that training learned from, or chose anything by.
     pub fn seen(&self) -> HashSet<&str> {
         let seen = self.settings.images.iter().filter(|image| !image.calibration);
         seen.map(|image| image.sha256.as_str()).collect()
@@ -450,7 +458,7 @@ impl Run {
         let best = self.folder.join(BEST);
         let mut checkpoint = Checkpoint::open(&best)?;
         if self.compares_with_normal() {
-            let mut images = self.images(category, |image| !image.calibration && !image.validation)?;
+            let mut images = self.images(category, ImageRecord::is_trained_on)?;
             // Those of a random split are in the order of their names, which may be that of their taking.
             let step = images.len().div_ceil(NORMAL_IMAGES);
             images = images.into_iter().step_by(step.max(1)).collect();
@@ -522,8 +530,10 @@ impl Run {
         let model = Detector::of_checkpoint(checkpoint, self.bands().cloned(), compute)?;
         // To score all tiles of all images would take longer than to learn from one of each.
         if checkpoint.header.scoring.tiling.is_none() {
-            for validation in [false, true] {
-                let of_part = places(&|image| !image.calibration && image.validation == validation);
+            for of_part in [
+                places(&ImageRecord::is_trained_on),
+                places(&|image| image.validation && !image.calibration),
+            ] {
                 let part = of_part.iter().map(|&place| images[place].clone()).collect();
                 let scores = scores(&model, part, Work::Suspects, told)?;
                 Error::refuse(scores.faults)?;
@@ -543,9 +553,9 @@ impl Run {
         check_same(&self.settings.images, &now, &category.root)
     }
 
-    /// The images to train on, or those to validate with.
-    fn source(&self, category: &Category, validation: bool) -> Result<Source> {
-        let paths = self.images(category, |image| !image.calibration && image.validation == validation)?;
+    /// The run's images whose records are `chosen`, to train on or to validate with.
+    fn source(&self, category: &Category, chosen: impl Fn(&ImageRecord) -> bool) -> Result<Source> {
+        let paths = self.images(category, chosen)?;
         Ok(Source::to_learn_from(
             paths,
             self.reader(),

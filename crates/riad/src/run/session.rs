@@ -6,7 +6,7 @@ use riad_data::Category;
 use riad_model::{Device, ImageSource, Outcome, Trainer};
 
 use super::{Run, Trained};
-use crate::{Cancel, Event, Observer, Result, Session, Stop, Work, observer::Piece};
+use crate::{Cancel, Event, Observer, Result, Session, Stop, Work, observer::Piece, settings::ImageRecord};
 
 impl Run {
     /// Takes steps until the end, or until there is a reason to break off.
@@ -18,7 +18,10 @@ impl Run {
         device: &Device,
         observer: &dyn Observer,
     ) -> Result<Trained> {
-        let [train, validation] = [self.source(category, false)?, self.source(category, true)?];
+        let [train, validation] = [
+            self.source(category, ImageRecord::is_trained_on)?,
+            self.source(category, |image| image.validation)?,
+        ];
         let config = trainer.config().clone();
         let mut epochs = trainer.last_epoch();
         let steps = train.len().div_ceil(config.batch_size);
@@ -40,7 +43,7 @@ impl Run {
         let piece = Piece::begin(observer, Work::Training(&category.name), done, epochs * steps);
         #[cfg(feature = "tensorboard")]
         let mut log = {
-            let held_out = self.images(category, |image| image.validation && !image.calibration)?;
+            let held_out = self.images(category, |image| image.validation)?;
             crate::tensorboard::TensorBoard::new(&self.folder, &config, held_out, self.reader(), device, observer)
         };
         let mut stop = None;
