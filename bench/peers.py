@@ -189,10 +189,9 @@ CHROMA = 50
 
 
 def edges(torch, images):
-    """Dilation less erosion of gray."""
-    gray = luma(images)
-    dilated = torch.nn.functional.max_pool2d(gray, 3, 1, 1)
-    return dilated + torch.nn.functional.max_pool2d(-gray, 3, 1, 1)
+    """Dilation less erosion of each colour."""
+    dilated = torch.nn.functional.max_pool2d(images, 3, 1, 1)
+    return dilated + torch.nn.functional.max_pool2d(-images, 3, 1, 1)
 
 
 def restoration_map(torch, images, restored):
@@ -367,7 +366,7 @@ def score(directory, peer, preset, count):
 def restore(directory, peer, preset, size, count):
     torch = import_torch()
     images = torch.from_numpy(read_floats(directory / f"images-{size}.f32", count, 3, size, size))
-    run = network(torch, directory, f"restore-{preset}", peer, (1, 1, size, size))
+    run = network(torch, directory, f"restore-{preset}", peer, (1, 3, size, size))
     maps = partial(restoration_map, torch)
     if peer.startswith("compile"):
         maps = torch.compile(maps)

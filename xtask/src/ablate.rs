@@ -121,11 +121,8 @@ impl Group {
                 ("autoencoder, riad", &["--method", "autoencoder"]),
             ],
             Self::Input => vec![
-                ("edges of grey", RESTORE),
-                (
-                    "edges of each colour",
-                    &["--method", "restore", "--input", "edges-colour"],
-                ),
+                ("edges of each colour", RESTORE),
+                ("edges of grey", &["--method", "restore", "--input", "edges-grey"]),
                 ("high pass", &["--method", "restore", "--input", "high-pass"]),
                 ("the image", &["--method", "restore", "--input", "none"]),
             ],

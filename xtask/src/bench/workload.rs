@@ -118,7 +118,7 @@ const SCORE_CAVEAT: &str = "Per image: twelve masked passes (K = 2, 4, 8, 16; n 
     minutes of compiling.";
 const SCORE_MANY_CAVEAT: &str = "The work for each image is the same as above. The peers score one image at a \
     time, and riad four at once, as `riad score` does. Each run takes long, so only two peers take part.";
-const RESTORE_CAVEAT: &str = "Per image: edges of gray, one pass, the multi-scale GMS of each colour and the \
+const RESTORE_CAVEAT: &str = "Per image: edges of each colour, one pass, the multi-scale GMS of each colour and the \
     difference in colour, mean filter and maximum. The peers do everything but the pass in PyTorch (pooling for \
     edges, separable filters).";
 const TRAIN_CAVEAT: &str = "Three masked copies of each image, forward, L2 + SSIM + MSGMS, backward, Adam with \

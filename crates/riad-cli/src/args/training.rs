@@ -42,8 +42,8 @@ pub(crate) struct TrainingArgs {
     /// Number n of disjoint mask sets. An image takes n passes for each region size [default: 3]
     #[arg(long, help_heading = METHOD, value_name = "N")]
     pub(crate) sets: Option<usize>,
-    /// Input of the network, for restore: edges-grey, edges-colour, high-pass, or none for the image as it is [default:
-    /// edges-grey]
+    /// Input of the network, for restore: edges-colour, edges-grey, high-pass, or none for the image as it is [default:
+    /// edges-colour]
     #[arg(long, help_heading = METHOD, value_name = "NAME")]
     pub(crate) input: Option<InputFilter>,
     /// Weight of the differences in colour in maps. 0 leaves them out [default: 0; 50 for restore]

@@ -68,9 +68,9 @@ fn images_are_restored_from_their_edges() {
     let scoring = &header["scoring"];
     assert_eq!(
         (&scoring["method"], &scoring["input"]),
-        (&"restore".into(), &"edges-grey".into())
+        (&"restore".into(), &"edges-colour".into())
     );
-    assert_eq!(header["architecture"]["inputs"], 1);
+    assert_eq!(header["architecture"]["inputs"], 3);
     assert_eq!(header["passes_per_image"], 1);
     assert_eq!(scoring["chroma"], 50.0);
 
@@ -108,7 +108,7 @@ fn images_are_restored_from_their_edges() {
     assert!(table.contains("badge"), "{table}");
     let report = fs::read_to_string(folder.path().join("evaluated").join("report.html")).unwrap();
     assert!(
-        report.contains("edges of grey"),
+        report.contains("edges of each channel"),
         "the report does not say what the network sees"
     );
     stdout(

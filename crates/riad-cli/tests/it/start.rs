@@ -16,7 +16,10 @@ fn a_run_starts_from_another_and_goes_on_without_it() {
     // What is not given is as there, whatever suits the images.
     let info = riad(root).args(["info", "second"]).assert().success();
     let info = String::from_utf8(info.get_output().stdout.clone()).unwrap();
-    assert!(info.contains("edges of grey") && info.contains("32x32"), "{info}");
+    assert!(
+        info.contains("edges of each channel") && info.contains("32x32"),
+        "{info}"
+    );
 
     // It is stopped at once, the first run is gone, and it ends in the same bytes.
     train(&[&further[..], &["--out", "third", "--max-time", "1ms"]].concat(), 0);

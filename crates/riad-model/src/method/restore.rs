@@ -1,7 +1,7 @@
 //! Restoration in one pass: the network sees the edges of a corrupted image, and gives back the whole image
 //! (EdgRec, Liu et al., arXiv 2210.14485; FAIR, Liu et al., arXiv 2309.07068).
 //!
-//! Edges show where things are, but not their colour. A network that has seen only good images gives each place the
+//! Edges show where things are, but not the colour within them. A network that has seen only good images gives each place the
 //! colour and the texture of good images. A place where the image differs is anomalous.
 
 use super::{Definition, Frame, InputFilter, Masking, Passes, ScoringSettings, hides_nothing};
@@ -13,6 +13,10 @@ use crate::{
 };
 
 pub(super) struct Restore;
+
+/// The input of the network. Chosen on made-up defects of pill, transistor and pills turned by any angle, against edges of grey
+/// (docs/results.md, What each part of restoration is worth). EdgRec has edges of grey.
+const INPUT: InputFilter = InputFilter::EdgesColour;
 
 /// Weight of the difference in colour in maps. Chosen on made-up defects of pill, transistor and pills turned by any angle, out of 0 to
 /// 200: from 30 to 100 hardly anything changes.
@@ -39,14 +43,14 @@ impl Definition for Restore {
 
     fn architecture(&self, width: usize) -> Architecture {
         let architecture = Architecture::u_net(width);
-        architecture.with_inputs(InputFilter::EdgesGrey.channels(architecture.channels))
+        architecture.with_inputs(INPUT.channels(architecture.channels))
     }
 
     fn settings(&self, published: ScoringSettings) -> ScoringSettings {
         ScoringSettings {
             region_sizes: Vec::new(),
             sets: 1,
-            input: InputFilter::EdgesGrey,
+            input: INPUT,
             chroma: CHROMA,
             ..published
         }
