@@ -410,8 +410,8 @@ pub(crate) enum ExportFormat {
     Onnx,
     /// The network alone as an ONNX graph: an image with hidden regions in, the whole image out
     OnnxNetwork,
-    /// The network's weights as a PyTorch state dict, with the names that public implementations use. It has no settings,
-    /// thresholds, white level or region of interest
+    /// The network's weights as a PyTorch state dict, with the names that public implementations use. It does not
+    /// have the method, settings, thresholds, white level or region of interest: read again, it is taken for RIAD
     Torch,
 }
 

@@ -136,7 +136,10 @@ impl Method {
         let ScoringSettings { height, width, .. } = ScoringSettings::default();
         match architecture.inputs() == architecture.channels {
             true => ScoringSettings::default(),
-            false => Self::RESTORE.settings(height, width),
+            false => ScoringSettings {
+                input: InputFilter::EdgesGrey,
+                ..Self::RESTORE.settings(height, width)
+            },
         }
     }
 
