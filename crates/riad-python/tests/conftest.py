@@ -60,7 +60,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     fresh = write(folder / "fresh", range(100, 110))
     bad = write(folder / "bad", range(200, 205), defect=True)
     run = riad.train(
-        good, out=folder / "run", size=64, method="restore", epochs=1, batch=2, calibration=0.5, validation=0.1, seed=0
+        good, out=folder / "run", size=64, method="restore", epochs=1, batch=2, calibration=0.4, validation=0.1, seed=0
     )
     assert run.finished
     return Made(folder, good, fresh, bad, Path(run.path))

@@ -160,7 +160,7 @@ def test_a_node_that_is_killed_loses_nothing(made: Made, photos: Path, cluster: 
 
 def test_a_training_that_is_killed_ends_in_the_same_bytes(made: Made, cluster: Any, tmp_path: Path) -> None:
     module = example("train_many")
-    settings = {"size": 32, "method": "restore", "epochs": 40, "batch": 2, "calibration": 0.5, "validation": 0.1}
+    settings = {"size": 32, "method": "restore", "epochs": 40, "batch": 2, "calibration": 0.4, "validation": 0.1}
     products = {"a": str(made.good), "b": str(made.good), "broken": str(made.bad / "200.png")}
     rows = module.train_many(products, str(tmp_path / "straight"), settings)
     assert [row["product"] for row in rows] == ["a", "b", "broken"]
