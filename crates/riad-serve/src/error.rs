@@ -21,14 +21,14 @@ pub enum Error {
     #[error("another process uses {}; only one process at a time can use a store", .0.display())]
     InUse(PathBuf),
 
-    /// The store was written by a newer program.
-    #[error("{} was written by a newer version of riad: its schema is {found}, and this program knows {known}; use the newer version", path.display())]
-    Newer {
+    /// Another version of the program wrote the store.
+    #[error("{} was written by another version of riad: its schema is {found}, and this program knows {known}; use the version that wrote it, or another --store", path.display())]
+    OtherSchema {
         /// The database.
         path: PathBuf,
         /// Its schema.
         found: i64,
-        /// The newest schema that is known.
+        /// The schema that is known.
         known: i64,
     },
 

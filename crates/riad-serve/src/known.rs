@@ -69,11 +69,6 @@ pub(crate) fn keep(store: &Store, line: &str, version: u32, known: &[Known]) -> 
     Ok(riad::files::write_whole(&path, &json)?)
 }
 
-/// Whether a version has a list of its own.
-pub(crate) fn has_list(store: &Store, line: &str, version: u32) -> bool {
-    file(store, line, version).exists()
-}
-
 /// Keeps the list of a version that was opened from a run, in place of any other. A checkpoint alone has none, and a run whose images are
 /// several files each has none either: pictures come to a service as one file.
 pub(crate) fn keep_of_run(store: &Store, line: &str, version: u32, model: &Path) -> Result<()> {

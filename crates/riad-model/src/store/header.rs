@@ -37,8 +37,7 @@ pub struct Header {
     /// The precision of these scores. Another precision gives other scores. `None` if the model is not calibrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration_precision: Option<Precision>,
-    /// What good images look like as a whole. `None` in checkpoints of older programs, and if there were too few
-    /// images.
+    /// What good images look like as a whole. `None` if there were too few images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub appearance: Option<Appearance>,
 }

@@ -262,10 +262,6 @@ fn opened(line: &str, given: &Path, store: &Store, asked: Asked, compute: &Compu
             .iter()
             .find(|version| version.made == "opened" && version.model == id)
     {
-        // A version of an earlier program has none.
-        if !known::has_list(store, line, opened.number) {
-            known::keep_of_run(store, line, opened.number, given)?;
-        }
         // Whoever names an older run again wants its model; what was made of the newest one on the page is the last word else.
         let newest = versions.iter().rev().find(|version| version.made == "opened");
         let is_newest = newest.is_some_and(|newest| newest.number == opened.number);

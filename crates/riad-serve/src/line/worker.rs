@@ -111,9 +111,8 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events, judging: 
             let map = job.numbers.and_then(|format| numbers(format, &judgement));
             (judgement, map)
         };
-        // A picture that is alone takes all threads, so that its answer comes soon. Several are judged sooner if each has one thread, for
-        // threads that share a
-        // small picture wait for each other. A large one, looked at in tiles, would be late on one thread.
+        // If a picture is alone, all threads judge it, so that its answer comes soon. If there are several, each gets one thread:
+        // threads that share a small picture wait for each other. A picture in tiles is large, and would be late on one thread.
         let at_once = judging.fetch_add(1, Ordering::Relaxed) + 1;
         let is_small = model.detector.header().scoring.tiling.is_none();
         let own = own

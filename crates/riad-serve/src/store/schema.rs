@@ -6,8 +6,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::{Error, Result};
 
-/// The schema that this program writes. Each change of the tables is a step in [`open`], and raises it.
-const VERSION: i64 = 4;
+/// The schema that this program reads and writes. Each change of the tables raises it.
+const VERSION: i64 = 5;
 
 /// How long a connection waits for another one, such as a backup's.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -82,17 +82,18 @@ CREATE TABLE sink (
     -- How many were given up.
     dropped    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-";
 
-/// Lines that are being made, and the good pictures that they are made of.
-const DRAFTS: &str = "
+-- Lines that are being made, and the good pictures that they are made of.
 CREATE TABLE draft (
     name     TEXT PRIMARY KEY,
     created  INTEGER NOT NULL,
     state    TEXT NOT NULL,
     note     TEXT,
     plan     TEXT,
-    found    TEXT
+    found    TEXT,
+    -- How its pictures are looked at: a PNG of the region where defects are looked for, and the sample value that is white.
+    region       BLOB,
+    white_level  INTEGER
 ) STRICT;
 
 CREATE TABLE good (
@@ -103,13 +104,14 @@ CREATE TABLE good (
     sha256  TEXT NOT NULL,
     bytes   INTEGER NOT NULL,
     width   INTEGER NOT NULL,
-    height  INTEGER NOT NULL
+    height  INTEGER NOT NULL,
+    -- The brightest sample of the file, and the largest that it could have; null unless samples are integers of more than 8 bits.
+    brightest  INTEGER,
+    full       INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX good_line ON good (line, sha256);
-";
 
-/// Lines whose state a broker has to forget.
-const FORGOTTEN: &str = "
+-- Lines whose state a broker has to forget.
 CREATE TABLE forgotten (
     sink  TEXT NOT NULL,
     line  TEXT NOT NULL,
@@ -117,17 +119,7 @@ CREATE TABLE forgotten (
 ) STRICT;
 ";
 
-/// How the pictures of a line are looked at.
-const LOOKED_AT: &str = "
--- A PNG of the region where defects are looked for.
-ALTER TABLE draft ADD COLUMN region BLOB;
-ALTER TABLE draft ADD COLUMN white_level INTEGER;
--- The brightest sample of the file, and the largest that it could have; null unless samples are integers of more than 8 bits.
-ALTER TABLE good ADD COLUMN brightest INTEGER;
-ALTER TABLE good ADD COLUMN full INTEGER;
-";
-
-/// Opens the database to write, and brings its tables up to date.
+/// Opens the database to write. One that is new gets its tables.
 pub(super) fn open(path: &Path) -> Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
@@ -135,24 +127,16 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     // A row that was confirmed survives a power cut.
     connection.pragma_update(None, "synchronous", "FULL")?;
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > VERSION {
-        return Err(Error::Newer {
-            path: path.to_owned(),
-            found,
-            known: VERSION,
-        });
-    }
-    if found < 1 {
-        connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = 1; COMMIT;"))?;
-    }
-    if found < 2 {
-        connection.execute_batch(&format!("BEGIN; {DRAFTS} PRAGMA user_version = 2; COMMIT;"))?;
-    }
-    if found < 3 {
-        connection.execute_batch(&format!("BEGIN; {FORGOTTEN} PRAGMA user_version = 3; COMMIT;"))?;
-    }
-    if found < 4 {
-        connection.execute_batch(&format!("BEGIN; {LOOKED_AT} PRAGMA user_version = 4; COMMIT;"))?;
+    match found {
+        0 => connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))?,
+        VERSION => {}
+        _ => {
+            return Err(Error::OtherSchema {
+                path: path.to_owned(),
+                found,
+                known: VERSION,
+            });
+        }
     }
     Ok(connection)
 }

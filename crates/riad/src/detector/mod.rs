@@ -173,8 +173,8 @@ impl Detector {
         self.inner.scorer.header()
     }
 
-    /// What good images look like as a whole. It recognises pictures of something else. `None` if an older program made
-    /// the model, or if there were too few images. A [`Recalibration`](crate::Recalibration) adds it.
+    /// What good images look like as a whole. It recognises pictures of something else. `None` if there were too few
+    /// images, or the weights come from elsewhere. A [`Recalibration`](crate::Recalibration) adds it.
     pub fn appearance(&self) -> Option<&Appearance> {
         self.header().appearance.as_ref()
     }

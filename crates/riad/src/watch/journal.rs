@@ -31,7 +31,7 @@ use crate::{
 const HEADER: &str = "path,size,modified,score,p_value,verdict,threshold,rate,model,riad_version,error,regions\n";
 /// How every line of JSON begins.
 const JSON_START: &str = "{\"path\":";
-/// What every line of JSON has. Lines of older versions do not.
+/// What every line of JSON has.
 const JSON_MARK: &[u8] = b"\"riad_version\":";
 
 /// How long lines may wait to be on the disk while more of them come.
@@ -373,7 +373,7 @@ mod tests {
                 &format!("{HEADER}a,1,2026-01-01T00:00:00Z,,,,,,,,,\"[\nb,1,2026-01-0"),
                 "line 2: a field continues",
             ),
-            // Of older versions.
+            // Of other programs.
             (
                 "i.csv",
                 "path,size,modified,score,p_value,verdict,error\n",

@@ -63,7 +63,7 @@ impl Worker {
         }
     }
 
-    /// Whether nothing is to be done but what could not be done, for all that was listed as settled.
+    /// Whether each of the `settled` images has its line, or was told to be impossible to look at.
     pub(super) fn is_through(&self, settled: &[Image]) -> bool {
         let is_through = |image: &Image| {
             let identity = &image.identity;
