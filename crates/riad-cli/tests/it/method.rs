@@ -70,7 +70,8 @@ fn images_are_restored_from_their_edges() {
         (&scoring["method"], &scoring["input"]),
         (&"restore".into(), &"edges-colour".into())
     );
-    assert_eq!(header["architecture"]["inputs"], 3);
+    // As many as the image has channels.
+    assert!(header["architecture"]["inputs"].is_null());
     assert_eq!(header["passes_per_image"], 1);
     assert_eq!(scoring["chroma"], 50.0);
 

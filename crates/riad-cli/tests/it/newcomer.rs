@@ -29,7 +29,7 @@ fn from_a_folder_of_good_pictures_to_verdicts_and_other_programs() {
     stdout(root, &["report", "run", "-q"]);
     let report = fs::read_to_string(root.join("run/report.html")).unwrap();
     assert!(report.contains("There are no test images"), "no caution");
-    assert!(report.contains("Calibrated with 4 good images"), "no calibration");
+    assert!(report.contains("Calibrated with 5 good images"), "no calibration");
 
     let lines = stdout(
         root,
