@@ -73,6 +73,7 @@ pub(crate) fn run() -> &'static Path {
             .preset(Preset::Tiny)
             .size(32)
             .epochs(40)
+            .calibration(0.0)
             .out(&run)
             .start(&())
             .unwrap();
