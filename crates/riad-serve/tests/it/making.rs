@@ -155,11 +155,12 @@ fn a_line_is_made_of_good_pictures_and_judges_after_a_restart_too() {
         found["sentence"].as_str().unwrap().starts_with("Made-up defects"),
         "{found}"
     );
+    // 19 are for the limit alone. With restoration it also comes from the 5 that watch the training.
     assert!(
-        found["promise"].as_str().unwrap().starts_with("19 good images"),
+        found["promise"].as_str().unwrap().starts_with("24 good images"),
         "{found}"
     );
-    assert_eq!((&found["rate"], &found["smallest_rate"]), (&json!(0.05), &json!(0.05)));
+    assert_eq!((&found["rate"], &found["smallest_rate"]), (&json!(0.05), &json!(0.04)));
     let lengths = found["lengths"].as_array().unwrap().len();
     let kinds = found["kinds"].as_array().unwrap();
     assert!(
