@@ -260,7 +260,8 @@ pub struct Session<'a> {
     pub config: &'a TrainConfig,
     /// The device: `cpu`, `cuda` or `metal`.
     pub device: &'static str,
-    /// Numbers of images: trained on, held out for validation, held out for calibration.
+    /// Numbers of images: trained on, held out for validation, and those that thresholds come from. With restoration the last include
+    /// those for validation.
     pub images: [usize; 3],
     /// Epochs that are done.
     pub epochs: usize,
