@@ -93,7 +93,11 @@ impl Scorer {
         ModelError::length("an image", image.len(), values.unwrap_or(usize::MAX))?;
         let tile = scoring.size();
         let Some(tiling) = scoring.tiling else {
-            ModelError::length("an image", image.len(), channels * tile.pixels())?;
+            if size != tile {
+                return Err(ModelError::Setting(format!(
+                    "an image has {size} pixels (height x width), and the model takes {tile}"
+                )));
+            }
             let scored = self.score(image, keep)?.pop();
             return scored.ok_or_else(|| ModelError::Setting("an image has at least one pixel".into()));
         };

@@ -237,10 +237,19 @@ fn a_large_image_is_a_blend_of_its_tiles_whatever_the_threads() {
     let map_only = tiled.score_image(&image, Size::new(height, width), Keep::Map).unwrap();
     assert_eq!((map_only.map, map_only.score), (whole.map, whole.score));
 
-    assert!(matches!(
-        plain.score_image(&image, Size::new(height, width), Keep::Map),
-        Err(ModelError::Length { .. })
-    ));
+    // As many pixels in another shape would be read row by row as something else.
+    let Size {
+        height: rows,
+        width: columns,
+    } = plain.header().scoring.size();
+    let other_shape = Size::new(rows / 2, columns * 2);
+    let (other, many) = (Size::new(height, width), CHANNELS * rows * columns);
+    for (image, size) in [(&image[..], other), (&image[..many], other_shape)] {
+        assert!(matches!(
+            plain.score_image(image, size, Keep::Map),
+            Err(ModelError::Setting(_))
+        ));
+    }
     assert!(matches!(
         tiled.score_image(&image, Size::new(width, height - 1), Keep::Map),
         Err(ModelError::Length { .. })
