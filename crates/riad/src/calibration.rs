@@ -99,25 +99,26 @@ pub(crate) fn find_normal(
     Ok(())
 }
 
-/// Images that tell what a product looks like, at most: they are read once more for it.
+/// Images that tell what a product looks like, at most, unless somebody chose them: they are read once more for it.
 const LOOKED_AT: usize = 128;
 
-/// Keeps in a checkpoint what good `images`, whose files belong together as `bands` says, look like as a whole. Where it knows that of
-/// others, they are added to those unless it resembles all of them already. Some are enough of many. What cannot be read is left out,
-/// and nothing changes if too few images are left: a picture of something else has no verdict of its own then.
+/// Keeps in a checkpoint what good images look like as a whole. Their files belong together as `bands` says. If the checkpoint knows
+/// that of other images, these are added, unless it resembles all of them already. Of many `images` some are enough. Each of `alike` is
+/// looked at, because somebody chose it. What cannot be read is left out, and nothing changes if too few images are left: a picture of
+/// something else has no verdict of its own then.
 ///
 /// # Errors
 /// If it is cancelled.
 pub(crate) fn find_appearance(
     checkpoint: &mut Checkpoint,
-    images: Vec<PathBuf>,
+    (images, alike): (&[PathBuf], &[PathBuf]),
     bands: Option<&Pattern>,
     compute: &Compute,
     (cancel, observer): (&Cancel, &dyn Observer),
 ) -> Result<()> {
     let model = Detector::of_checkpoint(checkpoint, bands.cloned(), compute)?;
     let step = images.len().div_ceil(LOOKED_AT).max(1);
-    let images: Vec<_> = images.into_iter().step_by(step).collect();
+    let images: Vec<_> = images.iter().step_by(step).chain(alike).cloned().collect();
     let total = images.len();
     let _piece = Piece::begin(observer, Work::Appearance, 0, total);
     let mut looks = Vec::with_capacity(total);

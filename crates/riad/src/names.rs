@@ -4,8 +4,9 @@
 //! One rule holds for tables, JSON, pages and the run's own files: the rule of web addresses. `%` and two hexadecimal
 //! digits stand for one byte. These bytes are written so: `%` itself; bytes that are not UTF-8; bytes of control
 //! characters, and of characters that change the direction or the lines of a text; `;`, because spreadsheets in some
-//! languages split cells there; and a leading `=`, `+`, `-` or `@`, because spreadsheets take it for a formula. To read
-//! a name, replace every `%XX` by its byte, like `urllib.parse.unquote_to_bytes` in Python.
+//! languages split cells there; a leading `=`, `+`, `-` or `@`, because spreadsheets take it for a formula; a leading `#`,
+//! because lists of names have comments; and a space at either end, because readers of lists and tables trim it. To read a
+//! name, replace every `%XX` by its byte, like `urllib.parse.unquote_to_bytes` in Python.
 
 use std::{
     ffi::OsString,
@@ -94,24 +95,22 @@ fn escaped(bytes: &[u8]) -> String {
     text
 }
 
-/// Escapes the first character if a spreadsheet takes what begins with it for a formula.
+/// Escapes the first and the last character if a spreadsheet or a list would take them for something else.
 fn guarded(text: String) -> String {
     // The wide forms count as the narrow ones where people write with wide characters.
-    let is_formula = |c: &char| {
+    let is_command = |c: char| {
         matches!(
             c,
-            '=' | '+' | '-' | '@' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}'
+            '=' | '+' | '-' | '@' | '#' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}'
         )
     };
-    match text.chars().next().filter(is_formula) {
-        None => text,
-        Some(first) => {
-            let mut guarded = String::with_capacity(text.len() + 8);
-            push(&mut guarded, first, true);
-            guarded.push_str(&text[first.len_utf8()..]);
-            guarded
-        }
+    let last = text.char_indices().next_back().map_or(0, |(place, _)| place);
+    let mut guarded = String::with_capacity(text.len() + 8);
+    for (place, c) in text.char_indices() {
+        let is_trimmed = (place == 0 || place == last) && c.is_whitespace();
+        push(&mut guarded, c, is_trimmed || place == 0 && is_command(c));
     }
+    guarded
 }
 
 fn push(text: &mut String, c: char, is_escaped: bool) {
@@ -171,6 +170,11 @@ mod tests {
             ("@a", "%40a"),
             ("＝a", "%EF%BC%9Da"),
             ("a=b+c-d@e", "a=b+c-d@e"),
+            ("#1.png", "%231.png"),
+            ("a#1.png", "a#1.png"),
+            (" a b ", "%20a b%20"),
+            (" ", "%20"),
+            ("\u{3000}a", "%E3%80%80a"),
             ("a;=b", "a%3B=b"),
             ("\"a\", b", "\"a\", b"),
             ("\x1b[31m", "%1B[31m"),

@@ -229,3 +229,26 @@ fn calibrating_teaches_what_good_pictures_look_like_where_that_is_not_known() {
         assert!(found.likeness().unwrap().resembles(), "{share}: {:?}", found.likeness());
     }
 }
+
+#[test]
+fn each_picture_that_somebody_chose_is_looked_at_whatever_their_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let (photos, file) = (folder.path().join("photos"), folder.path().join("new.safetensors"));
+    fs::create_dir(&photos).unwrap();
+    // More than are looked at, so some of them are passed over.
+    for number in 100..231 {
+        good(number).save(photos.join(format!("{number}.png"))).unwrap();
+    }
+    let mut darker = good(77);
+    darker.iter_mut().for_each(|value| *value /= 3);
+    let chosen = folder.path().join("chosen.png");
+    darker.save(&chosen).unwrap();
+    let likeness = |model: &Path| {
+        let detector = Detector::open(model).unwrap();
+        detector.inspect_file(&chosen).unwrap().likeness().unwrap()
+    };
+    assert!(!likeness(&MADE.run).resembles());
+    let recalibration = Recalibration::of(&MADE.run).pictures(&photos).alike(&chosen).out(&file);
+    recalibration.compute(Compute::f32(Device::CPU)).start(&()).unwrap();
+    assert!(likeness(&file).resembles());
+}

@@ -284,7 +284,11 @@ fn made_up_defects_tell_from_which_size_on_they_are_found() {
     let scores = fs::read_to_string(root.join("out/scores.csv")).unwrap();
     let threshold = category["at_threshold"]["threshold"].as_f64().unwrap() as f32;
     for cell in cells {
-        let name = format!("(made-up {}, {} px)", cell["kind"].as_str().unwrap(), cell["length"]);
+        let name = format!(
+            "(made-up {}, {} px, seed ",
+            cell["kind"].as_str().unwrap(),
+            cell["length"]
+        );
         let rows = scores.lines().filter(|line| line.contains(&name));
         let rows: Vec<f32> = rows
             .map(|line| line.rsplit(',').next().unwrap().parse().unwrap())

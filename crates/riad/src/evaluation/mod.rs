@@ -295,8 +295,9 @@ fn find(
         .into_iter();
         for (image, scored) in &batch {
             let mut path = relative(&image.item.path, &category.root);
-            if let Some(MadeUp { flaw, length, .. }) = image.made_up {
-                path += &format!(" (made-up {flaw}, {length} px)");
+            // Several of a kind and a length can be on one image.
+            if let Some(MadeUp { flaw, length, seed }) = image.made_up {
+                path += &format!(" (made-up {flaw}, {length} px, seed {seed})");
             }
             measures.add(&scored.map, scored.score, image, inside)?;
             if let Ok(at_threshold) = &mut at_threshold {

@@ -52,7 +52,7 @@ pub struct Image {
 
 impl Image {
     /// The image that a file is, or that it belongs to with others.
-    fn of(file: PathBuf, bands: Option<&Pattern>, root: &Path) -> Result<Self, DataError> {
+    pub(super) fn of(file: PathBuf, bands: Option<&Pattern>, root: &Path) -> Result<Self, DataError> {
         let files = match bands {
             None => vec![file.clone()],
             Some(bands) => bands.files(&file)?,
@@ -80,12 +80,8 @@ impl Image {
         let last = SystemTime::UNIX_EPOCH + Duration::new(253_402_300_799, 999_999_999);
         if files.len() > 1 {
             // Any of the files may be replaced by one of the same size and an older time.
-            let seconds = modified
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .unwrap_or_default()
-                .as_secs();
             let fraction = (times % 1_000_000_000) as u32;
-            modified = SystemTime::UNIX_EPOCH + Duration::new(seconds, fraction);
+            modified = SystemTime::UNIX_EPOCH + Duration::new(whole_seconds(modified), fraction);
         }
         let identity = Identity {
             path: relative(&first, root),
@@ -99,6 +95,13 @@ impl Image {
             identity,
         })
     }
+}
+
+/// Whole seconds since 1970.
+pub(super) fn whole_seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }
 
 /// A folder under watch.

@@ -6,7 +6,7 @@
 use std::{collections::HashMap, time::SystemTime};
 
 use super::{
-    folder::Identity,
+    folder::{Identity, whole_seconds},
     line::{Line, Outcome},
 };
 
@@ -49,9 +49,11 @@ impl Known {
         self.done.get(identity).copied()
     }
 
-    /// Whether an image had this path that was a defect, and was not older.
+    /// Whether an image had this path that was a defect, and was not older. The times of several files are told apart by the fraction
+    /// of a second, which does not order them; see [`Identity`].
     pub(super) fn was_defect(&self, Identity { path, modified, .. }: &Identity) -> bool {
-        self.defects.get(path).is_some_and(|newest| modified <= newest)
+        let newest = self.defects.get(path);
+        newest.is_some_and(|newest| whole_seconds(*modified) <= whole_seconds(*newest))
     }
 
     /// How many images have a line.
@@ -62,5 +64,42 @@ impl Known {
     /// How many of them are defects.
     pub(super) fn rejects(&self) -> usize {
         self.rejects
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use super::{super::folder::Image, *};
+
+    #[test]
+    fn the_rest_of_a_defect_of_several_files_is_known_whatever_their_times() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let bands = "*_{a,b}.png".parse().unwrap();
+        let [first, second] = ["1_a.png", "1_b.png"].map(|name| root.join(name));
+        let touch = |file: &std::path::Path, seconds, nanoseconds| {
+            fs::write(file, "1").unwrap();
+            let time = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds);
+            fs::File::options()
+                .write(true)
+                .open(file)
+                .unwrap()
+                .set_modified(time)
+                .unwrap();
+        };
+        let look = |file: &std::path::Path| Image::of(file.to_owned(), Some(&bands), root).unwrap().identity;
+        for step in 0..100 {
+            // Both files change within one second, as those of one camera do.
+            touch(&first, 1_000_000, step * 9_000_000);
+            touch(&second, 1_000_000, 999_000_000 - step * 7_000_000);
+            let defect = look(&first);
+            fs::remove_file(&first).unwrap();
+            let known = Known::of(vec![(defect, Outcome::Defective)]);
+            assert!(known.was_defect(&look(&second)), "{step}");
+            touch(&second, 1_000_001, 0);
+            assert!(!known.was_defect(&look(&second)), "a newer one is another image");
+        }
     }
 }
