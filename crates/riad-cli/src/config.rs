@@ -5,12 +5,12 @@
 
 use std::{
     ffi::OsString,
-    fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, parser::ValueSource};
+use riad_data::read_text;
 use toml::{Table, Value};
 
 use crate::{args::Cli, usage};
@@ -51,7 +51,7 @@ pub(crate) fn merge(mut list: Vec<OsString>) -> Result<Merged> {
 
 /// The options in `file`, less those that the command line has `given` or ruled out.
 fn options(file: &Path, command: &Command, given: &ArgMatches) -> Result<Vec<OsString>> {
-    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = read_text(file).with_context(|| format!("cannot read {}", file.display()))?;
     let table: Table = text
         .parse()
         .map_err(|error| usage(format!("{} is not valid TOML: {error}", file.display())))?;
@@ -110,6 +110,8 @@ fn typed(arg: &Arg, key: &str, value: &Value) -> Option<Vec<OsString>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use clap::Parser;
     use riad_core::Size;
 

@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 
 use regex::Regex;
 
-use crate::DataError;
+use crate::{DataError, text::read_text};
 
 /// Which images belong together, by their names or by a table.
 ///
@@ -86,8 +85,8 @@ impl Grouping {
     /// Reads a table.
     fn table(file: &Path) -> Result<Rule, DataError> {
         let damaged = |reason: String| DataError::layout(file, reason);
-        let bytes = fs::read(file).map_err(|cause| DataError::io(file, cause))?;
-        let mut rows = csv::Reader::from_reader(bytes.as_slice());
+        let text = read_text(file).map_err(|cause| DataError::io(file, cause))?;
+        let mut rows = csv::Reader::from_reader(text.as_bytes());
         let mut table = HashMap::new();
         for row in rows.deserialize() {
             let Row { path, group } = row.map_err(|error| {
@@ -147,6 +146,8 @@ impl fmt::Display for Grouping {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

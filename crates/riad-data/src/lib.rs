@@ -27,6 +27,7 @@ mod pixels;
 mod reader;
 mod split;
 mod survey;
+mod text;
 mod values;
 mod words;
 
@@ -44,5 +45,6 @@ pub use pattern::Pattern;
 pub use reader::Reader;
 pub use split::{Shares, Split, shuffled, split};
 pub use survey::{Survey, Suspect, Suspicion, survey};
+pub use text::read_text;
 pub use values::{Brightest, FileFacts, Fit, Image, LoadedImage};
 pub use words::{counted, in_part};

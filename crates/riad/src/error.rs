@@ -239,6 +239,15 @@ pub enum Error {
         other: PathBuf,
     },
 
+    /// Output would replace a file of another kind.
+    #[error("{} is there, and what is to be written ends in .{}; choose another name", path.display(), endings.join(" or ."))]
+    OtherFile {
+        /// The file.
+        path: PathBuf,
+        /// The endings of what is to be written.
+        endings: &'static [&'static str],
+    },
+
     /// A file of lines is used by another process.
     #[error("another process writes to {}; end it, or choose another file", path.display())]
     Busy {
@@ -336,6 +345,7 @@ impl Error {
             | Self::Calibration(_)
             | Self::Inside { .. }
             | Self::Within { .. }
+            | Self::OtherFile { .. }
             | Self::Busy { .. }
             | Self::NotOurs { .. } => true,
             _ => false,
@@ -372,6 +382,7 @@ impl Error {
             | Self::Calibration(_)
             | Self::Inside { .. }
             | Self::Within { .. }
+            | Self::OtherFile { .. }
             | Self::Busy { .. }
             | Self::NotOurs { .. }
             | Self::Gone { .. }
@@ -389,6 +400,7 @@ impl Error {
             Self::Data(error) => error.path(),
             Self::Model(error) => error.path(),
             Self::Busy { path }
+            | Self::OtherFile { path, .. }
             | Self::NotOurs { path }
             | Self::Gone { path }
             | Self::Image { path, .. }

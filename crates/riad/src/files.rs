@@ -2,8 +2,8 @@
 //! that write beside them can do the same.
 
 use std::{
-    fs::{self, File},
-    io::{BufRead, BufReader},
+    fs,
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
 
@@ -36,12 +36,21 @@ pub fn replace(from: &Path, to: &Path) -> Result<()> {
     store::replace(from, to).map_err(Error::file("write", to))
 }
 
+/// The bytes of a file. A pipe or a device is refused: it may block or never end.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let cannot = Error::file("read", path);
+    let mut bytes = Vec::new();
+    let mut file = store::open_file(path).map_err(cannot)?;
+    file.read_to_end(&mut bytes).map_err(cannot)?;
+    Ok(bytes)
+}
+
 /// The SHA-256 of what files hold one after the other, in hexadecimal.
 pub(crate) fn sha256(files: &[impl AsRef<Path>]) -> Result<String> {
     let mut hash = Sha256::new();
     for file in files.iter().map(AsRef::as_ref) {
         let cannot = Error::file("read", file);
-        let mut file = BufReader::new(File::open(file).map_err(cannot)?);
+        let mut file = BufReader::new(store::open_file(file).map_err(cannot)?);
         loop {
             let part = file.fill_buf().map_err(cannot)?;
             if part.is_empty() {
@@ -63,6 +72,25 @@ pub(crate) fn sha256_of(bytes: &[u8]) -> String {
 /// A finished hash as it is written.
 pub(crate) fn hexadecimal(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Checks that nothing else is lost if a file with one of these endings is written to `path`: a file that is there has such an ending,
+/// too. So a report replaces a report, and never a model or a picture.
+///
+/// # Errors
+/// [`Error::OtherFile`] if the file that is there has another ending.
+pub fn check_replaces(path: &Path, endings: &'static [&'static str]) -> Result<()> {
+    let has_ending = || {
+        let own = path.extension().and_then(|ending| ending.to_str());
+        own.is_some_and(|own| endings.iter().any(|ending| own.eq_ignore_ascii_case(ending)))
+    };
+    if path.is_file() && !has_ending() {
+        return Err(Error::OtherFile {
+            path: path.to_owned(),
+            endings,
+        });
+    }
+    Ok(())
 }
 
 /// Where `path` lies, without links, as far as it is there: what is yet to be made is added as it is.

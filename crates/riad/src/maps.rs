@@ -78,7 +78,7 @@ impl Maps {
     /// all `roots`, without its ending. The ending stays if another of the `files` could have the same path.
     ///
     /// # Errors
-    /// [`Error::Inside`] if maps would lie in a folder where images are looked for.
+    /// [`Error::Inside`] if maps would lie in a folder where images are looked for, or images lie where maps go.
     pub fn beside(&self, roots: &[PathBuf], files: &[PathBuf]) -> Result<HashMap<PathBuf, PathBuf>> {
         targets(&self.folder, roots, files)
     }
@@ -145,7 +145,16 @@ fn targets(folder: &Path, roots: &[PathBuf], files: &[PathBuf]) -> Result<HashMa
             });
         }
     }
-    Ok(targets)
+    // Single files that are named, and files behind links, lie below none of these folders.
+    let maps = resolved(folder);
+    let parents: HashSet<_> = files.iter().filter_map(|file| file.parent()).collect();
+    match parents.into_iter().find(|parent| resolved(parent).starts_with(&maps)) {
+        None => Ok(targets),
+        Some(parent) => Err(Error::Inside {
+            out: folder.to_owned(),
+            data: parent.to_owned(),
+        }),
+    }
 }
 
 /// What the maps of each file are called, given the folder that they go to: its name without the ending, or with it if

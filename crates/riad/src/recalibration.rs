@@ -1,19 +1,22 @@
 //! New thresholds for a model, from good images that it was not trained with.
 
 use std::{
-    collections::HashMap,
-    fs,
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
 };
 
 use rayon::prelude::*;
 use riad_core::Calibration;
 use riad_data::{Pattern, Reader, image_files};
-use riad_model::{Checkpoint, lock_run, store::BEST};
+use riad_model::{
+    Checkpoint, lock_run,
+    store::{BEST, LAST},
+};
 
 use crate::{
     Cancel, Compute, Detector, Error, Event, Observer, Result, Run, Suspects,
     calibration::{calibrate_until, find_appearance},
+    files::{check_replaces, read_file},
     names::written,
     roi::roi_of,
     run::{image_sha256, names_in},
@@ -140,6 +143,13 @@ impl Recalibration {
                 )));
             }
         };
+        check_replaces(&target, &["safetensors"])?;
+        if target.file_name().is_some_and(|name| name == LAST) && target.exists() {
+            return Err(Error::request(format!(
+                "training goes on from {}; choose another name for the calibrated model",
+                target.display()
+            )));
+        }
         // A trainer at work would write the run's best weights again, without the calibration.
         let run = folder_of(&target).filter(|_| target.exists());
         let _lock = run.map(lock_run).transpose()?;
@@ -150,10 +160,10 @@ impl Recalibration {
         let reader = Reader::new(checkpoint.header.architecture.channels)
             .with_pattern(bands.clone())
             .with_white_level(white_level);
-        let (images, mut faults) = self.images(bands.as_ref(), &reader)?;
-        check(&images, bands.as_ref(), &self.model)?;
+        let (mut images, mut faults) = self.images(bands.as_ref(), &reader)?;
+        faults.extend(check(&mut images, bands.as_ref(), &self.model)?);
         if let Some(file) = &self.roi {
-            let mask = fs::read(file).map_err(Error::file("read", file))?;
+            let mask = read_file(file)?;
             checkpoint.roi = Some(roi_of((file, &mask), &checkpoint.header.scoring, &images, &reader)?);
         }
         if images.is_empty() && faults.len() == 1 {
@@ -162,8 +172,7 @@ impl Recalibration {
         }
         faults.iter().for_each(|fault| observer.event(&Event::Fault(fault)));
         let told = (&self.cancel, observer);
-        let good = [images.as_slice(), &self.alike].concat();
-        find_appearance(&mut checkpoint, good, bands.as_ref(), &compute, told)?;
+        find_appearance(&mut checkpoint, (&images, &self.alike), bands.as_ref(), &compute, told)?;
         let scores = calibrate_until(&mut checkpoint, images, bands.as_ref(), &compute, told)?;
         scores
             .faults
@@ -198,16 +207,23 @@ impl Recalibration {
             faults.extend(found.faults);
         }
         if let Some(file) = &self.without {
-            for name in names_in(file)? {
-                let before = images.len();
-                images.retain(|image| written(image) != name);
-                if images.len() == before {
-                    return Err(Error::UnknownName {
-                        file: file.clone(),
-                        name,
-                        root: None,
-                    });
-                }
+            let names: BTreeSet<_> = names_in(file)?.into_iter().collect();
+            let mut left_out = BTreeSet::new();
+            images.retain(|image| {
+                let name = written(image);
+                // As those of the list.
+                let name = name.strip_prefix("./").unwrap_or(&name);
+                !names.get(name).is_some_and(|name| {
+                    left_out.insert(name);
+                    true
+                })
+            });
+            if let Some(&unknown) = names.iter().collect::<BTreeSet<_>>().difference(&left_out).next() {
+                return Err(Error::UnknownName {
+                    file: file.clone(),
+                    name: unknown.clone(),
+                    root: None,
+                });
             }
         }
         let unreadable = header_faults(&images, reader);
@@ -243,9 +259,18 @@ fn look_for_suspects(
 }
 
 /// Checks that the images are what the promise supposes, as far as can be told: each of them once, and none that the model knows.
-fn check(images: &[PathBuf], bands: Option<&Pattern>, model: &Path) -> Result<()> {
-    let sums = images.par_iter().map(|path| image_sha256(path, bands));
-    let sums = sums.collect::<Result<Vec<_>>>()?;
+/// Takes out those that cannot be read, and gives the reasons.
+fn check(images: &mut Vec<PathBuf>, bands: Option<&Pattern>, model: &Path) -> Result<Vec<Error>> {
+    let sums: Vec<_> = images.par_iter().map(|path| image_sha256(path, bands)).collect();
+    let (mut read, mut faults) = (Vec::with_capacity(images.len()), Vec::new());
+    for (path, sum) in images.drain(..).zip(sums) {
+        match sum {
+            Ok(sum) => read.push((path, sum)),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    let sums: Vec<String>;
+    (*images, sums) = read.into_iter().unzip();
     let mut first = HashMap::new();
     for (path, sum) in images.iter().zip(&sums) {
         if let Some(before) = first.insert(sum, path) {
@@ -272,5 +297,5 @@ fn check(images: &[PathBuf], bands: Option<&Pattern>, model: &Path) -> Result<()
             )));
         }
     }
-    Ok(())
+    Ok(faults)
 }

@@ -81,7 +81,7 @@ pub(crate) struct TrainingArgs {
     #[arg(long, value_name = "HxW", value_parser = parse_size, conflicts_with = "size")]
     pub(crate) tile: Option<Size>,
     /// Smallest overlap of neighbouring tiles in scoring [default: a quarter of a tile's shorter side]
-    #[arg(long, value_name = "PIXELS", requires = "tile")]
+    #[arg(long, value_name = "PIXELS", requires = "tile", conflicts_with = "size")]
     pub(crate) overlap: Option<usize>,
     /// Look for defects only where this mask image is not black. The network still sees and learns the whole image. The mask
     /// has the proportions of the images, or with --tile their size

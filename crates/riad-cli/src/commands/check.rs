@@ -32,12 +32,12 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     reader.check().map_err(|error| usage(error.to_string()))?;
     let category = one_category(&args.data, args.category.as_deref(), args.format.0, bands)?;
     let images = [&category.train[..], &category.validation].concat();
-    let count = images.len();
     let images = images.into_iter().map(|image| {
         let name = relative(&image, &category.root);
         (image, name)
     });
     let suspects = Suspects::among(images.collect(), &reader);
+    let count = suspects.looked_at();
     let faults: Vec<String> = category
         .train_faults
         .iter()
@@ -51,10 +51,11 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     }
     let folder = args.out.parent().unwrap_or(Path::new(""));
     match suspects.write(folder, &name.to_string_lossy(), &reader, None)? {
-        None if count < FEWEST => info!(
+        None if (1..FEWEST).contains(&count) => info!(
             "of {}, check finds only copies: it needs {FEWEST} to know what is usual",
             counted(count, "image")
         ),
+        None if count == 0 => info!("no image can be read, so nothing is known of them"),
         None => info!("none of {count} images is unusual"),
         Some(list) => {
             suspects.tell(&list, &Console::default());

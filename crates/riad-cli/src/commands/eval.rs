@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use riad::{
-    Compute, Evaluation, Run, Stop, Trained, TrainingOptions,
+    Compute, Error, Evaluation, Run, Stop, Trained, TrainingOptions,
     evaluation::{self, Measuring, TestSet, Unmeasured},
     files::check_outside,
     names::{folder_name, plain},
@@ -281,7 +281,10 @@ fn plan(args: &EvalArgs, training: &TrainingOptions) -> Result<Plan> {
         (None, Some(_)) => {
             let missing = "DATA is missing: name the folder of images to measure on";
             let run = run.filter(|_| category.is_none()).ok_or_else(|| usage(missing))?;
-            let run = Run::open(run).context(missing)?;
+            let run = match Run::open(run) {
+                Err(error @ Error::NoRun { .. }) => return Err(anyhow::Error::from(error).context(missing)),
+                opened => opened?,
+            };
             if let Some(out) = out {
                 check_outside(out, run.data())?;
             }

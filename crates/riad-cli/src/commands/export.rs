@@ -1,7 +1,7 @@
 //! `riad export`.
 
 use anyhow::Result;
-use riad::files::write_whole;
+use riad::files::{check_replaces, write_whole};
 use riad_model::{
     Checkpoint,
     export::{onnx_network, onnx_scorer, torch_state_dict},
@@ -15,6 +15,14 @@ use crate::{
 };
 
 pub(crate) fn run(args: &ExportArgs) -> Result<Ending> {
+    // Before the time that it takes.
+    check_replaces(
+        &args.out,
+        match args.format {
+            ExportFormat::Onnx | ExportFormat::OnnxNetwork => &["onnx"],
+            ExportFormat::Torch => &["pth", "pt"],
+        },
+    )?;
     let checkpoint = Checkpoint::open(&args.model)?;
     let bytes = match args.format {
         ExportFormat::Onnx => onnx_scorer(&checkpoint)?,

@@ -1,8 +1,9 @@
 //! `riad serve`.
 
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result};
+use riad_data::read_text;
 use riad_serve::{Destination, Error, Keep, LineOptions, Options, Service, SinkOptions, Tls};
 use tracing::{info, warn};
 
@@ -147,7 +148,7 @@ fn sinks(args: &SinkArgs, waits: Duration) -> Result<Vec<SinkOptions>> {
 
 /// The token, key or password in a file's first line.
 fn secret_in(file: &Path, shortest: usize) -> Result<String> {
-    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = read_text(file).with_context(|| format!("cannot read {}", file.display()))?;
     let token = text.lines().next().unwrap_or_default().trim();
     if token.len() < shortest || !token.chars().all(|c| c.is_ascii_graphic()) {
         return Err(usage(format!(

@@ -14,6 +14,7 @@ mod imports;
 mod killed;
 mod method;
 mod newcomer;
+mod overwriting;
 mod photos;
 mod pipeline;
 mod report;

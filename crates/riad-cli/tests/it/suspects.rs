@@ -126,6 +126,11 @@ fn training_and_calibration_name_a_defect_by_its_score() {
         said.contains(&format!("calibrated with {} good images", fresh.len())),
         "{said}"
     );
+    // A path is the same image however it is written, and however often a list names it.
+    fs::write(root.join("twice.txt"), "fabric.png\n./fabric.png\n").unwrap();
+    let mut again = vec!["calibrate", "--model", "run", "./fabric.png", "--without", "twice.txt"];
+    again.extend(fresh.iter().map(String::as_str));
+    riad(root).args(&again).assert().success();
     // Nor do the list and the page of before say so any more.
     assert!(list(&suspects).is_empty());
     let page = fs::read_to_string(root.join("run/calibration-suspects.html")).unwrap();

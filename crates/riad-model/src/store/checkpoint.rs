@@ -3,14 +3,14 @@
 //! A checkpoint of this program has the metadata entry `riad` with a [`Header`] as JSON. A file without it, safetensors
 //! or PyTorch's `.pt`/`.pth`, counts as weights of the public PyTorch code. It is scored with the published settings.
 
-use std::{collections::HashMap, fs::File, io::Read, path::Path};
+use std::{collections::HashMap, io::Read, path::Path};
 
 use riad_core::{Map, Size};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{
     config::TrainConfig,
-    files::{file_of, write_whole},
+    files::{file_of, open_file, write_whole},
     header::{FORMAT, Header},
     progress::Progress,
     pytorch::read_pytorch,
@@ -82,7 +82,7 @@ impl Checkpoint {
     }
 
     pub(crate) fn open_with_moments(path: &Path) -> Result<(Self, Moments)> {
-        let mut file = File::open(path).map_err(ModelError::io(path))?;
+        let mut file = open_file(path).map_err(ModelError::io(path))?;
         let mut bytes = Vec::new();
         let head = (&mut file).take(size_of::<u64>() as u64).read_to_end(&mut bytes);
         head.map_err(ModelError::io(path))?;

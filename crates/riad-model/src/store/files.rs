@@ -1,7 +1,7 @@
 //! The files of a run: their names, how they are written, and the lock.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File, FileType, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
     thread,
@@ -40,26 +40,68 @@ pub fn file_of(path: &Path) -> Result<PathBuf> {
     ))
 }
 
+/// Opens a file to read. What is none, such as a pipe or a device, is refused: it may block or never end.
+///
+/// # Errors
+/// If it is no file, or cannot be opened.
+pub fn open_file(path: &Path) -> io::Result<File> {
+    let kind = fs::metadata(path)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is a device or a pipe, not a file",
+        ));
+    }
+    File::open(path)
+}
+
 /// Writes `bytes` to `path` so that a kill at any instant leaves the old file or the new one: written beside under a
 /// fixed name (a leftover is overwritten next time), flushed to the disk, renamed.
+///
+/// If `path` is a link, it stays one, and the file that it names is written. A pipe, a terminal or a null device cannot be replaced, so
+/// the bytes are written into it.
 ///
 /// # Errors
 /// If the file cannot be written. `path` is then unchanged.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => write_into(path, metadata.file_type(), bytes),
+        Ok(_) if path.is_symlink() => replace_whole(&path.canonicalize()?, bytes),
+        _ => replace_whole(path, bytes),
+    };
+    write().map_err(ModelError::io(path))
+}
+
+/// Writes into what is no file.
+fn write_into(path: &Path, kind: FileType, bytes: &[u8]) -> io::Result<()> {
+    #[cfg(unix)]
+    if std::os::unix::fs::FileTypeExt::is_block_device(&kind) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a disk, not a file"));
+    }
+    #[cfg(not(unix))]
+    let _ = kind;
+    File::options().write(true).open(path)?.write_all(bytes)
+}
+
+fn replace_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let part = part_of(path);
     let write = || {
         let mut file = File::create(&part)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        replace(&part, path)?;
-        // The rename itself is on the disk once the folder is; only Unix lets a folder be opened for that.
-        #[cfg(unix)]
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            File::open(folder)?.sync_all()?;
-        }
-        Ok(())
+        replace(&part, path)
     };
-    write().map_err(ModelError::io(path))
+    if let Err(error) = write() {
+        // A disk that is full needs the room. What cannot be removed now is overwritten next time.
+        let _ = fs::remove_file(&part);
+        return Err(error);
+    }
+    // The rename itself is on the disk once the folder is; only Unix lets a folder be opened for that.
+    #[cfg(unix)]
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// How long [`replace`] waits for other programs on Windows, and how often it tries.
@@ -142,6 +184,41 @@ pub fn lock_run(folder: &Path) -> Result<RunLock> {
             folder: folder.to_owned(),
         }),
         Err(TryLockError::Error(error)) => Err(ModelError::io(&path)(error)),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{os::unix::fs::symlink, process::Command};
+
+    use super::*;
+
+    #[test]
+    fn a_link_stays_a_link_and_a_pipe_a_pipe() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("kept")).unwrap();
+        fs::write(at("kept/model"), "old").unwrap();
+        symlink("kept/model", at("link")).unwrap();
+        write_whole(&at("link"), b"new").unwrap();
+        assert!(at("link").is_symlink());
+        assert_eq!(fs::read(at("kept/model")).unwrap(), b"new");
+
+        let pipe = at("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert_eq!(open_file(&pipe).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        let reader = thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).unwrap()
+        });
+        write_whole(&pipe, b"bytes").unwrap();
+        assert_eq!(reader.join().unwrap(), b"bytes");
+        assert!(!pipe.is_file());
+
+        let error = write_whole(&at("kept"), b"").unwrap_err();
+        assert!(matches!(error, ModelError::Io { .. }), "{error}");
+        let names: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(names.len(), 3, "nothing is left beside them: {names:?}");
     }
 }
 

@@ -10,6 +10,6 @@ mod pytorch;
 
 pub use checkpoint::Checkpoint;
 pub use config::TrainConfig;
-pub use files::{BEST, LAST, RunLock, file_of, lock_run, remove_part, replace, write_whole};
+pub use files::{BEST, LAST, RunLock, file_of, lock_run, open_file, remove_part, replace, write_whole};
 pub use header::{FORMAT, Header};
 pub use progress::{EpochRecord, Progress};

@@ -13,6 +13,7 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::{
     checkpoint::invalid,
+    files::open_file,
     pickle::{Id, Pickle, Value},
 };
 use crate::{Result, error::ModelError, network::NamedTensors};
@@ -28,7 +29,7 @@ const MOST_DIMENSIONS: usize = 8;
 ///
 /// What this takes in memory and time is in proportion to the file, whatever it says.
 pub(super) fn read_pytorch(path: &Path) -> Result<NamedTensors> {
-    let file = File::open(path).map_err(ModelError::io(path))?;
+    let file = open_file(path).map_err(ModelError::io(path))?;
     let tensors = read(file).map_err(|reason| {
         invalid(
             path,

@@ -8,7 +8,7 @@ use super::verdict::{Judge, Outcome};
 use crate::{
     Error, Result,
     evaluation::{Evaluation, ImageScore, Metrics},
-    files::write_whole,
+    files::{check_replaces, write_whole},
     page::{content_policy, style},
     render::{Shows, Thumbnail},
 };
@@ -205,6 +205,7 @@ impl<'a> Comparison<'a> {
                 .collect(),
         };
         let html = page.render().map_err(Error::render("the comparison"))?;
+        check_replaces(file, super::PAGES)?;
         write_whole(file, html.as_bytes())
     }
 

@@ -27,7 +27,7 @@ use crate::{
     Error, Result,
     evaluation::{AUPRO_LIMIT, Counted, Evaluation, Findings, Painter, Synthetic, sentence},
     facts::Fact,
-    files::write_whole,
+    files::{check_replaces, write_whole},
     page::{content_policy, style},
     render::Thumbnail,
     threshold::reach,
@@ -38,6 +38,9 @@ const MISSES: usize = 5;
 
 /// The name of the report's file beside `results.json`.
 pub const FILE: &str = "report.html";
+
+/// Endings of pages.
+const PAGES: &[&str] = &["html", "htm"];
 
 /// The page. What comes from outside, names of files above all, is escaped by the template.
 #[derive(Template)]
@@ -141,6 +144,7 @@ pub fn write(file: &Path, results: &[Evaluation]) -> Result<()> {
             .collect::<Result<_>>()?,
     };
     let html = page.render().map_err(Error::render("the report"))?;
+    check_replaces(file, PAGES)?;
     write_whole(file, html.as_bytes())
 }
 

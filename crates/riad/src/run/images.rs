@@ -2,12 +2,11 @@
 
 use std::{
     collections::HashMap,
-    fs,
     path::{Path, PathBuf},
 };
 
 use rayon::prelude::*;
-use riad_data::{Pattern, in_part};
+use riad_data::{Pattern, in_part, read_text};
 
 use crate::{Error, Result, files::sha256, names::relative, settings::ImageRecord};
 
@@ -29,7 +28,7 @@ pub(super) fn records(images: &[PathBuf], root: &Path, bands: Option<&Pattern>) 
 /// # Errors
 /// If the file cannot be read.
 pub(crate) fn names_in(file: &Path) -> Result<Vec<String>> {
-    let text = fs::read_to_string(file).map_err(Error::file("read", file))?;
+    let text = read_text(file).map_err(Error::file("read", file))?;
     let lines = text
         .lines()
         .map(str::trim)

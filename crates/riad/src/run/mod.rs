@@ -22,7 +22,7 @@ use crate::{
     Cancel, Error, Event, Observer, Protocol, Result, Stop, Suspects, TrainingOptions, Work,
     calibration::{calibrate_until, find_appearance, find_normal, scores},
     detector::{Compute, Detector},
-    files::{sha256, sha256_of, write_whole},
+    files::{read_file, sha256, sha256_of, write_whole},
     held_out::{
         Good, HeldOut, NORMAL_IMAGES, Purpose, divide, groups, shares, too_few_to_calibrate, validation_calibrates,
     },
@@ -174,7 +174,7 @@ impl Run {
         let mask = match &options.roi {
             None => None,
             Some(file) => {
-                let mask = fs::read(file).map_err(Error::file("read", file))?;
+                let mask = read_file(file)?;
                 roi_of((file, &mask), &settings.training.scoring, &good, &reader)?;
                 settings.roi = Some(sha256_of(&mask));
                 Some(mask)
@@ -468,7 +468,7 @@ impl Run {
             checkpoint.roi = Some(self.roi(sha256, &checkpoint.header.scoring)?);
         }
         let good = self.good_images(category)?;
-        find_appearance(&mut checkpoint, good, self.bands(), &compute, told)?;
+        find_appearance(&mut checkpoint, (&good, &[]), self.bands(), &compute, told)?;
         let held_out = self.images(category, |image| image.calibration)?;
         let scores = if held_out.is_empty() {
             Vec::new()

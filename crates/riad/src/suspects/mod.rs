@@ -6,7 +6,7 @@ mod page;
 use std::{
     collections::BTreeMap,
     fmt::Write,
-    fs::{self, File},
+    fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -15,7 +15,7 @@ use riad_core::{
     Calibration,
     outlier::{LIMIT, log_deviations},
 };
-use riad_data::{DataError, Reader, Suspicion, survey};
+use riad_data::{DataError, Reader, Suspicion, read_text, survey};
 
 use crate::{Asked, Error, Event, Observer, Result, detector::Detector, files::write_whole, threshold::shown_rate};
 
@@ -179,7 +179,7 @@ impl Suspects {
 
     /// How many images were looked at.
     pub fn looked_at(&self) -> usize {
-        self.images.len()
+        self.images.len() - self.unreadable.len()
     }
 
     /// How many images a person should look at.
@@ -205,6 +205,14 @@ impl Suspects {
         if self.is_empty() && !begins_with(&list, LIST) && !begins_with(&page, PAGE) {
             return Ok(None);
         }
+        for (file, begin) in [(&list, LIST), (&page, PAGE)] {
+            if file.is_file() && !begins_with(file, begin) {
+                return Err(Error::request(format!(
+                    "{} is there, and was not written by an earlier look for unusual images; choose another file",
+                    file.display()
+                )));
+            }
+        }
         let mut text =
             format!("{LIST}. Delete the lines of images that are good. This file then leaves out the others.\n");
         for (name, reasons) in self.lines() {
@@ -224,7 +232,7 @@ impl Suspects {
     /// # Errors
     /// If the list is there and cannot be read.
     pub fn listed(list: &Path) -> Result<Vec<(String, String)>> {
-        let text = match fs::read_to_string(list) {
+        let text = match read_text(list) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             read => read.map_err(Error::file("read", list))?,
         };
@@ -243,7 +251,7 @@ impl Suspects {
         let names: Vec<_> = self.lines().map(|(name, _)| name).collect();
         observer.event(&Event::Suspects {
             names: &names,
-            looked_at: self.images.len(),
+            looked_at: self.looked_at(),
             effect: self.effect().as_deref(),
             list,
         });
