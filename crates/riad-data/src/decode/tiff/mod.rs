@@ -30,15 +30,15 @@ pub(super) struct Tiff<'a> {
     directories: Vec<Directory<'a>>,
 }
 
-/// The page that is looked at as a picture.
+/// The page that is read as a picture.
 pub(super) struct Shown<'a> {
     path: &'a Path,
     page: Page<'a>,
-    /// How many pictures the file holds.
+    /// The number of pictures in the file.
     pictures: usize,
 }
 
-/// Pages that make up the channels of one image: all of one size.
+/// Pages that are the channels of one image. All have the same size.
 pub(super) struct Pages<'a> {
     path: &'a Path,
     /// At least one.
@@ -53,7 +53,7 @@ fn is_smaller(directory: &Directory<'_>) -> bool {
     }
 }
 
-/// Whether a page says where another one is transparent.
+/// Whether a page is the transparency mask of another page.
 fn is_mask(directory: &Directory<'_>) -> bool {
     directory.number(254).is_some_and(|kind| kind & 4 != 0)
 }
@@ -87,7 +87,7 @@ impl<'a> Tiff<'a> {
         })
     }
 
-    /// The page to look at: the first that is marked neither as a smaller version nor as a mask of another one.
+    /// The page to read: the first that is marked neither as a smaller version nor as a mask of another one.
     pub(super) fn shown(&self) -> Result<Shown<'a>, DataError> {
         let pages = || {
             self.directories
@@ -149,7 +149,7 @@ impl Page<'_> {
         matches!(self.colours, Colours::Gray { .. }) && self.samples > 1 && (self.alpha.is_none() || self.samples > 2)
     }
 
-    /// Makes sure that its samples can be taken for channels as they are; else says why not.
+    /// Checks that its samples can be used as channels. Otherwise the error says why not.
     fn is_data(&self) -> Result<(), String> {
         let named = match &self.colours {
             Colours::Gray { .. } => self.samples,
