@@ -1,16 +1,17 @@
-//! What pictures of a product look like as a whole, and whether another picture resembles them.
+//! How pictures of a product look as a whole, and whether another picture resembles them.
 //!
 //! A picture is divided into [`GRID`] by [`GRID`] cells. [`Looks`] has two numbers for each cell and channel: the mean,
 //! and the logarithm of the difference of neighbouring pixels. An [`Appearance`] has the centre and the spread of these
 //! numbers over good pictures. A cell of another picture is some deviations away from good pictures. The median over
 //! the cells is the picture's distance.
 //!
-//! **A defect does not make a picture of something else.** The distance is a median. So a change in fewer than half of
-//! the cells cannot raise it above the distance of the other cells. A fault of the whole picture changes most cells:
-//! other light, bad focus, or another thing in front of the camera.
+//! **A defect does not make a picture look like another product.** The distance is a median. So a change in fewer than
+//! half of the cells cannot raise it above the distance of the other cells. A fault of the whole picture changes most
+//! cells: other light, bad focus, or another thing in front of the camera.
 //!
-//! **The limit follows from good pictures alone.** It is [`MARGIN`] times the distance of the oddest good picture from the others,
-//! and at least [`LEAST`] deviations. Both were chosen on good pictures and on made-up defects (docs/results.md).
+//! **The limit follows from good pictures alone.** It is [`MARGIN`] times the distance of the most unusual good picture
+//! from the others, and at least [`LEAST`] deviations. Both were chosen on good pictures and on made-up defects
+//! (docs/results.md).
 
 use thiserror::Error;
 
@@ -22,19 +23,21 @@ pub const GRID: usize = 8;
 /// The limit is at least this number of deviations.
 pub const LEAST: f32 = 5.0;
 
-/// The limit is at least this many times the distance of the oddest good picture from the others.
+/// The limit is at least this number times the distance of the most unusual good picture from the others.
 pub const MARGIN: f32 = 2.5;
 
 /// The smallest number of pictures that shows what is usual.
 pub const FEWEST: usize = 8;
 
-/// The least deviation of a mean, in the range of values: light and sensors vary by as much from day to day.
+/// The least deviation of a mean, in the range of values: light and sensors change by about this amount from day to
+/// day.
 const LEAST_OF_MEAN: f32 = 0.02;
 
 /// The least deviation of the logarithm of a contrast.
 const LEAST_OF_CONTRAST: f32 = 0.15;
 
-/// What is added to a contrast before its logarithm is taken, so that the noise of a plain surface is no contrast.
+/// What is added to a contrast before its logarithm is taken, so that noise on a plain surface does not count as
+/// contrast.
 const PLAIN: f32 = 0.004;
 
 /// What a picture looks like as a whole.
@@ -304,7 +307,7 @@ impl Appearance {
     }
 }
 
-/// The median; of an even number of values the upper one of the two in the middle.
+/// The median. For an even number of values it is the upper one of the two in the middle.
 fn median(mut values: Vec<f32>) -> f32 {
     values.sort_unstable_by(f32::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)

@@ -2,9 +2,9 @@
 
 use statrs::function::beta::beta_reg;
 
-/// Where Beta(`a`, `b`) has the share `p` of its mass below, for a and b from 1 on; in [0, 1].
+/// The quantile of Beta(`a`, `b`) for the share `p`, in [0, 1]. `a` and `b` must be at least 1.
 ///
-/// It is searched by halves, because Newton's method, as libraries have it, leaves [0, 1] for shares next to its ends.
+/// It is found by bisection. Newton's method, as libraries have it, can leave [0, 1] if `p` is near 0 or 1.
 pub(crate) fn quantile(a: f64, b: f64, p: f64) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);
     loop {

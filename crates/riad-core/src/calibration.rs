@@ -9,16 +9,16 @@
 //! # What is guaranteed, and what is not
 //!
 //! A good image is flagged with a probability of at most the requested rate, *on average over calibrations*. The rate
-//! of one calibration of n images scatters around that: without ties it follows Beta(l, n + 1 − l), where l = ⌊(n + 1)
-//! α⌋ scores are at the threshold or above. [`Calibration::rate_bound`] says how high it may be.
+//! of one calibration of n images can be higher or lower. Without ties it follows Beta(l, n + 1 − l). Here l = ⌊(n + 1)
+//! α⌋ is the number of scores at the threshold or above. [`Calibration::rate_bound`] is an upper bound for it.
 //! [`Calibration::confident_threshold`] chooses l so that it is not above the requested rate. With ties the rate is
-//! lower. More images make it narrower. Nothing guarantees how many defects are found.
+//! lower. More images make its distribution narrower. There is no guarantee for the number of defects that are found.
 //!
 //! # Images and pixels
 //!
 //! If an image's score is its map's maximum, score and map have the same threshold: a good image has *any* pixel above
-//! it with a probability of at most the requested rate. Pixels need no second number. A rate of false pixels would
-//! promise nothing, because pixels of one image are not exchangeable with pixels of another.
+//! it with a probability of at most the requested rate. Pixels need no other threshold. There is no promise for a rate
+//! of false pixels, because pixels of one image are not exchangeable with pixels of another.
 
 use statrs::function::beta::beta_reg;
 use thiserror::Error;
@@ -66,10 +66,10 @@ pub enum CalibrationError {
         /// Position of the first such score.
         index: usize,
     },
-    /// A rate is not a share.
+    /// A rate is not in (0, 1).
     #[error("a false-positive rate must be above 0 and below 1, not {0}")]
     Rate(f64),
-    /// A confidence is not a share.
+    /// A confidence is not in (0, 1).
     #[error("a confidence must be above 0 and below 1, not {0}")]
     Confidence(f64),
     /// No threshold can be guaranteed to stay below the rate with this confidence.
@@ -84,10 +84,10 @@ pub enum CalibrationError {
         confidence: f64,
         /// Number of calibration scores.
         count: usize,
-        /// Number that both take.
+        /// Number that rate and confidence need.
         needed: usize,
     },
-    /// No threshold can be guaranteed to flag so few good images.
+    /// There are too few scores for a threshold with this rate.
     #[error(
         "a false-positive rate of {rate} needs at least {needed} good images to calibrate with, and there are \
          {count}, which are enough for rates from {smallest:.4} on",
@@ -98,7 +98,7 @@ pub enum CalibrationError {
         rate: f64,
         /// Number of calibration scores.
         count: usize,
-        /// Number that the rate takes.
+        /// Number that the rate needs.
         needed: usize,
     },
 }
@@ -170,7 +170,7 @@ impl Calibration {
     pub fn confident_threshold(&self, rate: f64, confidence: f64) -> Result<f32, CalibrationError> {
         let needed = images_needed_with_confidence(rate, confidence)?;
         let count = self.scores.len();
-        // The more scores are at the threshold or above, the less likely the rate is kept.
+        // With more scores at the threshold or above, the rate is kept with a lower probability.
         let mut ranks = (1..=count).rev();
         let rank = ranks.find(|&rank| beta_reg(rank as f64, (count + 1 - rank) as f64, rate) >= confidence);
         match rank {
@@ -184,7 +184,7 @@ impl Calibration {
         }
     }
 
-    /// How many scores are at the threshold for a rate or above, l = ⌊(n + 1) α⌋: ⌈(n + 1)(1 − α)⌉ is n + 1 − l.
+    /// The number of scores at the threshold for a rate or above, l = ⌊(n + 1) α⌋. ⌈(n + 1)(1 − α)⌉ is n + 1 − l.
     fn rank(&self, rate: f64) -> Result<usize, CalibrationError> {
         let needed = images_needed(rate)?;
         let count = self.scores.len();
@@ -233,7 +233,8 @@ fn smallest_rate(count: usize) -> f64 {
     1.0 / (count + 1) as f64
 }
 
-/// ⌊`count` · `rate`⌋. A decimal has no exact binary form: 0.29 of 100 is 29, though its product is below.
+/// ⌊`count` · `rate`⌋. A decimal fraction has no exact binary form: 0.29 · 100 counts as 29, although the product of
+/// the floats is less.
 fn flagged_of(count: usize, rate: f64) -> usize {
     (count as f64 * rate * (1.0 + 4.0 * f64::EPSILON)) as usize
 }

@@ -1,4 +1,4 @@
-//! Pixels that touch.
+//! Connected parts of a mask.
 
 use crate::Map;
 
@@ -13,8 +13,8 @@ pub struct Components {
 
 /// Finds the connected parts of a mask; `None` if it has more pixels than a `u32` counts.
 ///
-/// Each row looks at the one above (Rosenfeld, Pfaltz, *Sequential operations in digital picture processing*, 1966). Labels that
-/// turn out to be of one part point to the smallest of them.
+/// Each row is compared with the row above it (Rosenfeld, Pfaltz, *Sequential operations in digital picture
+/// processing*, 1966). If several labels belong to one part, they point to the smallest of them.
 pub fn components(mask: &Map<bool>) -> Option<Components> {
     let width = mask.size().width;
     let mask = mask.values();

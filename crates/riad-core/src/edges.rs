@@ -8,8 +8,8 @@ use crate::{
 /// The morphological gradient of a plane: the largest minus the smallest of the 3×3 values around each pixel. Beyond
 /// the border the edge value is repeated.
 ///
-/// For values in [0, 1] it lies in [0, 1], and is 0 where nothing changes. EdgRec (Liu et al., arXiv 2210.14485) shows its
-/// network that of the gray image.
+/// For values in [0, 1] it lies in [0, 1]. It is 0 on constant parts. EdgRec (Liu et al., arXiv 2210.14485) gives its
+/// network the gradient of the gray image.
 ///
 /// ```
 /// use riad_core::{Map, Size, edges::morphological_gradient};
@@ -48,8 +48,8 @@ fn range(largest: &[f32], smallest: &[f32]) -> f32 {
     largest - smallest
 }
 
-/// A plane minus its mean over `window` × `window` pixels around each place. Changes over shorter distances than the
-/// window stay. For values in [0, 1] it lies in [−1, 1].
+/// A plane minus its mean over `window` × `window` pixels around each pixel. It keeps structures that are smaller than
+/// the window. For values in [0, 1] it lies in [−1, 1].
 ///
 /// # Errors
 /// [`SmoothError::EvenWindow`] if `window` is even.

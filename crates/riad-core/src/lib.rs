@@ -2,20 +2,21 @@
 //!
 //! # Why it is made this way
 //!
-//! **Values are in [0, 1].** The constants of GMS and SSIM belong to a range of values; data in another range makes both
-//! blind or nervous without any error. A network that works in [-1, 1] converts before it comes here.
+//! **Values are in [0, 1].** The constants of GMS and SSIM are made for this range. With data in another range, both
+//! find too little or too much, and no error says so. If a network works in [-1, 1], convert its values first.
 //!
-//! **Scales are registered.** Every map has the image's size: borders are padded, halving keeps odd rows, and enlarging
-//! uses the exact factor of the halving. A map that lost its border and is stretched to fit points beside the defect.
+//! **Scales are aligned.** Every map has the image's size: borders are padded, halving keeps odd rows, and enlarging
+//! uses the exact factor of the halving. If a map lost its border and were stretched to the image's size, its peaks
+//! would lie beside the defects.
 //!
-//! **Gradients are written out.** In a framework, SSIM and its gradient are about sixty small tensors, and each goes
-//! through memory. Here one pass over the rows computes both, and the same code serves any framework.
+//! **Gradients are written out.** In a framework, SSIM and its gradient are about sixty small tensors, and each is
+//! written to memory and read again. Here one pass over the rows computes both. The same code works with any framework.
 //!
-//! **Nothing depends on the number of threads.** Work is split by image or plane, and sums are taken in that order.
+//! **Nothing depends on the number of threads.** Work is divided by image or plane, and sums are added in that order.
 //!
-//! **Nothing from outside panics.** A size that does not fit its values, a setting out of range, a map with a NaN: each is
-//! an error with its cause and the way out. Values that know their size ([`Map`]) cannot contradict it; where slices come
-//! with a shape, for batches that live in a framework's memory, every function checks them.
+//! **No input makes a function panic.** A size that does not fit its values, a setting out of range, or a map with a
+//! NaN is an error that says the cause and the way out. A [`Map`] always has as many values as its size. Batches in a
+//! framework's memory are slices with a shape, and every function checks the slices.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod appearance;

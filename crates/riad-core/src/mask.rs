@@ -1,8 +1,8 @@
 //! Disjoint random masks: the cells of the image that are hidden from the network in each pass.
 //!
-//! The image is a grid of square cells, dealt at random into `sets` sets of equal size. In pass *i* the cells of set
-//! *i* are hidden, and the network must invent them. Every cell is in exactly one set. So the hidden parts of all
-//! passes make one whole reconstruction, in which no pixel is a copy of itself.
+//! The image is a grid of square cells. They are assigned at random to `sets` sets of equal size. In pass *i* the cells
+//! of set *i* are hidden, and the network must fill them in. Every cell is in exactly one set. So the hidden parts of
+//! all passes together are a whole reconstruction. The network did not see the pixels that it fills in.
 
 use std::iter;
 
@@ -12,8 +12,8 @@ use crate::{LengthError, Size, random::Random};
 
 /// A partition of an image's grid of cells into disjoint sets of equal size.
 ///
-/// Equal arguments give equal masks on every platform. One byte per cell is kept, so that even masks of 2-pixel cells
-/// are small; pixels are expanded on demand.
+/// Equal arguments give equal masks on every platform. The masks keep one byte for each cell, so even masks of 2-pixel
+/// cells are small. Pixels are computed when they are needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Masks {
     region_size: usize,
@@ -81,7 +81,7 @@ impl Masks {
     /// The largest number of sets: a cell's set is kept in one byte.
     pub const MAX_SETS: usize = 255;
 
-    /// Deals the cells of an image of `size` into `sets` random disjoint sets.
+    /// Assigns the cells of an image of `size` at random to `sets` disjoint sets.
     ///
     /// Cells are squares of `region_size` pixels. If that does not divide the image, the last row and column of cells
     /// are cut off at the image's edge. The sets' numbers of cells differ by at most one. Time and memory are linear in
@@ -102,7 +102,7 @@ impl Masks {
         })
     }
 
-    /// Checks numbers from outside: whether [`sample`](Self::sample) would succeed, without doing its work.
+    /// Checks whether [`sample`](Self::sample) would succeed with these numbers, without its work.
     ///
     /// # Errors
     /// As [`sample`](Self::sample).
@@ -151,14 +151,14 @@ impl Masks {
         self.size
     }
 
-    /// The one set, in `0..sets()`, in which the pixel is hidden; `None` for a pixel outside the image.
+    /// The set, in `0..sets()`, in which the pixel is hidden. `None` for a pixel outside the image.
     pub fn set_of(&self, y: usize, x: usize) -> Option<usize> {
         let cells = self.cell_row(y)?;
         // The last cell may reach beyond the image.
         (x < self.size.width).then(|| usize::from(cells[x / self.region_size]))
     }
 
-    /// Row `y` of the mask of `set`: true where the pixel is hidden, one item for each column. `None` for a row outside
+    /// Row `y` of the mask of `set`: one item for each column, true if the pixel is hidden. `None` for a row outside
     /// the image, or a set that does not exist.
     pub fn hidden_row(&self, set: usize, y: usize) -> Option<impl Iterator<Item = bool> + '_> {
         let cells = self.cell_row(y).filter(|_| set < self.sets)?;
@@ -198,7 +198,7 @@ impl Masks {
         self.size.width.div_ceil(self.region_size)
     }
 
-    /// The sets of the cells that pixel row `y` runs through.
+    /// The sets of the cells that contain pixel row `y`.
     fn cell_row(&self, y: usize) -> Option<&[u8]> {
         let start = (y < self.size.height).then(|| y / self.region_size * self.columns())?;
         self.cells.get(start..start + self.columns())

@@ -1,4 +1,4 @@
-//! Outliers: values far from most others. The distance of the farthest has no effect on the measure.
+//! Outliers: values that are far from most others. How far the outliers are does not change the measure.
 
 /// From this many robust standard deviations on a value is an outlier, as Iglewicz and Hoaglin recommend (*How to detect and
 /// handle outliers*, 1993).
@@ -11,9 +11,9 @@ pub const FEWEST: usize = 8;
 const QUARTILES: f64 = 1.349;
 
 /// The distance of each value from the median, in robust standard deviations. Such a deviation is the distance of the
-/// quartiles divided by 1.349, and at least `least`. Up to a quarter of outliers does not change it. With `least`,
-/// nothing is far if all values are alike. The distance is 0 for a value that is not finite, and for all values if
-/// there are fewer than eight.
+/// quartiles divided by 1.349, and at least `least`. Up to a quarter of outliers does not change it. Because of
+/// `least`, small differences between nearly equal values are no outliers. The distance is 0 for a value that is not
+/// finite, and for all values if there are fewer than eight.
 pub fn deviations(values: &[f64], least: f64) -> Vec<f64> {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
     if sorted.len() < FEWEST {
@@ -35,8 +35,8 @@ pub fn deviations(values: &[f64], least: f64) -> Vec<f64> {
     values.iter().map(far).collect()
 }
 
-/// The same for the logarithms of the values. Use it for positive values that spread in proportion, such as distances
-/// and anomaly scores. `least` is a share of the values.
+/// The same for the logarithms of the values. Use it for positive values whose spread is proportional to their size,
+/// such as distances and anomaly scores. `least` is a share of the values.
 pub fn log_deviations(values: &[f64], least: f64) -> Vec<f64> {
     let logarithms: Vec<f64> = values.iter().map(|value| value.max(f64::MIN_POSITIVE).ln()).collect();
     deviations(&logarithms, least)

@@ -59,7 +59,7 @@ impl Published {
 mod tests {
     use super::*;
 
-    /// The papers print the means beside the rows; a mistyped row would not add up.
+    /// The papers print the means of the rows. A mistyped row would change the mean.
     #[test]
     fn the_rows_give_the_published_means() {
         assert_eq!(PUBLISHED.len(), 15);

@@ -1,5 +1,5 @@
-//! Random choices that are the same on every platform and with every version of the generator's library: drawn as whole
-//! numbers with algorithms written out.
+//! Random choices that are the same on every platform and with every version of the generator's library. This module
+//! has its own algorithms, and draws whole numbers only.
 
 use std::num::{NonZeroU32, NonZeroU64};
 
@@ -46,7 +46,7 @@ impl Random {
         }
     }
 
-    /// As [`below`](Self::below), from 64 bits: other draws than from 32.
+    /// As [`below`](Self::below), but from 64 random bits. The numbers differ from those of `below`.
     pub fn below_u64(&mut self, bound: NonZeroU64) -> u64 {
         let rejected = bound.get().wrapping_neg() % bound;
         loop {
@@ -57,7 +57,7 @@ impl Random {
         }
     }
 
-    /// Brings `items` into random order, every order equally likely (Fisher–Yates).
+    /// Shuffles `items`. Every order is equally likely (Fisher–Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             let bound = u32::try_from(last)

@@ -40,7 +40,7 @@ impl Size {
         self.height.checked_mul(self.width)
     }
 
-    /// Whether one is the other at another scale, but for a pixel of the smaller one.
+    /// Whether both sizes have the same proportions. A difference of one pixel of the smaller size is allowed.
     ///
     /// ```
     /// use riad_core::Size;

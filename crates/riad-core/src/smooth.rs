@@ -1,4 +1,4 @@
-//! Mean filter whose cost does not depend on the window's size.
+//! A mean filter. Its time does not depend on the window's size.
 
 use thiserror::Error;
 
@@ -20,8 +20,8 @@ pub enum SmoothError {
 ///
 /// Beyond its border the map continues as its mirror image, with the edge value repeated (`d c b a | a b c d | d c b
 /// a`). This is the default of `scipy.ndimage.uniform_filter`. So a constant map stays constant. The window may be
-/// larger than the map. Running sums in f64 need a few operations per pixel for any window. But one NaN or infinity
-/// spoils everything after it, so pass finite maps.
+/// larger than the map. Running sums in f64 need a few operations per pixel for any window. One NaN or infinity makes
+/// all later values of its sums wrong, so pass only finite maps.
 ///
 /// # Errors
 /// [`SmoothError::EvenWindow`] if `window` is even (0 included).
@@ -39,7 +39,7 @@ pub fn mean_filter(map: &Map, window: usize) -> Result<Map, SmoothError> {
     let columns = MirroredWindow::new(width, window);
     let row = |y: usize| map.row(y);
 
-    // Sums over whole periods, which every window contains equally often.
+    // Sums over whole periods: every window contains the same number of them.
     let mut periods = vec![0.0f64; width];
     for y in 0..height {
         add(&mut periods, row(y), rows.periods * 2.0);

@@ -1,25 +1,25 @@
-//! Does work before its results are needed.
+//! Computes results before they are needed.
 
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// An iterator over `work(0)`, `work(1)`, … in order, of which the next few are computed on the rayon pool that the
-/// consumer belongs to, while it does something else.
+/// An iterator over `work(0)`, `work(1)`, … in order. The consumer's rayon pool computes the next few items while the
+/// consumer does other work.
 ///
-/// A consumer that comes to an item nobody has begun does it itself. So there is always progress, even if the consumer
-/// occupies the only thread of the pool, and nobody waits but for work that runs already. `work` must not call into
-/// rayon itself: its thread could then pick up the consumer, which would wait for it.
+/// If no thread has begun the next item, the consumer computes it itself. So there is always progress, even if the
+/// consumer occupies the only thread of the pool. The consumer waits only for work that already runs. `work` must not
+/// call rayon: its thread could then run the consumer, which would wait for this thread.
 ///
-/// Dropping the iterator takes back what has not begun.
+/// If the iterator is dropped, items that have not begun are not computed.
 pub(crate) struct Ahead<T> {
     work: Arc<dyn Fn(usize) -> T + Send + Sync>,
-    /// How many items there are in all.
+    /// Number of all items.
     count: usize,
-    /// How many items may be begun or done before the consumer has asked for them.
+    /// Number of items that may be begun or done before the consumer asks for them.
     window: usize,
-    /// The index of the first item that was not handed to the pool yet.
+    /// The index of the first item that the pool has not got yet.
     next: usize,
     handed_out: VecDeque<(usize, Arc<Slot<T>>)>,
 }
@@ -32,7 +32,7 @@ struct Slot<T> {
 
 enum State<T> {
     Waiting,
-    /// Someone works on it, or nobody needs it any more.
+    /// A thread works on it, or its result is no longer needed.
     Taken,
     /// The result, or what `work` panicked with.
     Done(Result<T, Box<dyn Any + Send>>),
@@ -49,7 +49,7 @@ impl<T: Send + 'static> Ahead<T> {
         }
     }
 
-    /// How many items are still to come.
+    /// Number of items that are still to come.
     pub(crate) fn remaining(&self) -> usize {
         self.count - self.next + self.handed_out.len()
     }
@@ -63,7 +63,7 @@ impl<T: Send + 'static> Ahead<T> {
         });
         self.handed_out.push_back((index, Arc::clone(&slot)));
         let work = Arc::clone(&self.work);
-        // First in, first out, so that what is needed first is done first.
+        // First in, first out: the item that is needed first is computed first.
         rayon::spawn_fifo(move || {
             if slot.take() {
                 let result = catch_unwind(AssertUnwindSafe(|| work(index)));
@@ -112,7 +112,7 @@ impl<T> Slot<T> {
         is_waiting
     }
 
-    /// Blocks until whoever claimed the item has done it.
+    /// Waits until the thread that claimed the item has finished it.
     fn wait(&self) -> Result<T, Box<dyn Any + Send>> {
         let mut state = self.lock();
         loop {
@@ -124,7 +124,7 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Nothing that panics runs under the lock, so a poisoned state is still whole.
+    /// No code that can panic runs under the lock, so the state is valid even if the lock is poisoned.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -7,16 +7,16 @@ use std::sync::{
 
 use crate::DataError;
 
-/// Keeps loaded items by their index, as far as they fit.
+/// Keeps loaded items by their index, while there is room for them.
 #[derive(Debug)]
 pub(crate) struct Cache<T> {
-    /// Bytes that may be kept from now on.
+    /// Bytes that are still free.
     left: AtomicUsize,
     kept: Vec<OnceLock<Arc<T>>>,
 }
 
 impl<T> Cache<T> {
-    /// Room for at most `bytes` of the items below `count`.
+    /// A cache of at most `bytes` for items with an index below `count`.
     pub(crate) fn new(count: usize, bytes: usize) -> Self {
         Self {
             left: AtomicUsize::new(bytes),
@@ -24,7 +24,7 @@ impl<T> Cache<T> {
         }
     }
 
-    /// The item at `index`, loaded unless it was kept. `bytes` tells how much it takes.
+    /// The item at `index`, from the cache or by `load`. `bytes` is a function that returns its size in bytes.
     ///
     /// # Errors
     /// Those of `load`; [`DataError::Parameter`] if there is no such index.

@@ -13,7 +13,7 @@ use crate::pixels::Pixels;
 use crate::{Corruptions, DataError, Fit, Image, Reader};
 
 /// Images of any size. A random tile is cut from each, at the image's own resolution. Decoded images are kept in memory
-/// if they fit.
+/// if there is room.
 ///
 /// Clones share the images in memory.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ struct Inner {
 
 impl Crops {
     /// Images for tiles of the size `tile`. `reader` reads them. At most `cache_bytes` of decoded images are kept
-    /// (usually one byte for each channel of each pixel). 0 keeps none. This call reads nothing.
+    /// (usually one byte for each channel of each pixel). With 0 none is kept. This call reads no file.
     pub fn new(paths: Vec<PathBuf>, reader: Reader, tile: Size, cache_bytes: usize) -> Self {
         let kept = Cache::new(paths.len(), cache_bytes);
         Self {
@@ -54,7 +54,7 @@ impl Crops {
         self.inner.paths.is_empty()
     }
 
-    /// A tile of one image. `seed` and the index decide its place, and every place is equally likely.
+    /// A tile of one image. `seed` and the index decide its position. Every position is equally likely.
     ///
     /// # Errors
     /// As [`Reader::load`]; [`DataError::Layout`] if the image is smaller than the tile; [`DataError::Parameter`] if
@@ -117,7 +117,7 @@ impl Inner {
             Ok(image)
         };
         let image = self.kept.get(index, Pixels::bytes, load)?;
-        // A stream each: the place does not depend on the images before.
+        // Each image has its own stream, so its position does not depend on earlier images.
         let mut random = Random::stream(seed, index as u64);
         let mut place =
             |side: usize, tile: usize| random.below_u64(NonZeroU64::MIN.saturating_add((side - tile) as u64)) as usize;

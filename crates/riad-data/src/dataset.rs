@@ -1,4 +1,4 @@
-//! Images in batches, ready before the network asks for them.
+//! Images in batches, loaded before the network asks for them.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::dice::Dice;
 use crate::{Corruptions, DataError, Fit, Image, LoadedImage, Reader};
 
-/// Images of one size. They are loaded when they are needed, and kept in memory if they fit.
+/// Images of one size. Each is loaded when it is needed, and kept in memory if there is room.
 ///
 /// Clones share the images in memory.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub struct Batch {
 
 impl Dataset {
     /// Images that `reader` reads and resizes to `size`. At most `cache_bytes` of resized images are kept (4 bytes for
-    /// each channel of each pixel), so they are decoded only once. 0 keeps none. This call reads nothing.
+    /// each channel of each pixel), so that they are decoded only once. With 0 none is kept. This call reads no file.
     pub fn new(paths: Vec<PathBuf>, reader: Reader, size: Size, cache_bytes: usize) -> Self {
         let kept = Cache::new(paths.len(), cache_bytes);
         Self {
@@ -79,9 +79,9 @@ impl Dataset {
     /// The images of `order` in batches of `batch_size`; the last one may be smaller. An index may occur repeatedly.
     ///
     /// While the consumer works on one batch, the next two are loaded on the rayon pool that it belongs to (the global
-    /// one outside of any). Batches are the same for any number of threads. A consumer on the pool's only thread loads
-    /// for itself. Dropping the iterator stops the loading. If an image of a batch cannot be loaded, the batch is an
-    /// error (that of its first such image), and the next batches still come.
+    /// one outside of any). Batches are the same for any number of threads. If the consumer occupies the pool's only
+    /// thread, it loads the batches itself. Dropping the iterator stops the loading. If an image of a batch cannot be
+    /// loaded, the batch is an error (that of its first such image), and the next batches still come.
     ///
     /// # Errors
     /// The items' errors are those of [`Dataset::get`].
@@ -95,8 +95,8 @@ impl Dataset {
         Batches::new(count, batch_size, work)
     }
 
-    /// The same images, shifted a little, and a damaged copy of each by [`Corruptions`]. `seed` and the image's index
-    /// decide the damage. Its content comes from images of this data set.
+    /// The same images, shifted a little, each with a copy that [`Corruptions`] has damaged. `seed` and the image's
+    /// index decide the damage. Its content comes from images of this data set.
     ///
     /// # Errors
     /// As with [`Self::batches`].
@@ -129,7 +129,7 @@ impl Inner {
     }
 }
 
-/// An image, and what is shown of it where that is something else.
+/// An image, and its damaged copy if there is one.
 pub(crate) struct Example {
     image: Arc<Image>,
     corrupted: Option<Image>,
@@ -142,7 +142,7 @@ impl From<Arc<Image>> for Example {
 }
 
 impl Example {
-    /// An image corrupted as `seed` and its index have it.
+    /// An image with the damage that `seed` and its index decide.
     pub(crate) fn corrupted(
         image: Arc<Image>,
         corruptions: &Corruptions,
@@ -150,7 +150,7 @@ impl Example {
         index: usize,
         other: impl FnMut(&mut Dice) -> Result<Arc<Image>, DataError>,
     ) -> Result<Self, DataError> {
-        // Streams from the end: those from the beginning say where tiles are cut.
+        // These streams count from the end. Streams from the beginning decide the position of tiles.
         let mut dice = Dice::new(seed, !(index as u64));
         let corrupted = corruptions.apply(&image, &mut dice, other)?;
         Ok(Self {
@@ -167,7 +167,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Batches of `work(0)`, `work(1)`, … up to `count`, of which the next two are loaded ahead.
+    /// Batches of `work(0)`, `work(1)`, … up to `count`. The next two batches are loaded ahead.
     pub(crate) fn new(
         count: usize,
         batch_size: NonZeroUsize,

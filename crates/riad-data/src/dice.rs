@@ -1,4 +1,4 @@
-//! Random numbers that are the same on every platform: draws, and noise that a seed and a place decide.
+//! Random numbers that are the same on every platform: draws, and noise that depends on a seed and a position.
 //!
 //! Everything is plain f64 arithmetic, square roots, and functions of the `libm` crate.
 
@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 
 use riad_core::Random;
 
-/// A source of chance.
+/// A source of random numbers.
 pub(crate) struct Dice(Random);
 
 impl Dice {
@@ -45,18 +45,19 @@ impl Dice {
         self.0.below_u64(bound) as usize
     }
 
-    /// Whether something of this probability comes to pass.
+    /// True with this probability.
     pub(crate) fn chance(&mut self, probability: f64) -> bool {
         self.between(0.0, 1.0) < probability
     }
 
-    /// A number in [low, high), both above 0, of which each order of magnitude is as likely.
+    /// A number in [low, high), both above 0. Its logarithm is uniform, so each order of magnitude is equally likely.
     pub(crate) fn of_any_size(&mut self, low: f64, high: f64) -> f64 {
         low * libm::exp2(self.between(0.0, 1.0) * libm::log2(high / low))
     }
 }
 
-/// Smooth noise in [-1, 1] with features about 1 large: random values on the integer grid, blended in between.
+/// Smooth noise in [-1, 1] with features of a size of about 1: random values on the integer grid, with interpolation
+/// between them.
 pub(crate) fn smooth_noise(seed: u64, x: f64, y: f64) -> f64 {
     let (left, top) = (x.floor(), y.floor());
     let (u, v) = (fade(x - left), fade(y - top));
@@ -79,7 +80,7 @@ pub(crate) fn grid_value(seed: u64, x: i64, y: i64) -> f64 {
     (z >> 11) as f64 / (1u64 << 52) as f64 - 1.0
 }
 
-/// 3t² − 2t³: from 0 to 1 with level ends.
+/// 3t² − 2t³: from 0 to 1, with slope 0 at both ends.
 pub(crate) fn fade(t: f64) -> f64 {
     let t = t.clamp(0.0, 1.0);
     t * t * (3.0 - 2.0 * t)

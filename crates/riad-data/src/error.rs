@@ -1,4 +1,4 @@
-//! Errors of this crate. A variant says whose fault it is.
+//! Errors of this crate. Each variant is a kind of fault: of a file, of a folder, or of the caller.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 /// Why images could not be found, read or made.
 ///
-/// Every message names the file or folder, the cause and the way out. The cause is part of the message. It is not the source as
-/// well, so a caller that prints the chain of sources repeats nothing.
+/// Every message names the file or folder, the cause and the way out. The message contains the cause, and the error has
+/// no source. So a caller that prints the chain of sources repeats nothing.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
@@ -60,9 +60,9 @@ pub enum DataError {
     Channels {
         /// The image file.
         path: PathBuf,
-        /// How many it has.
+        /// Number of channels of the file.
         found: usize,
-        /// How many were asked for.
+        /// Number of channels that the reader has.
         wanted: usize,
     },
     /// A sample contradicts the white level that the images are read with.
@@ -87,7 +87,7 @@ pub enum DataError {
         /// The size found and the limit to raise.
         reason: String,
     },
-    /// The caller's request has no meaning.
+    /// An argument of the caller is out of range, or contradicts another one.
     #[error("{0}")]
     Parameter(String),
 }
@@ -102,7 +102,7 @@ fn above_white_reason(found: u16, white: u16) -> String {
 }
 
 impl DataError {
-    /// The file or folder that is at fault, if it is one.
+    /// The faulty file or folder, if there is one.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Io { path, .. }

@@ -15,7 +15,7 @@ const EXTENSIONS: &[&str] = &[
     "png", "jpg", "jpeg", "jpe", "jfif", "bmp", "tif", "tiff", "webp", "gif", "pgm", "ppm", "pnm", "npy",
 ];
 
-/// Folders that operating systems and storage put beside the user's own, in lower case. Hidden ones (`.Trash-1000`,
+/// Names of folders that operating systems and storage systems add, in lower case. Hidden ones (`.Trash-1000`,
 /// `.ipynb_checkpoints`, `.@__thumb`) need not be named.
 const FOREIGN: &[&str] = &[
     "__macosx",
@@ -35,7 +35,7 @@ const FOREIGN: &[&str] = &[
     "temporary items",
 ];
 
-/// The images of a path, and the errors on the way.
+/// The images of a path, and the errors that occurred.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// The images, in natural order.
@@ -44,11 +44,11 @@ pub struct Listing {
     pub faults: Vec<DataError>,
 }
 
-/// Lists the images to score at `path`: a file gives itself, whatever its name; a folder gives the images in it and in
-/// its subfolders.
+/// Lists the images to score at `path`. For a file it is this file, with any name. For a folder it is the images in it
+/// and in its subfolders.
 ///
 /// A file is an image if it has the ending of a supported format, in upper or lower case. Everything else (`Thumbs.db`,
-/// `notes.txt`) is passed over. So are hidden files and folders, and folders that operating systems add (`__MACOSX`,
+/// `notes.txt`) is skipped. So are hidden files and folders, and folders that operating systems add (`__MACOSX`,
 /// `@eaDir`, `$RECYCLE.BIN`, `lost+found`). The order is natural (`2.png` before `10.png`) and the same on every
 /// machine. Links are followed.
 ///
@@ -90,16 +90,16 @@ pub fn image_files(path: &Path, pattern: Option<&Pattern>) -> Listing {
     found
 }
 
-/// Walks through `folder` and its subfolders and gives the image files of [`image_files`], in the order of the file
-/// system. Files that belong together by a pattern come one by one: in a folder that is being filled, some may be
-/// missing. If an entry cannot be read, the others still come.
+/// Walks through `folder` and its subfolders, and returns the image files of [`image_files`] in the order of the file
+/// system. Files that belong together by a pattern are separate items, because some may be missing in a folder that is
+/// being filled. If an entry cannot be read, the others are still returned.
 ///
 /// # Errors
 /// In the place of an entry that cannot be read, `folder` itself included: [`DataError::Layout`] for a link that leads
 /// nowhere or back to where it lies, [`DataError::Io`] for all else.
 pub fn walk_images(folder: &Path) -> impl Iterator<Item = Result<PathBuf, DataError>> {
     let entries = WalkDir::new(folder).follow_links(true).into_iter();
-    // The folder that the user named is taken even if it is hidden itself.
+    // The user's own folder is read even if it is hidden.
     let entries = entries.filter_entry(|entry| entry.depth() == 0 || !is_passed_over(entry.file_name()));
     entries.filter_map(move |entry| match entry {
         Ok(entry) => {
@@ -141,7 +141,7 @@ pub(crate) fn folders_in(folder: &Path, faults: &mut Vec<DataError>) -> Vec<Path
     })
 }
 
-/// The text that tells that a folder holds no image and what would count as one.
+/// The message that a folder holds no image. It says which files count as images.
 pub(crate) fn no_images() -> String {
     format!(
         "no image in this folder; an image is a file that ends in one of: {}",
@@ -149,7 +149,7 @@ pub(crate) fn no_images() -> String {
     )
 }
 
-/// Why a path cannot be read: in our words where it is a link that leads nowhere.
+/// Why a path cannot be read. A broken link has a message of its own.
 pub(crate) fn unreachable(path: &Path, cause: io::Error) -> DataError {
     if cause.kind() == io::ErrorKind::NotFound
         && let Ok(target) = fs::read_link(path)
@@ -199,7 +199,7 @@ fn list(
     paths
 }
 
-/// Whether a name is none of the user's: hidden, or one that operating systems give.
+/// Whether a name is hidden, or one that operating systems give.
 fn is_passed_over(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".") || FOREIGN.iter().any(|foreign| name.eq_ignore_ascii_case(foreign))
 }
@@ -220,8 +220,8 @@ pub(crate) fn natural_path_order(a: &Path, b: &Path) -> Ordering {
         .unwrap_or(a.len().cmp(&b.len()))
 }
 
-/// Orders names as people do: runs of digits compare as numbers of any length, all else byte by byte. Names that are
-/// equal so (`1` and `01`) are told apart by their bytes, so the order is total.
+/// Orders names as people do. Runs of digits are compared as numbers of any length, and everything else byte by byte.
+/// If names are equal in this order (`1` and `01`), their bytes decide, so the order is total.
 fn natural_order(a: &[u8], b: &[u8]) -> Ordering {
     let (mut x, mut y) = (a, b);
     while let (Some(&p), Some(&q)) = (x.first(), y.first()) {

@@ -11,9 +11,9 @@ use crate::{DataError, text::read_text};
 
 /// Which images belong together, by their names or by a table.
 ///
-/// - A pattern has `{group}` for what names the group, and `*` for anything. `{group}` is as short as can be, and at least one
-///   character. `{group}_*.png` puts `part7_left.png` and `part7_top.png` together. A pattern with a `/` is held against the
-///   path below the data set's folder, any other against the file's name.
+/// - A pattern has `{group}` for the name of the group, and `*` for any characters. `{group}` matches as few characters
+///   as possible, and at least one. `{group}_*.png` puts `part7_left.png` and `part7_top.png` together. A pattern with
+///   a `/` is matched with the path below the data set's folder, and any other pattern with the file's name.
 /// - Anything else is the path of a CSV file whose header has `path` and `group`. Paths are below the data set's folder, with
 ///   forward slashes.
 ///
@@ -33,12 +33,12 @@ pub struct Grouping {
 
 #[derive(Clone, Debug)]
 enum Rule {
-    /// An expression that holds a group, and whether it is held against paths.
+    /// An expression with a group, and whether it is matched with paths.
     Names(Regex, bool),
     Table(HashMap<String, String>),
 }
 
-/// What stands for the group's name.
+/// The placeholder of the group's name.
 const GROUP: &str = "{group}";
 
 impl Grouping {
@@ -118,8 +118,8 @@ impl FromStr for Grouping {
     type Err = DataError;
 
     /// # Errors
-    /// [`DataError::Parameter`] for a pattern that is none, [`DataError::Io`] and [`DataError::Layout`] for a table that cannot
-    /// be read.
+    /// [`DataError::Parameter`] for an invalid pattern, [`DataError::Io`] and [`DataError::Layout`] for a table that
+    /// cannot be read.
     fn from_str(text: &str) -> Result<Self, DataError> {
         let rule = if text.contains(GROUP) {
             Self::names(text)?
@@ -161,7 +161,7 @@ mod tests {
             ("train/good/{group}/*", "train/good/7/1.png", Some("7")),
             ("{group}_*.png", "train/good/_left.png", None),
             ("{group}.png", "a_b.jpg", None),
-            // What is special elsewhere stands for itself.
+            // Characters that are special in expressions stand for themselves.
             ("a+({group}).png", "a+(7).png", Some("7")),
         ] {
             assert_eq!(group(pattern, path).as_deref(), expected, "{pattern} {path}");

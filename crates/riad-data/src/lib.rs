@@ -1,9 +1,9 @@
 #![doc = include_str!("../README.md")]
 //!
 //! # Why it is as it is
-//! Errors in a data set spoil an evaluation, and nobody notices them: masks paired by sorted order; a tiny defect that
-//! vanishes when its mask is resized, so its image counts as good; half a JPEG that is learned as normal; an image that
-//! a tag rotates. So everything doubtful is an error ([`DataError`]) that names the file and the way out.
+//! Errors in a data set make an evaluation wrong, and nobody notices. Examples: masks paired by sorted order; a tiny
+//! defect that vanishes when its mask is resized, so its image counts as good; half a JPEG that is learned as normal;
+//! an image that a tag rotates. So everything doubtful is an error ([`DataError`]) that names the file and the way out.
 //!
 //! Results depend only on the files, the sizes and the seed. They do not depend on the order in which a file system
 //! lists a folder, on the number of threads, or on the instruction set.

@@ -1,9 +1,9 @@
 //! Made-up defects on good images, to test a model without real defects.
 //!
-//! They are not like the defects of real products, so they do not estimate accuracy. They show from which size on a
-//! kind of change is found.
+//! They are not like the defects of real products, so they do not estimate accuracy. They show how large a change of a
+//! kind must be before a model finds it.
 //!
-//! They are of other families than the damage that a network is trained to undo ([`Corruptions`](crate::Corruptions)).
+//! Their kinds are different from the damage that a network is trained to undo ([`Corruptions`](crate::Corruptions)).
 //! Training covers parts with something opaque: a piece of an image, a colour, a mean. A made-up defect lights, tints,
 //! bends, grains or doubles what is there. Only a missing part is covered, by its surroundings closing in. Training
 //! does not do that.
@@ -22,7 +22,7 @@ use crate::dice::{Dice, smooth_noise};
 /// A pixel belongs to a defect if a channel has changed by more than this share of the range; less can hardly be seen.
 const VISIBLE: f32 = 8.0 / 255.0;
 
-/// How often a defect is drawn anew on an image where it cannot be seen.
+/// The number of tries to draw a defect that is visible on an image.
 const ATTEMPTS: usize = 50;
 
 /// The share of a defect's shape that must have changed visibly: not a few pixels of its edge.
@@ -39,7 +39,7 @@ pub enum Flaw {
     Scratch,
     /// A transparent stain: the surface shows through in other light and colours.
     Spot,
-    /// The surface is drawn together or apart, bright on one side and dark on the other.
+    /// The surface is drawn together or apart, with a bright and a dark side.
     Dent,
     /// A part is gone, and its surroundings close in.
     Missing,
@@ -56,7 +56,7 @@ pub struct MadeUp {
     pub flaw: Flaw,
     /// Its approximate length from end to end, in pixels of the image. Less than 1 counts as 1.
     pub length: f64,
-    /// Number that decides its place and its look. Defects of the same kind and seed have the same place, if they are
+    /// The seed of its position and its appearance. Defects of the same kind and seed have the same place, if they are
     /// visible there, and grow with their length.
     pub seed: u64,
 }
@@ -104,14 +104,14 @@ impl fmt::Display for Flaw {
 }
 
 impl MadeUp {
-    /// `image` with the defect, and the pixels that it changes visibly. `may_be` gets a place as x and y in [0, 1) of
-    /// width and height, and says whether the middle of the defect may lie there.
+    /// `image` with the defect, and the pixels that it changes visibly. `may_be` gets a position, x and y in [0, 1) of
+    /// width and height. It returns whether the middle of the defect may lie at this position.
     ///
     /// `None` if it is invisible at each of many places, such as a doubled part on plain ground.
     pub fn on(self, image: &Image, may_be: impl Fn(f64, f64) -> bool) -> Option<(Image, Map<bool>)> {
         let mut dice = Dice::new(self.seed, self.flaw as u64);
         (0..ATTEMPTS).find_map(|_| {
-            // Whatever its length takes of chance, the next attempt begins alike.
+            // Each attempt has its own stream, so the length of a defect does not change later attempts.
             let mut dice = Dice::new(dice.seed(), 0);
             let place = [(); 2].map(|()| dice.between(0.1, 0.9));
             may_be(place[0], place[1])
@@ -213,7 +213,7 @@ impl Blob {
     }
 }
 
-/// Width in pixels that no edge of a defect is sharper than: as a lens would show it.
+/// The smallest width in pixels of a defect's edge: a lens shows no sharper edge.
 fn soft_edge(size: Size) -> f64 {
     (size.height.max(size.width) as f64 / 400.0).max(1.0)
 }
@@ -255,7 +255,7 @@ fn blended(image: &Image, region: Region, mut new: impl FnMut((usize, &[f32]), u
     (region, values)
 }
 
-/// The value of a channel at a place, bilinearly; beyond the image's border that of the border.
+/// The value of a channel at a place, bilinearly; beyond the image's border it is the value of the border.
 fn sampled(plane: &[f32], size: Size, [x, y]: [f64; 2]) -> f32 {
     let (u, v) = (x - 0.5, y - 0.5);
     let (left, top) = (u.floor(), v.floor());
@@ -376,7 +376,7 @@ fn missing(image: &Image, blob: &Blob) -> Option<Patch> {
 
 fn grain(image: &Image, blob: &Blob, dice: &mut Dice) -> Patch {
     let size = image.size();
-    // Finer grains would be lost where the image is made smaller.
+    // Finer grains would vanish if the image is made smaller.
     let feature = (size.height.max(size.width) as f64 / 256.0).max(1.0);
     let strength = dice.between(0.4, 0.6);
     let seeds: Vec<u64> = (0..image.channels()).map(|_| dice.seed()).collect();

@@ -32,14 +32,15 @@ use crate::files::natural_path_order;
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern {
     text: String,
-    /// What each file's name has before and behind the image's own.
+    /// The parts of each file's name before and after the image's own name.
     around: Vec<(String, String)>,
 }
 
-/// More files than an image has bands.
+/// The largest number of files of an image; no camera has more bands.
 const MAX_FILES: usize = 4096;
 
-/// More bytes than a file's name has on any system. Every file's name is spelled out, and a few digits can ask for many long ones.
+/// More bytes than a file's name has on any system. A pattern is expanded to all names, and a few digits can mean many
+/// long names.
 const MAX_NAME: usize = 1024;
 
 impl Pattern {

@@ -35,7 +35,7 @@ impl Pixels {
         }
     }
 
-    /// What they take in memory.
+    /// The bytes that they take in memory.
     pub(crate) fn bytes(&self) -> usize {
         let of_plane = |plane: &Plane| match plane {
             Plane::Integers(image) => image.as_bytes().len(),
@@ -47,8 +47,8 @@ impl Pixels {
         }
     }
 
-    /// Gray instead of colours where one channel is wanted. Where three are, gray stays: [`to_image`](Self::to_image)
-    /// repeats it.
+    /// Makes gray from colours if one channel is requested. If three are, gray stays one plane, and
+    /// [`to_image`](Self::to_image) repeats it.
     pub(crate) fn with_channels(self, wanted: usize) -> Self {
         match self {
             Self::Picture(picture) if wanted == 1 && picture.color().has_color() => {
@@ -103,11 +103,11 @@ impl Pixels {
     /// The values in [0, 1], resized without keeping the aspect ratio, as the paper does with its square images. One
     /// channel is repeated if several are wanted.
     ///
-    /// The filter is a triangle whose support grows with the scale when shrinking, so that detail is averaged, not
-    /// aliased: Pillow's `BILINEAR`, from which it differs by at most 1/255 (Pillow rounds to 8 bits after each axis; here
-    /// samples have 16 bits throughout). It runs in integers, so the result is the same for every instruction set; floats
-    /// are rounded to 16 bits for it. An image that has the wanted size already keeps its pixels exactly: value/255,
-    /// value/65535 from 16 bits, or the float.
+    /// The filter is a triangle. If the image becomes smaller, the triangle's width grows with the scale, so that
+    /// detail is averaged and not aliased. This is Pillow's `BILINEAR`, from which it differs by at most 1/255 (Pillow
+    /// rounds to 8 bits after each axis; here samples have 16 bits throughout). It runs in integers, so the result is
+    /// the same for every instruction set; floats are rounded to 16 bits for it. An image that has the wanted size
+    /// already keeps its pixels exactly: value/255, value/65535 from 16 bits, or the float.
     ///
     /// # Errors
     /// [`DataError::Parameter`] if a side of the image or of the result is 0 or exceeds 2³² − 1.

@@ -8,7 +8,7 @@ use crate::decode::{self, Decoded, Lease, Source, Stop, Wanted, decode};
 use crate::pixels::{Pixels, Plane};
 use crate::{DataError, FileFacts, Fit, Limits, LoadedImage, Pattern};
 
-/// Reads images: PNG, JPEG, BMP, TIFF, WebP, GIF and PNM files, and NumPy's arrays.
+/// Reads images: PNG, JPEG, BMP, TIFF, WebP, GIF and PNM files, and NumPy arrays.
 ///
 /// The content says which format a file has. Its name does not matter. Files become channels like this:
 ///
@@ -27,10 +27,10 @@ use crate::{DataError, FileFacts, Fit, Limits, LoadedImage, Pattern};
 /// - 16-bit samples stay 16-bit; palettes and 1-, 2- and 4-bit samples become 8-bit; other numbers of bits keep their own white. With
 ///   a [white level](Self::white_level) that sample is white.
 /// - CMYK and YCCK JPEGs become RGB as R = C·K/255 on Adobe's inverted samples, as in Pillow. Embedded colour profiles
-///   are not applied, because it only matters that training and test images are treated alike.
+///   are not applied, because only equal treatment of training and test images matters.
 /// - The orientation tag (EXIF, TIFF) is applied, so an image is upright as in a viewer.
-/// - Transparency is laid over black, as in premultiplied storage. A sensor also sees black if there is nothing. The
-///   colour under transparent pixels is not used. An image that is transparent everywhere is refused.
+/// - Transparency is laid over black, as in premultiplied storage. The colour under transparent pixels is not used. An
+///   image that is transparent everywhere is refused.
 /// - The first frame of an animation is read, and the first page of a TIFF that is not marked as a smaller version or a
 ///   mask. [`FileFacts`] says how many there are.
 /// - A JPEG is checked to its last block. If data is missing, at the end or in the middle, that is an error. Data after
@@ -109,7 +109,7 @@ impl Reader {
         decode::header(path, channels, &self.limits).map_err(|e| self.of_a_group(e))
     }
 
-    /// Reads an image and fits it. With a [`Pattern`], `path` is any of its files.
+    /// Reads an image and brings it to the size of `fit`. With a [`Pattern`], `path` is any of its files.
     ///
     /// # Errors
     /// - [`DataError::Io`] if a file cannot be read or is a folder.
@@ -153,7 +153,7 @@ impl Reader {
         })
     }
 
-    /// Fits what is decoded, within the memory of `decoded`.
+    /// Brings a decoded image to its size, within the memory of `decoded`.
     fn fitted(
         &self,
         path: &Path,
@@ -208,7 +208,7 @@ impl Reader {
         })
     }
 
-    /// What is wanted of each file.
+    /// The request for each file.
     fn wanted(&self, keeps_size: bool) -> Result<Wanted, DataError> {
         let (channels, _) = self.channels_of_a_file()?;
         if self.white_level == Some(0) {

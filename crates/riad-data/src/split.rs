@@ -134,7 +134,7 @@ mod tests {
         }
     }
 
-    /// As many images, each of them alone.
+    /// This number of images, each in its own group.
     fn alone(count: usize) -> Vec<usize> {
         (0..count).collect()
     }

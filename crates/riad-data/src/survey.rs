@@ -1,4 +1,4 @@
-//! Looks through good images before training.
+//! Checks good images before training.
 
 use std::collections::HashMap;
 use std::fs;
@@ -31,18 +31,18 @@ pub enum Suspicion {
         /// Those of most images.
         usual: Size,
     },
-    /// It is much darker or brighter than most.
+    /// It is much darker or brighter than most images.
     Exposure {
         /// The mean of its values, in [0, 1].
         brightness: f64,
         /// The median of all images' means.
         usual: f64,
     },
-    /// It is far from all others. It may show a defective product or another one.
+    /// It differs much from all others. It may show a defective product, or another product.
     Unlike {
-        /// How many times as far as images usually are from those next to them.
+        /// Its distance from the images nearest to it, as a multiple of the usual distance.
         times: f64,
-        /// The place of the image that is next to it.
+        /// The place of the image that is nearest to it.
         nearest: usize,
     },
 }
@@ -59,46 +59,47 @@ pub struct Suspect {
 /// The result for a list of images.
 #[derive(Debug, Default)]
 pub struct Survey {
-    /// Number of images that were looked at.
+    /// Number of images that were checked.
     pub images: usize,
-    /// Images to look at again, in the order of the list.
+    /// Images that a person should look at, in the order of the list.
     pub suspects: Vec<Suspect>,
     /// Images that cannot be read.
     pub unreadable: Vec<(PathBuf, DataError)>,
 }
 
-/// Height and width in pixels at which images are compared: what defects of some size and other products change.
+/// Height and width in pixels at which images are compared. Large defects and other products are visible at this size.
 const SIDE: usize = 32;
 
-/// Images that others are compared with, at most; spread over the list. With them 100,000 images take minutes, and not a day.
+/// The largest number of images that each image is compared with, spread over the list. With this limit, 100,000 images
+/// take minutes and not a day.
 const REFERENCES: usize = 2000;
 
-/// Neighbours in the list that an image is compared with, on each side: bursts lie there.
+/// Number of neighbours in the list, on each side, that an image is compared with. Pictures of a burst are neighbours.
 const NEIGHBOURS: usize = 4;
 
-/// Images whose mean distance tells how far an image is from others.
+/// Number of nearest images. Their mean distance is an image's distance from others.
 const NEAREST: usize = 5;
 
 /// An image that is nearer to another than this share of the usual distance shows the same part.
 const NEAR: f64 = 0.3;
 
-/// Differences in brightness that no light settles below, as a share.
+/// The smallest spread of brightness, as a share: no light is more stable.
 const LEAST_EXPOSURE: f64 = 0.05;
 
-/// Distances spread at least by this share.
+/// The smallest spread of distances, as a share.
 const LEAST_SPREAD: f64 = 0.05;
 
-/// What is compared of an image.
+/// The values of an image that are compared.
 struct Look {
     /// Its place in the list.
     image: usize,
     size: Size,
     brightness: f64,
-    /// Values at [`SIDE`] less their mean, so that light does not count twice.
+    /// Values at [`SIDE`] minus their mean, because brightness is compared separately.
     values: Vec<f32>,
 }
 
-/// Looks through good images for copies, near copies, and images of another size, exposure or content.
+/// Checks good images for copies, near copies, and images of another size, exposure or content.
 ///
 /// Each image is compared at 32×32 with up to 2,000 others and its neighbours in the list. An image is named if its
 /// distance or brightness is 3.5 robust standard deviations from the median ([`riad_core::outlier`]). With fewer than
@@ -145,10 +146,10 @@ fn sizes(looks: &[Look], reasons: &mut [Vec<Suspicion>]) {
     for look in looks {
         *counts.entry((look.size.height, look.size.width)).or_default() += 1;
     }
-    // Of sizes that are as frequent the largest, so that the choice is one.
+    // If several sizes are equally frequent, the largest is chosen, so that the choice is unique.
     let usual = counts.into_iter().max_by_key(|&(size, count)| (count, size));
     let Some(((height, width), count)) = usual else { return };
-    // Where no size is that of most, images are cropped one by one.
+    // If no size is that of most images, each image was probably cropped by hand.
     if 2 * count <= looks.len() {
         return;
     }
@@ -223,7 +224,7 @@ fn distances(looks: &[Look], images: &[PathBuf], reader: &Reader, reasons: &mut 
     }
 }
 
-/// What lies next to an image among its neighbours and every `step`-th image.
+/// The nearest images among an image's neighbours and every `step`-th image.
 fn near(looks: &[Look], place: usize, step: usize) -> Near {
     let neighbours = place.saturating_sub(NEIGHBOURS)..(place + NEIGHBOURS + 1).min(looks.len());
     let references = (0..looks.len())
@@ -256,7 +257,7 @@ fn median(values: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
-/// Whether two images' files hold the same bytes. What cannot be read any more is no copy.
+/// Whether two images' files hold the same bytes. A file that can no longer be read is no copy.
 fn same_bytes(one: &Path, other: &Path, reader: &Reader) -> bool {
     let bytes = |image: &Path| -> Option<Vec<Vec<u8>>> {
         let files = match &reader.pattern {

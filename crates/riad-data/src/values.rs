@@ -51,8 +51,8 @@ impl Image {
         &mut self.values
     }
 
-    /// The same image so many rows lower and so many columns further to the right, each less than there are. What comes into view is
-    /// the mirror image of what is beside it.
+    /// The same image, moved down by a number of rows and right by a number of columns, both less than the image has.
+    /// The free part shows the mirror image of the part beside it.
     pub(crate) fn moved(&self, down: isize, right: isize) -> Self {
         let Size { height, width } = self.size;
         let from = |to: usize, by: isize, side: usize| {
@@ -102,7 +102,7 @@ pub struct FileFacts {
 }
 
 impl FileFacts {
-    /// One picture, of whose samples nothing is known.
+    /// One picture. Nothing is known of its samples.
     pub(crate) fn one() -> Self {
         Self {
             pictures: 1,
@@ -110,7 +110,7 @@ impl FileFacts {
         }
     }
 
-    /// What was found in two files.
+    /// The facts of two files together.
     pub(crate) fn and(self, other: Self) -> Self {
         Self {
             pictures: self.pictures.max(other.pictures),
@@ -119,7 +119,7 @@ impl FileFacts {
     }
 }
 
-/// The brightest sample of one or several images. It is greater if it uses a larger share of its range.
+/// The brightest sample of one or several images. The comparison is by the share of the range that it uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Brightest {
     /// The sample.
@@ -180,7 +180,7 @@ pub enum Fit {
 }
 
 impl Fit {
-    /// Checks that an image of this size fits.
+    /// Checks that an image of this size can be used.
     ///
     /// # Errors
     /// [`DataError::Layout`], which names `path`.

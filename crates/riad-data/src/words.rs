@@ -2,11 +2,11 @@
 
 use std::fmt::{Display, Write};
 
-/// What a message names at most; more is only counted.
+/// The largest number of names in a message. The others are only counted.
 const NAMED: usize = 8;
 
-/// The first 8 of `names`, and the number of the others: `a, b and 4 more`. `between` separates them. Before the number
-/// it loses its comma.
+/// The first 8 of `names`, and the number of the others: `a, b and 4 more`. `between` separates the names. Before the
+/// number of the others, the comma of `between` is left out.
 pub fn in_part<T: Display>(names: &[T], between: &str) -> String {
     let (named, more) = names.split_at(names.len().min(NAMED));
     let mut text = String::new();
@@ -14,7 +14,7 @@ pub fn in_part<T: Display>(names: &[T], between: &str) -> String {
         if place > 0 {
             text += between;
         }
-        // Writing to a string cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(text, "{name}");
     }
     if !more.is_empty() {

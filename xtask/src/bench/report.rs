@@ -202,19 +202,22 @@ pub(super) fn document(results: &Results) -> String {
         }
     }
     text += "\n## How to read it\n\n\
-        All contestants of a workload run in turn, round after round, in the same minutes, on the same weights and inputs. \
-        The order rotates. Numbers are medians over undisturbed rounds. A round is undisturbed if no other process uses over \
-        5 % of a processor and the FMA peak stays within 10 % of its best.\n\n\
-        - *Takes, of ours* is a peer's median divided by ours in f32. Above 1, riad is faster or smaller. Below 1, the peer is.\n\
+        In each round, all contestants of a workload run in turn, on the same weights and inputs. The order rotates \
+        from round to round. Numbers are medians over undisturbed rounds. A round is undisturbed if no other process \
+        uses over 5 % of a processor and the FMA peak stays within 10 % of its best.\n\n\
+        - *Takes, of ours* is a peer's median divided by riad's in f32. If it is above 1, riad is faster or smaller. \
+        If it is below 1, the peer is. *Takes, of our faster* divides by the faster of riad's two medians, f32 or \
+        bf16.\n\
+        - *Largest difference* is the largest difference of a peer's result from riad's in f32.\n\
         - Bold rows are riad and the best peer in f32.\n\
-        - bf16 rows trade digits for speed. The tables show them because a user could choose them. riad has bf16 for scoring on \
-        processors with AMX. The summary compares bf16 peers with the faster of riad's two.\n\
-        - GFLOP/s count the multiplications and additions of the layers' definition. So an algorithm that needs fewer of them \
-        can pass 100 % of the peak. Winograd's method needs a quarter of them at the least.\n\
-        - If a contestant passes four times the peak, it has not done the work in the time, and the result is refused. In bf16 \
-        the limit is four times what the processor's instructions for bf16 reach.\n\
-        - Inference peers run with batch norms folded.\n\n\
-        This page does not have [GPUs](gpu.md), [other processors](processors.md) than this one, int8, or bf16 on a processor \
+        - bf16 rows are less precise, and often faster. The tables show them because a user could choose bf16. riad \
+        has bf16 for scoring on processors with AMX.\n\
+        - GFLOP/s count the multiplications and additions in the definition of the layers. An algorithm that needs \
+        fewer of them can exceed 100 % of the peak. Winograd's method needs at least a quarter of them.\n\
+        - If a result exceeds four times the peak, the contestant cannot have done the work, and the report refuses \
+        the result. In bf16 the limit is four times the peak of the processor's instructions for bf16.\n\
+        - Peers for inference run with batch norms folded into weights.\n\n\
+        This page does not cover [GPUs](gpu.md), [other processors](processors.md), int8, or bf16 on a processor \
         without instructions for it.\n\n\
         ## In short\n\n\
         | work | riad | best peer in f32 | takes, of ours | riad in bf16 | best peer in bf16 | takes, of our faster |\n\

@@ -109,34 +109,34 @@ const MEMORY_OF_TRAINING: &[Peer] = &[
     f32_peer("channels_last", "PyTorch channels-last"),
 ];
 
-const FORWARD_CAVEAT: &str = "Ours is a scorer with one mask set that hides the whole image. So the input is zero \
-    for everyone. Our time includes masking, composing, one similarity map and its smoothing. The peers run the \
-    network alone.";
-const SCORE_CAVEAT: &str = "Per image: twelve masked passes (K = 2, 4, 8, 16; n = 3), four multi-scale GMS maps, \
-    21×21 mean filter, mean and maximum. The peers mask, compose and map in PyTorch (separable filters). They pass \
-    the copies one at a time or all at once, whichever was faster. torch.compile passes one at a time, which saves \
-    minutes of compiling.";
+const FORWARD_CAVEAT: &str = "riad runs a scorer with one mask set that hides the whole image. So the input is \
+    zero for all contestants. riad's time includes masking, composing, one similarity map and its smoothing. The \
+    peers run only the network.";
+const SCORE_CAVEAT: &str = "The work for an image is twelve masked passes (K = 2, 4, 8, 16; n = 3), four \
+    multi-scale GMS maps, 21×21 mean filter, mean and maximum. The peers mask, compose and map in PyTorch \
+    (separable filters). They run one pass at a time or all passes at once: the faster of the two. torch.compile \
+    runs one pass at a time, because compiling takes minutes less.";
 const SCORE_MANY_CAVEAT: &str = "The work for each image is the same as above. The peers score one image at a \
-    time, and riad four at once, as `riad score` does. Each run takes long, so only two peers take part.";
-const RESTORE_CAVEAT: &str = "Per image: edges of each colour, one pass, the multi-scale GMS of each colour and the \
-    difference in colour, mean filter and maximum. The peers do everything but the pass in PyTorch (pooling for \
-    edges, separable filters).";
-const TRAIN_CAVEAT: &str = "Three masked copies of each image, forward, L2 + SSIM + MSGMS, backward, Adam with \
-    coupled weight decay. Ours is `Trainer::run` with images in memory, from one step's event to the next: a whole \
-    step, and making the next batch ready. Nothing is saved in that time. A run that is kept saves every 20 s at \
-    most. The peers use fused Adam and separable SSIM windows. Each side draws its own masks, so first losses from \
-    equal weights agree only roughly. Tests in riad-model check that steps are equal to the last digits. `riad \
-    bench` is not a contestant. It measures a step of the same work with its own stopwatch, on average over one \
-    run after the rounds.";
-const METRICS_CAVEAT: &str = "Ours also computes average precision and the best F1. MVTec's AUPRO is its published \
-    algorithm with scikit-image's labels. The one-sort variant is what a careful user of numpy could write.";
-const DECODING_CAVEAT: &str = "24 files. Only the system caches them. Pillow rounds to 8 bits after each axis, and \
-    riad keeps 16 bits, so results differ by up to 1/255.";
-const START_CAVEAT: &str = "`riad score` against a script that imports PyTorch and Pillow, loads the same weights \
-    and scores the same image. Processes are new, and files are in the system's cache.";
-const MEMORY_CAVEAT: &str = "Peak resident size of a new process after three runs. Peers score one pass at a time, \
-    because this needs the least memory. Their size includes Python and the imported libraries, because a machine \
-    needs both to run them.";
+    time. riad scores four at once, as `riad score` does. A round takes long, so only two peers take part.";
+const RESTORE_CAVEAT: &str = "The work for an image is edges of each colour, one pass, the multi-scale GMS of each \
+    colour, the difference in colour, mean filter and maximum. The peers do all of it except the pass in PyTorch \
+    (pooling for edges, separable filters).";
+const TRAIN_CAVEAT: &str = "A step is three masked copies of each image, forward, L2 + SSIM + MSGMS, backward, \
+    Adam with coupled weight decay. riad's time is that of a whole step of `Trainer::run` with images in memory, \
+    from one step's event to the next. It includes the preparation of the next batch. The run saves nothing in \
+    that time. A real run saves every 20 s at most. The peers use fused Adam and separable SSIM windows. Each \
+    contestant draws its own masks, so the first losses from equal weights agree only roughly. Tests in riad-model \
+    check that steps are equal to the last digits. `riad bench` is not a contestant. It measures a step of the \
+    same work with its own clock, as a mean over one run after the rounds.";
+const METRICS_CAVEAT: &str = "riad also computes average precision and the best F1. MVTec's AUPRO is its published \
+    algorithm with scikit-image's labels. A careful user of numpy could write the variant with one sort.";
+const DECODING_CAVEAT: &str = "There are 24 files, in the system's cache. Pillow rounds to 8 bits after each axis, \
+    and riad keeps 16 bits, so results differ by up to 1/255.";
+const START_CAVEAT: &str = "This compares `riad score` with a script that imports PyTorch and Pillow, loads the \
+    same weights and scores the same image. Each run is a new process, and files are in the system's cache.";
+const MEMORY_CAVEAT: &str = "This is the peak resident size of a new process after three runs. Peers score one \
+    pass at a time, because this needs the least memory. Their size includes Python and the imported libraries, \
+    because a machine needs both to run them.";
 
 /// Every workload, in the order of the report.
 pub(super) fn all() -> Vec<Workload> {

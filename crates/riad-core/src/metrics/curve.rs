@@ -1,4 +1,4 @@
-//! Curves with only as many points as a picture of them needs.
+//! Curves with no more points than a plot needs.
 
 /// Points (x, y) in order of falling thresholds.
 ///
@@ -8,7 +8,7 @@
 /// last point are always kept.
 pub type Curve = Vec<[f64; 2]>;
 
-/// A curve that is thinned as it grows, so that the points left out take no memory.
+/// A curve that is thinned while it grows. So the points that are left out need no memory.
 pub(super) struct Thinned {
     kept: Curve,
     /// The newest point, if it was left out.

@@ -1,7 +1,7 @@
 //! Metrics of how well scores separate defects from good images or pixels.
 //!
-//! A score is higher where a defect is more likely; labels are true for a defect. Every metric groups equal scores, so
-//! their order has no effect. Values equal scikit-learn's (`roc_auc_score`, `average_precision_score`, `roc_curve`,
+//! A higher score means that a defect is more likely. Labels are true for a defect. Every metric groups equal scores,
+//! so their order has no effect. Values equal scikit-learn's (`roc_auc_score`, `average_precision_score`, `roc_curve`,
 //! `precision_recall_curve`).
 
 mod curve;
@@ -28,11 +28,12 @@ use crate::{LengthError, Size};
 pub struct F1Max {
     /// Harmonic mean of precision and recall, in [0, 1].
     pub f1: f64,
-    /// The score from which on (inclusive) a sample is called a defect; the highest of several that are equally good.
+    /// The threshold: a sample is called a defect if its score is at least this. If several thresholds are equally
+    /// good, it is the highest.
     pub threshold: f32,
-    /// Share of real defects among what is called one.
+    /// Precision: the share of defects among the samples that are called defects.
     pub precision: f64,
-    /// Share of the defects that are called one.
+    /// Recall: the share of the defects that are called defects.
     pub recall: f64,
 }
 
@@ -90,8 +91,8 @@ pub enum MetricError {
 /// counting half. In [0, 1].
 ///
 /// # Errors
-/// Lengths that differ, no scores, a NaN, or samples of one class only: there is no pair to compare then, and neither 0
-/// nor 0.5 would be true.
+/// Lengths that differ, no scores, a NaN, or samples of one class only. Without a pair of a good and a defective sample
+/// there is no value.
 pub fn auroc(scores: &[f32], labels: &[bool]) -> Result<f64, MetricError> {
     rank(scores, labels)?.auroc()
 }
@@ -112,9 +113,9 @@ pub fn f1_max(scores: &[f32], labels: &[bool]) -> Result<F1Max, MetricError> {
     rank(scores, labels)?.f1_max()
 }
 
-/// The receiver operating characteristic: the share of good samples that are called defective (x) and the share of the
-/// defects that are (y), from (0, 0) on, for every score as the threshold, the highest first; the last point is (1, 1).
-/// `resolution` thins it, see [`Curve`].
+/// The receiver operating characteristic: the share of good samples that are called defective (x), and the share of
+/// defects that are called defective (y). It starts at (0, 0), and has a point for every score as the threshold, the
+/// highest first. The last point is (1, 1). `resolution` thins it, see [`Curve`].
 ///
 /// # Errors
 /// As [`auroc`].
@@ -122,10 +123,10 @@ pub fn roc_curve(scores: &[f32], labels: &[bool], resolution: f64) -> Result<Cur
     rank(scores, labels)?.roc_curve(resolution)
 }
 
-/// Recall (x) and precision (y), from (0, 1) on, for every score as the threshold, the highest first; the last point
-/// has recall 1 and the share of defects as its precision. Between two points precision is not a straight line. Drawn
-/// as steps, each as high as its right end, the area below is the average precision. `resolution` thins it, see
-/// [`Curve`].
+/// Recall (x) and precision (y). The curve starts at (0, 1), and has a point for every score as the threshold, the
+/// highest first. The last point has recall 1, and its precision is the share of defects. Between two points precision
+/// is not a straight line. If the curve is drawn as steps, each as high as its right end, the area below it is the
+/// average precision. `resolution` thins it, see [`Curve`].
 ///
 /// # Errors
 /// As [`average_precision`].

@@ -4,9 +4,9 @@ use super::ranking::{Ranking, Sample};
 use super::{Curve, F1Max, MetricError, Thinned};
 use crate::{Components, Map, components};
 
-/// Collects the pixels of a test set map by map, then measures them all at once.
+/// Collects the pixels of a test set map by map, and then computes the metrics of all pixels together.
 ///
-/// A pixel takes 8 bytes; [`finish`](Self::finish) sorts them in place, so the whole needs little more.
+/// A pixel takes 8 bytes. [`finish`](Self::finish) sorts the pixels in place, so it needs little more memory.
 #[derive(Default)]
 pub struct PixelMetrics {
     samples: Vec<Sample>,
@@ -45,7 +45,7 @@ impl PixelMetrics {
         Self::default()
     }
 
-    /// Adds one image: its anomaly map, and true where a pixel is defective.
+    /// Adds one image: its anomaly map, and its mask, which is true for defective pixels.
     ///
     /// Add good images, too, with no defective pixel: the false-positive rate is over all good pixels of the set.
     /// Defective pixels that touch, also at corners, form one region. So `defect` must be the mask at the map's size.
@@ -103,10 +103,10 @@ impl PixelMetrics {
     /// Ranks all pixels and measures. `limit` is the false-positive rate up to which the per-region overlap is
     /// integrated; MVTec's evaluation takes 0.3.
     ///
-    /// AUPRO as MVTec defines it: for every threshold the share of each defect region that is found, averaged over all
-    /// regions of the set, over the share of good pixels called defective. The curve starts at (0, 0), has the last point
-    /// of every group of equal scores, is integrated by trapezoids up to the limit, interpolated there, and divided by
-    /// it.
+    /// AUPRO is as MVTec defines it. For every threshold, x is the share of good pixels that are called defective. y is
+    /// the share of a defect region that is found, averaged over all regions of the set. The curve starts at (0, 0),
+    /// and has the last point of every group of equal scores. It is integrated by trapezoids up to the limit, with
+    /// interpolation at the limit. The integral is divided by the limit.
     ///
     /// # Errors
     /// No pixels, pixels of one class only, or a `limit` outside (0, 1].
@@ -129,7 +129,7 @@ impl PixelMetrics {
         Ok((scores, curves))
     }
 
-    /// The scores, the overlap's curve, which comes with its area, and what the other curves are walks over.
+    /// The scores, the curve of the overlap, and the ranking from which the other curves are computed.
     fn rank(self, limit: f64, resolution: f64) -> Result<(PixelScores, Curve, Ranking), MetricError> {
         if !(limit > 0.0 && limit <= 1.0) {
             return Err(MetricError::Limit);

@@ -1,11 +1,11 @@
-//! Samples in the order of their scores. Each metric is one walk over them.
+//! Samples in the order of their scores. Each metric is one pass over them.
 
 use rayon::prelude::*;
 
 use super::{Curve, F1Max, MetricError, Thinned};
 
-/// A score and the number of the defect region that the sample belongs to, 0 for good, in eight bytes whose order is that
-/// of falling scores: 10⁸ pixels fit in 800 MB and sort in place.
+/// A score, and the number of the sample's defect region (0 for good), in eight bytes. The order of these bytes is that
+/// of falling scores. So 10⁸ pixels fit in 800 MB, and can be sorted in place.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Sample(u64);
 

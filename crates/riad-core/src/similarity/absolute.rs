@@ -1,4 +1,4 @@
-//! Pixel by pixel differences.
+//! Differences of each pixel.
 
 use super::{Shape, SimilarityError, sum_chunks, sum_pairs};
 

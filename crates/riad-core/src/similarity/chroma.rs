@@ -1,4 +1,4 @@
-//! Differences in colour, whatever the brightness.
+//! Differences in colour that do not depend on the brightness.
 
 use super::{Shape, SimilarityError};
 use crate::Map;
@@ -7,7 +7,7 @@ use crate::Map;
 /// their difference. If a reconstruction is darker or brighter by the same amount in every channel, the difference is
 /// 0.
 ///
-/// It shows changes without an edge, which GMS does not show. For three channels in [0, 1] it is at most 8/9. One
+/// It shows changes that have no edge. GMS does not show these. For three channels in [0, 1] it is at most 8/9. One
 /// channel has no colour, so the difference is 0.
 ///
 /// # Errors
@@ -29,7 +29,7 @@ pub fn map(target: &[f32], recon: &[f32], shape: Shape) -> Result<Map, Similarit
     }
     for (square, mean) in squares.values_mut().iter_mut().zip(mean) {
         let variance = *square - mean * mean;
-        // What is no number stays so.
+        // NaN stays NaN.
         *square = if variance < 0.0 { 0.0 } else { variance };
     }
     Ok(squares)

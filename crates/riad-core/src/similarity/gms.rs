@@ -11,14 +11,15 @@ use super::pyramid::{add_enlarged, add_to_finer, pyramid};
 use super::{Shape, SimilarityError, sum_chunks, sum_pairs};
 use crate::{Map, Size};
 
-/// Number of scales of the multi-scale forms; each is a 2x2 average pool of the one before.
+/// Number of scales of the multi-scale forms. Each scale is a 2x2 average pool of the scale before it.
 pub const SCALES: usize = 4;
 
 /// The similarity's constant for values in [0, 1]; Xue et al. give 170 for [0, 255], and 170 / 255² = 0.0026.
 pub const C: f32 = 0.0026;
 
-/// It is under the root of the magnitude, so flat parts of the image have a gradient. It is far below the gradient of
-/// one 8-bit step (1 / 765, squared 1.7e-6), so it does not change the similarity of real images.
+/// It is added under the root of the magnitude, so that the loss has a finite gradient on flat parts of the image. It
+/// is far below the gradient of one 8-bit step (1 / 765, squared 1.7e-6), so it does not change the similarity of real
+/// images.
 pub const EPSILON: f32 = 1e-8;
 
 /// The mean over the first `scales` scales of the similarity of each pixel, coarser maps enlarged bilinearly: values in
@@ -57,7 +58,7 @@ pub fn map(target_gray: Map, recon_gray: Map, scales: usize) -> Result<Map, Simi
 /// Mean over images and [`SCALES`] of the mean over a scale's pixels of `1 - GMS` on [`gray`](super::gray()) images, and
 /// `weight` times its gradient added to `grad`. In [0, 1).
 ///
-/// Nothing is enlarged. Each scale counts with its own mean.
+/// No scale is enlarged. Each scale has its own mean, and all have the same weight.
 ///
 /// # Errors
 /// A slice whose length is not that of `shape`, or an empty `shape`.
@@ -146,7 +147,8 @@ fn mean_dissimilarity_and_gradient(target: &Map, recon: &Map, weight: f32, gradi
     sum / recon.values().len() as f64
 }
 
-/// `1 - GMS`. In this form equal magnitudes give exactly 0, near ones lose no digits, and swapping changes nothing.
+/// `1 - GMS`. In this form equal magnitudes give exactly 0, close magnitudes lose no digits, and the function is
+/// symmetric.
 fn dissimilarity(target: f32, recon: f32) -> f32 {
     let difference = recon - target;
     difference * difference / (target * target + recon * recon + C)
@@ -213,7 +215,7 @@ impl Edges {
     }
 }
 
-/// The loss's derivatives with respect to what [`Edges`] finds in one row, on their way back to the pixels.
+/// The loss's derivatives with respect to the values of [`Edges`] for one row, from which those of the pixels follow.
 struct Slopes {
     /// By the filters' results, with two zeros of padding on both sides.
     horizontal: Vec<f32>,
@@ -274,7 +276,7 @@ impl Slopes {
     }
 }
 
-/// Row `y` with the rows above and below it, the edge row standing in beyond the border.
+/// Row `y` with the rows above and below it. Beyond the border the edge row is repeated.
 fn neighbours(y: usize, height: usize) -> [usize; 3] {
     [y.saturating_sub(1), y, (y + 1).min(height - 1)]
 }

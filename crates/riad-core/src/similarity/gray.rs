@@ -40,7 +40,7 @@ pub(super) fn gray_image(image: &[f32], channels: usize) -> Vec<f32> {
     gray
 }
 
-/// Adds to an image's gradient what the gradient of its gray plane stands for.
+/// Adds the gradient that follows from the gradient of the gray plane to an image's gradient.
 pub(super) fn add_gray_gradient(gray: &[f32], channels: usize, image: &mut [f32]) {
     for (channel, plane) in image.chunks_exact_mut(gray.len()).enumerate() {
         let weight = channel_weight(channel, channels);

@@ -1,12 +1,12 @@
 //! The similarity of an image and its reconstruction: as a loss with its gradient, and as a map over the pixels.
 //!
-//! Images are contiguous planar batches (images x channels x height x width) of values in [0, 1], the range that the
-//! constants of GMS and SSIM belong to. Every loss is a mean, so it does not depend on the batch or image size. The
-//! losses take a `weight`. For a gradient they also take a buffer of the images' shape, and *add* `weight * d loss / d
+//! Images are contiguous planar batches (images x channels x height x width) of values in [0, 1]. The constants of GMS
+//! and SSIM are made for this range. Every loss is a mean, so it does not depend on the batch or image size. The losses
+//! take a `weight`. For a gradient they also take a buffer of the images' shape, and *add* `weight * d loss / d
 //! reconstruction` to it. So several losses can share one buffer. The returned value is not weighted.
 //!
-//! Work is spread over rayon's threads by image or plane and summed in a fixed order: results do not depend on the number
-//! of threads.
+//! Rayon's threads each work on an image or a plane, and sums are added in a fixed order. So results do not depend on
+//! the number of threads.
 //!
 //! Images can have any number of channels: three for red, green and blue, or one for each light or band.
 
@@ -78,7 +78,7 @@ impl Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SimilarityError {
-    /// A slice does not have the values that its shape says.
+    /// A slice has another number of values than its shape.
     #[error(transparent)]
     Length(#[from] LengthError),
     /// There is nothing to compare.
@@ -115,7 +115,7 @@ pub enum SimilarityError {
         /// Number of scales that was asked for.
         scales: usize,
     },
-    /// The images are smaller than the window that SSIM looks through.
+    /// The images are smaller than SSIM's window.
     #[error(
         "SSIM needs {window}x{window} pixels, and the image has {size} (height x width); use larger images, or leave \
          SSIM out"
@@ -147,8 +147,8 @@ fn sum_chunks(
     parts.iter().sum()
 }
 
-/// Sum of `term` over two slices of equal length, in independent lanes: a single running sum would keep the compiler from
-/// vectorising, and one in f32 would lose digits.
+/// Sum of `term` over two slices of equal length, in independent lanes. With a single running sum the compiler could
+/// not vectorise, and a sum in f32 would lose digits.
 fn sum_pairs(left: &[f32], right: &[f32], term: impl Fn(f32, f32) -> f32) -> f64 {
     let (left_blocks, left_rest) = left.as_chunks::<8>();
     let (right_blocks, right_rest) = right.as_chunks::<8>();

@@ -11,17 +11,17 @@ pub(super) fn pyramid<const LEVELS: usize>(map: Map) -> [Map; LEVELS] {
     })
 }
 
-/// Averages blocks of 2x2; a last row or column without a partner is averaged alone.
+/// Averages blocks of 2x2. If the last row or column has no partner, it is averaged alone.
 ///
-/// Value *i* stands for the pixels *2i* and *2i + 1* in each direction, at every size: dropping the odd last row, or
-/// stretching, would shift the scales against each other.
+/// Value *i* stands for the pixels *2i* and *2i + 1* in each direction, at every size. If the last odd row were
+/// dropped, or the map stretched, the scales would not be aligned.
 fn halved(map: &Map) -> Map {
     let Size { height, width } = map.size();
     let size = Size::new(height.div_ceil(2), width.div_ceil(2));
     let mut halved = Map::filled(size, 0.0);
     let mut sums = vec![0.0; width];
     for (y, out) in halved.values_mut().chunks_exact_mut(size.width).enumerate() {
-        // Counting a row without a partner twice averages what is there.
+        // A row without a partner counts twice, so the average is over existing values.
         let (upper, lower) = (map.row(2 * y), map.row((2 * y + 1).min(height - 1)));
         for ((sum, &upper), &lower) in sums.iter_mut().zip(upper).zip(lower) {
             *sum = upper + lower;
@@ -60,8 +60,8 @@ pub(super) fn add_to_finer(coarser: &Map, finer: &mut Map) {
 
 /// Adds a map to one that is `FACTOR` times as large, interpolated bilinearly between the centres of its values.
 ///
-/// The factor is exactly that of the halvings, also where the finer map's size is not a multiple of it, so that
-/// every value lands on the pixels that it was averaged from. Beyond the outermost centres the value is constant.
+/// The factor is exactly that of the halvings, even if the finer map's size is not a multiple of it. So every value is
+/// added to the pixels that it was averaged from. Beyond the outermost centres the value is constant.
 pub(super) fn add_enlarged<const FACTOR: usize>(coarser: &Map, finer: &mut Map) {
     let Size { height, width } = coarser.size();
     // Pixel `FACTOR * j + FACTOR / 2 + step` lies `(step + 0.5) / FACTOR` of the way from centre j to centre j + 1.

@@ -13,7 +13,7 @@ pub(super) struct Fill {
     values: Vec<f32>,
 }
 
-/// Which point of an image is seen at a point of another.
+/// The point of an image that is shown at each point of another image.
 struct Placement {
     /// The points, in each image, that lie on each other, as x and y.
     to: [f64; 2],
@@ -34,7 +34,8 @@ impl Placement {
     }
 }
 
-/// The values of an image, bilinearly, that are seen in a box of another; beyond its border it goes on mirrored.
+/// The values of an image that are shown in a box of another, by bilinear interpolation. Beyond its border the image is
+/// mirrored.
 fn sampled(image: &Image, placement: &Placement, [left, top]: [usize; 2], size: Size) -> Vec<f32> {
     let (of, pixels) = (image.size(), size.pixels());
     let mut values = vec![0.0; image.channels() * pixels];
@@ -69,7 +70,7 @@ fn sampled(image: &Image, placement: &Placement, [left, top]: [usize; 2], size: 
     values
 }
 
-/// The place on an axis of `size` that any place shows: `d c b a | a b c d | d c b a`.
+/// The position on an axis of `size` for any position, mirrored at the ends: `d c b a | a b c d | d c b a`.
 fn mirrored(place: i64, size: usize) -> usize {
     let place = place.rem_euclid(2 * size as i64) as usize;
     place.min(2 * size - 1 - place)
@@ -80,7 +81,8 @@ impl Fill {
         self.values.chunks_exact(self.pixels)
     }
 
-    /// A piece of an image from anywhere in it, perhaps turned, mirrored, a little smaller or larger, and in other colours.
+    /// A piece of an image from a random position. It can be turned, mirrored, a little smaller or larger, and in other
+    /// colours.
     pub(super) fn piece(image: &Image, region: &Region, recoloured: bool, dice: &mut Dice) -> Self {
         let size = image.size();
         let angle = if dice.chance(0.3) { 0.0 } else { dice.between(0.0, TAU) };
@@ -146,7 +148,7 @@ impl Fill {
         }
     }
 
-    /// What lies elsewhere in the image: a colour of its border or of any place.
+    /// The content of another position in the image: a colour of its border or of any position.
     pub(super) fn elsewhere(image: &Image, region: &Region, dice: &mut Dice) -> Self {
         let Size { height, width } = image.size();
         let (x, y) = (dice.index(width), dice.index(height));
@@ -166,7 +168,7 @@ impl Fill {
         let reach = dice.of_any_size(1.0, (height.min(width) as f64 / 20.0).max(2.0)) as usize;
         let pixels = region.size.pixels();
         let mut values = vec![0.0; image.channels() * pixels];
-        // What the window looks at beside the box, mirrored at the image's border.
+        // The part beside the box that the window covers, mirrored at the image's border.
         let around = |first: usize, count: usize, side: usize| -> Vec<usize> {
             let places = (first..first + count + 2 * reach).map(|place| place as i64 - reach as i64);
             places.map(|place| mirrored(place, side)).collect()

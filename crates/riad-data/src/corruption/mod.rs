@@ -21,11 +21,12 @@ pub(crate) use region::Region;
 pub struct Corruptions {
     /// Share of the images that stay unchanged, in [0, 1], because a network must also leave good images unchanged.
     pub clean: f64,
-    /// The kinds of damage, each as likely as the others.
+    /// The kinds of damage. All are equally likely.
     pub kinds: Vec<Corruption>,
     /// The largest shift of a whole image in each direction, as a share of its height or width, in [0, 0.5]. Shifts are
-    /// in whole pixels and come before the damage. Tiles are not shifted, because they can be anywhere. Without shifts,
-    /// a network learns places to the pixel: if the camera moves a little, it finds a defect in every image.
+    /// in whole pixels and come before the damage. Tiles are not shifted, because their position is random. Without
+    /// shifts, a network learns the exact position of a product. If the camera then moves a little, it finds a defect
+    /// in every image.
     pub shift: f64,
 }
 
@@ -61,7 +62,7 @@ impl Corruption {
 }
 
 impl Default for Corruptions {
-    /// Half of the images, by all kinds alike.
+    /// Damages half of the images, by all kinds with equal probability.
     fn default() -> Self {
         Self {
             clean: 0.5,
@@ -85,7 +86,7 @@ impl Corruptions {
         }
     }
 
-    /// What is shown of an image. `other` draws another one, of as many channels and of its size.
+    /// The damaged copy of an image. `other` draws another one, of as many channels and of its size.
     ///
     /// # Errors
     /// Those of `other`.
@@ -113,7 +114,7 @@ impl Corruptions {
     }
 }
 
-/// Spoils one place of an image.
+/// Damages one part of an image.
 fn corrupt(image: &mut Image, kind: Corruption, other: Option<&Image>, dice: &mut Dice) {
     let size = image.size();
     let region = match kind {

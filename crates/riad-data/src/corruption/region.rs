@@ -1,4 +1,4 @@
-//! The place of a damaged part.
+//! The position and shape of a damaged part.
 
 use std::f64::consts::TAU;
 
@@ -22,7 +22,8 @@ pub(crate) struct Region {
 /// The smallest size that is drawn, in pixels.
 const SMALLEST: f64 = 2.0;
 
-/// The largest piece that is drawn, as a share of the image's shorter side: most of a product may be missing, or lie elsewhere.
+/// The largest piece that is drawn, as a share of the image's shorter side. It is large, because most of a product may
+/// be missing, or in another position.
 const LARGEST: f64 = 0.75;
 
 impl Region {
@@ -86,7 +87,8 @@ impl Region {
         })
     }
 
-    /// What lies anywhere in an image, turned by any angle, within these distances of its centre along its own axes.
+    /// A region at a random position in an image, turned by any angle. The distances along its axes from its centre are
+    /// at most these.
     fn around(size: Size, half: [f64; 2], dice: &mut Dice, share: impl Fn(f64, f64) -> f64) -> Self {
         let centre = anywhere(size, dice);
         let angle = dice.between(0.0, TAU);
@@ -115,7 +117,7 @@ impl Region {
         let to = [centre[0] + side / 2.0, centre[1] + side / 2.0];
         Self::new(size, from, to, |x, y| {
             let noise = smooth_noise(seed, x / feature, y / feature);
-            // The box is not to be seen: noise sinks towards its edge.
+            // The box must not be visible, so the noise falls towards its edge.
             let (u, v) = (2.0 * (x - centre[0]) / side, 2.0 * (y - centre[1]) / side);
             let sink = (u * u).max(v * v);
             (noise - threshold - sink * sink * sink) * sharpness
@@ -213,7 +215,7 @@ impl Region {
         }
     }
 
-    /// Lays `fill` over the part of `image` that is this region.
+    /// Blends `fill` into the part of `image` that is this region.
     pub(super) fn blend(&self, image: &mut Image, fill: &Fill, opacity: f32) {
         let (width, pixels) = (image.size().width, image.size().pixels());
         let planes = image.values_mut().chunks_exact_mut(pixels);
@@ -239,8 +241,8 @@ fn half_axes(size: Size, dice: &mut Dice) -> [f64; 2] {
     [long / 2.0, short / 2.0]
 }
 
-/// A length up to `most`, in half of the cases a large one: where what is missing is most of the product, a network that has
-/// learned from small damage alone does not know what was there.
+/// A length up to `most`. In half of the cases it is large. If a network was trained only with small damage, and most
+/// of a product is missing, it cannot rebuild the product.
 fn length(least: f64, most: f64, dice: &mut Dice) -> f64 {
     if dice.chance(0.5) {
         return dice.between((most / 4.0).max(least), most);

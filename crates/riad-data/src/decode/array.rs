@@ -34,11 +34,11 @@ pub(super) struct Array<'a> {
 #[derive(Clone, Copy)]
 struct Axis {
     len: usize,
-    /// From one item to the next, in items.
+    /// The distance from one item to the next, in items.
     stride: usize,
 }
 
-/// What the items are.
+/// The type of the items.
 #[derive(Clone, Copy)]
 enum Kind {
     Bool,
@@ -49,7 +49,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// By NumPy's name of it.
+    /// The type with this NumPy name.
     fn of(descr: &str) -> Option<Self> {
         let (order, name) = descr.split_at_checked(1)?;
         let is_big_endian = match order {
@@ -153,7 +153,7 @@ impl<'a> Array<'a> {
         })
     }
 
-    /// Holds the shape against the limits.
+    /// Compares the shape with the limits.
     pub(super) fn cover(&self, within: &mut Within<'_, '_>) -> Result<(), Stop> {
         within.cover(self.width.len as u64, self.height.len as u64, self.data.len() as u64, 0)
     }
@@ -162,7 +162,8 @@ impl<'a> Array<'a> {
         Size::new(self.height.len, self.width.len)
     }
 
-    /// One plane for each channel, and the brightest sample of 16 bits. White is `white_level` in place of the greatest integer.
+    /// One plane for each channel, and the brightest sample of 16 bits. White is `white_level`, if it is given, and
+    /// otherwise the greatest integer.
     pub(super) fn decode(&self, white_level: Option<u16>) -> Result<(Vec<Plane>, Option<Brightest>), DataError> {
         let (planes, full) = match self.kind {
             Kind::Bool => (
@@ -206,7 +207,7 @@ impl<'a> Array<'a> {
         planes.ok_or_else(|| DataError::decode(self.path, "the array's data are cut off"))
     }
 
-    /// Floats know no white but 1.
+    /// The white of floats is always 1.
     fn floats<const BYTES: usize>(
         &self,
         value: impl Fn([u8; BYTES]) -> f32,
@@ -284,7 +285,7 @@ impl Header {
             let rest = rest.trim_start().strip_prefix(':')?.trim_start();
             text = match key {
                 "descr" if rest.starts_with('[') => {
-                    // A list of fields, which is refused: what follows does not matter.
+                    // A list of fields, which is refused. So the rest does not matter.
                     descr = Some(None);
                     (is_fortran, shape) = (Some(false), Some(Vec::new()));
                     "}"
@@ -305,7 +306,7 @@ impl Header {
                 "shape" => {
                     let (sides, rest) = rest.strip_prefix('(')?.split_once(')')?;
                     let sides = sides.split(',').map(str::trim).filter(|side| !side.is_empty());
-                    // Python 2 wrote an L behind long integers.
+                    // Python 2 wrote an L after long integers.
                     let sides = sides.map(|side| side.strip_suffix('L').unwrap_or(side).parse().ok());
                     shape = Some(sides.collect::<Option<Vec<u64>>>()?);
                     rest

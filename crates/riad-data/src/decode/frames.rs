@@ -1,6 +1,6 @@
 //! The frames of animations: their number, and the size that the largest claims to have. Only the first frame is read.
 
-/// Pictures of a GIF, a WebP or a PNG; 1 if the file cannot be understood, which is for its decoder to judge.
+/// The number of pictures of a GIF, a WebP or a PNG. 1 if the file cannot be parsed; its decoder reports the fault.
 pub(super) fn count(file: &[u8]) -> usize {
     let found = if file.starts_with(b"GIF8") {
         gif(file)
@@ -28,7 +28,7 @@ fn gif(file: &[u8]) -> Option<usize> {
             0x21 => body.get(1..)?,
             0x2C => {
                 count += 1;
-                // Behind the local colours comes the size of codes.
+                // The size of codes comes after the local colours.
                 body.get(9 + colours(*body.get(8)?) + 1..)?
             }
             _ => return Some(count),
@@ -52,7 +52,7 @@ fn webp(file: &[u8]) -> Option<usize> {
     Some(Chunks(file.get(12..)?).filter(|(name, _)| name == b"ANMF").count())
 }
 
-/// The chunks of a WebP, or of one of its frames: their names and what they hold, as far as it is there.
+/// The chunks of a WebP, or of one of its frames: their names and what they hold, up to the end of the file.
 struct Chunks<'a>(&'a [u8]);
 
 impl<'a> Iterator for Chunks<'a> {
@@ -69,7 +69,7 @@ impl<'a> Iterator for Chunks<'a> {
     }
 }
 
-/// What the animation control of a PNG says.
+/// The number of frames in the animation control of a PNG.
 fn png(file: &[u8]) -> Option<usize> {
     let (_, body) = png_header(file).find(|(name, _)| name == b"acTL")?;
     Some(u32::from_be_bytes(*body.first_chunk()?) as usize)
@@ -95,8 +95,8 @@ fn png_header(file: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
     .take_while(|(name, _)| name != b"IDAT")
 }
 
-/// The most pixels that a lossy frame of a WebP claims to have, whatever the size of the whole: its decoder takes memory for a
-/// frame before it compares the two.
+/// The largest number of pixels in the header of a lossy frame of a WebP. It can exceed the size of the picture, and
+/// the decoder allocates memory for a frame before it compares the two.
 pub(super) fn largest(webp: &[u8]) -> u64 {
     let chunks = |bytes| Chunks(bytes);
     let top = chunks(webp.get(12..).unwrap_or_default());
@@ -116,7 +116,7 @@ pub(super) fn largest(webp: &[u8]) -> u64 {
     areas.max().unwrap_or(0)
 }
 
-/// Whether a chunk of a WebP claims to hold more than there is of the file: its decoder takes memory for what is claimed.
+/// Whether a chunk of a WebP has a length beyond the end of the file. The decoder would allocate memory of that length.
 pub(super) fn is_cut(webp: &[u8]) -> bool {
     let whole = webp.get(4..).and_then(|rest| rest.first_chunk()).copied();
     let end = whole
@@ -126,7 +126,7 @@ pub(super) fn is_cut(webp: &[u8]) -> bool {
     while at < end {
         let len = webp.get(at..).and_then(|rest| rest.get(4..)?.first_chunk()).copied();
         let Some(len) = len.map(|len| u32::from_le_bytes(len) as usize) else {
-            // A few bytes behind the last chunk are no chunk.
+            // A few bytes after the last chunk are not a chunk.
             return false;
         };
         if len > webp.len() - at - 8 {

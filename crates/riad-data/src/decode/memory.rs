@@ -1,4 +1,4 @@
-//! A memory limit for all decoding together.
+//! A memory limit for all images that are decoded at the same time.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -23,7 +23,8 @@ struct Shared {
 struct State {
     total: u64,
     taken: u64,
-    /// The number of the next who comes, and of the one whose turn it is: a large file is not overtaken forever by small ones.
+    /// The ticket of the next file to come, and the ticket of the file whose turn it is. So small files cannot overtake
+    /// a large one forever.
     next: u64,
     turn: u64,
 }
@@ -88,7 +89,8 @@ impl DecodeMemory {
         let mut state = self.lock();
         let number = state.next;
         state.next += 1;
-        // Whoever set the number lower in the meantime must not make others wait forever: alone, anybody may go on.
+        // The limit may have become lower in the meantime, and nobody must wait forever. So a file that is alone may
+        // continue.
         while state.turn != number || (state.taken > 0 && state.left() < bytes) {
             state = self
                 .shared
@@ -102,7 +104,7 @@ impl DecodeMemory {
         Lease { memory: self, bytes }
     }
 
-    /// Nothing that panics runs under the lock, so a poisoned state is still whole.
+    /// No code that can panic runs under the lock, so the state is valid even if the lock is poisoned.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,7 +139,7 @@ pub(crate) struct Lease<'a> {
 
 /// Why work with a [`Lease`] ended early.
 pub(crate) enum Stop {
-    /// It is to be begun anew with so many bytes.
+    /// The work must be started again with this number of bytes.
     Short(u64),
     Failed(DataError),
 }
@@ -149,11 +151,11 @@ impl From<DataError> for Stop {
 }
 
 impl Lease<'_> {
-    /// Makes sure that there are so many bytes in all. `too_large` says that this is more than there will ever be, and is given
-    /// that number.
+    /// Makes sure that the lease has this number of bytes. If the limit is lower, the error is `too_large` of the
+    /// limit.
     ///
     /// # Errors
-    /// [`Stop::Short`] where others have too many of them at the moment.
+    /// [`Stop::Short`] if other leases have too many bytes at the moment.
     pub(crate) fn cover(&mut self, bytes: u64, too_large: impl FnOnce(u64) -> DataError) -> Result<(), Stop> {
         let mut state = self.memory.lock();
         if bytes > state.total {
@@ -164,7 +166,7 @@ impl Lease<'_> {
         let Some(more) = bytes.checked_sub(self.bytes) else {
             return Ok(());
         };
-        // Who waits in front goes first.
+        // The first in the queue goes first.
         if more > 0 && (state.left() < more || state.turn != state.next) {
             return Err(Stop::Short(bytes));
         }
@@ -203,7 +205,7 @@ mod tests {
                     for step in 0..200u64 {
                         let bytes = 1 + (thread * 37 + step * 11) % 100;
                         let result = memory.within(|lease| {
-                            // As a file is read first, and its header tells the rest.
+                            // As for a file: first its bytes are read, and then its header says what else it needs.
                             lease.cover(bytes / 3, too_large)?;
                             lease.cover(bytes, too_large)?;
                             most.fetch_max(taken.fetch_add(bytes, Ordering::SeqCst) + bytes, Ordering::SeqCst);

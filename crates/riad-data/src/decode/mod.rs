@@ -33,7 +33,7 @@ use crate::{DataError, FileFacts};
 const NO_WHITE_POINT: &str = "floating-point samples do not say which value is white; convert the image to 16-bit \
     integers, or scale the values to [0, 1] and save them as a .npy array";
 
-/// The way out where a kind of file is not read.
+/// The way out for a kind of file that is not read.
 const SAVE_AS: &str = "save it as PNG or as an uncompressed TIFF";
 
 /// Limits for decoding. Files are not trusted: a header of a few bytes can claim gigabytes.
@@ -59,7 +59,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Holds what a header says against the limits, before memory is asked for.
+    /// Compares the size in a header with the limits, before memory is allocated.
     fn check(&self, path: &Path, width: u64, height: u64) -> Result<(), DataError> {
         if width == 0 || height == 0 {
             return Err(DataError::decode(path, "the image has no pixels"));
@@ -75,37 +75,37 @@ impl Limits {
     }
 }
 
-/// What is wanted of a file, besides its pixels.
+/// The request for a file, besides its pixels.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted {
-    /// Channels that the file is to have, or that can be had from those that it has.
+    /// The requested number of channels. The file has them, or they can be computed from its channels.
     pub(crate) channels: usize,
-    /// The sample that is white in place of the greatest that the file can hold.
+    /// The sample that is white. `None`: the greatest that the file can hold.
     pub(crate) white_level: Option<u16>,
-    /// Whether all pixels are to become values, instead of a smaller image's.
+    /// Whether all pixels become values. Otherwise those of a smaller image do.
     pub(crate) keeps_size: bool,
 }
 
-/// What is decoded of an image.
+/// A decoded image.
 pub(crate) struct Decoded {
     pub(crate) pixels: Pixels,
     pub(crate) found: FileFacts,
 }
 
-/// The memory and limits of one file, of which a header has to show that they suffice.
+/// The memory and limits of one file. Its header must show that they are enough.
 pub(crate) struct Within<'a, 'l> {
     path: &'a Path,
     limits: &'a Limits,
     lease: &'a mut Lease<'l>,
-    /// What is kept of other files, and this file's bytes.
+    /// The bytes that are kept of other files, and this file's bytes.
     taken: u64,
     /// Bytes for each decoded byte that come after decoding: a copy in 16 bits, or 32-bit values.
     after: u64,
 }
 
 impl Within<'_, '_> {
-    /// Holds an image's size against the limits, and makes sure of the memory for `decoded` bytes of pixels, for what the decoder
-    /// takes beside them, and for what follows.
+    /// Compares an image's size with the limits. Makes sure that there is memory for `decoded` bytes of pixels, for the
+    /// decoder, and for the steps that follow.
     fn cover(&mut self, width: u64, height: u64, decoded: u64, beside: u64) -> Result<(), Stop> {
         self.limits.check(self.path, width, height)?;
         let more = beside.max(decoded.saturating_mul(self.after));
@@ -122,7 +122,7 @@ impl Within<'_, '_> {
     }
 }
 
-/// A number of bytes as people read it.
+/// A number of bytes with a unit, for messages.
 fn in_mib(bytes: u64) -> String {
     if bytes < 1 << 20 {
         return format!("{bytes} bytes");
@@ -130,12 +130,12 @@ fn in_mib(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
-/// A file, or what would be in it.
+/// A file, or the content of a file.
 #[derive(Clone, Copy)]
 pub(crate) enum Source<'a> {
-    /// It is read.
+    /// A file to read.
     File(&'a Path),
-    /// It is in memory already, and messages call it by this name.
+    /// Content in memory. Messages call it by this name.
     Bytes(&'a Path, &'a [u8]),
 }
 
@@ -147,8 +147,8 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Decodes a file that holds an image of as many channels as are wanted, or of a number that can be brought to it. `kept` is what
-/// other files of the same image take; the memory that the pixels take is added to it.
+/// Decodes a file with the requested number of channels, or with a number that can be converted to it. `kept` is the
+/// number of bytes of other files of the same image. The bytes of the pixels are added to it.
 pub(crate) fn decode(
     source: Source<'_>,
     wanted: Wanted,
@@ -163,7 +163,7 @@ pub(crate) fn decode(
     })
 }
 
-/// Decodes a picture as it is stored, for what is no image of its own: a mask.
+/// Decodes a picture as it is stored. This is for masks.
 pub(crate) fn stored(source: Source<'_>, limits: &Limits) -> Result<Mask, DataError> {
     let wanted = Wanted {
         channels: 3,
@@ -188,8 +188,8 @@ pub(crate) enum Mask {
     Planes(Pixels),
 }
 
-/// The size that [`decode`] would give, and how many pictures there are, without decoding; whether the data are all there, as far
-/// as that can be told so.
+/// The size that [`decode`] would return, and the number of pictures, without decoding. It also checks that no data is
+/// missing, as far as this is possible without decoding.
 pub(crate) fn header(path: &Path, channels: usize, limits: &Limits) -> Result<(Size, usize), DataError> {
     let wanted = Wanted {
         channels,
@@ -211,7 +211,7 @@ pub(crate) fn header(path: &Path, channels: usize, limits: &Limits) -> Result<(S
     })
 }
 
-/// Reads a file and its header, within the limits, and hands it on.
+/// Reads a file and its header within the limits, and calls the next step with it.
 fn opened<T>(
     source: Source<'_>,
     wanted: Wanted,
@@ -238,22 +238,24 @@ fn opened<T>(
     guarded(path, || Ok(work(Content::of(path, &file, wanted.channels, within)?)?))
 }
 
-/// Runs a decoder. One that panics on a file, as decoders of others have done, must not end the work on all others.
+/// Runs a decoder. If a decoder of another crate panics on a file, the work on other files must go on.
 fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, Stop>) -> Result<T, Stop> {
-    // Nothing outlives a panic but the file's bytes, which decoders only read, and the lease, which is whole at any time.
+    // After a panic only the file's bytes and the lease are used. Decoders only read the bytes, and the lease is valid
+    // at any time.
     panic::catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
         let reason = format!("its decoder failed; {SAVE_AS}");
         Err(DataError::unsupported(path, reason).into())
     })
 }
 
-/// Whether an image of `found` channels can be had with `wanted`: gray is also RGB of three equal channels, and RGB has a
-/// gray, its luma.
+/// Whether an image of `found` channels can be converted to `wanted`. Gray becomes RGB with three equal channels. RGB
+/// becomes gray by its luma.
 pub(crate) fn converts(found: usize, wanted: usize) -> bool {
     found == wanted || (found, wanted) == (1, 3) || (found, wanted) == (3, 1)
 }
 
-/// What a file holds, as far as its header tells; within the limits, and of channels that can be brought to those wanted.
+/// The content of a file by its header. It is within the limits, and its channels can be converted to the requested
+/// ones.
 enum Content<'a> {
     /// A NumPy array.
     Array(Array<'a>),
@@ -266,7 +268,7 @@ enum Content<'a> {
 }
 
 impl<'a> Content<'a> {
-    /// Recognises the format by the content, whatever the file's name.
+    /// Recognises the format by the content, and not by the file's name.
     fn of(path: &'a Path, file: &'a [u8], channels: usize, mut within: Within<'a, '_>) -> Result<Self, Stop> {
         let (content, found) = if array::is_array(file) {
             let array = Array::open(path, file, channels)?;
@@ -378,8 +380,8 @@ fn format(path: &Path, file: &[u8]) -> Result<ImageFormat, DataError> {
     })
 }
 
-/// The pages of a file whose samples are to be taken as they are; `None` for a picture. With one and three channels a TIFF
-/// is a picture like others, of which one page counts, unless its pages make up the channels, or no picture.
+/// The pages of a file whose samples are used as they are. `None` for a picture. With one and three channels a TIFF is
+/// a picture, and one of its pages is read. The exceptions are pages that are channels, and a TIFF without a picture.
 fn pages<'a>(tiff: &Tiff<'a>, channels: usize) -> Result<Option<Pages<'a>>, DataError> {
     let pages = tiff.pages();
     if channels != 1 && channels != 3 {
@@ -410,7 +412,7 @@ fn read(path: &Path, lease: &mut Lease<'_>, kept: u64) -> Result<Vec<u8>, Stop> 
         DataError::limit(path, reason)
     })?;
     let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
-    // A file that grows is read as far as memory was asked for.
+    // If a file grows, it is read only up to the size for which memory was reserved.
     File::open(path)
         .map_err(io)?
         .take(len)

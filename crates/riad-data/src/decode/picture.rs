@@ -12,7 +12,7 @@ use super::stored::Stored;
 use super::{SAVE_AS, Within, frames, upright};
 use crate::DataError;
 
-/// What a header may take besides the pixels.
+/// The memory that a header may take besides the pixels.
 const HEADER_BYTES: u64 = 64 << 20;
 
 /// A picture whose header was read.
@@ -38,7 +38,7 @@ impl<'a> Picture<'a> {
         let jpeg = jpeg.transpose().map_err(|fault| of_jpeg(path, fault))?;
         if let Some(jpeg) = &jpeg {
             let (width, height) = jpeg.dimensions();
-            // Before the decoder sees anything: its limits are ours.
+            // This is set before the decoder reads anything, so that it has our limits.
             within.cover(width as u64, height as u64, 0, 0)?;
         }
         if format == ImageFormat::WebP && frames::is_cut(file) {
@@ -51,7 +51,7 @@ impl<'a> Picture<'a> {
         let mut limits = image::Limits::default();
         limits.max_image_width = Some(within.limits.max_side);
         limits.max_image_height = Some(within.limits.max_side);
-        // What texts and profiles in a header may take when they are unpacked.
+        // The memory that texts and profiles in a header may take when they are unpacked.
         limits.max_alloc = Some(HEADER_BYTES);
         reader.limits(limits.clone());
         let mut decoder = reader.into_decoder().map_err(failed)?;
@@ -59,7 +59,7 @@ impl<'a> Picture<'a> {
         let pixels = u64::from(width) * u64::from(height);
         let decoded = decoder.total_bytes();
         let mut beside = match (&jpeg, format) {
-            // The decoder holds the file once more.
+            // The decoder has a second copy of the file.
             (Some(jpeg), _) => jpeg.bytes() + jpeg.decoder_bytes() + file.len() as u64,
             // Lossless data take 4 bytes a pixel before they are brought to colours, and tables of codes; lossy ones take their
             // planes and alpha; an animation takes its canvas besides.
@@ -96,17 +96,17 @@ impl<'a> Picture<'a> {
         upright(self.orientation, width, height)
     }
 
-    /// 1 for gray, 3 for colours. Transparency is none.
+    /// 1 for gray, 3 for colours. Transparency does not count as a channel.
     pub(super) fn channels(&self) -> usize {
         if self.decoder.color_type().has_color() { 3 } else { 1 }
     }
 
-    /// How many the file holds, this one included.
+    /// The number of pictures in the file, including this one.
     pub(super) fn pictures(&self) -> usize {
         frames::count(self.file)
     }
 
-    /// Makes sure that nothing of the picture is missing, where its decoder would not tell.
+    /// Checks that no data of the picture is missing, for formats whose decoder does not report it.
     pub(super) fn check(&mut self) -> Result<(), DataError> {
         match self.jpeg.take() {
             Some(jpeg) => jpeg.check(self.file).map_err(|fault| of_jpeg(self.path, fault)),
@@ -149,7 +149,7 @@ pub(super) fn of_jpeg(path: &Path, fault: Fault) -> DataError {
     }
 }
 
-/// What the decoder says, in our words: its own tell a user nothing.
+/// The decoder's error in our words, because its own words do not help a user.
 fn error(path: &Path, format: ImageFormat, error: ImageError) -> DataError {
     let name = name(format);
     match error {

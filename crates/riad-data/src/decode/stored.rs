@@ -12,17 +12,17 @@ pub(crate) struct Stored {
     pub(crate) image: DynamicImage,
     /// Whether the colours were multiplied by alpha already.
     pub(crate) is_premultiplied: bool,
-    /// The greatest value that a sample can have, and alpha where nothing shines through.
+    /// The greatest value that a sample can have. Alpha has this value for opaque pixels.
     pub(crate) full: u16,
     /// Whether a lossy compression may have changed values.
     pub(crate) is_lossy: bool,
-    /// How many pictures its file holds, this one included.
+    /// The number of pictures in its file, including this one.
     pub(crate) pictures: usize,
 }
 
 impl Stored {
-    /// Lays transparent pixels over black: one of `ImageLuma8`, `ImageLuma16`, `ImageRgb8` and `ImageRgb16`, and the greatest
-    /// value that a sample of it can have.
+    /// Blends transparent pixels with black: one of `ImageLuma8`, `ImageLuma16`, `ImageRgb8` and `ImageRgb16`, and the
+    /// greatest value that a sample of it can have.
     pub(crate) fn opaque(self, path: &Path) -> Result<(DynamicImage, u16), DataError> {
         if !self.image.color().has_alpha() {
             return Ok((self.image, self.full));
@@ -68,7 +68,7 @@ impl Stored {
         Ok((opaque, full))
     }
 
-    /// Whether any pixel is to be seen, and whether all are opaque.
+    /// Whether any pixel is visible, and whether all are opaque.
     pub(crate) fn alpha(&self) -> (bool, bool) {
         fn of<T: Copy + Into<u16>>(samples: &[T], channels: usize, full: u16) -> (bool, bool) {
             let alpha = || {

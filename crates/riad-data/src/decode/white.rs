@@ -10,7 +10,7 @@ use crate::{Brightest, DataError};
 /// Besides, its brightest sample, of more than 8 bits.
 ///
 /// # Errors
-/// If `level` cannot be meant: a sample is brighter, or none could be as bright.
+/// If `level` contradicts the samples: a sample is brighter, or the type of the samples cannot hold it.
 pub(super) fn to_white(
     path: &Path,
     image: DynamicImage,

@@ -19,7 +19,7 @@ const ENAMEL: Color = [0.10, 0.36, 0.42];
 const PRINT: Color = [0.84, 0.83, 0.76];
 const GOLD: Color = [0.80, 0.62, 0.26];
 
-/// Where the light comes from: above left, as a unit vector in the image plane.
+/// The direction of the light: from above left, as a unit vector in the image plane.
 const LIGHT: [f64; 2] = [-0.6, -0.8];
 
 pub(super) const DEFECTS: [&str; 4] = ["contamination", "dent", "missing_print", "scratch"];
@@ -47,7 +47,7 @@ enum Defect {
         radius: f64,
         depth: f64,
     },
-    /// A dot of the print, and the next one, that are not there.
+    /// Two neighbouring dots of the print that are missing.
     MissingPrint {
         first: u32,
     },
@@ -59,7 +59,7 @@ enum Defect {
 }
 
 impl Badge {
-    /// A badge with the defect of that index in [`DEFECTS`]. What is good about it is the same with and without.
+    /// A badge with the defect of that index in [`DEFECTS`]. Everything else is the same with and without the defect.
     pub(super) fn random(dice: &mut Dice, defect: Option<usize>) -> Self {
         let centre = [64.0 + dice.between(-2.0, 2.0), 64.0 + dice.between(-2.0, 2.0)];
         let angle = dice.between(-0.08, 0.08);
@@ -109,7 +109,7 @@ impl Badge {
         if radius >= RIM_OUTSIDE {
             return self.mat(x, y, dx, dy);
         }
-        // How far the surface's outward direction faces the light.
+        // The cosine between the surface's outward direction and the light.
         let facing = (dx * LIGHT[0] + dy * LIGHT[1]) / radius.max(1e-9);
         let direction = libm::atan2(dy, dx) - self.angle;
         if radius >= RIM_INSIDE {
@@ -134,7 +134,7 @@ impl Badge {
         scale(MAT, (1.0 + grain) * (1.0 - 0.55 * shadow))
     }
 
-    /// The enamel with what is printed on it, and whether it is the raised star.
+    /// The enamel with its print, and whether the point is on the raised star.
     fn face(&self, dx: f64, dy: f64, radius: f64, direction: f64) -> (Color, bool) {
         if radius < STAR[0]
             && let Some(gold) = star(dx, dy, radius, direction)

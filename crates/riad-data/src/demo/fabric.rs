@@ -12,14 +12,14 @@ const HALF_WIDTH: f64 = 0.9;
 
 const WARP: Color = [0.30, 0.37, 0.48];
 const WEFT: Color = [0.66, 0.63, 0.56];
-/// What is seen between the yarns.
+/// The background between the yarns.
 const GAP: Color = [0.10, 0.10, 0.12];
 
 pub(super) const DEFECTS: [&str; 4] = ["loose_thread", "missing_yarn", "misweave", "worn"];
 
 /// One piece of cloth.
 pub(super) struct Fabric {
-    /// Where the image's centre lies on the cloth, in yarns.
+    /// The position of the image's centre on the cloth, in yarns.
     phase: [f64; 2],
     /// Cosine and sine of the cloth's angle.
     turn: [f64; 2],
@@ -34,7 +34,7 @@ enum Defect {
         curve: Curve,
         color: Color,
     },
-    /// A weft yarn that is not there from one warp yarn to another.
+    /// A weft yarn that is missing from one warp yarn to another.
     MissingYarn {
         weft: i64,
         from: f64,
@@ -47,7 +47,7 @@ enum Defect {
         warps: i64,
         wefts: i64,
     },
-    /// Rubbed until the weave hardly shows.
+    /// A worn part on which the weave is hardly visible.
     Worn {
         centre: [f64; 2],
         radii: [f64; 2],
@@ -56,7 +56,7 @@ enum Defect {
 }
 
 impl Fabric {
-    /// Cloth with the defect of that index in [`DEFECTS`]. What is good about it is the same with and without.
+    /// Cloth with the defect of that index in [`DEFECTS`]. Everything else is the same with and without the defect.
     pub(super) fn random(dice: &mut Dice, defect: Option<usize>) -> Self {
         let angle = dice.between(-0.03, 0.03);
         let mut fabric = Self {

@@ -1,8 +1,8 @@
 //! A demo data set: two made-up products with defects, to try the program without real images.
 //!
-//! `fabric` is a texture: woven cloth, with the pattern at another place in every image. `badge` is an object, at a
-//! slightly different place in every image. Defects change the structure more than the brightness. So a comparison with
-//! the mean of the good images shows little.
+//! `fabric` is a texture: woven cloth, with the pattern in another position in every image. `badge` is an object, in a
+//! slightly different position in every image. Defects change the structure more than the brightness. So a comparison
+//! with the mean of the good images shows little.
 
 mod badge;
 mod fabric;
@@ -26,13 +26,13 @@ const TRAIN_GOOD: u64 = 64;
 const TEST_GOOD: u64 = 16;
 const TEST_PER_DEFECT: u64 = 8;
 
-/// The file that says what a folder holds, written last.
+/// The file that describes the folder's content. It is written last.
 const MARKER: &str = "demo.json";
 
-/// Raised whenever the pictures change.
+/// It must be raised if the pictures change.
 const VERSION: u32 = 1;
 
-/// What [`generate`] has done.
+/// The result of [`generate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Demo {
@@ -70,7 +70,7 @@ const PRODUCTS: [Product; 2] = [
 /// One image of the set.
 struct Shot {
     product: &'static Product,
-    /// Of the product's defects.
+    /// The index of the defect in the product's list.
     defect: Option<usize>,
     /// The image's file, from the set's folder.
     path: String,
@@ -81,8 +81,8 @@ struct Shot {
 /// Makes the demo set in `dir`: the categories `badge` and `fabric` in MVTec AD's layout, each with 64 good images for
 /// training, 16 good ones for testing and 8 of each of four kinds of defect with their masks, 128×128 pixels.
 ///
-/// The same `seed` gives the same pixels on every platform. The set appears whole or not at all: it is made beside
-/// `dir` and renamed. If `dir` already holds the set of this seed, nothing changes.
+/// The same `seed` gives the same pixels on every platform. The set is either complete or not there: it is made beside
+/// `dir` and then renamed. If `dir` already holds the set of this seed, nothing changes.
 ///
 /// # Errors
 /// [`DataError::Layout`] if `dir` exists and holds anything else; [`DataError::Io`] if writing fails.
@@ -126,7 +126,7 @@ pub fn generate(dir: &Path, seed: u64) -> Result<Demo, DataError> {
     fs::write(&marker_file, text + "\n").map_err(|e| DataError::io(&marker_file, e))?;
 
     if dir.exists() {
-        // It is empty. Not every system renames onto an empty folder.
+        // The folder is empty. Not every system can rename a folder to an empty one's name.
         fs::remove_dir(dir).map_err(|e| DataError::io(dir, e))?;
     }
     fs::rename(&set, dir).map_err(|e| DataError::io(dir, e))?;
@@ -174,7 +174,7 @@ fn holds(dir: &Path, wanted: &Marker, shots: &[Shot]) -> Result<(), DataError> {
     }
 }
 
-/// Every image of the set. Its place in the list is the stream of chance that draws it.
+/// Every image of the set. Its position in the list is the number of the random stream that draws it.
 fn shots() -> Vec<Shot> {
     let mut shots = Vec::new();
     for product in &PRODUCTS {
@@ -214,7 +214,7 @@ fn write_png(path: &Path, pixels: &[u8], color: ExtendedColorType) -> Result<(),
     let side = SIDE as u32;
     save_buffer_with_format(path, pixels, side, side, color, ImageFormat::Png).map_err(|e| match e {
         image::ImageError::IoError(cause) => DataError::io(path, cause),
-        // The encoder accepts what is drawn here, whatever the seed; only writing can fail.
+        // The encoder accepts the image of any seed, so only writing can fail.
         e => DataError::io(path, std::io::Error::other(e)),
     })
 }

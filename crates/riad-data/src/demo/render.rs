@@ -1,4 +1,4 @@
-//! Drawing a scene into pixels, and the chance in it.
+//! Draws a scene into pixels, with random changes from shot to shot.
 //!
 //! Everything is plain f64 arithmetic, square roots, and functions of the `libm` crate, none of which depends on the
 //! platform: the same seed draws the same pixels everywhere.
@@ -11,12 +11,12 @@ pub(super) const SIDE: usize = 128;
 /// Sample points per pixel and axis.
 const SAMPLES: usize = 3;
 
-/// What a scene shows at a point.
+/// The appearance of a scene at a point.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
     /// Red, green and blue; [0, 1] is what a camera can show.
     pub(super) color: Color,
-    /// How much of what is seen is the defect, in [0, 1].
+    /// The share of the defect at this point, in [0, 1].
     pub(super) defect: f64,
 }
 
@@ -29,7 +29,7 @@ impl Sample {
 
 pub(super) type Color = [f64; 3];
 
-/// Something to be drawn. Coordinates are in pixels from the upper left corner, x to the right and y downwards.
+/// A scene to draw. Coordinates are in pixels from the upper left corner, x to the right and y downwards.
 pub(super) trait Scene {
     fn sample(&self, x: f64, y: f64) -> Sample;
 }
@@ -107,7 +107,7 @@ pub(super) struct Curve {
     points: Vec<[f64; 2]>,
 }
 
-/// Where a point lies relative to a [`Curve`].
+/// The position of a point relative to a [`Curve`].
 pub(super) struct NearCurve {
     /// Distance to the curve, positive on its right-hand side.
     pub(super) aside: f64,

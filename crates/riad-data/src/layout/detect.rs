@@ -14,11 +14,11 @@ impl Layout {
     /// If no other layout fits and there are images in the folder, it is [`Layout::Folder`].
     ///
     /// # Errors
-    /// [`DataError::Layout`] if no layout fits, with what was looked for and what was found, or if several do;
-    /// [`DataError::Io`] if `root` or an entry in it cannot be read.
+    /// [`DataError::Layout`] if no layout fits, with the names that are expected and those that are there, or if
+    /// several fit; [`DataError::Io`] if `root` or an entry in it cannot be read.
     pub fn of(root: &Path) -> Result<Self, DataError> {
         fs::read_dir(root).map_err(|cause| unreachable(root, cause))?;
-        // What cannot be read shows no sign.
+        // An entry that cannot be read is no sign of a layout.
         let folders = folders_in(root, &mut Vec::new());
         let mut found = Vec::new();
         if visa::split_file(root).is_file() {
@@ -103,7 +103,7 @@ impl Layout {
         Ok(categories)
     }
 
-    /// What tells the layout, in words.
+    /// The sign of the layout, in words.
     fn sign(self) -> &'static str {
         match self {
             Self::Mvtec => "train/good",
@@ -117,8 +117,8 @@ impl Layout {
         }
     }
 
-    /// Whether a category's folder shows the sign; [`Layout::Folder`] has none that others do not have, too. Without any
-    /// folder `train`, as where there are only images to test on, the folders for those tell.
+    /// Whether a category's folder shows the sign; [`Layout::Folder`] has none that others do not have, too. If there
+    /// is no folder `train`, as in a set with test images only, the folders of test images are the sign.
     fn fits(self, folder: &Path) -> bool {
         let has = |path: &str| folder.join(path).is_dir();
         let learns_from = |train: &str, test: &str| has(train) || (!has("train") && has(test));
@@ -142,8 +142,8 @@ impl Layout {
         }
     }
 
-    /// Whether a folder is to be read as a category, be it that something is missing there: then to open it tells what,
-    /// and it is not passed over among others.
+    /// Whether a folder is read as a category, even if something is missing in it. Opening it then reports what is
+    /// missing, and it is not skipped among other folders.
     fn is_meant(self, folder: &Path) -> bool {
         let has = |path: &str| folder.join(path).is_dir();
         match self {
@@ -165,7 +165,7 @@ fn has_images(folder: &Path) -> bool {
     !images_in(folder, &mut Vec::new()).is_empty()
 }
 
-/// What a folder holds, in words.
+/// The content of a folder, in words.
 fn holds(root: &Path) -> String {
     let folders = folders_in(root, &mut Vec::new());
     let names: Vec<_> = folders

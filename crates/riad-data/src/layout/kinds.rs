@@ -11,7 +11,7 @@ use crate::{DataError, Pattern};
 /// The masks of each image.
 pub(super) type Masks = BTreeMap<PathBuf, Vec<PathBuf>>;
 
-/// Finds the images in `folder`, which the layout keeps its good images for training in.
+/// Finds the images in `folder`, the layout's folder of good images for training.
 pub(super) fn training_images(found: &mut Images, folder: &Path, pattern: Option<&Pattern>) {
     let faults = &mut found.train_faults;
     let before = faults.len();
@@ -86,8 +86,8 @@ pub(super) fn test_items(
     }
 }
 
-/// The masks of images: for each at most one, the file in `folder` that has its own name, with or without `_mask` at the
-/// end.
+/// The masks of images, at most one for each: the file in `folder` with the image's name, with or without `_mask` at
+/// the end.
 pub(super) fn mask_files(
     images: &[PathBuf],
     folder: &Path,
@@ -125,7 +125,7 @@ pub(super) fn mask_files(
     masks
 }
 
-/// The masks of images: for each any number, those in the folder within `folder` that has its name.
+/// The masks of images, any number for each: those in the subfolder of `folder` with the image's name.
 pub(super) fn mask_folders(
     images: &[PathBuf],
     folder: &Path,
@@ -163,7 +163,7 @@ pub(super) fn mask_folders(
     masks
 }
 
-/// The images by their own names; `None` for a name that several have, which is a fault where there are masks.
+/// The images by their own names. `None` for a name that several images have. If there are masks, this is a fault.
 fn by_stem<'a>(
     images: &'a [PathBuf],
     pattern: Option<&Pattern>,

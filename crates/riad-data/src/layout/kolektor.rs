@@ -6,10 +6,10 @@ use super::{Images, labels};
 use crate::files::{folders_in, images_in};
 use crate::{DataError, Pattern};
 
-/// What a label's name has behind its image's.
+/// The end of a label's name, after the image's name.
 pub(super) const LABEL: &str = "_label";
 
-/// One item in so many is tested on.
+/// One in this number of items is for testing.
 const TESTED: usize = 5;
 
 pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Images {

@@ -6,7 +6,7 @@ use super::{Images, TestItem, is_there, labels};
 use crate::files::images_in;
 use crate::{DataError, Pattern};
 
-/// What a label's name has behind its image's.
+/// The end of a label's name, after the image's name.
 pub(super) const LABEL: &str = "_GT";
 
 pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Images {
@@ -28,7 +28,7 @@ pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Images {
     found
 }
 
-/// The images of a folder with their labels, without those that the published archive holds twice.
+/// The images of a folder with their labels, without the copies that the published archive contains.
 fn labelled(folder: &Path, pattern: Option<&Pattern>, faults: &mut Vec<DataError>) -> Vec<TestItem> {
     let mut files = images_in(folder, faults);
     files.retain(|file| !labels::is_label(file, " (copy)"));

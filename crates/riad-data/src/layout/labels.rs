@@ -16,8 +16,8 @@ pub(super) fn is_label(file: &Path, suffix: &str) -> bool {
         .is_some_and(|stem| stem.as_encoded_bytes().ends_with(suffix.as_bytes()))
 }
 
-/// Tells the images from their labels among the `files` of one folder, pairs them by name, and looks at each label.
-/// Gives the images whose labels can be read, in the order of `files`.
+/// Separates the images from their labels among the `files` of one folder, pairs them by name, and reads each label.
+/// Returns the images whose labels can be read, in the order of `files`.
 pub(super) fn labelled(
     files: Vec<PathBuf>,
     suffix: &str,

@@ -39,9 +39,9 @@ pub enum Layout {
     /// bottle/test/broken_large/000.png                images of one kind of defect
     /// bottle/ground_truth/broken_large/000_mask.png   their masks
     /// ```
-    /// `test` may be missing, and so may `train` where nothing is to be learned; a defect without a mask counts as an image
-    /// alone. A mask belongs to the image of the same name, with or without `_mask` at the end, whatever the two endings
-    /// are. Good images may have masks as well, all black.
+    /// `test` may be missing. So may `train`, if the set is only for testing. A defective image without a mask is used
+    /// for image metrics only. A mask belongs to the image of the same name, with or without `_mask` at the end. The
+    /// two file types may differ. Good images may also have masks, if these are black.
     Mvtec,
     /// VisA with the folders of its archive and the official split for one class. Files that the split does not name do
     /// not count.
@@ -80,9 +80,9 @@ pub enum Layout {
     /// ```text
     /// kos01/Part0.jpg, Part0_label.bmp, …
     /// ```
-    /// It has no official split for one class, so this one holds: all images with a defect are tested on; so are the
-    /// good images of every fifth item in natural order (the 1st, 6th, 11th, …). The others are learned from. No item
-    /// has good images on both sides, for the parts of an item look alike.
+    /// It has no official split for one class. This crate's split: all images with a defect are for testing, and so are
+    /// the good images of every fifth item in natural order (the 1st, 6th, 11th, …). The others are for training. No
+    /// item has good images on both sides, because the parts of an item look alike.
     Kolektor,
     /// KolektorSDD2: a label beside each image. An image is good if its label is all 0. The defective images in `train`
     /// are left out, and so are the copies (`10301 (copy).png`) that its archive holds by mistake.
@@ -144,11 +144,12 @@ impl FromStr for Layout {
 
 /// One kind of object or texture: good images to train on, and images to test on.
 ///
-/// Faults of one part do not concern the other: a model can be trained although test images are wrong, and measured
-/// without training images. So each part has its own list of faults.
+/// Training images and test images have separate lists of faults. So a model can be trained even if test images have
+/// faults, and measured even if training images have faults.
 #[derive(Debug)]
 pub struct Category {
-    /// The folder's name, for display. If a plain folder is called good, ok or train, it is the name of the folder around it.
+    /// The folder's name, for display. If a plain folder is called good, ok or train, it is the name of its parent
+    /// folder.
     pub name: String,
     /// The folder.
     pub root: PathBuf,
@@ -175,8 +176,8 @@ pub struct TestItem {
     pub path: PathBuf,
     /// The kind of its defect. `None` if it is good.
     pub defect: Option<String>,
-    /// The images that mark the defect's pixels. They count together ([`load_mask`](crate::load_mask)). Empty if the
-    /// defect's place is not known. The masks of a good image should mark nothing.
+    /// The images that mark the defect's pixels. They are joined ([`load_mask`](crate::load_mask)). Empty if the
+    /// position of the defect is not known. The masks of a good image should mark nothing.
     pub masks: Vec<PathBuf>,
 }
 
@@ -217,11 +218,12 @@ impl Category {
     /// Opens a category's folder in a layout. With a pattern, an image has several files in its folder. The first of
     /// them names the image. Masks and labels have the image's own name, and each is one file.
     ///
-    /// The faults are [`DataError::Layout`] without training images, for a kind of defect without images, a mask without
-    /// its image, where two images that have masks or two masks share a name, and for a row of a split that names what is
-    /// not there or lies outside; with a pattern, for an image file that is not named by it, and an image that lacks a
-    /// file; [`DataError::Io`] if a folder or an entry cannot be read. Where labels decide what is good (KolektorSDD), also
-    /// those of [`load_mask`](crate::load_mask). A defect without a mask is no fault: its image has none.
+    /// The faults are [`DataError::Layout`] without training images, for a kind of defect without images, a mask
+    /// without its image, two images with masks or two masks of one name, and a row of a split that names a file that
+    /// is missing or outside of the folder; with a pattern, for an image file that is not named by it, and an image
+    /// that lacks a file; [`DataError::Io`] if a folder or an entry cannot be read. If labels decide which images are
+    /// good (KolektorSDD), the faults are also those of [`load_mask`](crate::load_mask). A defect without a mask is no
+    /// fault: its image has none.
     ///
     /// # Errors
     /// [`DataError::Io`] if `root` cannot be read, and [`DataError::Layout`] if it is a link that leads nowhere;
@@ -258,7 +260,7 @@ impl Category {
     }
 }
 
-/// What a layout finds in a category's folder.
+/// The images that a layout finds in a category's folder.
 #[derive(Default)]
 struct Images {
     train: Vec<PathBuf>,
@@ -286,24 +288,25 @@ fn name_of(folder: &Path) -> String {
         .into_owned()
 }
 
-/// What the images of a plain folder show: its name, or that of the folder around it if its own says only that they are good.
+/// The product in the images of a plain folder: the folder's name, or its parent's name if the folder's own name says
+/// only that the images are good.
 fn product_of(folder: &Path) -> String {
     let real = path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let says_good = |name: &str| SAYS_GOOD.iter().any(|good| name.eq_ignore_ascii_case(good));
     let product = real.ancestors().map(name_of).find(|name| !says_good(name));
-    // A folder at the top of a disk has none around it with a name.
+    // A folder at the top of a disk has no parent with a name.
     product
         .filter(|name| name.chars().any(char::is_alphanumeric))
         .unwrap_or_else(|| name_of(folder))
 }
 
-/// The images directly in a folder, in natural order; possibly none. What is wrong with others joins the `faults`.
+/// The images directly in a folder, in natural order; possibly none. Faults of other entries are added to `faults`.
 fn images(folder: &Path, pattern: Option<&Pattern>, faults: &mut Vec<DataError>) -> Vec<PathBuf> {
     let files = images_in(folder, faults);
     grouped(files, pattern, faults)
 }
 
-/// The images that files make: each its own, or several by the pattern.
+/// The images of files: one image for each file, or one for several files by the pattern.
 fn grouped(files: Vec<PathBuf>, pattern: Option<&Pattern>, faults: &mut Vec<DataError>) -> Vec<PathBuf> {
     match pattern {
         None => files,
@@ -311,7 +314,7 @@ fn grouped(files: Vec<PathBuf>, pattern: Option<&Pattern>, faults: &mut Vec<Data
     }
 }
 
-/// The images of a folder that must have some: it is a fault if there are none.
+/// The images of a folder. It is a fault if there are none.
 fn some_images(folder: &Path, pattern: Option<&Pattern>, faults: &mut Vec<DataError>) -> Vec<PathBuf> {
     let before = faults.len();
     let images = images(folder, pattern, faults);
@@ -321,7 +324,7 @@ fn some_images(folder: &Path, pattern: Option<&Pattern>, faults: &mut Vec<DataEr
     images
 }
 
-/// Whether there is such a folder. One that may be there, but cannot be looked at, is a fault.
+/// Whether there is such a folder. If its metadata cannot be read, that is a fault.
 fn is_there(folder: &Path, faults: &mut Vec<DataError>) -> bool {
     match fs::metadata(folder) {
         Ok(metadata) => metadata.is_dir(),
@@ -334,7 +337,7 @@ fn is_there(folder: &Path, faults: &mut Vec<DataError>) -> bool {
     }
 }
 
-/// An image's own name, which its mask or label bears too.
+/// An image's own name. Its mask or label has the same name.
 fn own_name(image: &Path, pattern: Option<&Pattern>) -> OsString {
     match pattern.and_then(|pattern| pattern.name(image)) {
         Some(name) => name.into(),

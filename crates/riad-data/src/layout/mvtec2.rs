@@ -1,4 +1,4 @@
-//! MVTec AD 2 (2025), as far as its labels are public.
+//! MVTec AD 2 (2025), the part with public labels.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! VisA (2022), read through the split that comes with it.
+//! VisA (2022), read by the split in its archive.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -53,7 +53,7 @@ pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Images, Dat
     let mut images = Images::default();
     let mut seen = BTreeSet::new();
     for record in reader.records() {
-        // A table that cannot be read on says nothing that could be relied on.
+        // If a table cannot be read to its end, its rows cannot be relied on.
         let record = record.map_err(unreadable)?;
         let row: Row = record.deserialize(Some(&header)).map_err(unreadable)?;
         if row.object != object {
@@ -112,7 +112,7 @@ pub(super) fn open(root: &Path, pattern: Option<&Pattern>) -> Result<Images, Dat
     Ok(images)
 }
 
-/// The file that a row names, which begins with the category's folder; or what is wrong with the row.
+/// The file that a row names, whose path begins with the category's folder, or the fault of the row.
 fn find(root: &Path, object: &str, name: &str) -> Result<PathBuf, String> {
     let named = Path::new(name);
     let is_plain = named.components().all(|part| matches!(part, Component::Normal(_)));
@@ -128,7 +128,7 @@ fn find(root: &Path, object: &str, name: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// What is wrong with the table, without the name of the library that says so.
+/// The fault of the table, without the name of the library that found it.
 fn csv_text(kind: csv::ErrorKind) -> String {
     let line = |position: Option<csv::Position>| position.map_or(0, |position| position.line());
     match kind {

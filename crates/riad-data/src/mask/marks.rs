@@ -1,8 +1,8 @@
 //! Finds the marked pixels of a file.
 //!
-//! Masks come in kinds: two values; labels, one value for each kind of defect, often so small that they look black; and
-//! either of them after a compression or a soft brush has blurred what was sharp. The pixels say which kind it is. A
-//! file of another kind, such as a photograph, is refused: its marks would be ground truth that nobody drew.
+//! There are these kinds of masks: two values; labels, one value for each kind of defect, often so small that they look
+//! black; and both of these after compression or a soft brush has blurred their edges. The pixels show which kind a
+//! mask is. Another file, such as a photograph, is refused, because nobody drew its pixels as ground truth.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,13 +14,13 @@ use crate::decode::{self, Mask, Source};
 use crate::pixels::{Pixels, Plane};
 use crate::{DataError, Limits};
 
-/// More values than this are no labels.
+/// A mask with more values than this has no labels.
 const MOST_LABELS: usize = 32;
 
-/// Labels below this are labels for certain: nobody draws in a gray that looks black.
+/// Values below this are labels, because nobody draws a mask of two values in a gray that looks black.
 const DARK: u16 = 64;
 
-/// The pixels of a mask: of several channels the brightest.
+/// The values of a mask's pixels. If a pixel has several channels, it is the brightest.
 struct Values {
     size: Size,
     values: Vec<u16>,
@@ -132,7 +132,8 @@ impl Values {
         Some(self.values.iter().map(|&value| value >= cut_at).collect())
     }
 
-    /// The least value that marks, where a few values may be labels, or two that a soft brush has blurred at their edges.
+    /// The smallest value that marks a defect. A few values are labels, or two values with edges that a soft brush has
+    /// blurred.
     fn cut_between_labels(&self, different: &BTreeSet<u16>, most: u16) -> Option<u16> {
         let is_faint = |value: u16| value <= most / 8;
         let mut between = different

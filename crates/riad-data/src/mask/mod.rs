@@ -20,8 +20,8 @@ use crate::{DataError, Limits, decode::Source};
 /// A mask may mark nothing, such as the mask of a good image.
 ///
 /// `image_size` is the size of the image that the mask belongs to, as
-/// [`LoadedImage::original_size`](crate::LoadedImage::original_size) or [`Reader::size`](crate::Reader::size) tells it;
-/// With `None` the files must only agree with each other. [`resize_mask`] says how the mask is resized.
+/// [`LoadedImage::original_size`](crate::LoadedImage::original_size) or [`Reader::size`](crate::Reader::size) returns
+/// it. With `None` the files need only have the same size. [`resize_mask`] says how the mask is resized.
 ///
 /// # Errors
 /// As [`Reader::load`](crate::Reader::load) with 3 channels; [`DataError::Layout`] if a file is no mask, if its size is not the
@@ -77,7 +77,7 @@ pub(crate) fn shows_defect(path: &Path, limits: &Limits) -> Result<bool, DataErr
     Ok(marked(Source::File(path), limits)?.values().contains(&true))
 }
 
-/// Resizes a mask, and no defect vanishes.
+/// Resizes a mask so that no defect vanishes.
 ///
 /// A pixel of the result is a defect if defects cover at least half of it, by exact area. If an 8-connected region
 /// would lose all its pixels, it keeps the pixel that it covers most, and all pixels of which it covers at least half
@@ -100,7 +100,7 @@ pub fn resize_mask(mask: Map<bool>, size: Size) -> Result<Map<bool>, DataError> 
     }
     let Size { height, width } = mask.size();
     let (rows, columns) = (&overlaps(height, size.height), &overlaps(width, size.width));
-    // The new pixels that an old one lies in, and with which area.
+    // The new pixels that overlap with an old pixel, and the area of each overlap.
     let parts = |old: usize| {
         let columns = &columns[old % width];
         let in_row = move |&(y, dy): &(usize, u64)| columns.iter().map(move |&(x, dx)| (y * size.width + x, dy * dx));

@@ -97,7 +97,7 @@ struct Planes<'a> {
 }
 
 impl Planes<'_> {
-    /// Hands the moments of each row of windows inside the planes to `visit`, from the top.
+    /// Calls `visit` with the moments of each row of windows inside the planes, from the top.
     fn for_each_row(&self, gaussian: &Gaussian, mut visit: impl FnMut(usize, &Moments)) {
         let mut scan = Scan::new(gaussian, self.width);
         let rows = self
@@ -145,7 +145,8 @@ impl Planes<'_> {
                 *grad += slope * (by_recon + 2.0 * by_squares * (recon - CENTRE) + by_products * (target - CENTRE));
             }
         };
-        // A row of pixels is done with the last row of windows that contains it, which is the one that starts there.
+        // The last row of windows that contains a row of pixels starts at this row. After it, the row of pixels is
+        // complete.
         self.for_each_row(gaussian, |y, moments| {
             let [by_recon, by_squares, by_products] = &mut slopes;
             moments.write_similarities_and_slopes(

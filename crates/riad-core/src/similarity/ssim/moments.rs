@@ -8,8 +8,8 @@ pub const WINDOW: usize = 11;
 /// Pixels between the window's centre and its edge.
 pub(super) const RADIUS: usize = WINDOW / 2;
 
-/// Taken off all values before moments are made. Variances do not change, and an f32 difference of squares loses fewer
-/// digits near 0 than on bright flat regions.
+/// Subtracted from all values before moments are computed. Variances do not change. Near 0 an f32 difference of squares
+/// loses fewer digits than on bright flat regions.
 pub(super) const CENTRE: f32 = 0.5;
 
 const SIGMA: f64 = 1.5;
@@ -31,8 +31,8 @@ impl Gaussian {
         }
     }
 
-    /// The weighted sum of the slices, value by value. All filtering goes through this one loop: along columns with the
-    /// slices being rows, along rows with [`shifted`] views of one.
+    /// The weighted sum of the slices, value by value. All filtering uses this loop. Along columns the slices are rows.
+    /// Along rows they are [`shifted`] views of one row.
     pub(super) fn filter(&self, slices: [&[f32]; WINDOW], out: &mut [f32]) {
         // Blocks of a known length keep their sums in registers, and only their starts need a bounds check.
         const BLOCK: usize = 16;
@@ -67,8 +67,8 @@ pub(super) fn shifted(row: &[f32], len: usize) -> [&[f32]; WINDOW] {
     array::from_fn(|start| &row[start..start + len])
 }
 
-/// The latest [`WINDOW`] rows of a plane that is written from the top, zeros before the first: filtering along columns
-/// needs no more, and these stay in the processor's cache.
+/// The latest [`WINDOW`] rows of a plane that is written from the top, with zeros before the first. Filtering along
+/// columns needs no other rows, and these stay in the processor's cache.
 pub(super) struct LatestRows {
     values: Vec<f32>,
     width: usize,
@@ -98,7 +98,7 @@ impl LatestRows {
     }
 }
 
-/// Takes a pair of planes in row by row, and gives out the moments of the windows that end in the latest row.
+/// Takes the rows of a pair of planes, and returns the moments of the windows that end in the latest row.
 pub(super) struct Scan<'a> {
     gaussian: &'a Gaussian,
     rows_taken: usize,

@@ -27,7 +27,7 @@ impl<'a> Bits<'a> {
         while self.count <= 32 {
             let Some(&byte) = self.file.get(self.at) else { return };
             if byte == 0xFF {
-                // 0 behind it says that it is no marker.
+                // A 0 after it means that it is not a marker.
                 if self.file.get(self.at + 1) != Some(&0) {
                     return;
                 }
@@ -70,7 +70,7 @@ impl<'a> Bits<'a> {
         Ok((self.buffer >> self.count & mask) as u16)
     }
 
-    /// What it means that the data end here.
+    /// The fault if the data ends here.
     pub(super) fn ended(&self) -> Fault {
         if self.at + 1 < self.file.len() {
             Fault::Hole
@@ -79,10 +79,10 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// Passes over the rest of a byte, and what encoders put between the last block and the next marker. Gives the place of
-    /// that marker.
+    /// Skips the rest of a byte, and bytes that encoders put between the last block and the next marker. Returns the
+    /// position of that marker.
     pub(super) fn end(&mut self) -> Result<usize, Fault> {
-        /// Bytes between data and marker that no block is made of.
+        /// Bytes between the data and the marker that belong to no block.
         const PADDING: usize = 16;
         let whole = self.count as usize / 8;
         let rest = self.file.get(self.at..).unwrap_or_default();
@@ -99,7 +99,7 @@ impl<'a> Bits<'a> {
         Ok(self.at)
     }
 
-    /// Passes over a restart marker.
+    /// Skips a restart marker.
     pub(super) fn restart(&mut self, number: u8) -> Result<(), Fault> {
         let at = self.end()?;
         match self.file.get(at + 1) {

@@ -5,7 +5,7 @@ use super::bits::Bits;
 
 /// A table of codes.
 pub(super) struct Table {
-    /// For the first 8 bits: the code's length and its value; a length of 0 where it is longer.
+    /// For each value of the first 8 bits: the code's length and its value. The length is 0 if the code is longer.
     short: Vec<(u8, u8)>,
     /// For each length from 1: the first 16 bits beyond all codes of that length, and what is added to a code to find its value.
     long: [(u32, i32); 16],
@@ -13,7 +13,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Reads a table, and gives what follows it.
+    /// Reads a table, and returns the bytes after it.
     pub(super) fn parse(body: &[u8]) -> Option<(Self, &[u8])> {
         let (counts, rest) = body.split_first_chunk::<16>()?;
         let count = counts.iter().copied().map(usize::from).sum();
@@ -45,7 +45,7 @@ impl Table {
         Some((table, rest))
     }
 
-    /// Takes a code and gives its value.
+    /// Reads a code and returns its value.
     pub(super) fn value(&self, bits: &mut Bits<'_>) -> Result<u8, Fault> {
         let next = bits.peek();
         let (len, value) = self.short[usize::from(next >> 8)];
@@ -62,7 +62,7 @@ impl Table {
                 return value.copied().ok_or(Fault::Damaged);
             }
         }
-        // All ones is no code; what fills up the last byte before a marker is.
+        // A code is never all ones. Ones fill the last byte before a marker.
         Err(if bits.take(16).is_err() {
             bits.ended()
         } else {

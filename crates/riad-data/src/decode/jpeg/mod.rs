@@ -1,9 +1,9 @@
 //! Checks whether a JPEG is complete.
 //!
-//! The decoder fills missing parts with gray and reports nothing. A network would learn half an image as normal. So
-//! this module walks through the file from its start: its segments, and the code of every block in every scan. It
+//! The decoder fills missing parts with gray and reports no error. A network would then learn half an image as normal.
+//! So this module walks through the file from its start: its segments, and the code of every block in every scan. It
 //! computes no pixel. The picture is complete if each scan has all blocks of its size, and the scans together give
-//! every coefficient to its last bit. Data after that, such as a phone or camera appends, does not matter.
+//! every coefficient to its last bit. Data after that does not matter. Some phones and cameras append data.
 
 mod bits;
 mod huffman;
@@ -19,9 +19,9 @@ pub(super) enum Fault {
     CutOff,
     /// Data are missing between the beginning and the end.
     Hole,
-    /// A code, a number or a segment that no JPEG has.
+    /// A code, a number or a segment that is not allowed in a JPEG.
     Damaged,
-    /// Well-formed, but of a kind that is hardly ever met: its name.
+    /// Well-formed, but of a rare kind. This is its name.
     Unsupported(&'static str),
 }
 
@@ -52,7 +52,7 @@ struct Component {
     id: u8,
     h: usize,
     v: usize,
-    /// Blocks across and down, with those that only fill up the last group of an interleaved scan.
+    /// Number of blocks in each direction, including those that only fill the last group of an interleaved scan.
     across: usize,
     down: usize,
     /// For each coefficient the number of bits that are still to come; `None` before its first scan.
@@ -61,15 +61,15 @@ struct Component {
     not_zero: Vec<u64>,
 }
 
-/// What a file says of its picture before the first scan: what walking through it takes.
+/// The headers of a file before the first scan. They are needed to walk through the scans.
 pub(super) struct Header {
     frame: Frame,
-    /// Where to go on: behind the frame's header.
+    /// The position after the frame's header.
     next: usize,
     tables: Tables,
 }
 
-/// What segments between scans define.
+/// The tables that segments between scans define.
 #[derive(Default)]
 struct Tables {
     dc: [Option<Table>; 4],
@@ -107,7 +107,7 @@ impl Header {
         (self.frame.width, self.frame.height)
     }
 
-    /// What [`check`](Self::check) takes in memory.
+    /// The memory that [`check`](Self::check) needs, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         if !self.frame.is_progressive {
             return 0;
@@ -116,7 +116,8 @@ impl Header {
         8 * self.frame.components.iter().map(blocks).sum::<u64>()
     }
 
-    /// What the decoder takes besides the decoded pixels: all coefficients of a progressive frame, a row of blocks else.
+    /// The memory that the decoder needs besides the decoded pixels: all coefficients of a progressive frame, and
+    /// otherwise a row of blocks.
     pub(super) fn decoder_bytes(&self) -> u64 {
         let rows = |component: &Component| {
             if self.frame.is_progressive {
@@ -223,7 +224,7 @@ impl Frame {
 }
 
 impl Tables {
-    /// Takes what a segment defines, if that matters here.
+    /// Keeps the tables that a segment defines, if the check needs them.
     fn define(&mut self, marker: u8, body: &[u8]) -> Result<(), Fault> {
         match marker {
             0xC4 => {
@@ -257,7 +258,7 @@ struct Segments<'a> {
 }
 
 impl<'a> Segments<'a> {
-    /// The next marker, and what belongs to it. Between segments, decoders pass over anything that is no marker.
+    /// The next marker and its segment. Between segments, decoders skip bytes that are not a marker.
     fn next(&mut self) -> Result<(u8, &'a [u8]), Fault> {
         loop {
             let rest = self.file.get(self.at..).unwrap_or_default();

@@ -44,7 +44,7 @@ impl<'a> Scan<'a> {
         let (first, last, before, after) = if frame.is_progressive {
             (first, last, Some(bits >> 4).filter(|&bits| bits > 0), bits & 15)
         } else {
-            // Encoders have written anything there.
+            // Encoders write any values here.
             (0, 63, None, 0)
         };
         let is_dc = first == 0;
@@ -67,7 +67,7 @@ impl<'a> Scan<'a> {
         })
     }
 
-    /// Walks through the data that begin at `at`, and gives the place of the marker behind them.
+    /// Walks through the data that begins at `at`, and returns the position of the marker after it.
     pub(super) fn walk(mut self, file: &[u8], at: usize) -> Result<usize, Fault> {
         self.note()?;
         let Frame {
@@ -140,7 +140,7 @@ impl<'a> Scan<'a> {
     fn note(&mut self) -> Result<(), Fault> {
         for part in &self.parts {
             for to_come in &mut self.frame.components[part.index].to_come[self.first..=self.last] {
-                // A second first scan, or bits of which some in front never came.
+                // A second first scan, or bits whose higher bits are missing.
                 if *to_come != self.before {
                     return Err(if self.before.is_some() {
                         Fault::Hole
@@ -255,7 +255,7 @@ fn skip_refined_ac(
                 }
                 _ => return Err(Fault::Damaged),
             }
-            // So many zeros are passed over, and every other coefficient on the way has its bit.
+            // This number of zeros is skipped. Each other coefficient in between has its bit.
             while k <= last {
                 if *not_zero & (1 << k) != 0 {
                     bits.take(1)?;

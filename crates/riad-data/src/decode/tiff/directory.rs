@@ -1,6 +1,7 @@
 //! The directories of a TIFF or BigTIFF: for each page, its tags.
 //!
-//! The tiff crate is not used for it: it refuses the whole file if it cannot show one page, even a thumbnail.
+//! This module does not use the tiff crate, because that crate refuses the whole file if it cannot decode one page,
+//! even a thumbnail.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,14 +15,14 @@ const BEYOND_IMAGE: u16 = 530;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Order {
     pub(super) is_big_endian: bool,
-    /// Whether places and counts have 8 bytes, as in BigTIFF.
+    /// Whether offsets and counts have 8 bytes, as in BigTIFF.
     is_wide: bool,
 }
 
 /// Why directories cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Broken {
-    /// What is referred to lies beyond the file's end.
+    /// An offset lies beyond the file's end.
     CutOff,
     /// Directories refer to each other in a circle.
     Circle,
@@ -80,7 +81,7 @@ impl Order {
         }
     }
 
-    /// A place or a count, and what follows.
+    /// An offset or a count, and the bytes after it.
     fn place(self, bytes: &[u8]) -> Option<(u64, &[u8])> {
         if self.is_wide {
             let (&place, rest) = bytes.split_first_chunk()?;
@@ -113,7 +114,7 @@ pub(super) fn directories(file: &[u8], order: Order) -> Result<Vec<Directory<'_>
 }
 
 impl<'a> Directory<'a> {
-    /// The directory at a place, and the place of the next, 0 for none.
+    /// The directory at an offset, and the offset of the next one. 0 means that there is none.
     fn parse(file: &'a [u8], order: Order, at: u64) -> Option<(Self, u64)> {
         let rest = file.get(usize::try_from(at).ok()?..)?;
         let (count, mut rest) = if order.is_wide {
@@ -148,12 +149,12 @@ impl<'a> Directory<'a> {
                 Some(data) => {
                     entries.entry(tag).or_insert(Entry { kind, data });
                 }
-                // What tells of the image must be there; texts and profiles need not.
+                // Tags of the image must be complete. Texts and profiles need not be.
                 None if tag < BEYOND_IMAGE => return None,
                 None => {}
             }
         }
-        // Some writers forget that there is no next one.
+        // Some writers do not write that there is no next directory.
         let next = order.place(rest).map_or(0, |(next, _)| next);
         Some((Self { order, entries }, next))
     }

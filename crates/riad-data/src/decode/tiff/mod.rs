@@ -30,15 +30,15 @@ pub(super) struct Tiff<'a> {
     directories: Vec<Directory<'a>>,
 }
 
-/// The page that is looked at as a picture.
+/// The page that is read as a picture.
 pub(super) struct Shown<'a> {
     path: &'a Path,
     page: Page<'a>,
-    /// How many pictures the file holds.
+    /// The number of pictures in the file.
     pictures: usize,
 }
 
-/// Pages that make up the channels of one image: all of one size.
+/// Pages that are the channels of one image. All have the same size.
 pub(super) struct Pages<'a> {
     path: &'a Path,
     /// At least one.
@@ -53,7 +53,7 @@ fn is_smaller(directory: &Directory<'_>) -> bool {
     }
 }
 
-/// Whether a page says where another one is transparent.
+/// Whether a page is the transparency mask of another page.
 fn is_mask(directory: &Directory<'_>) -> bool {
     directory.number(254).is_some_and(|kind| kind & 4 != 0)
 }
@@ -87,7 +87,7 @@ impl<'a> Tiff<'a> {
         })
     }
 
-    /// The page to look at: the first that is marked neither as a smaller version nor as a mask of another one.
+    /// The page to read: the first that is marked neither as a smaller version nor as a mask of another one.
     pub(super) fn shown(&self) -> Result<Shown<'a>, DataError> {
         let pages = || {
             self.directories
@@ -149,7 +149,7 @@ impl Page<'_> {
         matches!(self.colours, Colours::Gray { .. }) && self.samples > 1 && (self.alpha.is_none() || self.samples > 2)
     }
 
-    /// Makes sure that its samples can be taken for channels as they are; else says why not.
+    /// Checks that its samples can be used as channels. Otherwise the error says why not.
     fn is_data(&self) -> Result<(), String> {
         let named = match &self.colours {
             Colours::Gray { .. } => self.samples,
@@ -168,12 +168,12 @@ impl Page<'_> {
         ))
     }
 
-    /// Its samples, of which those of a JPEG were decoded.
+    /// Its samples. Those of a JPEG are decoded.
     fn read(&self, path: &Path) -> Result<Samples, DataError> {
         let read = |stream: &[u8]| -> Result<_, Failure> {
             let header = jpeg::header(stream).map_err(Failure::Jpeg)?;
             let (width, height) = header.dimensions();
-            // Before memory is taken: a stream's size is not the page's for certain.
+            // This is before memory is allocated, because the size in a JPEG's header can differ from the page's size.
             if (width as u64 * height as u64) > self.bytes().1 {
                 return Err(Refusal::Damaged("its JPEG data have another size than its tags say").into());
             }
@@ -196,7 +196,7 @@ impl Page<'_> {
     }
 }
 
-/// Why a page's samples cannot be had.
+/// Why a page's samples cannot be read.
 enum Failure {
     Refused(Refusal),
     Jpeg(jpeg::Fault),
@@ -212,7 +212,7 @@ impl Shown<'_> {
     /// Holds what the tags claim against the limits.
     pub(super) fn cover(&self, within: &mut Within<'_, '_>) -> Result<(), Stop> {
         let (stored, chunk) = self.page.bytes();
-        // Pixels beside the stored samples; a palette makes three of one.
+        // Pixels besides the stored samples. A palette makes three values from one.
         let pixels = u64::from(self.page.width) * u64::from(self.page.height);
         let decoded = stored.max(pixels.saturating_mul(3));
         let mut beside = decoded.saturating_add(chunk);
@@ -226,12 +226,12 @@ impl Shown<'_> {
         self.page.size()
     }
 
-    /// How many pictures the file holds, this one included.
+    /// The number of pictures in the file, including this one.
     pub(super) fn pictures(&self) -> usize {
         self.pictures
     }
 
-    /// 1 for gray, 3 for colours. Transparency is none.
+    /// 1 for gray, 3 for colours. Transparency does not count as a channel.
     pub(super) fn channels(&self) -> usize {
         match self.page.colours {
             Colours::Gray { .. } if self.page.is_multiband() => self.page.samples,
@@ -285,7 +285,7 @@ impl Pages<'_> {
         self.pages.first().map_or(Size::new(0, 0), Page::size)
     }
 
-    /// How many channels all pages have together.
+    /// The number of channels of all pages together.
     pub(super) fn channels(&self) -> usize {
         self.pages.iter().map(|page| page.samples).sum()
     }
@@ -295,7 +295,7 @@ impl Pages<'_> {
         matches!(self.pages.as_slice(), [page] if !page.is_multiband())
     }
 
-    /// Whether the samples of the first page are no colours.
+    /// Whether the samples of the first page are not colours.
     pub(super) fn begin_with_data(&self) -> bool {
         self.pages.first().is_some_and(Page::is_multiband)
     }
@@ -352,7 +352,7 @@ impl Page<'_> {
 }
 
 impl Samples {
-    /// Samples of 1, 2 and 4 bits in 8, with which they come out even. Others keep their own white.
+    /// Converts samples of 1, 2 and 4 bits to 8 bits, which is exact. Others keep their own white.
     fn in_even_bits(self, full: u16) -> (Self, u16) {
         match self {
             Self::U8(mut samples) if 255 % full == 0 => {
@@ -366,7 +366,7 @@ impl Samples {
     }
 }
 
-/// The picture that indices into a palette make.
+/// The picture of indices into a palette.
 fn coloured(page: &Page<'_>, palette: &[[u8; 3]], samples: &Samples) -> Option<DynamicImage> {
     let colour = |index: usize| palette.get(index).copied();
     let raw: Option<Vec<[u8; 3]>> = match samples {
@@ -385,7 +385,7 @@ fn coloured(page: &Page<'_>, palette: &[[u8; 3]], samples: &Samples) -> Option<D
     Some(ImageBuffer::<Rgb<u8>, _>::from_raw(page.width, page.height, raw)?.into())
 }
 
-/// The picture that samples make whose greatest value is `full`: gray or colours, with alpha where there is any.
+/// The picture of samples whose greatest value is `full`: gray or colours, with alpha if there is one.
 fn pixels<T>(page: &Page<'_>, samples: Vec<T>, full: u16) -> Option<DynamicImage>
 where
     T: Primitive + Into<u32> + TryFrom<u32> + 'static,
@@ -415,7 +415,7 @@ where
             let at = |index: usize| -> u32 { pixel[index].into() };
             match page.colours {
                 Colours::Gray { is_inverted: true } => raw.push(value(full - at(0))?),
-                // As much light as the ink and the black leave.
+                // The light that passes the ink and the black.
                 Colours::Cmyk => {
                     for ink in 0..3 {
                         raw.push(value(((full - at(ink)) * (full - at(3)) + full / 2) / full)?);

@@ -1,11 +1,11 @@
-//! One page of a TIFF: what its tags say, and its samples.
+//! One page of a TIFF: its tags and its samples.
 
 use image::metadata::Orientation;
 
 use super::directory::{Directory, Order};
 use super::unpack::{Compression, unpack};
 
-/// What the samples of a pixel are.
+/// The meaning of the samples of a pixel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Colours {
     Gray {
@@ -15,28 +15,28 @@ pub(super) enum Colours {
     /// The red, green and blue of each value, in 8 bits.
     Palette(Vec<[u8; 3]>),
     Cmyk,
-    /// Brightness and two differences; from JPEG data, which are brought to RGB as they are decoded.
+    /// Brightness and two differences, in JPEG data. Decoding converts them to RGB.
     YCbCr,
 }
 
-/// What the first sample beyond the colours is.
+/// The meaning of the first sample after the colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alpha {
-    /// The colours were multiplied by it.
+    /// Alpha, by which the colours were multiplied.
     Associated,
     Unassociated,
 }
 
-/// A page whose tags were read and make sense together.
+/// A page whose tags were read and do not contradict each other.
 pub(super) struct Page<'a> {
     file: &'a [u8],
     order: Order,
     pub(super) width: u32,
     pub(super) height: u32,
     pub(super) orientation: Orientation,
-    /// Of a sample, 1 to 16.
+    /// Bits of a sample, 1 to 16.
     pub(super) bits: u32,
-    /// In a pixel.
+    /// Samples of a pixel.
     pub(super) samples: usize,
     pub(super) colours: Colours,
     pub(super) alpha: Option<Alpha>,
@@ -57,9 +57,9 @@ pub(super) struct Page<'a> {
 /// Why a page cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// Its data or tags are cut off or damaged: how.
+    /// Its data or tags are cut off or damaged. This says how.
     Damaged(&'static str),
-    /// It is of a kind that is not read: which.
+    /// It is of a kind that is not read. This names the kind.
     Unsupported(String),
     FloatingPoint,
 }
@@ -110,7 +110,7 @@ impl<'a> Page<'a> {
         let samples = samples.ok_or(Damaged("its number of samples is not possible for a pixel"))?;
         for format in directory.numbers(tag::SAMPLE_FORMAT).into_iter().flatten() {
             match format {
-                // What is not said to be anything is taken as it usually is.
+                // A tag that is missing has its usual value.
                 1 | 4 => {}
                 3 => return Err(FloatingPoint),
                 _ => {
@@ -160,7 +160,7 @@ impl<'a> Page<'a> {
         });
         let is_predicted = match number(tag::PREDICTOR).unwrap_or(1) {
             1 => false,
-            // It belongs to the compressions that know it; others have been seen to carry the tag for nothing.
+            // The tag counts only for compressions that use it. Some files have it with other compressions, by mistake.
             2 => matches!(compression, Compression::Lzw | Compression::Deflate),
             _ => {
                 return Err(Unsupported(format!(
@@ -188,7 +188,7 @@ impl<'a> Page<'a> {
             alpha,
             compression,
             is_predicted,
-            // A JPEG is a stream of its own.
+            // The order of bits does not apply to a JPEG: it is a stream with its own order.
             is_reversed: number(tag::FILL_ORDER) == Some(2) && !is_jpeg,
             is_planar: samples > 1 && number(tag::PLANAR) == Some(2),
             chunk_width: width as usize,
@@ -201,7 +201,7 @@ impl<'a> Page<'a> {
         Ok(page)
     }
 
-    /// Finds the data of strips and tiles, all of which must be there.
+    /// Finds the data of strips and tiles. None may be missing.
     fn find_chunks(&mut self, directory: &Directory<'a>) -> Result<(), Refusal> {
         const CUT_OFF: Refusal = Damaged("the image data is cut off");
         if self.compression == Compression::OldJpeg {
@@ -264,7 +264,7 @@ impl<'a> Page<'a> {
                 .ok_or(CUT_OFF)?;
             let len = match &lens {
                 Some(lens) => lens.get(index).and_then(|&len| usize::try_from(len).ok()),
-                // Old writers left it out.
+                // Old writers omit it.
                 None => Some(rest.len()),
             };
             let data = len.and_then(|len| rest.get(..len)).ok_or(CUT_OFF)?;
@@ -288,7 +288,7 @@ impl<'a> Page<'a> {
         if self.is_planar { 1 } else { self.samples }
     }
 
-    /// What a strip or tile takes when unpacked, in bytes; `None` beyond what can be counted.
+    /// The size of an unpacked strip or tile in bytes. `None` if it exceeds a `usize`.
     fn chunk_bytes(&self) -> Option<usize> {
         let bits = self
             .chunk_width
@@ -297,13 +297,13 @@ impl<'a> Page<'a> {
         bits.div_ceil(8).checked_mul(self.chunk_height)
     }
 
-    /// What all samples take when decoded, and what a strip or tile takes besides.
+    /// The bytes of all decoded samples, and the additional bytes for a strip or tile.
     pub(super) fn bytes(&self) -> (u64, u64) {
         let pixels = u64::from(self.width) * u64::from(self.height);
         let samples = pixels.saturating_mul(self.samples as u64);
         let decoded = samples.saturating_mul(if self.bits > 8 { 2 } else { 1 });
         let chunk = self.chunk_bytes().map_or(u64::MAX, |bytes| bytes as u64);
-        // A JPEG's coefficients come to its samples.
+        // A JPEG needs memory for its coefficients, too.
         let copies = if self.is_jpeg() { 8 } else { 2 };
         (decoded, chunk.saturating_mul(copies))
     }
@@ -340,7 +340,7 @@ impl<'a> Page<'a> {
                 index / self.across() * self.chunk_height,
                 index % self.across() * self.chunk_width,
             );
-            // The last strip has as many rows as are left; a tile is always whole.
+            // The last strip has the remaining rows. A tile always has all of its rows.
             let rows_left = self.height as usize - top;
             let rows = if self.is_tiled {
                 self.chunk_height
@@ -380,7 +380,7 @@ impl<'a> Page<'a> {
         Ok(samples)
     }
 
-    /// A strip or tile of so many rows, unpacked, its bits in order and without prediction.
+    /// An unpacked strip or tile of this number of rows, with its bits in order and without prediction.
     fn unpack(&self, data: &'a [u8], rows: usize) -> Option<std::borrow::Cow<'a, [u8]>> {
         let row_bytes = (self.chunk_width * self.samples_together() * self.bits as usize).div_ceil(8);
         let reversed: Vec<u8>;
@@ -439,14 +439,14 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// The JPEG of a strip or tile with the tables that all share, and with the marker that tells its colours.
+    /// The JPEG of a strip or tile with the tables that all share, and with the marker that says what its colours are.
     fn whole_jpeg(&self, data: &[u8]) -> Vec<u8> {
         if self.compression == Compression::OldJpeg {
             return data.to_vec();
         }
         let body = |stream: &[u8]| stream.strip_prefix(&[0xFF, 0xD8]).unwrap_or(stream).to_vec();
         let mut whole = vec![0xFF, 0xD8];
-        // By Adobe's marker: 1 where brightness and differences are to be brought to RGB, 0 where nothing is.
+        // By Adobe's marker: 1 if brightness and differences must be converted to RGB, 0 if not.
         let transform = u8::from(self.colours == Colours::YCbCr);
         whole.extend([0xFF, 0xEE, 0, 14]);
         whole.extend(b"Adobe\0\x64\0\0\0\0");
@@ -460,12 +460,12 @@ impl<'a> Page<'a> {
     }
 }
 
-/// What the samples of a pixel are by its tags, and how many of them are colours.
+/// The meaning of the samples of a pixel by its tags, and the number of colours.
 fn colours(directory: &Directory<'_>, bits: u32, samples: usize, is_jpeg: bool) -> Result<(Colours, usize), Refusal> {
     let save_as = crate::decode::SAVE_AS;
     let photometric = match directory.number(tag::PHOTOMETRIC) {
         Some(number) => number,
-        // Some writers leave it out where there is no choice.
+        // Some writers omit it if there is only one possible value.
         None if samples == 1 => 1,
         None => return Err(Damaged("what its samples mean is missing")),
     };

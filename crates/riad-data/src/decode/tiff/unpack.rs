@@ -7,7 +7,7 @@ use fax::decoder::{DecodeStatus, Group3Decoder, Group4Decoder, pels};
 use flate2::{Decompress, FlushDecompress, Status};
 use weezl::{BitOrder, LzwStatus, decode::Decoder};
 
-/// How the data of a page are compressed.
+/// The compression of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Compression {
     None,
@@ -17,14 +17,14 @@ pub(super) enum Compression {
     /// CCITT T.4 in one dimension, and T.6.
     Fax3,
     Fax4,
-    /// A whole JPEG for each strip or tile, but for tables that all share.
+    /// A JPEG for each strip or tile. All of them share some tables.
     Jpeg,
-    /// A whole JPEG for all of a page.
+    /// A JPEG for the whole page.
     OldJpeg,
 }
 
 impl Compression {
-    /// By its number in a file; else what people call it.
+    /// The compression with this number in a file, or the common name of one that is not read.
     pub(super) fn of(number: u64) -> Result<Self, &'static str> {
         Ok(match number {
             1 => Self::None,
@@ -52,16 +52,16 @@ impl Compression {
     }
 }
 
-/// Unpacks data to exactly `len` bytes, rows of `width` pixels each; `None` if they are damaged or too few. What follows them is
-/// no concern.
+/// Unpacks data to exactly `len` bytes, rows of `width` pixels each; `None` if they are damaged or too few. Bytes after
+/// them are ignored.
 pub(super) fn unpack(compression: Compression, data: &[u8], len: usize, width: usize) -> Option<Cow<'_, [u8]>> {
     let mut out = vec![0; if compression == Compression::None { 0 } else { len }];
     match compression {
         Compression::None => return data.get(..len).map(Cow::Borrowed),
         Compression::Lzw => lzw(data, &mut out)?,
         Compression::Deflate => {
-            // One byte more than there should be: only at the end of the stream its check sum is looked at, which tells if any
-            // byte was wrong.
+            // One byte more than expected. The check sum is compared only at the end of the stream, and it shows if any
+            // byte is wrong.
             out.push(0);
             let mut inflate = Decompress::new(true);
             let status = inflate.decompress(data, &mut out, FlushDecompress::Finish).ok()?;
@@ -129,7 +129,7 @@ fn fax3(data: &[u8], out: &mut [u8], width: usize) -> Option<()> {
     let bytes = data.iter().map(|&byte| Ok::<_, std::convert::Infallible>(byte));
     let mut decoder = Group3Decoder::new(bytes).ok()?;
     for row in out.chunks_mut(usize::from(width).div_ceil(8)) {
-        // Behind the last row the mark that ends a row may be missing.
+        // After the last row, the mark of a row's end may be missing.
         let status = decoder.advance();
         let transitions = decoder.transitions();
         if status.is_err() && transitions.last().is_none_or(|&last| last < width) {
