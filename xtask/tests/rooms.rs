@@ -34,7 +34,7 @@ const CRATES: [(&str, &[&str]); 5] = [
     (
         "riad",
         &[
-            "asked",
+            "rate",
             "error",
             "observer",
             "files",

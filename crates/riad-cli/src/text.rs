@@ -4,7 +4,7 @@ use std::{fmt::Write as _, path::Path};
 
 use crate::shell::shell_quoted;
 use riad::{
-    Asked, Evaluation,
+    Evaluation, FalsePositiveRate,
     evaluation::{
         AUPRO_LIMIT, AtThreshold, Counted, Findings, Flagged, Metrics, Synthetic, Unmeasured, mean, sentence,
     },
@@ -195,13 +195,10 @@ fn threshold_table(results: &[Evaluation]) -> String {
         ["category", "threshold", "with", "pixels", "pixels"],
     ];
     let mut rows: Vec<Vec<String>> = headings.map(|row| row.map(str::to_owned).to_vec()).to_vec();
-    let mut asked = None;
+    let mut rate = None;
     for Evaluation { name, findings, .. } in results {
         let Ok(at) = &findings.at_threshold else { continue };
-        asked = Some(Asked {
-            rate: at.fpr,
-            confidence: at.confidence,
-        });
+        rate = Some(FalsePositiveRate::new(at.fpr).with_confidence(at.confidence));
         let pixels = |Flagged { flagged, of, .. }: Flagged| match of {
             0 => "-".to_owned(),
             _ => format!("{:.2} %", 100.0 * flagged as f64 / of as f64),
@@ -217,9 +214,9 @@ fn threshold_table(results: &[Evaluation]) -> String {
             pixels(at.defective_pixels),
         ]);
     }
-    let Some(asked) = asked else { return String::new() };
+    let Some(rate) = rate else { return String::new() };
     format!(
-        "\nThe threshold is calibrated for {asked},\nand these labels did not choose it. Of the pixels it flags:\n{}",
+        "\nThe threshold is calibrated for {rate},\nand these labels did not choose it. Of the pixels it flags:\n{}",
         aligned(&rows)
     )
 }

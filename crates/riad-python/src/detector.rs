@@ -7,14 +7,14 @@ use pyo3::{
     prelude::*,
     types::{PyAny, PyTuple},
 };
-use riad::{Asked, Checkpoint, Compute, Pattern, Precision, facts};
+use riad::{Checkpoint, Compute, FalsePositiveRate, Pattern, Precision, facts};
 
 use crate::{
-    asked::{asked, given, in_same_digits},
     errors::{Failure, Result, exception},
     found::Found,
     image::{Given, is_path},
     inspections::Inspections,
+    rate::{given, in_same_digits, rate},
     threads::compute,
 };
 
@@ -118,7 +118,7 @@ impl Detector {
     /// True
     #[pyo3(signature = (fpr=None, confidence=None))]
     fn threshold(&self, fpr: Option<f64>, confidence: Option<f64>) -> Result<f64> {
-        let threshold = self.inner.threshold(asked(fpr, confidence, None))?;
+        let threshold = self.inner.threshold(rate(fpr, confidence, None))?;
         Ok(in_same_digits(threshold.value()))
     }
 
@@ -193,12 +193,12 @@ impl Detector {
 
 impl Detector {
     /// What is asked of the model in advance, if anything; refused where it has no threshold for it.
-    fn checked(&self, fpr: Option<f64>, confidence: Option<f64>) -> Result<Option<Asked>> {
-        let asked = given(fpr, confidence);
-        if let Some(asked) = asked {
-            self.inner.threshold(asked)?;
+    fn checked(&self, fpr: Option<f64>, confidence: Option<f64>) -> Result<Option<FalsePositiveRate>> {
+        let rate = given(fpr, confidence);
+        if let Some(rate) = rate {
+            self.inner.threshold(rate)?;
         }
-        Ok(asked)
+        Ok(rate)
     }
 }
 

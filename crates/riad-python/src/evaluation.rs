@@ -10,8 +10,8 @@ use riad::{
 };
 
 use crate::{
-    asked::{asked, in_same_digits},
     errors::{Result, refused},
+    rate::{in_same_digits, rate},
     threads::watched,
 };
 
@@ -47,7 +47,7 @@ pub(crate) fn evaluate<'py>(
         };
         let measuring = Measuring {
             bands: bands.as_ref(),
-            asked: asked(fpr, confidence, None),
+            rate: rate(fpr, confidence, None),
             pictures: report.is_some(),
             cancel: Some(&cancel),
             ..Measuring::of(&model, &how)

@@ -7,12 +7,12 @@ use pyo3::{
     prelude::*,
     types::{PyBytes, PyDict},
 };
-use riad::{Asked, Region, RgbImage, Size, render};
+use riad::{FalsePositiveRate, Region, RgbImage, Size, render};
 
 use crate::{
     arrays::picture,
-    asked::{asked, in_same_digits},
     errors::{Failure, Result},
+    rate::{in_same_digits, rate},
     threads::compute,
 };
 
@@ -23,7 +23,7 @@ use crate::{
 pub(crate) struct Found {
     content: Content,
     /// What thresholds are for where a call asks for nothing.
-    usual: Option<Asked>,
+    usual: Option<FalsePositiveRate>,
 }
 
 enum Content {
@@ -32,7 +32,7 @@ enum Content {
 }
 
 impl Found {
-    pub(crate) fn new(found: riad::Found, usual: Option<Asked>) -> Self {
+    pub(crate) fn new(found: riad::Found, usual: Option<FalsePositiveRate>) -> Self {
         let content = Content::Found(Arc::new(found));
         Self { content, usual }
     }
@@ -51,17 +51,17 @@ impl Found {
         }
     }
 
-    fn asked(&self, fpr: Option<f64>, confidence: Option<f64>) -> Asked {
-        asked(fpr, confidence, self.usual)
+    fn rate(&self, fpr: Option<f64>, confidence: Option<f64>) -> FalsePositiveRate {
+        rate(fpr, confidence, self.usual)
     }
 
     /// The overlay, with a line around what is above the threshold if one is asked for now or was before.
     fn drawn(&self, py: Python<'_>, fpr: Option<f64>, confidence: Option<f64>) -> Result<RgbImage> {
         let found = Arc::clone(self.found(py)?);
         let asks = fpr.is_some() || confidence.is_some() || self.usual.is_some();
-        let asked = self.asked(fpr, confidence);
+        let rate = self.rate(fpr, confidence);
         Ok(compute(py, move || {
-            if asks { found.overlay_at(asked) } else { found.overlay() }
+            if asks { found.overlay_at(rate) } else { found.overlay() }
         })??)
     }
 }
@@ -127,7 +127,7 @@ impl Found {
     /// 'good'
     #[pyo3(signature = (fpr=None, confidence=None))]
     fn verdict(&self, py: Python<'_>, fpr: Option<f64>, confidence: Option<f64>) -> Result<&'static str> {
-        Ok(self.found(py)?.verdict(self.asked(fpr, confidence))?.name())
+        Ok(self.found(py)?.verdict(self.rate(fpr, confidence))?.name())
     }
 
     /// What is above the threshold for a false-positive rate, part by part, the highest peak first: a list of :class:`riad.Region`.
@@ -143,8 +143,8 @@ impl Found {
         confidence: Option<f64>,
     ) -> Result<Vec<Bound<'py, PyAny>>> {
         let found = Arc::clone(self.found(py)?);
-        let asked = self.asked(fpr, confidence);
-        let regions = compute(py, move || found.regions(asked))??;
+        let rate = self.rate(fpr, confidence);
+        let regions = compute(py, move || found.regions(rate))??;
         let class = py.import("riad._types")?.getattr("Region")?;
         let made = regions.into_iter().map(|region| {
             let Region {

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Mutex};
 
 use pyo3::{prelude::*, sync::MutexExt, types::PyIterator};
-use riad::{Asked, Listing};
+use riad::{FalsePositiveRate, Listing};
 
 use crate::{errors::Result, found::Found, threads::compute};
 
@@ -14,7 +14,7 @@ const PATHS: usize = 256;
 #[pyclass(frozen, module = "riad")]
 pub(crate) struct Inspections {
     detector: riad::Detector,
-    usual: Option<Asked>,
+    usual: Option<FalsePositiveRate>,
     state: Mutex<State>,
 }
 
@@ -29,7 +29,7 @@ struct State {
 }
 
 impl Inspections {
-    pub(crate) fn of_paths(detector: riad::Detector, paths: Py<PyIterator>, usual: Option<Asked>) -> Self {
+    pub(crate) fn of_paths(detector: riad::Detector, paths: Py<PyIterator>, usual: Option<FalsePositiveRate>) -> Self {
         Self::new(
             detector,
             usual,
@@ -42,7 +42,7 @@ impl Inspections {
         )
     }
 
-    pub(crate) fn of_folder(detector: riad::Detector, found: Listing, usual: Option<Asked>) -> Self {
+    pub(crate) fn of_folder(detector: riad::Detector, found: Listing, usual: Option<FalsePositiveRate>) -> Self {
         let faults = found.faults.into_iter().map(|fault| {
             let path = fault.path().map(PathBuf::from).unwrap_or_default();
             (path, fault.into())
@@ -62,7 +62,7 @@ impl Inspections {
         )
     }
 
-    fn new(detector: riad::Detector, usual: Option<Asked>, state: State) -> Self {
+    fn new(detector: riad::Detector, usual: Option<FalsePositiveRate>, state: State) -> Self {
         let state = Mutex::new(state);
         Self { detector, usual, state }
     }

@@ -3,7 +3,6 @@
 //! It is built on the crate `riad` alone. Python's lock is released wherever something is computed ([`threads::compute`]).
 
 mod arrays;
-mod asked;
 mod calibration;
 mod detector;
 mod errors;
@@ -12,6 +11,7 @@ mod found;
 mod image;
 mod inspections;
 mod measures;
+mod rate;
 mod run;
 mod threads;
 mod told;

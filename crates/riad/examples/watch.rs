@@ -10,7 +10,7 @@ use std::error::Error;
 
 use riad::{
     Compute, Detector, Event, Observer,
-    watch::{By, Options, Station},
+    watch::{Options, Station, Transfer},
 };
 use support::Demo;
 
@@ -32,8 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Lines name the model by its id, so that those of two models can be told apart.
     let detector = Detector::open_identified(demo.model()?, None, &Compute::default())?;
     let options = Options {
-        asked: Some(0.1.into()),
-        defects: Some((demo.path("rejects"), By::Copy)),
+        rate: Some(0.1.into()),
+        defects: Some((demo.path("rejects"), Transfer::Copy)),
         // A line PC watches until it is cancelled.
         once: true,
         ..Options::new(demo.test(), demo.path("results.csv"))

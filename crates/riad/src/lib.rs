@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod asked;
 mod calibration;
 mod detector;
 mod error;
@@ -14,6 +13,7 @@ mod observer;
 #[cfg(feature = "report")]
 mod page;
 mod protocol;
+mod rate;
 mod recalibration;
 pub mod render;
 #[cfg(feature = "report")]
@@ -45,7 +45,6 @@ pub use riad_model::{
 };
 
 pub use self::{
-    asked::{Asked, By},
     calibration::{Scores, calibrate},
     detector::{Compute, Detector, Found, Inspections},
     error::{Cause, Error, Result},
@@ -54,6 +53,7 @@ pub use self::{
     maps::{MapFormat, Maps},
     observer::{Cancel, Counts, Event, Observer, Session, Stop, Work},
     protocol::{Protocol, TrainingOptions},
+    rate::FalsePositiveRate,
     recalibration::{Recalibrated, Recalibration},
     run::{GoodImage, Run, Trained},
     sooner::Sooner,

@@ -23,7 +23,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<Ending> {
     let mut results = Vec::with_capacity(runs.len());
     for (run, test) in runs.iter().zip(&tests) {
         let measuring = Measuring {
-            asked: args.verdict.usual(),
+            rate: args.verdict.usual(),
             ..Measuring::of(run.folder(), &compute)
         };
         results.push(measure(test, &measuring, &console)?);

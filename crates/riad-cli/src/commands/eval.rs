@@ -133,7 +133,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
         };
         let measuring = Measuring {
             bands: args.images.bands.as_ref(),
-            asked: plan.verdict.usual(),
+            rate: plan.verdict.usual(),
             baseline: plan.with_baseline,
             ..Measuring::of(&model, &compute)
         };
@@ -180,7 +180,7 @@ fn measure_photos(args: &EvalArgs, compute: &Compute) -> Result<Ending> {
     })?;
     let measuring = Measuring {
         bands: bands.as_ref(),
-        asked: args.verdict.usual(),
+        rate: args.verdict.usual(),
         ..Measuring::of(model, compute)
     };
     let result = measure(&test, &measuring, &console)?;

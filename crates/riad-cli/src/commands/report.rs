@@ -61,7 +61,7 @@ fn show(folder: &Path, args: &ReportArgs, compute: &Compute, console: &Console) 
         }
     })?;
     let measuring = Measuring {
-        asked: args.verdict.usual(),
+        rate: args.verdict.usual(),
         ..Measuring::of(folder, compute)
     };
     measure(&test, &measuring, console)

@@ -88,7 +88,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
             output.flagged,
             output.scored,
             threshold.value(),
-            threshold.asked(),
+            threshold.rate(),
             counted(threshold.calibration().scores().len(), "good image")
         );
     }

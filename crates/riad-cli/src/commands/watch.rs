@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use riad::{
-    By, Detector, Error,
-    watch::{Ended, Options, Station},
+    Detector, Error,
+    watch::{Ended, Options, Station, Transfer},
 };
 use tracing::info;
 
@@ -22,14 +22,14 @@ pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
     let compute = args.compute.compute()?;
     let detector = Detector::open_identified(&args.model, args.images.bands.clone(), &compute)?;
     args.verdict.threshold(&detector)?;
-    let by = match args.by {
-        ByName::Copy => By::Copy,
-        ByName::Link => By::Link,
-        ByName::Move => By::Move,
+    let transfer = match args.by {
+        ByName::Copy => Transfer::Copy,
+        ByName::Link => Transfer::Link,
+        ByName::Move => Transfer::Move,
     };
     let options = Options {
-        asked: args.verdict.asked(),
-        defects: args.defects.clone().map(|defects| (defects, by)),
+        rate: args.verdict.rate(),
+        defects: args.defects.clone().map(|defects| (defects, transfer)),
         maps,
         settle: args.settle,
         interval: args.interval,

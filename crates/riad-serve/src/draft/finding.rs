@@ -1,7 +1,7 @@
 //! What a new model finds.
 
 use riad::{
-    Asked, Cancel, Compute, Observer, Sets, Suspects,
+    Cancel, Compute, FalsePositiveRate, Observer, Sets, Suspects,
     evaluation::{Measuring, Synthetic, TestSet},
 };
 use serde::{Deserialize, Serialize};
@@ -56,14 +56,14 @@ impl Found {
     pub(super) fn of(
         draft: &Draft,
         store: &Store,
-        asked: Asked,
+        rate: FalsePositiveRate,
         (compute, cancel, observer): (&Compute, &Cancel, &dyn Observer),
     ) -> Result<Self> {
         let run = draft.run();
         let sets = Sets::new().synthetic(SEED);
         let test = TestSet::of_sets(&run, &sets, None, compute, observer)?;
         let measuring = Measuring {
-            asked,
+            rate,
             pictures: false,
             cancel: Some(cancel),
             ..Measuring::of(&run, compute)
@@ -85,7 +85,7 @@ impl Found {
             note: evaluation.caution.unwrap_or_default(),
             lengths: made_up.lengths(),
             kinds: kinds(&made_up),
-            rate: asked.rate,
+            rate: rate.rate,
             threshold: at.threshold,
             promise: riad::reach(&calibration),
             smallest_rate: calibration.smallest_rate(),

@@ -158,7 +158,7 @@ impl Draft {
             if run.trained() != Some(Trained::Finished) {
                 return Err(riad::Error::Cancelled.into());
             }
-            match Found::of(self, store, self.asked, (compute, cancel, &teller)) {
+            match Found::of(self, store, self.rate, (compute, cancel, &teller)) {
                 Err(Error::Riad(riad::Error::Cancelled)) => Err(riad::Error::Cancelled.into()),
                 tried => Ok(tried),
             }

@@ -234,10 +234,7 @@ pub(super) async fn overlay(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let (inspection, path) = kept(&shared, &line, id).await?;
-    let asked = riad::Asked {
-        rate: inspection.rate,
-        confidence: inspection.confidence,
-    };
+    let rate = riad::FalsePositiveRate::new(inspection.rate).with_confidence(inspection.confidence);
     let is_for_page = shape.purpose == Some(Purpose::Page);
     let (encode, kind): (Encode, _) = match is_for_page {
         true => (jpeg, "image/jpeg"),
@@ -252,7 +249,7 @@ pub(super) async fn overlay(
         return Ok(known.unchanged());
     }
     let drawn = drawn(&shared, inspection, path, encode, move |found| {
-        let overlay = found.overlay_at(asked)?;
+        let overlay = found.overlay_at(rate)?;
         Ok(if is_for_page { for_screen(overlay) } else { overlay })
     });
     Ok(known.with(kind, drawn.await?))

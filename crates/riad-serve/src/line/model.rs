@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Instant};
 
-use riad::{Asked, Compute, Detector, Difference, Found, Likeness, Threshold};
+use riad::{Compute, Detector, Difference, FalsePositiveRate, Found, Likeness, Threshold};
 
 use crate::{
     Result,
@@ -33,9 +33,9 @@ impl Model {
     ///
     /// # Errors
     /// If it cannot be used, or is not calibrated for what is asked.
-    pub(crate) fn open(file: &Path, version: u32, asked: Asked, compute: &Compute) -> Result<Self> {
+    pub(crate) fn open(file: &Path, version: u32, rate: FalsePositiveRate, compute: &Compute) -> Result<Self> {
         let detector = Detector::open_identified(file, None, compute)?;
-        let threshold = detector.threshold(asked)?;
+        let threshold = detector.threshold(rate)?;
         Ok(Self {
             version,
             detector,

@@ -57,7 +57,7 @@ impl Material {
     /// # Errors
     /// [`NotMade::Asked`] if nothing new is selected, or thresholds cannot be made.
     pub(super) fn of(line: &Line, store: &Store, selected: &Selected) -> Result<Self, NotMade> {
-        let needed = line.asked().images_needed().map_err(Error::from)?;
+        let needed = line.rate().images_needed().map_err(Error::from)?;
         let all = known::of_version(store, &line.name, line.model().version)?;
         let (known, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(|known| known.path().is_file());
         if selected.audited.is_empty() && selected.others.is_empty() {

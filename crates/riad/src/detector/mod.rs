@@ -13,7 +13,7 @@ use riad_data::{DataError, Fit, Image, LoadedImage, Pattern, Reader, load_ahead}
 use riad_model::{Checkpoint, Device, Header, Keep, ModelError, Precision, Roi, Scored, Scorer, store::file_of};
 
 pub use self::found::Found;
-use crate::{Asked, Error, Result, Threshold, files::sha256, settings::bands_of};
+use crate::{Error, FalsePositiveRate, Result, Threshold, files::sha256, settings::bands_of};
 
 /// Images of the network's size that are scored at once: enough to keep all cores busy, few enough that scores come
 /// steadily.
@@ -194,8 +194,8 @@ impl Detector {
     /// # Errors
     /// [`Error::NotCalibrated`] and [`Error::TooFew`] say how many good images the rate needs. [`Error::Request`] if
     /// the rate is out of range.
-    pub fn threshold(&self, asked: impl Into<Asked>) -> Result<Threshold> {
-        Threshold::new(self.header(), &self.inner.name, asked.into())
+    pub fn threshold(&self, rate: impl Into<FalsePositiveRate>) -> Result<Threshold> {
+        Threshold::new(self.header(), &self.inner.name, rate.into())
     }
 
     /// The model's file or folder, as messages name it.

@@ -121,8 +121,8 @@ impl AtThreshold {
     /// Nothing is counted yet. `set_by_good` if the good images are those that the threshold was set with.
     pub(super) fn new(threshold: &Threshold, set_by_good: bool) -> Self {
         Self {
-            fpr: threshold.asked().rate,
-            confidence: threshold.asked().confidence,
+            fpr: threshold.rate().rate,
+            confidence: threshold.rate().confidence,
             threshold: threshold.value(),
             calibration_images: threshold.calibration().scores().len(),
             good_images: (!set_by_good).then(Counted::default),

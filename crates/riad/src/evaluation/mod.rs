@@ -30,7 +30,7 @@ use self::{
     test_images::{TestImage, TestImages},
 };
 use crate::{
-    Asked, Cancel, Error, Event, Observer, Result, Run, Threshold, Work,
+    Cancel, Error, Event, FalsePositiveRate, Observer, Result, Run, Threshold, Work,
     detector::{Compute, Detector},
     facts::facts,
     names::{plain, relative, written},
@@ -73,7 +73,7 @@ pub struct Measuring<'a> {
     /// Which files make one image together. `None` means the run's own.
     pub bands: Option<&'a Pattern>,
     /// The rate of the threshold for verdicts.
-    pub asked: Asked,
+    pub rate: FalsePositiveRate,
     /// Whether the distance to the mean of the training images is measured, too.
     pub baseline: bool,
     /// Whether pictures of every image are made for a report.
@@ -90,7 +90,7 @@ impl<'a> Measuring<'a> {
         Self {
             model,
             bands: None,
-            asked: Asked::rate(USUAL_RATE),
+            rate: FalsePositiveRate::new(USUAL_RATE),
             baseline: false,
             pictures: true,
             compute,
@@ -266,7 +266,7 @@ fn find(
             root: category.root.clone(),
         });
     }
-    let threshold = model.threshold(measuring.asked);
+    let threshold = model.threshold(measuring.rate);
     let mut at_threshold = match &threshold {
         Ok(threshold) => Ok(AtThreshold::new(threshold, test.set_the_threshold)),
         Err(reason) => Err(reason.to_string()),
