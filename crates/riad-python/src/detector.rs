@@ -43,7 +43,8 @@ fn open(py: Python<'_>, model: PathBuf, bands: Option<&str>, precision: Option<&
     if let Some(precision) = precision {
         how.precision = precision.parse::<Precision>()?;
     }
-    Ok(compute(py, || riad::Detector::open_identified(model, bands, &how))??)
+    let options = riad::Detector::options().compute(how).bands(bands).identified(true);
+    Ok(compute(py, || options.open(model))??)
 }
 
 #[pymethods]

@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{}", reach(calibration));
     }
 
-    let detector = Detector::of_checkpoint(&checkpoint, None, &compute)?;
+    let detector = Detector::options().compute(compute).open_checkpoint(&checkpoint)?;
     for rate in [
         FalsePositiveRate::new(0.1),
         FalsePositiveRate::new(0.3).with_confidence(0.95),

@@ -47,7 +47,10 @@ pub(crate) fn calibrate_until(
     compute: &Compute,
     (cancel, observer): (&Cancel, &dyn Observer),
 ) -> Result<Scores> {
-    let model = Detector::of_checkpoint(checkpoint, bands.cloned(), compute)?;
+    let model = Detector::options()
+        .compute(compute.clone())
+        .bands(bands.cloned())
+        .open_checkpoint(checkpoint)?;
     let scores = scores(&model, images, Work::Calibrating, (cancel, observer))?;
     if scores.of.is_empty() {
         return Err(Error::NoImages("there are no images to calibrate with".into()));
@@ -89,7 +92,10 @@ pub(crate) fn find_normal(
     // What is normal is so wherever one looks.
     let roi = checkpoint.roi.take();
     let mut sums = NormalSums::new(checkpoint.header.scoring.size());
-    let model = Detector::of_checkpoint(checkpoint, bands.cloned(), compute)?;
+    let model = Detector::options()
+        .compute(compute.clone())
+        .bands(bands.cloned())
+        .open_checkpoint(checkpoint)?;
     let faults = look_at_all(&model, images, Work::Normal, (cancel, observer), |_, found| {
         Ok(sums.add(found.map())?)
     })?;
@@ -115,7 +121,10 @@ pub(crate) fn find_appearance(
     compute: &Compute,
     (cancel, observer): (&Cancel, &dyn Observer),
 ) -> Result<()> {
-    let model = Detector::of_checkpoint(checkpoint, bands.cloned(), compute)?;
+    let model = Detector::options()
+        .compute(compute.clone())
+        .bands(bands.cloned())
+        .open_checkpoint(checkpoint)?;
     let step = images.len().div_ceil(LOOKED_AT).max(1);
     let images: Vec<_> = images.into_iter().step_by(step).collect();
     let total = images.len();

@@ -225,7 +225,10 @@ fn look_for_suspects(
     compute: &Compute,
     observer: &dyn Observer,
 ) -> Result<()> {
-    let model = Detector::of_checkpoint(checkpoint, bands, compute)?;
+    let model = Detector::options()
+        .compute(compute.clone())
+        .bands(bands)
+        .open_checkpoint(checkpoint)?;
     let all: Vec<usize> = (0..scored.len()).collect();
     let scores: Vec<f32> = scored.iter().map(|(_, score)| *score).collect();
     let images = scored.into_iter().map(|(image, _)| {

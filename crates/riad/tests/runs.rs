@@ -116,8 +116,8 @@ fn a_run_ends_with_what_is_normal_and_with_a_calibration() {
     let whole = Checkpoint::open(run.folder()).unwrap();
     let mut bare = Checkpoint::open(run.folder()).unwrap();
     bare.normal = None;
-    let compute = Compute::f32(Device::CPU);
-    let bare = Detector::of_checkpoint(&bare, None, &compute).unwrap();
+    let options = Detector::options().compute(Compute::f32(Device::CPU));
+    let bare = options.open_checkpoint(&bare).unwrap();
     let held: BTreeSet<_> = held_out.images.iter().collect();
     let learned = sorted(&folder.path().join("badge/train/good"));
     let learned: Vec<_> = learned.into_iter().filter(|image| !held.contains(image)).collect();
@@ -136,7 +136,7 @@ fn a_run_ends_with_what_is_normal_and_with_a_calibration() {
     }
 
     // The calibration has the scores of the images held out, beyond what is normal.
-    let detector = Detector::of_checkpoint(&whole, None, &compute).unwrap();
+    let detector = options.open_checkpoint(&whole).unwrap();
     let score = |image| detector.inspect_file(image).unwrap().score();
     let mut expected: Vec<f32> = held_out.images.iter().map(score).collect();
     expected.sort_unstable_by(f32::total_cmp);

@@ -160,7 +160,10 @@ fn measure_photos(args: &EvalArgs, compute: &Compute) -> Result<Ending> {
     let model = model.ok_or_else(|| usage(missing))?;
     let bands = &args.images.bands;
     let sets = if args.synthetic {
-        let detector = riad::Detector::open_with(model, bands.clone(), compute)?;
+        let detector = riad::Detector::options()
+            .compute(compute.clone())
+            .bands(bands.clone())
+            .open(model)?;
         // Without a threshold nothing is found or missed.
         detector.threshold(args.verdict.usual())?;
         args.photos.sets(Some(args.training.seed.unwrap_or(0)))

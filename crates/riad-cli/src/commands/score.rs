@@ -28,7 +28,10 @@ use crate::{
 pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     let maps = args.maps.maps()?;
     let compute = args.compute.compute()?;
-    let detector = riad::Detector::open_with(&args.model, args.images.bands.clone(), &compute)?;
+    let detector = riad::Detector::options()
+        .compute(compute)
+        .bands(args.images.bands.clone())
+        .open(&args.model)?;
     let threshold = args.verdict.threshold(&detector)?;
     let mut output = Output::new(args.format, threshold.clone())?;
 

@@ -20,7 +20,11 @@ pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
     let end = interrupt::Watch::start(None);
     let maps = args.maps.maps()?;
     let compute = args.compute.compute()?;
-    let detector = Detector::open_identified(&args.model, args.images.bands.clone(), &compute)?;
+    let detector = Detector::options()
+        .compute(compute)
+        .bands(args.images.bands.clone())
+        .identified(true)
+        .open(&args.model)?;
     args.verdict.threshold(&detector)?;
     let transfer = match args.by {
         ByName::Copy => Transfer::Copy,

@@ -252,10 +252,11 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
 /// The version that a line is to use, opened.
 fn opened(line: &str, given: &Path, store: &Store, rate: FalsePositiveRate, compute: &Compute) -> Result<Model> {
     let file = riad::model_file(given).map_err(riad::Error::from)?;
-    let id = Detector::open_identified(&file, None, compute)?
-        .id()
-        .unwrap_or_default()
-        .to_owned();
+    let detector = Detector::options()
+        .compute(compute.clone())
+        .identified(true)
+        .open(&file)?;
+    let id = detector.id().unwrap_or_default();
     let versions = store.versions(line)?;
     if let Some(row) = store.line(line)?
         && let Some(opened) = versions

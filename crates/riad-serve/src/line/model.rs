@@ -34,7 +34,10 @@ impl Model {
     /// # Errors
     /// If it cannot be used, or is not calibrated for what is asked.
     pub(crate) fn open(file: &Path, version: u32, rate: FalsePositiveRate, compute: &Compute) -> Result<Self> {
-        let detector = Detector::open_identified(file, None, compute)?;
+        let detector = Detector::options()
+            .compute(compute.clone())
+            .identified(true)
+            .open(file)?;
         let threshold = detector.threshold(rate)?;
         Ok(Self {
             version,

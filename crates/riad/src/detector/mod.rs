@@ -1,26 +1,24 @@
 //! From files to what a model finds in them.
 
 mod found;
+mod options;
 
 use std::{
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use riad_core::{Appearance, Calibration};
-use riad_data::{DataError, Fit, Image, LoadedImage, Pattern, Reader, load_ahead};
-use riad_model::{Checkpoint, Device, Header, Keep, ModelError, Precision, Roi, Scored, Scorer, store::file_of};
+use riad_data::{DataError, Fit, Image, LoadedImage, Reader, load_ahead};
+use riad_model::{Device, Header, Keep, ModelError, Precision, Roi, Scored, Scorer};
 
-pub use self::found::Found;
-use crate::{Error, FalsePositiveRate, Result, Threshold, files::sha256, settings::bands_of};
+pub use self::{found::Found, options::DetectorOptions};
+use crate::{Error, FalsePositiveRate, Result, Threshold};
 
 /// Images of the network's size that are scored at once: enough to keep all cores busy, few enough that scores come
 /// steadily.
 const BATCH: usize = 4;
-
-/// Digits of the SHA-256 of a model's file that make its id.
-const ID_DIGITS: usize = 12;
 
 /// What messages call an image that has no file.
 const IN_MEMORY: &str = "the image in memory";
@@ -92,67 +90,12 @@ impl Detector {
     /// # Errors
     /// If it cannot be read, holds no model, or its settings contradict each other.
     pub fn open(model: impl AsRef<Path>) -> Result<Self> {
-        Self::open_with(model, None, &Compute::default())
+        Self::options().open(model)
     }
 
-    /// The same, on the device and in the precision of `compute`. `bands` says which files make one image together.
-    /// `None` means the run's own.
-    ///
-    /// # Errors
-    /// As [`Self::open`], and if the device does not have the precision.
-    pub fn open_with(model: impl AsRef<Path>, bands: Option<Pattern>, compute: &Compute) -> Result<Self> {
-        let model = model.as_ref();
-        let bands = bands_of(model, bands.as_ref())?;
-        let opened = Self::of_checkpoint(&Checkpoint::open(model)?, bands, compute)?;
-        Ok(opened.named(model.to_owned()))
-    }
-
-    /// The same, with an [`id`](Self::id) that identifies the model in results. This reads the model's whole file.
-    ///
-    /// # Errors
-    /// As [`Self::open_with`].
-    pub fn open_identified(model: impl AsRef<Path>, bands: Option<Pattern>, compute: &Compute) -> Result<Self> {
-        let model = model.as_ref();
-        let file = file_of(model)?;
-        let state = || {
-            let metadata = fs::metadata(&file)?;
-            Ok((metadata.len(), metadata.modified()?))
-        };
-        loop {
-            let before = state().map_err(Error::file("read", &file))?;
-            let mut opened = Self::open_with(model, bands.clone(), compute)?;
-            let mut digits = sha256(&[&file])?;
-            // Else another file may have taken its place between the two.
-            if state().map_err(Error::file("read", &file))? == before {
-                digits.truncate(ID_DIGITS);
-                if let Some(inner) = Arc::get_mut(&mut opened.inner) {
-                    inner.id = Some(digits);
-                }
-                return Ok(opened);
-            }
-        }
-    }
-
-    /// A detector with a checkpoint that is in memory. `bands` says which files make one image together.
-    ///
-    /// # Errors
-    /// If its settings contradict each other, or the device does not have the precision.
-    pub fn of_checkpoint(checkpoint: &Checkpoint, bands: Option<Pattern>, compute: &Compute) -> Result<Self> {
-        let scorer = Scorer::new(checkpoint, &compute.device, compute.precision)?;
-        let reader = Reader::new(scorer.channels())
-            .with_pattern(bands)
-            .with_white_level(scorer.header().scoring.white_level);
-        // Else every image would be refused for it.
-        reader.check().map_err(Error::request)?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                scorer,
-                reader,
-                precision: compute.precision,
-                name: PathBuf::from("this model"),
-                id: None,
-            }),
-        })
+    /// Opens with other [options](DetectorOptions): a device, bands, an id, or a checkpoint that is in memory.
+    pub fn options() -> DetectorOptions {
+        DetectorOptions::default()
     }
 
     /// The same by another name in messages.
@@ -203,7 +146,8 @@ impl Detector {
         &self.inner.name
     }
 
-    /// The first 12 hexadecimal digits of the SHA-256 of the model's file, if it was opened with [`Self::open_identified`].
+    /// The first 12 hexadecimal digits of the SHA-256 of the model's file, if it was opened
+    /// [identified](DetectorOptions::identified).
     pub fn id(&self) -> Option<&str> {
         self.inner.id.as_deref()
     }
@@ -411,7 +355,7 @@ impl Iterator for Inspections {
 
 #[cfg(test)]
 mod tests {
-    use riad_model::{Architecture, ScoringSettings, Weights};
+    use riad_model::{Architecture, Checkpoint, ScoringSettings, Weights};
 
     use super::*;
 
@@ -419,7 +363,10 @@ mod tests {
     fn an_image_that_cannot_be_made_keeps_no_other_from_its_score() {
         let weights = Weights::initial(Architecture::u_net(2), 0).unwrap();
         let checkpoint = Checkpoint::new(weights, ScoringSettings::default(), None, None);
-        let detector = Detector::of_checkpoint(&checkpoint, None, &Compute::f32(Device::CPU)).unwrap();
+        let detector = Detector::options()
+            .compute(Compute::f32(Device::CPU))
+            .open_checkpoint(&checkpoint)
+            .unwrap();
         let names = ["a.png", "b.png"].map(PathBuf::from);
         let refused = |path: PathBuf| (path, Err(DataError::Parameter("cannot resize it".into())));
         let found = Inspections {

@@ -106,7 +106,10 @@ impl<'a> Measuring<'a> {
         let category = &test.category;
         let checkpoint = Checkpoint::open(self.model)?;
         let bands = bands_of(self.model, self.bands)?;
-        let detector = Detector::of_checkpoint(&checkpoint, bands, self.compute)?;
+        let detector = Detector::options()
+            .compute(self.compute.clone())
+            .bands(bands)
+            .open_checkpoint(&checkpoint)?;
         let detector = detector.named(self.model.to_owned());
         let header = checkpoint.header.clone();
         // There is no mean of images of different sizes.

@@ -527,7 +527,10 @@ impl Run {
         };
         let held_out = places(&|image| image.calibration);
         suspects.judge(&held_out, calibration);
-        let model = Detector::of_checkpoint(checkpoint, self.bands().cloned(), compute)?;
+        let model = Detector::options()
+            .compute(compute.clone())
+            .bands(self.bands().cloned())
+            .open_checkpoint(checkpoint)?;
         // To score all tiles of all images would take longer than to learn from one of each.
         if checkpoint.header.scoring.tiling.is_none() {
             for of_part in [

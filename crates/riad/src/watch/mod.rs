@@ -116,10 +116,11 @@ pub enum Ended {
 /// ```no_run
 /// use riad::{FalsePositiveRate, Cancel, Detector, watch};
 ///
+/// let detector = Detector::options().identified(true).open("runs/lid")?;
 /// let mut options = watch::Options::new("inbox", "today.csv");
 /// options.rate = Some(FalsePositiveRate::new(0.05));
 /// options.defects = Some(("rejects".into(), watch::Transfer::Move));
-/// let mut station = watch::Station::open(Detector::open_identified("runs/lid", None, &Default::default())?, options, &())?;
+/// let mut station = watch::Station::open(detector, options, &())?;
 /// // Until another thread cancels it.
 /// station.run(&Cancel::new(), &())?;
 /// # Ok::<(), riad::Error>(())
@@ -134,7 +135,7 @@ pub struct Station {
 
 impl Station {
     /// Opens the file of lines, or begins one, and locks it against other processes. Lines name the detector by its
-    /// [id](Detector::id), so open the detector with [`Detector::open_identified`].
+    /// [id](Detector::id), so open the detector [identified](crate::DetectorOptions::identified).
     ///
     /// # Errors
     /// If the folder is not a folder, if output would lie in it, if the model is not calibrated for the rate, or if the
