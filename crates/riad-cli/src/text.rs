@@ -82,7 +82,7 @@ pub(crate) fn text(results: &[Evaluation], unmeasured: &[Unmeasured]) -> String 
             let _ = writeln!(text, "{name}: {note}");
         }
     }
-    for Unmeasured { name, reason } in unmeasured {
+    for Unmeasured { name, reason, .. } in unmeasured {
         let _ = writeln!(text, "{name}: not measured: {reason}");
     }
     text

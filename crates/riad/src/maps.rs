@@ -13,6 +13,7 @@ use crate::{
 
 /// The format of an image's map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MapFormat {
     /// Pictures, `<name>.heat.png` and `<name>.overlay.png`.
     #[default]

@@ -102,7 +102,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
         }
         let reason = plain(&told_in_full(&error));
         error!("{name} cannot be measured: {reason}");
-        unmeasured.push(Unmeasured { name, reason });
+        unmeasured.push(Unmeasured::new(name, reason));
         first.get_or_insert(error);
         Ok(())
     };

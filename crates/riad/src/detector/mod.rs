@@ -25,6 +25,7 @@ const IN_MEMORY: &str = "the image in memory";
 
 /// Where and how to compute. The default is a GPU that this build can use, otherwise the CPU, in f32.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Compute {
     /// The device.
     pub device: Device,
@@ -45,6 +46,11 @@ impl Compute {
             device,
             precision: Precision::F32,
         }
+    }
+
+    /// The same device, in another precision.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 }
 

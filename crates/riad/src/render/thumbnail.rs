@@ -49,6 +49,7 @@ impl Thumbnail {
 
 /// The content of a picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Shows {
     /// The image itself.
     Image,
