@@ -7,8 +7,8 @@ mod calibration;
 mod detector;
 mod errors;
 mod evaluation;
-mod found;
 mod image;
+mod inspection;
 mod inspections;
 mod measures;
 mod rate;
@@ -27,7 +27,7 @@ mod _riad {
         calibration::calibrate,
         detector::{Detector, reopened},
         evaluation::evaluate,
-        found::{Found, Plane},
+        inspection::{Inspection, Plane},
         inspections::Inspections,
         measures::{auroc, average_precision, gms, masks, msgms, pixel_metrics, ssim},
         run::Run,

@@ -7,7 +7,7 @@ use riad_data::Pattern;
 use riad_model::{Checkpoint, NormalSums};
 
 use crate::{
-    Cancel, Error, Event, Found, Observer, Result, Stop, Work,
+    Cancel, Error, Event, Inspection, Observer, Result, Stop, Work,
     detector::{Compute, Detector},
     observer::Piece,
 };
@@ -163,7 +163,7 @@ fn look_at_all(
     images: Vec<PathBuf>,
     work: Work<'_>,
     (cancel, observer): (&Cancel, &dyn Observer),
-    mut take: impl FnMut(PathBuf, &Found) -> Result<()>,
+    mut take: impl FnMut(PathBuf, &Inspection) -> Result<()>,
 ) -> Result<Vec<Error>> {
     let mut faults = Vec::new();
     let total = images.len();

@@ -46,7 +46,7 @@ pub use riad_model::{
 
 pub use self::{
     calibration::{Scores, calibrate},
-    detector::{Compute, Detector, DetectorOptions, Found, Inspections},
+    detector::{Compute, Detector, DetectorOptions, Inspection, Inspections},
     error::{Cause, Error, Result},
     evaluation::{Evaluation, Sets, evaluate},
     held_out::{HeldOut, Parts, Purpose},

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    Error, Found, Result, Threshold,
+    Error, Inspection, Result, Threshold,
     files::{resolved, with_suffix, write_whole},
     render::{Plane, Scale, outline_found, raw, save, size_of},
 };
@@ -52,7 +52,7 @@ impl Maps {
     ///
     /// # Errors
     /// If a file cannot be written, or the image can no longer be read.
-    pub fn write(&self, target: &Path, found: &Found, threshold: Option<&Threshold>) -> Result<()> {
+    pub fn write(&self, target: &Path, found: &Inspection, threshold: Option<&Threshold>) -> Result<()> {
         match self.format {
             MapFormat::Npy => {
                 let map = Plane::new(found.map().clone())?;

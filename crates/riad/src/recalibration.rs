@@ -81,7 +81,7 @@ impl Recalibration {
 
     /// The file of a good image that shows what the product can look like. It does not change thresholds, so the model
     /// may have been trained with it. Images of the calibration also show what the product can look like; see
-    /// [`Found::likeness`](crate::Found::likeness).
+    /// [`Inspection::likeness`](crate::Inspection::likeness).
     pub fn alike(mut self, file: impl Into<PathBuf>) -> Self {
         self.alike.push(file.into());
         self

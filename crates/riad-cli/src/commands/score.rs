@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Result, bail};
 use riad::{
-    Error, Found, Threshold,
+    Error, Inspection, Threshold,
     names::{plain, written},
 };
 use riad_data::{Pattern, counted, image_files};
@@ -156,7 +156,7 @@ impl Output {
         Ok(output)
     }
 
-    fn score(&mut self, path: &Path, found: &Found) -> Result<()> {
+    fn score(&mut self, path: &Path, found: &Inspection) -> Result<()> {
         self.scored += 1;
         let score = found.score();
         let judged = self.threshold.as_ref().map(|threshold| {

@@ -1,6 +1,6 @@
 //! From files to what a model finds in them.
 
-mod found;
+mod inspection;
 mod options;
 
 use std::{
@@ -13,7 +13,7 @@ use riad_core::{Appearance, Calibration};
 use riad_data::{DataError, Fit, Image, LoadedImage, Reader, load_ahead};
 use riad_model::{Device, Header, Keep, ModelError, Precision, Roi, Scored, Scorer};
 
-pub use self::{found::Found, options::DetectorOptions};
+pub use self::{inspection::Inspection, options::DetectorOptions};
 use crate::{Error, FalsePositiveRate, Result, Threshold};
 
 /// Images of the network's size that are scored at once: enough to keep all cores busy, few enough that scores come
@@ -175,13 +175,13 @@ impl Detector {
     ///
     /// # Errors
     /// If it cannot be read, has other channels than the model, or the device fails.
-    pub fn inspect_file(&self, path: impl AsRef<Path>) -> Result<Found> {
+    pub fn inspect_file(&self, path: impl AsRef<Path>) -> Result<Inspection> {
         let path = path.as_ref();
         let loaded = self.reader().load(path, self.fit())?;
         let scored = self
             .score_one(&loaded.image)?
             .map_err(|error| Error::of_image(path, error))?;
-        Ok(Found::of_file(self.clone(), path.to_owned(), loaded, scored))
+        Ok(Inspection::of_file(self.clone(), path.to_owned(), loaded, scored))
     }
 
     /// Looks at an image in the content of a file, for example from a camera or a request. If the model's images have
@@ -189,19 +189,19 @@ impl Detector {
     ///
     /// # Errors
     /// As [`Self::inspect_file`].
-    pub fn inspect_bytes(&self, bytes: impl Into<Arc<[u8]>>) -> Result<Found> {
+    pub fn inspect_bytes(&self, bytes: impl Into<Arc<[u8]>>) -> Result<Inspection> {
         let (bytes, name) = (bytes.into(), Path::new(IN_MEMORY));
         let loaded = self.reader().load_bytes(name, &bytes, self.fit())?;
         let scored = self.score_one(&loaded.image)?;
         let scored = scored.map_err(|error| Error::of_image(name, error))?;
-        Ok(Found::of_bytes(self.clone(), bytes, loaded, scored))
+        Ok(Inspection::of_bytes(self.clone(), bytes, loaded, scored))
     }
 
     /// Looks at an image in memory, of any size. It is resized to the model's size.
     ///
     /// # Errors
     /// If it has other channels than the model, is too small for its tiles, or the device fails.
-    pub fn inspect(&self, image: Image) -> Result<Found> {
+    pub fn inspect(&self, image: Image) -> Result<Inspection> {
         let (channels, wanted) = (image.channels(), self.reader().channels);
         if channels != wanted {
             return Err(Error::request(format!(
@@ -210,7 +210,7 @@ impl Detector {
         }
         let fitted = self.fitted(&image)?;
         let scored = self.score_one(fitted.as_ref().unwrap_or(&image))??;
-        Ok(Found::of_image(self.clone(), image, fitted, scored))
+        Ok(Inspection::of_image(self.clone(), image, fitted, scored))
     }
 
     /// Looks at many files, and gives the results in their order. It decodes ahead, and computes on all threads of
@@ -306,7 +306,7 @@ pub struct Inspections {
     detector: Detector,
     loaded: Box<dyn Iterator<Item = (PathBuf, Result<LoadedImage, DataError>)> + Send>,
     /// What was found in the last batch, the first image last.
-    ready: Vec<(PathBuf, Result<Found>)>,
+    ready: Vec<(PathBuf, Result<Inspection>)>,
     has_failed: bool,
 }
 
@@ -337,7 +337,7 @@ impl Inspections {
             let found = match loaded {
                 Err(error) => Err(Error::of_loading(&path, error)),
                 Ok(loaded) => match scored.next() {
-                    Some(Ok(scored)) => Ok(Found::of_file(self.detector.clone(), path.clone(), loaded, scored)),
+                    Some(Ok(scored)) => Ok(Inspection::of_file(self.detector.clone(), path.clone(), loaded, scored)),
                     Some(Err(error)) => Err(Error::of_image(&path, error)),
                     None => Err(Error::of_image(&path, ModelError::Overflow)),
                 },
@@ -349,7 +349,7 @@ impl Inspections {
 }
 
 impl Iterator for Inspections {
-    type Item = (PathBuf, Result<Found>);
+    type Item = (PathBuf, Result<Inspection>);
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ready.is_empty() && !self.has_failed {

@@ -22,7 +22,7 @@ pub use self::{
     at_threshold::{AtThreshold, Counted, Flagged, ImageScore, Missed},
     painter::Painter,
     results::{Evaluation, Unmeasured, mean, sentence, write},
-    synthetic::{Found as FoundMadeUp, Synthetic},
+    synthetic::{Synthetic, SyntheticResult},
     test_set::{Sets, TestSet},
 };
 use self::{

@@ -30,7 +30,7 @@ pub struct Synthetic {
     /// The seed that drew them.
     pub seed: u64,
     /// Results by kind and length. The shortest comes first.
-    pub found: Vec<Found>,
+    pub found: Vec<SyntheticResult>,
     /// For each kind, the length in pixels from which on 9 of 10 are found. `None` if no length is enough.
     pub found_from: BTreeMap<&'static str, Option<usize>>,
 }
@@ -38,7 +38,7 @@ pub struct Synthetic {
 /// The result for one kind and length.
 #[derive(Debug, Serialize)]
 #[non_exhaustive]
-pub struct Found {
+pub struct SyntheticResult {
     #[serde(serialize_with = "name")]
     /// The kind of defect.
     pub kind: Flaw,
@@ -172,11 +172,12 @@ impl Synthetic {
         }
         let found: Vec<_> = counts
             .into_iter()
-            .map(|((kind, length), counted)| Found { kind, length, counted })
+            .map(|((kind, length), counted)| SyntheticResult { kind, length, counted })
             .collect();
         let from = |flaw: Flaw| {
             let of_kind = found.iter().filter(|found| found.kind == flaw).rev();
-            let enough = of_kind.take_while(|Found { counted, .. }| counted.flagged as f64 >= MOST * counted.of as f64);
+            let enough = of_kind
+                .take_while(|SyntheticResult { counted, .. }| counted.flagged as f64 >= MOST * counted.of as f64);
             enough.last().map(|found| found.length)
         };
         let found_from = Flaw::ALL

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What a [`Detector`] finds in an image.
-pub struct Found {
+pub struct Inspection {
     detector: Detector,
     source: Source,
     /// The image as it was looked at.
@@ -43,16 +43,16 @@ enum Source {
     },
 }
 
-impl fmt::Debug for Found {
+impl fmt::Debug for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Found")
+        f.debug_struct("Inspection")
             .field("path", &self.path())
             .field("score", &self.score)
             .finish_non_exhaustive()
     }
 }
 
-impl Found {
+impl Inspection {
     pub(super) fn of_file(detector: Detector, path: PathBuf, loaded: LoadedImage, scored: Scored) -> Self {
         let facts = loaded.found;
         Self {

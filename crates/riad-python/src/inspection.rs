@@ -1,4 +1,4 @@
-//! `Found`.
+//! `Inspection`.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -20,20 +20,20 @@ use crate::{
 ///
 /// Where :attr:`error` is not ``None``, all but :attr:`path` raise it.
 #[pyclass(frozen, module = "riad")]
-pub(crate) struct Found {
+pub(crate) struct Inspection {
     content: Content,
     /// What thresholds are for where a call asks for nothing.
     usual: Option<FalsePositiveRate>,
 }
 
 enum Content {
-    Found(Arc<riad::Found>),
+    Inspection(Arc<riad::Inspection>),
     Failed { path: PathBuf, error: Py<PyAny> },
 }
 
-impl Found {
-    pub(crate) fn new(found: riad::Found, usual: Option<FalsePositiveRate>) -> Self {
-        let content = Content::Found(Arc::new(found));
+impl Inspection {
+    pub(crate) fn new(found: riad::Inspection, usual: Option<FalsePositiveRate>) -> Self {
+        let content = Content::Inspection(Arc::new(found));
         Self { content, usual }
     }
 
@@ -44,9 +44,9 @@ impl Found {
         Self { content, usual: None }
     }
 
-    fn found(&self, py: Python<'_>) -> Result<&Arc<riad::Found>> {
+    fn found(&self, py: Python<'_>) -> Result<&Arc<riad::Inspection>> {
         match &self.content {
-            Content::Found(found) => Ok(found),
+            Content::Inspection(found) => Ok(found),
             Content::Failed { error, .. } => Err(Failure::Python(PyErr::from_value(error.bind(py).clone()))),
         }
     }
@@ -67,12 +67,12 @@ impl Found {
 }
 
 #[pymethods]
-impl Found {
+impl Inspection {
     /// The image's file; ``None`` if it was in memory.
     #[getter]
     fn path(&self) -> Option<String> {
         let path = match &self.content {
-            Content::Found(found) => found.path(),
+            Content::Inspection(found) => found.path(),
             Content::Failed { path, .. } => Some(path.as_path()),
         };
         path.map(|path| path.to_string_lossy().into_owned())
@@ -82,7 +82,7 @@ impl Found {
     #[getter]
     fn error(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         match &self.content {
-            Content::Found(_) => None,
+            Content::Inspection(_) => None,
             Content::Failed { error, .. } => Some(error.clone_ref(py)),
         }
     }
@@ -211,15 +211,15 @@ impl Found {
             .path()
             .map_or_else(|| "an image in memory".to_owned(), |path| format!("{path:?}"));
         Ok(match &self.content {
-            Content::Found(found) => format!("<riad.Found in {path}: score {}>", found.score()),
-            Content::Failed { error, .. } => format!("<riad.Found in {path}: {}>", error.bind(py).str()?),
+            Content::Inspection(found) => format!("<riad.Inspection in {path}: score {}>", found.score()),
+            Content::Failed { error, .. } => format!("<riad.Inspection in {path}: {}>", error.bind(py).str()?),
         })
     }
 }
 
 /// A map's memory. It is never written to, nor freed before this is.
 #[pyclass(frozen, module = "riad._riad", name = "_Plane")]
-pub(crate) struct Plane(Arc<riad::Found>);
+pub(crate) struct Plane(Arc<riad::Inspection>);
 
 #[pymethods]
 impl Plane {
