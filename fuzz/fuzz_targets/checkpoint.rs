@@ -129,7 +129,7 @@ fuzz_target!(
                 facts(&checkpoint, &WHOLE.file).expect("what is known of it");
                 if checkpoint.header.scoring.size().pixels() <= MOST_PIXELS {
                     Detector::options()
-.compute(Compute::f32(Device::CPU))
+.compute(Compute::on(Device::CPU))
 .open_checkpoint(&checkpoint)
 .expect("a detector");
                 }

@@ -41,7 +41,7 @@ static PLACE: LazyLock<Place> = LazyLock::new(|| {
     let weights = Weights::initial(Architecture::u_net(1), 0).expect("a network");
     let checkpoint = Checkpoint::new(weights, ScoringSettings::for_size(32, 32), None, None);
     let detector = Detector::options()
-.compute(Compute::f32(Device::CPU))
+.compute(Compute::on(Device::CPU))
 .open_checkpoint(&checkpoint)
 .expect("a detector");
     Place {

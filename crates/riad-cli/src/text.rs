@@ -6,7 +6,8 @@ use crate::shell::shell_quoted;
 use riad::{
     Evaluation, FalsePositiveRate,
     evaluation::{
-        AUPRO_LIMIT, AtThreshold, Counted, Findings, Flagged, Metrics, Synthetic, Unmeasured, mean, sentence,
+        AUPRO_LIMIT, AtThreshold, Findings, FlaggedImages, FlaggedPixels, Metrics, Synthetic, Unmeasured, mean,
+        sentence,
     },
 };
 
@@ -126,7 +127,7 @@ fn made_up_table(synthetic: &Synthetic) -> String {
     for flaw in synthetic.kinds() {
         let mut row = vec![flaw.plural().to_owned()];
         row.extend(lengths.iter().map(|&length| match synthetic.count(flaw, length) {
-            Some(Counted { flagged, of, .. }) => format!("{flagged} of {of}"),
+            Some(FlaggedImages { flagged, of, .. }) => format!("{flagged} of {of}"),
             None => "-".to_owned(),
         }));
         rows.push(row);
@@ -199,7 +200,7 @@ fn threshold_table(results: &[Evaluation]) -> String {
     for Evaluation { name, findings, .. } in results {
         let Ok(at) = &findings.at_threshold else { continue };
         rate = Some(FalsePositiveRate::new(at.fpr).with_confidence(at.confidence));
-        let pixels = |Flagged { flagged, of, .. }: Flagged| match of {
+        let pixels = |FlaggedPixels { flagged, of, .. }: FlaggedPixels| match of {
             0 => "-".to_owned(),
             _ => format!("{:.2} %", 100.0 * flagged as f64 / of as f64),
         };

@@ -8,7 +8,7 @@ mod support;
 
 use std::error::Error;
 
-use riad::{Checkpoint, Compute, Detector, FalsePositiveRate, calibrate, image_files, reach};
+use riad::{Checkpoint, Compute, Detector, FalsePositiveRate, calibrate, image_files, rates_in_words};
 use support::Demo;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let scores = calibrate(&mut checkpoint, good, None, &compute, &())?;
     println!("calibrated with {} pictures", scores.of.len());
     if let Some(calibration) = &checkpoint.header.calibration {
-        println!("{}", reach(calibration));
+        println!("{}", rates_in_words(calibration));
     }
 
     let detector = Detector::options().compute(compute).open_checkpoint(&checkpoint)?;

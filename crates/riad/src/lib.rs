@@ -5,6 +5,7 @@ mod detector;
 mod error;
 pub mod evaluation;
 pub mod facts;
+mod faster;
 pub mod files;
 mod held_out;
 mod maps;
@@ -21,7 +22,6 @@ pub mod report;
 mod roi;
 mod run;
 mod settings;
-mod sooner;
 mod source;
 pub mod speed;
 mod suspects;
@@ -49,15 +49,15 @@ pub use self::{
     detector::{Compute, Detector, DetectorOptions, Inspection, Inspections},
     error::{Cause, Error, Result},
     evaluation::{Evaluation, Sets, evaluate},
+    faster::FasterTraining,
     held_out::{HeldOut, Parts, Purpose},
     maps::{MapFormat, Maps},
     observer::{Cancel, Counts, Event, Observer, Session, Stop, Work},
     protocol::{Protocol, TrainingOptions},
     rate::FalsePositiveRate,
     recalibration::{Recalibrated, Recalibration},
-    run::{GoodImage, Run, Trained},
-    sooner::Sooner,
+    run::{GoodImage, Run, TrainingOutcome},
     suspects::Suspects,
-    threshold::{Threshold, Verdict, reach},
+    threshold::{Threshold, Verdict, rates_in_words},
     training::Training,
 };

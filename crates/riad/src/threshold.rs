@@ -133,14 +133,14 @@ impl Threshold {
     }
 }
 
-/// How sure it is that good products are stopped no more often than [`reach`] says.
+/// How sure it is that good products are stopped no more often than [`rates_in_words`] says.
 const CONFIDENCE: f64 = 0.95;
 
 /// False-positive rates that people ask for, the largest first.
 const RATES: [f64; 6] = [0.1, 0.05, 0.02, 0.01, 0.005, 0.001];
 
 /// What a calibration allows, in words: its rates, what it promises for them, and how many images the next rate needs.
-pub fn reach(calibration: &Calibration) -> String {
+pub fn rates_in_words(calibration: &Calibration) -> String {
     let count = calibration.scores().len();
     let usual = FalsePositiveRate::usual(calibration).rate;
     let rate = shown_rate(usual);
@@ -239,7 +239,7 @@ mod tests {
     /// and 0.7764 for 2 images and a third.
     #[test]
     fn a_calibration_is_said_in_one_sentence() {
-        let of = |count: u8| reach(&Calibration::new((0..count).map(f32::from).collect()).unwrap());
+        let of = |count: u8| rates_in_words(&Calibration::new((0..count).map(f32::from).collect()).unwrap());
         assert_eq!(
             of(21),
             "21 good images, for false-positive rates from 0.0455 on; a rate of 0.05 stops at most 1 in 20 good products on \

@@ -132,7 +132,7 @@ impl Training {
         self
     }
 
-    /// Starts the run in the folder, or goes on with it, until training ends or is cancelled. [`Run::trained`] says
+    /// Starts the run in the folder, or goes on with it, until training ends or is cancelled. [`Run::outcome`] says
     /// which. At the end it finds what is normal, and calibrates if enough images were held out. The observer gets an
     /// event for unusual images. To stop from an observer, keep a clone of the [`Cancel`].
     ///

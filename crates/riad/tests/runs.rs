@@ -10,7 +10,7 @@ use std::{
 
 use riad::{
     Cancel, Category, Checkpoint, Compute, Detector, Device, Error, Event, Method, Observer, Purpose, Recalibration,
-    Run, Stop, Trained, Training, TrainingOptions, Work,
+    Run, Stop, Training, TrainingOptions, TrainingOutcome, Work,
     evaluation::{Measuring, TestSet},
 };
 use riad_data::demo;
@@ -108,7 +108,7 @@ impl Observer for Parts {
 fn a_run_ends_with_what_is_normal_and_with_a_calibration() {
     let folder = data();
     let run = training(folder.path(), "run").start(&()).unwrap();
-    assert_eq!(run.trained(), Some(Trained::Finished));
+    assert_eq!(run.outcome(), Some(TrainingOutcome::Finished));
     let held_out = run.held_out(&run.category().unwrap()).unwrap();
     assert_eq!((held_out.images.len(), held_out.purpose), (4, Purpose::Calibration));
 
@@ -116,7 +116,7 @@ fn a_run_ends_with_what_is_normal_and_with_a_calibration() {
     let whole = Checkpoint::open(run.folder()).unwrap();
     let mut bare = Checkpoint::open(run.folder()).unwrap();
     bare.normal = None;
-    let options = Detector::options().compute(Compute::f32(Device::CPU));
+    let options = Detector::options().compute(Compute::on(Device::CPU));
     let bare = options.open_checkpoint(&bare).unwrap();
     let held: BTreeSet<_> = held_out.images.iter().collect();
     let learned = sorted(&folder.path().join("badge/train/good"));
@@ -177,14 +177,14 @@ fn a_run_that_is_cancelled_while_it_is_completed_is_completed_later() {
         let until = Until::one_image_of(work);
         let training = training(folder.path(), out);
         let run = training.clone().cancel(until.cancel.clone()).start(&until).unwrap();
-        assert_eq!(run.trained(), Some(Trained::Stopped(Stop::Asked)), "{work}");
+        assert_eq!(run.outcome(), Some(TrainingOutcome::Stopped(Stop::Asked)), "{work}");
         let state = until.state.lock().unwrap();
         assert!(state.has_ended && state.done == 1, "{work}: {} images", state.done);
         let left = Checkpoint::open(run.folder()).unwrap();
         assert!(left.normal.is_none() && left.header.calibration.is_none(), "{work}");
         // It goes on where it was, to the same bytes.
         let run = training.start(&()).unwrap();
-        assert_eq!(run.trained(), Some(Trained::Finished), "{work}");
+        assert_eq!(run.outcome(), Some(TrainingOutcome::Finished), "{work}");
         assert!(best(&run) == best(&whole), "{work}");
     }
 }
@@ -207,7 +207,7 @@ fn a_calibration_of_a_stopped_run_stays_while_its_best_weights_do() {
     let stopped_at = |at: fn(&Event<'_>) -> bool| {
         let stop = CancelAt(Cancel::new(), at);
         let run = training.clone().cancel(stop.0.clone()).start(&stop).unwrap();
-        assert_eq!(run.trained(), Some(Trained::Stopped(Stop::Asked)));
+        assert_eq!(run.outcome(), Some(TrainingOutcome::Stopped(Stop::Asked)));
         Checkpoint::open(run.folder()).unwrap().header.calibration
     };
     assert_eq!(stopped_at(|event| matches!(event, Event::Epoch { .. })), None);
@@ -331,7 +331,7 @@ fn an_evaluation_that_is_cancelled_gives_no_result_and_ends_its_work() {
     let folder = data();
     let run = training(folder.path(), "run").start(&()).unwrap();
     let test = TestSet::of_run(&run, &()).unwrap();
-    let compute = Compute::f32(Device::CPU);
+    let compute = Compute::on(Device::CPU);
     let until = Until::one_image_of(Work::Measuring("badge"));
     let measuring = Measuring {
         cancel: Some(&until.cancel),

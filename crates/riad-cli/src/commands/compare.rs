@@ -14,7 +14,7 @@ use super::eval::measure;
 use crate::{Ending, args::CompareArgs, console::Console, shell::shell_quoted, usage, way_out::told};
 
 pub(crate) fn run(args: &CompareArgs) -> Result<Ending> {
-    let compute = Compute::f32(args.device.device()?);
+    let compute = Compute::on(args.device.device()?);
     let console = Console::default();
     let runs = args.runs.iter().map(Run::open).collect::<riad::Result<Vec<_>>>()?;
     let sets = (!args.photos.is_empty()).then(|| args.photos.sets(None));

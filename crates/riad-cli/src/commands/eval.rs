@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use riad::{
-    Compute, Evaluation, Run, Stop, Trained, TrainingOptions,
+    Compute, Evaluation, Run, Stop, TrainingOptions, TrainingOutcome,
     evaluation::{self, Measuring, TestSet, Unmeasured},
     files::check_outside,
     names::{folder_name, plain},
@@ -119,7 +119,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
         let model = match (&plan.model, &job.run) {
             (Some(model), _) => model.clone(),
             (None, Some(run)) => match train(run, &job.test.category, (&plan.training, args), &compute, &console) {
-                Ok(Trained::Stopped(Stop::Asked)) => {
+                Ok(TrainingOutcome::Stopped(Stop::Asked)) => {
                     info!("the same command goes on from here");
                     return Ok(Ending::Interrupted);
                 }
@@ -347,7 +347,7 @@ fn train(
     (options, args): (&TrainingOptions, &EvalArgs),
     compute: &Compute,
     console: &Console,
-) -> Result<Trained> {
+) -> Result<TrainingOutcome> {
     let mut run = if Run::exists(folder) {
         info!("using the run in {} again", shell_quoted(folder));
         Run::open(folder)?

@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
-    let compute = Compute::f32(args.device.device()?);
+    let compute = Compute::on(args.device.device()?);
     let console = Console::default();
     let file = match (&args.out, args.runs.as_slice()) {
         (Some(file), _) => file.clone(),

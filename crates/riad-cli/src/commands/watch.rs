@@ -3,7 +3,7 @@
 use anyhow::Result;
 use riad::{
     Detector, Error,
-    watch::{Ended, Options, Station, Transfer},
+    watch::{Options, Station, Transfer, WatchOutcome},
 };
 use tracing::info;
 
@@ -70,9 +70,9 @@ pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
         station.counts().images
     );
     Ok(match ended {
-        Ended::Whole => Ending::Done,
-        Ended::Incomplete => Ending::Incomplete,
-        Ended::Cancelled if args.once => Ending::Interrupted,
-        Ended::Cancelled => Ending::Done,
+        WatchOutcome::Whole => Ending::Done,
+        WatchOutcome::Incomplete => Ending::Incomplete,
+        WatchOutcome::Cancelled if args.once => Ending::Interrupted,
+        WatchOutcome::Cancelled => Ending::Done,
     })
 }

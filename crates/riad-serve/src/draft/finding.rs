@@ -87,7 +87,7 @@ impl Found {
             kinds: kinds(&made_up),
             rate: rate.rate,
             threshold: at.threshold,
-            promise: riad::reach(&calibration),
+            promise: riad::rates_in_words(&calibration),
             smallest_rate: calibration.smallest_rate(),
             suspects: named(&pictures, suspects),
         })

@@ -215,7 +215,7 @@ mod tests {
             &store,
             FalsePositiveRate::new(0.5),
             None,
-            &Compute::f32(Device::CPU),
+            &Compute::on(Device::CPU),
         )
         .unwrap();
         let (line, queue) = (Arc::new(line), Queue::new(4));

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use riad::{Cancel, Checkpoint, Layout, Observer, Protocol, Recalibration, Trained, Training, TrainingOptions};
+use riad::{Cancel, Checkpoint, Layout, Observer, Protocol, Recalibration, Training, TrainingOptions, TrainingOutcome};
 
 use super::{making::Selected, tell, version};
 use crate::{
@@ -204,7 +204,7 @@ fn in_folder(
             .out(&run)
             .device(line.compute().device.clone())
             .cancel(cancel.clone());
-        if training.start(&teller)?.trained() != Some(Trained::Finished) {
+        if training.start(&teller)?.outcome() != Some(TrainingOutcome::Finished) {
             return Err(riad::Error::Cancelled.into());
         }
         let mut trained = Checkpoint::open(&run).map_err(riad::Error::from)?;

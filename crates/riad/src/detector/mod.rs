@@ -35,13 +35,13 @@ pub struct Compute {
 
 impl Default for Compute {
     fn default() -> Self {
-        Self::f32(riad_model::gpu().unwrap_or(Device::CPU))
+        Self::on(riad_model::gpu().unwrap_or(Device::CPU))
     }
 }
 
 impl Compute {
     /// A device, in f32.
-    pub fn f32(device: Device) -> Self {
+    pub fn on(device: Device) -> Self {
         Self {
             device,
             precision: Precision::F32,
@@ -370,7 +370,7 @@ mod tests {
         let weights = Weights::initial(Architecture::u_net(2), 0).unwrap();
         let checkpoint = Checkpoint::new(weights, ScoringSettings::default(), None, None);
         let detector = Detector::options()
-            .compute(Compute::f32(Device::CPU))
+            .compute(Compute::on(Device::CPU))
             .open_checkpoint(&checkpoint)
             .unwrap();
         let names = ["a.png", "b.png"].map(PathBuf::from);

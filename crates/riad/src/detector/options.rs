@@ -21,7 +21,7 @@ const ID_DIGITS: usize = 12;
 /// use riad::{Compute, Detector, Device};
 ///
 /// let detector = Detector::options()
-///     .compute(Compute::f32(Device::CPU))
+///     .compute(Compute::on(Device::CPU))
 ///     .identified(true)
 ///     .open("runs/lid")?;
 /// println!("{}", detector.id().unwrap_or_default());

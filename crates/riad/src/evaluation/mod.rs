@@ -19,7 +19,7 @@ use riad_model::{Checkpoint, Roi};
 use serde::Serialize;
 
 pub use self::{
-    at_threshold::{AtThreshold, Counted, Flagged, ImageScore, Missed},
+    at_threshold::{AtThreshold, FlaggedImages, FlaggedPixels, ImageScore, Missed},
     painter::Painter,
     results::{Evaluation, Unmeasured, mean, sentence, write},
     synthetic::{Synthetic, SyntheticResult},

@@ -6,7 +6,7 @@ use riad_core::Size;
 use riad_data::{Flaw, MadeUp, TestItem};
 use serde::Serialize;
 
-use super::{AtThreshold, Counted, ImageScore, Sets, TestSet};
+use super::{AtThreshold, FlaggedImages, ImageScore, Sets, TestSet};
 use crate::{Error, Observer, Result, Run, detector::Detector};
 
 /// What is said wherever numbers of such defects are.
@@ -46,7 +46,7 @@ pub struct SyntheticResult {
     pub length: usize,
     #[serde(flatten)]
     /// Number that is found.
-    pub counted: Counted,
+    pub counted: FlaggedImages,
 }
 
 fn name<S: serde::Serializer>(flaw: &Flaw, serializer: S) -> Result<S::Ok, S::Error> {
@@ -160,7 +160,7 @@ fn lengths(side: usize) -> Vec<usize> {
 impl Synthetic {
     /// Counts the defects that are found. `None` if no defect was made up.
     pub fn new(images: &[ImageScore], at: &AtThreshold, seed: u64) -> Option<Self> {
-        let mut counts: BTreeMap<(Flaw, usize), Counted> = BTreeMap::new();
+        let mut counts: BTreeMap<(Flaw, usize), FlaggedImages> = BTreeMap::new();
         for image in images {
             if let Some(MadeUp { flaw, length, .. }) = image.made_up {
                 let count = counts.entry((flaw, length as usize)).or_default();
@@ -208,7 +208,7 @@ impl Synthetic {
     }
 
     /// The number found of this kind and length. `None` if none could be made.
-    pub fn count(&self, flaw: Flaw, length: usize) -> Option<Counted> {
+    pub fn count(&self, flaw: Flaw, length: usize) -> Option<FlaggedImages> {
         let mut found = self.found.iter();
         let found = found.find(|found| found.kind == flaw && found.length == length)?;
         Some(found.counted)
@@ -263,7 +263,7 @@ mod tests {
             threshold: 0.5,
             calibration_images: 21,
             good_images: None,
-            defective_images: Counted::default(),
+            defective_images: FlaggedImages::default(),
             good_pixels: Default::default(),
             defective_pixels: Default::default(),
             missed: Vec::new(),
@@ -296,7 +296,7 @@ mod tests {
             "Made-up defects: no kind reaches 9 of 10 found, even at 32 pixels"
         );
         assert_eq!(found.lengths(), [4, 8, 16, 32]);
-        assert_eq!(found.count(Flaw::Dent, 32), Some(Counted { flagged: 8, of: 10 }));
+        assert_eq!(found.count(Flaw::Dent, 32), Some(FlaggedImages { flagged: 8, of: 10 }));
         assert_eq!(found.count(Flaw::Dent, 4), None);
         let json = serde_json::to_value(&found).unwrap();
         assert_eq!(json["found"][0]["kind"], "scratch");

@@ -268,7 +268,7 @@ impl TestSet {
                         path.display()
                     )));
                 }
-                Some((before, _)) => observer.event(&Event::Twice {
+                Some((before, _)) => observer.event(&Event::Duplicate {
                     path: &path,
                     other: before,
                 }),

@@ -52,7 +52,7 @@ use self::{
 pub struct Run {
     folder: PathBuf,
     settings: Settings,
-    trained: Option<Trained>,
+    outcome: Option<TrainingOutcome>,
 }
 
 /// A good image that a run was started with.
@@ -69,7 +69,7 @@ pub struct GoodImage {
 
 /// How training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trained {
+pub enum TrainingOutcome {
     /// The last epoch was run, or the validation loss stopped improving.
     Finished,
     /// It was stopped and can be resumed.
@@ -183,7 +183,7 @@ impl Run {
         let run = Self {
             folder: folder.to_owned(),
             settings,
-            trained: None,
+            outcome: None,
         };
         // Another process may have begun a run here meanwhile. What is its own stays as it is.
         fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
@@ -210,7 +210,7 @@ impl Run {
         Ok(Self {
             folder: folder.to_owned(),
             settings,
-            trained: None,
+            outcome: None,
         })
     }
 
@@ -365,7 +365,7 @@ impl Run {
         device: &Device,
         cancel: &Cancel,
         observer: &dyn Observer,
-    ) -> Result<Trained> {
+    ) -> Result<TrainingOutcome> {
         let mut trainer = if self.folder.join(LAST).exists() {
             Trainer::resume(&self.folder, device)?
         } else {
@@ -388,7 +388,7 @@ impl Run {
                 self.check_images(category)?;
             }
             observer.event(&session::finished(&trainer));
-            return Ok(self.ended(Trained::Finished));
+            return Ok(self.ended(TrainingOutcome::Finished));
         }
         let recorded;
         let category = match moved {
@@ -410,24 +410,24 @@ impl Run {
         }
         let trained = self.go_on(&mut trainer, category, cancel, device, observer)?;
         // The trainer holds the run's lock until the end. Whoever asks for a stop does not want to wait.
-        if trained != Trained::Stopped(Stop::Asked) && !self.is_complete()? {
+        if trained != TrainingOutcome::Stopped(Stop::Asked) && !self.is_complete()? {
             match self.complete(category, device, (cancel, observer)) {
                 // It is done when the run is taken up again.
-                Err(Error::Cancelled) => return Ok(self.ended(Trained::Stopped(Stop::Asked))),
+                Err(Error::Cancelled) => return Ok(self.ended(TrainingOutcome::Stopped(Stop::Asked))),
                 completed => completed?,
             }
         }
         Ok(self.ended(trained))
     }
 
-    fn ended(&mut self, trained: Trained) -> Trained {
-        self.trained = Some(trained);
+    fn ended(&mut self, trained: TrainingOutcome) -> TrainingOutcome {
+        self.outcome = Some(trained);
         trained
     }
 
     /// How the last [`train`](Self::train) of this value ended. `None` before the first.
-    pub fn trained(&self) -> Option<Trained> {
-        self.trained
+    pub fn outcome(&self) -> Option<TrainingOutcome> {
+        self.outcome
     }
 
     /// Whether the best weights, if there are any yet, have all that goes with them.
@@ -454,7 +454,7 @@ impl Run {
         let (_, observer) = told;
         // Named before they can fail one by one.
         self.check_images(category)?;
-        let compute = Compute::f32(device.clone());
+        let compute = Compute::on(device.clone());
         let best = self.folder.join(BEST);
         let mut checkpoint = Checkpoint::open(&best)?;
         if self.compares_with_normal() {

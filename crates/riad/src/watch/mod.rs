@@ -102,7 +102,7 @@ impl Options {
 
 /// How watching ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum WatchOutcome {
     /// It was cancelled.
     Cancelled,
     /// Every image has its line, and no step has failed.
@@ -195,7 +195,7 @@ impl Station {
     ///
     /// # Errors
     /// If the file of lines can no longer be written, or the device fails.
-    pub fn run(&mut self, cancel: &Cancel, observer: &dyn Observer) -> Result<Ended> {
+    pub fn run(&mut self, cancel: &Cancel, observer: &dyn Observer) -> Result<WatchOutcome> {
         while cancel.reason().is_none() {
             let now = Instant::now();
             let settled = self.folder.settled(now, observer);
@@ -211,7 +211,11 @@ impl Station {
                     observer.event(&Event::Fault(&Error::Restless { file }));
                 }
                 let is_whole = worker.is_whole_for(&settled) && restless.is_empty() && !self.folder.has_troubles();
-                return Ok(if is_whole { Ended::Whole } else { Ended::Incomplete });
+                return Ok(if is_whole {
+                    WatchOutcome::Whole
+                } else {
+                    WatchOutcome::Incomplete
+                });
             }
             let looked = Instant::now();
             while cancel.reason().is_none() && looked.elapsed() < self.interval.max(NAP) {
@@ -220,6 +224,6 @@ impl Station {
                 thread::sleep(NAP);
             }
         }
-        Ok(Ended::Cancelled)
+        Ok(WatchOutcome::Cancelled)
     }
 }
