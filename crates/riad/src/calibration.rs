@@ -36,7 +36,7 @@ pub fn calibrate(
     compute: &Compute,
     observer: &dyn Observer,
 ) -> Result<Scores> {
-    calibrate_until(checkpoint, images, bands, compute, (&Cancel::new(), observer))
+    calibrate_until(checkpoint, images, bands, compute, &Cancel::new(), observer)
 }
 
 /// The same until it is cancelled, which leaves the checkpoint as it was.
@@ -45,13 +45,14 @@ pub(crate) fn calibrate_until(
     images: Vec<PathBuf>,
     bands: Option<&Pattern>,
     compute: &Compute,
-    (cancel, observer): (&Cancel, &dyn Observer),
+    cancel: &Cancel,
+    observer: &dyn Observer,
 ) -> Result<Scores> {
     let model = Detector::options()
         .compute(compute.clone())
         .bands(bands.cloned())
         .open_checkpoint(checkpoint)?;
-    let scores = scores(&model, images, Work::Calibrating, (cancel, observer))?;
+    let scores = scores(&model, images, Work::Calibrating, cancel, observer)?;
     if scores.of.is_empty() {
         return Err(Error::NoImages("there are no images to calibrate with".into()));
     }
@@ -66,10 +67,11 @@ pub(crate) fn scores(
     model: &Detector,
     images: Vec<PathBuf>,
     work: Work<'_>,
-    (cancel, observer): (&Cancel, &dyn Observer),
+    cancel: &Cancel,
+    observer: &dyn Observer,
 ) -> Result<Scores> {
     let mut of = Vec::with_capacity(images.len());
-    let faults = look_at_all(model, images, work, (cancel, observer), |path, found| {
+    let faults = look_at_all(model, images, work, cancel, observer, |path, found| {
         of.push((path, found.score()));
         Ok(())
     })?;
@@ -86,7 +88,8 @@ pub(crate) fn find_normal(
     images: Vec<PathBuf>,
     bands: Option<&Pattern>,
     compute: &Compute,
-    (cancel, observer): (&Cancel, &dyn Observer),
+    cancel: &Cancel,
+    observer: &dyn Observer,
 ) -> Result<()> {
     checkpoint.normal = None;
     // What is normal is so wherever one looks.
@@ -96,7 +99,7 @@ pub(crate) fn find_normal(
         .compute(compute.clone())
         .bands(bands.cloned())
         .open_checkpoint(checkpoint)?;
-    let faults = look_at_all(&model, images, Work::Normal, (cancel, observer), |_, found| {
+    let faults = look_at_all(&model, images, Work::Normal, cancel, observer, |_, found| {
         Ok(sums.add(found.map())?)
     })?;
     Error::refuse(faults)?;
@@ -119,7 +122,8 @@ pub(crate) fn find_appearance(
     images: Vec<PathBuf>,
     bands: Option<&Pattern>,
     compute: &Compute,
-    (cancel, observer): (&Cancel, &dyn Observer),
+    cancel: &Cancel,
+    observer: &dyn Observer,
 ) -> Result<()> {
     let model = Detector::options()
         .compute(compute.clone())
@@ -162,7 +166,8 @@ fn look_at_all(
     model: &Detector,
     images: Vec<PathBuf>,
     work: Work<'_>,
-    (cancel, observer): (&Cancel, &dyn Observer),
+    cancel: &Cancel,
+    observer: &dyn Observer,
     mut take: impl FnMut(PathBuf, &Inspection) -> Result<()>,
 ) -> Result<Vec<Error>> {
     let mut faults = Vec::new();

@@ -161,10 +161,16 @@ impl Recalibration {
             return Err(faults.remove(0));
         }
         faults.iter().for_each(|fault| observer.event(&Event::Fault(fault)));
-        let told = (&self.cancel, observer);
         let good = [images.as_slice(), &self.alike].concat();
-        find_appearance(&mut checkpoint, good, bands.as_ref(), &compute, told)?;
-        let scores = calibrate_until(&mut checkpoint, images, bands.as_ref(), &compute, told)?;
+        find_appearance(&mut checkpoint, good, bands.as_ref(), &compute, &self.cancel, observer)?;
+        let scores = calibrate_until(
+            &mut checkpoint,
+            images,
+            bands.as_ref(),
+            &compute,
+            &self.cancel,
+            observer,
+        )?;
         scores
             .faults
             .iter()

@@ -11,7 +11,7 @@ use std::{
 use riad::{
     Cancel, Category, Checkpoint, Compute, Detector, Device, Error, Event, Method, Observer, Purpose, Recalibration,
     Run, Stop, Training, TrainingOptions, TrainingOutcome, Work,
-    evaluation::{Measuring, TestSet},
+    evaluation::{Measurement, TestSet},
 };
 use riad_data::demo;
 use tempfile::TempDir;
@@ -331,22 +331,14 @@ fn an_evaluation_that_is_cancelled_gives_no_result_and_ends_its_work() {
     let folder = data();
     let run = training(folder.path(), "run").start(&()).unwrap();
     let test = TestSet::of_run(&run, &()).unwrap();
-    let compute = Compute::on(Device::CPU);
     let until = Until::one_image_of(Work::Measuring("badge"));
-    let measuring = Measuring {
-        cancel: Some(&until.cancel),
-        ..Measuring::of(run.folder(), &compute)
-    };
-    let measured = measuring.measure(&test, &until);
+    let measurement = Measurement::of(run.folder()).compute(Compute::on(Device::CPU));
+    let measured = measurement.clone().cancel(until.cancel.clone()).measure(&test, &until);
     assert!(matches!(measured, Err(Error::Cancelled)), "it was measured");
     let state = until.state.lock().unwrap();
     // A batch of four, of six.
     assert!(state.has_ended && state.done == 4, "{} images", state.done);
     drop(state);
     // Who is not asked to stop goes through.
-    let measuring = Measuring {
-        cancel: Some(&Cancel::new()),
-        ..measuring
-    };
-    assert_eq!(measuring.measure(&test, &()).unwrap().findings.images.len(), 6);
+    assert_eq!(measurement.measure(&test, &()).unwrap().findings.images.len(), 6);
 }

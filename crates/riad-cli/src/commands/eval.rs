@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use riad::{
     Compute, Evaluation, Run, Stop, TrainingOptions, TrainingOutcome,
-    evaluation::{self, Measuring, TestSet, Unmeasured},
+    evaluation::{self, Measurement, TestSet, Unmeasured},
     files::check_outside,
     names::{folder_name, plain},
     report,
@@ -131,13 +131,11 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
             },
             (None, None) => bail!("{} has neither a model nor a run", job.name),
         };
-        let measuring = Measuring {
-            bands: args.images.bands.as_ref(),
-            rate: plan.verdict.usual(),
-            baseline: plan.with_baseline,
-            ..Measuring::of(&model, &compute)
-        };
-        match measure(&job.test, &measuring, &console) {
+        let measurement = Measurement::of(model)
+            .bands(args.images.bands.clone())
+            .rate(plan.verdict.usual())
+            .baseline(plan.with_baseline);
+        match measure(&job.test, measurement, &compute, &console) {
             Ok(result) => results.push(result),
             Err(error) => fail(job.name, error)?,
         }
@@ -181,12 +179,8 @@ fn measure_photos(args: &EvalArgs, compute: &Compute) -> Result<Ending> {
         )),
         error => error.into(),
     })?;
-    let measuring = Measuring {
-        bands: bands.as_ref(),
-        rate: args.verdict.usual(),
-        ..Measuring::of(model, compute)
-    };
-    let result = measure(&test, &measuring, &console)?;
+    let measurement = Measurement::of(model).bands(bands.clone()).rate(args.verdict.usual());
+    let result = measure(&test, measurement, compute, &console)?;
     finish(&out(args), &[result], &[])
 }
 
@@ -363,12 +357,17 @@ fn train(
 }
 
 /// Measures a model on test images.
-pub(super) fn measure(test: &TestSet, measuring: &Measuring<'_>, console: &Console) -> Result<Evaluation> {
+pub(super) fn measure(
+    test: &TestSet,
+    measurement: Measurement,
+    compute: &Compute,
+    console: &Console,
+) -> Result<Evaluation> {
     let category = &test.category;
     info!("measuring {} on {} test images", category.name, category.test.len());
-    let evaluation = measuring.measure(test, console)?;
+    let evaluation = measurement.compute(compute.clone()).measure(test, console)?;
     if let Some(calibrated) = evaluation.calibrated_otherwise {
-        warn_of_precision(&evaluation.model, calibrated, measuring.compute.precision);
+        warn_of_precision(&evaluation.model, calibrated, compute.precision);
     }
     Ok(evaluation)
 }

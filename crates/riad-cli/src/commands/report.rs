@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow, bail};
 use riad::{
     Compute, Error, Evaluation, Run,
-    evaluation::{Measuring, TestSet},
+    evaluation::{Measurement, TestSet},
     report,
 };
 use tracing::{error, info};
@@ -60,9 +60,6 @@ fn show(folder: &Path, args: &ReportArgs, compute: &Compute, console: &Console) 
             _ => error.into(),
         }
     })?;
-    let measuring = Measuring {
-        rate: args.verdict.usual(),
-        ..Measuring::of(folder, compute)
-    };
-    measure(&test, &measuring, console)
+    let measurement = Measurement::of(folder).rate(args.verdict.usual());
+    measure(&test, measurement, compute, console)
 }

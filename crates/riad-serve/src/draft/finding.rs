@@ -2,7 +2,7 @@
 
 use riad::{
     Cancel, Compute, FalsePositiveRate, Observer, Sets, Suspects,
-    evaluation::{Measuring, Synthetic, TestSet},
+    evaluation::{Measurement, Synthetic, TestSet},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -62,13 +62,12 @@ impl Found {
         let run = draft.run();
         let sets = Sets::new().synthetic(SEED);
         let test = TestSet::of_sets(&run, &sets, None, compute, observer)?;
-        let measuring = Measuring {
-            rate,
-            pictures: false,
-            cancel: Some(cancel),
-            ..Measuring::of(&run, compute)
-        };
-        let evaluation = measuring.measure(&test, observer)?;
+        let measurement = Measurement::of(&run)
+            .rate(rate)
+            .pictures(false)
+            .compute(compute.clone())
+            .cancel(cancel.clone());
+        let evaluation = measurement.measure(&test, observer)?;
         let findings = evaluation.findings;
         let at = findings.at_threshold.map_err(Error::Request)?;
         let made_up = findings

@@ -411,7 +411,7 @@ impl Run {
         let trained = self.go_on(&mut trainer, category, cancel, device, observer)?;
         // The trainer holds the run's lock until the end. Whoever asks for a stop does not want to wait.
         if trained != TrainingOutcome::Stopped(Stop::Asked) && !self.is_complete()? {
-            match self.complete(category, device, (cancel, observer)) {
+            match self.complete(category, device, cancel, observer) {
                 // It is done when the run is taken up again.
                 Err(Error::Cancelled) => return Ok(self.ended(TrainingOutcome::Stopped(Stop::Asked))),
                 completed => completed?,
@@ -450,8 +450,7 @@ impl Run {
     }
 
     /// Finds what goes with the best weights. A run that is killed before this is done does it when it is resumed.
-    fn complete(&self, category: &Category, device: &Device, told: (&Cancel, &dyn Observer)) -> Result<()> {
-        let (_, observer) = told;
+    fn complete(&self, category: &Category, device: &Device, cancel: &Cancel, observer: &dyn Observer) -> Result<()> {
         // Named before they can fail one by one.
         self.check_images(category)?;
         let compute = Compute::on(device.clone());
@@ -462,18 +461,18 @@ impl Run {
             // Those of a random split are in the order of their names, which may be that of their taking.
             let step = images.len().div_ceil(NORMAL_IMAGES);
             images = images.into_iter().step_by(step.max(1)).collect();
-            find_normal(&mut checkpoint, images, self.bands(), &compute, told)?;
+            find_normal(&mut checkpoint, images, self.bands(), &compute, cancel, observer)?;
         }
         if let Some(sha256) = &self.settings.roi {
             checkpoint.roi = Some(self.roi(sha256, &checkpoint.header.scoring)?);
         }
         let good = self.good_images(category)?;
-        find_appearance(&mut checkpoint, good, self.bands(), &compute, told)?;
+        find_appearance(&mut checkpoint, good, self.bands(), &compute, cancel, observer)?;
         let held_out = self.images(category, |image| image.calibration)?;
         let scores = if held_out.is_empty() {
             Vec::new()
         } else {
-            let scores = calibrate_until(&mut checkpoint, held_out, self.bands(), &compute, told)?;
+            let scores = calibrate_until(&mut checkpoint, held_out, self.bands(), &compute, cancel, observer)?;
             Error::refuse(scores.faults)?;
             scores.of.into_iter().map(|(_, score)| score).collect()
         };
@@ -481,7 +480,7 @@ impl Run {
         self.check_images(category)?;
         checkpoint.save(&best)?;
         // What completes the run is worth more than the page.
-        let looked = self.look_for_suspects(category, &checkpoint, &scores, &compute, told);
+        let looked = self.look_for_suspects(category, &checkpoint, &scores, &compute, cancel, observer);
         if let Err(error) = looked {
             let what = "the unusual images";
             observer.event(&Event::LeftOut { what, cause: &error });
@@ -512,7 +511,8 @@ impl Run {
         checkpoint: &Checkpoint,
         calibration: &[f32],
         compute: &Compute,
-        told: (&Cancel, &dyn Observer),
+        cancel: &Cancel,
+        observer: &dyn Observer,
     ) -> Result<()> {
         let images = self.good_images(category)?;
         let names = self.settings.images.iter().map(|image| image.name.clone());
@@ -538,7 +538,7 @@ impl Run {
                 places(&|image| image.validation && !image.calibration),
             ] {
                 let part = of_part.iter().map(|&place| images[place].clone()).collect();
-                let scores = scores(&model, part, Work::Suspects, told)?;
+                let scores = scores(&model, part, Work::Suspects, cancel, observer)?;
                 Error::refuse(scores.faults)?;
                 let scores: Vec<f32> = scores.of.into_iter().map(|(_, score)| score).collect();
                 suspects.judge(&of_part, &scores);
@@ -546,7 +546,7 @@ impl Run {
         }
         suspects.weigh(&held_out, calibration);
         if let Some(list) = suspects.write(&self.folder, "suspects", &self.reader(), Some(&model))? {
-            suspects.tell(&list, told.1);
+            suspects.tell(&list, observer);
         }
         Ok(())
     }
