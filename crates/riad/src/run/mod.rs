@@ -22,7 +22,7 @@ use crate::{
     Cancel, Error, Event, Observer, Protocol, Result, Stop, Suspects, TrainingOptions, Work,
     calibration::{calibrate_until, find_appearance, find_normal, scores},
     detector::{Compute, Detector},
-    files::{sha256, sha256_of, write_whole},
+    files::{sha256, sha256_of_bytes, write_whole},
     held_out::{
         Good, HeldOut, NORMAL_IMAGES, Purpose, divide, groups, shares, too_few_to_calibrate, validation_calibrates,
     },
@@ -176,7 +176,7 @@ impl Run {
             Some(file) => {
                 let mask = fs::read(file).map_err(Error::file("read", file))?;
                 roi_of((file, &mask), &settings.training.scoring, &good, &reader)?;
-                settings.roi = Some(sha256_of(&mask));
+                settings.roi = Some(sha256_of_bytes(&mask));
                 Some(mask)
             }
         };
@@ -495,7 +495,7 @@ impl Run {
     fn roi(&self, sha256: &str, scoring: &ScoringSettings) -> Result<Roi> {
         let path = self.folder.join(ROI);
         let mask = fs::read(&path).map_err(Error::file("read", &path))?;
-        if sha256_of(&mask) != sha256 {
+        if sha256_of_bytes(&mask) != sha256 {
             return Err(Error::damaged(&path)(
                 "the mask is not the mask that the run was started with; bring that one back",
             ));
