@@ -128,7 +128,10 @@ fuzz_target!(
                 assert!(again == checkpoint, "another comes back: {:?} of {:?}", again.header, checkpoint.header);
                 facts(&checkpoint, &WHOLE.file).expect("what is known of it");
                 if checkpoint.header.scoring.size().pixels() <= MOST_PIXELS {
-                    Detector::of_checkpoint(&checkpoint, None, &Compute::f32(Device::CPU)).expect("a detector");
+                    Detector::options()
+.compute(Compute::on(Device::CPU))
+.open_checkpoint(&checkpoint)
+.expect("a detector");
                 }
             }
             Err(error) => assert!(error.to_string().contains("model.safetensors"), "{error}"),

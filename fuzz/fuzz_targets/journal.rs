@@ -40,7 +40,10 @@ static PLACE: LazyLock<Place> = LazyLock::new(|| {
         .expect("a time");
     let weights = Weights::initial(Architecture::u_net(1), 0).expect("a network");
     let checkpoint = Checkpoint::new(weights, ScoringSettings::for_size(32, 32), None, None);
-    let detector = Detector::of_checkpoint(&checkpoint, None, &Compute::f32(Device::CPU)).expect("a detector");
+    let detector = Detector::options()
+.compute(Compute::on(Device::CPU))
+.open_checkpoint(&checkpoint)
+.expect("a detector");
     Place {
         detector,
         inbox,

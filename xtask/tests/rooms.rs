@@ -34,7 +34,7 @@ const CRATES: [(&str, &[&str]); 5] = [
     (
         "riad",
         &[
-            "asked",
+            "rate",
             "error",
             "observer",
             "files",
@@ -46,7 +46,7 @@ const CRATES: [(&str, &[&str]); 5] = [
             "protocol",
             "held_out",
             "settings",
-            "sooner",
+            "faster",
             "threshold",
             "detector",
             "speed",

@@ -469,7 +469,7 @@ impl ComputeArgs {
         let (device, precision) = (self.device()?, self.precision.unwrap_or_default());
         // Before anything is read, trained or written.
         precision.check_scoring(&device)?;
-        Ok(Compute { device, precision })
+        Ok(Compute::on(device).with_precision(precision))
     }
 
     /// The device asked for.

@@ -10,7 +10,7 @@ use std::{
 use riad::{
     Error, Event, Observer, Session, Stop, Work,
     facts::{preset_name, terms},
-    reach,
+    rates_in_words,
 };
 use riad_data::{Brightest, DataError, FileFacts, counted, in_part};
 use riad_model::{Alignment, EpochRecord, LossTerms, TrainConfig};
@@ -297,7 +297,7 @@ impl Observer for Console {
                 effect,
                 list,
             } => tell_suspects(names, *looked_at, *effect, list),
-            Event::Calibrated(calibration) => info!("calibrated with {}", reach(calibration)),
+            Event::Calibrated(calibration) => info!("calibrated with {}", rates_in_words(calibration)),
             Event::Defective { image, score } => info!("{image} is defective: {score}"),
             Event::Waiting(error) => warn!("{}; trying again", told(*error)),
             Event::Missing { file, image } => {
@@ -317,7 +317,7 @@ impl Observer for Console {
                     heartbeat.beat(*counts, now);
                 }
             }
-            Event::Twice { path, other } => warn!(
+            Event::Duplicate { path, other } => warn!(
                 "{} is the same picture as {}; it counts once",
                 path.display(),
                 other.display()

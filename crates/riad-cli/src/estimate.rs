@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use riad::Sooner;
+use riad::FasterTraining;
 use riad_model::TrainConfig;
 
 use crate::progress::short;
@@ -57,7 +57,7 @@ pub(crate) fn told(config: &TrainConfig, to_come: Duration, left: Option<Duratio
 
 /// The options of a training that is done sooner, and how long it takes.
 fn options(config: &TrainConfig, to_come: Duration) -> Option<(String, Duration)> {
-    let Sooner { preset, size, time, .. } = Sooner::than(config, to_come)?;
+    let FasterTraining { preset, size, time, .. } = FasterTraining::than(config, to_come)?;
     let option = if config.scoring.tiling.is_some() {
         "tile"
     } else {

@@ -4,9 +4,10 @@ use std::{fmt::Write as _, path::Path};
 
 use crate::shell::shell_quoted;
 use riad::{
-    Asked, Evaluation,
+    Evaluation, FalsePositiveRate,
     evaluation::{
-        AUPRO_LIMIT, AtThreshold, Counted, Findings, Flagged, Metrics, Synthetic, Unmeasured, mean, sentence,
+        AUPRO_LIMIT, AtThreshold, Findings, FlaggedImages, FlaggedPixels, Metrics, Synthetic, Unmeasured, mean,
+        sentence,
     },
 };
 
@@ -82,7 +83,7 @@ pub(crate) fn text(results: &[Evaluation], unmeasured: &[Unmeasured]) -> String 
             let _ = writeln!(text, "{name}: {note}");
         }
     }
-    for Unmeasured { name, reason } in unmeasured {
+    for Unmeasured { name, reason, .. } in unmeasured {
         let _ = writeln!(text, "{name}: not measured: {reason}");
     }
     text
@@ -126,7 +127,7 @@ fn made_up_table(synthetic: &Synthetic) -> String {
     for flaw in synthetic.kinds() {
         let mut row = vec![flaw.plural().to_owned()];
         row.extend(lengths.iter().map(|&length| match synthetic.count(flaw, length) {
-            Some(Counted { flagged, of, .. }) => format!("{flagged} of {of}"),
+            Some(FlaggedImages { flagged, of, .. }) => format!("{flagged} of {of}"),
             None => "-".to_owned(),
         }));
         rows.push(row);
@@ -195,14 +196,11 @@ fn threshold_table(results: &[Evaluation]) -> String {
         ["category", "threshold", "with", "pixels", "pixels"],
     ];
     let mut rows: Vec<Vec<String>> = headings.map(|row| row.map(str::to_owned).to_vec()).to_vec();
-    let mut asked = None;
+    let mut rate = None;
     for Evaluation { name, findings, .. } in results {
         let Ok(at) = &findings.at_threshold else { continue };
-        asked = Some(Asked {
-            rate: at.fpr,
-            confidence: at.confidence,
-        });
-        let pixels = |Flagged { flagged, of, .. }: Flagged| match of {
+        rate = Some(FalsePositiveRate::new(at.fpr).with_confidence(at.confidence));
+        let pixels = |FlaggedPixels { flagged, of, .. }: FlaggedPixels| match of {
             0 => "-".to_owned(),
             _ => format!("{:.2} %", 100.0 * flagged as f64 / of as f64),
         };
@@ -217,9 +215,9 @@ fn threshold_table(results: &[Evaluation]) -> String {
             pixels(at.defective_pixels),
         ]);
     }
-    let Some(asked) = asked else { return String::new() };
+    let Some(rate) = rate else { return String::new() };
     format!(
-        "\nThe threshold is calibrated for {asked},\nand these labels did not choose it. Of the pixels it flags:\n{}",
+        "\nThe threshold is calibrated for {rate},\nand these labels did not choose it. Of the pixels it flags:\n{}",
         aligned(&rows)
     )
 }

@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, path::Path};
 
-use riad::{By, Error};
+use riad::Error;
 use riad_data::DataError;
 use riad_model::ModelError;
 
@@ -84,9 +84,7 @@ fn of_library(error: &Error) -> Option<String> {
     Some(match error {
         Error::Data(error) => return of_data(error),
         Error::Model(error) => return of_model(error),
-        Error::Aside { by: By::Link, .. } => {
-            "if hard links are not possible here, choose --by copy or --by move".to_owned()
-        }
+        Error::Link { .. } => "if hard links are not possible here, choose --by copy or --by move".to_owned(),
         Error::NotOfMethod { method, settings, .. } => {
             let options: Vec<_> = settings.iter().map(|setting| format!("--{setting}")).collect();
             format!("leave out {} or --method {method}", options.join(" and "))

@@ -37,6 +37,7 @@ const FOREIGN: &[&str] = &[
 
 /// The images of a path, and the errors that occurred.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Listing {
     /// The images, in natural order.
     pub images: Vec<PathBuf>,

@@ -49,6 +49,7 @@ pub enum Suspicion {
 
 /// An image, and why to look at it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Suspect {
     /// The image's place in the list.
     pub image: usize,
@@ -58,6 +59,7 @@ pub struct Suspect {
 
 /// The result for a list of images.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Survey {
     /// Number of images that were checked.
     pub images: usize,

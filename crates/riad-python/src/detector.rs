@@ -7,14 +7,14 @@ use pyo3::{
     prelude::*,
     types::{PyAny, PyTuple},
 };
-use riad::{Asked, Checkpoint, Compute, Pattern, Precision, facts};
+use riad::{Checkpoint, Compute, FalsePositiveRate, Pattern, Precision, facts};
 
 use crate::{
-    asked::{asked, given, in_same_digits},
     errors::{Failure, Result, exception},
-    found::Found,
     image::{Given, is_path},
+    inspection::Inspection,
     inspections::Inspections,
+    rate::{given, in_same_digits, rate},
     threads::compute,
 };
 
@@ -43,7 +43,8 @@ fn open(py: Python<'_>, model: PathBuf, bands: Option<&str>, precision: Option<&
     if let Some(precision) = precision {
         how.precision = precision.parse::<Precision>()?;
     }
-    Ok(compute(py, || riad::Detector::open_identified(model, bands, &how))??)
+    let options = riad::Detector::options().compute(how).bands(bands).identified(true);
+    Ok(compute(py, || options.open(model))??)
 }
 
 #[pymethods]
@@ -60,7 +61,7 @@ impl Detector {
     /// ``image`` is a path, the bytes of an image file, a numpy array, or an image of Pillow. An array has the shape ``(height, width,
     /// channels)`` or ``(height, width)``, and holds uint8, uint16, floats in [0, 1], or bool.
     ///
-    /// ``fpr`` and ``confidence`` are what :meth:`Found.verdict` and the like take where they are given nothing.
+    /// ``fpr`` and ``confidence`` are what :meth:`Inspection.verdict` and the like take where they are given nothing.
     ///
     /// >>> import numpy
     /// >>> found = riad.Detector(RUN).inspect(numpy.zeros((48, 64, 3), numpy.uint8))
@@ -73,21 +74,21 @@ impl Detector {
         image: &Bound<'_, PyAny>,
         fpr: Option<f64>,
         confidence: Option<f64>,
-    ) -> Result<Found> {
+    ) -> Result<Inspection> {
         let usual = self.checked(fpr, confidence)?;
         let image = Given::of(image)?;
         let found = compute(py, || match image {
             Given::File(path) => self.inner.inspect_file(path),
             Given::Bytes(bytes) => self.inner.inspect_bytes(bytes),
         })?;
-        Ok(Found::new(found?, usual))
+        Ok(Inspection::new(found?, usual))
     }
 
     /// Looks at many files, one after the other, and decodes ahead on all cores. More threads of a caller's own make it no faster.
     ///
     /// ``paths`` is an iterable of paths, of which a few hundred are taken at a time, or one folder, which is searched with its
-    /// subfolders. What is found comes in the order of the paths. An image that cannot be read or scored gives a :class:`Found` whose
-    /// :attr:`~Found.error` says why, and stops nothing. A rate that the model has no threshold for is refused at once.
+    /// subfolders. What is found comes in the order of the paths. An image that cannot be read or scored gives a :class:`Inspection` whose
+    /// :attr:`~Inspection.error` says why, and stops nothing. A rate that the model has no threshold for is refused at once.
     ///
     /// >>> for found in riad.Detector(RUN).inspect_many([PHOTO, "no-such-file.png"], fpr=0.1):
     /// ...     print(found.error is None)
@@ -118,7 +119,7 @@ impl Detector {
     /// True
     #[pyo3(signature = (fpr=None, confidence=None))]
     fn threshold(&self, fpr: Option<f64>, confidence: Option<f64>) -> Result<f64> {
-        let threshold = self.inner.threshold(asked(fpr, confidence, None))?;
+        let threshold = self.inner.threshold(rate(fpr, confidence, None))?;
         Ok(in_same_digits(threshold.value()))
     }
 
@@ -193,12 +194,12 @@ impl Detector {
 
 impl Detector {
     /// What is asked of the model in advance, if anything; refused where it has no threshold for it.
-    fn checked(&self, fpr: Option<f64>, confidence: Option<f64>) -> Result<Option<Asked>> {
-        let asked = given(fpr, confidence);
-        if let Some(asked) = asked {
-            self.inner.threshold(asked)?;
+    fn checked(&self, fpr: Option<f64>, confidence: Option<f64>) -> Result<Option<FalsePositiveRate>> {
+        let rate = given(fpr, confidence);
+        if let Some(rate) = rate {
+            self.inner.threshold(rate)?;
         }
-        Ok(asked)
+        Ok(rate)
     }
 }
 

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use pyo3::{prelude::*, types::PyDict};
 use riad::{
     Cancel, Compute, Error, Evaluation, Observer, Run, Sets,
-    evaluation::{Measuring, TestSet},
+    evaluation::{Measurement, TestSet},
     report,
 };
 
 use crate::{
-    asked::{asked, in_same_digits},
     errors::{Result, refused},
+    rate::{in_same_digits, rate},
     threads::watched,
 };
 
@@ -45,14 +45,13 @@ pub(crate) fn evaluate<'py>(
         } else {
             TestSet::of_sets(&model, &sets, bands.as_ref(), &how, teller)?
         };
-        let measuring = Measuring {
-            bands: bands.as_ref(),
-            asked: asked(fpr, confidence, None),
-            pictures: report.is_some(),
-            cancel: Some(&cancel),
-            ..Measuring::of(&model, &how)
-        };
-        let evaluation = measuring.measure(&test, teller)?;
+        let measurement = Measurement::of(&model)
+            .bands(bands)
+            .rate(rate(fpr, confidence, None))
+            .pictures(report.is_some())
+            .compute(how)
+            .cancel(cancel.clone());
+        let evaluation = measurement.measure(&test, teller)?;
         if let Some(file) = &report {
             report::write(file, std::slice::from_ref(&evaluation))?;
         }

@@ -3,9 +3,9 @@
 use std::{path::PathBuf, sync::Mutex};
 
 use pyo3::{prelude::*, sync::MutexExt, types::PyIterator};
-use riad::{Asked, Listing};
+use riad::{FalsePositiveRate, Listing};
 
-use crate::{errors::Result, found::Found, threads::compute};
+use crate::{errors::Result, inspection::Inspection, threads::compute};
 
 /// Paths that are taken from Python at once: enough that decoding ahead seldom begins anew, few enough for endless iterators.
 const PATHS: usize = 256;
@@ -14,7 +14,7 @@ const PATHS: usize = 256;
 #[pyclass(frozen, module = "riad")]
 pub(crate) struct Inspections {
     detector: riad::Detector,
-    usual: Option<Asked>,
+    usual: Option<FalsePositiveRate>,
     state: Mutex<State>,
 }
 
@@ -29,7 +29,7 @@ struct State {
 }
 
 impl Inspections {
-    pub(crate) fn of_paths(detector: riad::Detector, paths: Py<PyIterator>, usual: Option<Asked>) -> Self {
+    pub(crate) fn of_paths(detector: riad::Detector, paths: Py<PyIterator>, usual: Option<FalsePositiveRate>) -> Self {
         Self::new(
             detector,
             usual,
@@ -42,7 +42,7 @@ impl Inspections {
         )
     }
 
-    pub(crate) fn of_folder(detector: riad::Detector, found: Listing, usual: Option<Asked>) -> Self {
+    pub(crate) fn of_folder(detector: riad::Detector, found: Listing, usual: Option<FalsePositiveRate>) -> Self {
         let faults = found.faults.into_iter().map(|fault| {
             let path = fault.path().map(PathBuf::from).unwrap_or_default();
             (path, fault.into())
@@ -62,7 +62,7 @@ impl Inspections {
         )
     }
 
-    fn new(detector: riad::Detector, usual: Option<Asked>, state: State) -> Self {
+    fn new(detector: riad::Detector, usual: Option<FalsePositiveRate>, state: State) -> Self {
         let state = Mutex::new(state);
         Self { detector, usual, state }
     }
@@ -74,26 +74,26 @@ impl Inspections {
         slf
     }
 
-    fn __next__(&self, py: Python<'_>) -> Result<Option<Found>> {
+    fn __next__(&self, py: Python<'_>) -> Result<Option<Inspection>> {
         // Another thread may hold it while it computes, and this one must not hold Python's lock meanwhile.
         let Ok(mut state) = self.state.lock_py_attached(py) else {
             return Ok(None);
         };
         let state = &mut *state;
         if let Some((path, fault)) = state.faults.pop() {
-            return Ok(Some(Found::failed(py, path, fault)));
+            return Ok(Some(Inspection::failed(py, path, fault)));
         }
         loop {
             if let Some(inspections) = &mut state.under_way {
                 match compute(py, || inspections.next())? {
-                    Some((_, Ok(found))) => return Ok(Some(Found::new(found, self.usual))),
+                    Some((_, Ok(found))) => return Ok(Some(Inspection::new(found, self.usual))),
                     Some((path, Err(error))) => {
                         // The device's: nothing can be looked at any more.
                         if error.stops_everything() {
                             (state.under_way, state.paths) = (None, None);
                             return Err(error.into());
                         }
-                        return Ok(Some(Found::failed(py, path, error)));
+                        return Ok(Some(Inspection::failed(py, path, error)));
                     }
                     None => state.under_way = None,
                 }

@@ -3,15 +3,15 @@
 //! It is built on the crate `riad` alone. Python's lock is released wherever something is computed ([`threads::compute`]).
 
 mod arrays;
-mod asked;
 mod calibration;
 mod detector;
 mod errors;
 mod evaluation;
-mod found;
 mod image;
+mod inspection;
 mod inspections;
 mod measures;
+mod rate;
 mod run;
 mod threads;
 mod told;
@@ -27,7 +27,7 @@ mod _riad {
         calibration::calibrate,
         detector::{Detector, reopened},
         evaluation::evaluate,
-        found::{Found, Plane},
+        inspection::{Inspection, Plane},
         inspections::Inspections,
         measures::{auroc, average_precision, gms, masks, msgms, pixel_metrics, ssim},
         run::Run,

@@ -6,7 +6,7 @@ use pyo3::{
     prelude::*,
     types::{PyDict, PyList},
 };
-use riad::{EpochRecord, Event, Observer, Stop, Work, reach};
+use riad::{EpochRecord, Event, Observer, Stop, Work, rates_in_words};
 
 use crate::errors::Result;
 
@@ -146,10 +146,10 @@ impl Told {
                 "calibrated",
                 [
                     ("images", Count(calibration.scores().len())),
-                    ("reach", Text(reach(calibration))),
+                    ("reach", Text(rates_in_words(calibration))),
                 ],
             ),
-            Event::Twice { path, other } => Self::new("twice", [("path", text(path)), ("other", text(other))]),
+            Event::Duplicate { path, other } => Self::new("twice", [("path", text(path)), ("other", text(other))]),
             _ => return None,
         })
     }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use pyo3::prelude::*;
-use riad::{Cancel, Device, Protocol, Size, Trained, Training, TrainingOptions};
+use riad::{Cancel, Device, Protocol, Size, Training, TrainingOptions, TrainingOutcome};
 
 use crate::{
     errors::{Failure, Result, refused},
@@ -137,5 +137,5 @@ pub(crate) fn train(
         training = training.layout(layout);
     }
     let run = watched(py, tell, &cancel, |teller| training.start(teller))?;
-    Ok(Run::new(run.folder(), run.trained() == Some(Trained::Finished)))
+    Ok(Run::new(run.folder(), run.outcome() == Some(TrainingOutcome::Finished)))
 }

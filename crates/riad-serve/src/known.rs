@@ -10,9 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use riad::{Run, names};
+use riad::{Run, files::sha256, names};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::{
     Error, Result,
@@ -35,7 +34,7 @@ impl Known {
     pub(crate) fn of(path: &Path, is_for_calibration: bool) -> Result<Self> {
         Ok(Self {
             name: names::written(path),
-            sha256: sha256(path).map_err(Error::file("read", path))?,
+            sha256: sha256(&[path])?,
             is_for_calibration,
         })
     }
@@ -47,15 +46,8 @@ impl Known {
 
     /// Whether its file is there and holds what it held.
     pub(crate) fn is_unchanged(&self) -> bool {
-        sha256(&self.path()).is_ok_and(|sum| sum == self.sha256)
+        sha256(&[self.path()]).is_ok_and(|sum| sum == self.sha256)
     }
-}
-
-/// The SHA-256 of a file, in hexadecimal.
-pub(crate) fn sha256(path: &Path) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    hash.update(fs::read(path)?);
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn file(store: &Store, line: &str, version: u32) -> PathBuf {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use axum_server::{Handle, tls_rustls::RustlsConfig};
-use riad::{Asked, Cancel, Compute};
+use riad::{Cancel, Compute, FalsePositiveRate};
 use tokio::{runtime::Runtime, sync::Semaphore};
 
 use crate::{
@@ -64,7 +64,7 @@ pub struct Options {
     /// The folder of the store.
     pub store: PathBuf,
     /// The false-positive rate that verdicts are given for.
-    pub asked: Asked,
+    pub rate: FalsePositiveRate,
     /// Where and how to compute.
     pub compute: Compute,
     /// The address to listen at; port 0 takes a free one.
@@ -107,7 +107,7 @@ impl Options {
             lines,
             watch: Vec::new(),
             store: store.into(),
-            asked: Asked::rate(0.05),
+            rate: FalsePositiveRate::new(0.05),
             compute: Compute::default(),
             listen: SocketAddr::from(([127, 0, 0, 1], 8642)),
             token: None,
@@ -204,8 +204,8 @@ impl Service {
         store.give_up_versions()?;
         let queue = Arc::new(Queue::new(options.queue));
         let (pictures, bytes) = options.most_good;
-        let drafts = Drafts::open(&store, options.asked, Room { pictures, bytes })?;
-        let lines = Lines::new(queue.clone(), options.asked, options.audit, options.compute.clone());
+        let drafts = Drafts::open(&store, options.rate, Room { pictures, bytes })?;
+        let lines = Lines::new(queue.clone(), options.rate, options.audit, options.compute.clone());
         for line in with_made(&options, &drafts, &store)? {
             let is_given = options.lines.iter().any(|given| given.name == line.name);
             match lines.open(&line, &store) {

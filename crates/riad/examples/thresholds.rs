@@ -8,7 +8,7 @@ mod support;
 
 use std::error::Error;
 
-use riad::{Asked, Checkpoint, Compute, Detector, calibrate, image_files, reach};
+use riad::{Checkpoint, Compute, Detector, FalsePositiveRate, calibrate, image_files, rates_in_words};
 use support::Demo;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -21,19 +21,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let scores = calibrate(&mut checkpoint, good, None, &compute, &())?;
     println!("calibrated with {} pictures", scores.of.len());
     if let Some(calibration) = &checkpoint.header.calibration {
-        println!("{}", reach(calibration));
+        println!("{}", rates_in_words(calibration));
     }
 
-    let detector = Detector::of_checkpoint(&checkpoint, None, &compute)?;
-    for asked in [
-        Asked::rate(0.1),
-        Asked::rate(0.3).with_confidence(0.95),
-        Asked::rate(0.001),
+    let detector = Detector::options().compute(compute).open_checkpoint(&checkpoint)?;
+    for rate in [
+        FalsePositiveRate::new(0.1),
+        FalsePositiveRate::new(0.3).with_confidence(0.95),
+        FalsePositiveRate::new(0.001),
     ] {
-        match detector.threshold(asked) {
-            Ok(threshold) => println!("{asked}: above {:.4}", threshold.value()),
+        match detector.threshold(rate) {
+            Ok(threshold) => println!("{rate}: above {:.4}", threshold.value()),
             // Says how many pictures it takes.
-            Err(error) => println!("{asked}: {error}"),
+            Err(error) => println!("{rate}: {error}"),
         }
     }
     Ok(())

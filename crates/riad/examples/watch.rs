@@ -9,8 +9,8 @@ mod support;
 use std::error::Error;
 
 use riad::{
-    Compute, Detector, Event, Observer,
-    watch::{By, Options, Station},
+    Detector, Event, Observer,
+    watch::{Options, Station, Transfer},
 };
 use support::Demo;
 
@@ -30,10 +30,10 @@ impl Observer for Lines {
 fn main() -> Result<(), Box<dyn Error>> {
     let demo = Demo::new("watch")?;
     // Lines name the model by its id, so that those of two models can be told apart.
-    let detector = Detector::open_identified(demo.model()?, None, &Compute::default())?;
+    let detector = Detector::options().identified(true).open(demo.model()?)?;
     let options = Options {
-        asked: Some(0.1.into()),
-        defects: Some((demo.path("rejects"), By::Copy)),
+        rate: Some(0.1.into()),
+        defects: Some((demo.path("rejects"), Transfer::Copy)),
         // A line PC watches until it is cancelled.
         once: true,
         ..Options::new(demo.test(), demo.path("results.csv"))

@@ -7,7 +7,7 @@ use riad_data::Pattern;
 use riad_model::{Checkpoint, NormalSums};
 
 use crate::{
-    Cancel, Error, Event, Found, Observer, Result, Stop, Work,
+    Cancel, Error, Event, Inspection, Observer, Result, Stop, Work,
     detector::{Compute, Detector},
     observer::Piece,
 };
@@ -36,7 +36,7 @@ pub fn calibrate(
     compute: &Compute,
     observer: &dyn Observer,
 ) -> Result<Scores> {
-    calibrate_until(checkpoint, images, bands, compute, (&Cancel::new(), observer))
+    calibrate_until(checkpoint, images, bands, compute, &Cancel::new(), observer)
 }
 
 /// The same until it is cancelled, which leaves the checkpoint as it was.
@@ -45,10 +45,14 @@ pub(crate) fn calibrate_until(
     images: Vec<PathBuf>,
     bands: Option<&Pattern>,
     compute: &Compute,
-    (cancel, observer): (&Cancel, &dyn Observer),
+    cancel: &Cancel,
+    observer: &dyn Observer,
 ) -> Result<Scores> {
-    let model = Detector::of_checkpoint(checkpoint, bands.cloned(), compute)?;
-    let scores = scores(&model, images, Work::Calibrating, (cancel, observer))?;
+    let model = Detector::options()
+        .compute(compute.clone())
+        .bands(bands.cloned())
+        .open_checkpoint(checkpoint)?;
+    let scores = scores(&model, images, Work::Calibrating, cancel, observer)?;
     if scores.of.is_empty() {
         return Err(Error::NoImages("there are no images to calibrate with".into()));
     }
@@ -63,10 +67,11 @@ pub(crate) fn scores(
     model: &Detector,
     images: Vec<PathBuf>,
     work: Work<'_>,
-    (cancel, observer): (&Cancel, &dyn Observer),
+    cancel: &Cancel,
+    observer: &dyn Observer,
 ) -> Result<Scores> {
     let mut of = Vec::with_capacity(images.len());
-    let faults = look_at_all(model, images, work, (cancel, observer), |path, found| {
+    let faults = look_at_all(model, images, work, cancel, observer, |path, found| {
         of.push((path, found.score()));
         Ok(())
     })?;
@@ -83,14 +88,18 @@ pub(crate) fn find_normal(
     images: Vec<PathBuf>,
     bands: Option<&Pattern>,
     compute: &Compute,
-    (cancel, observer): (&Cancel, &dyn Observer),
+    cancel: &Cancel,
+    observer: &dyn Observer,
 ) -> Result<()> {
     checkpoint.normal = None;
     // What is normal is so wherever one looks.
     let roi = checkpoint.roi.take();
     let mut sums = NormalSums::new(checkpoint.header.scoring.size());
-    let model = Detector::of_checkpoint(checkpoint, bands.cloned(), compute)?;
-    let faults = look_at_all(&model, images, Work::Normal, (cancel, observer), |_, found| {
+    let model = Detector::options()
+        .compute(compute.clone())
+        .bands(bands.cloned())
+        .open_checkpoint(checkpoint)?;
+    let faults = look_at_all(&model, images, Work::Normal, cancel, observer, |_, found| {
         Ok(sums.add(found.map())?)
     })?;
     Error::refuse(faults)?;
@@ -114,9 +123,13 @@ pub(crate) fn find_appearance(
     (images, alike): (&[PathBuf], &[PathBuf]),
     bands: Option<&Pattern>,
     compute: &Compute,
-    (cancel, observer): (&Cancel, &dyn Observer),
+    cancel: &Cancel,
+    observer: &dyn Observer,
 ) -> Result<()> {
-    let model = Detector::of_checkpoint(checkpoint, bands.cloned(), compute)?;
+    let model = Detector::options()
+        .compute(compute.clone())
+        .bands(bands.cloned())
+        .open_checkpoint(checkpoint)?;
     let step = images.len().div_ceil(LOOKED_AT).max(1);
     let images: Vec<_> = images.iter().step_by(step).chain(alike).cloned().collect();
     let total = images.len();
@@ -154,8 +167,9 @@ fn look_at_all(
     model: &Detector,
     images: Vec<PathBuf>,
     work: Work<'_>,
-    (cancel, observer): (&Cancel, &dyn Observer),
-    mut take: impl FnMut(PathBuf, &Found) -> Result<()>,
+    cancel: &Cancel,
+    observer: &dyn Observer,
+    mut take: impl FnMut(PathBuf, &Inspection) -> Result<()>,
 ) -> Result<Vec<Error>> {
     let mut faults = Vec::new();
     let total = images.len();

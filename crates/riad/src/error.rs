@@ -9,7 +9,7 @@ use riad_core::CalibrationError;
 use riad_data::{DataError, in_part};
 use riad_model::ModelError;
 
-use crate::asked::{Asked, By};
+use crate::rate::FalsePositiveRate;
 
 /// This crate's results.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -196,7 +196,7 @@ pub enum Error {
     /// A model has no threshold: it is not calibrated.
     #[error(
         "{} is not calibrated, so it has no threshold; calibrate it with at least {needed} good images that it was not trained \
-         with, for {asked}",
+         with, for {rate}",
         model.display()
     )]
     NotCalibrated {
@@ -205,7 +205,7 @@ pub enum Error {
         /// The number of good images that the rate needs.
         needed: usize,
         /// The rate.
-        asked: Asked,
+        rate: FalsePositiveRate,
     },
 
     /// A model is calibrated with too few images for the rate.
@@ -296,8 +296,17 @@ pub enum Error {
         file: PathBuf,
         /// The folder for defects.
         folder: PathBuf,
-        /// The way to put it there.
-        by: By,
+        /// What the system said.
+        cause: io::Error,
+    },
+
+    /// A defect cannot be linked into the folder for defects.
+    #[error("cannot link {} into {}: {cause}", file.display(), folder.display())]
+    Link {
+        /// The image's file.
+        file: PathBuf,
+        /// The folder for defects.
+        folder: PathBuf,
         /// What the system said.
         cause: io::Error,
     },
@@ -389,6 +398,7 @@ impl Error {
             | Self::LinkToResults { .. }
             | Self::Restless { .. }
             | Self::Aside { .. }
+            | Self::Link { .. }
             | Self::Remove { .. }
             | Self::Render { .. } => false,
         }
@@ -414,6 +424,7 @@ impl Error {
                 Some(root)
             }
             Self::Aside { file, .. }
+            | Self::Link { file, .. }
             | Self::Remove { file, .. }
             | Self::Mask { file, .. }
             | Self::UnknownName { file, .. } => Some(file),

@@ -6,7 +6,7 @@ use riad_model::{
     Architecture, Checkpoint, Header, LossTerms, Preset, Roi, ScoringSettings, Similarity, Tiling, TrainConfig,
 };
 
-use crate::{Result, names::written, threshold::reach};
+use crate::{Result, names::written, threshold::rates_in_words};
 
 /// A name, and its value in words.
 pub type Fact = (&'static str, String);
@@ -147,7 +147,7 @@ pub fn facts(checkpoint: &Checkpoint, model: &Path) -> Result<Vec<Fact>> {
         "calibrated with",
         calibration
             .as_ref()
-            .map_or("nothing, so there is no threshold".into(), reach),
+            .map_or("nothing, so there is no threshold".into(), rates_in_words),
     );
     line("written by", format!("riad {riad_version}, format {format}"));
     Ok(facts)

@@ -1,5 +1,5 @@
 //! Writes files whole, and only outside of the folders that are read. The library does so with its own files. Programs
-//! that write beside them can do the same.
+//! that write beside them can do the same. Its hashes of files are here, too.
 
 use std::{
     fs,
@@ -45,8 +45,11 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The SHA-256 of what files hold one after the other, in hexadecimal.
-pub(crate) fn sha256(files: &[impl AsRef<Path>]) -> Result<String> {
+/// The SHA-256 of what files hold one after the other, in 64 hexadecimal digits. It reads them piece by piece.
+///
+/// # Errors
+/// [`Error::File`] if a file cannot be read.
+pub fn sha256(files: &[impl AsRef<Path>]) -> Result<String> {
     let mut hash = Sha256::new();
     for file in files.iter().map(AsRef::as_ref) {
         let cannot = Error::file("read", file);
@@ -64,8 +67,8 @@ pub(crate) fn sha256(files: &[impl AsRef<Path>]) -> Result<String> {
     Ok(hexadecimal(hash))
 }
 
-/// The SHA-256 of what a file holds, in hexadecimal.
-pub(crate) fn sha256_of(bytes: &[u8]) -> String {
+/// The SHA-256 of bytes, in 64 hexadecimal digits.
+pub fn sha256_of_bytes(bytes: &[u8]) -> String {
     hexadecimal(Sha256::new_with_prefix(bytes))
 }
 

@@ -1,11 +1,11 @@
 #![doc = include_str!("../README.md")]
 
-mod asked;
 mod calibration;
 mod detector;
 mod error;
 pub mod evaluation;
 pub mod facts;
+mod faster;
 pub mod files;
 mod held_out;
 mod maps;
@@ -14,6 +14,7 @@ mod observer;
 #[cfg(feature = "report")]
 mod page;
 mod protocol;
+mod rate;
 mod recalibration;
 pub mod render;
 #[cfg(feature = "report")]
@@ -21,7 +22,6 @@ pub mod report;
 mod roi;
 mod run;
 mod settings;
-mod sooner;
 mod source;
 pub mod speed;
 mod suspects;
@@ -45,19 +45,19 @@ pub use riad_model::{
 };
 
 pub use self::{
-    asked::{Asked, By},
     calibration::{Scores, calibrate},
-    detector::{Compute, Detector, Found, Inspections},
+    detector::{Compute, Detector, DetectorOptions, Inspection, Inspections},
     error::{Cause, Error, Result},
     evaluation::{Evaluation, Sets, evaluate},
+    faster::FasterTraining,
     held_out::{HeldOut, Parts, Purpose},
     maps::{MapFormat, Maps},
     observer::{Cancel, Counts, Event, Observer, Session, Stop, Work},
     protocol::{Protocol, TrainingOptions},
+    rate::FalsePositiveRate,
     recalibration::{Recalibrated, Recalibration},
-    run::{GoodImage, Run, Trained},
-    sooner::Sooner,
+    run::{GoodImage, Run, TrainingOutcome},
     suspects::Suspects,
-    threshold::{Threshold, Verdict, reach},
+    threshold::{Threshold, Verdict, rates_in_words},
     training::Training,
 };

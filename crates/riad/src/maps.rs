@@ -6,13 +6,14 @@ use std::{
 };
 
 use crate::{
-    Error, Found, Result, Threshold,
+    Error, Inspection, Result, Threshold,
     files::{resolved, with_suffix, write_whole},
     render::{Plane, Scale, outline_found, raw, save, size_of},
 };
 
 /// The format of an image's map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MapFormat {
     /// Pictures, `<name>.heat.png` and `<name>.overlay.png`.
     #[default]
@@ -51,7 +52,7 @@ impl Maps {
     ///
     /// # Errors
     /// If a file cannot be written, or the image can no longer be read.
-    pub fn write(&self, target: &Path, found: &Found, threshold: Option<&Threshold>) -> Result<()> {
+    pub fn write(&self, target: &Path, found: &Inspection, threshold: Option<&Threshold>) -> Result<()> {
         match self.format {
             MapFormat::Npy => {
                 let map = Plane::new(found.map().clone())?;

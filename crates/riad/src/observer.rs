@@ -178,7 +178,7 @@ pub enum Event<'a> {
         done: Option<(usize, Duration)>,
     },
     /// A picture is given twice. It counts once.
-    Twice {
+    Duplicate {
         /// The one that is left out.
         path: &'a Path,
         /// The other.

@@ -15,6 +15,7 @@ use crate::{Error, Event, Observer, Result};
 /// How the network is trained and its maps are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Protocol {
     /// The best maps of this library. They compare the edges of each colour and subtract what is normal at each place.
     #[default]

@@ -84,7 +84,7 @@ impl Recalibration {
 
     /// The file of a good image that shows what the product can look like. It does not change thresholds, so the model
     /// may have been trained with it. Images of the calibration also show what the product can look like; see
-    /// [`Found::likeness`](crate::Found::likeness).
+    /// [`Inspection::likeness`](crate::Inspection::likeness).
     pub fn alike(mut self, file: impl Into<PathBuf>) -> Self {
         self.alike.push(file.into());
         self
@@ -171,9 +171,22 @@ impl Recalibration {
             return Err(faults.remove(0));
         }
         faults.iter().for_each(|fault| observer.event(&Event::Fault(fault)));
-        let told = (&self.cancel, observer);
-        find_appearance(&mut checkpoint, (&images, &self.alike), bands.as_ref(), &compute, told)?;
-        let scores = calibrate_until(&mut checkpoint, images, bands.as_ref(), &compute, told)?;
+        find_appearance(
+            &mut checkpoint,
+            (&images, &self.alike),
+            bands.as_ref(),
+            &compute,
+            &self.cancel,
+            observer,
+        )?;
+        let scores = calibrate_until(
+            &mut checkpoint,
+            images,
+            bands.as_ref(),
+            &compute,
+            &self.cancel,
+            observer,
+        )?;
         scores
             .faults
             .iter()
@@ -241,7 +254,10 @@ fn look_for_suspects(
     compute: &Compute,
     observer: &dyn Observer,
 ) -> Result<()> {
-    let model = Detector::of_checkpoint(checkpoint, bands, compute)?;
+    let model = Detector::options()
+        .compute(compute.clone())
+        .bands(bands)
+        .open_checkpoint(checkpoint)?;
     let all: Vec<usize> = (0..scored.len()).collect();
     let scores: Vec<f32> = scored.iter().map(|(_, score)| *score).collect();
     let images = scored.into_iter().map(|(image, _)| {

@@ -241,7 +241,7 @@ mod tests {
         };
         let configs = [config(Preset::Small, 64), config(Preset::Tiny, 32)];
         let mut order = Vec::new();
-        let compute = Compute::f32(Device::CPU);
+        let compute = Compute::on(Device::CPU);
         let measured = |order: &mut Vec<usize>, cancel: &Cancel| {
             measure(&configs, Duration::from_nanos(1), &compute, cancel, |place| {
                 order.push(place)

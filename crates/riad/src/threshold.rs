@@ -10,12 +10,12 @@ use riad_data::counted;
 use riad_model::Header;
 use serde::{Deserialize, Serialize};
 
-use crate::{Asked, Error, Result};
+use crate::{Error, FalsePositiveRate, Result};
 
-impl Asked {
+impl FalsePositiveRate {
     /// The usual rate, 0.05. If the calibration does not allow it, the smallest rate that it allows.
     pub fn usual(calibration: &Calibration) -> Self {
-        Self::rate(calibration.smallest_rate().max(0.05))
+        Self::new(calibration.smallest_rate().max(0.05))
     }
 
     /// The number of good images that a calibration for this rate needs.
@@ -66,28 +66,28 @@ impl fmt::Display for Verdict {
 /// the score is the map's maximum.
 #[derive(Clone, Debug)]
 pub struct Threshold {
-    asked: Asked,
+    rate: FalsePositiveRate,
     value: f32,
     calibration: Calibration,
 }
 
 impl Threshold {
     /// The threshold of `model`, whose header is given.
-    pub(crate) fn new(header: &Header, model: &Path, asked: Asked) -> Result<Self> {
+    pub(crate) fn new(header: &Header, model: &Path, rate: FalsePositiveRate) -> Result<Self> {
         let Some(calibration) = header.calibration.clone() else {
             return Err(Error::NotCalibrated {
                 model: model.to_owned(),
-                needed: asked.images_needed()?,
-                asked,
+                needed: rate.images_needed()?,
+                rate,
             });
         };
-        let value = match asked.confidence {
-            None => calibration.threshold(asked.rate),
-            Some(confidence) => calibration.confident_threshold(asked.rate, confidence),
+        let value = match rate.confidence {
+            None => calibration.threshold(rate.rate),
+            Some(confidence) => calibration.confident_threshold(rate.rate, confidence),
         };
         match value {
             Ok(value) => Ok(Self {
-                asked,
+                rate,
                 value,
                 calibration,
             }),
@@ -102,8 +102,8 @@ impl Threshold {
     }
 
     /// The rate that was asked for.
-    pub fn asked(&self) -> Asked {
-        self.asked
+    pub fn rate(&self) -> FalsePositiveRate {
+        self.rate
     }
 
     /// The highest score that is not called defective.
@@ -133,16 +133,16 @@ impl Threshold {
     }
 }
 
-/// How sure it is that good products are stopped no more often than [`reach`] says.
+/// How sure it is that good products are stopped no more often than [`rates_in_words`] says.
 const CONFIDENCE: f64 = 0.95;
 
 /// False-positive rates that people ask for, the largest first.
 const RATES: [f64; 6] = [0.1, 0.05, 0.02, 0.01, 0.005, 0.001];
 
 /// What a calibration allows, in words: its rates, what it promises for them, and how many images the next rate needs.
-pub fn reach(calibration: &Calibration) -> String {
+pub fn rates_in_words(calibration: &Calibration) -> String {
     let count = calibration.scores().len();
-    let usual = Asked::usual(calibration).rate;
+    let usual = FalsePositiveRate::usual(calibration).rate;
     let rate = shown_rate(usual);
     let mut text = format!(
         "{}, for false-positive rates from {} on",
@@ -216,7 +216,7 @@ mod tests {
         ] {
             let calibration = Calibration::new((0..count).map(|score| score as f32).collect()).unwrap();
             let threshold = Threshold {
-                asked: Asked::rate(rate),
+                rate: FalsePositiveRate::new(rate),
                 value: calibration.threshold(rate).unwrap(),
                 calibration,
             };
@@ -239,7 +239,7 @@ mod tests {
     /// and 0.7764 for 2 images and a third.
     #[test]
     fn a_calibration_is_said_in_one_sentence() {
-        let of = |count: u8| reach(&Calibration::new((0..count).map(f32::from).collect()).unwrap());
+        let of = |count: u8| rates_in_words(&Calibration::new((0..count).map(f32::from).collect()).unwrap());
         assert_eq!(
             of(21),
             "21 good images, for false-positive rates from 0.0455 on; a rate of 0.05 stops at most 1 in 20 good products on \

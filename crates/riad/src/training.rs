@@ -88,7 +88,7 @@ impl Training {
     /// Share of the images held out to calibrate thresholds, from 0 (none) to less than 1. The default is a tenth if
     /// there are at least 185 images, which is enough for a false-positive rate of 0.05. With fewer images the default
     /// is 0. With [`Method::RESTORE`] the images for validation calibrate as well, unless the share is 0, so 93 images are
-    /// enough. A model without a calibration has scores, but no [verdict](crate::Found::verdict) until a
+    /// enough. A model without a calibration has scores, but no [verdict](crate::Inspection::verdict) until a
     /// [`Recalibration`](crate::Recalibration) with other good images.
     pub fn calibration(mut self, share: f64) -> Self {
         self.options.calibration = Some(share);
@@ -132,7 +132,7 @@ impl Training {
         self
     }
 
-    /// Starts the run in the folder, or goes on with it, until training ends or is cancelled. [`Run::trained`] says
+    /// Starts the run in the folder, or goes on with it, until training ends or is cancelled. [`Run::outcome`] says
     /// which. At the end it finds what is normal, and calibrates if enough images were held out. The observer gets an
     /// event for unusual images. To stop from an observer, keep a clone of the [`Cancel`].
     ///

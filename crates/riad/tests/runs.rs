@@ -10,8 +10,8 @@ use std::{
 
 use riad::{
     Cancel, Category, Checkpoint, Compute, Detector, Device, Error, Event, Method, Observer, Purpose, Recalibration,
-    Run, Stop, Trained, Training, TrainingOptions, Work,
-    evaluation::{Measuring, TestSet},
+    Run, Stop, Training, TrainingOptions, TrainingOutcome, Work,
+    evaluation::{Measurement, TestSet},
 };
 use riad_data::demo;
 use tempfile::TempDir;
@@ -108,7 +108,7 @@ impl Observer for Parts {
 fn a_run_ends_with_what_is_normal_and_with_a_calibration() {
     let folder = data();
     let run = training(folder.path(), "run").start(&()).unwrap();
-    assert_eq!(run.trained(), Some(Trained::Finished));
+    assert_eq!(run.outcome(), Some(TrainingOutcome::Finished));
     let held_out = run.held_out(&run.category().unwrap()).unwrap();
     assert_eq!((held_out.images.len(), held_out.purpose), (4, Purpose::Calibration));
 
@@ -116,8 +116,8 @@ fn a_run_ends_with_what_is_normal_and_with_a_calibration() {
     let whole = Checkpoint::open(run.folder()).unwrap();
     let mut bare = Checkpoint::open(run.folder()).unwrap();
     bare.normal = None;
-    let compute = Compute::f32(Device::CPU);
-    let bare = Detector::of_checkpoint(&bare, None, &compute).unwrap();
+    let options = Detector::options().compute(Compute::on(Device::CPU));
+    let bare = options.open_checkpoint(&bare).unwrap();
     let held: BTreeSet<_> = held_out.images.iter().collect();
     let learned = sorted(&folder.path().join("badge/train/good"));
     let learned: Vec<_> = learned.into_iter().filter(|image| !held.contains(image)).collect();
@@ -136,7 +136,7 @@ fn a_run_ends_with_what_is_normal_and_with_a_calibration() {
     }
 
     // The calibration has the scores of the images held out, beyond what is normal.
-    let detector = Detector::of_checkpoint(&whole, None, &compute).unwrap();
+    let detector = options.open_checkpoint(&whole).unwrap();
     let score = |image| detector.inspect_file(image).unwrap().score();
     let mut expected: Vec<f32> = held_out.images.iter().map(score).collect();
     expected.sort_unstable_by(f32::total_cmp);
@@ -177,14 +177,14 @@ fn a_run_that_is_cancelled_while_it_is_completed_is_completed_later() {
         let until = Until::one_image_of(work);
         let training = training(folder.path(), out);
         let run = training.clone().cancel(until.cancel.clone()).start(&until).unwrap();
-        assert_eq!(run.trained(), Some(Trained::Stopped(Stop::Asked)), "{work}");
+        assert_eq!(run.outcome(), Some(TrainingOutcome::Stopped(Stop::Asked)), "{work}");
         let state = until.state.lock().unwrap();
         assert!(state.has_ended && state.done == 1, "{work}: {} images", state.done);
         let left = Checkpoint::open(run.folder()).unwrap();
         assert!(left.normal.is_none() && left.header.calibration.is_none(), "{work}");
         // It goes on where it was, to the same bytes.
         let run = training.start(&()).unwrap();
-        assert_eq!(run.trained(), Some(Trained::Finished), "{work}");
+        assert_eq!(run.outcome(), Some(TrainingOutcome::Finished), "{work}");
         assert!(best(&run) == best(&whole), "{work}");
     }
 }
@@ -207,7 +207,7 @@ fn a_calibration_of_a_stopped_run_stays_while_its_best_weights_do() {
     let stopped_at = |at: fn(&Event<'_>) -> bool| {
         let stop = CancelAt(Cancel::new(), at);
         let run = training.clone().cancel(stop.0.clone()).start(&stop).unwrap();
-        assert_eq!(run.trained(), Some(Trained::Stopped(Stop::Asked)));
+        assert_eq!(run.outcome(), Some(TrainingOutcome::Stopped(Stop::Asked)));
         Checkpoint::open(run.folder()).unwrap().header.calibration
     };
     assert_eq!(stopped_at(|event| matches!(event, Event::Epoch { .. })), None);
@@ -331,22 +331,14 @@ fn an_evaluation_that_is_cancelled_gives_no_result_and_ends_its_work() {
     let folder = data();
     let run = training(folder.path(), "run").start(&()).unwrap();
     let test = TestSet::of_run(&run, &()).unwrap();
-    let compute = Compute::f32(Device::CPU);
     let until = Until::one_image_of(Work::Measuring("badge"));
-    let measuring = Measuring {
-        cancel: Some(&until.cancel),
-        ..Measuring::of(run.folder(), &compute)
-    };
-    let measured = measuring.measure(&test, &until);
+    let measurement = Measurement::of(run.folder()).compute(Compute::on(Device::CPU));
+    let measured = measurement.clone().cancel(until.cancel.clone()).measure(&test, &until);
     assert!(matches!(measured, Err(Error::Cancelled)), "it was measured");
     let state = until.state.lock().unwrap();
     // A batch of four, of six.
     assert!(state.has_ended && state.done == 4, "{} images", state.done);
     drop(state);
     // Who is not asked to stop goes through.
-    let measuring = Measuring {
-        cancel: Some(&Cancel::new()),
-        ..measuring
-    };
-    assert_eq!(measuring.measure(&test, &()).unwrap().findings.images.len(), 6);
+    assert_eq!(measurement.measure(&test, &()).unwrap().findings.images.len(), 6);
 }

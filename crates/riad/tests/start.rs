@@ -9,7 +9,7 @@ use std::{
 
 use riad::{
     Cancel, Category, Checkpoint, Compute, Detector, Device, Difference, Event, Image, Method, Observer, Preset,
-    Recalibration, RgbImage, Run, Size, Trained, Training, TrainingOptions,
+    Recalibration, RgbImage, Run, Size, Training, TrainingOptions, TrainingOutcome,
 };
 use tempfile::TempDir;
 
@@ -76,7 +76,7 @@ fn it_begins_with_what_the_other_model_knows_and_looks_at_images_as_that_does() 
     let out = MADE.folder.path().join("further");
     let losses = Losses::default();
     let run = further(&out).start(&losses).unwrap();
-    assert_eq!(run.trained(), Some(Trained::Finished));
+    assert_eq!(run.outcome(), Some(TrainingOutcome::Finished));
     let anew = Losses::default();
     let options = TrainingOptions {
         preset: Some(Preset::Tiny),
@@ -112,7 +112,7 @@ fn a_run_that_is_broken_off_at_any_place_ends_in_the_same_bytes() {
         ..Losses::default()
     };
     let run = further(&broken).cancel(losses.cancel.clone()).start(&losses).unwrap();
-    assert!(matches!(run.trained(), Some(Trained::Stopped(_))));
+    assert!(matches!(run.outcome(), Some(TrainingOutcome::Stopped(_))));
     further(&broken).start(&()).unwrap();
     assert!(bytes(&broken) == bytes(&whole));
 
@@ -214,7 +214,7 @@ fn calibrating_teaches_what_good_pictures_look_like_where_that_is_not_known() {
     }
     let calibrated = |model: &Path, pictures: &Path| {
         let recalibration = Recalibration::of(model).pictures(pictures).out(&file);
-        recalibration.compute(Compute::f32(Device::CPU)).start(&()).unwrap();
+        recalibration.compute(Compute::on(Device::CPU)).start(&()).unwrap();
         Detector::open(&file).unwrap()
     };
     let fresh = calibrated(&old, &photos);
@@ -249,6 +249,6 @@ fn each_picture_that_somebody_chose_is_looked_at_whatever_their_number() {
     };
     assert!(!likeness(&MADE.run).resembles());
     let recalibration = Recalibration::of(&MADE.run).pictures(&photos).alike(&chosen).out(&file);
-    recalibration.compute(Compute::f32(Device::CPU)).start(&()).unwrap();
+    recalibration.compute(Compute::on(Device::CPU)).start(&()).unwrap();
     assert!(likeness(&file).resembles());
 }

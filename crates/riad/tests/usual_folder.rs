@@ -4,7 +4,7 @@
 use std::{env, fs};
 
 use image::{GrayImage, Luma};
-use riad::{Device, Method, Trained, Training};
+use riad::{Device, Method, Training, TrainingOutcome};
 
 /// Without the run's own bands the folder has twice as many images.
 #[test]
@@ -29,7 +29,7 @@ fn a_run_in_the_usual_folder_goes_on_with_its_own_bands() {
     assert_eq!(run.folder().to_str().unwrap().replace('\\', "/"), "runs/lid");
     let again = training().start(&()).unwrap();
     assert_eq!(
-        (again.trained(), again.bands()),
-        (Some(Trained::Finished), Some(&bands()))
+        (again.outcome(), again.bands()),
+        (Some(TrainingOutcome::Finished), Some(&bands()))
     );
 }

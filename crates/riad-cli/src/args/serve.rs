@@ -8,7 +8,7 @@
 use std::{net::SocketAddr, num::NonZeroU32, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueHint};
-use riad::Asked;
+use riad::FalsePositiveRate;
 
 use super::{ComputeArgs, sinks::SinkArgs, verdict::VerdictArgs};
 use crate::memory::parse_memory;
@@ -116,7 +116,7 @@ pub(crate) struct ServeArgs {
 
 impl ServeArgs {
     /// The rate that verdicts are given for.
-    pub(crate) fn asked(&self) -> Asked {
+    pub(crate) fn rate(&self) -> FalsePositiveRate {
         self.verdict.usual()
     }
 }

@@ -6,7 +6,7 @@
 )]
 
 use clap::Args;
-use riad::{Asked, Detector, Precision, Threshold, evaluation::USUAL_RATE};
+use riad::{Detector, FalsePositiveRate, Precision, Threshold, evaluation::USUAL_RATE};
 use riad_core::calibration::images_needed;
 use tracing::warn;
 
@@ -24,15 +24,15 @@ pub(crate) struct VerdictArgs {
 }
 
 impl VerdictArgs {
-    /// What is asked for, if anything.
-    pub(crate) fn asked(self) -> Option<Asked> {
-        let confidence = self.confidence;
-        self.fpr.map(|rate| Asked { rate, confidence })
+    /// The rate that is asked for, if any.
+    pub(crate) fn rate(self) -> Option<FalsePositiveRate> {
+        let rate = |fpr| FalsePositiveRate::new(fpr).with_confidence(self.confidence);
+        self.fpr.map(rate)
     }
 
-    /// What is asked for, or the usual rate.
-    pub(crate) fn usual(self) -> Asked {
-        self.asked().unwrap_or(Asked::rate(USUAL_RATE))
+    /// The rate that is asked for, or the usual one.
+    pub(crate) fn usual(self) -> FalsePositiveRate {
+        self.rate().unwrap_or(FalsePositiveRate::new(USUAL_RATE))
     }
 
     /// The threshold that is asked for, if any. Warns if the model scores in another precision than that of its calibration.
@@ -40,7 +40,7 @@ impl VerdictArgs {
     /// # Errors
     /// As [`Detector::threshold`].
     pub(crate) fn threshold(self, detector: &Detector) -> riad::Result<Option<Threshold>> {
-        let threshold = self.asked().map(|asked| detector.threshold(asked)).transpose()?;
+        let threshold = self.rate().map(|rate| detector.threshold(rate)).transpose()?;
         if let (Some(_), Some(calibrated)) = (&threshold, detector.calibrated_otherwise()) {
             warn_of_precision(&detector.name().display().to_string(), calibrated, detector.precision());
         }

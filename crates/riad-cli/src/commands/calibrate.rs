@@ -1,7 +1,7 @@
 //! `riad calibrate`.
 
 use anyhow::Result;
-use riad::{Recalibration, reach};
+use riad::{Recalibration, rates_in_words};
 use tracing::info;
 
 use crate::{Ending, args::CalibrateArgs, console::Console, shell::shell_quoted, usage};
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
     info!(
         "{} is calibrated with {}",
         shell_quoted(&calibrated.model),
-        reach(&calibrated.calibration)
+        rates_in_words(&calibrated.calibration)
     );
     let model = args.out.as_ref().unwrap_or(&args.model);
     info!(

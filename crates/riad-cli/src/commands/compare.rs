@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anyhow::Result;
 use riad::{
     Compute, Error, Run,
-    evaluation::{Measuring, TestSet},
+    evaluation::{Measurement, TestSet},
     report::Comparison,
 };
 use tracing::info;
@@ -14,7 +14,7 @@ use super::eval::measure;
 use crate::{Ending, args::CompareArgs, console::Console, shell::shell_quoted, usage, way_out::told};
 
 pub(crate) fn run(args: &CompareArgs) -> Result<Ending> {
-    let compute = Compute::f32(args.device.device()?);
+    let compute = Compute::on(args.device.device()?);
     let console = Console::default();
     let runs = args.runs.iter().map(Run::open).collect::<riad::Result<Vec<_>>>()?;
     let sets = (!args.photos.is_empty()).then(|| args.photos.sets(None));
@@ -22,11 +22,8 @@ pub(crate) fn run(args: &CompareArgs) -> Result<Ending> {
     let tests = TestSet::of_runs(&runs, sets.as_ref(), &compute, &console).map_err(with_way_out)?;
     let mut results = Vec::with_capacity(runs.len());
     for (run, test) in runs.iter().zip(&tests) {
-        let measuring = Measuring {
-            asked: args.verdict.usual(),
-            ..Measuring::of(run.folder(), &compute)
-        };
-        results.push(measure(test, &measuring, &console)?);
+        let measurement = Measurement::of(run.folder()).rate(args.verdict.usual());
+        results.push(measure(test, measurement, &compute, &console)?);
     }
     let comparison = Comparison::new(&results)?;
     comparison.write(&args.out)?;

@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::{Result, bail};
 use riad::{
-    Compute, Error, Evaluation, Run, Stop, Trained, TrainingOptions,
-    evaluation::{self, Measuring, TestSet, Unmeasured},
+    Compute, Error, Evaluation, Run, Stop, TrainingOptions, TrainingOutcome,
+    evaluation::{self, Measurement, TestSet, Unmeasured},
     files::check_outside,
     names::{folder_name, plain},
     report,
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
         }
         let reason = plain(&told_in_full(&error));
         error!("{name} cannot be measured: {reason}");
-        unmeasured.push(Unmeasured { name, reason });
+        unmeasured.push(Unmeasured::new(name, reason));
         first.get_or_insert(error);
         Ok(())
     };
@@ -119,7 +119,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
         let model = match (&plan.model, &job.run) {
             (Some(model), _) => model.clone(),
             (None, Some(run)) => match train(run, &job.test.category, (&plan.training, args), &compute, &console) {
-                Ok(Trained::Stopped(Stop::Asked)) => {
+                Ok(TrainingOutcome::Stopped(Stop::Asked)) => {
                     info!("the same command goes on from here");
                     return Ok(Ending::Interrupted);
                 }
@@ -131,13 +131,11 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
             },
             (None, None) => bail!("{} has neither a model nor a run", job.name),
         };
-        let measuring = Measuring {
-            bands: args.images.bands.as_ref(),
-            asked: plan.verdict.usual(),
-            baseline: plan.with_baseline,
-            ..Measuring::of(&model, &compute)
-        };
-        match measure(&job.test, &measuring, &console) {
+        let measurement = Measurement::of(model)
+            .bands(args.images.bands.clone())
+            .rate(plan.verdict.usual())
+            .baseline(plan.with_baseline);
+        match measure(&job.test, measurement, &compute, &console) {
             Ok(result) => results.push(result),
             Err(error) => fail(job.name, error)?,
         }
@@ -160,7 +158,10 @@ fn measure_photos(args: &EvalArgs, compute: &Compute) -> Result<Ending> {
     let model = model.ok_or_else(|| usage(missing))?;
     let bands = &args.images.bands;
     let sets = if args.synthetic {
-        let detector = riad::Detector::open_with(model, bands.clone(), compute)?;
+        let detector = riad::Detector::options()
+            .compute(compute.clone())
+            .bands(bands.clone())
+            .open(model)?;
         // Without a threshold nothing is found or missed.
         detector.threshold(args.verdict.usual())?;
         args.photos.sets(Some(args.training.seed.unwrap_or(0)))
@@ -178,12 +179,8 @@ fn measure_photos(args: &EvalArgs, compute: &Compute) -> Result<Ending> {
         )),
         error => error.into(),
     })?;
-    let measuring = Measuring {
-        bands: bands.as_ref(),
-        asked: args.verdict.usual(),
-        ..Measuring::of(model, compute)
-    };
-    let result = measure(&test, &measuring, &console)?;
+    let measurement = Measurement::of(model).bands(bands.clone()).rate(args.verdict.usual());
+    let result = measure(&test, measurement, compute, &console)?;
     finish(&out(args), &[result], &[])
 }
 
@@ -347,7 +344,7 @@ fn train(
     (options, args): (&TrainingOptions, &EvalArgs),
     compute: &Compute,
     console: &Console,
-) -> Result<Trained> {
+) -> Result<TrainingOutcome> {
     let mut run = if Run::exists(folder) {
         info!("using the run in {} again", shell_quoted(folder));
         Run::open(folder)?
@@ -363,12 +360,17 @@ fn train(
 }
 
 /// Measures a model on test images.
-pub(super) fn measure(test: &TestSet, measuring: &Measuring<'_>, console: &Console) -> Result<Evaluation> {
+pub(super) fn measure(
+    test: &TestSet,
+    measurement: Measurement,
+    compute: &Compute,
+    console: &Console,
+) -> Result<Evaluation> {
     let category = &test.category;
     info!("measuring {} on {} test images", category.name, category.test.len());
-    let evaluation = measuring.measure(test, console)?;
+    let evaluation = measurement.compute(compute.clone()).measure(test, console)?;
     if let Some(calibrated) = evaluation.calibrated_otherwise {
-        warn_of_precision(&evaluation.model, calibrated, measuring.compute.precision);
+        warn_of_precision(&evaluation.model, calibrated, compute.precision);
     }
     Ok(evaluation)
 }

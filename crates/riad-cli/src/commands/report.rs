@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow, bail};
 use riad::{
     Compute, Error, Evaluation, Run,
-    evaluation::{Measuring, TestSet},
+    evaluation::{Measurement, TestSet},
     report,
 };
 use tracing::{error, info};
@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
-    let compute = Compute::f32(args.device.device()?);
+    let compute = Compute::on(args.device.device()?);
     let console = Console::default();
     let file = match (&args.out, args.runs.as_slice()) {
         (Some(file), _) => file.clone(),
@@ -60,9 +60,6 @@ fn show(folder: &Path, args: &ReportArgs, compute: &Compute, console: &Console) 
             _ => error.into(),
         }
     })?;
-    let measuring = Measuring {
-        asked: args.verdict.usual(),
-        ..Measuring::of(folder, compute)
-    };
-    measure(&test, &measuring, console)
+    let measurement = Measurement::of(folder).rate(args.verdict.usual());
+    measure(&test, measurement, compute, console)
 }

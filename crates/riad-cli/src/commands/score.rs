@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Result, bail};
 use riad::{
-    Error, Found, Threshold,
+    Error, Inspection, Threshold,
     names::{plain, written},
 };
 use riad_data::{Pattern, counted, image_files};
@@ -28,7 +28,10 @@ use crate::{
 pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     let maps = args.maps.maps()?;
     let compute = args.compute.compute()?;
-    let detector = riad::Detector::open_with(&args.model, args.images.bands.clone(), &compute)?;
+    let detector = riad::Detector::options()
+        .compute(compute)
+        .bands(args.images.bands.clone())
+        .open(&args.model)?;
     let threshold = args.verdict.threshold(&detector)?;
     let mut output = Output::new(args.format, threshold.clone())?;
 
@@ -88,7 +91,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
             output.flagged,
             output.scored,
             threshold.value(),
-            threshold.asked(),
+            threshold.rate(),
             counted(threshold.calibration().scores().len(), "good image")
         );
     }
@@ -153,7 +156,7 @@ impl Output {
         Ok(output)
     }
 
-    fn score(&mut self, path: &Path, found: &Found) -> Result<()> {
+    fn score(&mut self, path: &Path, found: &Inspection) -> Result<()> {
         self.scored += 1;
         let score = found.score();
         let judged = self.threshold.as_ref().map(|threshold| {

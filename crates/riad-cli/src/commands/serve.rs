@@ -48,7 +48,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
     };
     let options = Options {
         watch: args.watched.clone(),
-        asked: args.asked(),
+        rate: args.rate(),
         compute: args.compute.compute()?,
         listen: args.listen,
         token,

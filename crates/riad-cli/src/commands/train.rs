@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use riad::{Run, Stop, Trained, files::check_outside};
+use riad::{Run, Stop, TrainingOutcome, files::check_outside};
 use riad_data::{Category, DataError, Layout, Pattern};
 use tracing::info;
 
@@ -51,14 +51,14 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
     // Before anything more is written: from here on, a run stops in good order.
     let watch = interrupt::Watch::start(args.training.max_time);
     match run.train(category.as_ref(), &device, watch.cancel(), &console)? {
-        Trained::Finished => {
+        TrainingOutcome::Finished => {
             info!(
                 "score images with: riad score --model {} PATH…",
                 shell_quoted(run.folder())
             );
             Ok(Ending::Done)
         }
-        Trained::Stopped(stop) => {
+        TrainingOutcome::Stopped(stop) => {
             info!("go on with: riad train --resume {}", shell_quoted(run.folder()));
             Ok(if stop == Stop::Time {
                 Ending::Done

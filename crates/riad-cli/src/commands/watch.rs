@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use riad::{
-    By, Detector, Error,
-    watch::{Ended, Options, Station},
+    Detector, Error,
+    watch::{Options, Station, Transfer, WatchOutcome},
 };
 use tracing::info;
 
@@ -20,16 +20,20 @@ pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
     let end = interrupt::Watch::start(None);
     let maps = args.maps.maps()?;
     let compute = args.compute.compute()?;
-    let detector = Detector::open_identified(&args.model, args.images.bands.clone(), &compute)?;
+    let detector = Detector::options()
+        .compute(compute)
+        .bands(args.images.bands.clone())
+        .identified(true)
+        .open(&args.model)?;
     args.verdict.threshold(&detector)?;
-    let by = match args.by {
-        ByName::Copy => By::Copy,
-        ByName::Link => By::Link,
-        ByName::Move => By::Move,
+    let transfer = match args.by {
+        ByName::Copy => Transfer::Copy,
+        ByName::Link => Transfer::Link,
+        ByName::Move => Transfer::Move,
     };
     let options = Options {
-        asked: args.verdict.asked(),
-        defects: args.defects.clone().map(|defects| (defects, by)),
+        rate: args.verdict.rate(),
+        defects: args.defects.clone().map(|defects| (defects, transfer)),
         maps,
         settle: args.settle,
         interval: args.interval,
@@ -66,9 +70,9 @@ pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
         station.counts().images
     );
     Ok(match ended {
-        Ended::Whole => Ending::Done,
-        Ended::Incomplete => Ending::Incomplete,
-        Ended::Cancelled if args.once => Ending::Interrupted,
-        Ended::Cancelled => Ending::Done,
+        WatchOutcome::Whole => Ending::Done,
+        WatchOutcome::Incomplete => Ending::Incomplete,
+        WatchOutcome::Cancelled if args.once => Ending::Interrupted,
+        WatchOutcome::Cancelled => Ending::Done,
     })
 }

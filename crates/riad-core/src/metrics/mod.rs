@@ -25,6 +25,7 @@ use crate::{LengthError, Size};
 ///
 /// The labels choose the threshold, so the F1 is an upper bound for a threshold that is set beforehand.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct F1Max {
     /// Harmonic mean of precision and recall, in [0, 1].
     pub f1: f64,

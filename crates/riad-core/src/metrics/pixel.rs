@@ -16,6 +16,7 @@ pub struct PixelMetrics {
 
 /// How well scores separate good and defective pixels of a test set.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct PixelScores {
     /// Area under the receiver operating characteristic, in [0, 1].
     pub auroc: f64,
@@ -29,6 +30,7 @@ pub struct PixelScores {
 
 /// The curves whose areas and averages [`PixelScores`] holds.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct PixelCurves {
     /// As [`roc_curve`](super::roc_curve) of the pixels.
     pub roc: Curve,

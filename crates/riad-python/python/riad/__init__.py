@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from . import losses, metrics
 from ._errors import Error, FileError, ImageError, ModelError, NotCalibratedError, RequestError, RunError
-from ._riad import Detector, Found, Inspections, Run, __version__
+from ._riad import Detector, Inspection, Inspections, Run, __version__
 from ._riad import masks as _masks
 from ._types import Calibrated, Evaluation, Region, Row, Verdict
 from ._work import calibrate, evaluate, train
@@ -27,7 +27,7 @@ __all__ = [
     "Error",
     "Evaluation",
     "FileError",
-    "Found",
+    "Inspection",
     "ImageError",
     "Inspections",
     "ModelError",

@@ -7,10 +7,10 @@ import html as escaping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._riad import Found
+    from ._riad import Inspection
 
 
-def html(found: Found) -> str:
+def html(found: Inspection) -> str:
     """What was found, in words and as the overlay: one element without a script."""
     name = escaping.escape(found.path or "an image in memory")
     if found.error is not None:

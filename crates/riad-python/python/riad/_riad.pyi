@@ -12,7 +12,7 @@ from ._types import Region, Verdict
 
 __all__ = [
     "Detector",
-    "Found",
+    "Inspection",
     "Inspections",
     "Run",
     "_Plane",
@@ -49,7 +49,7 @@ _Tell: TypeAlias = Callable[[dict[str, Any]], object]
 @final
 class Detector:
     def __new__(cls, model: _Path, *, bands: str | None = None, precision: _Precision | None = None) -> Detector: ...
-    def inspect(self, image: _Image, *, fpr: float | None = None, confidence: float | None = None) -> Found: ...
+    def inspect(self, image: _Image, *, fpr: float | None = None, confidence: float | None = None) -> Inspection: ...
     def inspect_many(
         self, paths: Iterable[_Path] | _Path, *, fpr: float | None = None, confidence: float | None = None
     ) -> Inspections: ...
@@ -72,7 +72,7 @@ class Detector:
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]: ...
 
 @final
-class Found:
+class Inspection:
     @property
     def path(self) -> str | None: ...
     @property
@@ -94,9 +94,9 @@ class Found:
     def _repr_html_(self) -> str: ...
 
 @final
-class Inspections(Iterator[Found]):
+class Inspections(Iterator[Inspection]):
     def __iter__(self) -> Inspections: ...
-    def __next__(self) -> Found: ...
+    def __next__(self) -> Inspection: ...
 
 @final
 class Run:

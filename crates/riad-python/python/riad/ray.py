@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ._errors import Error
-from ._riad import Detector, Found
+from ._riad import Detector, Inspection
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -169,7 +169,7 @@ class Inspector:
             else:
                 yield self._row(path, digests[path], found)
 
-    def _row(self, path: str, digest: str, found: Found) -> dict[str, Any]:
+    def _row(self, path: str, digest: str, found: Inspection) -> dict[str, Any]:
         row: dict[str, Any] = dict.fromkeys(SCHEMA.names)
         row |= {"path": path, "digest": digest, "model": self._detector.id}
         row |= {"score": np.float32(found.score), "p_value": found.p_value}

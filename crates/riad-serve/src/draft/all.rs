@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-use riad::Asked;
+use riad::FalsePositiveRate;
 use tokio::sync::Semaphore;
 
 use super::{Draft, Stage, folder, folder_of, lost, plan::Measured};
@@ -40,7 +40,7 @@ pub(crate) struct Drafts {
     all: Mutex<BTreeMap<String, Arc<Draft>>>,
     /// Held while one is begun.
     beginning: Mutex<()>,
-    asked: Asked,
+    rate: FalsePositiveRate,
     pub(crate) room: Room,
     /// Room for pictures that come in at once.
     pub(crate) uploads: Arc<Semaphore>,
@@ -50,10 +50,10 @@ pub(crate) struct Drafts {
 
 impl Drafts {
     /// Those in a store. A training that was under way when the service ended is broken off, and what a kill has left is put in order.
-    pub(crate) fn open(store: &Store, asked: Asked, room: Room) -> Result<Self> {
+    pub(crate) fn open(store: &Store, rate: FalsePositiveRate, room: Room) -> Result<Self> {
         let mut all = BTreeMap::new();
         for row in store.drafts()? {
-            let draft = Draft::of(row, store, asked)?;
+            let draft = Draft::of(row, store, rate)?;
             if let Err(error) = draft.sweep(store) {
                 // It is swept again before anything is learned from its pictures.
                 tracing::error!("the pictures of line {} could not be put in order: {error}", draft.name);
@@ -74,7 +74,7 @@ impl Drafts {
         Ok(Self {
             all: Mutex::new(all),
             beginning: Mutex::default(),
-            asked,
+            rate,
             room,
             uploads: Arc::new(Semaphore::new(uploads(making::cores()))),
             measured: Measured::default(),
@@ -155,7 +155,7 @@ impl Drafts {
             region: None,
             white_level: None,
         };
-        let draft = Arc::new(Draft::of(row, store, self.asked)?);
+        let draft = Arc::new(Draft::of(row, store, self.rate)?);
         let good = draft.good();
         fs::create_dir_all(&good).map_err(Error::file("make", good))?;
         draft.keep(store, |_| {})?;

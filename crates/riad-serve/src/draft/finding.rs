@@ -1,8 +1,8 @@
 //! What a new model finds.
 
 use riad::{
-    Asked, Cancel, Compute, Observer, Sets, Suspects,
-    evaluation::{Measuring, Synthetic, TestSet},
+    Cancel, Compute, FalsePositiveRate, Observer, Sets, Suspects,
+    evaluation::{Measurement, Synthetic, TestSet},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -56,19 +56,18 @@ impl Found {
     pub(super) fn of(
         draft: &Draft,
         store: &Store,
-        asked: Asked,
+        rate: FalsePositiveRate,
         (compute, cancel, observer): (&Compute, &Cancel, &dyn Observer),
     ) -> Result<Self> {
         let run = draft.run();
         let sets = Sets::new().synthetic(SEED);
         let test = TestSet::of_sets(&run, &sets, None, compute, observer)?;
-        let measuring = Measuring {
-            asked,
-            pictures: false,
-            cancel: Some(cancel),
-            ..Measuring::of(&run, compute)
-        };
-        let evaluation = measuring.measure(&test, observer)?;
+        let measurement = Measurement::of(&run)
+            .rate(rate)
+            .pictures(false)
+            .compute(compute.clone())
+            .cancel(cancel.clone());
+        let evaluation = measurement.measure(&test, observer)?;
         let findings = evaluation.findings;
         let at = findings.at_threshold.map_err(Error::Request)?;
         let made_up = findings
@@ -85,9 +84,9 @@ impl Found {
             note: evaluation.caution.unwrap_or_default(),
             lengths: made_up.lengths(),
             kinds: kinds(&made_up),
-            rate: asked.rate,
+            rate: rate.rate,
             threshold: at.threshold,
-            promise: riad::reach(&calibration),
+            promise: riad::rates_in_words(&calibration),
             smallest_rate: calibration.smallest_rate(),
             suspects: named(&pictures, suspects),
         })

@@ -20,7 +20,7 @@ use std::{
     time::SystemTime,
 };
 
-use riad::Asked;
+use riad::FalsePositiveRate;
 use riad_data::Brightest;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -132,7 +132,7 @@ pub(crate) struct Draft {
     /// Milliseconds since 1970.
     created: i64,
     folder: PathBuf,
-    asked: Asked,
+    rate: FalsePositiveRate,
     /// Held while its pictures or its stage change, in the store and here.
     changing: Mutex<()>,
     /// Held while its pictures are looked through.
@@ -170,7 +170,7 @@ impl Now {
 
 impl Draft {
     /// From what the store knows. What is damaged is told in its note: its pictures are there, and it can be trained again.
-    fn of(row: DraftRow, store: &Store, asked: Asked) -> Result<Self> {
+    fn of(row: DraftRow, store: &Store, rate: FalsePositiveRate) -> Result<Self> {
         let pictures = store.good(&row.name)?;
         let mut damage = Vec::new();
         let stage = Stage::named(&row.state).unwrap_or_else(|| {
@@ -198,7 +198,7 @@ impl Draft {
         let draft = Self {
             folder: store.folder().join("lines").join(&row.name),
             created: row.created,
-            asked,
+            rate,
             changing: Mutex::default(),
             looking: Mutex::default(),
             now: Mutex::new(Now {
@@ -252,7 +252,7 @@ impl Draft {
 
     /// How many pictures it takes at least.
     fn needed(&self) -> Result<usize> {
-        Ok(self.asked.images_needed()? + LEAST_LEARNED)
+        Ok(self.rate.images_needed()? + LEAST_LEARNED)
     }
 
     /// What the API says of it.
@@ -421,7 +421,7 @@ mod tests {
             pictures: 10,
             bytes: 1000,
         };
-        let open = || Drafts::open(&store, Asked::rate(0.05), room).unwrap();
+        let open = || Drafts::open(&store, FalsePositiveRate::new(0.05), room).unwrap();
         open().begin("lid", &[], &store).unwrap();
         let note = || open().find("lid").unwrap().state().note;
         assert_eq!(note(), None);

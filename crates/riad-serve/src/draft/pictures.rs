@@ -8,7 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use riad::{RgbImage, Size, Suspects, render::drawn};
+use riad::{RgbImage, Size, Suspects, files::sha256, render::drawn};
 use riad_data::Fit;
 use serde::{Deserialize, Serialize};
 use tempfile::TempPath;
@@ -17,7 +17,6 @@ use utoipa::ToSchema;
 use super::{Draft, Now, Room, Stage, lost};
 use crate::{
     Error, Result,
-    known::sha256,
     line::without,
     making::{NotMade, quietly},
     store::{GoodRow, Store, to_millis},
@@ -73,7 +72,7 @@ impl Draft {
         let picture = GoodRow {
             number: 0,
             name: name.to_owned(),
-            sha256: sha256(file).map_err(Error::file("read", file.to_path_buf()))?,
+            sha256: sha256(&[file]).map_err(Error::from)?,
             bytes,
             width: loaded.original_size.width,
             height: loaded.original_size.height,

@@ -145,7 +145,7 @@ impl Draft {
             return Err(NotMade::Asked(format!(
                 "{} takes {} good pictures for the threshold beside those that are learned from, so at least {needed} in all; {} has \
                  {pictures}: add {} more",
-                self.asked,
+                self.rate,
                 needed - LEAST_LEARNED,
                 self.name,
                 needed - pictures

@@ -7,10 +7,9 @@ use std::{
 };
 
 use image::{ExtendedColorType, ImageEncoder, ImageFormat, codecs::png::PngEncoder};
-use riad::{DataError, Reader, Size};
+use riad::{DataError, Reader, Size, files::sha256_of_bytes};
 use riad_data::load_mask;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use tempfile::TempPath;
 use utoipa::ToSchema;
 
@@ -96,11 +95,12 @@ impl Region {
 
     fn of(png: Vec<u8>, size: Size, inside: &[u8]) -> Self {
         let count = inside.iter().filter(|&&value| value > 0).count();
-        let digest = Sha256::digest(&png);
+        let mut tag = sha256_of_bytes(&png);
+        tag.truncate(16);
         Self {
             size,
             share: count as f64 / size.pixels().max(1) as f64,
-            tag: digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+            tag,
             png: png.into(),
         }
     }

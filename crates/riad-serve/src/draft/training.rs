@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use riad::{Cancel, Compute, Layout, ModelError, Trained, Training, TrainingOptions};
+use riad::{Cancel, Compute, Layout, ModelError, Training, TrainingOptions, TrainingOutcome};
 
 use super::{BeingMade, Draft, Found, Plan, Stage, progress::Progress, progress::Teller};
 use crate::{
@@ -155,10 +155,10 @@ impl Draft {
                 }
                 trained => trained,
             }?;
-            if run.trained() != Some(Trained::Finished) {
+            if run.outcome() != Some(TrainingOutcome::Finished) {
                 return Err(riad::Error::Cancelled.into());
             }
-            match Found::of(self, store, self.asked, (compute, cancel, &teller)) {
+            match Found::of(self, store, self.rate, (compute, cancel, &teller)) {
                 Err(Error::Riad(riad::Error::Cancelled)) => Err(riad::Error::Cancelled.into()),
                 tried => Ok(tried),
             }

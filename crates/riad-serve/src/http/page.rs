@@ -6,7 +6,6 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use sha2::{Digest, Sha256};
 
 use super::{answer::Refused, extract::Path};
 
@@ -72,16 +71,9 @@ const ASSETS: &[Asset] = assets! {
 
 /// By what a browser knows that it has a file already: files change only with the program.
 static TAG: LazyLock<String> = LazyLock::new(|| {
-    let mut all = Sha256::new();
-    for asset in ASSETS {
-        all.update(asset.bytes);
-    }
-    let digits: String = all
-        .finalize()
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let all: Vec<u8> = ASSETS.iter().flat_map(|asset| asset.bytes).copied().collect();
+    let mut digits = riad::files::sha256_of_bytes(&all);
+    digits.truncate(16);
     format!("\"{digits}\"")
 });
 

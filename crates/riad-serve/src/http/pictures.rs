@@ -11,7 +11,7 @@ use image::{
     imageops::FilterType,
 };
 use riad::{
-    Found, Size,
+    Size,
     render::{
         self, Plane,
         raw::{npy, tiff},
@@ -187,7 +187,7 @@ pub(super) async fn heat_map(
     if known.is_there {
         return Ok(known.unchanged());
     }
-    let drawn = drawn(&shared, inspection, path, png, Found::heat_map).await?;
+    let drawn = drawn(&shared, inspection, path, png, riad::Inspection::heat_map).await?;
     Ok(known.with("image/png", drawn))
 }
 
@@ -234,10 +234,7 @@ pub(super) async fn overlay(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let (inspection, path) = kept(&shared, &line, id).await?;
-    let asked = riad::Asked {
-        rate: inspection.rate,
-        confidence: inspection.confidence,
-    };
+    let rate = riad::FalsePositiveRate::new(inspection.rate).with_confidence(inspection.confidence);
     let is_for_page = shape.purpose == Some(Purpose::Page);
     let (encode, kind): (Encode, _) = match is_for_page {
         true => (jpeg, "image/jpeg"),
@@ -252,7 +249,7 @@ pub(super) async fn overlay(
         return Ok(known.unchanged());
     }
     let drawn = drawn(&shared, inspection, path, encode, move |found| {
-        let overlay = found.overlay_at(asked)?;
+        let overlay = found.overlay_at(rate)?;
         Ok(if is_for_page { for_screen(overlay) } else { overlay })
     });
     Ok(known.with(kind, drawn.await?))
@@ -306,9 +303,9 @@ async fn drawn(
     inspection: Inspection,
     path: std::path::PathBuf,
     encode: Encode,
-    draw: impl FnOnce(&Found) -> riad::Result<RgbImage> + Send + 'static,
+    draw: impl FnOnce(&riad::Inspection) -> riad::Result<RgbImage> + Send + 'static,
 ) -> Result<Vec<u8>, Refused> {
-    let make = move |found: &Found| encode(&draw(found).map_err(Error::from)?);
+    let make = move |found: &riad::Inspection| encode(&draw(found).map_err(Error::from)?);
     looked_at(shared, inspection, path, make).await
 }
 
@@ -338,7 +335,7 @@ async fn looked_at<T: Send + 'static>(
     shared: &Shared,
     inspection: Inspection,
     path: std::path::PathBuf,
-    make: impl FnOnce(&Found) -> Result<T, Refused> + Send + 'static,
+    make: impl FnOnce(&riad::Inspection) -> Result<T, Refused> + Send + 'static,
 ) -> Result<T, Refused> {
     // Drawing is nobody's hurry, and must not take the cores from the line.
     let _turn = shared.drawing.acquire().await.map_err(|_| Refused::internal())?;

@@ -183,7 +183,7 @@ impl riad::Observer for Told {
 
 #[cfg(test)]
 mod tests {
-    use riad::{Asked, Compute, Device, Method, Recalibration, RgbImage, Training};
+    use riad::{Compute, Device, FalsePositiveRate, Method, Recalibration, RgbImage, Training};
 
     use super::*;
     use crate::line::LineOptions;
@@ -210,7 +210,14 @@ mod tests {
             model: at("run"),
             watch: None,
         };
-        let line = Line::open(&options, &store, Asked::rate(0.5), None, &Compute::f32(Device::CPU)).unwrap();
+        let line = Line::open(
+            &options,
+            &store,
+            FalsePositiveRate::new(0.5),
+            None,
+            &Compute::on(Device::CPU),
+        )
+        .unwrap();
         let (line, queue) = (Arc::new(line), Queue::new(4));
         queue.add_row();
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use riad::{Asked, Compute};
+use riad::{Compute, FalsePositiveRate};
 
 use super::{Job, Line, LineOptions, Queue};
 use crate::{Result, store::Store};
@@ -12,17 +12,17 @@ use crate::{Result, store::Store};
 pub(crate) struct Lines {
     all: RwLock<Vec<Arc<Line>>>,
     queue: Arc<Queue<Job>>,
-    asked: Asked,
+    rate: FalsePositiveRate,
     audit: Option<u32>,
     compute: Compute,
 }
 
 impl Lines {
-    pub(crate) fn new(queue: Arc<Queue<Job>>, asked: Asked, audit: Option<u32>, compute: Compute) -> Self {
+    pub(crate) fn new(queue: Arc<Queue<Job>>, rate: FalsePositiveRate, audit: Option<u32>, compute: Compute) -> Self {
         Self {
             all: RwLock::default(),
             queue,
-            asked,
+            rate,
             audit,
             compute,
         }
@@ -41,7 +41,7 @@ impl Lines {
 
     /// Opens one more, which is served from now on.
     pub(crate) fn open(&self, options: &LineOptions, store: &Store) -> Result<Arc<Line>> {
-        let mut opened = Line::open(options, store, self.asked, self.audit, &self.compute)?;
+        let mut opened = Line::open(options, store, self.rate, self.audit, &self.compute)?;
         // One that cannot be opened takes no place.
         opened.index = self.queue.add_row();
         let line = Arc::new(opened);

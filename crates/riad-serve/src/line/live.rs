@@ -281,7 +281,7 @@ impl Live {
 
     pub(super) fn state(&self, line: &Line, model: &Model, queue: usize) -> LineState {
         let header = model.detector.header();
-        let asked = line.asked();
+        let rate = line.rate();
         let why = self.why();
         let size = header.scoring.size();
         let [good, defective, not_this_product, error] = self.counts;
@@ -303,10 +303,10 @@ impl Live {
             width: size.width,
             height: size.height,
             channels: model.detector.reader().channels,
-            rate: asked.rate,
-            confidence: asked.confidence,
+            rate: rate.rate,
+            confidence: rate.confidence,
             threshold: model.threshold.value(),
-            promise: riad::reach(calibration),
+            promise: riad::rates_in_words(calibration),
             watch: line.watch.as_ref().map(|folder| folder.display().to_string()),
             expects_every: self.expects_every().map(|time| time.as_secs_f64()),
             last: self.last.clone(),

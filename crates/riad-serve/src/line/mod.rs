@@ -19,7 +19,7 @@ use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
-use riad::{Asked, Compute, Detector};
+use riad::{Compute, Detector, FalsePositiveRate};
 use tokio::sync::Semaphore;
 
 use self::live::Live;
@@ -60,7 +60,7 @@ pub(crate) struct Line {
     pub(crate) index: usize,
     pub(crate) name: String,
     pub(crate) watch: Option<PathBuf>,
-    asked: Asked,
+    rate: FalsePositiveRate,
     compute: Compute,
     model: RwLock<Arc<Model>>,
     /// The version that was opened last beside it: people look at several pictures that it judged.
@@ -84,7 +84,7 @@ impl Line {
     pub(crate) fn open(
         options: &LineOptions,
         store: &Store,
-        asked: Asked,
+        rate: FalsePositiveRate,
         audit: Option<u32>,
         compute: &Compute,
     ) -> Result<Self> {
@@ -97,7 +97,7 @@ impl Line {
             )));
         }
         known::sweep(store, &name, &store.versions(&name)?)?;
-        let model = opened(&name, &options.model, store, asked, compute)?;
+        let model = opened(&name, &options.model, store, rate, compute)?;
         let row = store.line(&name)?;
         let shift = row.map_or_else(|| to_millis(SystemTime::now()), |row| row.shift);
         let previous = row.and_then(|row| match row.version == model.version {
@@ -112,7 +112,7 @@ impl Line {
             uploads: Arc::new(Semaphore::new(UPLOADS)),
             name,
             watch: options.watch.clone(),
-            asked,
+            rate,
             compute: compute.clone(),
             model: RwLock::new(Arc::new(model)),
             other: Mutex::default(),
@@ -143,7 +143,7 @@ impl Line {
             return Ok(other);
         }
         let file = version_file(store.folder(), &self.name, number);
-        let model = Arc::new(Model::open(&file, number, self.asked, &self.compute)?);
+        let model = Arc::new(Model::open(&file, number, self.rate, &self.compute)?);
         *self.other.lock().unwrap_or_else(PoisonError::into_inner) = Some(model.clone());
         Ok(model)
     }
@@ -221,8 +221,8 @@ impl Line {
         self.live().note(inspection);
     }
 
-    pub(crate) fn asked(&self) -> Asked {
-        self.asked
+    pub(crate) fn rate(&self) -> FalsePositiveRate {
+        self.rate
     }
 
     pub(crate) fn compute(&self) -> &Compute {
@@ -250,12 +250,13 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
 }
 
 /// The version that a line is to use, opened.
-fn opened(line: &str, given: &Path, store: &Store, asked: Asked, compute: &Compute) -> Result<Model> {
+fn opened(line: &str, given: &Path, store: &Store, rate: FalsePositiveRate, compute: &Compute) -> Result<Model> {
     let file = riad::model_file(given).map_err(riad::Error::from)?;
-    let id = Detector::open_identified(&file, None, compute)?
-        .id()
-        .unwrap_or_default()
-        .to_owned();
+    let detector = Detector::options()
+        .compute(compute.clone())
+        .identified(true)
+        .open(&file)?;
+    let id = detector.id().unwrap_or_default();
     let versions = store.versions(line)?;
     if let Some(row) = store.line(line)?
         && let Some(opened) = versions
@@ -266,7 +267,7 @@ fn opened(line: &str, given: &Path, store: &Store, asked: Asked, compute: &Compu
         let newest = versions.iter().rev().find(|version| version.made == "opened");
         let is_newest = newest.is_some_and(|newest| newest.number == opened.number);
         let number = if is_newest { row.version } else { opened.number };
-        return Model::open(&version_file(store.folder(), line, number), number, asked, compute);
+        return Model::open(&version_file(store.folder(), line, number), number, rate, compute);
     }
     let number = versions.last().map_or(0, |version| version.number) + 1;
     let target = version_file(store.folder(), line, number);
@@ -274,7 +275,7 @@ fn opened(line: &str, given: &Path, store: &Store, asked: Asked, compute: &Compu
     fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
     let bytes = fs::read(&file).map_err(Error::file("read", &file))?;
     riad::files::write_whole(&target, &bytes)?;
-    let model = Model::open(&target, number, asked, compute)?;
+    let model = Model::open(&target, number, rate, compute)?;
     // A list of this number may be there already: it is that of a version that never came to be, and maybe of other pictures.
     known::keep_of_run(store, line, number, given)?;
     store.keep_version(

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Instant};
 
-use riad::{Asked, Compute, Detector, Difference, Found, Likeness, Threshold};
+use riad::{Compute, Detector, Difference, FalsePositiveRate, Inspection, Likeness, Threshold};
 
 use crate::{
     Result,
@@ -22,7 +22,7 @@ pub(crate) struct Model {
 pub(crate) struct Judgement {
     pub(crate) verdict: Verdict,
     pub(crate) reason: Option<String>,
-    pub(crate) found: Option<Found>,
+    pub(crate) found: Option<Inspection>,
     pub(crate) regions: Vec<Part>,
     /// How long it took, in milliseconds.
     pub(crate) ms: f64,
@@ -33,9 +33,12 @@ impl Model {
     ///
     /// # Errors
     /// If it cannot be used, or is not calibrated for what is asked.
-    pub(crate) fn open(file: &Path, version: u32, asked: Asked, compute: &Compute) -> Result<Self> {
-        let detector = Detector::open_identified(file, None, compute)?;
-        let threshold = detector.threshold(asked)?;
+    pub(crate) fn open(file: &Path, version: u32, rate: FalsePositiveRate, compute: &Compute) -> Result<Self> {
+        let detector = Detector::options()
+            .compute(compute.clone())
+            .identified(true)
+            .open(file)?;
+        let threshold = detector.threshold(rate)?;
         Ok(Self {
             version,
             detector,
@@ -58,7 +61,7 @@ impl Model {
         self.judged(Path::new(""), || self.detector.inspect_bytes(bytes))
     }
 
-    fn judged(&self, picture: &Path, inspect: impl FnOnce() -> riad::Result<Found>) -> Judgement {
+    fn judged(&self, picture: &Path, inspect: impl FnOnce() -> riad::Result<Inspection>) -> Judgement {
         let begun = Instant::now();
         let found = inspect();
         let ms = begun.elapsed().as_secs_f64() * 1e3;

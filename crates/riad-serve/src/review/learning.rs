@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use riad::{Cancel, Checkpoint, Layout, Observer, Protocol, Recalibration, Trained, Training, TrainingOptions};
+use riad::{Cancel, Checkpoint, Layout, Observer, Protocol, Recalibration, Training, TrainingOptions, TrainingOutcome};
 
 use super::{making::Selected, tell, version};
 use crate::{
@@ -57,7 +57,7 @@ impl Material {
     /// # Errors
     /// [`NotMade::Asked`] if nothing new is selected, or thresholds cannot be made.
     pub(super) fn of(line: &Line, store: &Store, selected: &Selected) -> Result<Self, NotMade> {
-        let needed = line.asked().images_needed().map_err(Error::from)?;
+        let needed = line.rate().images_needed().map_err(Error::from)?;
         let all = known::of_version(store, &line.name, line.model().version)?;
         let (known, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(|known| known.path().is_file());
         if selected.audited.is_empty() && selected.others.is_empty() {
@@ -204,7 +204,7 @@ fn in_folder(
             .out(&run)
             .device(line.compute().device.clone())
             .cancel(cancel.clone());
-        if training.start(&teller)?.trained() != Some(Trained::Finished) {
+        if training.start(&teller)?.outcome() != Some(TrainingOutcome::Finished) {
             return Err(riad::Error::Cancelled.into());
         }
         let mut trained = Checkpoint::open(&run).map_err(riad::Error::from)?;

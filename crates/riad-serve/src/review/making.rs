@@ -154,13 +154,13 @@ fn for_thresholds(line: &Line, store: &Store, selected: Selected) -> Result<Vec<
     let mut pictures = selected.audited;
     let audited = pictures.len();
     pictures.retain(|path| !learned.contains(path));
-    let needed = line.asked().images_needed().map_err(Error::from)?;
+    let needed = line.rate().images_needed().map_err(Error::from)?;
     if pictures.len() >= needed {
         return Ok(pictures);
     }
     let mut words = format!(
         "a false-positive rate of {} takes {needed} audited pictures that are labelled good; {audited} of those selected are",
-        line.asked().rate
+        line.rate().rate
     );
     if pictures.len() < audited {
         words += &format!(", and this version learned from {} of them", audited - pictures.len());

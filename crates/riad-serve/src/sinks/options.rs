@@ -1,9 +1,8 @@
 //! Destinations: their text and its meaning.
 
-use std::{fmt::Write, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use axum::http::Uri;
-use sha2::{Digest, Sha256};
 
 use super::modbus::{MOST_LINES, REGISTERS_APART};
 use crate::{Error, Result};
@@ -171,10 +170,8 @@ fn parts(url: &str, of: &str, schemes: [(&str, u16); 2]) -> Result<(Uri, Address
 fn webhook(url: &str) -> Result<Address> {
     let (uri, mut address) = parts(url, "webhook", [("http", 80), ("https", 443)])?;
     // The path may be a secret, so the name has only a trace of it. A token in the query may change without a new sink.
-    let mut trace = String::new();
-    for byte in Sha256::digest(uri.path()).iter().take(4) {
-        let _ = write!(trace, "{byte:02x}");
-    }
+    let mut trace = riad::files::sha256_of_bytes(uri.path().as_bytes());
+    trace.truncate(8);
     address.name = format!("webhook:{}:{}:{trace}", address.host, address.port);
     Ok(address)
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use riad::Asked;
+use riad::FalsePositiveRate;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
@@ -114,7 +114,7 @@ fn a_made_line_that_cannot_be_opened_keeps_no_service_from_starting() {
     let mut folder = first.end();
     let second = served_in(folder, |options| {
         options.lines.clear();
-        options.asked = Asked::rate(0.01);
+        options.rate = FalsePositiveRate::new(0.01);
     });
     assert!(second.service.as_ref().unwrap().lines().is_empty());
     let refused = second.caller.get("/v1/lines/cap");

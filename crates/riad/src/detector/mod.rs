@@ -1,32 +1,31 @@
 //! From files to what a model finds in them.
 
-mod found;
+mod inspection;
+mod options;
 
 use std::{
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use riad_core::{Appearance, Calibration};
-use riad_data::{DataError, Fit, Image, LoadedImage, Pattern, Reader, load_ahead};
-use riad_model::{Checkpoint, Device, Header, Keep, ModelError, Precision, Roi, Scored, Scorer, store::file_of};
+use riad_data::{DataError, Fit, Image, LoadedImage, Reader, load_ahead};
+use riad_model::{Device, Header, Keep, ModelError, Precision, Roi, Scored, Scorer};
 
-pub use self::found::Found;
-use crate::{Asked, Error, Result, Threshold, files::sha256, settings::bands_of};
+pub use self::{inspection::Inspection, options::DetectorOptions};
+use crate::{Error, FalsePositiveRate, Result, Threshold};
 
 /// Images of the network's size that are scored at once: enough to keep all cores busy, few enough that scores come
 /// steadily.
 const BATCH: usize = 4;
-
-/// Digits of the SHA-256 of a model's file that make its id.
-const ID_DIGITS: usize = 12;
 
 /// What messages call an image that has no file.
 const IN_MEMORY: &str = "the image in memory";
 
 /// Where and how to compute. The default is a GPU that this build can use, otherwise the CPU, in f32.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Compute {
     /// The device.
     pub device: Device,
@@ -36,17 +35,22 @@ pub struct Compute {
 
 impl Default for Compute {
     fn default() -> Self {
-        Self::f32(riad_model::gpu().unwrap_or(Device::CPU))
+        Self::on(riad_model::gpu().unwrap_or(Device::CPU))
     }
 }
 
 impl Compute {
     /// A device, in f32.
-    pub fn f32(device: Device) -> Self {
+    pub fn on(device: Device) -> Self {
         Self {
             device,
             precision: Precision::F32,
         }
+    }
+
+    /// The same device, in another precision.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 }
 
@@ -92,67 +96,12 @@ impl Detector {
     /// # Errors
     /// If it cannot be read, holds no model, or its settings contradict each other.
     pub fn open(model: impl AsRef<Path>) -> Result<Self> {
-        Self::open_with(model, None, &Compute::default())
+        Self::options().open(model)
     }
 
-    /// The same, on the device and in the precision of `compute`. `bands` says which files make one image together.
-    /// `None` means the run's own.
-    ///
-    /// # Errors
-    /// As [`Self::open`], and if the device does not have the precision.
-    pub fn open_with(model: impl AsRef<Path>, bands: Option<Pattern>, compute: &Compute) -> Result<Self> {
-        let model = model.as_ref();
-        let bands = bands_of(model, bands.as_ref())?;
-        let opened = Self::of_checkpoint(&Checkpoint::open(model)?, bands, compute)?;
-        Ok(opened.named(model.to_owned()))
-    }
-
-    /// The same, with an [`id`](Self::id) that identifies the model in results. This reads the model's whole file.
-    ///
-    /// # Errors
-    /// As [`Self::open_with`].
-    pub fn open_identified(model: impl AsRef<Path>, bands: Option<Pattern>, compute: &Compute) -> Result<Self> {
-        let model = model.as_ref();
-        let file = file_of(model)?;
-        let state = || {
-            let metadata = fs::metadata(&file)?;
-            Ok((metadata.len(), metadata.modified()?))
-        };
-        loop {
-            let before = state().map_err(Error::file("read", &file))?;
-            let mut opened = Self::open_with(model, bands.clone(), compute)?;
-            let mut digits = sha256(&[&file])?;
-            // Else another file may have taken its place between the two.
-            if state().map_err(Error::file("read", &file))? == before {
-                digits.truncate(ID_DIGITS);
-                if let Some(inner) = Arc::get_mut(&mut opened.inner) {
-                    inner.id = Some(digits);
-                }
-                return Ok(opened);
-            }
-        }
-    }
-
-    /// A detector with a checkpoint that is in memory. `bands` says which files make one image together.
-    ///
-    /// # Errors
-    /// If its settings contradict each other, or the device does not have the precision.
-    pub fn of_checkpoint(checkpoint: &Checkpoint, bands: Option<Pattern>, compute: &Compute) -> Result<Self> {
-        let scorer = Scorer::new(checkpoint, &compute.device, compute.precision)?;
-        let reader = Reader::new(scorer.channels())
-            .with_pattern(bands)
-            .with_white_level(scorer.header().scoring.white_level);
-        // Else every image would be refused for it.
-        reader.check().map_err(Error::request)?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                scorer,
-                reader,
-                precision: compute.precision,
-                name: PathBuf::from("this model"),
-                id: None,
-            }),
-        })
+    /// Opens with other [options](DetectorOptions): a device, bands, an id, or a checkpoint that is in memory.
+    pub fn options() -> DetectorOptions {
+        DetectorOptions::default()
     }
 
     /// The same by another name in messages.
@@ -194,8 +143,8 @@ impl Detector {
     /// # Errors
     /// [`Error::NotCalibrated`] and [`Error::TooFew`] say how many good images the rate needs. [`Error::Request`] if
     /// the rate is out of range.
-    pub fn threshold(&self, asked: impl Into<Asked>) -> Result<Threshold> {
-        Threshold::new(self.header(), &self.inner.name, asked.into())
+    pub fn threshold(&self, rate: impl Into<FalsePositiveRate>) -> Result<Threshold> {
+        Threshold::new(self.header(), &self.inner.name, rate.into())
     }
 
     /// The model's file or folder, as messages name it.
@@ -203,7 +152,8 @@ impl Detector {
         &self.inner.name
     }
 
-    /// The first 12 hexadecimal digits of the SHA-256 of the model's file, if it was opened with [`Self::open_identified`].
+    /// The first 12 hexadecimal digits of the SHA-256 of the model's file, if it was opened
+    /// [identified](DetectorOptions::identified).
     pub fn id(&self) -> Option<&str> {
         self.inner.id.as_deref()
     }
@@ -225,13 +175,13 @@ impl Detector {
     ///
     /// # Errors
     /// If it cannot be read, has other channels than the model, or the device fails.
-    pub fn inspect_file(&self, path: impl AsRef<Path>) -> Result<Found> {
+    pub fn inspect_file(&self, path: impl AsRef<Path>) -> Result<Inspection> {
         let path = path.as_ref();
         let loaded = self.reader().load(path, self.fit())?;
         let scored = self
             .score_one(&loaded.image)?
             .map_err(|error| Error::of_image(path, error))?;
-        Ok(Found::of_file(self.clone(), path.to_owned(), loaded, scored))
+        Ok(Inspection::of_file(self.clone(), path.to_owned(), loaded, scored))
     }
 
     /// Looks at an image in the content of a file, for example from a camera or a request. If the model's images have
@@ -239,19 +189,19 @@ impl Detector {
     ///
     /// # Errors
     /// As [`Self::inspect_file`].
-    pub fn inspect_bytes(&self, bytes: impl Into<Arc<[u8]>>) -> Result<Found> {
+    pub fn inspect_bytes(&self, bytes: impl Into<Arc<[u8]>>) -> Result<Inspection> {
         let (bytes, name) = (bytes.into(), Path::new(IN_MEMORY));
         let loaded = self.reader().load_bytes(name, &bytes, self.fit())?;
         let scored = self.score_one(&loaded.image)?;
         let scored = scored.map_err(|error| Error::of_image(name, error))?;
-        Ok(Found::of_bytes(self.clone(), bytes, loaded, scored))
+        Ok(Inspection::of_bytes(self.clone(), bytes, loaded, scored))
     }
 
     /// Looks at an image in memory, of any size. It is resized to the model's size.
     ///
     /// # Errors
     /// If it has other channels than the model, is too small for its tiles, or the device fails.
-    pub fn inspect(&self, image: Image) -> Result<Found> {
+    pub fn inspect(&self, image: Image) -> Result<Inspection> {
         let (channels, wanted) = (image.channels(), self.reader().channels);
         if channels != wanted {
             return Err(Error::request(format!(
@@ -260,7 +210,7 @@ impl Detector {
         }
         let fitted = self.fitted(&image)?;
         let scored = self.score_one(fitted.as_ref().unwrap_or(&image))??;
-        Ok(Found::of_image(self.clone(), image, fitted, scored))
+        Ok(Inspection::of_image(self.clone(), image, fitted, scored))
     }
 
     /// Looks at many files, and gives the results in their order. It decodes ahead, and computes on all threads of
@@ -356,7 +306,7 @@ pub struct Inspections {
     detector: Detector,
     loaded: Box<dyn Iterator<Item = (PathBuf, Result<LoadedImage, DataError>)> + Send>,
     /// What was found in the last batch, the first image last.
-    ready: Vec<(PathBuf, Result<Found>)>,
+    ready: Vec<(PathBuf, Result<Inspection>)>,
     has_failed: bool,
 }
 
@@ -387,7 +337,7 @@ impl Inspections {
             let found = match loaded {
                 Err(error) => Err(Error::of_loading(&path, error)),
                 Ok(loaded) => match scored.next() {
-                    Some(Ok(scored)) => Ok(Found::of_file(self.detector.clone(), path.clone(), loaded, scored)),
+                    Some(Ok(scored)) => Ok(Inspection::of_file(self.detector.clone(), path.clone(), loaded, scored)),
                     Some(Err(error)) => Err(Error::of_image(&path, error)),
                     None => Err(Error::of_image(&path, ModelError::Overflow)),
                 },
@@ -399,7 +349,7 @@ impl Inspections {
 }
 
 impl Iterator for Inspections {
-    type Item = (PathBuf, Result<Found>);
+    type Item = (PathBuf, Result<Inspection>);
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ready.is_empty() && !self.has_failed {
@@ -411,7 +361,7 @@ impl Iterator for Inspections {
 
 #[cfg(test)]
 mod tests {
-    use riad_model::{Architecture, ScoringSettings, Weights};
+    use riad_model::{Architecture, Checkpoint, ScoringSettings, Weights};
 
     use super::*;
 
@@ -419,7 +369,10 @@ mod tests {
     fn an_image_that_cannot_be_made_keeps_no_other_from_its_score() {
         let weights = Weights::initial(Architecture::u_net(2), 0).unwrap();
         let checkpoint = Checkpoint::new(weights, ScoringSettings::default(), None, None);
-        let detector = Detector::of_checkpoint(&checkpoint, None, &Compute::f32(Device::CPU)).unwrap();
+        let detector = Detector::options()
+            .compute(Compute::on(Device::CPU))
+            .open_checkpoint(&checkpoint)
+            .unwrap();
         let names = ["a.png", "b.png"].map(PathBuf::from);
         let refused = |path: PathBuf| (path, Err(DataError::Parameter("cannot resize it".into())));
         let found = Inspections {

@@ -25,13 +25,13 @@ pub struct AtThreshold {
     /// Number of good images of the calibration.
     pub calibration_images: usize,
     /// Good images that are stopped. `None` if the good images set the threshold: they cannot show how many it stops.
-    pub good_images: Option<Counted>,
+    pub good_images: Option<FlaggedImages>,
     /// Defects that are found.
-    pub defective_images: Counted,
+    pub defective_images: FlaggedImages,
     /// Good pixels of all images with a mask or without a defect.
-    pub good_pixels: Flagged,
+    pub good_pixels: FlaggedPixels,
     /// Defective pixels of the same images.
-    pub defective_pixels: Flagged,
+    pub defective_pixels: FlaggedPixels,
     /// The defects that are not found. The lowest score comes first.
     pub missed: Vec<Missed>,
 }
@@ -39,7 +39,7 @@ pub struct AtThreshold {
 /// Number of flagged pixels.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[non_exhaustive]
-pub struct Flagged {
+pub struct FlaggedPixels {
     /// Those that are flagged.
     pub flagged: usize,
     /// All of them.
@@ -50,14 +50,14 @@ pub struct Flagged {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(into = "WithRange")]
 #[non_exhaustive]
-pub struct Counted {
+pub struct FlaggedImages {
     /// Those that are flagged.
     pub flagged: usize,
     /// All of them.
     pub of: usize,
 }
 
-/// A [`Counted`] as it is written down.
+/// A [`FlaggedImages`] as it is written down.
 #[derive(Serialize)]
 struct WithRange {
     flagged: usize,
@@ -76,8 +76,8 @@ pub struct Missed {
     pub score: f32,
 }
 
-impl From<Counted> for WithRange {
-    fn from(counted: Counted) -> Self {
+impl From<FlaggedImages> for WithRange {
+    fn from(counted: FlaggedImages) -> Self {
         Self {
             flagged: counted.flagged,
             of: counted.of,
@@ -86,14 +86,14 @@ impl From<Counted> for WithRange {
     }
 }
 
-impl Flagged {
+impl FlaggedPixels {
     fn add(&mut self, is_flagged: bool) {
         self.flagged += usize::from(is_flagged);
         self.of += 1;
     }
 }
 
-impl Counted {
+impl FlaggedImages {
     pub(super) fn add(&mut self, is_flagged: bool) {
         self.flagged += usize::from(is_flagged);
         self.of += 1;
@@ -105,7 +105,7 @@ impl Counted {
     }
 
     /// `50 of 63 defects (79 %; 95 % range 67 to 89)`. `one` and `many` are the noun in singular and plural.
-    pub fn told(self, [one, many]: [&str; 2]) -> String {
+    pub fn in_words(self, [one, many]: [&str; 2]) -> String {
         let Self { flagged, of } = self;
         let what = if of == 1 { one } else { many };
         if of == 0 {
@@ -121,14 +121,14 @@ impl AtThreshold {
     /// Nothing is counted yet. `set_by_good` if the good images are those that the threshold was set with.
     pub(super) fn new(threshold: &Threshold, set_by_good: bool) -> Self {
         Self {
-            fpr: threshold.asked().rate,
-            confidence: threshold.asked().confidence,
+            fpr: threshold.rate().rate,
+            confidence: threshold.rate().confidence,
             threshold: threshold.value(),
             calibration_images: threshold.calibration().scores().len(),
-            good_images: (!set_by_good).then(Counted::default),
-            defective_images: Counted::default(),
-            good_pixels: Flagged::default(),
-            defective_pixels: Flagged::default(),
+            good_images: (!set_by_good).then(FlaggedImages::default),
+            defective_images: FlaggedImages::default(),
+            good_pixels: FlaggedPixels::default(),
+            defective_pixels: FlaggedPixels::default(),
             missed: Vec::new(),
         }
     }
@@ -165,7 +165,7 @@ impl AtThreshold {
     /// The result in one sentence without its full stop: `Finds 50 of 63 defects (…), stops 0 of 20 good ones (…)`.
     pub fn sentence(&self) -> String {
         let finds = (self.defective_images.of > 0)
-            .then(|| format!("Finds {}", self.defective_images.told(["defect", "defects"])));
+            .then(|| format!("Finds {}", self.defective_images.in_words(["defect", "defects"])));
         match (finds, self.stops()) {
             (Some(finds), Some(stops)) => format!("{finds}, {stops}"),
             (Some(alone), None) => alone,
@@ -179,7 +179,7 @@ impl AtThreshold {
     /// `stops 0 of 20 good ones (…)`. `None` if the good images set the threshold.
     pub fn stops(&self) -> Option<String> {
         let good = self.good_images.filter(|good| good.of > 0)?;
-        Some(format!("stops {}", good.told(["good one", "good ones"])))
+        Some(format!("stops {}", good.in_words(["good one", "good ones"])))
     }
 }
 
@@ -202,11 +202,11 @@ pub struct ImageScore {
 mod tests {
     use super::*;
 
-    fn counted(flagged: usize, of: usize) -> Counted {
-        Counted { flagged, of }
+    fn counted(flagged: usize, of: usize) -> FlaggedImages {
+        FlaggedImages { flagged, of }
     }
 
-    fn at(good: Option<Counted>, defective: Counted) -> String {
+    fn at(good: Option<FlaggedImages>, defective: FlaggedImages) -> String {
         AtThreshold {
             fpr: 0.05,
             confidence: None,
@@ -214,8 +214,8 @@ mod tests {
             calibration_images: 21,
             good_images: good,
             defective_images: defective,
-            good_pixels: Flagged::default(),
-            defective_pixels: Flagged::default(),
+            good_pixels: FlaggedPixels::default(),
+            defective_pixels: FlaggedPixels::default(),
             missed: Vec::new(),
         }
         .sentence()

@@ -8,7 +8,7 @@ mod synthetic;
 mod test_images;
 mod test_set;
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use riad_core::{
     Map,
@@ -19,10 +19,10 @@ use riad_model::{Checkpoint, Roi};
 use serde::Serialize;
 
 pub use self::{
-    at_threshold::{AtThreshold, Counted, Flagged, ImageScore, Missed},
+    at_threshold::{AtThreshold, FlaggedImages, FlaggedPixels, ImageScore, Missed},
     painter::Painter,
     results::{Evaluation, Unmeasured, mean, sentence, write},
-    synthetic::{Found as FoundMadeUp, Synthetic},
+    synthetic::{Synthetic, SyntheticResult},
     test_set::{Sets, TestSet},
 };
 use self::{
@@ -30,7 +30,7 @@ use self::{
     test_images::{TestImage, TestImages},
 };
 use crate::{
-    Asked, Cancel, Error, Event, Observer, Result, Run, Threshold, Work,
+    Cancel, Error, Event, FalsePositiveRate, Observer, Result, Run, Threshold, Work,
     detector::{Compute, Detector},
     facts::facts,
     names::{plain, relative, written},
@@ -58,44 +58,82 @@ pub fn evaluate(run: &Run, sets: Sets, observer: &dyn Observer) -> Result<Evalua
     let model = run.folder();
     let compute = Compute::default();
     let test = TestSet::of_sets(model, &sets, run.bands(), &compute, observer)?;
-    let measuring = Measuring {
-        bands: run.bands(),
-        ..Measuring::of(model, &compute)
-    };
-    measuring.measure(&test, observer)
+    let measurement = Measurement::of(model).bands(run.bands().cloned()).compute(compute);
+    measurement.measure(&test, observer)
 }
 
 /// A measurement of a model.
-#[derive(Clone, Copy, Debug)]
-pub struct Measuring<'a> {
-    /// A run's folder or a checkpoint.
-    pub model: &'a Path,
-    /// Which files make one image together. `None` means the run's own.
-    pub bands: Option<&'a Pattern>,
-    /// The rate of the threshold for verdicts.
-    pub asked: Asked,
-    /// Whether the distance to the mean of the training images is measured, too.
-    pub baseline: bool,
-    /// Whether pictures of every image are made for a report.
-    pub pictures: bool,
-    /// Where and how to compute.
-    pub compute: &'a Compute,
-    /// Stops the measurement with [`Error::Cancelled`], if given.
-    pub cancel: Option<&'a Cancel>,
+///
+/// ```no_run
+/// use riad::{
+///     Run,
+///     evaluation::{Measurement, TestSet},
+/// };
+///
+/// let run = Run::open("runs/lid")?;
+/// let test = TestSet::of_run(&run, &())?;
+/// let evaluation = Measurement::of(run.folder()).rate(0.01).pictures(false).measure(&test, &())?;
+/// # Ok::<(), riad::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Measurement {
+    model: PathBuf,
+    bands: Option<Pattern>,
+    rate: FalsePositiveRate,
+    baseline: bool,
+    pictures: bool,
+    compute: Option<Compute>,
+    cancel: Cancel,
 }
 
-impl<'a> Measuring<'a> {
-    /// A model at the usual rate, with pictures.
-    pub fn of(model: &'a Path, compute: &'a Compute) -> Self {
+impl Measurement {
+    /// Measures a run's folder or a checkpoint.
+    pub fn of(model: impl Into<PathBuf>) -> Self {
         Self {
-            model,
+            model: model.into(),
             bands: None,
-            asked: Asked::rate(USUAL_RATE),
+            rate: FalsePositiveRate::new(USUAL_RATE),
             baseline: false,
             pictures: true,
-            compute,
-            cancel: None,
+            compute: None,
+            cancel: Cancel::new(),
         }
+    }
+
+    /// Which files make one image together. `None` is the default: as in the model's run, or else each file is an image.
+    pub fn bands(mut self, bands: impl Into<Option<Pattern>>) -> Self {
+        self.bands = bands.into();
+        self
+    }
+
+    /// The rate of the threshold for verdicts: [`USUAL_RATE`] by default.
+    pub fn rate(mut self, rate: impl Into<FalsePositiveRate>) -> Self {
+        self.rate = rate.into();
+        self
+    }
+
+    /// Whether the distance to the mean of the training images is measured, too. The default is `false`.
+    pub fn baseline(mut self, baseline: bool) -> Self {
+        self.baseline = baseline;
+        self
+    }
+
+    /// Whether pictures of every image are made for a report. The default is `true`.
+    pub fn pictures(mut self, pictures: bool) -> Self {
+        self.pictures = pictures;
+        self
+    }
+
+    /// Where and how to compute. By default it is a GPU that this build can use, otherwise the CPU, in f32.
+    pub fn compute(mut self, compute: Compute) -> Self {
+        self.compute = Some(compute);
+        self
+    }
+
+    /// Stops the measurement with [`Error::Cancelled`].
+    pub fn cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = cancel;
+        self
     }
 
     /// Measures the model on test images.
@@ -104,10 +142,13 @@ impl<'a> Measuring<'a> {
     /// If the model cannot be opened, there are no test images, or none can be read.
     pub fn measure(&self, test: &TestSet, observer: &dyn Observer) -> Result<Evaluation> {
         let category = &test.category;
-        let checkpoint = Checkpoint::open(self.model)?;
-        let bands = bands_of(self.model, self.bands)?;
-        let detector = Detector::of_checkpoint(&checkpoint, bands, self.compute)?;
-        let detector = detector.named(self.model.to_owned());
+        let checkpoint = Checkpoint::open(&self.model)?;
+        let bands = bands_of(&self.model, self.bands.as_ref())?;
+        let detector = Detector::options()
+            .compute(self.compute.clone().unwrap_or_default())
+            .bands(bands)
+            .open_checkpoint(&checkpoint)?;
+        let detector = detector.named(self.model.clone());
         let header = checkpoint.header.clone();
         // There is no mean of images of different sizes.
         let baseline = (self.baseline && header.scoring.tiling.is_none())
@@ -117,9 +158,9 @@ impl<'a> Measuring<'a> {
         Ok(Evaluation {
             name: test.name.clone(),
             data: written(&category.root),
-            model: written(self.model),
-            history: history::read(self.model, &header, observer),
-            facts: facts(&checkpoint, self.model)?,
+            model: written(&self.model),
+            history: history::read(&self.model, &header, observer),
+            facts: facts(&checkpoint, &self.model)?,
             header,
             caution: test.caution.clone(),
             roi_share: detector.roi().map(Roi::share),
@@ -256,7 +297,7 @@ fn find(
     test: &TestSet,
     model: &Detector,
     baseline: Option<&MeanImage>,
-    measuring: &Measuring<'_>,
+    measurement: &Measurement,
     observer: &dyn Observer,
 ) -> Result<Findings> {
     let category = &test.category;
@@ -266,14 +307,14 @@ fn find(
             root: category.root.clone(),
         });
     }
-    let threshold = model.threshold(measuring.asked);
+    let threshold = model.threshold(measurement.rate);
     let mut at_threshold = match &threshold {
         Ok(threshold) => Ok(AtThreshold::new(threshold, test.set_the_threshold)),
         Err(reason) => Err(reason.to_string()),
     };
     let value = threshold.as_ref().map(Threshold::value).ok();
     let items: Vec<_> = test.items().collect();
-    let painter = measuring.pictures.then(|| Painter::new(&items, model, value));
+    let painter = measurement.pictures.then(|| Painter::new(&items, model, value));
     let painter = painter.transpose()?;
     let mut loaded = TestImages::new(items, model);
     let mut images = Vec::with_capacity(total);
@@ -285,7 +326,7 @@ fn find(
     let work = Work::Measuring(&category.name);
     let piece = Piece::begin(observer, work, 0, total);
     while let Some(batch) = loaded.next_batch(observer)? {
-        if measuring.cancel.is_some_and(|cancel| cancel.reason().is_some()) {
+        if measurement.cancel.reason().is_some() {
             return Err(Error::Cancelled);
         }
         let mut thumbnails = match &painter {

@@ -12,7 +12,7 @@ use crate::{
     Error, Result,
     detector::Detector,
     render::{
-        Plane, Scale, Shows, Thumbnail, drawn, outline_found, outline_truth,
+        Plane, Scale, Thumbnail, ThumbnailKind, drawn, outline_found, outline_truth,
         thumbnail::{BEST_QUALITY, Draft, PICTURE_SIDE, encode, reduced, resized},
     },
 };
@@ -66,10 +66,10 @@ impl Painter {
         let bar = self.scale.heat(&Plane::new(
             Map::new(Size::new(1, steps.len()), steps).map_err(Error::render("a legend"))?,
         )?);
-        Draft::new(Shows::MeanMap, bar).encode(BEST_QUALITY)
+        Draft::new(ThumbnailKind::MeanMap, bar).encode(BEST_QUALITY)
     }
 
-    /// The pictures of each of the images, in the order of [`Shows`]; without ground truth where it is not known, or
+    /// The pictures of each of the images, in the order of [`ThumbnailKind`]; without ground truth where it is not known, or
     /// there is no defect.
     pub(super) fn thumbnails(&self, images: &[(TestImage<'_>, Scored)]) -> Result<Vec<Vec<Thumbnail>>> {
         let drawn = images
@@ -104,20 +104,20 @@ impl Painter {
         }
 
         let mut drafts = vec![
-            Draft::new(Shows::Image, shown),
-            Draft::new(Shows::Reconstruction, picture(&scored.reconstruction)?),
+            Draft::new(ThumbnailKind::Image, shown),
+            Draft::new(ThumbnailKind::Reconstruction, picture(&scored.reconstruction)?),
         ];
         for (name, map) in self.pass_names.iter().zip(&scored.region_maps) {
             let map = heat(&Plane::new(map.clone())?)?;
-            drafts.push(Draft::new(Shows::PassMap(name.clone()), map));
+            drafts.push(Draft::new(ThumbnailKind::PassMap(name.clone()), map));
         }
-        drafts.push(Draft::new(Shows::MeanMap, heat(&mean)?));
+        drafts.push(Draft::new(ThumbnailKind::MeanMap, heat(&mean)?));
         let is_found = found.map(|found| found.contains(&true));
-        drafts.push(Draft::new(Shows::Overlay(is_found), overlay));
+        drafts.push(Draft::new(ThumbnailKind::Overlay(is_found), overlay));
         if let Some(defective) = defective {
             let white = |x, y| Luma([if defective[at(x, y)] { 255 } else { 0 }]);
             let truth = GrayImage::from_fn(picture_size.0, picture_size.1, white);
-            drafts.push(Draft::new(Shows::GroundTruth, truth));
+            drafts.push(Draft::new(ThumbnailKind::GroundTruth, truth));
         }
         Ok(drafts)
     }
@@ -258,7 +258,7 @@ mod tests {
             let drafts = painter.draw(&image, &scored).unwrap();
             let overlay = drafts
                 .iter()
-                .find(|draft| matches!(draft.shows, Shows::Overlay(_)))
+                .find(|draft| matches!(draft.kind, ThumbnailKind::Overlay(_)))
                 .unwrap();
             let picture = overlay.picture.to_rgb8();
             // The lines lie two pixels around: half of the way to each other they meet nothing.
@@ -269,16 +269,16 @@ mod tests {
                 let count = |colour: [u8; 3]| here.clone().filter(|(_, _, pixel)| pixel.0 == colour).count();
                 [count([255, 0, 200]), count([255; 3]), count([0; 3])]
             };
-            (overlay.shows.clone(), colours(|at| at < 28), colours(|at| at >= 28))
+            (overlay.kind.clone(), colours(|at| at < 28), colours(|at| at >= 28))
         };
         let around = 12 * 12 - 8 * 8;
-        let (shows, truth, found) = draw(0.8);
-        assert_eq!(shows, Shows::Overlay(Some(true)));
+        let (kind, truth, found) = draw(0.8);
+        assert_eq!(kind, ThumbnailKind::Overlay(Some(true)));
         assert_eq!((truth[0], truth[1] + truth[2]), (0, around));
         assert!(truth[1] > around / 3 && truth[2] > around / 3, "{truth:?}");
         assert_eq!(found, [around, 0, 0]);
-        let (shows, truth, found) = draw(0.4);
-        assert_eq!(shows, Shows::Overlay(Some(false)));
+        let (kind, truth, found) = draw(0.4);
+        assert_eq!(kind, ThumbnailKind::Overlay(Some(false)));
         assert_eq!((truth[1] + truth[2], found), (around, [0; 3]));
     }
 
@@ -290,9 +290,9 @@ mod tests {
             ((64, 32), (32, 64), (32, 64)),
         ] {
             for thumbnail in thumbnails(Size::new(size.0, size.1), false) {
-                let is_map = matches!(thumbnail.shows, Shows::PassMap(_) | Shows::MeanMap);
+                let is_map = matches!(thumbnail.kind, ThumbnailKind::PassMap(_) | ThumbnailKind::MeanMap);
                 let expected = if is_map { map } else { picture };
-                assert_eq!((thumbnail.width, thumbnail.height), expected, "{:?}", thumbnail.shows);
+                assert_eq!((thumbnail.width, thumbnail.height), expected, "{:?}", thumbnail.kind);
             }
         }
         // A line of pixels has a height, however long it is.

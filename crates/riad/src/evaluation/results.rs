@@ -68,11 +68,22 @@ pub fn sentence(findings: &Findings, at: &AtThreshold) -> String {
 
 /// A category that could not be measured, and why.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct Unmeasured {
     /// Its name.
     pub name: String,
     /// Why it could not be measured.
     pub reason: String,
+}
+
+impl Unmeasured {
+    /// A category of this name, and why it could not be measured.
+    pub fn new(name: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            reason: reason.into(),
+        }
+    }
 }
 
 #[derive(Serialize)]

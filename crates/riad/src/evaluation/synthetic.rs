@@ -6,7 +6,7 @@ use riad_core::Size;
 use riad_data::{Flaw, MadeUp, TestItem};
 use serde::Serialize;
 
-use super::{AtThreshold, Counted, ImageScore, Sets, TestSet};
+use super::{AtThreshold, FlaggedImages, ImageScore, Sets, TestSet};
 use crate::{Error, Observer, Result, Run, detector::Detector};
 
 /// What is said wherever numbers of such defects are.
@@ -30,7 +30,7 @@ pub struct Synthetic {
     /// The seed that drew them.
     pub seed: u64,
     /// Results by kind and length. The shortest comes first.
-    pub found: Vec<Found>,
+    pub found: Vec<SyntheticResult>,
     /// For each kind, the length in pixels from which on 9 of 10 are found. `None` if no length is enough.
     pub found_from: BTreeMap<&'static str, Option<usize>>,
 }
@@ -38,7 +38,7 @@ pub struct Synthetic {
 /// The result for one kind and length.
 #[derive(Debug, Serialize)]
 #[non_exhaustive]
-pub struct Found {
+pub struct SyntheticResult {
     #[serde(serialize_with = "name")]
     /// The kind of defect.
     pub kind: Flaw,
@@ -46,7 +46,7 @@ pub struct Found {
     pub length: usize,
     #[serde(flatten)]
     /// Number that is found.
-    pub counted: Counted,
+    pub counted: FlaggedImages,
 }
 
 fn name<S: serde::Serializer>(flaw: &Flaw, serializer: S) -> Result<S::Ok, S::Error> {
@@ -160,7 +160,7 @@ fn lengths(side: usize) -> Vec<usize> {
 impl Synthetic {
     /// Counts the defects that are found. `None` if no defect was made up.
     pub fn new(images: &[ImageScore], at: &AtThreshold, seed: u64) -> Option<Self> {
-        let mut counts: BTreeMap<(Flaw, usize), Counted> = BTreeMap::new();
+        let mut counts: BTreeMap<(Flaw, usize), FlaggedImages> = BTreeMap::new();
         for image in images {
             if let Some(MadeUp { flaw, length, .. }) = image.made_up {
                 let count = counts.entry((flaw, length as usize)).or_default();
@@ -172,11 +172,12 @@ impl Synthetic {
         }
         let found: Vec<_> = counts
             .into_iter()
-            .map(|((kind, length), counted)| Found { kind, length, counted })
+            .map(|((kind, length), counted)| SyntheticResult { kind, length, counted })
             .collect();
         let from = |flaw: Flaw| {
             let of_kind = found.iter().filter(|found| found.kind == flaw).rev();
-            let enough = of_kind.take_while(|Found { counted, .. }| counted.flagged as f64 >= MOST * counted.of as f64);
+            let enough = of_kind
+                .take_while(|SyntheticResult { counted, .. }| counted.flagged as f64 >= MOST * counted.of as f64);
             enough.last().map(|found| found.length)
         };
         let found_from = Flaw::ALL
@@ -207,7 +208,7 @@ impl Synthetic {
     }
 
     /// The number found of this kind and length. `None` if none could be made.
-    pub fn count(&self, flaw: Flaw, length: usize) -> Option<Counted> {
+    pub fn count(&self, flaw: Flaw, length: usize) -> Option<FlaggedImages> {
         let mut found = self.found.iter();
         let found = found.find(|found| found.kind == flaw && found.length == length)?;
         Some(found.counted)
@@ -262,7 +263,7 @@ mod tests {
             threshold: 0.5,
             calibration_images: 21,
             good_images: None,
-            defective_images: Counted::default(),
+            defective_images: FlaggedImages::default(),
             good_pixels: Default::default(),
             defective_pixels: Default::default(),
             missed: Vec::new(),
@@ -295,7 +296,7 @@ mod tests {
             "Made-up defects: no kind reaches 9 of 10 found, even at 32 pixels"
         );
         assert_eq!(found.lengths(), [4, 8, 16, 32]);
-        assert_eq!(found.count(Flaw::Dent, 32), Some(Counted { flagged: 8, of: 10 }));
+        assert_eq!(found.count(Flaw::Dent, 32), Some(FlaggedImages { flagged: 8, of: 10 }));
         assert_eq!(found.count(Flaw::Dent, 4), None);
         let json = serde_json::to_value(&found).unwrap();
         assert_eq!(json["found"][0]["kind"], "scratch");

@@ -7,7 +7,6 @@ use std::{
 
 use rayon::prelude::*;
 use riad_data::{Category, DataError, Layout, MadeUp, Pattern, Reader, TestItem, image_files};
-use riad_model::Checkpoint;
 
 use super::synthetic;
 use crate::{
@@ -190,7 +189,7 @@ impl TestSet {
         match sets.synthetic {
             None => Self::of_pictures(model, sets, bands.as_ref(), observer),
             Some(seed) => {
-                let detector = Detector::of_checkpoint(&Checkpoint::open(model)?, bands, compute)?;
+                let detector = Detector::options().compute(compute.clone()).bands(bands).open(model)?;
                 synthetic::test_set(model, &detector, sets, seed, observer)
             }
         }
@@ -269,7 +268,7 @@ impl TestSet {
                         path.display()
                     )));
                 }
-                Some((before, _)) => observer.event(&Event::Twice {
+                Some((before, _)) => observer.event(&Event::Duplicate {
                     path: &path,
                     other: before,
                 }),

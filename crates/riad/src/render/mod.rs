@@ -10,7 +10,7 @@ use image::{ImageBuffer, ImageFormat, Luma, Rgb, RgbImage, imageops};
 use riad_core::{Map, Size};
 
 pub use colour::Scale;
-pub use thumbnail::{Shows, Thumbnail};
+pub use thumbnail::{Thumbnail, ThumbnailKind};
 
 use crate::{Error, Result, files::write_whole};
 

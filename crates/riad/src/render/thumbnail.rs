@@ -26,7 +26,7 @@ const HALVINGS: usize = 3;
 #[non_exhaustive]
 pub struct Thumbnail {
     /// The content of the picture.
-    pub shows: Shows,
+    pub kind: ThumbnailKind,
     /// Columns of pixels.
     pub width: u32,
     /// Rows of pixels.
@@ -43,13 +43,14 @@ impl Thumbnail {
     pub fn of(picture: &RgbImage) -> Result<Self> {
         let (width, height) = (picture.width() as usize, picture.height() as usize);
         let small = resized(picture, reduced(Size::new(height, width), PICTURE_SIDE));
-        Draft::new(Shows::Image, small).encode(BEST_QUALITY)
+        Draft::new(ThumbnailKind::Image, small).encode(BEST_QUALITY)
     }
 }
 
 /// The content of a picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shows {
+#[non_exhaustive]
+pub enum ThumbnailKind {
     /// The image itself.
     Image,
     /// The reconstruction by the network.
@@ -78,34 +79,34 @@ pub(crate) fn resized(picture: &RgbImage, (width, height): (u32, u32)) -> RgbIma
 
 /// A picture before it is encoded.
 pub(crate) struct Draft {
-    pub(crate) shows: Shows,
+    pub(crate) kind: ThumbnailKind,
     pub(crate) picture: DynamicImage,
 }
 
 impl Draft {
-    pub(crate) fn new(shows: Shows, picture: impl Into<DynamicImage>) -> Self {
+    pub(crate) fn new(kind: ThumbnailKind, picture: impl Into<DynamicImage>) -> Self {
         let picture = picture.into();
-        Self { shows, picture }
+        Self { kind, picture }
     }
 
     /// The same at half the size.
     fn halved(&self) -> Self {
-        let Self { shows, picture } = self;
+        let Self { kind, picture } = self;
         let half = |side: u32| side.div_ceil(2);
         Self::new(
-            shows.clone(),
+            kind.clone(),
             picture.resize_exact(half(picture.width()), half(picture.height()), FilterType::Triangle),
         )
     }
 
     /// The picture encoded, as JPEG in this quality but for masks.
     pub(crate) fn encode(&self, quality: u8) -> Result<Thumbnail> {
-        let Self { shows, picture } = self;
+        let Self { kind, picture } = self;
         let (width, height) = (picture.width(), picture.height());
         let (bytes, colour) = (picture.as_bytes(), picture.color().into());
         let mut encoded = Vec::new();
         let cannot = || Error::render("a small picture");
-        let kind = if *shows == Shows::GroundTruth {
+        let format = if *kind == ThumbnailKind::GroundTruth {
             // A mask has two values, which PNG keeps apart in fewer bytes.
             PngEncoder::new(&mut encoded)
                 .write_image(bytes, width, height, colour)
@@ -118,10 +119,10 @@ impl Draft {
             "jpeg"
         };
         Ok(Thumbnail {
-            shows: shows.clone(),
+            kind: kind.clone(),
             width,
             height,
-            address: format!("data:image/{kind};base64,{}", BASE64_STANDARD.encode(&encoded)),
+            address: format!("data:image/{format};base64,{}", BASE64_STANDARD.encode(&encoded)),
         })
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     evaluation::{Evaluation, ImageScore, Metrics},
     files::{check_replaces, write_whole},
     page::{content_policy, style},
-    render::{Shows, Thumbnail},
+    render::{Thumbnail, ThumbnailKind},
 };
 
 #[derive(Template)]
@@ -229,8 +229,8 @@ impl<'a> Comparison<'a> {
 
     fn shot(&self, views: &[&'a ImageScore], disagrees: bool) -> Option<Shot<'a>> {
         let first = *views.first()?;
-        let picture = |image: &'a ImageScore, is_it: fn(&Shows) -> bool| {
-            image.thumbnails.iter().find(|thumbnail| is_it(&thumbnail.shows))
+        let picture = |image: &'a ImageScore, is_it: fn(&ThumbnailKind) -> bool| {
+            image.thumbnails.iter().find(|thumbnail| is_it(&thumbnail.kind))
         };
         let views = ('A'..)
             .zip(views)
@@ -239,14 +239,14 @@ impl<'a> Comparison<'a> {
                 letter,
                 score: format!("{:.4}", image.score),
                 outcome: judge.outcome(image),
-                map: picture(image, |shows| *shows == Shows::MeanMap),
-                overlay: picture(image, |shows| matches!(shows, Shows::Overlay(_))),
+                map: picture(image, |kind| *kind == ThumbnailKind::MeanMap),
+                overlay: picture(image, |kind| matches!(kind, ThumbnailKind::Overlay(_))),
             });
         Some(Shot {
             path: &first.path,
             kind: first.defect.as_deref().unwrap_or("good"),
-            image: picture(first, |shows| *shows == Shows::Image),
-            truth: picture(first, |shows| *shows == Shows::GroundTruth),
+            image: picture(first, |kind| *kind == ThumbnailKind::Image),
+            truth: picture(first, |kind| *kind == ThumbnailKind::GroundTruth),
             views: views.collect(),
             disagrees,
         })

@@ -7,7 +7,7 @@ use riad_core::Calibration;
 use super::verdict::{Judge, Outcome};
 use crate::{
     evaluation::ImageScore,
-    render::{Shows, Thumbnail},
+    render::{Thumbnail, ThumbnailKind},
     threshold::shown_p_value,
 };
 
@@ -85,7 +85,7 @@ impl<'a> Shot<'a> {
         let has_truth = image
             .thumbnails
             .iter()
-            .any(|thumbnail| thumbnail.shows == Shows::GroundTruth);
+            .any(|thumbnail| thumbnail.kind == ThumbnailKind::GroundTruth);
         Self {
             path: &image.path,
             kind: image.defect.as_deref().unwrap_or(GOOD),
@@ -105,14 +105,14 @@ impl<'a> Shot<'a> {
 impl Thumbnail {
     /// What stands below the picture.
     pub(super) fn caption(&self) -> String {
-        match &self.shows {
-            Shows::Image => "image".to_owned(),
-            Shows::Reconstruction => "reconstruction".to_owned(),
-            Shows::PassMap(name) => format!("map, {name}"),
-            Shows::MeanMap => "mean map".to_owned(),
-            Shows::Overlay(Some(false)) => "overlay: nothing found".to_owned(),
-            Shows::Overlay(_) => "overlay".to_owned(),
-            Shows::GroundTruth => "ground truth".to_owned(),
+        match &self.kind {
+            ThumbnailKind::Image => "image".to_owned(),
+            ThumbnailKind::Reconstruction => "reconstruction".to_owned(),
+            ThumbnailKind::PassMap(name) => format!("map, {name}"),
+            ThumbnailKind::MeanMap => "mean map".to_owned(),
+            ThumbnailKind::Overlay(Some(false)) => "overlay: nothing found".to_owned(),
+            ThumbnailKind::Overlay(_) => "overlay".to_owned(),
+            ThumbnailKind::GroundTruth => "ground truth".to_owned(),
         }
     }
 }

@@ -25,12 +25,12 @@ use self::{
 };
 use crate::{
     Error, Result,
-    evaluation::{AUPRO_LIMIT, Counted, Evaluation, Findings, Painter, Synthetic, sentence},
+    evaluation::{AUPRO_LIMIT, Evaluation, Findings, FlaggedImages, Painter, Synthetic, sentence},
     facts::Fact,
     files::{check_replaces, write_whole},
     page::{content_policy, style},
     render::Thumbnail,
-    threshold::reach,
+    threshold::rates_in_words,
 };
 
 /// The misses that are named above all else.
@@ -107,7 +107,7 @@ impl MadeUpTable {
     fn new(synthetic: &Synthetic) -> Self {
         let lengths = synthetic.lengths();
         let shown = |flaw, length| match synthetic.count(flaw, length) {
-            Some(Counted { flagged, of }) => format!("{flagged} of {of}"),
+            Some(FlaggedImages { flagged, of }) => format!("{flagged} of {of}"),
             None => "–".to_owned(),
         };
         let row = |flaw: Flaw| {
@@ -234,6 +234,6 @@ impl<'a> Answer<'a> {
 fn calibrated_with(calibration: Option<&Calibration>) -> String {
     calibration.map_or_else(
         || "The model is not calibrated, so it has no threshold of its own.".to_owned(),
-        |calibration| format!("Calibrated with {}.", reach(calibration)),
+        |calibration| format!("Calibrated with {}.", rates_in_words(calibration)),
     )
 }

@@ -3,7 +3,7 @@
 use riad_core::Calibration;
 
 use crate::{
-    Asked,
+    FalsePositiveRate,
     evaluation::{Findings, ImageScore},
 };
 
@@ -80,10 +80,7 @@ impl Judge {
             Some(rate) => format!(
                 "threshold {:.4}, calibrated for {}",
                 self.threshold,
-                Asked {
-                    rate,
-                    confidence: self.confidence
-                }
+                FalsePositiveRate::new(rate).with_confidence(self.confidence)
             ),
             None => format!("best F1 at {:.4}, an oracle: chosen by these labels", self.threshold),
         }

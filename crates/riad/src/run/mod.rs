@@ -22,7 +22,7 @@ use crate::{
     Cancel, Error, Event, Observer, Protocol, Result, Stop, Suspects, TrainingOptions, Work,
     calibration::{calibrate_until, find_appearance, find_normal, scores},
     detector::{Compute, Detector},
-    files::{read_file, sha256, sha256_of, write_whole},
+    files::{read_file, sha256, sha256_of_bytes, write_whole},
     held_out::{
         Good, HeldOut, NORMAL_IMAGES, Purpose, divide, groups, shares, too_few_to_calibrate, validation_calibrates,
     },
@@ -52,7 +52,7 @@ use self::{
 pub struct Run {
     folder: PathBuf,
     settings: Settings,
-    trained: Option<Trained>,
+    outcome: Option<TrainingOutcome>,
 }
 
 /// A good image that a run was started with.
@@ -69,7 +69,7 @@ pub struct GoodImage {
 
 /// How training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trained {
+pub enum TrainingOutcome {
     /// The last epoch was run, or the validation loss stopped improving.
     Finished,
     /// It was stopped and can be resumed.
@@ -176,14 +176,14 @@ impl Run {
             Some(file) => {
                 let mask = read_file(file)?;
                 roi_of((file, &mask), &settings.training.scoring, &good, &reader)?;
-                settings.roi = Some(sha256_of(&mask));
+                settings.roi = Some(sha256_of_bytes(&mask));
                 Some(mask)
             }
         };
         let run = Self {
             folder: folder.to_owned(),
             settings,
-            trained: None,
+            outcome: None,
         };
         // Another process may have begun a run here meanwhile. What is its own stays as it is.
         fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
@@ -210,7 +210,7 @@ impl Run {
         Ok(Self {
             folder: folder.to_owned(),
             settings,
-            trained: None,
+            outcome: None,
         })
     }
 
@@ -365,7 +365,7 @@ impl Run {
         device: &Device,
         cancel: &Cancel,
         observer: &dyn Observer,
-    ) -> Result<Trained> {
+    ) -> Result<TrainingOutcome> {
         let mut trainer = if self.folder.join(LAST).exists() {
             Trainer::resume(&self.folder, device)?
         } else {
@@ -388,7 +388,7 @@ impl Run {
                 self.check_images(category)?;
             }
             observer.event(&session::finished(&trainer));
-            return Ok(self.ended(Trained::Finished));
+            return Ok(self.ended(TrainingOutcome::Finished));
         }
         let recorded;
         let category = match moved {
@@ -410,24 +410,24 @@ impl Run {
         }
         let trained = self.go_on(&mut trainer, category, cancel, device, observer)?;
         // The trainer holds the run's lock until the end. Whoever asks for a stop does not want to wait.
-        if trained != Trained::Stopped(Stop::Asked) && !self.is_complete()? {
-            match self.complete(category, device, (cancel, observer)) {
+        if trained != TrainingOutcome::Stopped(Stop::Asked) && !self.is_complete()? {
+            match self.complete(category, device, cancel, observer) {
                 // It is done when the run is taken up again.
-                Err(Error::Cancelled) => return Ok(self.ended(Trained::Stopped(Stop::Asked))),
+                Err(Error::Cancelled) => return Ok(self.ended(TrainingOutcome::Stopped(Stop::Asked))),
                 completed => completed?,
             }
         }
         Ok(self.ended(trained))
     }
 
-    fn ended(&mut self, trained: Trained) -> Trained {
-        self.trained = Some(trained);
+    fn ended(&mut self, trained: TrainingOutcome) -> TrainingOutcome {
+        self.outcome = Some(trained);
         trained
     }
 
     /// How the last [`train`](Self::train) of this value ended. `None` before the first.
-    pub fn trained(&self) -> Option<Trained> {
-        self.trained
+    pub fn outcome(&self) -> Option<TrainingOutcome> {
+        self.outcome
     }
 
     /// Whether the best weights, if there are any yet, have all that goes with them.
@@ -450,11 +450,10 @@ impl Run {
     }
 
     /// Finds what goes with the best weights. A run that is killed before this is done does it when it is resumed.
-    fn complete(&self, category: &Category, device: &Device, told: (&Cancel, &dyn Observer)) -> Result<()> {
-        let (_, observer) = told;
+    fn complete(&self, category: &Category, device: &Device, cancel: &Cancel, observer: &dyn Observer) -> Result<()> {
         // Named before they can fail one by one.
         self.check_images(category)?;
-        let compute = Compute::f32(device.clone());
+        let compute = Compute::on(device.clone());
         let best = self.folder.join(BEST);
         let mut checkpoint = Checkpoint::open(&best)?;
         if self.compares_with_normal() {
@@ -462,18 +461,18 @@ impl Run {
             // Those of a random split are in the order of their names, which may be that of their taking.
             let step = images.len().div_ceil(NORMAL_IMAGES);
             images = images.into_iter().step_by(step.max(1)).collect();
-            find_normal(&mut checkpoint, images, self.bands(), &compute, told)?;
+            find_normal(&mut checkpoint, images, self.bands(), &compute, cancel, observer)?;
         }
         if let Some(sha256) = &self.settings.roi {
             checkpoint.roi = Some(self.roi(sha256, &checkpoint.header.scoring)?);
         }
         let good = self.good_images(category)?;
-        find_appearance(&mut checkpoint, (&good, &[]), self.bands(), &compute, told)?;
+        find_appearance(&mut checkpoint, (&good, &[]), self.bands(), &compute, cancel, observer)?;
         let held_out = self.images(category, |image| image.calibration)?;
         let scores = if held_out.is_empty() {
             Vec::new()
         } else {
-            let scores = calibrate_until(&mut checkpoint, held_out, self.bands(), &compute, told)?;
+            let scores = calibrate_until(&mut checkpoint, held_out, self.bands(), &compute, cancel, observer)?;
             Error::refuse(scores.faults)?;
             scores.of.into_iter().map(|(_, score)| score).collect()
         };
@@ -481,7 +480,7 @@ impl Run {
         self.check_images(category)?;
         checkpoint.save(&best)?;
         // What completes the run is worth more than the page.
-        let looked = self.look_for_suspects(category, &checkpoint, &scores, &compute, told);
+        let looked = self.look_for_suspects(category, &checkpoint, &scores, &compute, cancel, observer);
         if let Err(error) = looked {
             let what = "the unusual images";
             observer.event(&Event::LeftOut { what, cause: &error });
@@ -496,7 +495,7 @@ impl Run {
     fn roi(&self, sha256: &str, scoring: &ScoringSettings) -> Result<Roi> {
         let path = self.folder.join(ROI);
         let mask = fs::read(&path).map_err(Error::file("read", &path))?;
-        if sha256_of(&mask) != sha256 {
+        if sha256_of_bytes(&mask) != sha256 {
             return Err(Error::damaged(&path)(
                 "the mask is not the mask that the run was started with; bring that one back",
             ));
@@ -512,7 +511,8 @@ impl Run {
         checkpoint: &Checkpoint,
         calibration: &[f32],
         compute: &Compute,
-        told: (&Cancel, &dyn Observer),
+        cancel: &Cancel,
+        observer: &dyn Observer,
     ) -> Result<()> {
         let images = self.good_images(category)?;
         let names = self.settings.images.iter().map(|image| image.name.clone());
@@ -527,7 +527,10 @@ impl Run {
         };
         let held_out = places(&|image| image.calibration);
         suspects.judge(&held_out, calibration);
-        let model = Detector::of_checkpoint(checkpoint, self.bands().cloned(), compute)?;
+        let model = Detector::options()
+            .compute(compute.clone())
+            .bands(self.bands().cloned())
+            .open_checkpoint(checkpoint)?;
         // To score all tiles of all images would take longer than to learn from one of each.
         if checkpoint.header.scoring.tiling.is_none() {
             for of_part in [
@@ -535,7 +538,7 @@ impl Run {
                 places(&|image| image.validation && !image.calibration),
             ] {
                 let part = of_part.iter().map(|&place| images[place].clone()).collect();
-                let scores = scores(&model, part, Work::Suspects, told)?;
+                let scores = scores(&model, part, Work::Suspects, cancel, observer)?;
                 Error::refuse(scores.faults)?;
                 let scores: Vec<f32> = scores.of.into_iter().map(|(_, score)| score).collect();
                 suspects.judge(&of_part, &scores);
@@ -543,7 +546,7 @@ impl Run {
         }
         suspects.weigh(&held_out, calibration);
         if let Some(list) = suspects.write(&self.folder, "suspects", &self.reader(), Some(&model))? {
-            suspects.tell(&list, told.1);
+            suspects.tell(&list, observer);
         }
         Ok(())
     }

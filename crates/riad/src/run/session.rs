@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use riad_data::Category;
 use riad_model::{Device, ImageSource, Outcome, Trainer};
 
-use super::{Run, Trained};
+use super::{Run, TrainingOutcome};
 use crate::{Cancel, Event, Observer, Result, Session, Stop, Work, observer::Piece, settings::ImageRecord};
 
 impl Run {
@@ -17,7 +17,7 @@ impl Run {
         cancel: &Cancel,
         device: &Device,
         observer: &dyn Observer,
-    ) -> Result<Trained> {
+    ) -> Result<TrainingOutcome> {
         let [train, validation] = [
             self.source(category, ImageRecord::is_trained_on)?,
             self.source(category, |image| image.validation)?,
@@ -85,11 +85,11 @@ impl Run {
                 let stop = stop.unwrap_or(Stop::Asked);
                 let epochs = trainer.progress().epochs;
                 observer.event(&Event::Stopped { epochs, stop });
-                Ok(Trained::Stopped(stop))
+                Ok(TrainingOutcome::Stopped(stop))
             }
             Outcome::Completed | Outcome::Stopped => {
                 observer.event(&finished(trainer));
-                Ok(Trained::Finished)
+                Ok(TrainingOutcome::Finished)
             }
         }
     }

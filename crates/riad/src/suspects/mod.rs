@@ -17,7 +17,9 @@ use riad_core::{
 };
 use riad_data::{DataError, Reader, Suspicion, read_text, survey};
 
-use crate::{Asked, Error, Event, Observer, Result, detector::Detector, files::write_whole, threshold::shown_rate};
+use crate::{
+    Error, Event, FalsePositiveRate, Observer, Result, detector::Detector, files::write_whole, threshold::shown_rate,
+};
 
 /// Scores spread at least by this share.
 const LEAST_SPREAD: f64 = 0.05;
@@ -117,7 +119,7 @@ impl Suspects {
         let (Ok(all), Ok(others)) = (Calibration::new(scores.to_vec()), Calibration::new(others)) else {
             return;
         };
-        let rate = Asked::usual(&others).rate;
+        let rate = FalsePositiveRate::usual(&others).rate;
         if let (Ok(with), Ok(without)) = (all.threshold(rate), others.threshold(rate)) {
             self.effect = Some(Effect { rate, with, without });
         }

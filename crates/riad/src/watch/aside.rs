@@ -8,15 +8,15 @@ use std::{
 
 use riad_data::Pattern;
 
-use super::folder::Image;
-use crate::{By, Error, Result};
+use super::{Transfer, folder::Image};
+use crate::{Error, Result};
 
 /// The folder for defects, and how they get there.
 #[derive(Debug)]
 pub(super) struct Aside {
     folder: PathBuf,
     watched: PathBuf,
-    by: By,
+    transfer: Transfer,
     /// Which files make one image together.
     bands: Option<Pattern>,
 }
@@ -24,20 +24,20 @@ pub(super) struct Aside {
 impl Aside {
     /// Makes `folder`, and removes what kills have left there. It and the `watched` one do not lie in each other: what is set aside
     /// would be found.
-    pub(super) fn new(folder: &Path, by: By, watched: &Path, bands: Option<Pattern>) -> Result<Self> {
+    pub(super) fn new(folder: &Path, transfer: Transfer, watched: &Path, bands: Option<Pattern>) -> Result<Self> {
         fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
         sweep(folder);
         Ok(Self {
             folder: folder.to_owned(),
             watched: watched.to_owned(),
-            by,
+            transfer,
             bands,
         })
     }
 
     /// Whether defects do not stay where they were.
     pub(super) fn moves(&self) -> bool {
-        self.by == By::Move
+        self.transfer == Transfer::Move
     }
 
     /// Gives the image a second place in the folder for defects; returns when it is on the disk. If the same content has
@@ -52,7 +52,7 @@ impl Aside {
                 fs::create_dir_all(folder)?;
             }
             for number in 0_u32.. {
-                if place(&sources, &self.numbered(&target, number)?, self.by)? {
+                if place(&sources, &self.numbered(&target, number)?, self.transfer)? {
                     break;
                 }
             }
@@ -63,11 +63,12 @@ impl Aside {
             }
             Ok::<(), io::Error>(())
         };
-        place().map_err(|cause| Error::Aside {
-            file: image.file.clone(),
-            folder: self.folder.clone(),
-            by: self.by,
-            cause,
+        place().map_err(|cause| {
+            let (file, folder) = (image.file.clone(), self.folder.clone());
+            match self.transfer {
+                Transfer::Link => Error::Link { file, folder, cause },
+                Transfer::Copy | Transfer::Move => Error::Aside { file, folder, cause },
+            }
         })
     }
 
@@ -122,17 +123,17 @@ impl Aside {
 }
 
 /// Gives each of an image's files its place, unless one is taken by something else; whether they have them now.
-fn place(sources: &[PathBuf], targets: &[PathBuf], by: By) -> io::Result<bool> {
+fn place(sources: &[PathBuf], targets: &[PathBuf], transfer: Transfer) -> io::Result<bool> {
     for (source, target) in sources.iter().zip(targets) {
         if target.symlink_metadata().is_ok() && !same_content(source, target)? {
             return Ok(false);
         }
     }
     for (source, target) in sources.iter().zip(targets) {
-        let placed = match by {
-            By::Link => fs::hard_link(source, target),
-            By::Copy => copy(source, target),
-            By::Move => match fs::hard_link(source, target) {
+        let placed = match transfer {
+            Transfer::Link => fs::hard_link(source, target),
+            Transfer::Copy => copy(source, target),
+            Transfer::Move => match fs::hard_link(source, target) {
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => copy(source, target),
                 linked => linked,
             },
@@ -261,7 +262,7 @@ mod tests {
             .rand_bytes(PART_LETTERS)
             .tempfile_in(folder.path())
             .unwrap();
-        Aside::new(folder.path(), By::Copy, Path::new("inbox"), None).unwrap();
+        Aside::new(folder.path(), Transfer::Copy, Path::new("inbox"), None).unwrap();
         assert!(others.iter().all(|path| at(path).exists()));
         assert!(parts.iter().all(|path| !at(path).exists()) && !part.path().exists());
     }

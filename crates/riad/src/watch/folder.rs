@@ -17,6 +17,7 @@ const PATIENCE: u32 = 100;
 /// The identity of an image: name, size and time of change. A hash of the content would notice more changes, but then
 /// every start would read every image again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Identity {
     /// Path below the watched folder, written by [`relative`], so no two files have the same. If several files make an
     /// image, the path of the first.
@@ -39,6 +40,7 @@ impl fmt::Display for Identity {
 
 /// An image in the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Image {
     /// The first of its files. It names the image.
     pub file: PathBuf,

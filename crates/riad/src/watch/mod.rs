@@ -4,7 +4,7 @@
 //! every file system, also on network shares, and it finds old and new images in the same way after a restart.
 //!
 //! Each image takes these steps, in this order: it is scored; its map is written; a defect is put into the folder for
-//! defects; its line is written; with [`By::Move`] it is removed. After a kill a step may be repeated, and repeating it
+//! defects; its line is written; with [`Transfer::Move`] it is removed. After a kill a step may be repeated, and repeating it
 //! does no harm. If a step fails for an image, the observer gets an event, the step is tried again at each look, and
 //! the other images go on.
 
@@ -14,6 +14,7 @@ mod journal;
 mod known;
 mod line;
 mod station;
+mod transfer;
 
 use std::{
     path::{Path, PathBuf},
@@ -21,7 +22,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::folder::{Folder, Identity, Image};
 use self::{
     aside::Aside,
     journal::{Journal, Opened},
@@ -29,8 +29,11 @@ use self::{
     line::Origin,
     station::{Left, Worker},
 };
-pub use crate::asked::By;
-use crate::{Asked, Cancel, Counts, Detector, Error, Event, Observer, Result, files::resolved, maps::Maps};
+pub use self::{
+    folder::{Folder, Identity, Image},
+    transfer::Transfer,
+};
+use crate::{Cancel, Counts, Detector, Error, Event, FalsePositiveRate, Observer, Result, files::resolved, maps::Maps};
 
 /// How often to look for a reason to stop while there is nothing to do.
 const NAP: Duration = Duration::from_millis(50);
@@ -43,9 +46,9 @@ pub struct Options {
     /// The file that lines are added to: `.csv` or `.jsonl`.
     pub out: PathBuf,
     /// The false-positive rate of verdicts. `None`: there are no verdicts.
-    pub asked: Option<Asked>,
+    pub rate: Option<FalsePositiveRate>,
     /// The folder for defects, and how they get there. It must lie outside of the watched folder.
-    pub defects: Option<(PathBuf, By)>,
+    pub defects: Option<(PathBuf, Transfer)>,
     /// The folder for maps, if maps are written. It must lie outside of the watched folder.
     pub maps: Option<Maps>,
     /// An image is complete if it has not changed for this time.
@@ -63,7 +66,7 @@ impl Options {
         Self {
             folder: folder.into(),
             out: out.into(),
-            asked: None,
+            rate: None,
             defects: None,
             maps: None,
             settle: Duration::from_secs(2),
@@ -99,7 +102,7 @@ impl Options {
 
 /// How watching ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum WatchOutcome {
     /// It was cancelled.
     Cancelled,
     /// Every image has its line, and no step has failed.
@@ -111,12 +114,13 @@ pub enum Ended {
 /// A folder under watch.
 ///
 /// ```no_run
-/// use riad::{Asked, Cancel, Detector, watch};
+/// use riad::{FalsePositiveRate, Cancel, Detector, watch};
 ///
+/// let detector = Detector::options().identified(true).open("runs/lid")?;
 /// let mut options = watch::Options::new("inbox", "today.csv");
-/// options.asked = Some(Asked::rate(0.05));
-/// options.defects = Some(("rejects".into(), watch::By::Move));
-/// let mut station = watch::Station::open(Detector::open_identified("runs/lid", None, &Default::default())?, options, &())?;
+/// options.rate = Some(FalsePositiveRate::new(0.05));
+/// options.defects = Some(("rejects".into(), watch::Transfer::Move));
+/// let mut station = watch::Station::open(detector, options, &())?;
 /// // Until another thread cancels it.
 /// station.run(&Cancel::new(), &())?;
 /// # Ok::<(), riad::Error>(())
@@ -131,13 +135,13 @@ pub struct Station {
 
 impl Station {
     /// Opens the file of lines, or begins one, and locks it against other processes. Lines name the detector by its
-    /// [id](Detector::id), so open the detector with [`Detector::open_identified`].
+    /// [id](Detector::id), so open the detector [identified](crate::DetectorOptions::identified).
     ///
     /// # Errors
     /// If the folder is not a folder, if output would lie in it, if the model is not calibrated for the rate, or if the
     /// file is not one of lines.
     pub fn open(detector: Detector, options: Options, observer: &dyn Observer) -> Result<Self> {
-        let threshold = options.asked.map(|asked| detector.threshold(asked)).transpose()?;
+        let threshold = options.rate.map(|rate| detector.threshold(rate)).transpose()?;
         let Some(model) = detector.id().map(str::to_owned) else {
             return Err(Error::request("a model that watches is opened with its id"));
         };
@@ -154,7 +158,7 @@ impl Station {
         let results = results.into_iter().chain(maps).collect();
         let aside = options
             .defects
-            .map(|(defects, by)| Aside::new(&defects, by, &options.folder, bands.clone()))
+            .map(|(defects, transfer)| Aside::new(&defects, transfer, &options.folder, bands.clone()))
             .transpose()?;
         let (journal, Opened { lines, is_torn }) = Journal::open(&options.out)?;
         if is_torn {
@@ -163,7 +167,7 @@ impl Station {
         let worker = Worker {
             origin: Origin {
                 threshold: threshold.as_ref().map(|threshold| threshold.value()),
-                rate: options.asked.map(|asked| asked.rate),
+                rate: options.rate.map(|rate| rate.rate),
                 model,
             },
             detector,
@@ -191,7 +195,7 @@ impl Station {
     ///
     /// # Errors
     /// If the file of lines can no longer be written, or the device fails.
-    pub fn run(&mut self, cancel: &Cancel, observer: &dyn Observer) -> Result<Ended> {
+    pub fn run(&mut self, cancel: &Cancel, observer: &dyn Observer) -> Result<WatchOutcome> {
         while cancel.reason().is_none() {
             let now = Instant::now();
             let settled = self.folder.settled(now, observer);
@@ -207,7 +211,11 @@ impl Station {
                     observer.event(&Event::Fault(&Error::Restless { file }));
                 }
                 let is_whole = worker.is_whole_for(&settled) && restless.is_empty() && !self.folder.has_troubles();
-                return Ok(if is_whole { Ended::Whole } else { Ended::Incomplete });
+                return Ok(if is_whole {
+                    WatchOutcome::Whole
+                } else {
+                    WatchOutcome::Incomplete
+                });
             }
             let looked = Instant::now();
             while cancel.reason().is_none() && looked.elapsed() < self.interval.max(NAP) {
@@ -216,6 +224,6 @@ impl Station {
                 thread::sleep(NAP);
             }
         }
-        Ok(Ended::Cancelled)
+        Ok(WatchOutcome::Cancelled)
     }
 }

@@ -14,7 +14,9 @@ use super::{
     known::Known,
     line::{Line, Origin, Outcome},
 };
-use crate::{Cancel, Counts, Detector, Error, Event, Found, Observer, Result, Threshold, maps::Maps, names::plain};
+use crate::{
+    Cancel, Counts, Detector, Error, Event, Inspection, Observer, Result, Threshold, maps::Maps, names::plain,
+};
 
 /// What images are judged with and where the results go.
 #[derive(Debug)]
@@ -225,7 +227,7 @@ impl Worker {
     /// Does all steps for some images, and gives how many got their lines.
     fn batch(
         &mut self,
-        mut batch: Vec<(Image, Result<Found>)>,
+        mut batch: Vec<(Image, Result<Inspection>)>,
         folder: &Folder,
         observer: &dyn Observer,
     ) -> Result<usize> {
@@ -282,7 +284,7 @@ impl Worker {
         Ok(lines.len())
     }
 
-    fn judge(&self, line: &mut Line, found: &Found, observer: &dyn Observer) {
+    fn judge(&self, line: &mut Line, found: &Inspection, observer: &dyn Observer) {
         let score = found.score();
         line.score = Some(score);
         if let Some(threshold) = &self.threshold {
@@ -298,7 +300,7 @@ impl Worker {
     }
 
     /// Writes the map of an image. One that cannot be written, as if a disk is full, keeps no image from its line.
-    fn write_map(&mut self, folder: &Folder, image: &Image, found: &Found, observer: &dyn Observer) {
+    fn write_map(&mut self, folder: &Folder, image: &Image, found: &Inspection, observer: &dyn Observer) {
         let Some(maps) = &self.maps else { return };
         let place = maps.below(folder.root(), &image.file);
         if let Err(cause) = maps.write(&place, found, self.threshold.as_ref()) {

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use riad::{Asked, Detector, Event, Method, Observer, Preset, Sets, Training, Verdict, evaluate, report};
+use riad::{FalsePositiveRate, Detector, Event, Method, Observer, Preset, Sets, Training, Verdict, evaluate, report};
 
 #[derive(Default)]
 struct Count(AtomicUsize);
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("steps {}", steps.0.into_inner());
 
     let detector = Detector::open(run.folder())?;
-    let asked = Asked::usual(detector.threshold(0.5)?.calibration());
+    let rate = FalsePositiveRate::usual(detector.threshold(0.5)?.calibration());
     let pictures: Vec<PathBuf> = [ok, bad].into_iter().flat_map(|folder| files(folder)).collect();
     let next = AtomicUsize::new(0);
     let defective: usize = thread::scope(|scope| {
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let mut defective = 0;
             while let Some(picture) = pictures.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let found = detector.inspect_file(picture).unwrap();
-                defective += usize::from(found.verdict(asked).unwrap() == Verdict::Defective);
+                defective += usize::from(found.verdict(rate).unwrap() == Verdict::Defective);
             }
             defective
         };
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     detector
         .inspect_file(&pictures[0])?
-        .overlay_at(asked)?
+        .overlay_at(rate)?
         .save(out.join("overlay.png"))?;
     let evaluation = evaluate(&run, Sets::new().good(ok).bad(bad), &())?;
     println!("{}", evaluation.sentence());

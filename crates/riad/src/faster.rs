@@ -18,7 +18,7 @@ const MULTIPLE: usize = 16;
 /// A training of a smaller network, or on smaller images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Sooner {
+pub struct FasterTraining {
     /// The size of the network.
     pub preset: Preset,
     /// Height and width of the resized images or the tiles.
@@ -27,7 +27,7 @@ pub struct Sooner {
     pub time: Duration,
 }
 
-impl Sooner {
+impl FasterTraining {
     /// The largest network and image size that would end within half an hour, for a training that needs `to_come` more.
     /// If none would, the smallest. Times are in proportion to operations. `None` if there is nothing smaller.
     pub fn than(config: &TrainConfig, to_come: Duration) -> Option<Self> {
@@ -69,10 +69,10 @@ mod tests {
     fn what_is_offered_is_done_soon_and_as_large_as_it_may_be() {
         let offered = |preset: Preset, height, width, hours: u64| {
             let config = TrainConfig::published(preset.architecture(), ScoringSettings::for_size(height, width));
-            Sooner::than(&config, Duration::from_secs(3600 * hours))
+            FasterTraining::than(&config, Duration::from_secs(3600 * hours))
         };
         let of = |preset, height, width, hours| {
-            let Sooner { preset, size, .. } = offered(preset, height, width, hours).unwrap();
+            let FasterTraining { preset, size, .. } = offered(preset, height, width, hours).unwrap();
             (preset, size)
         };
         // A side of half the length takes a quarter of the time, and half of the width a quarter, too.

@@ -13,12 +13,12 @@ use riad_model::Scored;
 
 use super::{Detector, IN_MEMORY};
 use crate::{
-    Asked, Result, Threshold, Verdict,
+    FalsePositiveRate, Result, Threshold, Verdict,
     render::{Plane, Scale, drawn, outline_found, size_of},
 };
 
 /// What a [`Detector`] finds in an image.
-pub struct Found {
+pub struct Inspection {
     detector: Detector,
     source: Source,
     /// The image as it was looked at.
@@ -43,16 +43,16 @@ enum Source {
     },
 }
 
-impl fmt::Debug for Found {
+impl fmt::Debug for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Found")
+        f.debug_struct("Inspection")
             .field("path", &self.path())
             .field("score", &self.score)
             .finish_non_exhaustive()
     }
 }
 
-impl Found {
+impl Inspection {
     pub(super) fn of_file(detector: Detector, path: PathBuf, loaded: LoadedImage, scored: Scored) -> Self {
         let facts = loaded.found;
         Self {
@@ -143,8 +143,8 @@ impl Found {
     ///
     /// # Errors
     /// As [`Detector::threshold`].
-    pub fn verdict(&self, asked: impl Into<Asked>) -> Result<Verdict> {
-        Ok(self.detector.threshold(asked)?.verdict(self.score))
+    pub fn verdict(&self, rate: impl Into<FalsePositiveRate>) -> Result<Verdict> {
+        Ok(self.detector.threshold(rate)?.verdict(self.score))
     }
 
     /// The parts above the threshold for a false-positive rate, in pixels of the upright image file. The highest peak
@@ -152,8 +152,8 @@ impl Found {
     ///
     /// # Errors
     /// As [`Detector::threshold`].
-    pub fn regions(&self, asked: impl Into<Asked>) -> Result<Vec<Region>> {
-        Ok(self.regions_above(&self.detector.threshold(asked)?))
+    pub fn regions(&self, rate: impl Into<FalsePositiveRate>) -> Result<Vec<Region>> {
+        Ok(self.regions_above(&self.detector.threshold(rate)?))
     }
 
     /// The same for a threshold that you already have.
@@ -213,8 +213,8 @@ impl Found {
     ///
     /// # Errors
     /// As [`Self::picture`] and [`Detector::threshold`].
-    pub fn overlay_at(&self, asked: impl Into<Asked>) -> Result<RgbImage> {
-        let threshold = self.detector.threshold(asked)?;
+    pub fn overlay_at(&self, rate: impl Into<FalsePositiveRate>) -> Result<RgbImage> {
+        let threshold = self.detector.threshold(rate)?;
         let picture = self.picture()?;
         let map = Plane::new(self.map.clone())?.resized(size_of(&picture))?;
         let mut overlay = Scale::default().overlay(&picture, &map)?;

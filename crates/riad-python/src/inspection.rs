@@ -1,4 +1,4 @@
-//! `Found`.
+//! `Inspection`.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -7,12 +7,12 @@ use pyo3::{
     prelude::*,
     types::{PyBytes, PyDict},
 };
-use riad::{Asked, Region, RgbImage, Size, render};
+use riad::{FalsePositiveRate, Region, RgbImage, Size, render};
 
 use crate::{
     arrays::picture,
-    asked::{asked, in_same_digits},
     errors::{Failure, Result},
+    rate::{in_same_digits, rate},
     threads::compute,
 };
 
@@ -20,20 +20,20 @@ use crate::{
 ///
 /// Where :attr:`error` is not ``None``, all but :attr:`path` raise it.
 #[pyclass(frozen, module = "riad")]
-pub(crate) struct Found {
+pub(crate) struct Inspection {
     content: Content,
     /// What thresholds are for where a call asks for nothing.
-    usual: Option<Asked>,
+    usual: Option<FalsePositiveRate>,
 }
 
 enum Content {
-    Found(Arc<riad::Found>),
+    Inspection(Arc<riad::Inspection>),
     Failed { path: PathBuf, error: Py<PyAny> },
 }
 
-impl Found {
-    pub(crate) fn new(found: riad::Found, usual: Option<Asked>) -> Self {
-        let content = Content::Found(Arc::new(found));
+impl Inspection {
+    pub(crate) fn new(found: riad::Inspection, usual: Option<FalsePositiveRate>) -> Self {
+        let content = Content::Inspection(Arc::new(found));
         Self { content, usual }
     }
 
@@ -44,35 +44,35 @@ impl Found {
         Self { content, usual: None }
     }
 
-    fn found(&self, py: Python<'_>) -> Result<&Arc<riad::Found>> {
+    fn found(&self, py: Python<'_>) -> Result<&Arc<riad::Inspection>> {
         match &self.content {
-            Content::Found(found) => Ok(found),
+            Content::Inspection(found) => Ok(found),
             Content::Failed { error, .. } => Err(Failure::Python(PyErr::from_value(error.bind(py).clone()))),
         }
     }
 
-    fn asked(&self, fpr: Option<f64>, confidence: Option<f64>) -> Asked {
-        asked(fpr, confidence, self.usual)
+    fn rate(&self, fpr: Option<f64>, confidence: Option<f64>) -> FalsePositiveRate {
+        rate(fpr, confidence, self.usual)
     }
 
     /// The overlay, with a line around what is above the threshold if one is asked for now or was before.
     fn drawn(&self, py: Python<'_>, fpr: Option<f64>, confidence: Option<f64>) -> Result<RgbImage> {
         let found = Arc::clone(self.found(py)?);
         let asks = fpr.is_some() || confidence.is_some() || self.usual.is_some();
-        let asked = self.asked(fpr, confidence);
+        let rate = self.rate(fpr, confidence);
         Ok(compute(py, move || {
-            if asks { found.overlay_at(asked) } else { found.overlay() }
+            if asks { found.overlay_at(rate) } else { found.overlay() }
         })??)
     }
 }
 
 #[pymethods]
-impl Found {
+impl Inspection {
     /// The image's file; ``None`` if it was in memory.
     #[getter]
     fn path(&self) -> Option<String> {
         let path = match &self.content {
-            Content::Found(found) => found.path(),
+            Content::Inspection(found) => found.path(),
             Content::Failed { path, .. } => Some(path.as_path()),
         };
         path.map(|path| path.to_string_lossy().into_owned())
@@ -82,7 +82,7 @@ impl Found {
     #[getter]
     fn error(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         match &self.content {
-            Content::Found(_) => None,
+            Content::Inspection(_) => None,
             Content::Failed { error, .. } => Some(error.clone_ref(py)),
         }
     }
@@ -127,7 +127,7 @@ impl Found {
     /// 'good'
     #[pyo3(signature = (fpr=None, confidence=None))]
     fn verdict(&self, py: Python<'_>, fpr: Option<f64>, confidence: Option<f64>) -> Result<&'static str> {
-        Ok(self.found(py)?.verdict(self.asked(fpr, confidence))?.name())
+        Ok(self.found(py)?.verdict(self.rate(fpr, confidence))?.name())
     }
 
     /// What is above the threshold for a false-positive rate, part by part, the highest peak first: a list of :class:`riad.Region`.
@@ -143,8 +143,8 @@ impl Found {
         confidence: Option<f64>,
     ) -> Result<Vec<Bound<'py, PyAny>>> {
         let found = Arc::clone(self.found(py)?);
-        let asked = self.asked(fpr, confidence);
-        let regions = compute(py, move || found.regions(asked))??;
+        let rate = self.rate(fpr, confidence);
+        let regions = compute(py, move || found.regions(rate))??;
         let class = py.import("riad._types")?.getattr("Region")?;
         let made = regions.into_iter().map(|region| {
             let Region {
@@ -211,15 +211,15 @@ impl Found {
             .path()
             .map_or_else(|| "an image in memory".to_owned(), |path| format!("{path:?}"));
         Ok(match &self.content {
-            Content::Found(found) => format!("<riad.Found in {path}: score {}>", found.score()),
-            Content::Failed { error, .. } => format!("<riad.Found in {path}: {}>", error.bind(py).str()?),
+            Content::Inspection(found) => format!("<riad.Inspection in {path}: score {}>", found.score()),
+            Content::Failed { error, .. } => format!("<riad.Inspection in {path}: {}>", error.bind(py).str()?),
         })
     }
 }
 
 /// A map's memory. It is never written to, nor freed before this is.
 #[pyclass(frozen, module = "riad._riad", name = "_Plane")]
-pub(crate) struct Plane(Arc<riad::Found>);
+pub(crate) struct Plane(Arc<riad::Inspection>);
 
 #[pymethods]
 impl Plane {
