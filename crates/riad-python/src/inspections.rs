@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Mutex};
 
-use pyo3::{prelude::*, sync::MutexExt, types::PyIterator};
+use pyo3::{exceptions::PyRuntimeError, prelude::*, sync::MutexExt, types::PyIterator};
 use riad::{FalsePositiveRate, Listing};
 
 use crate::{errors::Result, inspection::Inspection, threads::compute};
@@ -76,9 +76,11 @@ impl Inspections {
 
     fn __next__(&self, py: Python<'_>) -> Result<Option<Inspection>> {
         // Another thread may hold it while it computes, and this one must not hold Python's lock meanwhile.
-        let Ok(mut state) = self.state.lock_py_attached(py) else {
-            return Ok(None);
-        };
+        // Without a result for it, the work must not look complete.
+        let mut state = self
+            .state
+            .lock_py_attached(py)
+            .map_err(|_| PyRuntimeError::new_err("another thread failed while it looked at an image"))?;
         let state = &mut *state;
         if let Some((path, fault)) = state.faults.pop() {
             return Ok(Some(Inspection::failed(py, path, fault)));

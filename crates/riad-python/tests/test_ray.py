@@ -132,6 +132,20 @@ def test_a_second_run_looks_at_what_is_new_or_has_changed(made: Made, photos: Pa
     assert {row["path"] for row in before} == {row["path"] for row in rows(out)}
 
 
+def test_what_is_done_counts_for_its_rate_and_nothing_of_others_is_removed(tmp_path: Path) -> None:
+    row: dict[str, Any] = dict.fromkeys(riad.ray.SCHEMA.names)
+    row |= {"path": "a.png", "digest": "0", "model": "1"}
+    pq.write_table(pa.Table.from_pylist([row], schema=riad.ray.SCHEMA), tmp_path / "plain.parquet")
+    plain = riad.ray.done(tmp_path)
+    pq.write_table(pa.Table.from_pylist([row | {"fpr": 0.05}], schema=riad.ray.SCHEMA), tmp_path / "plain.parquet")
+    assert len(plain) == len(riad.ray.done(tmp_path)) == 1 and plain[0] != riad.ray.done(tmp_path)[0]
+    other = tmp_path / "other.parquet"
+    pq.write_table(pa.table({"price": [1.0]}), other)
+    with pytest.raises(ValueError, match="other.parquet holds no results"):
+        riad.ray.done(tmp_path)
+    assert other.exists()
+
+
 def test_a_node_that_is_killed_loses_nothing(made: Made, photos: Path, cluster: Any, tmp_path: Path) -> None:
     score = example("score").score
     expected = tmp_path / "expected"

@@ -5,6 +5,7 @@ import { RECENT, SCORES } from "./state.js";
 
 const QUIET = 6_000; // ms without an event until the page asks
 const WAIT = 4_000; // ms for the answer
+const REJECTS = 50; // the newest one that was no try by hand is among them
 const RETRY = [500, 1_000, 2_000, 3_000]; // ms between attempts, the last one for ever
 
 export class Live {
@@ -42,6 +43,7 @@ export class Live {
   }
 
   async load(source) {
+    this.store.forget();
     try {
       const all = await api.lines(WAIT);
       this.store.setLines(all);
@@ -59,7 +61,7 @@ export class Live {
     const [recent, scores, rejects] = await Promise.all([
       api.inspections(name, { limit: RECENT }),
       api.scores(name, SCORES),
-      api.inspections(name, { verdict: "defective", limit: 1 }),
+      api.inspections(name, { verdict: "defective", limit: REJECTS }),
     ]);
     this.store.setHistory(name, recent.inspections, scores, rejects.inspections.find((row) => row.source !== "page") ?? null);
   }

@@ -23,6 +23,15 @@ class LineState {
     return this.lastAt === null ? null : Math.max(0, (performance.now() - this.lastAt) / 1000);
   }
 
+  /** Forgets all rows: what is read next may be of another store, whose numbers are lower. */
+  forget() {
+    this.recent = [];
+    this.scores = [];
+    this.lastReject = null;
+    this.lastAt = null;
+    this.loaded = false;
+  }
+
   /** Takes a row that is new, known or late; says whether it is the newest now. */
   take(row) {
     if (row.source === "page") return false;
@@ -75,6 +84,11 @@ export class Store {
     if (this.connection === connection) return;
     this.connection = connection;
     this.emit("connection");
+  }
+
+  /** Before all is read anew. What comes from now on counts. */
+  forget() {
+    for (const line of this.lines.values()) line.forget();
   }
 
   /** All lines as the service has them: those that are served, and those that are being made. */

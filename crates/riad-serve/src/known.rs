@@ -44,6 +44,11 @@ impl Known {
         names::read(&self.name).unwrap_or_else(|| PathBuf::from(&self.name))
     }
 
+    /// Whether it holds the same as one of these.
+    pub(crate) fn is_in(&self, contents: &HashSet<String>) -> bool {
+        contents.contains(&self.sha256)
+    }
+
     /// Whether its file is there and holds what it held.
     pub(crate) fn is_unchanged(&self) -> bool {
         sha256(&[self.path()]).is_ok_and(|sum| sum == self.sha256)
@@ -104,10 +109,20 @@ pub(crate) fn of_version(store: &Store, line: &str, mut version: u32) -> Result<
     }
 }
 
-/// The files of a list that were learned from.
-pub(crate) fn learned(known: &[Known]) -> HashSet<PathBuf> {
+/// What the pictures of a list hold that were learned from: the same picture may lie elsewhere, too.
+pub(crate) fn learned(known: &[Known]) -> HashSet<String> {
     let learned = known.iter().filter(|known| !known.is_for_calibration);
-    learned.map(Known::path).collect()
+    learned.map(|known| known.sha256.clone()).collect()
+}
+
+/// The content of pictures. One that cannot be read has none.
+pub(crate) fn contents(pictures: &[PathBuf]) -> HashSet<String> {
+    pictures.iter().filter_map(|path| sha256(&[path]).ok()).collect()
+}
+
+/// Whether a picture holds the same as one of these.
+pub(crate) fn is_one_of(path: &Path, contents: &HashSet<String>) -> bool {
+    sha256(&[path]).is_ok_and(|sum| contents.contains(&sum))
 }
 
 /// Where a version is trained, until it is made.

@@ -206,7 +206,9 @@ impl Service {
         let (pictures, bytes) = options.most_good;
         let drafts = Drafts::open(&store, options.rate, Room { pictures, bytes })?;
         let lines = Lines::new(queue.clone(), options.rate, options.audit, options.compute.clone());
+        let mut places = Vec::new();
         for line in with_made(&options, &drafts, &store)? {
+            places.push(line.name.clone());
             let is_given = options.lines.iter().any(|given| given.name == line.name);
             match lines.open(&line, &store) {
                 // It stays as it is for the next start, and the others judge meanwhile.
@@ -220,7 +222,7 @@ impl Service {
         for folder in &options.allow {
             allow.push(fs::canonicalize(folder).map_err(Error::file("read", folder))?);
         }
-        let sinks = Sink::open(&options.sinks, lines.all().len(), &store)?;
+        let sinks = Sink::open(&options.sinks, places.len(), &store)?;
         let refused = |cause| Error::Listen {
             address: options.listen.to_string(),
             cause,
@@ -231,6 +233,7 @@ impl Service {
         let shared = Shared(Arc::new(Inner {
             queue,
             lines,
+            places,
             drafts,
             events: Events::new(store.newest()?),
             store,

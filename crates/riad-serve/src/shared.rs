@@ -30,6 +30,8 @@ pub(crate) struct Shared(pub(crate) Arc<Inner>);
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) lines: Lines,
+    /// The lines that there were at the start, in the order of their registers. One that could not be opened keeps its place.
+    pub(crate) places: Vec<String>,
     pub(crate) drafts: Drafts,
     pub(crate) queue: Arc<Queue<Job>>,
     pub(crate) store: Store,

@@ -40,6 +40,8 @@ SCHEMA = pa.schema(
         ("path", pa.string()),
         ("digest", pa.string()),
         ("model", pa.string()),
+        ("fpr", pa.float64()),
+        ("confidence", pa.float64()),
         ("score", pa.float32()),
         ("p_value", pa.float64()),
         ("verdict", pa.string()),
@@ -47,29 +49,39 @@ SCHEMA = pa.schema(
         ("error", pa.string()),
     ]
 )
-"""The columns of results. ``digest`` is the SHA-256 of the image's file, and ``model`` the model's id. Of an image that cannot be
+"""The columns of results. ``digest`` is the SHA-256 of the image's file, ``model`` the model's id, and ``fpr`` and ``confidence`` are
+what the verdict was asked with. Of an image that cannot be
 looked at there is ``error`` alone."""
 
 
-def _key(path: str, digest: str, model: str) -> bytes:
-    return hashlib.blake2b("\0".join((path, digest, model)).encode(), digest_size=16).digest()
+def _key(path: str, digest: str, model: str, fpr: float | None, confidence: float | None) -> bytes:
+    parts = (path, digest, model, repr(fpr), repr(confidence))
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).digest()
 
 
 def done(folder: Path) -> NDArray[np.bytes_]:
     """What the Parquet files below a folder hold results of, for :class:`Inspector` to pass over.
 
-    A file that a crash cut off is removed, and its images are looked at again. An image that had an error is looked at again as well.
+    A file that a crash cut off is removed, and its images are looked at again. An image that had an error is looked at again as well,
+    and so is one that has a row of another rate. A file of something else is an error, and stays.
     """
+    columns = ["path", "digest", "model", "fpr", "confidence", "error"]
     keys: list[bytes] = []
     for file in sorted(glob.glob(os.path.join(glob.escape(os.fspath(folder)), "**", "*.parquet"), recursive=True)):
         try:
-            table = pyarrow.parquet.read_table(file, columns=["path", "digest", "model", "error"])
-        except (pa.ArrowInvalid, OSError):
+            schema = pyarrow.parquet.read_schema(file)
+        except (pa.ArrowInvalid, OSError) as error:
+            # Storage that fails for an instant says so by a number, and a file without its end has none.
+            if getattr(error, "errno", None) is not None:
+                raise
             os.remove(file)
             continue
-        for path, digest, model, error in zip(*(column.to_pylist() for column in table.columns)):
+        if missing := [name for name in columns if name not in schema.names]:
+            raise ValueError(f"{file} holds no results of riad.ray: it has no column {missing[0]}; choose another folder")
+        table = pyarrow.parquet.read_table(file, columns=columns)
+        for *image, error in zip(*(table.column(name).to_pylist() for name in columns)):
             if error is None:
-                keys.append(_key(path, digest, model))
+                keys.append(_key(*image))
     return np.sort(np.array(keys, dtype="S16"))
 
 
@@ -129,7 +141,7 @@ class Inspector:
     def _is_done(self, path: str, digest: str) -> bool:
         if self._passed_over is None or not len(self._passed_over):
             return False
-        key = np.array(_key(path, digest, self._detector.id), dtype="S16")
+        key = np.array(_key(path, digest, self._detector.id, self._fpr, self._confidence), dtype="S16")
         at = int(np.searchsorted(self._passed_over, key))
         return at < len(self._passed_over) and bool(self._passed_over[at] == key)
 
@@ -171,7 +183,7 @@ class Inspector:
 
     def _row(self, path: str, digest: str, found: Inspection) -> dict[str, Any]:
         row: dict[str, Any] = dict.fromkeys(SCHEMA.names)
-        row |= {"path": path, "digest": digest, "model": self._detector.id}
+        row |= self._of(path, digest)
         row |= {"score": np.float32(found.score), "p_value": found.p_value}
         if self._fpr is not None:
             row["verdict"] = found.verdict(self._fpr, self._confidence)
@@ -180,7 +192,12 @@ class Inspector:
 
     def _failed(self, path: str, digest: str, error: str) -> dict[str, Any]:
         row: dict[str, Any] = dict.fromkeys(SCHEMA.names)
-        return row | {"path": path, "digest": digest, "model": self._detector.id, "error": error}
+        return row | self._of(path, digest) | {"error": error}
+
+    def _of(self, path: str, digest: str) -> dict[str, Any]:
+        """What tells a row from others of the same image."""
+        model = self._detector.id
+        return {"path": path, "digest": digest, "model": model, "fpr": self._fpr, "confidence": self._confidence}
 
 
 def _listed(column: Any) -> list[Any]:

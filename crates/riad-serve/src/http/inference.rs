@@ -26,7 +26,7 @@ use super::{
     blocking,
     body::{Begun, beginning, next},
     extract::Path,
-    inspect::{Came, judge, room, room_in_memory, text_of},
+    inspect::{Came, judge, room, room_in_memory, sent_before, text_of},
     line_of,
 };
 use crate::{
@@ -155,7 +155,8 @@ pub(super) struct Inferred {
     post, path = "/v2/models/{line}/infer", tag = "inference protocol",
     params(("line" = String, Path, description = "The line's name")), request_body = Call,
     responses(
-        (status = 200, body = Inferred), (status = 400, body = Problem), (status = 404, body = Problem), (status = 413, body = Problem),
+        (status = 200, body = Inferred), (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 413, body = Problem),
         (status = 422, body = Problem), (status = 503, body = Problem), (status = 504, body = Problem),
     )
 )]
@@ -210,11 +211,17 @@ pub(super) async fn infer(
             .as_ref()
             .map(|id| id.chars().filter(|c| !c.is_control()).take(200).collect()),
     };
-    let judged = judge(&shared, &line, (came, room), (Origin::Http, key, None), begun).await?;
-    if let Some(error) = judged.not_stored {
-        return Err(error.into());
-    }
-    let found = judged.inspection;
+    let (came, first) = sent_before(&shared, &line, came, key.clone()).await?;
+    let found = match first {
+        Some(first) => first,
+        None => {
+            let judged = judge(&shared, &line, (came, room), (Origin::Http, key, None), begun).await?;
+            if let Some(error) = judged.not_stored {
+                return Err(error.into());
+            }
+            judged.inspection
+        }
+    };
     if found.verdict == Verdict::Error {
         return Err(Refused::unreadable(found.reason.unwrap_or_default()));
     }

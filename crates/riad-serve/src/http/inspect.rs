@@ -84,7 +84,7 @@ pub(super) struct Came {
 /// Look at a picture
 ///
 /// The body is the picture itself, a form with one file, or JSON with its path. With an `Idempotency-Key`, a request that is sent again
-/// gets the first one's answer, and the picture counts once.
+/// gets the first one's answer, and the picture counts once. Another picture with the same key is refused.
 #[utoipa::path(
     post, path = "/v1/lines/{line}/inspect", tag = "inspections",
     params(
@@ -95,7 +95,8 @@ pub(super) struct Came {
     request_body(content((Binary = "application/octet-stream"), (Named = "application/json"))),
     responses(
         (status = 200, body = Inspected), (status = 400, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
-        (status = 408, body = Problem), (status = 413, body = Problem),
+        (status = 408, body = Problem), (status = 409, description = "Another picture had this Idempotency-Key", body = Problem),
+        (status = 413, body = Problem),
         (status = 422, description = "The picture cannot be looked at; the reason says why", body = Inspected),
         (status = 503, body = Problem), (status = 504, body = Problem),
         (status = 507, description = "Judged, but not stored: the disk is full", body = Inspected),
@@ -119,20 +120,51 @@ pub(super) async fn inspect(
         }
     };
     let key = text_of(request.headers(), "idempotency-key")?;
-    if let Some(key) = key.clone() {
-        let (of, store) = (line.clone(), shared.store.clone());
-        if let Some(first) = blocking(move || Ok(store.of_key(&of.name, &key)?)).await? {
-            let map = match how.maps {
-                Some(format) => map_again(&shared, &line, &first, format).await?,
-                None => None,
-            };
-            return Ok(answer(first, map, how.maps, false));
-        }
-    }
     let (came, room) = came_in(&shared, &line, request, begun).await?;
+    let (came, first) = sent_before(&shared, &line, came, key.clone()).await?;
+    if let Some(first) = first {
+        let map = match how.maps {
+            Some(format) => map_again(&shared, &line, &first, format).await?,
+            None => None,
+        };
+        return Ok(answer(first, map, how.maps, false));
+    }
     let judged = judge(&shared, &line, (came, room), (source, key, how.maps), begun).await?;
     let is_full = judged.not_stored.is_some_and(|error: Error| error.is_full());
     Ok(answer(judged.inspection, judged.map, how.maps, is_full))
+}
+
+/// The answer to a picture that was sent before with this key. A counter of a camera may begin anew, so another picture with the same key
+/// is refused: it must not get the verdict of the first. If the first picture is kept no longer, its key alone tells.
+pub(super) async fn sent_before(
+    shared: &Shared,
+    line: &std::sync::Arc<Line>,
+    came: Came,
+    key: Option<String>,
+) -> Result<(Came, Option<Inspection>), Refused> {
+    let Some(key) = key else {
+        return Ok((came, None));
+    };
+    let (line, store) = (line.clone(), shared.store.clone());
+    blocking(move || {
+        let Some(first) = store.of_key(&line.name, &key)? else {
+            return Ok((came, None));
+        };
+        let kept = first.picture.as_ref();
+        let kept = kept.and_then(|name| std::fs::read(store.pictures().path(name)).ok());
+        let is_same = kept.is_none_or(|kept| match &came.picture {
+            Picture::File(path) => std::fs::read(path).is_ok_and(|bytes| bytes == kept),
+            Picture::Memory { bytes, .. } => *bytes == kept,
+        });
+        if !is_same {
+            return Err(Refused::conflict(format!(
+                "inspection {} has this Idempotency-Key and another picture; give each picture a key of its own",
+                first.id
+            )));
+        }
+        Ok((came, Some(first)))
+    })
+    .await
 }
 
 /// The numbers of the map of a picture that was judged before, as long as it is kept.

@@ -266,7 +266,8 @@ fn opened(line: &str, given: &Path, store: &Store, rate: FalsePositiveRate, comp
         // Whoever names an older run again wants its model; what was made of the newest one on the page is the last word else.
         let newest = versions.iter().rev().find(|version| version.made == "opened");
         let is_newest = newest.is_some_and(|newest| newest.number == opened.number);
-        let number = if is_newest { row.version } else { opened.number };
+        let is_its_own = is_newest || descends(&versions, row.version, opened.number);
+        let number = if is_its_own { row.version } else { opened.number };
         return Model::open(&version_file(store.folder(), line, number), number, rate, compute);
     }
     let number = versions.last().map_or(0, |version| version.number) + 1;
@@ -294,6 +295,19 @@ fn opened(line: &str, given: &Path, store: &Store, rate: FalsePositiveRate, comp
     Ok(model)
 }
 
+/// Whether a version was made of another one, directly or not.
+fn descends(versions: &[VersionRow], mut version: u32, ancestor: u32) -> bool {
+    while version > ancestor {
+        let row = versions.iter().find(|row| row.number == version);
+        // A parent is older, so this ends.
+        match row.and_then(|row| row.parent).filter(|parent| *parent < version) {
+            Some(parent) => version = parent,
+            None => return false,
+        }
+    }
+    version == ancestor
+}
+
 /// Whether Windows has a device of this name. Stores go from one system to another, so that no system has such a line.
 fn is_device(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -305,6 +319,35 @@ fn is_device(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_is_of_the_model_that_it_was_made_of() {
+        let row = |number, parent| VersionRow {
+            number,
+            model: String::new(),
+            made: String::new(),
+            parent,
+            created: 0,
+            state: String::new(),
+            note: None,
+            trial: None,
+        };
+        // 2 is another run, 3 and 5 were made of 1 on the page, and 4 of 2. The parent of 7 is not there.
+        let versions = [
+            row(1, None),
+            row(2, None),
+            row(3, Some(1)),
+            row(4, Some(2)),
+            row(5, Some(3)),
+            row(7, Some(6)),
+        ];
+        let of = |ancestor| -> Vec<u32> {
+            (1..8)
+                .filter(|&version| descends(&versions, version, ancestor))
+                .collect()
+        };
+        assert_eq!((of(1), of(2), of(4)), (vec![1, 3, 5], vec![2, 4], vec![4]));
+    }
 
     #[test]
     fn a_line_is_no_device_of_windows() {

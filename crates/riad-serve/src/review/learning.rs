@@ -59,18 +59,18 @@ impl Material {
     pub(super) fn of(line: &Line, store: &Store, selected: &Selected) -> Result<Self, NotMade> {
         let needed = line.rate().images_needed().map_err(Error::from)?;
         let all = known::of_version(store, &line.name, line.model().version)?;
+        let learned = known::learned(&all);
         let (known, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(|known| known.path().is_file());
         if selected.audited.is_empty() && selected.others.is_empty() {
             return Err(NotMade::Asked(
                 "none of the selected pictures is labelled good, so there is nothing new to learn".to_owned(),
             ));
         }
-        let learned = known::learned(&known);
         let (again, fresh): (Vec<_>, Vec<_>) = selected
             .audited
             .iter()
             .cloned()
-            .partition(|path| learned.contains(path));
+            .partition(|path| known::is_one_of(path, &learned));
         let mut material = Self {
             known,
             learn: [selected.others.clone(), again].concat(),
@@ -111,9 +111,9 @@ impl Material {
 
     /// Pictures that the run held out for thresholds and that are not selected to learn from.
     fn held_out(&self) -> impl Iterator<Item = PathBuf> {
-        let learn: HashSet<_> = self.learn.iter().collect();
+        let learn = known::contents(&self.learn);
         let held_out = self.known.iter().filter(|known| known.is_for_calibration);
-        held_out.map(Known::path).filter(move |path| !learn.contains(path))
+        held_out.filter(move |known| !known.is_in(&learn)).map(Known::path)
     }
 
     fn to_learn(&self) -> impl Iterator<Item = PathBuf> {

@@ -153,7 +153,7 @@ fn for_thresholds(line: &Line, store: &Store, selected: Selected) -> Result<Vec<
     let learned = known::learned(&known::of_version(store, &line.name, line.model().version)?);
     let mut pictures = selected.audited;
     let audited = pictures.len();
-    pictures.retain(|path| !learned.contains(path));
+    pictures.retain(|path| !known::is_one_of(path, &learned));
     let needed = line.rate().images_needed().map_err(Error::from)?;
     if pictures.len() >= needed {
         return Ok(pictures);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -85,7 +86,9 @@ impl Mqtt {
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
-        let client = format!("riad{:x}{:x}", std::process::id(), now.as_millis());
+        let mut hash = DefaultHasher::new();
+        (std::process::id(), now, &address.name).hash(&mut hash);
+        let client = format!("riad{:016x}", hash.finish());
         let host = if address.host.contains(':') && !address.is_encrypted {
             format!("[{}]", address.host)
         } else {

@@ -61,7 +61,9 @@ impl Store {
     /// # Errors
     /// If another process uses it, it is a newer program's, or it cannot be written.
     pub(crate) fn open(folder: impl Into<PathBuf>) -> Result<Self> {
+        // Lists of pictures in it must be true wherever the service is started.
         let folder = folder.into();
+        let folder = std::path::absolute(&folder).map_err(Error::file("find", &folder))?;
         fs::create_dir_all(&folder).map_err(Error::file("make", &folder))?;
         let lock = locked(&folder)?;
         // SQLite hands its name on as it is, and Windows takes names of more than 260 letters where they are written in full.

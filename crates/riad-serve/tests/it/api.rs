@@ -96,6 +96,17 @@ fn a_request_that_is_sent_again_counts_once() {
     assert_eq!(first, again);
     assert_eq!((&first["id"], &other["id"]), (&json!(1), &json!(2)));
     assert_eq!(served.caller.json("/v1/lines/lid")["shift"]["good"], json!(2));
+    // A camera that counts from 1 again must not get the verdict of another picture.
+    let key = [("idempotency-key", "a")];
+    let reused = served.caller.post("/v1/lines/lid/inspect", &key, &png(&good(2)));
+    assert_eq!(reused.status(), 409);
+    let said = answer(reused).to_string();
+    assert!(
+        said.contains("Idempotency-Key") && said.contains("inspection 1"),
+        "{said}"
+    );
+    let incoming = served.folder.path().join("store/incoming");
+    assert_eq!(std::fs::read_dir(incoming).unwrap().count(), 0);
 }
 
 #[test]

@@ -1,14 +1,21 @@
 //! What was left behind while lines were made: files without a row, and trainings and lines that failed.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    time::Duration,
+};
 
 use riad::FalsePositiveRate;
+use riad_serve::{Destination, SinkOptions};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::{
     making::{NEEDED, begin, empty, files, fill, train},
-    support::{bad, good, json as answer, png, served, served_in},
+    support::{bad, good, json as answer, png, served, served_in, until},
 };
 
 /// Changes the database of a store that no service uses.
@@ -131,6 +138,60 @@ fn a_made_line_that_cannot_be_opened_keeps_no_service_from_starting() {
     assert_eq!((&line["version"], &line["model"]), (&json!(1), &used["model"]));
     let judged = answer(third.caller.post("/v1/lines/cap/inspect", &[], &png(&good(7))));
     assert_eq!((&judged["line"], &judged["version"]), (&json!("cap"), &json!(1)));
+}
+
+/// Holding registers from 0 on, as a PLC reads them.
+fn registers(address: SocketAddr, count: u8) -> Vec<u16> {
+    let mut plc = TcpStream::connect(address).unwrap();
+    plc.write_all(&[0, 1, 0, 0, 0, 6, 1, 3, 0, 0, 0, count]).unwrap();
+    let mut answer = vec![0; 9 + 2 * usize::from(count)];
+    plc.read_exact(&mut answer).unwrap();
+    let values = answer[9..].chunks_exact(2);
+    values.map(|two| u16::from_be_bytes([two[0], two[1]])).collect()
+}
+
+#[test]
+fn a_made_line_that_cannot_be_opened_keeps_its_place_for_plcs() {
+    let first = empty(|_| {});
+    for line in ["cap", "hat"] {
+        begin(&first.caller, line);
+        fill(&first.caller, line, NEEDED);
+        train(&first.caller, line, 2);
+        let (status, used) = first.caller.send(&format!("/v1/lines/{line}/use"), &json!({}));
+        assert_eq!(status, 200, "{used}");
+    }
+    let folder = first.end();
+    let run = folder.path().join("store/lines/cap");
+    let mut folders = vec![run];
+    while let Some(within) = folders.pop() {
+        for entry in fs::read_dir(within).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "safetensors") {
+                fs::write(path, "damaged").unwrap();
+            }
+        }
+    }
+    let second = served_in(folder, |options| {
+        options.lines.clear();
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let valid = Duration::from_secs(60);
+        options.sinks = vec![SinkOptions::new(Destination::ModbusServer { address, valid })];
+    });
+    let service = second.service.as_ref().unwrap();
+    assert_eq!(service.lines(), ["hat"]);
+    let plc = service.modbus()[0];
+    let judged = answer(second.caller.post("/v1/lines/hat/inspect", &[], &png(&good(7))));
+    let id = judged["id"].as_i64().unwrap() as u16;
+    until("the inspection is shown", || registers(plc, 25)[16 + 7] == id);
+    let shown = registers(plc, 25);
+    assert_eq!(
+        shown[..16],
+        [0; 16],
+        "nothing is shown of the line before it, and its heart stands"
+    );
+    assert_ne!(shown[16], 0);
 }
 
 #[test]

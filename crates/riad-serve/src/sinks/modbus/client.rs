@@ -46,10 +46,11 @@ impl Client {
 
     /// Writes what is new of a line.
     async fn write(&mut self, place: usize) -> Outcome {
-        let link = self.link.as_mut().ok_or("there is no connection")?;
+        let Self { link, board, .. } = self;
+        let link = link.as_mut().ok_or("there is no connection")?;
         let index = u16::try_from(place).unwrap_or_default();
         let first = [self.base + index * REGISTERS_APART, self.base + index * COILS_APART];
-        link.write(place, first, self.board.block(place)).await
+        link.write(place, first, board).await
     }
 }
 
@@ -67,6 +68,8 @@ impl Peer for Client {
         let stream = timeout(PATIENCE, connect).await.map_err(|_| "no connection in time")?;
         let stream = stream.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        // What waits to be sent when the connection is given up must not reach the PLC later.
+        stream.set_zero_linger().map_err(|error| error.to_string())?;
         self.link = Some(Link {
             context: tcp::attach_slave(stream, Slave(self.unit)),
             written: vec![None; self.board.lines()],
@@ -121,7 +124,10 @@ struct Link {
 impl Link {
     /// Writes what is new of a line, so that a coil never stands beside the number of another picture: coils are cleared, registers are
     /// written, and then coils are set.
-    async fn write(&mut self, place: usize, [register, coil]: [u16; 2], block: Block) -> Outcome {
+    ///
+    /// Each answer takes time, and a verdict may end meanwhile: so what is shown is looked up again before each request.
+    async fn write(&mut self, place: usize, [register, coil]: [u16; 2], board: &Board) -> Outcome {
+        let block = board.block(place);
         let before = self.written.get(place).copied().flatten();
         let is_same_picture = before.is_some_and(|(before, _)| before.sequence() == block.sequence());
         let mut coils = before.map(|(before, _)| before.coils);
@@ -131,15 +137,22 @@ impl Link {
         }
         let goes_out = coils.is_none_or(|coils| coils.iter().zip(block.coils).any(|(was, is)| *was && !is));
         if goes_out || (!is_same_picture && coils != Some([false; COILS])) {
-            self.coils(coil, [false; COILS]).await?;
+            self.coils(coil, [false; COILS], PATIENCE).await?;
             coils = Some([false; COILS]);
         }
+        let mut block = board.block(place);
         if before.is_none_or(|(before, _)| before.registers != block.registers) {
-            self.registers(register, block.registers).await?;
+            self.registers(register, block.registers, patience(board, place))
+                .await?;
         }
         let mut since = before.map(|(_, since)| since).filter(|since| since.elapsed() < AGAIN);
+        // If it has ended since, its registers say so with the next beat.
+        let still = board.block(place).coils;
+        for (coil, still) in block.coils.iter_mut().zip(still) {
+            *coil &= still;
+        }
         if coils != Some(block.coils) || since.is_none() {
-            self.coils(coil, block.coils).await?;
+            self.coils(coil, block.coils, patience(board, place)).await?;
             since = Some(Instant::now());
         }
         if let Some(written) = self.written.get_mut(place) {
@@ -148,13 +161,18 @@ impl Link {
         Ok(())
     }
 
-    async fn coils(&mut self, first: u16, coils: [bool; COILS]) -> Outcome {
-        answered(timeout(PATIENCE, self.context.write_multiple_coils(first, &coils)).await)
+    async fn coils(&mut self, first: u16, coils: [bool; COILS], patience: Duration) -> Outcome {
+        answered(timeout(patience, self.context.write_multiple_coils(first, &coils)).await)
     }
 
-    async fn registers(&mut self, first: u16, registers: [u16; REGISTERS]) -> Outcome {
-        answered(timeout(PATIENCE, self.context.write_multiple_registers(first, &registers)).await)
+    async fn registers(&mut self, first: u16, registers: [u16; REGISTERS], patience: Duration) -> Outcome {
+        answered(timeout(patience, self.context.write_multiple_registers(first, &registers)).await)
     }
+}
+
+/// How long a request that shows a line may take. A verdict that comes later than it is valid could be taken for that of the next product.
+fn patience(board: &Board, place: usize) -> Duration {
+    board.left(place).map_or(PATIENCE, |left| left.min(PATIENCE))
 }
 
 /// What became of a request.
@@ -163,6 +181,6 @@ fn answered<E>(answer: Result<tokio_modbus::Result<()>, E>) -> Outcome {
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(refused))) => Err(format!("the PLC refuses: {refused}")),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        Err(_) => Err("no answer in time".to_owned()),
     }
 }

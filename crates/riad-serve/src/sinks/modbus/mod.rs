@@ -49,7 +49,8 @@ impl Block {
     }
 }
 
-/// What PLCs see of all lines that are there when the service starts: a PLC knows them by their places, which stay.
+/// What PLCs see of all lines that are there when the service starts. A PLC knows a line by its place, which stays. The place of a line
+/// that could not be opened shows nothing, and its heartbeat stands.
 #[derive(Debug)]
 pub(super) struct Board {
     shared: Shared,
@@ -63,7 +64,8 @@ pub(super) struct Board {
 /// What is shown of a line.
 #[derive(Debug)]
 struct Shown {
-    line: Arc<Line>,
+    name: String,
+    line: Option<Arc<Line>>,
     sequence: u16,
     last: Option<Last>,
 }
@@ -82,13 +84,15 @@ impl Board {
     pub(super) fn new(shared: Shared, valid: Duration) -> Self {
         // A number that the service has hardly shown as the last one before it was ended.
         let sequence = *shared.events.newest().borrow() as u16;
-        let shown = |line: &Arc<Line>| Shown {
-            line: line.clone(),
+        let all = shared.lines.all();
+        let shown = |name: &String| Shown {
+            name: name.clone(),
+            line: all.iter().find(|line| line.name == *name).cloned(),
             sequence,
             last: None,
         };
         Self {
-            lines: shared.lines.all().iter().map(shown).collect(),
+            lines: shared.places.iter().map(shown).collect(),
             shared,
             valid,
             heartbeat: 0,
@@ -102,7 +106,7 @@ impl Board {
 
     /// The place of a line.
     fn place(&self, line: &str) -> Option<usize> {
-        self.lines.iter().position(|shown| shown.line.name == line)
+        self.lines.iter().position(|shown| shown.name == line)
     }
 
     /// Shows an inspection; whether it is in time.
@@ -140,16 +144,27 @@ impl Board {
 
     /// What a PLC sees of a line now.
     pub(super) fn block(&self, place: usize) -> Block {
-        let Some(shown) = self.lines.get(place) else {
+        let Some((shown, line)) = self
+            .lines
+            .get(place)
+            .and_then(|shown| Some((shown, shown.line.as_ref()?)))
+        else {
             return Block::default();
         };
-        let state = match (self.shared.is_ending(), shown.line.live().doing()) {
+        let state = match (self.shared.is_ending(), line.live().doing()) {
             (true, _) => 0,
             (false, State::Running) => 1,
             (false, State::Idle) => 2,
             (false, State::Amber) => 3,
         };
         block(self.heartbeat, state, shown.sequence, shown.last, Instant::now())
+    }
+
+    /// How long what is shown of a line stays valid, if anything is.
+    fn left(&self, place: usize) -> Option<Duration> {
+        let is_valid = self.block(place).coils[0];
+        let until = self.lines.get(place)?.last?.until.filter(|_| is_valid)?;
+        Some(until.saturating_duration_since(Instant::now()))
     }
 }
 
