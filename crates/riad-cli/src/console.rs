@@ -43,6 +43,8 @@ struct State {
     training: Option<Training>,
     /// Files of several pictures.
     told: HashSet<PathBuf>,
+    /// Masks that mark more than half of their images.
+    large_masks: HashSet<PathBuf>,
     brightest: Option<Brightest>,
     has_told_of_memory: bool,
     heartbeat: Option<Heartbeat>,
@@ -315,6 +317,16 @@ impl Observer for Console {
                         heartbeat.note(*images, *took, now);
                     }
                     heartbeat.beat(*counts, now);
+                }
+            }
+            Event::LargeMask { file, share } => {
+                if self.state().large_masks.insert((*file).to_owned()) {
+                    warn!(
+                        "{}: this mask marks {:.0} % of its image as defective, and counts so; if it is inverted, save it with 255 for \
+                         defective pixels and 0 for good ones",
+                        file.display(),
+                        100.0 * share
+                    );
                 }
             }
             Event::Duplicate { path, other } => warn!(

@@ -79,12 +79,20 @@ pub enum DataError {
         /// The white level that was asked for.
         white: u16,
     },
-    /// Decoding the file needs more than [`Limits`](crate::Limits) allow.
+    /// Decoding the file needs more [memory](crate::Limits::memory) than there is for it.
     #[error("{} is larger than allowed: {reason}", path.display())]
     LimitExceeded {
         /// The image file.
         path: PathBuf,
         /// The size found and the limit to raise.
+        reason: String,
+    },
+    /// The file has more pixels, longer sides, or more around them than is read, whatever memory there is.
+    #[error("{} is larger than allowed: {reason}", path.display())]
+    TooLarge {
+        /// The image file.
+        path: PathBuf,
+        /// The size found, the limit, and what to do with the file.
         reason: String,
     },
     /// An argument of the caller is out of range, or contradicts another one.
@@ -112,7 +120,8 @@ impl DataError {
             | Self::Unsupported { path, .. }
             | Self::Channels { path, .. }
             | Self::AboveWhite { path, .. }
-            | Self::LimitExceeded { path, .. } => Some(path),
+            | Self::LimitExceeded { path, .. }
+            | Self::TooLarge { path, .. } => Some(path),
             Self::Parameter(_) => None,
         }
     }
@@ -159,6 +168,13 @@ impl DataError {
             path: path.to_owned(),
             found,
             white,
+        }
+    }
+
+    pub(crate) fn too_large(path: &Path, reason: impl Into<String>) -> Self {
+        Self::TooLarge {
+            path: path.to_owned(),
+            reason: reason.into(),
         }
     }
 

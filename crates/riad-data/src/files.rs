@@ -1,6 +1,7 @@
 //! Finds the images in a folder, and their order.
 
 use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -12,7 +13,16 @@ use crate::{DataError, Pattern};
 
 /// Endings of the formats that a [`Reader`](crate::Reader) reads, in lower case.
 const EXTENSIONS: &[&str] = &[
-    "png", "jpg", "jpeg", "jpe", "jfif", "bmp", "tif", "tiff", "webp", "gif", "pgm", "ppm", "pnm", "npy",
+    "png", "apng", "jpg", "jpeg", "jpe", "jfif", "mpo", "bmp", "dib", "tif", "tiff", "webp", "gif", "pbm", "pgm",
+    "ppm", "pnm", "pam", "npy",
+];
+
+/// Endings of pictures that are not read, in lower case: nobody should take them for inspected.
+const UNREAD: &[&str] = &[
+    "heic", "heif", "hif", "avif", "jp2", "j2k", "j2c", "jpx", "jxl", "jxr", "wdp", "hdp", "tga", "psd", "exr", "pfm",
+    "qoi", // Of cameras: samples as the sensor gives them.
+    "raw", "dng", "cr2", "cr3", "crw", "nef", "nrw", "arw", "srf", "sr2", "orf", "rw2", "raf", "pef", "srw", "x3f",
+    "3fr", "iiq",
 ];
 
 /// Names of folders that operating systems and storage systems add, in lower case. Hidden ones (`.Trash-1000`,
@@ -35,6 +45,49 @@ const FOREIGN: &[&str] = &[
     "temporary items",
 ];
 
+/// Pictures of kinds that are not read, by their endings.
+#[derive(Default)]
+struct Unread {
+    files: BTreeMap<String, Vec<PathBuf>>,
+}
+
+impl Unread {
+    /// Takes note of a file, if it is such a picture.
+    fn note(&mut self, path: &Path) {
+        let Some(ending) = path.extension().map(OsStr::to_ascii_lowercase) else {
+            return;
+        };
+        if let Some(ending) = UNREAD.iter().find(|known| ending == **known) {
+            self.files
+                .entry((*ending).to_owned())
+                .or_default()
+                .push(path.to_owned());
+        }
+    }
+
+    /// A fault for each ending, and not for each file: a folder of a camera has thousands. A file that lies beside one of the
+    /// `images` with its name is none: cameras save their samples beside each JPEG, which is read.
+    fn faults<'a>(self, folder: &Path, images: impl Iterator<Item = &'a PathBuf>) -> Vec<DataError> {
+        if self.files.is_empty() {
+            return Vec::new();
+        }
+        let read: HashSet<PathBuf> = images.map(|image| image.with_extension("")).collect();
+        let fault = |(ending, mut files): (String, Vec<PathBuf>)| {
+            files.retain(|file| !read.contains(&file.with_extension("")));
+            let first = files.iter().min_by(|a, b| natural_path_order(a, b))?;
+            let first = first.strip_prefix(folder).unwrap_or(first).display();
+            let what = match files.len() {
+                1 => format!("{first} is not read: it ends in .{ending}"),
+                many => format!("{many} files that end in .{ending} are not read, such as {first}"),
+            };
+            let reason =
+                format!("{what}; save such pictures as PNG or as an uncompressed TIFF, or move them elsewhere");
+            Some(DataError::layout(folder, reason))
+        };
+        self.files.into_iter().filter_map(fault).collect()
+    }
+}
+
 /// The images of a path, and the errors that occurred.
 #[derive(Debug, Default)]
 #[non_exhaustive]
@@ -48,15 +101,17 @@ pub struct Listing {
 /// Lists the images to score at `path`. For a file it is this file, with any name. For a folder it is the images in it
 /// and in its subfolders.
 ///
-/// A file is an image if it has the ending of a supported format, in upper or lower case. Everything else (`Thumbs.db`,
-/// `notes.txt`) is skipped. So are hidden files and folders, and folders that operating systems add (`__MACOSX`,
+/// A file is an image if it has the ending of a supported format, in upper or lower case. Pictures of other formats
+/// (`.heic`) are a fault, one for each ending, unless an image of the same name lies beside them (`1.cr2` beside
+/// `1.jpg`). Everything else (`Thumbs.db`, `notes.txt`) is skipped. So are hidden files and folders, and folders that
+/// operating systems add (`__MACOSX`,
 /// `@eaDir`, `$RECYCLE.BIN`, `lost+found`). The order is natural (`2.png` before `10.png`) and the same on every
 /// machine. Links are followed.
 ///
 /// With a pattern, the first file of an image names the image. Any of its files is listed as the first.
 ///
 /// The faults are [`DataError::Io`] if `path` is missing or an entry cannot be read, and [`DataError::Layout`] for a
-/// link that leads nowhere or back to its own folder, and for a folder without an image. With a pattern, also for a
+/// link that leads nowhere or back to its own folder, for pictures that are not read, and for a folder without an image. With a pattern, also for a
 /// file whose name does not fit it, and for an image that lacks a file.
 pub fn image_files(path: &Path, pattern: Option<&Pattern>) -> Listing {
     let mut found = Listing::default();
@@ -93,7 +148,8 @@ pub fn image_files(path: &Path, pattern: Option<&Pattern>) -> Listing {
 
 /// Walks through `folder` and its subfolders, and returns the image files of [`image_files`] in the order of the file
 /// system. Files that belong together by a pattern are separate items, because some may be missing in a folder that is
-/// being filled. If an entry cannot be read, the others are still returned.
+/// being filled. If an entry cannot be read, the others are still returned. The faults for pictures that are not read come
+/// last.
 ///
 /// # Errors
 /// In the place of an entry that cannot be read, `folder` itself included: [`DataError::Layout`] for a link that leads
@@ -102,9 +158,14 @@ pub fn walk_images(folder: &Path) -> impl Iterator<Item = Result<PathBuf, DataEr
     let entries = WalkDir::new(folder).follow_links(true).into_iter();
     // The user's own folder is read even if it is hidden.
     let entries = entries.filter_entry(|entry| entry.depth() == 0 || !is_passed_over(entry.file_name()));
-    entries.filter_map(move |entry| match entry {
+    let mut unread = Unread::default();
+    let found = entries.filter_map(|entry| match entry {
         Ok(entry) => {
-            let is_image = entry.file_type().is_file() && has_image_extension(entry.path());
+            let is_file = entry.file_type().is_file();
+            if is_file {
+                unread.note(entry.path());
+            }
+            let is_image = is_file && has_image_extension(entry.path());
             is_image.then(|| Ok(entry.into_path()))
         }
         Err(error) => {
@@ -123,14 +184,24 @@ pub fn walk_images(folder: &Path) -> impl Iterator<Item = Result<PathBuf, DataEr
                 None => unreachable(&path, error.into()),
             }))
         }
-    })
+    });
+    let mut found: Vec<_> = found.collect();
+    let faults = unread.faults(folder, found.iter().filter_map(|found| found.as_ref().ok()));
+    found.extend(faults.into_iter().map(Err));
+    found.into_iter()
 }
 
 /// The image files directly in `folder`, in natural order; possibly none. What cannot be read joins the `faults`.
 pub(crate) fn images_in(folder: &Path, faults: &mut Vec<DataError>) -> Vec<PathBuf> {
-    list(folder, faults, |path, metadata| {
+    let mut unread = Unread::default();
+    let images = list(folder, faults, |path, metadata| {
+        if metadata.is_some_and(fs::Metadata::is_file) {
+            unread.note(path);
+        }
         has_image_extension(path) && metadata.is_none_or(fs::Metadata::is_file)
-    })
+    });
+    faults.extend(unread.faults(folder, images.iter()));
+    images
 }
 
 /// The folders directly in `folder`, in natural order; possibly none. What cannot be read joins the `faults`: what has the
@@ -161,7 +232,21 @@ pub(crate) fn unreachable(path: &Path, cause: io::Error) -> DataError {
             format!("this link leads to {target}, which does not exist; correct or remove it"),
         );
     }
+    if is_circle(path) {
+        let reason = "this link leads back to itself, directly or by other links; correct or remove it";
+        return DataError::layout(path, reason);
+    }
     DataError::io(path, cause)
+}
+
+/// Whether a path is a link to links without end. No system follows so many.
+fn is_circle(path: &Path) -> bool {
+    let mut at = path.to_owned();
+    for _ in 0..256 {
+        let Ok(target) = fs::read_link(&at) else { return false };
+        at = at.parent().unwrap_or(Path::new("")).join(target);
+    }
+    true
 }
 
 /// The entries of a folder to `keep`, by what they are; with `None`, what is asked is whether an entry would be kept that
@@ -169,7 +254,7 @@ pub(crate) fn unreachable(path: &Path, cause: io::Error) -> DataError {
 fn list(
     folder: &Path,
     faults: &mut Vec<DataError>,
-    keep: impl Fn(&Path, Option<&fs::Metadata>) -> bool,
+    mut keep: impl FnMut(&Path, Option<&fs::Metadata>) -> bool,
 ) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     let entries = match fs::read_dir(folder) {

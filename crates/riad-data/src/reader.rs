@@ -117,7 +117,7 @@ impl Reader {
     /// - [`DataError::Unsupported`] for formats, shapes and sample types that are not read, floats outside of [0, 1]
     ///   (floating-point TIFFs among them: they state no white point), and images that are transparent everywhere.
     /// - [`DataError::AboveWhite`] if a sample contradicts the white level.
-    /// - [`DataError::LimitExceeded`] beyond the limits.
+    /// - [`DataError::LimitExceeded`] beyond the memory, [`DataError::TooLarge`] beyond the other limits.
     /// - [`DataError::Channels`] for another number of channels.
     /// - [`DataError::Layout`] if it does not fit, or several files do not fit each other or their pattern.
     /// - [`DataError::Parameter`] for no channels, channels that the pattern's files cannot share, a white level of 0, or a size

@@ -169,7 +169,7 @@ fn limits_hold() {
         },
         Limits {
             max_pixels: 239,
-            ..just_enough
+            ..just_enough.clone()
         },
         with_memory(file_size - 1),
         with_memory(file_size + 719),
@@ -178,9 +178,36 @@ fn limits_hold() {
             decode(&path, &within(limits.clone())).unwrap_err(),
             within(limits.clone()).size(&path).unwrap_err(),
         ] {
-            assert!(matches!(error, DataError::LimitExceeded { .. }), "{limits:?}: {error}");
+            // No more memory helps against the limits of the size.
+            let is_of_size = limits.memory == just_enough.memory;
+            assert_eq!(
+                matches!(error, DataError::TooLarge { .. }),
+                is_of_size,
+                "{limits:?}: {error}"
+            );
+            assert_eq!(
+                matches!(error, DataError::LimitExceeded { .. }),
+                !is_of_size,
+                "{limits:?}: {error}"
+            );
             assert!(error.to_string().contains("rgb8.png"), "{error}");
         }
+    }
+}
+
+#[test]
+fn sides_that_are_too_long_are_said_to_be_so() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["long.png", "long.bmp", "long.webp", "long.gif", "long.ppm", "long.jpg"] {
+        let path = folder.path().join(name);
+        // No format but PNG and PNM has more than 65,535 pixels in a row.
+        image::RgbImage::new(300, 2).save(&path).unwrap();
+        let mut reader = Reader::default();
+        reader.limits.max_side = 299;
+        let error = decode(&path, &reader).unwrap_err();
+        assert!(matches!(error, DataError::TooLarge { .. }), "{error}");
+        assert!(error.to_string().contains("a longer side than 299 pixels"), "{error}");
+        assert!(error.to_string().contains("cut it into parts"), "{error}");
     }
 }
 
@@ -193,7 +220,7 @@ fn a_header_cannot_claim_memory() {
     bytes[22..26].copy_from_slice(&60_000u32.to_le_bytes());
     fs::write(&path, bytes).unwrap();
     let error = decode(&path, &Reader::default()).unwrap_err();
-    assert!(matches!(error, DataError::LimitExceeded { .. }), "{error}");
+    assert!(matches!(error, DataError::TooLarge { .. }), "{error}");
     // With 13 MB claimed, within the limits, the data is found missing.
     let mut bytes = fs::read(files().join("rgb.bmp")).unwrap();
     bytes[22..26].copy_from_slice(&200_000i32.to_le_bytes());
@@ -252,7 +279,12 @@ fn every_prefix_decodes_or_is_an_error() {
             match decode_bytes(folder.path(), &bytes[..end]) {
                 // What comes after the pixels may be missing, but no pixel.
                 Ok(image) => assert!(image == whole, "{name}, {end} of {} bytes", bytes.len()),
-                Err(DataError::Decode { .. } | DataError::Unsupported { .. } | DataError::LimitExceeded { .. }) => {}
+                Err(
+                    DataError::Decode { .. }
+                    | DataError::Unsupported { .. }
+                    | DataError::LimitExceeded { .. }
+                    | DataError::TooLarge { .. },
+                ) => {}
                 Err(error) => panic!("{name}, {end} bytes: {error}"),
             }
         }

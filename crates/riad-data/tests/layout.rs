@@ -361,6 +361,58 @@ fn images_to_score() {
     assert!(matches!(faults.as_slice(), [DataError::Io { path, .. }] if *path == absent));
 }
 
+#[test]
+fn pictures_of_kinds_that_are_not_read_are_named_once_for_each() {
+    let folder = tree(&[
+        "1.png",
+        "2.pbm",
+        "3.dib",
+        "4.PAM",
+        "5.mpo",
+        "b/10.HEIC",
+        "b/9.heic",
+        "c.avif",
+        // A camera's samples beside its JPEG.
+        "d/1.jpg",
+        "d/1.CR2",
+        ".trash/3.heic",
+        "notes.txt",
+    ]);
+    let found = image_files(folder.path(), None);
+    assert_eq!(
+        names(folder.path(), &found.images),
+        ["1.png", "2.pbm", "3.dib", "4.PAM", "5.mpo", "d/1.jpg"]
+    );
+    let told: Vec<_> = found.faults.iter().map(ToString::to_string).collect();
+    let [avif, heic] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert!(
+        avif.contains("c.avif is not read: it ends in .avif; save such pictures as PNG"),
+        "{avif}"
+    );
+    assert!(
+        heic.contains("2 files that end in .heic are not read, such as b/9.heic;"),
+        "{heic}"
+    );
+    assert_eq!(riad_data::walk_images(folder.path()).filter(Result::is_err).count(), 2);
+
+    // Without a picture that can be read, this is the reason.
+    let alone = tree(&["1.heic"]);
+    let reason = fault(&image_files(alone.path(), None).faults, alone.path());
+    assert!(reason.contains("1.heic is not read"), "{reason}");
+    let category = Category::open_as(alone.path(), Layout::Folder, None).unwrap();
+    assert!(fault(&category.train_faults, alone.path()).contains("1.heic is not read"));
+    let reason = layout_error(Category::open(alone.path(), None), alone.path());
+    assert!(reason.contains("1.heic is not read"), "{reason}");
+
+    let folder = with(&["ground_truth/cut/10_mask.pbm", "ground_truth/cut/9_mask.psd"]);
+    let category = Category::open(folder.path(), None).unwrap();
+    assert_eq!(category.test.iter().filter(|item| !item.masks.is_empty()).count(), 1);
+    let reason = fault(&category.test_faults, &folder.path().join("ground_truth/cut"));
+    assert!(reason.contains("9_mask.psd is not read"), "{reason}");
+}
+
 #[cfg(unix)]
 mod unix {
     use super::*;
@@ -410,6 +462,13 @@ mod unix {
         let found = image_files(folder.path(), None);
         assert_eq!((found.images.len(), found.faults.len()), (3, 2));
         assert!(found.faults.iter().any(|fault| fault.path() == Some(&itself)));
+        let reason = fault(&image_files(&itself, None).faults, &itself);
+        assert!(reason.contains("leads back to itself"), "{reason}");
+        let told: Vec<_> = found.faults.iter().map(ToString::to_string).collect();
+        assert!(
+            told.iter().any(|text| text.contains("leads back to itself")),
+            "{told:?}"
+        );
     }
 
     #[test]

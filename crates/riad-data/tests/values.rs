@@ -197,7 +197,40 @@ fn frames_beyond_the_first_are_counted() {
     let apng = folder.path().join("animated.png");
     fs::write(&apng, animated).unwrap();
     let webp = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/files/animated.webp");
-    for (path, pictures) in [(&path, 3), (&one, 1), (&png, 1), (&apng, 4), (&webp, 2)] {
+    let mpo = |name: &str| {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/jpeg/files")
+            .join(name)
+    };
+    let (two, preview, jpeg) = (mpo("two.mpo"), mpo("preview.mpo"), mpo("420.jpg"));
+    // One behind the other, as the pages of Netpbm say for each binary form; with a line's end between, as some write it.
+    let pnm = |name: &str, parts: [&[u8]; 3]| {
+        let path = folder.path().join(name);
+        fs::write(&path, parts.concat()).unwrap();
+        path
+    };
+    let bits = b"P4 9 2\n\x00\x80\xFF\x00";
+    let pbm = pnm("three.pbm", [bits, bits, bits]);
+    let gray = b"P5\n# 16 bits\n2 2 65535\n12345678";
+    let pgm = pnm("two.pgm", [gray, b"\n", b"P6 1 1 255\nabc"]);
+    let ppm = pnm("one.ppm", [b"P6 2 1 255\nP6 1 1", b"\n", b" no picture "]);
+    let arbitrary = b"P7\nWIDTH 1\nHEIGHT 2\nDEPTH 2\nMAXVAL 255\nTUPLTYPE GRAYSCALE_ALPHA\nENDHDR\nabcd";
+    let pam = pnm("three.pam", [arbitrary, arbitrary, bits]);
+    let text = pnm("one.pgm", [b"P2 1 1 255\n7\n", b"", b""]);
+    let more = [
+        (&two, 2),
+        (&preview, 1),
+        (&jpeg, 1),
+        (&pbm, 3),
+        (&pgm, 2),
+        (&ppm, 1),
+        (&pam, 3),
+        (&text, 1),
+    ];
+    for (path, pictures) in [(&path, 3), (&one, 1), (&png, 1), (&apng, 4), (&webp, 2)]
+        .into_iter()
+        .chain(more)
+    {
         assert_eq!(
             Reader::default().load(path, Fit::Own).unwrap().found.pictures,
             pictures,

@@ -149,6 +149,9 @@ impl Told {
                     ("reach", Text(rates_in_words(calibration))),
                 ],
             ),
+            Event::LargeMask { file, share } => {
+                Self::new("large_mask", [("file", text(file)), ("share", Number(*share))])
+            }
             Event::Duplicate { path, other } => Self::new("twice", [("path", text(path)), ("other", text(other))]),
             _ => return None,
         })

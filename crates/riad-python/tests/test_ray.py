@@ -21,6 +21,7 @@ from conftest import Made, write
 ray = pytest.importorskip("ray")
 pytest.importorskip("ray.data")
 
+import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 import riad.ray  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402

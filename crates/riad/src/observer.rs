@@ -177,6 +177,13 @@ pub enum Event<'a> {
         /// How many images got their lines just now, and how long they took together.
         done: Option<(usize, Duration)>,
     },
+    /// A mask marks more than half of its image. It counts as it is, but it is most probably inverted or another image's.
+    LargeMask {
+        /// Its file, of several the first.
+        file: &'a Path,
+        /// How much of the image it marks, in (0.5, 1].
+        share: f64,
+    },
     /// A picture is given twice. It counts once.
     Duplicate {
         /// The one that is left out.

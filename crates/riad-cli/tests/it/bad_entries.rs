@@ -39,6 +39,43 @@ fn results(root: &Path, out: &str) -> Value {
 }
 
 #[test]
+fn pictures_that_are_not_read_are_named_by_score_and_watch() {
+    let folder = trained();
+    let root = folder.path();
+    fs::create_dir(root.join("in")).unwrap();
+    fs::copy(root.join("data/badge/test/good/000.png"), root.join("in/1.png")).unwrap();
+    fs::write(root.join("in/1.CR2"), "").unwrap();
+    let score = ["score", "--model", "run", "in", "-q"];
+    let (code, one, _) = ran(root, &score);
+    assert_eq!((code, one.matches("in/1.png").count()), (0, 1), "{one}");
+    fs::write(root.join("in/2.heic"), "").unwrap();
+    fs::write(root.join("in/3.heic"), "").unwrap();
+    let told = "2 files that end in .heic are not read, such as 2.heic; save such pictures as PNG";
+    let (code, lines, said) = ran(root, &score);
+    assert_eq!((code, lines), (1, one));
+    assert_eq!(said.matches(told).count(), 1, "{said}");
+    let watch = "watch --model run in --once --settle 0s --out w.csv -q";
+    let (code, _, said) = ran(root, &watch.split(' ').collect::<Vec<_>>());
+    assert_eq!(code, 1, "{said}");
+    assert_eq!(said.matches(told).count(), 1, "{said}");
+    assert_eq!(
+        fs::read_to_string(root.join("w.csv")).unwrap().matches("1.png").count(),
+        1
+    );
+}
+
+#[test]
+fn an_image_of_too_many_pixels_is_not_said_to_need_memory() {
+    let folder = trained();
+    let root = folder.path();
+    GrayImage::new(70_000, 2).save(root.join("long.png")).unwrap();
+    let (code, _, said) = ran(root, &["score", "--model", "run", "long.png", "-q"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("a longer side than 65535 pixels"), "{said}");
+    assert!(!said.contains("--decode-memory"), "{said}");
+}
+
+#[test]
 fn links_and_system_folders_keep_no_image_from_its_score() {
     let folder = trained();
     let root = folder.path();
@@ -238,6 +275,19 @@ fn masks_are_needed_for_nothing_but_pixels() {
         "{said}"
     );
     fs::remove_dir_all(truth.join("good")).unwrap();
+
+    // A mask that marks more than half of its image is named once, and counts.
+    let mask = truth.join("scratch/000_mask.png");
+    let right = fs::read(&mask).unwrap();
+    let mut inverted = image::open(&mask).unwrap();
+    inverted.invert();
+    inverted.save(&mask).unwrap();
+    let (code, _, said) = ran(root, &["eval", "data/badge", "--model", "run", "--out", "out", "-q"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(said.matches("000_mask.png: this mask marks ").count(), 1, "{said}");
+    assert!(said.contains("if it is inverted"), "{said}");
+    assert_ne!(results(root, "out")["pixel_auroc"], whole["pixel_auroc"]);
+    fs::write(&mask, right).unwrap();
 
     // Without one of the masks: the images' metrics are the same, and the pixels' are those of the other images.
     fs::remove_file(truth.join("scratch/000_mask.png")).unwrap();

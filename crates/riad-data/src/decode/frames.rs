@@ -1,6 +1,16 @@
-//! The frames of animations: their number, and the size that the largest claims to have. Only the first frame is read.
+//! The frames of animations, and other pictures behind the first: their number, and the size that the largest frame claims to have. Only
+//! the first picture is read.
 
-/// The number of pictures of a GIF, a WebP or a PNG. 1 if the file cannot be parsed; its decoder reports the fault.
+use std::io::Cursor;
+
+use image::codecs::pnm::{PnmDecoder, PnmSubtype, SampleEncoding};
+
+use super::{jpeg, tiff};
+
+/// No more pictures of a PNM or a JPEG are counted: a large file could hold nothing but headers.
+const MOST: usize = 4096;
+
+/// The number of pictures of a GIF, a WebP, a PNG, a PNM or a JPEG. 1 if the file cannot be parsed; its decoder reports the fault.
 pub(super) fn count(file: &[u8]) -> usize {
     let found = if file.starts_with(b"GIF8") {
         gif(file)
@@ -8,6 +18,10 @@ pub(super) fn count(file: &[u8]) -> usize {
         webp(file)
     } else if file.starts_with(b"\x89PNG") {
         png(file)
+    } else if file.starts_with(b"\xFF\xD8") {
+        mpo(file)
+    } else if file.starts_with(b"P") {
+        Some(pnm(file))
     } else {
         None
     };
@@ -73,6 +87,56 @@ impl<'a> Iterator for Chunks<'a> {
 fn png(file: &[u8]) -> Option<usize> {
     let (_, body) = png_header(file).find(|(name, _)| name == b"acTL")?;
     Some(u32::from_be_bytes(*body.first_chunk()?) as usize)
+}
+
+/// Pictures of a PNM, one behind the other. Where samples are text, there is only one.
+fn pnm(file: &[u8]) -> usize {
+    let (mut rest, mut count) = (file, 0);
+    while count < MOST
+        && let [b'P', b'4'..=b'7', ..] = rest
+        && let Ok(decoder) = PnmDecoder::new(Cursor::new(rest))
+    {
+        count += 1;
+        let (reader, header) = decoder.into_inner();
+        let samples = match header.subtype() {
+            PnmSubtype::Bitmap(SampleEncoding::Binary) => u64::from(header.width()).div_ceil(8),
+            PnmSubtype::Graymap(SampleEncoding::Binary) => header.width().into(),
+            PnmSubtype::Pixmap(SampleEncoding::Binary) => 3 * u64::from(header.width()),
+            PnmSubtype::ArbitraryMap => {
+                let depth = header.as_arbitrary().map_or(1, |header| header.depth);
+                u64::from(header.width()).saturating_mul(depth.into())
+            }
+            _ => break,
+        };
+        let bytes = if header.maximal_sample() > 255 { 2 } else { 1 };
+        let raster = samples.saturating_mul(bytes).saturating_mul(header.height().into());
+        let end = usize::try_from(reader.position().saturating_add(raster)).unwrap_or(usize::MAX);
+        rest = rest.get(end..).unwrap_or_default().trim_ascii_start();
+    }
+    count
+}
+
+/// Pictures of a JPEG with an index of several (MPO). Smaller ones do not count: cameras and phones add previews, and maps of
+/// brightness.
+fn mpo(file: &[u8]) -> Option<usize> {
+    // A header ends before this.
+    const HEADER: usize = 1 << 18;
+    let (at, index) = jpeg::index(file)?;
+    let (entries, number) = tiff::first_bytes(index, 0xB002)?;
+    let pixels = |place: usize| {
+        let rest = file.get(place..)?;
+        let header = jpeg::header(&rest[..rest.len().min(HEADER)]).ok()?;
+        let (width, height) = header.dimensions();
+        Some(width * height)
+    };
+    let first = pixels(0)?;
+    let (entries, _) = entries.as_chunks::<16>();
+    let others = entries.iter().take(MOST).skip(1).filter(|entry| {
+        let [.., a, b, c, d, _, _, _, _] = **entry;
+        let place = at.checked_add(number([a, b, c, d]) as usize);
+        place.and_then(pixels).is_some_and(|pixels| pixels >= first)
+    });
+    Some(1 + others.count())
 }
 
 /// Whether the palette of a PNG ends within a colour, at which its decoder panics.

@@ -64,7 +64,11 @@ impl Limits {
         if width == 0 || height == 0 {
             return Err(DataError::decode(path, "the image has no pixels"));
         }
-        let exceeded = |limit: String| DataError::limit(path, format!("{width}x{height} (width x height) {limit}"));
+        let exceeded = |limit: String| {
+            let reason =
+                format!("{width}x{height} (width x height) {limit}; make the image smaller, or cut it into parts");
+            DataError::too_large(path, reason)
+        };
         if width.max(height) > u64::from(self.max_side) {
             return Err(exceeded(format!("has a longer side than {} pixels", self.max_side)));
         }

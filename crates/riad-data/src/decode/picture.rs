@@ -3,6 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
+use image::error::LimitErrorKind;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use riad_core::Size;
@@ -33,7 +34,15 @@ impl<'a> Picture<'a> {
         format: ImageFormat,
         within: &mut Within<'_, '_>,
     ) -> Result<Self, super::Stop> {
-        let failed = |e| error(path, format, e);
+        let max_side = within.limits.max_side;
+        let failed = |e| match e {
+            ImageError::Limits(limit) if limit.kind() == LimitErrorKind::DimensionError => {
+                let reason =
+                    format!("it has a longer side than {max_side} pixels; make it smaller, or cut it into parts");
+                DataError::too_large(path, reason)
+            }
+            e => error(path, format, e),
+        };
         let jpeg = (format == ImageFormat::Jpeg).then(|| jpeg::header(file).map(Box::new));
         let jpeg = jpeg.transpose().map_err(|fault| of_jpeg(path, fault))?;
         if let Some(jpeg) = &jpeg {
@@ -49,8 +58,8 @@ impl<'a> Picture<'a> {
         }
         let mut reader = ImageReader::with_format(Cursor::new(file), format);
         let mut limits = image::Limits::default();
-        limits.max_image_width = Some(within.limits.max_side);
-        limits.max_image_height = Some(within.limits.max_side);
+        limits.max_image_width = Some(max_side);
+        limits.max_image_height = Some(max_side);
         // The memory that texts and profiles in a header may take when they are unpacked.
         limits.max_alloc = Some(HEADER_BYTES);
         reader.limits(limits.clone());
@@ -153,12 +162,10 @@ pub(super) fn of_jpeg(path: &Path, fault: Fault) -> DataError {
 fn error(path: &Path, format: ImageFormat, error: ImageError) -> DataError {
     let name = name(format);
     match error {
-        ImageError::Limits(_) => DataError::limit(
+        // What it may take besides the pixels is the same, whatever memory there is.
+        ImageError::Limits(_) => DataError::too_large(
             path,
-            format!(
-                "its {name} decoder needs more memory than it may \
-            use"
-            ),
+            format!("its {name} decoder needs more memory than it may use besides the pixels; {SAVE_AS}"),
         ),
         ImageError::Unsupported(_) => {
             DataError::unsupported(path, format!("this kind of {name} is not supported; {SAVE_AS}"))

@@ -178,5 +178,8 @@ fn holds(root: &Path) -> String {
     } else {
         format!("the folders {}", in_part(&names, ", "))
     };
-    format!("Found: {folders}; {} images", images_in(root, &mut Vec::new()).len())
+    let mut faults = Vec::new();
+    let images = images_in(root, &mut faults).len();
+    let faults: String = faults.iter().map(|fault| format!(". {fault}")).collect();
+    format!("Found: {folders}; {images} images{faults}")
 }

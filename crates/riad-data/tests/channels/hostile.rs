@@ -28,7 +28,12 @@ fn every_prefix_is_the_image_or_an_error() {
         for end in 0..bytes.len() {
             match read_bytes(folder.path(), &bytes[..end]) {
                 Ok(image) => assert!(image == whole, "{name}, {end} of {} bytes", bytes.len()),
-                Err(DataError::Decode { .. } | DataError::Unsupported { .. } | DataError::LimitExceeded { .. }) => {}
+                Err(
+                    DataError::Decode { .. }
+                    | DataError::Unsupported { .. }
+                    | DataError::LimitExceeded { .. }
+                    | DataError::TooLarge { .. },
+                ) => {}
                 // The chain of pages can end early.
                 Err(DataError::Channels { .. }) if name.ends_with(".tif") => {}
                 Err(error) => panic!("{name}, {end} bytes: {error}"),

@@ -379,7 +379,17 @@ fn limits_hold_for_all_channels_together() {
                 limited(limits.clone()).load(&path, Fit::Own).unwrap_err(),
                 limited(limits.clone()).size(&path).unwrap_err(),
             ] {
-                assert!(matches!(error, DataError::LimitExceeded { .. }), "{name}: {error}");
+                let is_of_size = limits.memory == enough.memory;
+                assert_eq!(
+                    matches!(error, DataError::TooLarge { .. }),
+                    is_of_size,
+                    "{name}: {error}"
+                );
+                assert_eq!(
+                    matches!(error, DataError::LimitExceeded { .. }),
+                    !is_of_size,
+                    "{name}: {error}"
+                );
             }
         }
     }

@@ -75,6 +75,21 @@ fn what_is_not_read_is_named_with_the_way_out() {
             "save it as PNG or as an uncompressed TIFF",
         ),
         ("refused_cfa.tif", "colour filter", "convert it to RGB"),
+        (
+            "refused_within_thumbnail.tif",
+            "the picture behind its thumbnail",
+            "convert it to RGB",
+        ),
+        (
+            "refused_png.tif",
+            "PNG within the TIFF",
+            "save it as PNG or as an uncompressed TIFF",
+        ),
+        (
+            "refused_run_lengths.tif",
+            "CCITT modified Huffman",
+            "save it as PNG or as an uncompressed TIFF",
+        ),
         ("refused_u32.tif", "32 bits", "8 or 16 bits"),
         ("refused_i16.tif", "not unsigned integers", "8 or 16 bits"),
         ("refused_f32.tif", "floating-point", "16-bit integers"),
@@ -95,6 +110,9 @@ fn what_is_not_read_is_named_with_the_way_out() {
 fn pictures_that_are_not_read_are_counted() {
     assert_eq!(load("two_of_three_pages.tif").unwrap().found.pictures, 2);
     assert_eq!(load("strips.tif").unwrap().found.pictures, 1);
+    assert_eq!(load("within_thumbnail.tif").unwrap().found.pictures, 1);
+    // Nothing says that its first page is none.
+    assert_eq!(load("within_unmarked.tif").unwrap().found.pictures, 2);
     let (_, pictures) = Reader::default()
         .header(&files().join("two_of_three_pages.tif"))
         .unwrap();
@@ -133,8 +151,41 @@ fn every_prefix_is_the_image_or_an_error() {
         for end in 0..bytes.len() {
             match read_bytes(folder.path(), &bytes[..end]) {
                 Ok(image) => assert!(image == whole, "{name}, {end} of {} bytes", bytes.len()),
-                Err(DataError::Decode { .. } | DataError::Unsupported { .. } | DataError::LimitExceeded { .. }) => {}
+                Err(
+                    DataError::Decode { .. }
+                    | DataError::Unsupported { .. }
+                    | DataError::LimitExceeded { .. }
+                    | DataError::TooLarge { .. },
+                ) => {}
                 Err(error) => panic!("{name}, {end} bytes: {error}"),
+            }
+        }
+    }
+}
+
+/// What `deflate.tif` unpacks to with a hole is in most places too long, and in some too short.
+#[test]
+fn a_hole_in_deflated_data_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["deflate.tif", "deflate_filled.tif"] {
+        let whole = fs::read(files().join(name)).unwrap();
+        let expected = read_bytes(folder.path(), &whole).unwrap();
+        let begin = whole.windows(2).position(|bytes| bytes == [0x78, 0x9C]).unwrap();
+        // No tag is behind the data of the one; behind those of the other are its tags.
+        let end = if name == "deflate.tif" {
+            whole.len()
+        } else {
+            whole.len() - 200
+        };
+        for at in (begin..end).step_by(3) {
+            for len in [1, 4, 40] {
+                let mut bytes = whole.clone();
+                bytes[at..(at + len).min(end)].fill(0);
+                match read_bytes(folder.path(), &bytes) {
+                    // What follows the last strip's rows is looked at, too.
+                    Ok(image) => assert!(bytes == whole || image == expected, "{name}, {len} bytes at {at}"),
+                    Err(error) => assert!(matches!(error, DataError::Decode { .. }), "{error}"),
+                }
             }
         }
     }

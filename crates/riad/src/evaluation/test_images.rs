@@ -67,7 +67,7 @@ impl<'a> TestImages<'a> {
                     observer.event(&Event::Read { path, found });
                     let (image, mask) = match made_up {
                         None => {
-                            let mask = self.mask(item, &loaded);
+                            let mask = self.mask(item, &loaded, observer);
                             (self.fitted(loaded.image)?, mask)
                         }
                         Some(made_up) => match self.make_up(made_up, &loaded.image)? {
@@ -133,7 +133,7 @@ impl<'a> TestImages<'a> {
     }
 
     /// The defect's pixels, as far as they are known: a good image has none.
-    fn mask(&mut self, item: &TestItem, loaded: &LoadedImage) -> Option<Map<bool>> {
+    fn mask(&mut self, item: &TestItem, loaded: &LoadedImage, observer: &dyn Observer) -> Option<Map<bool>> {
         let size = self.size(loaded.image.size());
         let limits = &self.model.reader().limits;
         let marked = (!item.masks.is_empty()).then(|| load_mask(&item.masks, Some(loaded.original_size), size, limits));
@@ -152,6 +152,13 @@ impl<'a> TestImages<'a> {
                     reason: "the mask marks nothing; draw the defect as 255 on 0, or remove the mask".into(),
                 });
                 return None;
+            }
+            if let (Some(mask), Some(file)) = (&marked, item.masks.first()) {
+                let marked = mask.values().iter().filter(|&&is_defect| is_defect).count();
+                let share = marked as f64 / mask.values().len() as f64;
+                if share > 0.5 {
+                    observer.event(&Event::LargeMask { file, share });
+                }
             }
             return marked;
         }

@@ -101,6 +101,22 @@ pub(super) fn header(file: &[u8]) -> Result<Header, Fault> {
     }
 }
 
+/// The index of the pictures in a file of several JPEGs (CIPA DC-007, MPO), and its place: a TIFF's header and directories.
+pub(super) fn index(file: &[u8]) -> Option<(usize, &[u8])> {
+    let mut segments = Segments { file, at: 2 };
+    loop {
+        match segments.next().ok()? {
+            (0xD9 | 0xDA, _) => return None,
+            (0xE2, body) => {
+                if let Some(index) = body.strip_prefix(b"MPF\0") {
+                    return Some((segments.at - index.len(), index));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Header {
     /// Width and height.
     pub(super) fn dimensions(&self) -> (usize, usize) {

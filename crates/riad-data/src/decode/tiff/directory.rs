@@ -65,7 +65,7 @@ impl Order {
         }
     }
 
-    fn u32(self, bytes: [u8; 4]) -> u32 {
+    pub(super) fn u32(self, bytes: [u8; 4]) -> u32 {
         if self.is_big_endian {
             u32::from_be_bytes(bytes)
         } else {
@@ -113,9 +113,15 @@ pub(super) fn directories(file: &[u8], order: Order) -> Result<Vec<Directory<'_>
     Ok(found)
 }
 
+/// The first directory of a file.
+pub(super) fn first(file: &[u8], order: Order) -> Option<Directory<'_>> {
+    let (at, _) = order.place(file.get(if order.is_wide { 8 } else { 4 }..)?)?;
+    Some(Directory::parse(file, order, at)?.0)
+}
+
 impl<'a> Directory<'a> {
     /// The directory at an offset, and the offset of the next one. 0 means that there is none.
-    fn parse(file: &'a [u8], order: Order, at: u64) -> Option<(Self, u64)> {
+    pub(super) fn parse(file: &'a [u8], order: Order, at: u64) -> Option<(Self, u64)> {
         let rest = file.get(usize::try_from(at).ok()?..)?;
         let (count, mut rest) = if order.is_wide {
             order.place(rest)?

@@ -11,7 +11,7 @@ use image::codecs::jpeg::JpegDecoder;
 use image::{DynamicImage, ImageBuffer, Luma, LumaA, Pixel, Primitive, Rgb, Rgba};
 use riad_core::Size;
 
-use self::directory::{Broken, Directory, MAX_PAGES, Order, directories};
+use self::directory::{Broken, Directory, MAX_PAGES, Order, directories, first};
 use self::page::{Alpha, Colours, Page, Refusal, Samples};
 use super::stored::Stored;
 use super::{SAVE_AS, Stop, Within, jpeg, picture, upright};
@@ -20,6 +20,13 @@ use crate::DataError;
 /// Whether a file is a TIFF or BigTIFF.
 pub(super) fn is_tiff(file: &[u8]) -> bool {
     Order::of(file).is_some()
+}
+
+/// The bytes of a tag in a file's first directory, and how the file writes numbers of 4 bytes.
+pub(super) fn first_bytes(file: &[u8], tag: u16) -> Option<(&[u8], impl Fn([u8; 4]) -> u32)> {
+    let order = Order::of(file)?;
+    let bytes = first(file, order)?.bytes(tag)?;
+    Some((bytes, move |number| order.u32(number)))
 }
 
 /// A file whose directories were read.
@@ -58,13 +65,21 @@ fn is_mask(directory: &Directory<'_>) -> bool {
     directory.number(254).is_some_and(|kind| kind & 4 != 0)
 }
 
+/// Whether a page is neither of both.
+fn is_picture(directory: &Directory<'_>) -> bool {
+    !is_smaller(directory) && !is_mask(directory)
+}
+
 impl<'a> Tiff<'a> {
     pub(super) fn open(path: &'a Path, file: &'a [u8]) -> Result<Self, DataError> {
         let order = Order::of(file).ok_or_else(|| DataError::decode(path, "the TIFF header is damaged"))?;
         let directories = directories(file, order).map_err(|broken| match broken {
             Broken::CutOff => DataError::decode(path, "the image data is cut off"),
             Broken::Circle => DataError::decode(path, "its pages refer to each other in a circle"),
-            Broken::TooMany => DataError::limit(path, format!("it has more than {MAX_PAGES} pages")),
+            Broken::TooMany => DataError::too_large(
+                path,
+                format!("it has more than {MAX_PAGES} pages; save fewer in a file"),
+            ),
         })?;
         if directories.is_empty() {
             return Err(DataError::decode(path, "it has no pages"));
@@ -87,7 +102,8 @@ impl<'a> Tiff<'a> {
         })
     }
 
-    /// The page to read: the first that is marked neither as a smaller version nor as a mask of another one.
+    /// The page to read: the first that is marked neither as a smaller version nor as a mask of another one. If there is none, it is
+    /// the first such page within the others: cameras put a thumbnail in front, and the picture within it (DNG).
     pub(super) fn shown(&self) -> Result<Shown<'a>, DataError> {
         let pages = || {
             self.directories
@@ -98,13 +114,50 @@ impl<'a> Tiff<'a> {
         let mut pictures = pages().filter(|(_, directory)| !is_smaller(directory));
         let shown = pictures.next();
         let more = pictures.count();
-        let (index, directory) = shown
-            .or_else(|| pages().next())
-            .ok_or_else(|| DataError::decode(self.path, "all of its pages are masks"))?;
+        if let Some((index, directory)) = shown {
+            let page = self.page(index, directory)?;
+            // Those of a pyramid are smaller, whether they are marked so or not. What is damaged here is not looked at.
+            let larger = self.within().filter_map(Result::ok).filter(|inner| {
+                let sides = [256, 257].map(|tag| inner.number(tag).unwrap_or(0));
+                sides[0].saturating_mul(sides[1]) > u64::from(page.width) * u64::from(page.height)
+            });
+            let pictures = 1 + more + larger.filter(is_picture).count();
+            return Ok(Shown {
+                path: self.path,
+                page,
+                pictures,
+            });
+        }
+        let inner = self.within().collect::<Result<Vec<_>, _>>()?;
+        let mut pictures = inner.iter().filter(|directory| is_picture(directory));
+        let page = match pictures.next() {
+            Some(directory) => Page::of(self.file, self.order, directory).map_err(|refusal| match refusal {
+                Refusal::Unsupported(reason) => {
+                    DataError::unsupported(self.path, format!("the picture behind its thumbnail: {reason}"))
+                }
+                refusal => refused(self.path, refusal),
+            })?,
+            None => {
+                let (index, directory) = pages()
+                    .next()
+                    .ok_or_else(|| DataError::decode(self.path, "all of its pages are masks"))?;
+                self.page(index, directory)?
+            }
+        };
         Ok(Shown {
             path: self.path,
-            page: self.page(index, directory)?,
-            pictures: 1 + more,
+            page,
+            pictures: 1 + pictures.count(),
+        })
+    }
+
+    /// The directories that pages hold within them, at most [`MAX_PAGES`]; not those within these.
+    fn within(&self) -> impl Iterator<Item = Result<Directory<'a>, DataError>> {
+        let places = self.directories.iter().filter_map(|directory| directory.numbers(330));
+        places.flatten().take(MAX_PAGES).map(|at| {
+            let found = Directory::parse(self.file, self.order, at);
+            let (directory, _) = found.ok_or_else(|| DataError::decode(self.path, "the image data is cut off"))?;
+            Ok(directory)
         })
     }
 
@@ -112,7 +165,7 @@ impl<'a> Tiff<'a> {
     pub(super) fn pages(&self) -> Result<Pages<'a>, DataError> {
         let mut pages = Vec::new();
         for (index, directory) in self.directories.iter().enumerate() {
-            if !is_smaller(directory) && !is_mask(directory) {
+            if is_picture(directory) {
                 let page = self.page(index, directory)?;
                 page.is_data()
                     .map_err(|reason| DataError::unsupported(self.path, format!("page {}: {reason}", index + 1)))?;

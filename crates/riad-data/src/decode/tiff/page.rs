@@ -385,13 +385,15 @@ impl<'a> Page<'a> {
         let row_bytes = (self.chunk_width * self.samples_together() * self.bits as usize).div_ceil(8);
         let reversed: Vec<u8>;
         let len = row_bytes.checked_mul(rows)?;
+        // As much as a whole strip, and some more: that of an image of a few rows may be as long as others would be.
+        let most = row_bytes.checked_mul(self.chunk_height)?.max(1 << 16);
         let mut packed = if self.is_reversed {
             reversed = data.iter().map(|byte| byte.reverse_bits()).collect();
-            unpack(self.compression, &reversed, len, self.chunk_width)?
+            unpack(self.compression, &reversed, len, self.chunk_width, most)?
                 .into_owned()
                 .into()
         } else {
-            unpack(self.compression, data, len, self.chunk_width)?
+            unpack(self.compression, data, len, self.chunk_width, most)?
         };
         if self.is_predicted {
             let step = self.samples_together();

@@ -35,14 +35,14 @@ impl Compression {
             7 => Self::Jpeg,
             8 | 32946 => Self::Deflate,
             32773 => Self::PackBits,
-            2 | 32771 => return Err("CCITT run lengths"),
+            2 | 32771 => return Err("CCITT modified Huffman"),
             32809 => return Err("ThunderScan"),
             33003 | 33005 | 34712 => return Err("JPEG 2000"),
             34676 | 34677 => return Err("SGI LogLuv"),
             34887 => return Err("LERC"),
             34892 => return Err("lossy DNG"),
             34925 => return Err("LZMA"),
-            34933 => return Err("PNG"),
+            34933 => return Err("PNG within the TIFF"),
             34934 | 48124 | 22610 => return Err("JPEG XR"),
             50000 | 34926 => return Err("Zstandard"),
             50001 | 34927 => return Err("WebP"),
@@ -52,32 +52,54 @@ impl Compression {
     }
 }
 
-/// Unpacks data to exactly `len` bytes, rows of `width` pixels each; `None` if they are damaged or too few. Bytes after
-/// them are ignored.
-pub(super) fn unpack(compression: Compression, data: &[u8], len: usize, width: usize) -> Option<Cow<'_, [u8]>> {
+/// Unpacks data to exactly `len` bytes, rows of `width` pixels each; `None` if they are damaged or too few. What follows them is
+/// no concern, but for Deflate: its stream must end within `most` more bytes, where its check sum is.
+pub(super) fn unpack(
+    compression: Compression,
+    data: &[u8],
+    len: usize,
+    width: usize,
+    most: usize,
+) -> Option<Cow<'_, [u8]>> {
     let mut out = vec![0; if compression == Compression::None { 0 } else { len }];
     match compression {
         Compression::None => return data.get(..len).map(Cow::Borrowed),
         Compression::Lzw => lzw(data, &mut out)?,
-        Compression::Deflate => {
-            // One byte more than expected. The check sum is compared only at the end of the stream, and it shows if any
-            // byte is wrong.
-            out.push(0);
-            let mut inflate = Decompress::new(true);
-            let status = inflate.decompress(data, &mut out, FlushDecompress::Finish).ok()?;
-            let is_longer = inflate.total_out() > len as u64;
-            let is_whole = status == Status::StreamEnd && inflate.total_out() == len as u64;
-            if !is_longer && !is_whole {
-                return None;
-            }
-            out.pop();
-        }
+        Compression::Deflate => inflate(data, &mut out, most)?,
         Compression::PackBits => pack_bits(data, &mut out)?,
         Compression::Fax3 => fax3(data, &mut out, width)?,
         Compression::Fax4 => fax4(data, &mut out, width)?,
         Compression::Jpeg | Compression::OldJpeg => return None,
     }
     Some(Cow::Owned(out))
+}
+
+/// Some writers fill the last strip up to the height of the others, so a stream may be longer than its rows. It is read to its end
+/// all the same: only the check sum there tells if any byte was wrong.
+fn inflate(data: &[u8], out: &mut [u8], most: usize) -> Option<()> {
+    let len = out.len();
+    let mut more = [0; 1024];
+    let mut decoder = Decompress::new(true);
+    loop {
+        let (read, written) = (
+            usize::try_from(decoder.total_in()).ok()?,
+            usize::try_from(decoder.total_out()).ok()?,
+        );
+        if written > len.saturating_add(most) {
+            return None;
+        }
+        let rows = out.get_mut(written..).filter(|rows| !rows.is_empty());
+        let space = rows.unwrap_or(&mut more);
+        let status = decoder
+            .decompress(data.get(read..)?, space, FlushDecompress::None)
+            .ok()?;
+        let is_stuck = (decoder.total_in(), decoder.total_out()) == (read as u64, written as u64);
+        match status {
+            Status::StreamEnd => return (decoder.total_out() >= len as u64).then_some(()),
+            _ if is_stuck => return None,
+            _ => {}
+        }
+    }
 }
 
 fn lzw(mut data: &[u8], mut out: &mut [u8]) -> Option<()> {

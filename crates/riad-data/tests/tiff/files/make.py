@@ -9,6 +9,7 @@ tolerance in steps of 1/255. The files whose names begin with refused_ are not t
 import io
 import json
 import struct
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -67,7 +68,7 @@ def raw(name, tags, data, order="<"):
     if 513 in tags:
         tags[513] = offset
     else:
-        tags[273] = offset
+        tags.setdefault(273, offset)
     entries = []
     for tag, value in sorted(tags.items()):
         values = value if isinstance(value, (list, tuple)) else [value]
@@ -147,6 +148,14 @@ save("tiles.tif", RGB, RGB / 255, tile=(16, 16), compression="zlib", predictor=2
 save("strips.tif", RGB, RGB / 255, rowsperstrip=5, compression="lzw", **rgb)
 save("lzw_predictor_big_endian.tif", RGB.astype(np.uint16) * 251, RGB.astype(int) * 251 / 65535, byteorder=">", compression="lzw", predictor=2, **rgb)
 save("packbits.tif", RGB // 64 * 64, RGB // 64 * 64 / 255, compression="packbits", **rgb)
+# Deflate: as it should be, and strips of 5 rows of which the last is filled up to 5 of them.
+noise = np.random.default_rng(0).integers(0, 256, RGB.shape, np.uint8)
+save("deflate.tif", noise, noise / 255, compression="zlib", **rgb)
+filled = np.vstack([RGB, np.zeros((3, W, 3), np.uint8)])
+strips = [zlib.compress(filled[top : top + 5].tobytes()) for top in range(0, H, 5)]
+lens = [len(strip) for strip in strips]
+raw("deflate_filled.tif", {258: [8] * 3, 259: 8, 262: 2, 277: 3, 278: 5, 279: lens, 273: [8 + sum(lens[:i]) for i in range(3)]}, b"".join(strips))
+expect("deflate_filled.tif", RGB / 255)
 for group in ("group3", "group4"):
     Image.fromarray(BITS).save(HERE / f"{group}.tif", compression=group)
     expect(f"{group}.tif", BITS)
@@ -176,6 +185,18 @@ with tifffile.TiffWriter(HERE / "two_of_three_pages.tif") as file:
     file.write(other, metadata=None, **rgb)
 expect("two_of_three_pages.tif", RGB / 255)
 
+# A thumbnail in front, marked as such or not, and the picture within its page, as in DNG.
+for name, mark in [("within_thumbnail.tif", 1), ("within_unmarked.tif", None)]:
+    with tifffile.TiffWriter(HERE / name) as file:
+        file.write(other[::4, ::4].copy(), metadata=None, subifds=2, subfiletype=mark, **rgb)
+        file.write(other[::2, ::2].copy(), metadata=None, subfiletype=1, **rgb)
+        file.write(RGB, metadata=None, subfiletype=0, **rgb)
+expect("within_thumbnail.tif", RGB / 255)
+expect("within_unmarked.tif", other[::4, ::4] / 255)
+with tifffile.TiffWriter(HERE / "refused_within_thumbnail.tif") as file:
+    file.write(RGB[::4, ::4].copy(), metadata=None, subifds=1, subfiletype=1, **rgb)
+    file.write(GRAY, metadata=None, subfiletype=0, photometric="cfa", extratags=[(33421, "H", 2, (2, 2), True), (33422, "B", 4, b"\0\1\1\2", True)])
+
 # What is not read.
 save("refused_zstd.tif", RGB, compression="zstd", **rgb)
 save("refused_webp.tif", RGB, compression="webp", **rgb)
@@ -186,6 +207,8 @@ save("refused_u32.tif", GRAY.astype(np.uint32), **gray)
 save("refused_i16.tif", GRAY.astype(np.int16), **gray)
 save("refused_f32.tif", (GRAY / 255).astype(np.float32), **gray)
 raw("refused_different_bits.tif", {258: [5, 6, 5], 259: 1, 262: 2, 277: 3}, bytes(W * H * 2))
+raw("refused_png.tif", {258: 8, 259: 34933, 262: 1, 277: 1}, bytes(W * H))
+raw("refused_run_lengths.tif", {258: 1, 259: 2, 262: 1, 277: 1}, bytes(W * H))
 raw("refused_ycbcr.tif", {258: [8] * 3, 259: 1, 262: 6, 277: 3}, bytes(W * H * 3))
 
 (HERE / "expected.json").write_text("{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in expected.items()) + "\n}\n")
