@@ -319,16 +319,12 @@ impl Observer for Console {
                     heartbeat.beat(*counts, now);
                 }
             }
-            Event::LargeMask { file, share } => {
-                if self.state().large_masks.insert((*file).to_owned()) {
-                    warn!(
-                        "{}: this mask marks {:.0} % of its image as defective, and counts so; if it is inverted, save it with 255 for \
-                         defective pixels and 0 for good ones",
-                        file.display(),
-                        100.0 * share
-                    );
-                }
-            }
+            Event::LargeMask { file, share } if self.state().large_masks.insert((*file).to_owned()) => warn!(
+                "{}: this mask marks {:.0} % of its image as defective, and counts so; if it is inverted, save it with 255 for \
+                 defective pixels and 0 for good ones",
+                file.display(),
+                100.0 * share
+            ),
             Event::Duplicate { path, other } => warn!(
                 "{} is the same picture as {}; it counts once",
                 path.display(),

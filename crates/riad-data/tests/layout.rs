@@ -406,11 +406,16 @@ fn pictures_of_kinds_that_are_not_read_are_named_once_for_each() {
     let reason = layout_error(Category::open(alone.path(), None), alone.path());
     assert!(reason.contains("1.heic is not read"), "{reason}");
 
-    let folder = with(&["ground_truth/cut/10_mask.pbm", "ground_truth/cut/9_mask.psd"]);
+    let folder = with(&[
+        "test/cut/11.png",
+        "ground_truth/cut/10_mask.pbm",
+        "ground_truth/cut/11_mask.psd",
+    ]);
     let category = Category::open(folder.path(), None).unwrap();
-    assert_eq!(category.test.iter().filter(|item| !item.masks.is_empty()).count(), 1);
+    let with_masks = category.test.iter().filter(|item| !item.masks.is_empty());
+    assert_eq!(with_masks.count(), 3);
     let reason = fault(&category.test_faults, &folder.path().join("ground_truth/cut"));
-    assert!(reason.contains("9_mask.psd is not read"), "{reason}");
+    assert!(reason.contains("11_mask.psd is not read"), "{reason}");
 }
 
 #[cfg(unix)]

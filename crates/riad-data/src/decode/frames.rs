@@ -122,7 +122,7 @@ fn mpo(file: &[u8]) -> Option<usize> {
     // A header ends before this.
     const HEADER: usize = 1 << 18;
     let (at, index) = jpeg::index(file)?;
-    let (entries, number) = tiff::first_bytes(index, 0xB002)?;
+    let entries = tiff::first_numbers(index, 0xB002)?;
     let pixels = |place: usize| {
         let rest = file.get(place..)?;
         let header = jpeg::header(&rest[..rest.len().min(HEADER)]).ok()?;
@@ -130,10 +130,10 @@ fn mpo(file: &[u8]) -> Option<usize> {
         Some(width * height)
     };
     let first = pixels(0)?;
-    let (entries, _) = entries.as_chunks::<16>();
-    let others = entries.iter().take(MOST).skip(1).filter(|entry| {
-        let [.., a, b, c, d, _, _, _, _] = **entry;
-        let place = at.checked_add(number([a, b, c, d]) as usize);
+    // What it is, its bytes, its place behind the index's beginning, and two numbers of 2 bytes.
+    let (entries, _) = entries.as_chunks::<4>();
+    let others = entries.iter().take(MOST).skip(1).filter(|&&[_, _, place, _]| {
+        let place = at.checked_add(place as usize);
         place.and_then(pixels).is_some_and(|pixels| pixels >= first)
     });
     Some(1 + others.count())

@@ -22,11 +22,11 @@ pub(super) fn is_tiff(file: &[u8]) -> bool {
     Order::of(file).is_some()
 }
 
-/// The bytes of a tag in a file's first directory, and how the file writes numbers of 4 bytes.
-pub(super) fn first_bytes(file: &[u8], tag: u16) -> Option<(&[u8], impl Fn([u8; 4]) -> u32)> {
+/// The bytes of a tag in a file's first directory, as numbers of 4 bytes.
+pub(super) fn first_numbers(file: &[u8], tag: u16) -> Option<Vec<u32>> {
     let order = Order::of(file)?;
-    let bytes = first(file, order)?.bytes(tag)?;
-    Some((bytes, move |number| order.u32(number)))
+    let (numbers, _) = first(file, order)?.bytes(tag)?.as_chunks();
+    Some(numbers.iter().map(|&number| order.u32(number)).collect())
 }
 
 /// A file whose directories were read.
