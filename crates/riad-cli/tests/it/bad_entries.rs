@@ -142,7 +142,7 @@ fn what_is_written_is_never_read_as_an_image() {
         2,
     );
     assert!(!root.join("data/badge/maps").exists() && !root.join("data/badge/new").exists());
-    // A file that is named is no folder that is searched.
+    // Beside a file that is named, a map as TIFF could take the file's own place, and `*.png` would find maps as pictures.
     let one = [
         "score",
         "--model",
@@ -152,7 +152,7 @@ fn what_is_written_is_never_read_as_an_image() {
         "data/badge/test/good",
         "-q",
     ];
-    stdout(root, &one);
+    assert!(stderr(root, &one, 2).contains("would score them"));
 
     for arguments in [
         &["eval", "data/badge", "--model", "run", "--out", "data/badge/test/out"][..],

@@ -187,7 +187,7 @@ pub(crate) fn json(mut response: Response<Body>) -> Value {
 pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+        assert!(begun.elapsed() < Duration::from_secs(300), "{what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
