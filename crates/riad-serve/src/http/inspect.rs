@@ -179,7 +179,11 @@ async fn map_again(
     };
     let _turn = shared.drawing.acquire().await.map_err(|_| Refused::internal())?;
     let (line, store, version) = (line.clone(), shared.store.clone(), first.version);
-    blocking(move || Ok(numbers(format, &line.version(version, &store)?.judge(&picture)))).await
+    blocking(move || {
+        let found = line.detector(version, &store)?.inspect_file(&picture);
+        Ok(found.ok().and_then(|found| numbers(format, &found)))
+    })
+    .await
 }
 
 /// Has a picture wait for its turn, and waits with it.
