@@ -328,7 +328,8 @@ impl Service {
             if let Some(folder) = line.watch.clone() {
                 let (line, shared) = (line.clone(), self.shared.clone());
                 self.bringers.push(thread::spawn(move || {
-                    line::watch(&line, folder, pace, &shared.queue, &shared.store, &shared.end);
+                    let store = (&shared.store, &shared.held);
+                    line::watch(&line, folder, pace, &shared.queue, store, &shared.end);
                 }));
             }
         }

@@ -2,6 +2,7 @@
 
 mod drift;
 mod folder;
+mod incoming;
 mod lines;
 mod live;
 mod model;
@@ -25,6 +26,7 @@ use tokio::sync::Semaphore;
 use self::live::Live;
 pub(crate) use self::{
     folder::{Pace, watch},
+    incoming::copied,
     lines::Lines,
     live::{LineState, State},
     model::{Model, without},
