@@ -68,6 +68,7 @@ const CRATES: [(&str, &[&str]); 5] = [
         &[
             "error",
             "token",
+            "clock",
             "counters",
             "connections",
             "events",

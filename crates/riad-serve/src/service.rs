@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use axum_server::{Handle, tls_rustls::RustlsConfig};
@@ -18,6 +18,7 @@ use tokio::{runtime::Runtime, sync::Semaphore};
 
 use crate::{
     Error, LineOptions, Result,
+    clock::Moment,
     connections::Bounded,
     counters::Counters,
     draft::{Drafts, Room},
@@ -38,9 +39,6 @@ const HEAD: Duration = Duration::from_secs(10);
 
 /// How often pictures that are too old are looked for.
 const TIDY: Duration = Duration::from_secs(30);
-
-/// A clock that runs ahead by so much was set: it says nothing of how old pictures are.
-const CLOCK: Duration = Duration::from_secs(3600);
 
 /// How often lines tell how they go.
 const TELL: Duration = Duration::from_secs(1);
@@ -330,7 +328,8 @@ impl Service {
             if let Some(folder) = line.watch.clone() {
                 let (line, shared) = (line.clone(), self.shared.clone());
                 self.bringers.push(thread::spawn(move || {
-                    line::watch(&line, folder, pace, &shared.queue, &shared.store, &shared.end);
+                    let store = (&shared.store, &shared.held);
+                    line::watch(&line, folder, pace, &shared.queue, store, &shared.end);
                 }));
             }
         }
@@ -441,15 +440,14 @@ fn with_made(options: &Options, drafts: &Drafts, store: &Store) -> Result<Vec<Li
 /// Deletes pictures that are too old, and tells how lines go.
 fn look_after(shared: &Shared, keep: &Keep) {
     let mut keep = *keep;
-    let began = (SystemTime::now(), Instant::now());
+    let began = Moment::now();
     let (mut tidied, mut told) = (None::<Instant>, Instant::now());
     while !shared.is_ending() {
         if tidied.is_none_or(|at| at.elapsed() >= TIDY) {
-            let ahead = began.0.elapsed().unwrap_or_default().saturating_sub(began.1.elapsed());
-            if keep.time.is_some() && ahead > CLOCK {
+            if keep.time.is_some() && Moment::now().is_set_forward_since(began) {
                 tracing::error!(
-                    "the clock was set forward, so no picture is deleted for its age until the next \
-                    start"
+                    "the clock was set forward, or this virtual machine was paused, so no picture is deleted for its age \
+                    until the next start"
                 );
                 keep.time = None;
             }

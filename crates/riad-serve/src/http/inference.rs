@@ -185,7 +185,7 @@ pub(super) async fn infer(
         body.extend_from_slice(&piece);
     }
     let body = Bytes::from(body);
-    let begin = shared.clone();
+    let (begin, of) = (shared.clone(), line.clone());
     let (id, wanted, picture) = blocking(move || {
         let (call, binary) = split(&headers, &body)?;
         let unknown = |output: &&Output| OUTPUTS.iter().all(|(name, _)| *name != output.name);
@@ -198,10 +198,14 @@ pub(super) async fn infer(
             std::fs::write(&path, &bytes).map_err(Error::file("write", path.to_path_buf()))?;
             Ok(path)
         });
-        match written {
-            Ok(path) => Ok((id, wanted, Picture::File(path))),
-            Err(error) if error.is_full() => Ok((id, wanted, Picture::Memory { bytes, _room: memory })),
-            Err(error) => Err(error.into()),
+        let error = match written {
+            Ok(path) => return Ok((id, wanted, Picture::File(path))),
+            Err(error) => error,
+        };
+        of.live().could_not_store();
+        match error.is_full() {
+            true => Ok((id, wanted, Picture::Memory { bytes, _room: memory })),
+            false => Err(error.into()),
         }
     })
     .await?;

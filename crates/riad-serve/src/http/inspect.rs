@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     Error,
-    line::{Job, Judged, Line, Numbers, Picture, Refusal, numbers},
+    line::{Job, Judged, Line, Numbers, Picture, Refusal, copied, numbers},
     shared::Shared,
     store::{Inspection, Origin, Verdict},
 };
@@ -179,7 +179,11 @@ async fn map_again(
     };
     let _turn = shared.drawing.acquire().await.map_err(|_| Refused::internal())?;
     let (line, store, version) = (line.clone(), shared.store.clone(), first.version);
-    blocking(move || Ok(numbers(format, &line.version(version, &store)?.judge(&picture)))).await
+    blocking(move || {
+        let found = line.detector(version, &store)?.inspect_file(&picture);
+        Ok(found.ok().and_then(|found| numbers(format, &found)))
+    })
+    .await
 }
 
 /// Has a picture wait for its turn, and waits with it.
@@ -252,7 +256,7 @@ pub(super) fn room(shared: &Shared, line: Option<&Line>) -> Result<OwnedSemaphor
 /// Brings the picture of a request into the store, where it has room until it is judged.
 async fn came_in(
     shared: &Shared,
-    line: &Line,
+    line: &std::sync::Arc<Line>,
     request: Request,
     begun: Begun,
 ) -> Result<(Came, OwnedSemaphorePermit), Refused> {
@@ -270,8 +274,8 @@ async fn came_in(
             let named: Named = serde_json::from_slice(&body)
                 .map_err(|error| Refused::bad_request(format!("the body is no JSON with a path: {error}")))?;
             let room = room(shared, Some(line))?;
-            let shared = shared.clone();
-            Ok((blocking(move || copied(&shared, &named.path)).await?, room))
+            let (shared, line) = (shared.clone(), line.clone());
+            Ok((blocking(move || named_by(&shared, &line, &named.path)).await?, room))
         }
         "multipart/form-data" => {
             let form = Multipart::from_request(request, &()).await;
@@ -315,7 +319,7 @@ pub(super) async fn received<E: Broken>(
         if bytes > shared.most_bytes {
             return Err(Refused::too_large(shared.most_bytes));
         }
-        place.write(&piece, shared, line.is_some()).await?;
+        place.write(&piece, shared, line).await?;
         match next(&mut pieces, begun).await? {
             Some(next) => piece = next,
             None => return Ok((place.end(), room)),
@@ -357,7 +361,7 @@ impl Place {
         }
     }
 
-    async fn write(&mut self, piece: &[u8], shared: &Shared, may_be_held: bool) -> Result<(), Refused> {
+    async fn write(&mut self, piece: &[u8], shared: &Shared, line: Option<&Line>) -> Result<(), Refused> {
         let (path, file, written) = match self {
             Self::Memory(bytes, _) => {
                 bytes.extend(piece);
@@ -370,24 +374,26 @@ impl Place {
             Ok(()) => file.flush().await,
             failed => failed,
         };
-        match done.map_err(Error::file("write", path.to_path_buf())) {
-            Ok(()) => {
-                *written += piece.len();
-                Ok(())
-            }
-            Err(error) if error.is_full() && may_be_held => {
-                // What was written comes back into memory only if there is room for it.
-                let room = room_in_memory(shared)?;
-                let mut bytes = tokio::fs::read(&*path)
-                    .await
-                    .map_err(Error::file("read", path.to_path_buf()))?;
-                bytes.truncate(*written);
-                bytes.extend(piece);
-                *self = Self::Memory(bytes, room);
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
+        let Err(error) = done.map_err(Error::file("write", path.to_path_buf())) else {
+            *written += piece.len();
+            return Ok(());
+        };
+        let Some(line) = line else {
+            return Err(error.into());
+        };
+        line.live().could_not_store();
+        if !error.is_full() {
+            return Err(error.into());
         }
+        // What was written comes back into memory only if there is room for it.
+        let room = room_in_memory(shared)?;
+        let mut bytes = tokio::fs::read(&*path)
+            .await
+            .map_err(Error::file("read", path.to_path_buf()))?;
+        bytes.truncate(*written);
+        bytes.extend(piece);
+        *self = Self::Memory(bytes, room);
+        Ok(())
     }
 
     fn end(self) -> Picture {
@@ -399,7 +405,7 @@ impl Place {
 }
 
 /// Copies a picture that lies in an allowed folder.
-fn copied(shared: &Shared, path: &FilePath) -> Result<Came, Refused> {
+fn named_by(shared: &Shared, line: &Line, path: &FilePath) -> Result<Came, Refused> {
     let words = "only pictures below a folder of --allow can be named by their path";
     if !is_within_reach(path, &shared.allow) {
         return Err(Refused::forbidden(words));
@@ -423,13 +429,14 @@ fn copied(shared: &Shared, path: &FilePath) -> Result<Came, Refused> {
     if size > shared.most_bytes {
         return Err(Refused::too_large(shared.most_bytes));
     }
-    let picture = shared.store.pictures().incoming()?;
-    std::fs::copy(&real, &picture).map_err(Error::file("read", &real))?;
+    let picture = match copied(line, &real, shared.most_bytes, (&shared.store, &shared.held)) {
+        Ok(picture) => picture.ok_or_else(Refused::busy)?,
+        // It has grown since.
+        Err(Error::Request(_)) => return Err(Refused::too_large(shared.most_bytes)),
+        Err(error) => return Err(error.into()),
+    };
     let name = Some(shown(&path.to_string_lossy()));
-    Ok(Came {
-        picture: Picture::File(picture),
-        name,
-    })
+    Ok(Came { picture, name })
 }
 
 /// Whether a path leads to no other drive or share than those of the folders. To look at a share, Windows sends its password's hash

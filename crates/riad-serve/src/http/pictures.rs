@@ -342,8 +342,8 @@ async fn looked_at<T: Send + 'static>(
     let line = line_of(shared, &inspection.line)?;
     let shared = shared.clone();
     blocking(move || {
-        let model = line.version(inspection.version, &shared.store)?;
-        let found = model.detector.inspect_file(&path).map_err(Error::from)?;
+        let detector = line.detector(inspection.version, &shared.store)?;
+        let found = detector.inspect_file(&path).map_err(Error::from)?;
         make(&found)
     })
     .await

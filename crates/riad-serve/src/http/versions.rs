@@ -11,6 +11,7 @@ use super::{
     line_of,
 };
 use crate::{
+    Error,
     events::Event,
     line::LineState,
     review::{self, How, Version},
@@ -94,7 +95,12 @@ pub(super) async fn use_one(
                 found.state
             )));
         }
-        line.switch(version, &shared.store)?;
+        match line.switch(version, &shared.store) {
+            Err(Error::Riad(error @ (riad::Error::TooFew { .. } | riad::Error::NotCalibrated { .. }))) => {
+                return Err(Refused::conflict(error.to_string()));
+            }
+            switched => switched?,
+        }
         for version in review::versions(&line, &shared.store)? {
             review::tell(&line, &shared.events, version);
         }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    fs,
     path::PathBuf,
     sync::{
         Arc,
@@ -13,9 +12,9 @@ use std::{
 };
 
 use riad::watch::{Folder, Image};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
-use super::{Job, Judged, Line, Picture, Queue, Refusal};
+use super::{Job, Judged, Line, Queue, Refusal, copied};
 use crate::{
     Error, Result,
     store::{Origin, Store},
@@ -38,8 +37,16 @@ pub(crate) struct Pace {
     pub(crate) most_bytes: u64,
 }
 
-/// Has every picture in a folder judged once, until it is told to end. Pictures stay where they are.
-pub(crate) fn watch(line: &Arc<Line>, root: PathBuf, pace: Pace, queue: &Queue<Job>, store: &Store, end: &AtomicBool) {
+/// Has every picture in a folder judged once, until it is told to end. Pictures stay where they are. `held` is the room in memory for
+/// those that a full disk does not take.
+pub(crate) fn watch(
+    line: &Arc<Line>,
+    root: PathBuf,
+    pace: Pace,
+    queue: &Queue<Job>,
+    (store, held): (&Store, &Arc<Semaphore>),
+    end: &AtomicBool,
+) {
     let mut folder = Folder::new(root, line.model().detector.reader().pattern.clone(), pace.settle);
     // What is told is told again only after it was over.
     let mut told = HashSet::new();
@@ -58,7 +65,14 @@ pub(crate) fn watch(line: &Arc<Line>, root: PathBuf, pace: Pace, queue: &Queue<J
             if known.contains(&identity) {
                 continue;
             }
-            match submit(line, &image, &identity, (&folder, pace.most_bytes), queue, store) {
+            match submit(
+                line,
+                &image,
+                &identity,
+                (&folder, pace.most_bytes),
+                queue,
+                (store, held),
+            ) {
                 Ok(Submitted::Waiting(answer)) => under_way.push_back((identity, answer)),
                 Ok(Submitted::Known) => {
                     known.insert(identity);
@@ -112,7 +126,7 @@ fn settle_one(under_way: &mut UnderWay, known: &mut HashSet<String>) {
 enum Submitted {
     /// It has its row.
     Known,
-    /// It is being replaced, or could not be looked at again after it was copied. It is found again if it is still there.
+    /// It is being replaced, could not be looked at again after it was copied, or has no room. It is found again if it is still there.
     NotNow,
     /// It waits for its turn.
     Waiting(oneshot::Receiver<Result<Judged, Refusal>>),
@@ -125,7 +139,7 @@ fn submit(
     identity: &str,
     (folder, most_bytes): (&Folder, u64),
     queue: &Queue<Job>,
-    store: &Store,
+    (store, held): (&Store, &Arc<Semaphore>),
 ) -> Result<Submitted> {
     if store.knows(&line.name, identity)? {
         return Ok(Submitted::Known);
@@ -137,18 +151,16 @@ fn submit(
         )));
     }
     folder.check_written(image)?;
-    let picture = store
-        .pictures()
-        .incoming()
-        .inspect_err(|_| line.live().could_not_store())?;
-    fs::copy(&image.file, &picture).map_err(Error::file("read", &image.file))?;
+    let Some(picture) = copied(line, &image.file, most_bytes, (store, held))? else {
+        return Ok(Submitted::NotNow);
+    };
     if !folder.still_has(image) {
         return Ok(Submitted::NotNow);
     }
     let (answer, answered) = oneshot::channel();
     let job = Job {
         line: line.clone(),
-        picture: Picture::File(picture),
+        picture,
         received: SystemTime::now(),
         source: Origin::Folder,
         name: Some(image.identity.path.clone()),
@@ -183,6 +195,8 @@ impl riad::Observer for Told {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use riad::{Compute, Device, FalsePositiveRate, Method, Recalibration, RgbImage, Training};
 
     use super::*;
@@ -240,7 +254,7 @@ mod tests {
                 &identity,
                 (&Folder::new(at("inbox"), None, Duration::ZERO), 1 << 20),
                 &queue,
-                &store,
+                (&store, &Arc::new(Semaphore::new(1))),
             )
         };
         assert!(matches!(submitted(&listed).unwrap(), Submitted::NotNow));

@@ -2,6 +2,7 @@
 
 mod drift;
 mod folder;
+mod incoming;
 mod lines;
 mod live;
 mod model;
@@ -25,9 +26,10 @@ use tokio::sync::Semaphore;
 use self::live::Live;
 pub(crate) use self::{
     folder::{Pace, watch},
+    incoming::copied,
     lines::Lines,
     live::{LineState, State},
-    model::{Judgement, Model, without},
+    model::{Model, without},
     queue::Queue,
     worker::{Job, Judged, Numbers, Picture, Refusal, numbers, work},
 };
@@ -64,7 +66,7 @@ pub(crate) struct Line {
     compute: Compute,
     model: RwLock<Arc<Model>>,
     /// The version that was opened last beside it: people look at several pictures that it judged.
-    other: Mutex<Option<Arc<Model>>>,
+    other: Mutex<Option<(u32, Detector)>>,
     live: Mutex<Live>,
     /// Held while the version or the shift changes, in the store and here. It is never taken together with `live` while the store is waited
     /// for: the thread that writes takes that one.
@@ -132,20 +134,32 @@ impl Line {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens one of its versions, which need not be in use.
+    /// What looks at pictures as one of its versions does, which need not be in use, nor be calibrated for the rate of now.
+    pub(crate) fn detector(&self, number: u32, store: &Store) -> Result<Detector> {
+        let current = self.model();
+        if current.version == number {
+            return Ok(current.detector.clone());
+        }
+        let other = self.other.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, other)) = other.filter(|(version, _)| *version == number) {
+            return Ok(other);
+        }
+        let detector = detector(&version_file(store.folder(), &self.name, number), &self.compute)?;
+        *self.other.lock().unwrap_or_else(PoisonError::into_inner) = Some((number, detector.clone()));
+        Ok(detector)
+    }
+
+    /// Opens one of its versions, which need not be in use, to judge pictures.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or is not calibrated for the rate.
     pub(crate) fn version(&self, number: u32, store: &Store) -> Result<Arc<Model>> {
         let current = self.model();
         if current.version == number {
             return Ok(current);
         }
-        let other = self.other.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(other) = other.filter(|other| other.version == number) {
-            return Ok(other);
-        }
-        let file = version_file(store.folder(), &self.name, number);
-        let model = Arc::new(Model::open(&file, number, self.rate, &self.compute)?);
-        *self.other.lock().unwrap_or_else(PoisonError::into_inner) = Some(model.clone());
-        Ok(model)
+        let model = Model::new(number, self.detector(number, store)?, self.rate)?;
+        Ok(Arc::new(model))
     }
 
     /// Uses a version from the next picture on.
@@ -252,11 +266,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
 /// The version that a line is to use, opened.
 fn opened(line: &str, given: &Path, store: &Store, rate: FalsePositiveRate, compute: &Compute) -> Result<Model> {
     let file = riad::model_file(given).map_err(riad::Error::from)?;
-    let detector = Detector::options()
-        .compute(compute.clone())
-        .identified(true)
-        .open(&file)?;
-    let id = detector.id().unwrap_or_default();
+    let id = detector(&file, compute)?.id().unwrap_or_default().to_owned();
     let versions = store.versions(line)?;
     if let Some(row) = store.line(line)?
         && let Some(opened) = versions
@@ -268,7 +278,8 @@ fn opened(line: &str, given: &Path, store: &Store, rate: FalsePositiveRate, comp
         let is_newest = newest.is_some_and(|newest| newest.number == opened.number);
         let is_its_own = is_newest || descends(&versions, row.version, opened.number);
         let number = if is_its_own { row.version } else { opened.number };
-        return Model::open(&version_file(store.folder(), line, number), number, rate, compute);
+        let file = version_file(store.folder(), line, number);
+        return Model::new(number, detector(&file, compute)?, rate);
     }
     let number = versions.last().map_or(0, |version| version.number) + 1;
     let target = version_file(store.folder(), line, number);
@@ -276,7 +287,7 @@ fn opened(line: &str, given: &Path, store: &Store, rate: FalsePositiveRate, comp
     fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
     let bytes = fs::read(&file).map_err(Error::file("read", &file))?;
     riad::files::write_whole(&target, &bytes)?;
-    let model = Model::open(&target, number, rate, compute)?;
+    let model = Model::new(number, detector(&target, compute)?, rate)?;
     // A list of this number may be there already: it is that of a version that never came to be, and maybe of other pictures.
     known::keep_of_run(store, line, number, given)?;
     store.keep_version(
@@ -293,6 +304,12 @@ fn opened(line: &str, given: &Path, store: &Store, rate: FalsePositiveRate, comp
         },
     )?;
     Ok(model)
+}
+
+/// Opens the file of a model.
+fn detector(file: &Path, compute: &Compute) -> Result<Detector> {
+    let options = Detector::options().compute(compute.clone()).identified(true);
+    Ok(options.open(file)?)
 }
 
 /// Whether a version was made of another one, directly or not.

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Instant};
 
-use riad::{Compute, Detector, Difference, FalsePositiveRate, Inspection, Likeness, Threshold};
+use riad::{Detector, Difference, FalsePositiveRate, Inspection, Likeness, Threshold};
 
 use crate::{
     Result,
@@ -29,15 +29,11 @@ pub(crate) struct Judgement {
 }
 
 impl Model {
-    /// Opens a version's file.
+    /// A version that judges at a rate.
     ///
     /// # Errors
-    /// If it cannot be used, or is not calibrated for what is asked.
-    pub(crate) fn open(file: &Path, version: u32, rate: FalsePositiveRate, compute: &Compute) -> Result<Self> {
-        let detector = Detector::options()
-            .compute(compute.clone())
-            .identified(true)
-            .open(file)?;
+    /// If it is not calibrated for that rate.
+    pub(crate) fn new(version: u32, detector: Detector, rate: FalsePositiveRate) -> Result<Self> {
         let threshold = detector.threshold(rate)?;
         Ok(Self {
             version,

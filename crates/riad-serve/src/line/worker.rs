@@ -19,7 +19,7 @@ use tempfile::TempPath;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use utoipa::ToSchema;
 
-use super::{Judgement, Line, Queue};
+use super::{Line, Queue};
 use crate::{
     Error,
     events::{Event, Events},
@@ -108,7 +108,10 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events, judging: 
                 Picture::File(path) => model.judge(path),
                 Picture::Memory { bytes, .. } => model.judge_bytes(bytes),
             };
-            let map = job.numbers.and_then(|format| numbers(format, &judgement));
+            let found = judgement.found.as_ref();
+            let map = found
+                .zip(job.numbers)
+                .and_then(|(found, format)| numbers(format, found));
             (judgement, map)
         };
         // If a picture is alone, all threads judge it, so that its answer comes soon. If there are several, each gets one thread:
@@ -205,8 +208,8 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events, judging: 
 }
 
 /// The map's numbers as a file.
-pub(crate) fn numbers(format: Numbers, judgement: &Judgement) -> Option<Vec<u8>> {
-    let plane = Plane::new(judgement.found.as_ref()?.map().clone()).ok()?;
+pub(crate) fn numbers(format: Numbers, found: &riad::Inspection) -> Option<Vec<u8>> {
+    let plane = Plane::new(found.map().clone()).ok()?;
     match format {
         Numbers::Npy => Some(npy(&plane)),
         Numbers::Tiff => tiff(&plane).ok(),

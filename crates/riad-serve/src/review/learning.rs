@@ -42,6 +42,8 @@ const TELL: Duration = Duration::from_secs(1);
 pub(super) struct Material {
     /// What the version in use has to do with, as far as it is there.
     known: Vec<Known>,
+    /// What it learned from, whether it is there or not.
+    learned: HashSet<String>,
     /// Selected pictures that are learned from.
     learn: Vec<PathBuf>,
     /// Selected pictures that thresholds come of. If there are none, those that its run held out do.
@@ -59,13 +61,15 @@ impl Material {
     pub(super) fn of(line: &Line, store: &Store, selected: &Selected) -> Result<Self, NotMade> {
         let needed = line.rate().images_needed().map_err(Error::from)?;
         let all = known::of_version(store, &line.name, line.model().version)?;
-        let learned = known::learned(&all);
+        let mut learned = known::learned(&all);
         let (known, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(|known| known.path().is_file());
         if selected.audited.is_empty() && selected.others.is_empty() {
             return Err(NotMade::Asked(
                 "none of the selected pictures is labelled good, so there is nothing new to learn".to_owned(),
             ));
         }
+        // A picture may have come twice, and have been drawn for an audit once.
+        learned.extend(known::contents(&selected.others));
         let (again, fresh): (Vec<_>, Vec<_>) = selected
             .audited
             .iter()
@@ -73,6 +77,7 @@ impl Material {
             .partition(|path| known::is_one_of(path, &learned));
         let mut material = Self {
             known,
+            learned,
             learn: [selected.others.clone(), again].concat(),
             calibrate: Vec::new(),
             gone: gone.len(),
@@ -109,11 +114,13 @@ impl Material {
         )))
     }
 
-    /// Pictures that the run held out for thresholds and that are not selected to learn from.
+    /// Pictures that the run held out for thresholds, and that nothing was or is to be learned from: they may have come once more.
     fn held_out(&self) -> impl Iterator<Item = PathBuf> {
         let learn = known::contents(&self.learn);
         let held_out = self.known.iter().filter(|known| known.is_for_calibration);
-        held_out.filter(move |known| !known.is_in(&learn)).map(Known::path)
+        held_out
+            .filter(move |known| !known.is_in(&learn) && !known.is_in(&self.learned))
+            .map(Known::path)
     }
 
     fn to_learn(&self) -> impl Iterator<Item = PathBuf> {

@@ -115,21 +115,51 @@ fn weights_learn_on_and_thresholds_never_come_of_what_they_learned_from() {
     assert_eq!((&judged["version"], &judged["model"]), (&json!(2), &version["model"]));
     assert!(!served.folder.path().join("store/models/lid/2.training").exists());
 
-    // Too few audited ones for a threshold are learned from, and it comes of those that were held out before.
-    let (status, begun) = make(&served, "train", &audited[..5]);
+    // Too few audited ones for a threshold are learned from, and it comes of those that were held out before. One of those has come once
+    // more, and is learned from.
+    let again = sent_again(&served, audited[23]);
+    let (status, begun) = make(&served, "train", &[&audited[..3], &[again]].concat());
     assert_eq!(status, 202, "{begun}");
     let version = used(&served);
     let note = version["note"].as_str().unwrap();
     assert_eq!(
         note,
-        "from 5 selected good pictures and 15 from before; threshold from 19 that the run held out"
+        "from 4 selected good pictures and 15 from before; threshold from 20 that the run held out"
     );
-    // From then on they are none for a threshold.
+    // From then on they are none for a threshold, wherever they lie.
     let (status, refused) = make(&served, "recalibrate", &audited[..20]);
     assert!(
-        status == 409 && refused["error"].as_str().unwrap().contains("learned from 5"),
+        status == 409 && refused["error"].as_str().unwrap().contains("learned from 3"),
         "{refused}"
     );
+    let (status, refused) = make(&served, "train", &audited[3..5]);
+    assert!(
+        status == 409 && refused["error"].as_str().unwrap().contains("18 are there"),
+        "{refused}"
+    );
+}
+
+/// The picture of an inspection, sent again until it is not drawn for an audit, and labelled.
+fn sent_again(served: &Served, id: i64) -> i64 {
+    let mut image = served.caller.get(&format!("/v1/lines/lid/inspections/{id}/image"));
+    let picture = image.body_mut().read_to_vec().unwrap();
+    loop {
+        let inspection = served.caller.inspect(&picture);
+        if inspection["audit"] == json!(false) {
+            let id = inspection["id"].as_i64().unwrap();
+            served.caller.label(id, &json!("good"));
+            return id;
+        }
+    }
+}
+
+#[test]
+fn a_picture_that_came_twice_is_not_both_learned_from_and_held_out() {
+    let served = served(|options| options.audit = Some(2));
+    let [mut selected, _] = labelled(&served, 19, 0);
+    selected.push(sent_again(&served, selected[0]));
+    let (status, refused) = make(&served, "train", &selected);
+    assert_eq!(status, 409, "18 are left for a threshold that takes 19: {refused}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{bad, good, json as answer, png, served, served_in, until};
+use crate::support::{Served, bad, good, json as answer, png, served, served_in, until};
 
 #[test]
 fn a_version_is_made_of_audited_pictures_and_put_to_use_and_back() {
@@ -115,8 +115,48 @@ fn naming_an_older_run_goes_back_to_its_model() {
     assert_eq!(third.caller.json("/v1/lines/lid")["version"], json!(1));
 }
 
+#[test]
+fn what_an_older_version_judged_is_drawn_whatever_rate_it_is_calibrated_for() {
+    let first = served(|_| {});
+    let key = [("idempotency-key", "once")];
+    let sent = |served: &Served| {
+        let sent = served
+            .caller
+            .post("/v1/lines/lid/inspect?maps=npy", &key, &png(&bad(3)));
+        (sent.status().as_u16(), answer(sent))
+    };
+    let files = ["heat-map", "overlay", "overlay?for=page", "map.npy", "map.tiff"];
+    let drawn = |served: &Served| {
+        files.map(|file| {
+            let mut drawn = served.caller.get(&format!("/v1/lines/lid/inspections/1/{file}"));
+            (drawn.status().as_u16(), drawn.body_mut().read_to_vec().unwrap())
+        })
+    };
+    let (judged, before) = (sent(&first), drawn(&first));
+    assert!(judged.0 == 200 && before.iter().all(|(status, _)| *status == 200));
+    // A rate of 0.02 takes 49 scores, and the first version has 24.
+    let model = first.folder.path().join("other.safetensors");
+    let mut checkpoint = riad::Checkpoint::open(crate::support::run()).unwrap();
+    let scores = checkpoint.header.calibration.as_ref().unwrap().scores().repeat(3);
+    checkpoint.header.calibration = Some(riad::Calibration::new(scores).unwrap());
+    checkpoint.save(&model).unwrap();
+    let second = served_in(first.end(), |options| {
+        options.lines[0].model = model;
+        options.rate = riad::FalsePositiveRate::new(0.02);
+    });
+    assert_eq!(second.caller.json("/v1/lines/lid")["version"], json!(2));
+    assert!(drawn(&second) == before, "all is drawn as before");
+    assert_eq!(sent(&second), judged);
+    // But it cannot judge.
+    let (status, refused) = second.caller.send("/v1/lines/lid/versions/1/use", &json!({}));
+    assert!(
+        status == 409 && refused["error"].as_str().unwrap().contains("24"),
+        "{status} {refused}"
+    );
+}
+
 /// A service whose line was opened with one model and then with another, and that other one.
-fn two_versions() -> (crate::support::Served, std::path::PathBuf) {
+fn two_versions() -> (Served, std::path::PathBuf) {
     let first = served(|_| {});
     let model = first.folder.path().join("other.safetensors");
     let mut checkpoint = riad::Checkpoint::open(crate::support::run()).unwrap();
