@@ -17,12 +17,12 @@ const EXTENSIONS: &[&str] = &[
     "ppm", "pnm", "pam", "npy",
 ];
 
-/// Endings of pictures that are not read, in lower case: nobody should take them for inspected.
+/// Endings of pictures that are not read, in lower case: nobody should take them for inspected. From `raw` on they are those of cameras,
+/// whose samples are as the sensor gives them.
 const UNREAD: &[&str] = &[
     "heic", "heif", "hif", "avif", "jp2", "j2k", "j2c", "jpx", "jxl", "jxr", "wdp", "hdp", "tga", "psd", "exr", "pfm",
-    "qoi", // Of cameras: samples as the sensor gives them.
-    "raw", "dng", "cr2", "cr3", "crw", "nef", "nrw", "arw", "srf", "sr2", "orf", "rw2", "raf", "pef", "srw", "x3f",
-    "3fr", "iiq",
+    "qoi", "raw", "dng", "cr2", "cr3", "crw", "nef", "nrw", "arw", "srf", "sr2", "orf", "rw2", "raf", "pef", "srw",
+    "x3f", "3fr", "iiq",
 ];
 
 /// Names of folders that operating systems and storage systems add, in lower case. Hidden ones (`.Trash-1000`,
@@ -104,15 +104,14 @@ pub struct Listing {
 /// A file is an image if it has the ending of a supported format, in upper or lower case. Pictures of other formats
 /// (`.heic`) are a fault, one for each ending, unless an image of the same name lies beside them (`1.cr2` beside
 /// `1.jpg`). Everything else (`Thumbs.db`, `notes.txt`) is skipped. So are hidden files and folders, and folders that
-/// operating systems add (`__MACOSX`,
-/// `@eaDir`, `$RECYCLE.BIN`, `lost+found`). The order is natural (`2.png` before `10.png`) and the same on every
-/// machine. Links are followed.
+/// operating systems add (`__MACOSX`, `@eaDir`, `$RECYCLE.BIN`, `lost+found`). The order is natural (`2.png` before
+/// `10.png`) and the same on every machine. Links are followed.
 ///
 /// With a pattern, the first file of an image names the image. Any of its files is listed as the first.
 ///
 /// The faults are [`DataError::Io`] if `path` is missing or an entry cannot be read, and [`DataError::Layout`] for a
-/// link that leads nowhere or back to its own folder, for pictures that are not read, and for a folder without an image. With a pattern, also for a
-/// file whose name does not fit it, and for an image that lacks a file.
+/// link that leads nowhere or back to its own folder, for pictures that are not read, and for a folder without an
+/// image. With a pattern, also for a file whose name does not fit it, and for an image that lacks a file.
 pub fn image_files(path: &Path, pattern: Option<&Pattern>) -> Listing {
     let mut found = Listing::default();
     match fs::metadata(path) {

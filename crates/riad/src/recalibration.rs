@@ -231,7 +231,7 @@ impl Recalibration {
                     true
                 })
             });
-            if let Some(&unknown) = names.iter().collect::<BTreeSet<_>>().difference(&left_out).next() {
+            if let Some(unknown) = names.iter().find(|name| !left_out.contains(name)) {
                 return Err(Error::UnknownName {
                     file: file.clone(),
                     name: unknown.clone(),

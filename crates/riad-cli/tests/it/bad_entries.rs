@@ -2,30 +2,9 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
-use crate::support::{demo, riad, stderr, stdout};
+use crate::support::{demo, riad, stderr, stdout, trained};
 use image::{GrayImage, Luma};
 use serde_json::Value;
-use tempfile::TempDir;
-
-/// A demo set with a model of one of its products in `run`.
-fn trained() -> TempDir {
-    let folder = demo();
-    let train = [
-        "train",
-        "data/badge",
-        "--method",
-        "riad",
-        "--size",
-        "32",
-        "--epochs",
-        "1",
-        "--out",
-        "run",
-        "-q",
-    ];
-    stdout(folder.path(), &train);
-    folder
-}
 
 /// Exit code, standard output and standard error.
 fn ran(root: &Path, arguments: &[&str]) -> (i32, String, String) {
@@ -40,7 +19,7 @@ fn results(root: &Path, out: &str) -> Value {
 
 #[test]
 fn pictures_that_are_not_read_are_named_by_score_and_watch() {
-    let folder = trained();
+    let folder = trained(&[]);
     let root = folder.path();
     fs::create_dir(root.join("in")).unwrap();
     fs::copy(root.join("data/badge/test/good/000.png"), root.join("in/1.png")).unwrap();
@@ -66,7 +45,7 @@ fn pictures_that_are_not_read_are_named_by_score_and_watch() {
 
 #[test]
 fn an_image_of_too_many_pixels_is_not_said_to_need_memory() {
-    let folder = trained();
+    let folder = trained(&[]);
     let root = folder.path();
     GrayImage::new(70_000, 2).save(root.join("long.png")).unwrap();
     let (code, _, said) = ran(root, &["score", "--model", "run", "long.png", "-q"]);
@@ -77,7 +56,7 @@ fn an_image_of_too_many_pixels_is_not_said_to_need_memory() {
 
 #[test]
 fn links_and_system_folders_keep_no_image_from_its_score() {
-    let folder = trained();
+    let folder = trained(&[]);
     let root = folder.path();
     let good = stdout(root, &["score", "--model", "run", "data/badge/test/good", "-q"]);
     let photos = root.join("data/badge/test/good");
@@ -106,7 +85,7 @@ fn links_and_system_folders_keep_no_image_from_its_score() {
 
 #[test]
 fn maps_that_cannot_be_written_keep_no_image_from_its_score() {
-    let folder = trained();
+    let folder = trained(&[]);
     let root = folder.path();
     fs::create_dir(root.join("in")).unwrap();
     let image = root.join("data/badge/test/good/000.png");
@@ -123,7 +102,7 @@ fn maps_that_cannot_be_written_keep_no_image_from_its_score() {
 
 #[test]
 fn what_is_written_is_never_read_as_an_image() {
-    let folder = trained();
+    let folder = trained(&[]);
     let root = folder.path();
     for maps in [
         "data/badge/maps",
@@ -167,7 +146,7 @@ fn what_is_written_is_never_read_as_an_image() {
 
 #[test]
 fn a_category_that_is_not_in_order_keeps_no_other_from_being_measured() {
-    let folder = trained();
+    let folder = trained(&[]);
     let root = folder.path();
     symlink("nowhere", root.join("data/cable")).unwrap();
     let broken = root.join("data/dish");
@@ -213,7 +192,7 @@ fn a_category_that_is_not_in_order_keeps_no_other_from_being_measured() {
 
 #[test]
 fn runs_that_cannot_be_shown_keep_no_other_from_the_report() {
-    let folder = trained();
+    let folder = trained(&[]);
     let root = folder.path();
     let (code, _, said) = ran(root, &["report", "nothing", "run", "--out", "report.html"]);
     assert_eq!(code, 1, "{said}");
@@ -223,7 +202,7 @@ fn runs_that_cannot_be_shown_keep_no_other_from_the_report() {
 
 #[test]
 fn test_images_that_cannot_be_read_are_left_out_and_named() {
-    let folder = trained();
+    let folder = trained(&[]);
     let root = folder.path();
     let test = root.join("data/badge/test");
     fs::write(test.join("good/001.png"), "no image").unwrap();
@@ -247,7 +226,7 @@ fn test_images_that_cannot_be_read_are_left_out_and_named() {
 
 #[test]
 fn masks_are_needed_for_nothing_but_pixels() {
-    let folder = trained();
+    let folder = trained(&[]);
     let root = folder.path();
     let measure = |out: &str| {
         let table = stdout(root, &["eval", "data/badge", "--model", "run", "--out", out, "-q"]);

@@ -2,26 +2,12 @@
 
 use std::fs;
 
-use super::support::{demo, riad, stderr, stdout};
+use super::support::{demo, riad, stderr, stdout, trained};
 
 #[test]
 fn output_replaces_only_what_is_of_its_own_kind() {
-    let folder = demo();
+    let folder = trained(&[]);
     let root = folder.path();
-    let train = [
-        "train",
-        "data/badge",
-        "--method",
-        "riad",
-        "--size",
-        "32",
-        "--epochs",
-        "1",
-        "--out",
-        "run",
-        "-q",
-    ];
-    stdout(root, &train);
     let picture = "data/badge/test/good/000.png";
     fs::copy(root.join("data/badge/train/good/000.png"), root.join("picture.png")).unwrap();
     let taken = [
@@ -85,22 +71,8 @@ fn output_replaces_only_what_is_of_its_own_kind() {
 
 #[test]
 fn maps_are_never_scored() {
-    let folder = demo();
+    let folder = trained(&[]);
     let root = folder.path();
-    let train = [
-        "train",
-        "data/badge",
-        "--method",
-        "riad",
-        "--size",
-        "32",
-        "--epochs",
-        "1",
-        "--out",
-        "run",
-        "-q",
-    ];
-    stdout(root, &train);
     let photos = root.join("photos");
     fs::create_dir(&photos).unwrap();
     fs::copy(root.join("data/badge/train/good/000.png"), photos.join("0.png")).unwrap();

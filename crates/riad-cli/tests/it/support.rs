@@ -37,6 +37,26 @@ pub(crate) fn demo() -> TempDir {
     folder
 }
 
+/// The folder of [`demo`] with a small model of badge in `run`, trained with `more` options.
+pub(crate) fn trained(more: &[&str]) -> TempDir {
+    let folder = demo();
+    let train = [
+        "train",
+        "data/badge",
+        "--method",
+        "riad",
+        "--size",
+        "32",
+        "--epochs",
+        "1",
+        "--out",
+        "run",
+        "-q",
+    ];
+    stdout(folder.path(), &[&train[..], more].concat());
+    folder
+}
+
 /// Copies a folder with at most 8 images for training and 3 of everything else.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();

@@ -2,30 +2,9 @@
 
 use std::{fs, path::Path};
 
-use crate::support::{demo, riad, stderr, stdout};
+use crate::support::{riad, stderr, stdout, trained};
 use riad_model::{Checkpoint, Precision};
 use serde_json::Value;
-use tempfile::TempDir;
-
-/// A run `run` of 8 images, of which 2 are for calibration.
-fn trained() -> TempDir {
-    let folder = demo();
-    let train = [
-        "train",
-        "data/badge",
-        "--method",
-        "riad",
-        "--size",
-        "32",
-        "--epochs",
-        "1",
-        "--out",
-        "run",
-        "-q",
-    ];
-    stdout(folder.path(), &[&train[..], &["--calibration", "0.25"]].concat());
-    folder
-}
 
 fn calibration(model: &Path) -> Vec<f32> {
     let header = Checkpoint::open(model).unwrap().header;
@@ -54,7 +33,7 @@ fn held_out(root: &Path) -> Vec<String> {
 
 #[test]
 fn training_calibrates_with_images_that_it_has_not_seen() {
-    let folder = trained();
+    let folder = trained(&["--calibration", "0.25"]);
     let root = folder.path();
     let held_out = held_out(root);
     let mut expected: Vec<f32> = scores(root, &held_out.iter().map(String::as_str).collect::<Vec<_>>())
@@ -92,7 +71,7 @@ fn training_calibrates_with_images_that_it_has_not_seen() {
 
 #[test]
 fn verdicts_follow_from_the_calibration() {
-    let folder = trained();
+    let folder = trained(&["--calibration", "0.25"]);
     let root = folder.path();
     stdout(root, &["calibrate", "--model", "run", "data/badge/test/good", "-q"]);
     let good = scores(root, &["data/badge/test/good"]);
@@ -193,7 +172,7 @@ fn verdicts_follow_from_the_calibration() {
 
 #[test]
 fn images_that_would_spoil_the_guarantee_are_refused() {
-    let folder = trained();
+    let folder = trained(&["--calibration", "0.25"]);
     let root = folder.path();
     let before = fs::read(root.join("run/best.safetensors")).unwrap();
     let calibrate = |paths: &[&str], code| stderr(root, &[&["calibrate", "--model", "run"], paths].concat(), code);
@@ -295,7 +274,7 @@ fn of_fresh_good_images_the_share_asked_for_is_flagged() {
 
 #[test]
 fn every_rate_below_one_answers_and_the_precision_of_a_calibration_is_kept() {
-    let folder = trained();
+    let folder = trained(&["--calibration", "0.25"]);
     let root = folder.path();
     stdout(root, &["calibrate", "--model", "run", "data/badge/test/good", "-q"]);
     let good = "data/badge/test/good/000.png";
@@ -313,7 +292,7 @@ fn every_rate_below_one_answers_and_the_precision_of_a_calibration_is_kept() {
 
 #[test]
 fn a_cancelled_calibration_leaves_the_model_as_it_was() {
-    let folder = trained();
+    let folder = trained(&["--calibration", "0.25"]);
     let run = folder.path().join("run");
     let before = fs::read(run.join("best.safetensors")).unwrap();
     let cancel = riad::Cancel::new();

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{demo, interrupt, stderr, stdout};
+use crate::support::{self, interrupt, stderr, stdout};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -38,22 +38,8 @@ struct Row {
 /// A folder with a calibrated model `run`, and in `pictures` defects and good products: made-up ones, and real ones where
 /// there are any at hand.
 fn trained() -> TempDir {
-    let folder = demo();
+    let folder = support::trained(&[]);
     let root = folder.path();
-    let train = [
-        "train",
-        "data/badge",
-        "--method",
-        "riad",
-        "--size",
-        "32",
-        "--epochs",
-        "1",
-        "--out",
-        "run",
-        "-q",
-    ];
-    stdout(root, &train);
     stdout(root, &["calibrate", "--model", "run", "data/badge/test/good", "-q"]);
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/piped/PA_BDP01_TL/test");
     let real = riad_data::image_files(&shared, None).images;

@@ -46,6 +46,7 @@ pub fn file_of(path: &Path) -> Result<PathBuf> {
 /// If it is no file, or cannot be opened.
 pub fn open_file(path: &Path) -> io::Result<File> {
     let kind = fs::metadata(path)?.file_type();
+    // Of a folder the system says what is wrong.
     if !kind.is_file() && !kind.is_dir() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -83,6 +84,7 @@ fn write_into(path: &Path, kind: FileType, bytes: &[u8]) -> io::Result<()> {
     File::options().write(true).open(path)?.write_all(bytes)
 }
 
+/// Writes beside a file, and then in its place.
 fn replace_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let part = part_of(path);
     let write = || {

@@ -11,6 +11,7 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::Stream;
+use riad::files::{sha256, sha256_of_bytes};
 use serde::{Deserialize, Serialize};
 use tempfile::TempPath;
 use tokio::{
@@ -151,10 +152,11 @@ pub(super) async fn sent_before(
             return Ok((came, None));
         };
         let kept = first.picture.as_ref();
-        let kept = kept.and_then(|name| std::fs::read(store.pictures().path(name)).ok());
+        // By hashes, so that no picture is read into memory for this.
+        let kept = kept.and_then(|name| sha256(&[store.pictures().path(name)]).ok());
         let is_same = kept.is_none_or(|kept| match &came.picture {
-            Picture::File(path) => std::fs::read(path).is_ok_and(|bytes| bytes == kept),
-            Picture::Memory { bytes, .. } => *bytes == kept,
+            Picture::File(path) => sha256(&[path]).is_ok_and(|came| came == kept),
+            Picture::Memory { bytes, .. } => sha256_of_bytes(bytes) == kept,
         });
         if !is_same {
             return Err(Refused::conflict(format!(

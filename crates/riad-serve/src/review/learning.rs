@@ -42,7 +42,7 @@ const TELL: Duration = Duration::from_secs(1);
 pub(super) struct Material {
     /// What the version in use has to do with, as far as it is there.
     known: Vec<Known>,
-    /// What it learned from, whether it is there or not.
+    /// The content of what it learned from, whether that is there or not, and of what is to be learned from.
     learned: HashSet<String>,
     /// Selected pictures that are learned from.
     learn: Vec<PathBuf>,
@@ -86,6 +86,7 @@ impl Material {
         if fresh.len() >= needed {
             material.calibrate = fresh;
         } else {
+            material.learned.extend(known::contents(&fresh));
             material.learn.extend(fresh);
             material.check_held_out(selected.audited.len())?;
         }
@@ -116,11 +117,8 @@ impl Material {
 
     /// Pictures that the run held out for thresholds, and that nothing was or is to be learned from: they may have come once more.
     fn held_out(&self) -> impl Iterator<Item = PathBuf> {
-        let learn = known::contents(&self.learn);
         let held_out = self.known.iter().filter(|known| known.is_for_calibration);
-        held_out
-            .filter(move |known| !known.is_in(&learn) && !known.is_in(&self.learned))
-            .map(Known::path)
+        held_out.filter(|known| !known.is_in(&self.learned)).map(Known::path)
     }
 
     fn to_learn(&self) -> impl Iterator<Item = PathBuf> {

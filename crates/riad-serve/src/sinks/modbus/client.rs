@@ -21,6 +21,9 @@ use crate::{
 /// How long a PLC has for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// A verdict that is valid for less than this is not written any more: the PLC needs some time for its answer.
+const LEAST: Duration = Duration::from_millis(100);
+
 /// How often coils are written that have not changed, so that a PLC that was started anew has them.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -127,7 +130,8 @@ impl Link {
     ///
     /// Each answer takes time, and a verdict may end meanwhile: so what is shown is looked up again before each request.
     async fn write(&mut self, place: usize, [register, coil]: [u16; 2], board: &Board) -> Outcome {
-        let block = board.block(place);
+        let shown = || board.block_at(place, Instant::now() + LEAST);
+        let block = shown();
         let before = self.written.get(place).copied().flatten();
         let is_same_picture = before.is_some_and(|(before, _)| before.sequence() == block.sequence());
         let mut coils = before.map(|(before, _)| before.coils);
@@ -140,19 +144,19 @@ impl Link {
             self.coils(coil, [false; COILS], PATIENCE).await?;
             coils = Some([false; COILS]);
         }
-        let mut block = board.block(place);
+        let mut block = shown();
         if before.is_none_or(|(before, _)| before.registers != block.registers) {
-            self.registers(register, block.registers, patience(board, place))
+            self.registers(register, block.registers, patience(board, place, &block))
                 .await?;
         }
         let mut since = before.map(|(_, since)| since).filter(|since| since.elapsed() < AGAIN);
         // If it has ended since, its registers say so with the next beat.
-        let still = board.block(place).coils;
+        let still = shown().coils;
         for (coil, still) in block.coils.iter_mut().zip(still) {
             *coil &= still;
         }
         if coils != Some(block.coils) || since.is_none() {
-            self.coils(coil, block.coils, patience(board, place)).await?;
+            self.coils(coil, block.coils, patience(board, place, &block)).await?;
             since = Some(Instant::now());
         }
         if let Some(written) = self.written.get_mut(place) {
@@ -171,8 +175,13 @@ impl Link {
 }
 
 /// How long a request that shows a line may take. A verdict that comes later than it is valid could be taken for that of the next product.
-fn patience(board: &Board, place: usize) -> Duration {
-    board.left(place).map_or(PATIENCE, |left| left.min(PATIENCE))
+fn patience(board: &Board, place: usize, block: &Block) -> Duration {
+    let [is_valid, ..] = block.coils;
+    if is_valid {
+        board.left(place).min(PATIENCE)
+    } else {
+        PATIENCE
+    }
 }
 
 /// What became of a request.

@@ -144,6 +144,11 @@ impl Board {
 
     /// What a PLC sees of a line now.
     pub(super) fn block(&self, place: usize) -> Block {
+        self.block_at(place, Instant::now())
+    }
+
+    /// What a PLC sees of a line at a moment, if nothing comes until then.
+    fn block_at(&self, place: usize, at: Instant) -> Block {
         let Some((shown, line)) = self
             .lines
             .get(place)
@@ -157,14 +162,14 @@ impl Board {
             (false, State::Idle) => 2,
             (false, State::Amber) => 3,
         };
-        block(self.heartbeat, state, shown.sequence, shown.last, Instant::now())
+        block(self.heartbeat, state, shown.sequence, shown.last, at)
     }
 
-    /// How long what is shown of a line stays valid, if anything is.
-    fn left(&self, place: usize) -> Option<Duration> {
-        let is_valid = self.block(place).coils[0];
-        let until = self.lines.get(place)?.last?.until.filter(|_| is_valid)?;
-        Some(until.saturating_duration_since(Instant::now()))
+    /// How long the last verdict of a line stays valid.
+    fn left(&self, place: usize) -> Duration {
+        let last = self.lines.get(place).and_then(|shown| shown.last);
+        let until = last.and_then(|last| last.until);
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 }
 
