@@ -49,9 +49,8 @@ SCHEMA = pa.schema(
         ("error", pa.string()),
     ]
 )
-"""The columns of results. ``digest`` is the SHA-256 of the image's file, ``model`` the model's id, and ``fpr`` and ``confidence`` are
-what the verdict was asked with. Of an image that cannot be
-looked at there is ``error`` alone."""
+"""The columns of results. ``digest`` is the SHA-256 of the image's file, ``model`` the model's id. ``fpr`` and ``confidence`` are
+what the verdict was asked with. If an image cannot be looked at, there is ``error`` instead of results."""
 
 
 def _key(path: str, digest: str, model: str, fpr: float | None, confidence: float | None) -> bytes:
@@ -79,8 +78,8 @@ def done(folder: Path) -> NDArray[np.bytes_]:
         if missing := [name for name in columns if name not in schema.names]:
             raise ValueError(f"{file} holds no results of riad.ray: it has no column {missing[0]}; choose another folder")
         table = pyarrow.parquet.read_table(file, columns=columns)
-        for *image, error in zip(*(table.column(name).to_pylist() for name in columns)):
-            if error is None:
+        for *image, fault in zip(*(table.column(name).to_pylist() for name in columns)):
+            if fault is None:
                 keys.append(_key(*image))
     return np.sort(np.array(keys, dtype="S16"))
 
