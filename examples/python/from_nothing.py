@@ -24,7 +24,7 @@ def main() -> int:
 
     # Ctrl-C stops it, and the same call goes on.
     run = riad.train(
-        arguments.train, out=arguments.out, preset="tiny", size=128, calibration=0.2, time=arguments.time, progress=True
+        arguments.train, out=arguments.out, calibration=0.2, time=arguments.time, progress=True
     )
     detector = riad.Detector(run)
     print("calibrated with " + detector.facts().get("calibrated with", "nothing: it has no threshold"))

@@ -1,6 +1,6 @@
 """Trains a model for each product, a folder with good images each, on a cluster; with a table at the end.
 
-    python train_many.py products runs --cpus 2 --preset tiny --size 128
+    python train_many.py products runs --cpus 2 --preset tiny
 
 Runs lie on storage that every node sees. A worker that is killed is begun again elsewhere, and goes on from the run's last save to the
 same bytes. The same command goes on after any crash, and trains no finished run again.

@@ -38,7 +38,7 @@ pub(crate) struct Ablate {
     /// Use this riad program instead of building it
     #[arg(long, value_name = "FILE")]
     riad: Option<PathBuf>,
-    /// Further options for every `riad eval`, such as --size 128 --epochs 40
+    /// Further options for every `riad eval`, such as --epochs 40
     #[arg(last = true, value_name = "TRAIN_OPTIONS")]
     train_args: Vec<String>,
 }

@@ -310,8 +310,6 @@ fn windows(work: impl FnOnce(&Windows) -> Result<()>) -> Result<()> {
 
 fn check_windows(windows: &Windows) -> Result<()> {
     let mut check = windows.cargo("check", &format!("--tests {WINDOWS}"));
-    // Macros need not be fast here.
-    check.args(["--config", "profile.dev.package.\"*\".opt-level=0"]);
     // A warning here is one that no other step sees.
     run(check.env("RUSTFLAGS", "-D warnings"))
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask dist`: the files that people download.
 
 mod archive;
+mod crates;
 mod licences;
 mod linux;
 mod pages;

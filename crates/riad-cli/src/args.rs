@@ -62,7 +62,7 @@ pub(crate) struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   riad eval                                             see it work: demo, training, report
-  riad train photos/good --size 128 --out runs/lid      learn from a folder of good pictures
+  riad train photos/good --out runs/lid                 learn from a folder of good pictures
   riad eval --model runs/lid --good more --bad bad      measure it on pictures that you know
   riad score --model runs/lid photos/today              a score each: larger is more anomalous
   riad score --model runs/lid photos/today --fpr 0.05   a verdict, too: one false alarm in 20
@@ -110,7 +110,7 @@ pub(crate) enum Command {
 
 /// Make the demo data set: a texture and an object, both made up, with defects and their masks
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  riad demo-data demo\n  riad eval demo --size 128")]
+#[command(after_help = "Examples:\n  riad demo-data demo\n  riad eval demo")]
 pub(crate) struct DemoDataArgs {
     /// Folder to make
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -132,11 +132,11 @@ Ctrl-C stops after the current step. --resume goes on. The resumed run ends in t
 a run that was never stopped. The same holds for a run that was killed.
 
 Examples:
-  riad train photos/good --size 128 --out runs/lid
-  riad train data/mvtec/bottle --size 128
+  riad train photos/good --out runs/lid
+  riad train data/mvtec/bottle
   riad train data/mvtec --category bottle --preset small --out runs/small
   riad train data/visa --category candle --format visa
-  riad train photos/good --size 128 --epochs 50 --max-time 30m
+  riad train photos/good --size 256 --max-time 30m
   riad train photos/labels --size 96x320 --out runs/labels
   riad train photos/web --tile 256 --overlap 64 --out runs/web
   riad train photos/cast --bands '*_light{0..3}.png' --out runs/cast

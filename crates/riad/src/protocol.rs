@@ -53,7 +53,7 @@ pub struct TrainingOptions {
     pub channels: Option<usize>,
     /// The sample value that is white in files of integers.
     pub white_level: Option<u16>,
-    /// Images are resized to this height and width in pixels: 256 by default.
+    /// Images are resized to this height and width in pixels. The default is 128, and 256 with the paper's protocol.
     pub size: Option<Size>,
     /// Height and width of tiles. With it, images are not resized but cut into tiles.
     pub tile: Option<Size>,
@@ -186,14 +186,14 @@ impl TrainingOptions {
     /// If options contradict each other, or one is out of range.
     pub fn config(&self, method: Method, images: usize, device: &Device) -> Result<TrainConfig> {
         let protocol = self.protocol.unwrap_or_default();
-        let (preset, similarity) = match protocol {
-            Protocol::Default => (Preset::Tiny, Similarity::GmsColour),
-            Protocol::Paper => (Preset::Paper, Similarity::GmsGrey),
+        let (preset, side, similarity) = match protocol {
+            Protocol::Default => (Preset::Tiny, 128, Similarity::GmsColour),
+            Protocol::Paper => (Preset::Paper, 256, Similarity::GmsGrey),
         };
         let preset = self.preset.unwrap_or(preset);
         let seed = self.seed.unwrap_or(0);
         let size = self.tile.or(self.size);
-        let Size { height, width } = size.unwrap_or(ScoringSettings::default().size());
+        let Size { height, width } = size.unwrap_or(Size::new(side, side));
         let mut scoring = method.settings(height, width);
         scoring.tiling = self.tile.map(|tile| Tiling {
             overlap: self.overlap(tile),

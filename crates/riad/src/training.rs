@@ -53,7 +53,7 @@ impl Training {
         self
     }
 
-    /// Images are resized to a square of this side in pixels: 256 by default.
+    /// Images are resized to a square of this side in pixels: 128 by default.
     pub fn size(mut self, side: usize) -> Self {
         self.options.size = Some(Size::new(side, side));
         self

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::output;
+use super::{crates::Crates, output};
 use crate::cargo;
 
 /// How the names of licences' files begin.
@@ -37,14 +37,12 @@ pub(super) fn of(target: &str) -> Result<String> {
         target,
     ]))?;
     let metadata: Value = serde_json::from_str(&metadata).context("cargo's metadata is no JSON")?;
-    let tree = output(&mut cargo([
-        "tree", "--locked", "-p", "riad-cli", "-e", "normal", "--prefix", "none", "--format", "{p}", "--target", target,
-    ]))?;
+    let crates = Crates::of(target)?;
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for package in metadata["packages"].as_array().into_iter().flatten() {
         let (name, version) = (text(package, "name"), text(package, "version"));
         // Ours has its own files beside this one.
-        if package["source"].is_null() || !tree.lines().any(|line| is_of(line, name, version)) {
+        if package["source"].is_null() || !crates.contain(name, version) {
             continue;
         }
         let folder = Path::new(text(package, "manifest_path"))
@@ -94,12 +92,6 @@ fn text<'a>(package: &'a Value, field: &str) -> &'a str {
 fn authors(package: &Value) -> String {
     let authors = package["authors"].as_array().into_iter().flatten();
     authors.filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
-}
-
-/// Whether a line of cargo tree is about a crate: `name vVERSION`, and more.
-fn is_of(line: &str, name: &str, version: &str) -> bool {
-    let mut words = line.split(' ');
-    words.next() == Some(name) && words.next().and_then(|word| word.strip_prefix('v')) == Some(version)
 }
 
 /// The licences in a crate's folder and below it: C that a crate brings along has its own.

@@ -73,7 +73,8 @@ pub(crate) struct TrainingArgs {
     /// largest value that the file's samples can have]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) white_level: Option<u16>,
-    /// Resize images to this height and width in pixels, whatever their proportions: 200, or 150x400 [default: 256]
+    /// Resize images to this height and width in pixels, whatever their proportions: 200, or 150x400 [default: 128; 256 with
+    /// --protocol paper]
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
     pub(crate) size: Option<Size>,
     /// Do not resize images, but look at overlapping tiles of this size: 256, or 128x512 (height x width). Each epoch uses

@@ -12,6 +12,6 @@ pub(crate) fn run(args: &DemoDataArgs) -> Result<Ending> {
         Demo::Created => info!("made the demo set in {folder}"),
         Demo::Reused => info!("the demo set of this seed is in {folder} already"),
     }
-    info!("train and measure on it with: riad eval {folder} --size 128");
+    info!("train and measure on it with: riad eval {folder}");
     Ok(Ending::Done)
 }

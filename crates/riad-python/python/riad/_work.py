@@ -71,7 +71,7 @@ def train(
     Ctrl-C, a kill, or when ``time``, in seconds, is up. Ctrl-C stops at the next good place, and is raised as ``KeyboardInterrupt``
     then. A run that goes on ends with the same bytes as one that was never stopped. What is ``None`` takes the protocol's default.
 
-    Images are resized to ``size``, 256 by default; ``preset`` is the size of the network, ``"tiny"`` by default. ``calibration`` is the
+    Images are resized to ``size``, 128 by default; ``preset`` is the size of the network, ``"tiny"`` by default. ``calibration`` is the
     share of the images that is held out for thresholds; 19 of them allow a false-positive rate of 0.05. By default it is a tenth from
     185 images on, and none of fewer. The other settings are those of ``riad train``, which its help explains.
 
