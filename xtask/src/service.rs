@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use crate::python;
+use crate::{debian, python};
 
 /// Starts riad serve with a model of the demo's badge. Then schemathesis, Triton's client, mutated requests and a real
 /// Chromium use it
@@ -55,8 +55,7 @@ impl TryService {
         let folder = tempfile::tempdir().context("cannot make a folder")?;
         let root = folder.path();
         // With the features that the tests have, so that nothing is built twice.
-        run(&mut crate::cargo(["build", "--locked", "--workspace", "--bin", "riad"]))?;
-        let program = crate::workspace_root().join("target/debug/riad");
+        let program = crate::build(&["build", "--locked", "--workspace", "--bin", "riad"], "riad")?;
         let riad = |arguments: &[&str]| run(Command::new(&program).current_dir(root).arg("-q").args(arguments));
         riad(&["demo-data", "demo"])?;
         riad(&[
@@ -91,13 +90,7 @@ impl TryService {
         if self.no_browser {
             return Ok(());
         }
-        let browser = crate::workspace_root().join("crates/riad-serve/tests/browser");
-        let mut packages = Command::new("npm");
-        packages.current_dir(&browser).args(["ci", "--no-audit", "--no-fund"]);
-        if let Err(error) = provide("chromium").and_then(|()| run(&mut packages)) {
-            eprintln!("skipped: no Chromium, or no packages to drive it: {error:#}");
-            return Ok(());
-        }
+        let browser = browser()?;
         run(Command::new("npm").current_dir(&browser).arg("test"))?;
         let service = start(&program, root, "page", LINE)?;
         let mut real = Command::new("node");
@@ -120,10 +113,8 @@ impl TryService {
 
     /// Has clients of other makers use the service.
     fn clients(&self, program: &Path, root: &Path, bad: &Path) -> Result<()> {
-        let Some(python) = python::with("service", &PACKAGES) else {
-            eprintln!("skipped: no Python with schemathesis and tritonclient, and no network to install them");
-            return Ok(());
-        };
+        let python =
+            clients().context("no Python with schemathesis and tritonclient, and no network to install them")?;
         let scripts = crate::workspace_root().join("crates/riad-serve/tests/python");
         let service = start(program, root, "clients", LINE)?;
         let picture = first(bad)?;
@@ -167,6 +158,24 @@ impl TryService {
         ]))?;
         Ok(())
     }
+}
+
+/// The Python of the clients, if it is there or can be installed.
+pub(crate) fn clients() -> Option<PathBuf> {
+    python::with("service", &PACKAGES)
+}
+
+/// The folder of the browser's tests, with what they need.
+///
+/// # Errors
+/// If there is no Chromium or no npm, and they cannot be installed.
+pub(crate) fn browser() -> Result<PathBuf> {
+    let folder = crate::workspace_root().join("crates/riad-serve/tests/browser");
+    provide("chromium")?;
+    run(Command::new("npm")
+        .current_dir(&folder)
+        .args(["ci", "--no-audit", "--no-fund"]))?;
+    Ok(folder)
 }
 
 /// The line that most of them use.
@@ -217,8 +226,11 @@ pub(crate) fn provide(program: &str) -> Result<()> {
     if folders.iter().any(|folder| Path::new(folder).join(program).exists()) {
         return Ok(());
     }
-    run(Command::new("apt-get").args(["update", "-qq"]))?;
-    run(Command::new("apt-get").args(["install", "-y", "-qq", program]))
+    ensure!(
+        debian::install(&[program]),
+        "there is no {program}, and Debian's package of this name cannot be installed"
+    );
+    Ok(())
 }
 
 fn copy(from: &Path, to: &Path, prefix: &str) -> Result<()> {

@@ -3,7 +3,12 @@
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
+use crate::{bench::environment, service, workspace_root};
+
 /// Runs the tests that are marked `#[ignore]`, with optimisation. The mark says why a test is slow.
+///
+/// Without a filter it installs what they need: Chromium, and a Python environment with PyTorch, which takes 5 GB. With a filter it
+/// installs nothing: PATH has chromium, and RIAD_PYTHON names a Python.
 #[derive(Debug, Args)]
 pub(crate) struct SlowTests {
     /// Only tests whose name contains this
@@ -12,7 +17,12 @@ pub(crate) struct SlowTests {
 
 impl SlowTests {
     pub(crate) fn run(self) -> Result<()> {
-        let mut test = crate::cargo(["test", "--workspace", "--release", "--", "--ignored"]);
+        let mut test = crate::cargo(["test", "--locked", "--workspace", "--release", "--", "--ignored"]);
+        if self.filter.is_none() {
+            service::provide("chromium")?;
+            test.env("RIAD_PYTHON", environment::provide(&workspace_root().join("target"))?);
+            test.env("RIAD_REQUIRE", "python");
+        }
         let status = test.args(self.filter).status().context("cannot start cargo")?;
         ensure!(status.success(), "slow tests failed");
         Ok(())

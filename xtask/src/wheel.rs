@@ -67,12 +67,7 @@ pub(crate) fn check(run: impl Fn(&mut Command) -> Result<()>) -> Result<()> {
 
     run(&mut pip(&fresh, &TESTS))?;
     // With the features that the tests have, so that nothing is built twice.
-    run(&mut crate::cargo(["build", "--locked", "--workspace", "--bin", "riad"]))?;
-    let program = root
-        .join("target")
-        .join("debug")
-        .join("riad")
-        .with_extension(std::env::consts::EXE_EXTENSION);
+    let program = crate::build(&["build", "--locked", "--workspace", "--bin", "riad"], "riad")?;
     let mut pytest = Command::new(&fresh);
     pytest
         .current_dir(&tests)

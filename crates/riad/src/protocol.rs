@@ -90,6 +90,10 @@ pub struct TrainingOptions {
     pub seed: Option<u64>,
 }
 
+/// Steps of a training with a small preset, at most, unless epochs are asked for. More of them improve little, and would take hours if
+/// there are hundreds of images.
+const MOST_STEPS: usize = 4000;
+
 /// Training images whose alignment chooses the method, at most.
 const MOST_LOOKED_AT: usize = 64;
 
@@ -179,8 +183,8 @@ impl TrainingOptions {
     }
 
     /// The settings of a training on `device` with this number of images. They are the protocol's settings, with three
-    /// exceptions: options that are set, the learning rate of the small presets, and the epochs of a method that has a
-    /// fixed number of steps.
+    /// exceptions: options that are set, the learning rate and the most steps of the small presets, and the epochs of a
+    /// method that has a fixed number of steps.
     ///
     /// # Errors
     /// If options contradict each other, or one is out of range.
@@ -224,11 +228,13 @@ impl TrainingOptions {
             .with_channels(channels)
             .with_inputs(scoring.input.channels(channels));
         let mut config = TrainConfig::published(architecture, scoring);
-        let learning_rate = match (protocol, preset) {
-            (Protocol::Default, Preset::Tiny | Preset::Small) => 1e-3,
-            _ => config.learning_rate,
-        };
+        let is_for_cpus = protocol == Protocol::Default && matches!(preset, Preset::Tiny | Preset::Small);
+        let learning_rate = if is_for_cpus { 1e-3 } else { config.learning_rate };
         config.batch_size = self.batch.unwrap_or(config.batch_size);
+        let steps_of_an_epoch = images.div_ceil(config.batch_size.max(1)).max(1);
+        if is_for_cpus {
+            config.epochs = config.epochs.min(MOST_STEPS.div_ceil(steps_of_an_epoch));
+        }
         config.epochs = self.epochs_by_default.unwrap_or(config.epochs);
         if let Some(steps) = method.steps() {
             if self.patience.is_some() {
@@ -238,7 +244,7 @@ impl TrainingOptions {
                     reason: format!("the method {method} is trained to its last epoch, so it has no patience"),
                 });
             }
-            config.epochs = steps.div_ceil(images.div_ceil(config.batch_size.max(1)).max(1));
+            config.epochs = steps.div_ceil(steps_of_an_epoch);
         }
         config.epochs = self.epochs.unwrap_or(config.epochs);
         config.learning_rate = self.lr.unwrap_or(learning_rate);
@@ -351,6 +357,28 @@ pub(crate) fn differing(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_small_preset_has_no_more_steps_than_end_soon() {
+        let epochs = |options: TrainingOptions, method, images| {
+            let config = options.config(method, images, &Device::CPU).unwrap();
+            config.epochs
+        };
+        let of = |preset| TrainingOptions {
+            preset: Some(preset),
+            ..TrainingOptions::default()
+        };
+        // 56 steps in an epoch, and 5.
+        assert_eq!(epochs(of(Preset::Tiny), Method::RIAD, 224), 72);
+        assert_eq!(epochs(of(Preset::Small), Method::RIAD, 20), 300);
+        assert_eq!(epochs(of(Preset::Tiny), Method::RESTORE, 20), 800);
+        assert_eq!(epochs(of(Preset::Paper), Method::RIAD, 224), 300);
+        let paper = TrainingOptions {
+            protocol: Some(Protocol::Paper),
+            ..of(Preset::Tiny)
+        };
+        assert_eq!(epochs(paper, Method::RIAD, 224), 300);
+    }
 
     #[test]
     fn tiles_cover_an_image_with_their_overlap() {

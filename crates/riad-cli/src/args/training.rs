@@ -88,7 +88,8 @@ pub(crate) struct TrainingArgs {
     /// has the proportions of the images, or with --tile their size
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) roi: Option<PathBuf>,
-    /// Largest number of passes over the images [default: 300; for restore enough for 4000 steps]
+    /// Largest number of passes over the images [default: enough for 4000 steps; with riad and
+    /// autoencoder at most 300 epochs, and always 300 with --preset paper]
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<usize>,
     /// Images per step [default: 4]

@@ -1,7 +1,5 @@
 //! Batches are the same however they are loaded.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
-
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,4 @@
-//! JPEGs of which something is missing, and JPEGs with something behind them (`files/make.py`).
-
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+//! JPEGs of which something is missing, and JPEGs with something behind them (`tests/jpeg/files/make.py`).
 
 use std::fs;
 use std::path::{Path, PathBuf};

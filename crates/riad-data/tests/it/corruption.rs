@@ -1,7 +1,5 @@
 //! Corrupted images depend on their seed and place alone, and are what the settings say.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
-
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 

@@ -1,5 +1,4 @@
 //! What a look at good images finds.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
     fs,

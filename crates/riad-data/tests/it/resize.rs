@@ -1,6 +1,4 @@
-//! Resizing against Pillow's `BILINEAR`; the numbers are printed by `resize.py`.
-
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+//! Resizing against Pillow's `BILINEAR`; the numbers are printed by `tests/resize.py`.
 
 use image::{DynamicImage, Rgb, RgbImage};
 use riad_core::Size;
@@ -30,7 +28,7 @@ const BOTTLE: [u8; 66] = [
     46, 255, 255, 255, 255, 73, 39, 52, 38, 207, 255, 255, 255, 255,
 ];
 
-/// The made-up image of `resize.py`.
+/// The made-up image of `tests/resize.py`.
 fn made_up() -> DynamicImage {
     let value = |v: u32| (v % 256) as u8;
     RgbImage::from_fn(50, 37, |x, y| {

@@ -1,7 +1,5 @@
 //! Each data set that is known, as a small made-up tree in its layout, and every way in which it can be wrong.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
-
 mod detection;
 mod folders;
 mod kolektor;

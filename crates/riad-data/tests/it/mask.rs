@@ -1,7 +1,5 @@
 //! Masks keep every defect.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
-
 use image::{GrayImage, ImageBuffer, Luma};
 use npyz::WriterBuilder;
 use proptest::prelude::*;

@@ -1,6 +1,4 @@
-//! Every kind of image file against what Pillow sees in it (`files/make.py`), and damaged files.
-
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+//! Every kind of image file against what Pillow sees in it (`tests/files/make.py`), and damaged files.
 
 use std::collections::BTreeMap;
 use std::fs;

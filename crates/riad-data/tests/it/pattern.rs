@@ -1,7 +1,5 @@
 //! Files that make one image together, found by their names.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,5 @@
 //! Finding images and masks by their names.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

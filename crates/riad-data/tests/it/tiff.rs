@@ -1,6 +1,4 @@
-//! Every kind of TIFF against what NumPy holds of it (`files/make.py`), and what is not read.
-
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+//! Every kind of TIFF against what NumPy holds of it (`tests/tiff/files/make.py`), and what is not read.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,7 +1,5 @@
 //! What samples mean: white levels, transparency, pictures beyond the first, and what decoding may take.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
-
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,5 @@
 //! Images of other numbers of channels than three: TIFFs of several pages or samples, arrays, and several files, against
-//! what NumPy holds of them (`files/make.py`); and one channel against three.
-
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+//! what NumPy holds of them (`tests/channels/files/make.py`); and one channel against three.
 
 mod groups;
 mod hostile;

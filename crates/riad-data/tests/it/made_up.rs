@@ -1,7 +1,5 @@
 //! Defects that are made up: where they are, how they grow, and that chance decides them alone.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
-
 use riad_core::{Random, Size};
 use riad_data::{Fit, Flaw, Image, MadeUp, Reader};
 
