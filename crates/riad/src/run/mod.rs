@@ -545,9 +545,9 @@ impl Run {
             }
         }
         suspects.weigh(&held_out, calibration);
-        if let Some(list) = suspects.write(&self.folder, "suspects", &self.reader(), Some(&model))? {
-            suspects.tell(&list, observer);
-        }
+        let list = self.folder.join("suspects.txt");
+        suspects.write(&list, &self.reader(), Some(&model))?;
+        suspects.tell(&list, observer);
         Ok(())
     }
 

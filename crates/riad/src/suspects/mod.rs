@@ -189,25 +189,18 @@ impl Suspects {
         self.found.len()
     }
 
-    /// Writes the list of names, `NAME.txt` in `folder`, for
-    /// [`TrainingOptions::without`](crate::TrainingOptions::without), and with the feature `report` a page beside it,
-    /// `NAME.html`. Returns the path of the list. With a model, the page shows where it finds images anomalous. Without
-    /// unusual images it returns `None`, and writes only over files of an earlier look.
+    /// Writes the list of names, `NAME.txt`, for [`TrainingOptions::without`](crate::TrainingOptions::without), and with
+    /// the feature `report` a page beside it, `NAME.html`. With a model, the page shows where it finds images anomalous.
+    /// Without unusual images it writes only over files of an earlier look.
     ///
     /// # Errors
     /// If a file cannot be written, or an image can no longer be read.
-    pub fn write(
-        &self,
-        folder: &Path,
-        name: &str,
-        reader: &Reader,
-        model: Option<&Detector>,
-    ) -> Result<Option<PathBuf>> {
-        let [list, page] = ["txt", "html"].map(|ending| folder.join(format!("{name}.{ending}")));
-        if self.is_empty() && !begins_with(&list, LIST) && !begins_with(&page, PAGE) {
-            return Ok(None);
+    pub fn write(&self, list: &Path, reader: &Reader, model: Option<&Detector>) -> Result<()> {
+        let page = &list.with_extension("html");
+        if self.is_empty() && !begins_with(list, LIST) && !begins_with(page, PAGE) {
+            return Ok(());
         }
-        for (file, begin) in [(&list, LIST), (&page, PAGE)] {
+        for (file, begin) in [(list, LIST), (page, PAGE)] {
             if file.is_file() && !begins_with(file, begin) {
                 return Err(Error::request(format!(
                     "{} is there, and was not written by an earlier look for unusual images; choose another file",
@@ -221,12 +214,12 @@ impl Suspects {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "\n# {reasons}\n{name}");
         }
-        write_whole(&list, text.as_bytes())?;
+        write_whole(list, text.as_bytes())?;
         #[cfg(feature = "report")]
-        write_whole(&page, page::render(self, reader, model)?.as_bytes())?;
+        write_whole(page, page::render(self, reader, model)?.as_bytes())?;
         #[cfg(not(feature = "report"))]
         let _ = (reader, model);
-        Ok((!self.is_empty()).then_some(list))
+        Ok(())
     }
 
     /// What an earlier look wrote to this list, or nothing if there is none: each suspect's name with its reasons.
@@ -248,8 +241,11 @@ impl Suspects {
         Ok(found)
     }
 
-    /// Tells the observer how many images to look at, and which.
+    /// Tells the observer how many images to look at, and which, if there are any.
     pub fn tell(&self, list: &Path, observer: &dyn Observer) {
+        if self.is_empty() {
+            return;
+        }
         let names: Vec<_> = self.lines().map(|(name, _)| name).collect();
         observer.event(&Event::Suspects {
             names: &names,
@@ -283,10 +279,8 @@ mod tests {
             images.push((path, format!("{number}.png")));
         }
         let suspects = Suspects::among(images, &Reader::new(3));
-        let list = suspects
-            .write(folder.path(), "look", &Reader::new(3), None)
-            .unwrap()
-            .unwrap();
+        let list = folder.path().join("look.txt");
+        suspects.write(&list, &Reader::new(3), None).unwrap();
         let told: Vec<_> = suspects
             .lines()
             .map(|(name, reasons)| (name.to_owned(), reasons))
