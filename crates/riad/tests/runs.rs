@@ -279,6 +279,27 @@ fn a_run_that_is_there_or_is_just_begun_stays_as_it_is() {
     assert!(fs::read(at("begun/roi")).unwrap() == fs::read(&other).unwrap());
 }
 
+/// Who removes the state of a finished run, three times as large as its weights, still has these.
+#[test]
+fn weights_without_the_state_of_their_training_are_not_replaced() {
+    let folder = data();
+    let training = training(folder.path(), "run");
+    let run = training.clone().start(&()).unwrap();
+    let best = run.folder().join("best.safetensors");
+    let before = fs::read(&best).unwrap();
+    fs::remove_file(run.folder().join("last.safetensors")).unwrap();
+    let error = training.clone().start(&()).unwrap_err().to_string();
+    assert!(
+        error.contains("last.safetensors") && error.contains("bring that back"),
+        "{error}"
+    );
+    // Nor by a run of another start.
+    fs::remove_file(run.folder().join("settings.json")).unwrap();
+    let error = training.start(&()).unwrap_err().to_string();
+    assert!(error.contains("would replace"), "{error}");
+    assert!(fs::read(&best).unwrap() == before && !run.folder().join("settings.json").exists());
+}
+
 /// A caller that reports the faults and calls again must not train without the images that have them.
 #[cfg(unix)]
 #[test]

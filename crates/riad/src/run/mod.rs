@@ -86,7 +86,7 @@ impl Run {
     /// Prepares a run: splits the category's training images and records them. It does not train yet.
     ///
     /// # Errors
-    /// If `folder` holds a run already, an image cannot be read, or the folder cannot be written.
+    /// If `folder` holds a run already, or weights of the name that a run gives its best, an image cannot be read, or the folder cannot be written.
     pub fn create(
         folder: impl AsRef<Path>,
         category: &Category,
@@ -95,11 +95,20 @@ impl Run {
         observer: &dyn Observer,
     ) -> Result<Self> {
         let folder = folder.as_ref();
-        let check_free = || match Self::exists(folder) {
-            false => Ok(()),
-            true => Err(Error::RunExists {
-                folder: folder.to_owned(),
-            }),
+        let check_free = || {
+            if Self::exists(folder) {
+                return Err(Error::RunExists {
+                    folder: folder.to_owned(),
+                });
+            }
+            let best = folder.join(BEST);
+            if best.exists() {
+                return Err(Error::request(format!(
+                    "a training in this folder would replace {}; choose another folder",
+                    best.display()
+                )));
+            }
+            Ok(())
         };
         // Before the images take their time.
         check_free()?;
