@@ -200,12 +200,20 @@ impl Detector {
     /// Looks at an image in memory, of any size. It is resized to the model's size.
     ///
     /// # Errors
-    /// If it has other channels than the model, is too small for its tiles, or the device fails.
+    /// If it has other channels than the model or values outside of [0, 1], is too small for its tiles, or the device
+    /// fails.
     pub fn inspect(&self, image: Image) -> Result<Inspection> {
         let (channels, wanted) = (image.channels(), self.reader().channels);
         if channels != wanted {
             return Err(Error::request(format!(
                 "the image has {channels} channels, and the model needs {wanted}"
+            )));
+        }
+        // NaN is in no range.
+        let is_outside = |value: &&f32| !(0.0..=1.0).contains(*value);
+        if let Some(value) = image.values().iter().find(is_outside) {
+            return Err(Error::request(format!(
+                "the image has the value {value}, but values must be in [0, 1], where 1 is white; divide them by the value of white"
             )));
         }
         let fitted = self.fitted(&image)?;
@@ -361,6 +369,7 @@ impl Iterator for Inspections {
 
 #[cfg(test)]
 mod tests {
+    use riad_core::Size;
     use riad_model::{Architecture, Checkpoint, ScoringSettings, Weights};
 
     use super::*;
@@ -391,5 +400,28 @@ mod tests {
             assert_eq!(error.to_string(), format!("{}: cannot resize it", name.display()));
         }
         assert!(Error::from(ModelError::Gpu("out of memory".into())).stops_everything());
+    }
+
+    /// At the network's size they would be scored by constants for another range, at others be cut off.
+    #[test]
+    fn values_out_of_their_range_have_no_verdict() {
+        let weights = Weights::initial(Architecture::u_net(2), 0).unwrap();
+        let checkpoint = Checkpoint::new(weights, ScoringSettings::for_size(32, 32), None, None);
+        let detector = Detector::options()
+            .compute(Compute::on(Device::CPU))
+            .open_checkpoint(&checkpoint)
+            .unwrap();
+        for side in [32, 40] {
+            let inspect = |value| {
+                let mut values = vec![0.5; 3 * side * side];
+                values[side] = value;
+                detector.inspect(Image::new(3, Size::new(side, side), values).unwrap())
+            };
+            for value in [-0.01, 1.01, 255.0, f32::NAN, f32::INFINITY] {
+                let error = inspect(value).unwrap_err();
+                assert!(error.to_string().contains("must be in [0, 1]"), "{error}");
+            }
+            assert!(inspect(0.0).is_ok() && inspect(1.0).is_ok());
+        }
     }
 }

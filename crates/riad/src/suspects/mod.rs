@@ -13,7 +13,7 @@ use std::{
 
 use riad_core::{
     Calibration,
-    outlier::{LIMIT, log_deviations},
+    outlier::{LIMIT, deviations, log_deviations},
 };
 use riad_data::{DataError, Reader, Suspicion, read_text, survey};
 
@@ -85,7 +85,12 @@ impl Suspects {
         let mut sorted = scores.to_vec();
         sorted.sort_unstable_by(f32::total_cmp);
         let usual = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
-        let far = log_deviations(&values, LEAST_SPREAD);
+        // What is normal is taken off, so a score can be 0 or below.
+        let far = if values.iter().all(|&value| value > 0.0) {
+            log_deviations(&values, LEAST_SPREAD)
+        } else {
+            deviations(&values, LEAST_SPREAD * f64::from(usual.abs()))
+        };
         for ((&place, &score), far) in places.iter().zip(scores).zip(far) {
             if far > LIMIT {
                 self.found
@@ -268,6 +273,26 @@ mod tests {
     use image::{Rgb, RgbImage};
 
     use super::*;
+
+    /// A network that is far below what is normal in most images still finds the one with a defect.
+    #[test]
+    fn an_anomalous_image_is_found_among_scores_below_0() {
+        for below in [1, 6, 11, 12] {
+            let mut suspects = Suspects {
+                images: vec![PathBuf::new(); 13],
+                names: vec![String::new(); 13],
+                found: BTreeMap::new(),
+                unreadable: Vec::new(),
+                effect: None,
+            };
+            let places: Vec<usize> = (0..13).collect();
+            let mut scores: Vec<f32> = (0..12).map(|image| 0.01 * (image - below) as f32 + 0.005).collect();
+            scores.push(0.6);
+            suspects.judge(&places, &scores);
+            let found: Vec<_> = suspects.found.keys().copied().collect();
+            assert_eq!(found, [12], "{scores:?}");
+        }
+    }
 
     #[test]
     fn what_is_written_can_be_read_again() {
