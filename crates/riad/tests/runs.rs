@@ -5,12 +5,12 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{LazyLock, Mutex},
 };
 
 use riad::{
     Cancel, Category, Checkpoint, Compute, Detector, Device, Error, Event, Method, Observer, Purpose, Recalibration,
-    Run, Stop, Training, TrainingOptions, TrainingOutcome, Work,
+    Run, Sets, Stop, Training, TrainingOptions, TrainingOutcome, Work,
     evaluation::{Measurement, TestSet},
 };
 use riad_data::demo;
@@ -51,6 +51,13 @@ fn training(root: &Path, out: &str) -> Training {
         .device(Device::CPU)
         .out(root.join(out))
 }
+
+/// A finished run, for tests that only measure with it.
+static RUN: LazyLock<(TempDir, Run)> = LazyLock::new(|| {
+    let folder = data();
+    let run = training(folder.path(), "run").start(&()).unwrap();
+    (folder, run)
+});
 
 /// Cancels when a piece of work has got so far, and remembers whether that work ended.
 struct Until<'a> {
@@ -362,4 +369,17 @@ fn an_evaluation_that_is_cancelled_gives_no_result_and_ends_its_work() {
     drop(state);
     // Who is not asked to stop goes through.
     assert_eq!(measurement.measure(&test, &()).unwrap().findings.images.len(), 6);
+}
+
+#[test]
+fn the_mean_image_of_no_images_is_not_measured() {
+    let (folder, run) = &*RUN;
+    let compute = Compute::on(Device::CPU);
+    let measurement = Measurement::of(run.folder()).compute(compute.clone()).baseline(true);
+    let sets = Sets::new().good(folder.path().join("badge/test/good"));
+    let pictures = TestSet::of_sets(run.folder(), &sets, None, &compute, &()).unwrap();
+    for (test, has_mean) in [(pictures, false), (TestSet::of_run(run, &()).unwrap(), true)] {
+        let findings = measurement.measure(&test, &()).unwrap().findings;
+        assert_eq!((findings.images.len(), findings.baseline.is_some()), (6, has_mean));
+    }
 }

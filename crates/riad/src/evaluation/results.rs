@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use riad_data::Layout;
 use riad_model::{EpochRecord, Header, Precision, ScoringSettings, TrainConfig};
 use serde::Serialize;
 
@@ -19,6 +20,8 @@ pub struct Evaluation {
     pub name: String,
     /// The folder of its images, written by the rule of [`names`](crate::names).
     pub data: String,
+    /// The layout of that folder.
+    pub layout: Layout,
     /// The model's folder or file, written in the same way.
     pub model: String,
     /// The header of the model.
