@@ -383,3 +383,35 @@ fn the_mean_image_of_no_images_is_not_measured() {
         assert_eq!((findings.images.len(), findings.baseline.is_some()), (6, has_mean));
     }
 }
+
+#[test]
+fn a_test_set_is_called_as_the_category() {
+    let folder = data();
+    let root = folder.path().join("lid.v2");
+    fs::rename(folder.path().join("badge"), &root).unwrap();
+    let good = root.join("train/good");
+    let run = Training::new(&good).method(Method::RIAD).size(32).epochs(1);
+    let run = run
+        .device(Device::CPU)
+        .out(folder.path().join("run"))
+        .start(&())
+        .unwrap();
+    let held_out = TestSet::of_run_or_held_out(&run, &()).unwrap();
+    let sets = Sets::new().good(root.join("test/good"));
+    let pictures = TestSet::of_sets(run.folder(), &sets, None, &Compute::on(Device::CPU), &()).unwrap();
+    assert_eq!([held_out.name, pictures.name], ["lid.v2"; 2]);
+}
+
+/// What is listed can still fail to be read.
+#[cfg(unix)]
+#[test]
+fn pictures_none_of_which_can_be_read_are_no_test_set() {
+    let (folder, run) = &*RUN;
+    let good = folder.path().join("badge/test/good");
+    let of_sets = |sets| TestSet::of_sets(run.folder(), &sets, None, &Compute::on(Device::CPU), &());
+    let error = of_sets(Sets::new().good(&good).bad("/dev/null"))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("no bad picture can be read"), "{error}");
+    assert_eq!(of_sets(Sets::new().good(&good)).unwrap().category.test.len(), 6);
+}

@@ -53,7 +53,7 @@ pub const USUAL_RATE: f64 = 0.05;
 /// ```
 ///
 /// # Errors
-/// If the run has no weights, or if no good picture or no bad picture can be read.
+/// If the run has no weights, no pictures are given, or none of the good ones or none of the bad ones can be read.
 pub fn evaluate(run: &Run, sets: Sets, observer: &dyn Observer) -> Result<Evaluation> {
     let model = run.folder();
     let compute = Compute::default();
@@ -225,9 +225,9 @@ impl Findings {
         }
         if !self.faults.is_empty() {
             notes.push(format!(
-                "the measurement is incomplete; {} faults were found: {}",
+                "the measurement is incomplete; {} faults were found: {} (results.json names all)",
                 self.faults.len(),
-                self.faults.join("; ")
+                in_part(&self.faults, "; ")
             ));
         }
         notes
