@@ -120,7 +120,7 @@ impl Recalibration {
         self
     }
 
-    /// Stops the calibration. The model is then unchanged.
+    /// Stops the calibration with [`Error::Cancelled`]. The model is then unchanged.
     pub fn cancel(mut self, cancel: Cancel) -> Self {
         self.cancel = cancel;
         self

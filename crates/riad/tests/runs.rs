@@ -6,6 +6,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{LazyLock, Mutex},
+    time::Duration,
 };
 
 use riad::{
@@ -240,6 +241,25 @@ fn a_calibration_without_what_is_normal_ends_when_that_is_found() {
     let whole = Checkpoint::open(run.folder()).unwrap();
     assert!(whole.normal.is_some() && whole.header.calibration.is_none());
     assert_eq!(whole.header.calibration_precision, None);
+}
+
+#[test]
+fn a_time_that_is_up_ends_a_calibration_but_not_the_completion_of_a_run() {
+    let folder = data();
+    let training = training(folder.path(), "run").epochs(3);
+    let stop = CancelAt(Cancel::new(), |event: &Event<'_>| matches!(event, Event::Epoch { .. }));
+    training.clone().cancel(stop.0.clone()).start(&stop).unwrap();
+    let time = Cancel::new().after(Duration::ZERO);
+    let run = training.cancel(time.clone()).start(&()).unwrap();
+    assert_eq!(run.outcome(), Some(TrainingOutcome::Stopped(Stop::Time)));
+    assert!(Checkpoint::open(run.folder()).unwrap().header.calibration.is_some());
+
+    let best = run.folder().join("best.safetensors");
+    let before = fs::read(&best).unwrap();
+    let calibration = Recalibration::of(run.folder()).pictures(folder.path().join("badge/test/good"));
+    let error = calibration.cancel(time).start(&()).unwrap_err();
+    assert!(matches!(error, Error::Cancelled), "{error}");
+    assert!(fs::read(&best).unwrap() == before);
 }
 
 /// A mask whose left part of `width` is marked, of the proportions of the pictures.

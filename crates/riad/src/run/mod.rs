@@ -420,7 +420,8 @@ impl Run {
         let trained = self.go_on(&mut trainer, category, cancel, device, observer)?;
         // The trainer holds the run's lock until the end. Whoever asks for a stop does not want to wait.
         if trained != TrainingOutcome::Stopped(Stop::Asked) && !self.is_complete()? {
-            match self.complete(category, device, cancel, observer) {
+            // A time that is up ends the training, and what came of it is completed all the same.
+            match self.complete(category, device, &cancel.without_limit(), observer) {
                 // It is done when the run is taken up again.
                 Err(Error::Cancelled) => return Ok(self.ended(TrainingOutcome::Stopped(Stop::Asked))),
                 completed => completed?,
