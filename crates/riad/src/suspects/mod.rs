@@ -199,7 +199,7 @@ impl Suspects {
     /// Without unusual images it writes only over files of an earlier look.
     ///
     /// # Errors
-    /// If a file cannot be written, or an image can no longer be read.
+    /// If a file cannot be written, or the device fails. An image that can no longer be read has no picture.
     pub fn write(&self, list: &Path, reader: &Reader, model: Option<&Detector>) -> Result<()> {
         let page = &list.with_extension("html");
         if self.is_empty() && !begins_with(list, LIST) && !begins_with(page, PAGE) {
@@ -219,12 +219,12 @@ impl Suspects {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "\n# {reasons}\n{name}");
         }
-        write_whole(list, text.as_bytes())?;
+        // Made before either is written, so that they tell of the same look.
         #[cfg(feature = "report")]
         write_whole(page, page::render(self, reader, model)?.as_bytes())?;
         #[cfg(not(feature = "report"))]
         let _ = (reader, model);
-        Ok(())
+        write_whole(list, text.as_bytes())
     }
 
     /// What an earlier look wrote to this list, or nothing if there is none: each suspect's name with its reasons.
@@ -312,6 +312,19 @@ mod tests {
             .collect();
         assert!(!told.is_empty());
         assert_eq!(Suspects::listed(&list).unwrap(), told);
+
+        // One that is gone meanwhile is named all the same, in both files.
+        std::fs::remove_file(folder.path().join("2.png")).unwrap();
+        suspects.write(&list, &Reader::new(3), None).unwrap();
+        assert_eq!(Suspects::listed(&list).unwrap(), told);
+        #[cfg(feature = "report")]
+        {
+            let page = std::fs::read_to_string(list.with_extension("html")).unwrap();
+            assert!(
+                page.contains("2.png</h4>") && page.contains("there is no picture: "),
+                "{page}"
+            );
+        }
         assert!(Suspects::listed(&folder.path().join("none.txt")).unwrap().is_empty());
     }
 }
