@@ -173,7 +173,8 @@ impl Calibration {
         // With more scores at the threshold or above, the rate is kept with a lower probability.
         let mut ranks = (1..=count).rev();
         let rank = ranks.find(|&rank| beta_reg(rank as f64, (count + 1 - rank) as f64, rate) >= confidence);
-        match rank {
+        // The highest score is enough where the number is: rounding could say otherwise at the limit.
+        match rank.or((count >= needed).then_some(1)) {
             Some(rank) => Ok(self.scores[count - rank]),
             None => Err(CalibrationError::TooFewForConfidence {
                 rate,
