@@ -12,7 +12,7 @@ use std::{
 use riad::{
     Cancel, Category, Checkpoint, Compute, Detector, Device, Error, Event, Method, Observer, Purpose, Recalibration,
     Run, Sets, Stop, Training, TrainingOptions, TrainingOutcome, Work,
-    evaluation::{Measurement, TestSet},
+    evaluation::{self, Measurement, TestSet},
 };
 use riad_data::demo;
 use tempfile::TempDir;
@@ -402,6 +402,23 @@ fn the_mean_image_of_no_images_is_not_measured() {
         let findings = measurement.measure(&test, &()).unwrap().findings;
         assert_eq!((findings.images.len(), findings.baseline.is_some()), (6, has_mean));
     }
+}
+
+#[test]
+fn results_of_one_name_do_not_replace_each_other() {
+    let (folder, run) = &*RUN;
+    let test = TestSet::of_run(run, &()).unwrap();
+    let measure = || {
+        let measurement = Measurement::of(run.folder()).compute(Compute::on(Device::CPU));
+        measurement.pictures(false).measure(&test, &()).unwrap()
+    };
+    let results = [measure(), measure()];
+    let out = folder.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let error = evaluation::write(&out, &results, &[]).unwrap_err().to_string();
+    assert!(error.contains("badge is in the results twice"), "{error}");
+    assert!(sorted(&out).is_empty());
+    evaluation::write(&out, &results[..1], &[]).unwrap();
 }
 
 #[test]
