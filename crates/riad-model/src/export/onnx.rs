@@ -40,11 +40,11 @@ const RATES: [f64; 7] = [0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
 ///
 /// # Errors
 /// If the maps are those of [`Similarity::Ssim`](crate::Similarity::Ssim), the sides are not multiples of 16, the
-/// checkpoint has tiles, or the settings contradict each other. The last cannot happen for a checkpoint that was read
-/// from a file.
+/// checkpoint has tiles, or its parts contradict each other. The last cannot happen for a checkpoint that was read from a
+/// file.
 pub fn onnx_scorer(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
     let scoring = &checkpoint.header.scoring;
-    scoring.check()?;
+    checkpoint.check()?;
     let ScoringSettings { height, width, .. } = *scoring;
     if padded_size(scoring.size()) != scoring.size() {
         return Err(ModelError::Setting(format!(
