@@ -53,7 +53,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
         info!("open {}", shell_quoted(&args.out));
     } else if (1..FEWEST).contains(&count) {
         info!(
-            "of {}, check finds only copies: it needs {FEWEST} to know what is usual",
+            "of {}, check finds only copies and other sizes: it needs {FEWEST} to know what is usual",
             counted(count, "image")
         );
     } else if count == 0 {
