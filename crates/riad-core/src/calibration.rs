@@ -37,6 +37,9 @@ pub struct Calibration {
     scores: Vec<f32>,
 }
 
+/// False-positive rates that people ask for, the largest first: those that are offered where none is asked for.
+pub const USUAL_RATES: [f64; 8] = [0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
+
 /// A [`Calibration`] as it is read, before it is checked.
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize)]

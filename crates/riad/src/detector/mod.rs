@@ -18,7 +18,7 @@ use crate::{Error, FalsePositiveRate, Result, Threshold};
 
 /// Images of the network's size that are scored at once: enough to keep all cores busy, few enough that scores come
 /// steadily.
-const BATCH: usize = 4;
+pub(crate) const BATCH: usize = 4;
 
 /// What messages call an image that has no file.
 const IN_MEMORY: &str = "the image in memory";
