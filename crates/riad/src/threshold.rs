@@ -1,13 +1,12 @@
 //! Thresholds, their verdicts, and the rates that a calibration allows.
 
-use std::{fmt, path::Path};
+use std::{fmt, path::Path, sync::Arc};
 
 use riad_core::{
     Calibration, CalibrationError,
     calibration::{USUAL_RATES, images_needed, images_needed_with_confidence},
 };
 use riad_data::counted;
-use riad_model::Header;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, FalsePositiveRate, Result};
@@ -68,13 +67,13 @@ impl fmt::Display for Verdict {
 pub struct Threshold {
     rate: FalsePositiveRate,
     value: f32,
-    calibration: Calibration,
+    calibration: Arc<Calibration>,
 }
 
 impl Threshold {
-    /// The threshold of `model`, whose header is given.
-    pub(crate) fn new(header: &Header, model: &Path, rate: FalsePositiveRate) -> Result<Self> {
-        let Some(calibration) = header.calibration.clone() else {
+    /// The threshold of `model`, whose calibration is given.
+    pub(crate) fn new(calibration: Option<&Arc<Calibration>>, model: &Path, rate: FalsePositiveRate) -> Result<Self> {
+        let Some(calibration) = calibration else {
             return Err(Error::NotCalibrated {
                 model: model.to_owned(),
                 needed: rate.images_needed()?,
@@ -89,7 +88,7 @@ impl Threshold {
             Ok(value) => Ok(Self {
                 rate,
                 value,
-                calibration,
+                calibration: Arc::clone(calibration),
             }),
             Err(cause @ (CalibrationError::TooFew { .. } | CalibrationError::TooFewForConfidence { .. })) => {
                 Err(Error::TooFew {
@@ -215,7 +214,7 @@ mod tests {
             let threshold = Threshold {
                 rate: FalsePositiveRate::new(rate),
                 value: calibration.threshold(rate).unwrap(),
-                calibration,
+                calibration: Arc::new(calibration),
             };
             let scores = scores.map(|score| score as f32).chain([40_000.0]);
             let verdicts: Vec<_> = scores

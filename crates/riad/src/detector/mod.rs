@@ -73,6 +73,8 @@ pub struct Detector {
 struct Inner {
     scorer: Scorer,
     reader: Reader,
+    /// The header's, which a [`Threshold`] shares: every verdict takes one.
+    calibration: Option<Arc<Calibration>>,
     precision: Precision,
     /// What the model is called in messages: where it lies.
     name: PathBuf,
@@ -114,7 +116,7 @@ impl Detector {
 
     /// The scores of good images that thresholds follow from. `None` if the model is not calibrated.
     pub fn calibration(&self) -> Option<&Calibration> {
-        self.header().calibration.as_ref()
+        self.inner.calibration.as_deref()
     }
 
     /// The header of the checkpoint.
@@ -144,7 +146,7 @@ impl Detector {
     /// [`Error::NotCalibrated`] and [`Error::TooFew`] say how many good images the rate needs. [`Error::Request`] if
     /// the rate is out of range.
     pub fn threshold(&self, rate: impl Into<FalsePositiveRate>) -> Result<Threshold> {
-        Threshold::new(self.header(), &self.inner.name, rate.into())
+        Threshold::new(self.inner.calibration.as_ref(), &self.inner.name, rate.into())
     }
 
     /// The model's file or folder, as messages name it.
@@ -400,6 +402,20 @@ mod tests {
             assert_eq!(error.to_string(), format!("{}: cannot resize it", name.display()));
         }
         assert!(Error::from(ModelError::Gpu("out of memory".into())).stops_everything());
+    }
+
+    /// A loop over images takes a threshold for each verdict, and a calibration can have thousands of scores.
+    #[test]
+    fn a_threshold_shares_the_scores_that_it_comes_from() {
+        let weights = Weights::initial(Architecture::u_net(2), 0).unwrap();
+        let mut checkpoint = Checkpoint::new(weights, ScoringSettings::for_size(32, 32), None, None);
+        checkpoint.header.calibration = Some(Calibration::new(vec![0.5; 20]).unwrap());
+        let detector = Detector::options()
+            .compute(Compute::on(Device::CPU))
+            .open_checkpoint(&checkpoint)
+            .unwrap();
+        let threshold = detector.threshold(0.05).unwrap();
+        assert!(std::ptr::eq(threshold.calibration(), detector.calibration().unwrap()));
     }
 
     /// At the network's size they would be scored by constants for another range, at others be cut off.
