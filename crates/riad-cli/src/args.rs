@@ -303,7 +303,8 @@ pub(crate) struct CalibrateArgs {
     /// Good images, and folders of good images with their subfolders
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
-    /// Leave out the images that this file names, one in a line. calibrate writes such a file for unusual images
+    /// Leave out the images that this file names, one in a line. calibrate writes such a file for unusual images.
+    /// Give that file another name first, because calibrate writes it anew
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) without: Option<PathBuf>,
     /// From now on, look for defects only where this mask image is not black. It replaces the model's own region

@@ -37,6 +37,9 @@ pub struct Calibration {
     scores: Vec<f32>,
 }
 
+/// False-positive rates that people ask for, the largest first: those that are offered where none is asked for.
+pub const USUAL_RATES: [f64; 8] = [0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
+
 /// A [`Calibration`] as it is read, before it is checked.
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize)]
@@ -173,7 +176,8 @@ impl Calibration {
         // With more scores at the threshold or above, the rate is kept with a lower probability.
         let mut ranks = (1..=count).rev();
         let rank = ranks.find(|&rank| beta_reg(rank as f64, (count + 1 - rank) as f64, rate) >= confidence);
-        match rank {
+        // The highest score is enough where the number is: rounding could say otherwise at the limit.
+        match rank.or((count >= needed).then_some(1)) {
             Some(rank) => Ok(self.scores[count - rank]),
             None => Err(CalibrationError::TooFewForConfidence {
                 rate,

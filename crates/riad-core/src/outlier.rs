@@ -36,8 +36,17 @@ pub fn deviations(values: &[f64], least: f64) -> Vec<f64> {
 }
 
 /// The same for the logarithms of the values. Use it for positive values whose spread is proportional to their size,
-/// such as distances and anomaly scores. `least` is a share of the values.
+/// such as distances and anomaly scores. `least` is a share of the values. A value of 0 or below counts as the smallest
+/// positive number. If more than a few can be so small, use [`deviations`], because a quarter of them hides all others.
 pub fn log_deviations(values: &[f64], least: f64) -> Vec<f64> {
-    let logarithms: Vec<f64> = values.iter().map(|value| value.max(f64::MIN_POSITIVE).ln()).collect();
+    // Of NaN and a number `max` gives the number.
+    let logarithm = |&value: &f64| {
+        if value.is_nan() {
+            value
+        } else {
+            value.max(f64::MIN_POSITIVE).ln()
+        }
+    };
+    let logarithms: Vec<f64> = values.iter().map(logarithm).collect();
     deviations(&logarithms, least)
 }

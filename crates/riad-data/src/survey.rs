@@ -105,7 +105,7 @@ struct Look {
 ///
 /// Each image is compared at 32×32 with up to 2,000 others and its neighbours in the list. An image is named if its
 /// distance or brightness is 3.5 robust standard deviations from the median ([`riad_core::outlier`]). With fewer than
-/// eight images, only copies are named.
+/// eight images, only copies, near copies and images of another size are named.
 pub fn survey(images: &[PathBuf], reader: &Reader) -> Survey {
     let mut survey = Survey {
         images: images.len(),

@@ -40,18 +40,10 @@ impl Scorer {
     /// precision that you score in.
     ///
     /// # Errors
-    /// If the checkpoint's settings contradict each other, the device does not have `precision`, or it fails.
+    /// If the checkpoint's parts contradict each other, the device does not have `precision`, or it fails.
     pub fn new(checkpoint: &Checkpoint, device: &Device, precision: Precision) -> Result<Self> {
+        checkpoint.check()?;
         let header = checkpoint.header.clone();
-        header.scoring.check()?;
-        checkpoint.check_architecture()?;
-        header.scoring.check_network(header.architecture)?;
-        if let Some(normal) = &checkpoint.normal {
-            header.scoring.check_normal(normal)?;
-        }
-        if let Some(roi) = &checkpoint.roi {
-            header.scoring.check_roi(roi)?;
-        }
         let channels = checkpoint.weights.architecture().channels;
         let passes = header.scoring.method.passes(&header.scoring, channels)?;
         Ok(Self {

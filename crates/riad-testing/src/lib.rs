@@ -18,6 +18,8 @@ pub enum Needs {
     Data,
     /// A GPU that the build drives.
     Gpu,
+    /// A CPU that multiplies in bf16.
+    Bf16,
     /// The MQTT broker mosquitto, its clients and openssl.
     Mosquitto,
 }
@@ -28,6 +30,7 @@ impl Needs {
             Self::Python => "python",
             Self::Data => "data",
             Self::Gpu => "gpu",
+            Self::Bf16 => "bf16",
             Self::Mosquitto => "mosquitto",
         }
     }

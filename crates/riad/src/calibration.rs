@@ -7,7 +7,7 @@ use riad_data::Pattern;
 use riad_model::{Checkpoint, NormalSums};
 
 use crate::{
-    Cancel, Error, Event, Inspection, Observer, Result, Stop, Work,
+    Cancel, Error, Event, Inspection, Observer, Result, Work,
     detector::{Compute, Detector},
     observer::Piece,
 };
@@ -136,7 +136,7 @@ pub(crate) fn find_appearance(
     let _piece = Piece::begin(observer, Work::Appearance, 0, total);
     let mut looks = Vec::with_capacity(total);
     for (done, (_, loaded)) in model.load(images).enumerate() {
-        if cancel.reason() == Some(Stop::Asked) {
+        if cancel.reason().is_some() {
             return Err(Error::Cancelled);
         }
         if let Ok(loaded) = loaded {
@@ -175,8 +175,7 @@ fn look_at_all(
     let total = images.len();
     let _piece = Piece::begin(observer, work, 0, total);
     for (done, (path, found)) in (1..).zip(model.inspect_many(images)) {
-        // A time that is up ends a training, and what came of it is completed all the same.
-        if cancel.reason() == Some(Stop::Asked) {
+        if cancel.reason().is_some() {
             return Err(Error::Cancelled);
         }
         match found {

@@ -320,6 +320,14 @@ impl Cancel {
         self
     }
 
+    /// The same without a time limit.
+    pub(crate) fn without_limit(&self) -> Self {
+        Self {
+            until: None,
+            ..self.clone()
+        }
+    }
+
     /// Asks the work of all clones to stop at the next good place.
     pub fn cancel(&self) {
         self.asked.store(true, Ordering::SeqCst);

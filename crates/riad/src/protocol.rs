@@ -55,9 +55,9 @@ pub struct TrainingOptions {
     pub white_level: Option<u16>,
     /// Images are resized to this height and width in pixels. The default is 128, and 256 with the paper's protocol.
     pub size: Option<Size>,
-    /// Height and width of tiles. With it, images are not resized but cut into tiles.
+    /// Height and width of tiles. With it, images are not resized but cut into tiles, so `size` must be `None`.
     pub tile: Option<Size>,
-    /// Smallest overlap of neighbouring tiles in pixels: a quarter of the shorter side by default.
+    /// Smallest overlap of neighbouring tiles in pixels: a quarter of the shorter side by default. It needs `tile`.
     pub overlap: Option<usize>,
     /// A mask image. Defects are looked for where it is not black.
     pub roi: Option<PathBuf>,
@@ -194,6 +194,16 @@ impl TrainingOptions {
             Protocol::Default => (Preset::Tiny, 128, Similarity::GmsColour),
             Protocol::Paper => (Preset::Paper, 256, Similarity::GmsGrey),
         };
+        if self.size.is_some() && self.tile.is_some() {
+            return Err(Error::request(
+                "an image is either resized (size) or cut into tiles (tile); leave one of the two out",
+            ));
+        }
+        if self.overlap.is_some() && self.tile.is_none() {
+            return Err(Error::request(
+                "an overlap is that of tiles; give their size (tile), too, or leave the overlap out",
+            ));
+        }
         let preset = self.preset.unwrap_or(preset);
         let seed = self.seed.unwrap_or(0);
         let size = self.tile.or(self.size);
@@ -393,5 +403,30 @@ mod tests {
         assert_eq!(tiled(None).tiles(Size::new(256, 256)), 1);
         assert_eq!(tiled(None).tiles(Size::new(255, 4000)), 0);
         assert_eq!(TrainingOptions::default().tiles(Size::new(4000, 4000)), 1);
+    }
+
+    #[test]
+    fn what_would_be_ignored_is_refused() {
+        let side = Some(Size::new(64, 64));
+        let config = |size, tile, overlap| {
+            let options = TrainingOptions {
+                size,
+                tile,
+                overlap,
+                ..TrainingOptions::default()
+            };
+            options
+                .config(Method::RIAD, 1, &Device::CPU)
+                .map_err(|error| error.to_string())
+        };
+        assert!(
+            config(side, side, None)
+                .unwrap_err()
+                .contains("leave one of the two out")
+        );
+        for size in [None, side] {
+            assert!(config(size, None, Some(8)).unwrap_err().contains("size (tile), too"));
+        }
+        assert!(config(side, None, None).is_ok() && config(None, side, Some(8)).is_ok());
     }
 }

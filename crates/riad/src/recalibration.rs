@@ -90,7 +90,7 @@ impl Recalibration {
         self
     }
 
-    /// Leaves out the images that a file names, one in a line.
+    /// Leaves out the images that a file names, one in a line. It cannot be the list that the calibration itself writes.
     pub fn without(mut self, file: impl Into<PathBuf>) -> Self {
         self.without = Some(file.into());
         self
@@ -120,18 +120,19 @@ impl Recalibration {
         self
     }
 
-    /// Stops the calibration. The model is then unchanged.
+    /// Stops the calibration with [`Error::Cancelled`]. The model is then unchanged.
     pub fn cancel(mut self, cancel: Cancel) -> Self {
         self.cancel = cancel;
         self
     }
 
     /// Scores the images and keeps the scores in the model. If an image cannot be read, the observer gets an event, and
-    /// the image is left out. A file beside the model names unusual images.
+    /// the image is left out. A list beside the model, `NAME-calibration-suspects.txt` for the model `NAME.safetensors`,
+    /// names unusual images.
     ///
     /// # Errors
     /// [`Error::Calibration`] if an image is given twice, or the model was trained with it; [`Error::Request`] if the
-    /// model is a file and no output file is named. Also if no image can be read, or if the model cannot be written.
+    /// model is a file and no output file is named, or if that list is to say what is left out. Also if no image can be read, or if the model cannot be written.
     pub fn start(self, observer: &dyn Observer) -> Result<Recalibrated> {
         let target = match &self.out {
             Some(file) => file.clone(),
@@ -144,6 +145,18 @@ impl Recalibration {
             }
         };
         check_replaces(&target, &["safetensors"])?;
+        let suspects = suspects_beside(&target);
+        if let Some(list) = self
+            .without
+            .as_ref()
+            .filter(|list| same_file::is_same_file(list, &suspects).unwrap_or(false))
+        {
+            return Err(Error::request(format!(
+                "{} is the list that this calibration writes anew, without the names of the images that it leaves out; give it \
+                 another name, and leave out those of that file",
+                list.display()
+            )));
+        }
         if target.file_name().is_some_and(|name| name == LAST) && target.exists() {
             return Err(Error::request(format!(
                 "training goes on from {}; choose another name for the calibrated model",
@@ -194,7 +207,7 @@ impl Recalibration {
         let faults = faults.len() + scores.faults.len();
         checkpoint.save(&target)?;
         // The calibration is worth more than the page.
-        if let Err(error) = look_for_suspects(scores.of, &checkpoint, (&target, bands), &compute, observer) {
+        if let Err(error) = look_for_suspects(scores.of, &checkpoint, (&suspects, bands), &compute, observer) {
             let what = "the unusual images";
             observer.event(&Event::LeftOut { what, cause: &error });
         }
@@ -246,11 +259,19 @@ impl Recalibration {
     }
 }
 
-/// Names the images that a person should look at, on a page and in a list beside the calibrated model.
+/// The list of images that a person should look at, beside the calibrated model. It has the model's name, because a folder can
+/// hold several.
+fn suspects_beside(target: &Path) -> PathBuf {
+    let mut name = target.file_stem().unwrap_or_default().to_owned();
+    name.push("-calibration-suspects.txt");
+    target.with_file_name(name)
+}
+
+/// Names the images that a person should look at, in the list and on a page beside it.
 fn look_for_suspects(
     scored: Vec<(PathBuf, f32)>,
     checkpoint: &Checkpoint,
-    (target, bands): (&Path, Option<Pattern>),
+    (list, bands): (&Path, Option<Pattern>),
     compute: &Compute,
     observer: &dyn Observer,
 ) -> Result<()> {
@@ -267,10 +288,8 @@ fn look_for_suspects(
     let mut suspects = Suspects::among(images.collect(), model.reader());
     suspects.judge(&all, &scores);
     suspects.weigh(&all, &scores);
-    let folder = target.parent().unwrap_or(Path::new(""));
-    if let Some(list) = suspects.write(folder, "calibration-suspects", model.reader(), Some(&model))? {
-        suspects.tell(&list, observer);
-    }
+    suspects.write(list, model.reader(), Some(&model))?;
+    suspects.tell(list, observer);
     Ok(())
 }
 

@@ -10,10 +10,10 @@ use std::{
 use riad_model::{Checkpoint, Event, Examples, ImageSource, Keep, Scorer, TrainConfig, Trainer, Weights};
 use serde::Serialize;
 
-use crate::{Cancel, Error, Parts, Result, detector::Compute};
-
-/// Images scored at once, as a [`Detector`](crate::Detector) does.
-const BATCH: usize = 4;
+use crate::{
+    Cancel, Error, Parts, Result,
+    detector::{BATCH, Compute},
+};
 
 /// What would take more than this share of the time that is left is estimated.
 const MOST: f64 = 0.5;

@@ -1,13 +1,12 @@
 //! Thresholds, their verdicts, and the rates that a calibration allows.
 
-use std::{fmt, path::Path};
+use std::{fmt, path::Path, sync::Arc};
 
 use riad_core::{
     Calibration, CalibrationError,
-    calibration::{images_needed, images_needed_with_confidence},
+    calibration::{USUAL_RATES, images_needed, images_needed_with_confidence},
 };
 use riad_data::counted;
-use riad_model::Header;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, FalsePositiveRate, Result};
@@ -68,13 +67,13 @@ impl fmt::Display for Verdict {
 pub struct Threshold {
     rate: FalsePositiveRate,
     value: f32,
-    calibration: Calibration,
+    calibration: Arc<Calibration>,
 }
 
 impl Threshold {
-    /// The threshold of `model`, whose header is given.
-    pub(crate) fn new(header: &Header, model: &Path, rate: FalsePositiveRate) -> Result<Self> {
-        let Some(calibration) = header.calibration.clone() else {
+    /// The threshold of `model`, whose calibration is given.
+    pub(crate) fn new(calibration: Option<&Arc<Calibration>>, model: &Path, rate: FalsePositiveRate) -> Result<Self> {
+        let Some(calibration) = calibration else {
             return Err(Error::NotCalibrated {
                 model: model.to_owned(),
                 needed: rate.images_needed()?,
@@ -89,7 +88,7 @@ impl Threshold {
             Ok(value) => Ok(Self {
                 rate,
                 value,
-                calibration,
+                calibration: Arc::clone(calibration),
             }),
             Err(cause @ (CalibrationError::TooFew { .. } | CalibrationError::TooFewForConfidence { .. })) => {
                 Err(Error::TooFew {
@@ -136,9 +135,6 @@ impl Threshold {
 /// How sure it is that good products are stopped no more often than [`rates_in_words`] says.
 const CONFIDENCE: f64 = 0.95;
 
-/// False-positive rates that people ask for, the largest first.
-const RATES: [f64; 6] = [0.1, 0.05, 0.02, 0.01, 0.005, 0.001];
-
 /// What a calibration allows, in words: its rates, what it promises for them, and how many images the next rate needs.
 pub fn rates_in_words(calibration: &Calibration) -> String {
     let count = calibration.scores().len();
@@ -157,7 +153,7 @@ pub fn rates_in_words(calibration: &Calibration) -> String {
             one_in(bound)
         );
     }
-    let next = RATES.iter().find_map(|&rate| {
+    let next = USUAL_RATES.iter().find_map(|&rate| {
         let more = images_needed(rate).ok()?.checked_sub(count).filter(|&more| more > 0)?;
         Some(format!("; a rate of {rate} needs {more} more"))
     });
@@ -218,7 +214,7 @@ mod tests {
             let threshold = Threshold {
                 rate: FalsePositiveRate::new(rate),
                 value: calibration.threshold(rate).unwrap(),
-                calibration,
+                calibration: Arc::new(calibration),
             };
             let scores = scores.map(|score| score as f32).chain([40_000.0]);
             let verdicts: Vec<_> = scores
@@ -248,7 +244,7 @@ mod tests {
         assert_eq!(
             of(2),
             "2 good images, for false-positive rates from 0.3334 on; a rate of 0.3334 stops at most 1 in 3 good products on \
-             average over calibrations, and with 95 % confidence at most 78 of 100 with this one; a rate of 0.1 needs 7 more"
+             average over calibrations, and with 95 % confidence at most 78 of 100 with this one; a rate of 0.2 needs 2 more"
         );
         assert!(
             of(130).contains("with 95 % confidence at most 1 in 12 with this one; a rate of 0.005 needs 69 more"),

@@ -5,13 +5,14 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{LazyLock, Mutex},
+    time::Duration,
 };
 
 use riad::{
     Cancel, Category, Checkpoint, Compute, Detector, Device, Error, Event, Method, Observer, Purpose, Recalibration,
-    Run, Stop, Training, TrainingOptions, TrainingOutcome, Work,
-    evaluation::{Measurement, TestSet},
+    Run, Sets, Stop, Training, TrainingOptions, TrainingOutcome, Work,
+    evaluation::{self, Measurement, TestSet},
 };
 use riad_data::demo;
 use tempfile::TempDir;
@@ -51,6 +52,13 @@ fn training(root: &Path, out: &str) -> Training {
         .device(Device::CPU)
         .out(root.join(out))
 }
+
+/// A finished run, for tests that only measure with it.
+static RUN: LazyLock<(TempDir, Run)> = LazyLock::new(|| {
+    let folder = data();
+    let run = training(folder.path(), "run").start(&()).unwrap();
+    (folder, run)
+});
 
 /// Cancels when a piece of work has got so far, and remembers whether that work ended.
 struct Until<'a> {
@@ -235,6 +243,25 @@ fn a_calibration_without_what_is_normal_ends_when_that_is_found() {
     assert_eq!(whole.header.calibration_precision, None);
 }
 
+#[test]
+fn a_time_that_is_up_ends_a_calibration_but_not_the_completion_of_a_run() {
+    let folder = data();
+    let training = training(folder.path(), "run").epochs(3);
+    let stop = CancelAt(Cancel::new(), |event: &Event<'_>| matches!(event, Event::Epoch { .. }));
+    training.clone().cancel(stop.0.clone()).start(&stop).unwrap();
+    let time = Cancel::new().after(Duration::ZERO);
+    let run = training.cancel(time.clone()).start(&()).unwrap();
+    assert_eq!(run.outcome(), Some(TrainingOutcome::Stopped(Stop::Time)));
+    assert!(Checkpoint::open(run.folder()).unwrap().header.calibration.is_some());
+
+    let best = run.folder().join("best.safetensors");
+    let before = fs::read(&best).unwrap();
+    let calibration = Recalibration::of(run.folder()).pictures(folder.path().join("badge/test/good"));
+    let error = calibration.cancel(time).start(&()).unwrap_err();
+    assert!(matches!(error, Error::Cancelled), "{error}");
+    assert!(fs::read(&best).unwrap() == before);
+}
+
 /// A mask whose left part of `width` is marked, of the proportions of the pictures.
 fn mask(file: &Path, width: u32) {
     let pixel = |x, _| image::Luma([if x < width { 255 } else { 0 }]);
@@ -277,6 +304,27 @@ fn a_run_that_is_there_or_is_just_begun_stays_as_it_is() {
     drop(lock);
     create("begun", &other, 2).unwrap();
     assert!(fs::read(at("begun/roi")).unwrap() == fs::read(&other).unwrap());
+}
+
+/// Who removes the state of a finished run, three times as large as its weights, still has these.
+#[test]
+fn weights_without_the_state_of_their_training_are_not_replaced() {
+    let folder = data();
+    let training = training(folder.path(), "run");
+    let run = training.clone().start(&()).unwrap();
+    let best = run.folder().join("best.safetensors");
+    let before = fs::read(&best).unwrap();
+    fs::remove_file(run.folder().join("last.safetensors")).unwrap();
+    let error = training.clone().start(&()).unwrap_err().to_string();
+    assert!(
+        error.contains("last.safetensors") && error.contains("bring that back"),
+        "{error}"
+    );
+    // Nor by a run of another start.
+    fs::remove_file(run.folder().join("settings.json")).unwrap();
+    let error = training.start(&()).unwrap_err().to_string();
+    assert!(error.contains("would replace"), "{error}");
+    assert!(fs::read(&best).unwrap() == before && !run.folder().join("settings.json").exists());
 }
 
 /// A caller that reports the faults and calls again must not train without the images that have them.
@@ -341,4 +389,66 @@ fn an_evaluation_that_is_cancelled_gives_no_result_and_ends_its_work() {
     drop(state);
     // Who is not asked to stop goes through.
     assert_eq!(measurement.measure(&test, &()).unwrap().findings.images.len(), 6);
+}
+
+#[test]
+fn the_mean_image_of_no_images_is_not_measured() {
+    let (folder, run) = &*RUN;
+    let compute = Compute::on(Device::CPU);
+    let measurement = Measurement::of(run.folder()).compute(compute.clone()).baseline(true);
+    let sets = Sets::new().good(folder.path().join("badge/test/good"));
+    let pictures = TestSet::of_sets(run.folder(), &sets, None, &compute, &()).unwrap();
+    for (test, has_mean) in [(pictures, false), (TestSet::of_run(run, &()).unwrap(), true)] {
+        let findings = measurement.measure(&test, &()).unwrap().findings;
+        assert_eq!((findings.images.len(), findings.baseline.is_some()), (6, has_mean));
+    }
+}
+
+#[test]
+fn results_of_one_name_do_not_replace_each_other() {
+    let (folder, run) = &*RUN;
+    let test = TestSet::of_run(run, &()).unwrap();
+    let measure = || {
+        let measurement = Measurement::of(run.folder()).compute(Compute::on(Device::CPU));
+        measurement.pictures(false).measure(&test, &()).unwrap()
+    };
+    let results = [measure(), measure()];
+    let out = folder.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let error = evaluation::write(&out, &results, &[]).unwrap_err().to_string();
+    assert!(error.contains("badge is in the results twice"), "{error}");
+    assert!(sorted(&out).is_empty());
+    evaluation::write(&out, &results[..1], &[]).unwrap();
+}
+
+#[test]
+fn a_test_set_is_called_as_the_category() {
+    let folder = data();
+    let root = folder.path().join("lid.v2");
+    fs::rename(folder.path().join("badge"), &root).unwrap();
+    let good = root.join("train/good");
+    let run = Training::new(&good).method(Method::RIAD).size(32).epochs(1);
+    let run = run
+        .device(Device::CPU)
+        .out(folder.path().join("run"))
+        .start(&())
+        .unwrap();
+    let held_out = TestSet::of_run_or_held_out(&run, &()).unwrap();
+    let sets = Sets::new().good(root.join("test/good"));
+    let pictures = TestSet::of_sets(run.folder(), &sets, None, &Compute::on(Device::CPU), &()).unwrap();
+    assert_eq!([held_out.name, pictures.name], ["lid.v2"; 2]);
+}
+
+/// What is listed can still fail to be read.
+#[cfg(unix)]
+#[test]
+fn pictures_none_of_which_can_be_read_are_no_test_set() {
+    let (folder, run) = &*RUN;
+    let good = folder.path().join("badge/test/good");
+    let of_sets = |sets| TestSet::of_sets(run.folder(), &sets, None, &Compute::on(Device::CPU), &());
+    let error = of_sets(Sets::new().good(&good).bad("/dev/null"))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("no bad picture can be read"), "{error}");
+    assert_eq!(of_sets(Sets::new().good(&good)).unwrap().category.test.len(), 6);
 }

@@ -1,9 +1,6 @@
 //! `riad check`.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-};
+use std::io::{self, Write};
 
 use anyhow::Result;
 use riad::{Suspects, TrainingOptions, names::relative};
@@ -16,12 +13,12 @@ use crate::{Ending, args::CheckArgs, console::Console, shell::shell_quoted, usag
 
 pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     let bands = args.images.bands.as_ref();
-    let (Some(name), Some("html")) = (args.out.file_stem(), args.out.extension().and_then(|e| e.to_str())) else {
+    if args.out.extension().is_none_or(|ending| ending != "html") {
         return Err(usage(format!(
             "--out names a page, FILE.html, not {}",
             args.out.display()
         )));
-    };
+    }
     let reader = TrainingOptions {
         channels: args.channels,
         bands: bands.cloned(),
@@ -49,18 +46,20 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     for (name, reasons) in suspects.lines() {
         writeln!(stdout, "{name}: {reasons}")?;
     }
-    let folder = args.out.parent().unwrap_or(Path::new(""));
-    match suspects.write(folder, &name.to_string_lossy(), &reader, None)? {
-        None if (1..FEWEST).contains(&count) => info!(
-            "of {}, check finds only copies: it needs {FEWEST} to know what is usual",
+    let list = args.out.with_extension("txt");
+    suspects.write(&list, &reader, None)?;
+    if !suspects.is_empty() {
+        suspects.tell(&list, &Console::default());
+        info!("open {}", shell_quoted(&args.out));
+    } else if (1..FEWEST).contains(&count) {
+        info!(
+            "of {}, check finds only copies and other sizes: it needs {FEWEST} to know what is usual",
             counted(count, "image")
-        ),
-        None if count == 0 => info!("no image can be read, so nothing is known of them"),
-        None => info!("none of {count} images is unusual"),
-        Some(list) => {
-            suspects.tell(&list, &Console::default());
-            info!("open {}", shell_quoted(&list.with_extension("html")));
-        }
+        );
+    } else if count == 0 {
+        info!("no image can be read, so nothing is known of them");
+    } else {
+        info!("none of {count} images is unusual");
     }
     Ok(if faults.is_empty() {
         Ending::Done

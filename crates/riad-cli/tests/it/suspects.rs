@@ -67,7 +67,7 @@ fn check_names_what_is_unusual_and_writes_a_list_that_train_takes() {
     fs::rename(root.join("photos/000.png"), root.join("few/000.png")).unwrap();
     let said = stderr(root, &["check", "few", "--out", "few.html"], 0);
     assert!(
-        said.contains("of 1 image, check finds only copies: it needs 8"),
+        said.contains("of 1 image, check finds only copies and other sizes: it needs 8"),
         "{said}"
     );
 }
@@ -112,20 +112,39 @@ fn training_and_calibration_name_a_defect_by_its_score() {
         said.contains("without the images unlike the others it would be 0."),
         "{said}"
     );
-    let suspects = root.join("run/calibration-suspects.txt");
+    let suspects = root.join("run/best-calibration-suspects.txt");
     assert_eq!(list(&suspects), ["fabric.png"]);
-    let page = fs::read_to_string(root.join("run/calibration-suspects.html")).unwrap();
+    let page = fs::read_to_string(root.join("run/best-calibration-suspects.html")).unwrap();
     assert!(page.contains("more anomalous than the others") && page.contains("anomalous where warm"));
 
-    // Left out by its own list, nothing is unusual.
-    calibrate.extend(["--without", "run/calibration-suspects.txt"]);
-    let output = riad(root).args(&calibrate).assert().success();
-    let said = String::from_utf8(output.get_output().stderr.clone()).unwrap();
-    assert!(!said.contains("good images: "), "{said}");
-    assert!(
-        said.contains(&format!("calibrated with {} good images", fresh.len())),
-        "{said}"
-    );
+    // The calibration of another model of the folder leaves the list as it is.
+    let mut other = vec!["calibrate", "--model", "run", "--out", "run/other.safetensors"];
+    other.extend(fresh.iter().map(String::as_str));
+    riad(root).args(&other).assert().success();
+    assert_eq!(list(&suspects), ["fabric.png"]);
+
+    // The list is written anew, so the same command would take the image in again.
+    let before = fs::read(root.join("run/best.safetensors")).unwrap();
+    let own = [
+        &calibrate[..],
+        &["--without", "run/../run/best-calibration-suspects.txt"],
+    ]
+    .concat();
+    assert!(stderr(root, &own, 2).contains("give it another name"));
+    assert!(fs::read(root.join("run/best.safetensors")).unwrap() == before);
+
+    // Left out by a list of another name, nothing is unusual, however often.
+    fs::copy(&suspects, root.join("left-out.txt")).unwrap();
+    calibrate.extend(["--without", "left-out.txt"]);
+    for _ in 0..2 {
+        let output = riad(root).args(&calibrate).assert().success();
+        let said = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+        assert!(!said.contains("good images: "), "{said}");
+        assert!(
+            said.contains(&format!("calibrated with {} good images", fresh.len())),
+            "{said}"
+        );
+    }
     // A path is the same image however it is written, and however often a list names it.
     fs::write(root.join("twice.txt"), "fabric.png\n./fabric.png\n").unwrap();
     let mut again = vec!["calibrate", "--model", "run", "./fabric.png", "--without", "twice.txt"];
@@ -133,6 +152,6 @@ fn training_and_calibration_name_a_defect_by_its_score() {
     riad(root).args(&again).assert().success();
     // Nor do the list and the page of before say so any more.
     assert!(list(&suspects).is_empty());
-    let page = fs::read_to_string(root.join("run/calibration-suspects.html")).unwrap();
+    let page = fs::read_to_string(root.join("run/best-calibration-suspects.html")).unwrap();
     assert!(page.contains("0 of ") && !page.contains("fabric.png"), "{page}");
 }

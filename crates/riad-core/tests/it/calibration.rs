@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use riad_core::{Calibration, CalibrationError, Random};
+use riad_core::{Calibration, CalibrationError, Random, calibration::images_needed_with_confidence};
 
 /// Scores of which many are equal.
 fn tied(count: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Vec<f32>> {
@@ -235,6 +235,17 @@ fn what_one_calibration_promises_equals_scipys_beta() {
             of(99).confident_threshold(bad, 0.95),
             Err(CalibrationError::Rate(_))
         ));
+    }
+}
+
+/// 1 − (1 − α)ⁿ is the confidence itself, but not in floats.
+#[test]
+fn as_many_images_as_are_needed_are_enough() {
+    for (count, rate, confidence) in [(2, 0.5, 0.75), (2, 0.4, 0.64), (3, 0.2, 0.488)] {
+        assert_eq!(images_needed_with_confidence(rate, confidence), Ok(count));
+        let calibration = Calibration::new((0..count).map(|rank| rank as f32).collect()).unwrap();
+        let highest = (count - 1) as f32;
+        assert_eq!(calibration.confident_threshold(rate, confidence), Ok(highest));
     }
 }
 

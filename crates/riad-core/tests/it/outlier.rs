@@ -41,6 +41,15 @@ fn where_nothing_tells_what_is_usual_nothing_is_far() {
     assert_eq!(deviations(&values, 0.01), [0.0; 9]);
 }
 
+#[test]
+fn of_logarithms_0_is_the_least_and_nan_is_no_value() {
+    let values = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 0.0, -1.0, f64::NAN];
+    let found = log_deviations(&values, 0.01);
+    assert!(found[..8].iter().all(|deviation| deviation.abs() < LIMIT), "{found:?}");
+    assert!(found[8] < -LIMIT && found[9] == found[8]);
+    assert_eq!(found[10], 0.0);
+}
+
 proptest! {
     /// Up to a quarter of the values may be anything, and the others stay as near as they were.
     #[test]

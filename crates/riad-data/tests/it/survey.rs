@@ -124,4 +124,16 @@ fn few_images_and_none_are_looked_at_as_well() {
         (found[0].image, &found[0].reasons[..]),
         (2, &[Suspicion::Copy { of: 0 }][..])
     );
+    // So is one of another size.
+    let other = folder.path().join("other.png");
+    changed(&images[2], &other, |picture| {
+        image::imageops::resize(&picture, 100, 80, image::imageops::FilterType::Triangle)
+    });
+    let found = look(&[images[0].clone(), images[1].clone(), other]).suspects;
+    let (size, usual) = (Size::new(80, 100), SIZE);
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        (found[0].image, &found[0].reasons[..]),
+        (2, &[Suspicion::Size { size, usual }][..])
+    );
 }

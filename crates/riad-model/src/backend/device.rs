@@ -164,7 +164,8 @@ mod tests {
         );
         #[cfg(not(feature = "metal"))]
         assert!(device("metal").unwrap_err().to_string().contains("the feature metal"));
-        assert!(device("auto").is_ok());
+        let auto = gpu().map_or("cpu", |gpu| gpu.kind());
+        assert_eq!(device("auto").unwrap().kind(), auto);
     }
 
     /// No machine has a hundred; without a driver, libraries or a GPU the reason is another, but in one line as well.

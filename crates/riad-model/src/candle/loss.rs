@@ -1,7 +1,10 @@
 //! The loss of reconstructions, with the values of [`riad_core::similarity`].
 
 use candle_core::{DType, Device, Error, Result, Tensor};
-use riad_core::similarity::{SimilarityError, ssim::WINDOW};
+use riad_core::similarity::{
+    SimilarityError,
+    ssim::{C1, C2, WINDOW},
+};
 
 use super::{
     filter::{Filter, filtered},
@@ -102,10 +105,9 @@ pub fn ssim_loss(images: &Tensor, reconstructions: &Tensor) -> Result<Tensor> {
     let variances = ((mean(&(x.sqr()? + y.sqr()?)?)? - mean_x.sqr()?)? - mean_y.sqr()?)?;
     let covariance = (mean(&(&x * &y)?)? - (&mean_x * &mean_y)?)?;
     let (mean_x, mean_y) = ((mean_x + CENTRE)?, (mean_y + CENTRE)?);
-    const C1: f64 = 0.01 * 0.01;
-    const C2: f64 = 0.03 * 0.03;
-    let above = ((&mean_x * &mean_y)?.affine(2.0, C1)? * covariance.affine(2.0, C2)?)?;
-    let below = (((mean_x.sqr()? + mean_y.sqr()?)? + C1)? * (variances + C2)?)?;
+    let [c1, c2] = [C1, C2].map(f64::from);
+    let above = ((&mean_x * &mean_y)?.affine(2.0, c1)? * covariance.affine(2.0, c2)?)?;
+    let below = (((mean_x.sqr()? + mean_y.sqr()?)? + c1)? * (variances + c2)?)?;
     (above / below)?.mean_all()?.affine(-1.0, 1.0)
 }
 

@@ -1,7 +1,7 @@
 //! ONNX: the network, or the whole scorer, as a graph that onnxruntime, tract, OpenVINO and others run.
 
 use prost::Message;
-use riad_core::Calibration;
+use riad_core::{Calibration, calibration::USUAL_RATES};
 
 use super::scorer_nodes;
 use crate::{
@@ -20,9 +20,6 @@ const OPSET: i64 = 13;
 /// Version of the file format that came with [`OPSET`].
 const IR_VERSION: i64 = 7;
 
-/// False-positive rates whose thresholds are written down, as far as the calibration allows them.
-const RATES: [f64; 7] = [0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
-
 /// The whole scorer as one ONNX graph: `image`, `[N, C, H, W]` in [0, 1] at the checkpoint's size (C is 3 for RGB),
 /// gives `map`, `[N, H, W]`, and `score`, `[N]`. They are those of [`crate::Scorer`] within rounding (1e-4). NaN stands
 /// for [`crate::ModelError::Overflow`]. All passes of an image run as one batch. The masks of the checkpoint's seed are
@@ -35,16 +32,16 @@ const RATES: [f64; 7] = [0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
 /// | `riad.version` | version of the program that wrote it |
 /// | `riad.preprocessing` | how a file becomes `image`, in words |
 /// | `riad.scoring` | method, size, input filter, region sizes, mask sets and seed, mean filter, similarity, weight of colour, normalisation: JSON |
-/// | `riad.thresholds` | where calibrated: threshold by false-positive rate, JSON; an image is defective where `score`, and a pixel where `map`, is above |
+/// | `riad.thresholds` | where calibrated: threshold by false-positive rate, for the [usual rates](USUAL_RATES) that the calibration allows, JSON; an image is defective where `score`, and a pixel where `map`, is above |
 /// | `riad.calibration_scores` | where calibrated: the scores of the good images, JSON, ascending |
 ///
 /// # Errors
 /// If the maps are those of [`Similarity::Ssim`](crate::Similarity::Ssim), the sides are not multiples of 16, the
-/// checkpoint has tiles, or the settings contradict each other. The last cannot happen for a checkpoint that was read
-/// from a file.
+/// checkpoint has tiles, or its parts contradict each other. The last cannot happen for a checkpoint that was read from a
+/// file.
 pub fn onnx_scorer(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
     let scoring = &checkpoint.header.scoring;
-    scoring.check()?;
+    checkpoint.check()?;
     let ScoringSettings { height, width, .. } = *scoring;
     if padded_size(scoring.size()) != scoring.size() {
         return Err(ModelError::Setting(format!(
@@ -198,7 +195,7 @@ fn scoring_json(scoring: &ScoringSettings) -> String {
 }
 
 fn thresholds_json(calibration: &Calibration) -> String {
-    let thresholds: Vec<_> = RATES
+    let thresholds: Vec<_> = USUAL_RATES
         .iter()
         .filter_map(|&rate| Some(format!("\"{rate}\": {}", calibration.threshold(rate).ok()?)))
         .collect();

@@ -17,7 +17,7 @@ const HIGH_PASS_WINDOW: usize = 9;
 
 /// The input of the network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "&'static str", try_from = "String")]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum InputFilter {
     /// The image itself.
@@ -32,13 +32,18 @@ pub enum InputFilter {
 }
 
 impl InputFilter {
-    /// All there are, with their names, for people and in checkpoints.
-    const NAMES: [(&'static str, Self); 4] = [
-        ("none", Self::None),
-        ("edges-grey", Self::EdgesGrey),
-        ("edges-colour", Self::EdgesColour),
-        ("high-pass", Self::HighPass),
-    ];
+    /// All there are.
+    pub const ALL: &[Self] = &[Self::None, Self::EdgesGrey, Self::EdgesColour, Self::HighPass];
+
+    /// Its name, for people and in checkpoints.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::EdgesGrey => "edges-grey",
+            Self::EdgesColour => "edges-colour",
+            Self::HighPass => "high-pass",
+        }
+    }
 
     /// Its description.
     pub fn about(self) -> &'static str {
@@ -93,16 +98,9 @@ impl InputFilter {
     }
 }
 
-impl From<InputFilter> for &'static str {
-    fn from(filter: InputFilter) -> Self {
-        let mut names = InputFilter::NAMES.into_iter();
-        names.find(|(_, named)| *named == filter).map_or("", |(name, _)| name)
-    }
-}
-
 impl fmt::Display for InputFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad((*self).into())
+        f.pad(self.name())
     }
 }
 
@@ -110,19 +108,13 @@ impl FromStr for InputFilter {
     type Err = ModelError;
 
     fn from_str(name: &str) -> Result<Self> {
-        let mut names = Self::NAMES.into_iter();
-        let found = names.find(|(of, _)| *of == name).map(|(_, filter)| filter);
-        found.ok_or_else(|| {
-            let names = Self::NAMES.map(|(name, _)| name).join(", ");
-            ModelError::Setting(format!("there is no input filter {name:?}; there are {names}"))
+        let filter = Self::ALL.iter().copied().find(|filter| filter.name() == name);
+        filter.ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|filter| filter.name()).collect();
+            ModelError::Setting(format!(
+                "there is no input filter {name:?}; there are {}",
+                names.join(", ")
+            ))
         })
-    }
-}
-
-impl TryFrom<String> for InputFilter {
-    type Error = ModelError;
-
-    fn try_from(name: String) -> Result<Self> {
-        name.parse()
     }
 }

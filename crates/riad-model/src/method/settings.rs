@@ -19,7 +19,7 @@ const MAX_CHROMA: f32 = 1e4;
 
 /// How a map compares an image with its reconstruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "&'static str", try_from = "String")]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Similarity {
     /// Multi-scale GMS of Rec. 601 luma, as in GMSD. The published method builds on it.
@@ -34,27 +34,23 @@ pub enum Similarity {
 }
 
 impl Similarity {
-    /// All there are, with their names, for people, in checkpoints and in exported files.
-    const NAMES: [(&'static str, Self); 4] = [
-        ("gms-colour", Self::GmsColour),
-        ("gms-grey", Self::GmsGrey),
-        ("ssim", Self::Ssim),
-        ("l2", Self::L2),
-    ];
-}
+    /// All there are.
+    pub const ALL: &[Self] = &[Self::GmsColour, Self::GmsGrey, Self::Ssim, Self::L2];
 
-impl From<Similarity> for &'static str {
-    fn from(similarity: Similarity) -> Self {
-        let mut names = Similarity::NAMES.into_iter();
-        names
-            .find(|(_, named)| *named == similarity)
-            .map_or("", |(name, _)| name)
+    /// Its name, for people, in checkpoints and in exported files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GmsColour => "gms-colour",
+            Self::GmsGrey => "gms-grey",
+            Self::Ssim => "ssim",
+            Self::L2 => "l2",
+        }
     }
 }
 
 impl fmt::Display for Similarity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad((*self).into())
+        f.pad(self.name())
     }
 }
 
@@ -62,20 +58,14 @@ impl FromStr for Similarity {
     type Err = ModelError;
 
     fn from_str(name: &str) -> Result<Self> {
-        let mut names = Self::NAMES.into_iter();
-        let found = names.find(|(of, _)| *of == name).map(|(_, similarity)| similarity);
-        found.ok_or_else(|| {
-            let names = Self::NAMES.map(|(name, _)| name).join(", ");
-            ModelError::Setting(format!("there is no similarity {name:?}; there are {names}"))
+        let similarity = Self::ALL.iter().copied().find(|similarity| similarity.name() == name);
+        similarity.ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|similarity| similarity.name()).collect();
+            ModelError::Setting(format!(
+                "there is no similarity {name:?}; there are {}",
+                names.join(", ")
+            ))
         })
-    }
-}
-
-impl TryFrom<String> for Similarity {
-    type Error = ModelError;
-
-    fn try_from(name: String) -> Result<Self> {
-        name.parse()
     }
 }
 

@@ -181,26 +181,34 @@ impl Checkpoint {
         Ok((checkpoint, moments))
     }
 
-    /// Checks that the header names the architecture that the weights are of.
-    pub(crate) fn check_architecture(&self) -> Result<()> {
-        if self.header.architecture == self.weights.architecture() {
-            return Ok(());
+    /// Checks that the header and what goes with it fit each other, as they do in a checkpoint that was read.
+    ///
+    /// # Errors
+    /// [`ModelError::Setting`] names what does not.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.header.check()?;
+        if self.header.architecture != self.weights.architecture() {
+            return Err(ModelError::Setting(
+                "the checkpoint's weights do not fit the architecture in its header".into(),
+            ));
         }
-        Err(ModelError::Setting(
-            "the checkpoint's weights do not fit the architecture in its header".into(),
-        ))
+        let scoring = &self.header.scoring;
+        self.normal
+            .as_ref()
+            .map_or(Ok(()), |normal| scoring.check_normal(normal))?;
+        self.roi.as_ref().map_or(Ok(()), |roi| scoring.check_roi(roi))
     }
 
     /// Writes the checkpoint beside `path` and renames it there, so `path` is either complete or unchanged.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// If its parts contradict each other, or the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         self.save_with_moments(path, &Moments::new())
     }
 
     pub(crate) fn save_with_moments(&self, path: &Path, moments: &Moments) -> Result<()> {
-        self.check_architecture()?;
+        self.check()?;
         let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
         for TensorSpec { name, shape, .. } in self.weights.network().tensors() {
             if let Some(pair) = moments.get(&name) {

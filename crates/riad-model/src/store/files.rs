@@ -59,18 +59,35 @@ pub fn open_file(path: &Path) -> io::Result<File> {
 /// Writes `bytes` to `path` so that a kill at any instant leaves the old file or the new one: written beside under a
 /// fixed name (a leftover is overwritten next time), flushed to the disk, renamed.
 ///
-/// If `path` is a link, it stays one, and the file that it names is written. A pipe, a terminal or a null device cannot be replaced, so
-/// the bytes are written into it.
+/// If `path` is a link, it stays one, and the file that it names is written, even if that is not there yet. A pipe, a terminal or a null
+/// device cannot be replaced, so the bytes are written into it.
 ///
 /// # Errors
 /// If the file cannot be written. `path` is then unchanged.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || match fs::metadata(path) {
         Ok(metadata) if !metadata.is_file() => write_into(path, metadata.file_type(), bytes),
-        Ok(_) if path.is_symlink() => replace_whole(&path.canonicalize()?, bytes),
+        _ if path.is_symlink() => replace_whole(&named_by(path)?, bytes),
         _ => replace_whole(path, bytes),
     };
     write().map_err(ModelError::io(path))
+}
+
+/// The file that a link names, directly or by other links.
+fn named_by(link: &Path) -> io::Result<PathBuf> {
+    // As many as Linux follows.
+    const MOST: usize = 40;
+    let mut path = link.to_owned();
+    for _ in 0..MOST {
+        match fs::read_link(&path) {
+            Ok(next) => path = path.parent().unwrap_or(Path::new("")).join(next),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "the link leads to another link, and so on, and to no file",
+    ))
 }
 
 /// Writes into what is no file.
@@ -206,6 +223,20 @@ mod tests {
         assert!(at("link").is_symlink());
         assert_eq!(fs::read(at("kept/model")).unwrap(), b"new");
 
+        // The first of two links leads to a file that is not there yet.
+        fs::remove_file(at("kept/model")).unwrap();
+        symlink("link", at("first")).unwrap();
+        write_whole(&at("first"), b"first").unwrap();
+        assert!(at("first").is_symlink() && at("link").is_symlink());
+        assert_eq!(fs::read(at("kept/model")).unwrap(), b"first");
+        symlink("round", at("round")).unwrap();
+        assert!(
+            write_whole(&at("round"), b"")
+                .unwrap_err()
+                .to_string()
+                .contains("to no file")
+        );
+
         let pipe = at("pipe");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         assert_eq!(open_file(&pipe).unwrap_err().kind(), io::ErrorKind::InvalidInput);
@@ -220,7 +251,7 @@ mod tests {
         let error = write_whole(&at("kept"), b"").unwrap_err();
         assert!(matches!(error, ModelError::Io { .. }), "{error}");
         let names: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
-        assert_eq!(names.len(), 3, "nothing is left beside them: {names:?}");
+        assert_eq!(names.len(), 5, "nothing is left beside them: {names:?}");
     }
 }
 

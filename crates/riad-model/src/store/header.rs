@@ -72,28 +72,34 @@ impl Header {
             ));
         }
         let header: Self = serde_json::from_str(json).map_err(unreadable)?;
-        let out_of_range = |error: ModelError| format!("its header is out of range: {error}");
-        header.architecture.check().map_err(out_of_range)?;
-        header.scoring.check().map_err(out_of_range)?;
-        header
-            .scoring
-            .check_network(header.architecture)
-            .map_err(out_of_range)?;
-        let channels = header.architecture.channels;
-        if header.appearance.as_ref().is_some_and(|of| of.channels() != channels) {
-            return Err(format!(
-                "its header describes images that do not have {channels} channels"
-            ));
-        }
-        if let Some(training) = &header.training {
-            training.check().map_err(out_of_range)?;
-            if training.architecture != header.architecture {
-                return Err("its header names two architectures".into());
-            }
-            if let Some(progress) = &header.progress {
-                progress.check(training).map_err(out_of_range)?;
-            }
-        }
+        let check = header.check();
+        check.map_err(|error| format!("its header cannot be used: {error}"))?;
         Ok(header)
+    }
+
+    /// Checks that each number is in its range, and that none contradicts another.
+    ///
+    /// # Errors
+    /// The first that is not or does.
+    pub(super) fn check(&self) -> Result<()> {
+        self.architecture.check()?;
+        self.scoring.check()?;
+        self.scoring.check_network(self.architecture)?;
+        let channels = self.architecture.channels;
+        if self.appearance.as_ref().is_some_and(|of| of.channels() != channels) {
+            return Err(ModelError::Setting(format!(
+                "what good images look like is told of images that do not have {channels} channels"
+            )));
+        }
+        if let Some(training) = &self.training {
+            training.check()?;
+            if training.architecture != self.architecture {
+                return Err(ModelError::Setting("there are two architectures".into()));
+            }
+            if let Some(progress) = &self.progress {
+                progress.check(training)?;
+            }
+        }
+        Ok(())
     }
 }

@@ -64,7 +64,6 @@ impl Progress {
                 self.decayed_early.unwrap_or(0),
                 self.epochs,
             ),
-            ("the history", self.history.len(), self.epochs),
         ];
         let most_steps = (MOST as u64).saturating_mul(MOST as u64);
         if self.optimiser_steps > most_steps {
@@ -93,13 +92,44 @@ impl Progress {
                 index + 1
             )));
         }
-        if self.history.len() < self.best_epoch {
+        if self.history.len() != self.epochs {
             return Err(ModelError::Setting(format!(
-                "the run's progress contradicts itself: epoch {} is the best, and the history has {}",
-                self.best_epoch,
+                "the run's progress contradicts itself: {} epochs are done, and the history has {}",
+                self.epochs,
                 self.history.len()
             )));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Architecture, ScoringSettings};
+
+    #[test]
+    fn a_history_has_a_record_of_every_epoch() {
+        let config = TrainConfig::published(Architecture::u_net(4), ScoringSettings::for_size(16, 16));
+        let check = |epochs, records| {
+            let record = |epoch| EpochRecord {
+                epoch,
+                ..EpochRecord::default()
+            };
+            let progress = Progress {
+                epochs,
+                history: (1..=records).map(record).collect(),
+                ..Progress::default()
+            };
+            progress.check(&config).map_err(|error| error.to_string())
+        };
+        assert!(check(0, 0).is_ok() && check(2, 2).is_ok());
+        for records in [0, 1, 3] {
+            assert!(
+                check(2, records)
+                    .unwrap_err()
+                    .contains(&format!("the history has {records}"))
+            );
+        }
     }
 }

@@ -137,7 +137,8 @@ impl Trainer {
     /// Starts a run in `folder`. The folder is made if it does not exist.
     ///
     /// # Errors
-    /// If a setting is out of range, or the folder already holds a run, or another process is training in it.
+    /// If a setting is out of range, or the folder already holds a run or its best weights, or another process is
+    /// training in it.
     pub fn start(config: TrainConfig, folder: &Path, device: &Device) -> Result<Self> {
         config.check()?;
         let weights = initial(&config)?;
@@ -161,6 +162,17 @@ impl Trainer {
         if folder.join(LAST).exists() {
             return Err(ModelError::RunExists {
                 folder: folder.to_owned(),
+            });
+        }
+        // A run has its state before its first best weights, so somebody has removed it, or put the weights there.
+        let best = folder.join(BEST);
+        if best.exists() {
+            return Err(ModelError::Checkpoint {
+                path: best,
+                reason: format!(
+                    "a training from the start would replace it, and {LAST}, from which its training goes on, is not beside it; bring that \
+                     back, or choose another folder"
+                ),
             });
         }
         let home = Home {

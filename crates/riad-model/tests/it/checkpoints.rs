@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use riad_core::{Calibration, Map, Size};
 use riad_model::{
     Architecture, Checkpoint, Device, Event, Examples, ImageSource, Keep, Method, ModelError, Normal, Normalisation,
-    Precision, Progress, Roi, Scorer, ScoringSettings, Tiling, TrainConfig, Trainer, Weights, store::LAST,
+    Precision, Progress, Roi, Scorer, ScoringSettings, Tiling, TrainConfig, Trainer, Weights, export::onnx_scorer,
+    store::LAST,
 };
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
@@ -22,6 +23,47 @@ fn an_autoencoder_comes_back_as_one() {
     assert_eq!(Checkpoint::open(&path).unwrap(), checkpoint);
     assert_eq!(checkpoint.header.scoring.passes_per_image(), 1);
     assert_eq!(checkpoint.header.method(), Method::AUTOENCODER);
+}
+
+/// Its fields are public, so a caller can put together what does not fit.
+#[test]
+fn parts_that_contradict_each_other_are_neither_saved_nor_exported_nor_scored_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let whole = Checkpoint::new(
+        Weights::initial(Architecture::u_net(2), 1).unwrap(),
+        ScoringSettings::for_size(32, 32),
+        None,
+        None,
+    );
+    let changed = |change: fn(&mut Checkpoint)| {
+        let mut checkpoint = whole.clone();
+        change(&mut checkpoint);
+        checkpoint
+    };
+    for checkpoint in [
+        changed(|checkpoint| checkpoint.header.architecture = Architecture::u_net(3)),
+        changed(|checkpoint| checkpoint.header.scoring.sets = 0),
+        changed(|checkpoint| {
+            let map = Map::filled(Size::new(32, 48), 0.25);
+            checkpoint.normal = Some(Normal::new(map.clone(), map).unwrap());
+        }),
+        changed(|checkpoint| checkpoint.roi = Some(Roi::new(Map::filled(Size::new(48, 32), true)).unwrap())),
+    ] {
+        let refused = [
+            checkpoint.save(&path).unwrap_err(),
+            onnx_scorer(&checkpoint).unwrap_err(),
+            Scorer::new(&checkpoint, &Device::CPU, Precision::F32).err().unwrap(),
+        ];
+        assert!(
+            refused
+                .iter()
+                .all(|error| matches!(error, ModelError::Setting(_) | ModelError::Mask(_)))
+        );
+        assert!(!path.exists());
+    }
+    whole.save(&path).unwrap();
+    onnx_scorer(&whole).unwrap();
 }
 
 #[test]

@@ -335,9 +335,8 @@ fn tiles_have_no_normal_places_and_an_overlap_within_reach() {
 /// With as many digits, a product that is off by 2⁻⁹ of itself on either side is noise to a map, and a wrong channel is not.
 #[test]
 fn bf16_maps_are_near_those_in_f32() {
-    if Precision::Bf16.check_scoring(&Device::CPU).is_err() {
-        eprintln!("skipped: this machine has no bf16");
-        return;
+    if let Err(reason) = Precision::Bf16.check_scoring(&Device::CPU) {
+        return riad_testing::skip(riad_testing::Needs::Bf16, reason);
     }
     let scoring = ScoringSettings::for_size(48, 64);
     let checkpoint = Checkpoint::new(initial(Architecture::u_net(16)), scoring, None, None);

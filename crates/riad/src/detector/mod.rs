@@ -18,7 +18,7 @@ use crate::{Error, FalsePositiveRate, Result, Threshold};
 
 /// Images of the network's size that are scored at once: enough to keep all cores busy, few enough that scores come
 /// steadily.
-const BATCH: usize = 4;
+pub(crate) const BATCH: usize = 4;
 
 /// What messages call an image that has no file.
 const IN_MEMORY: &str = "the image in memory";
@@ -73,6 +73,8 @@ pub struct Detector {
 struct Inner {
     scorer: Scorer,
     reader: Reader,
+    /// The header's, which a [`Threshold`] shares: every verdict takes one.
+    calibration: Option<Arc<Calibration>>,
     precision: Precision,
     /// What the model is called in messages: where it lies.
     name: PathBuf,
@@ -114,7 +116,7 @@ impl Detector {
 
     /// The scores of good images that thresholds follow from. `None` if the model is not calibrated.
     pub fn calibration(&self) -> Option<&Calibration> {
-        self.header().calibration.as_ref()
+        self.inner.calibration.as_deref()
     }
 
     /// The header of the checkpoint.
@@ -144,7 +146,7 @@ impl Detector {
     /// [`Error::NotCalibrated`] and [`Error::TooFew`] say how many good images the rate needs. [`Error::Request`] if
     /// the rate is out of range.
     pub fn threshold(&self, rate: impl Into<FalsePositiveRate>) -> Result<Threshold> {
-        Threshold::new(self.header(), &self.inner.name, rate.into())
+        Threshold::new(self.inner.calibration.as_ref(), &self.inner.name, rate.into())
     }
 
     /// The model's file or folder, as messages name it.
@@ -200,12 +202,20 @@ impl Detector {
     /// Looks at an image in memory, of any size. It is resized to the model's size.
     ///
     /// # Errors
-    /// If it has other channels than the model, is too small for its tiles, or the device fails.
+    /// If it has other channels than the model or values outside of [0, 1], is too small for its tiles, or the device
+    /// fails.
     pub fn inspect(&self, image: Image) -> Result<Inspection> {
         let (channels, wanted) = (image.channels(), self.reader().channels);
         if channels != wanted {
             return Err(Error::request(format!(
                 "the image has {channels} channels, and the model needs {wanted}"
+            )));
+        }
+        // NaN is in no range.
+        let is_outside = |value: &&f32| !(0.0..=1.0).contains(*value);
+        if let Some(value) = image.values().iter().find(is_outside) {
+            return Err(Error::request(format!(
+                "the image has the value {value}, but values must be in [0, 1], where 1 is white; divide them by the value of white"
             )));
         }
         let fitted = self.fitted(&image)?;
@@ -361,6 +371,7 @@ impl Iterator for Inspections {
 
 #[cfg(test)]
 mod tests {
+    use riad_core::Size;
     use riad_model::{Architecture, Checkpoint, ScoringSettings, Weights};
 
     use super::*;
@@ -391,5 +402,42 @@ mod tests {
             assert_eq!(error.to_string(), format!("{}: cannot resize it", name.display()));
         }
         assert!(Error::from(ModelError::Gpu("out of memory".into())).stops_everything());
+    }
+
+    /// A loop over images takes a threshold for each verdict, and a calibration can have thousands of scores.
+    #[test]
+    fn a_threshold_shares_the_scores_that_it_comes_from() {
+        let weights = Weights::initial(Architecture::u_net(2), 0).unwrap();
+        let mut checkpoint = Checkpoint::new(weights, ScoringSettings::for_size(32, 32), None, None);
+        checkpoint.header.calibration = Some(Calibration::new(vec![0.5; 20]).unwrap());
+        let detector = Detector::options()
+            .compute(Compute::on(Device::CPU))
+            .open_checkpoint(&checkpoint)
+            .unwrap();
+        let threshold = detector.threshold(0.05).unwrap();
+        assert!(std::ptr::eq(threshold.calibration(), detector.calibration().unwrap()));
+    }
+
+    /// At the network's size they would be scored by constants for another range, at others be cut off.
+    #[test]
+    fn values_out_of_their_range_have_no_verdict() {
+        let weights = Weights::initial(Architecture::u_net(2), 0).unwrap();
+        let checkpoint = Checkpoint::new(weights, ScoringSettings::for_size(32, 32), None, None);
+        let detector = Detector::options()
+            .compute(Compute::on(Device::CPU))
+            .open_checkpoint(&checkpoint)
+            .unwrap();
+        for side in [32, 40] {
+            let inspect = |value| {
+                let mut values = vec![0.5; 3 * side * side];
+                values[side] = value;
+                detector.inspect(Image::new(3, Size::new(side, side), values).unwrap())
+            };
+            for value in [-0.01, 1.01, 255.0, f32::NAN, f32::INFINITY] {
+                let error = inspect(value).unwrap_err();
+                assert!(error.to_string().contains("must be in [0, 1]"), "{error}");
+            }
+            assert!(inspect(0.0).is_ok() && inspect(1.0).is_ok());
+        }
     }
 }

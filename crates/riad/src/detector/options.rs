@@ -112,6 +112,7 @@ impl DetectorOptions {
             inner: Arc::new(Inner {
                 scorer,
                 reader,
+                calibration: checkpoint.header.calibration.clone().map(Arc::new),
                 precision,
                 name: PathBuf::from(name),
                 id,

@@ -19,7 +19,7 @@ pub(super) struct MeanImage {
 }
 
 impl MeanImage {
-    /// The mean of all training images of the category, at the size and with the smoothing that the model has.
+    /// The mean of all training images of the category, of which there is one at least, at the size and with the smoothing that the model has.
     pub(super) fn of(category: &Category, model: &Detector) -> Result<Self> {
         let scoring = &model.header().scoring;
         let (size, reader) = (scoring.size(), model.reader().clone());
@@ -57,5 +57,29 @@ impl MeanImage {
                 .for_each(|(sum, d)| *sum += d);
         }
         smooth::mean_filter(&distance, self.smoothing).map_err(Error::request)
+    }
+}
+
+/// The score of an image with this map: its maximum where defects are looked for, as the model's.
+pub(super) fn score(map: &Map, inside: Option<&Map<bool>>) -> f32 {
+    let is_looked_at = |place: usize| inside.is_none_or(|inside| inside.values()[place]);
+    let looked_at = map
+        .values()
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| is_looked_at(*place));
+    looked_at.map(|(_, &distance)| distance).fold(0.0, f32::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_looked_at_has_no_score() {
+        let size = Size::new(1, 3);
+        let map = Map::new(size, vec![0.1, 0.4, 0.9]).unwrap();
+        let inside = Map::new(size, vec![true, true, false]).unwrap();
+        assert_eq!([score(&map, Some(&inside)), score(&map, None)], [0.4, 0.9]);
     }
 }

@@ -53,7 +53,7 @@ pub const USUAL_RATE: f64 = 0.05;
 /// ```
 ///
 /// # Errors
-/// If the run has no weights, or if no good picture or no bad picture can be read.
+/// If the run has no weights, no pictures are given, or none of the good ones or none of the bad ones can be read.
 pub fn evaluate(run: &Run, sets: Sets, observer: &dyn Observer) -> Result<Evaluation> {
     let model = run.folder();
     let compute = Compute::default();
@@ -112,7 +112,8 @@ impl Measurement {
         self
     }
 
-    /// Whether the distance to the mean of the training images is measured, too. The default is `false`.
+    /// Whether the distance to the mean of the category's training images is measured, too, if it has some. The default is
+    /// `false`.
     pub fn baseline(mut self, baseline: bool) -> Self {
         self.baseline = baseline;
         self
@@ -150,14 +151,15 @@ impl Measurement {
             .open_checkpoint(&checkpoint)?;
         let detector = detector.named(self.model.clone());
         let header = checkpoint.header.clone();
-        // There is no mean of images of different sizes.
-        let baseline = (self.baseline && header.scoring.tiling.is_none())
+        // There is no mean of no images, nor of images of different sizes.
+        let baseline = (self.baseline && !category.train.is_empty() && header.scoring.tiling.is_none())
             .then(|| MeanImage::of(category, &detector))
             .transpose()?;
         let findings = find(test, &detector, baseline.as_ref(), self, observer)?;
         Ok(Evaluation {
             name: test.name.clone(),
             data: written(&category.root),
+            layout: category.layout,
             model: written(&self.model),
             history: history::read(&self.model, &header, observer),
             facts: facts(&checkpoint, &self.model)?,
@@ -223,9 +225,9 @@ impl Findings {
         }
         if !self.faults.is_empty() {
             notes.push(format!(
-                "the measurement is incomplete; {} faults were found: {}",
+                "the measurement is incomplete; {} faults were found: {} (results.json names all)",
                 self.faults.len(),
-                self.faults.join("; ")
+                in_part(&self.faults, "; ")
             ));
         }
         notes
@@ -346,7 +348,7 @@ fn find(
             }
             if let Some(baseline) = baseline {
                 let map = baseline.map(&image.pixels)?;
-                baseline_measures.add(&map, map.max().unwrap_or_default(), image, inside)?;
+                baseline_measures.add(&map, baseline::score(&map, inside), image, inside)?;
             }
             if image.mask.is_none() {
                 without_mask.push(path.clone());

@@ -1,7 +1,11 @@
 //! The files of an evaluation: `results.json` and `scores.csv`.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+};
 
+use riad_data::Layout;
 use riad_model::{EpochRecord, Header, Precision, ScoringSettings, TrainConfig};
 use serde::Serialize;
 
@@ -19,6 +23,8 @@ pub struct Evaluation {
     pub name: String,
     /// The folder of its images, written by the rule of [`names`](crate::names).
     pub data: String,
+    /// The layout of that folder.
+    pub layout: Layout,
     /// The model's folder or file, written in the same way.
     pub model: String,
     /// The header of the model.
@@ -140,11 +146,18 @@ struct ModelSettings<'a> {
     roi_share: Option<f64>,
 }
 
-/// Writes `results.json` and `scores.csv` to `out`.
+/// Writes `results.json` and `scores.csv` to `out`. They tell categories by their names.
 ///
 /// # Errors
-/// If a file cannot be written.
+/// If two results have the same name, or a file cannot be written.
 pub fn write(out: &Path, results: &[Evaluation], unmeasured: &[Unmeasured]) -> Result<()> {
+    let mut names = HashSet::new();
+    if let Some(twice) = results.iter().find(|result| !names.insert(&result.name)) {
+        return Err(Error::request(format!(
+            "{} is in the results twice, and results.json has one place for it; write each of the two to a folder of its own",
+            twice.name
+        )));
+    }
     let file = results_file(results, unmeasured);
     let json = serde_json::to_vec_pretty(&file).map_err(Error::render("results.json"))?;
     write_whole(&out.join("scores.csv"), &scores_csv(results)?)?;
@@ -235,11 +248,12 @@ fn scores_csv(results: &[Evaluation]) -> Result<Vec<u8>> {
         .map_err(|error| Error::render("scores.csv")(error.into_error()))
 }
 
-/// The mean of each metric over the categories. A metric is `None` if a category does not have it.
+/// The mean of each metric over the categories. A metric is `None` if a category does not have it, or if there are none.
 pub fn mean<'a>(all: impl Iterator<Item = &'a Metrics> + Clone) -> Metrics {
     let mean = |metric: fn(&Metrics) -> Option<f64>| {
         let values: Option<Vec<f64>> = all.clone().map(metric).collect();
-        values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
+        let values = values.filter(|values| !values.is_empty())?;
+        Some(values.iter().sum::<f64>() / values.len() as f64)
     };
     Metrics {
         image_auroc: mean(|metrics| metrics.image_auroc),
@@ -248,5 +262,20 @@ pub fn mean<'a>(all: impl Iterator<Item = &'a Metrics> + Clone) -> Metrics {
         aupro: mean(|metrics| metrics.aupro),
         f1_max: mean(|metrics| metrics.f1_max),
         undefined: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_categories_have_no_mean() {
+        assert_eq!(mean([].into_iter()), Metrics::default());
+        let half = Metrics {
+            image_auroc: Some(0.5),
+            ..Metrics::default()
+        };
+        assert_eq!(mean([&half, &half].into_iter()), half);
     }
 }

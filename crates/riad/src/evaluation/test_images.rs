@@ -1,6 +1,11 @@
 //! Test images, as a model takes them, with their masks.
 
-use std::{iter::Peekable, path::PathBuf, vec::IntoIter};
+use std::{
+    collections::HashSet,
+    iter::Peekable,
+    path::{Path, PathBuf},
+    vec::IntoIter,
+};
 
 use riad_core::{Map, Size};
 use riad_data::{DataError, Fit, Image, LoadedImage, MadeUp, TestItem, load_mask, resize_mask};
@@ -26,6 +31,8 @@ pub(super) struct TestImages<'a> {
     /// At the network's size, or with tiles or defects to make up at their own.
     loaded: Box<dyn Iterator<Item = Result<LoadedImage, DataError>> + 'a>,
     model: &'a Detector,
+    /// The images that cannot be read. A fault is told once, however many defects were to be made up on its image.
+    unreadable: HashSet<&'a Path>,
     /// What was wrong with images and masks so far. An image that cannot be read is left out; one whose mask cannot be
     /// used has none.
     pub(super) faults: Vec<Error>,
@@ -44,6 +51,7 @@ impl<'a> TestImages<'a> {
             items: items.into_iter(),
             loaded,
             model,
+            unreadable: HashSet::new(),
             faults: Vec::new(),
         }
     }
@@ -78,7 +86,11 @@ impl<'a> TestImages<'a> {
                     items.push((item, made_up, mask));
                     images.push(image);
                 }
-                Err(error) => self.faults.push(error.into()),
+                Err(error) => {
+                    if self.unreadable.insert(&item.path) {
+                        self.faults.push(error.into());
+                    }
+                }
             }
         }
         if items.is_empty() {
@@ -182,8 +194,8 @@ impl<'a> TestImages<'a> {
 struct Originals<'a> {
     paths: Peekable<IntoIter<PathBuf>>,
     model: &'a Detector,
-    /// The last image, if it is asked for again.
-    last: Option<LoadedImage>,
+    /// The last image, or why it cannot be read, if it is asked for again.
+    last: Option<Result<LoadedImage, DataError>>,
 }
 
 impl<'a> Originals<'a> {
@@ -201,22 +213,62 @@ impl Iterator for Originals<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let path = self.paths.next()?;
-        let loaded = match self.last.take() {
-            Some(loaded) => loaded,
-            None => {
-                let fit = match self.model.fit() {
-                    Fit::Resized(_) => Fit::Own,
-                    fit => fit,
-                };
-                match self.model.reader().load(&path, fit) {
-                    Ok(loaded) => loaded,
-                    Err(error) => return Some(Err(error)),
-                }
-            }
-        };
+        let loaded = self.last.take().unwrap_or_else(|| {
+            let fit = match self.model.fit() {
+                Fit::Resized(_) => Fit::Own,
+                fit => fit,
+            };
+            self.model.reader().load(&path, fit)
+        });
         if self.paths.peek() == Some(&path) {
             self.last = Some(loaded.clone());
         }
-        Some(Ok(loaded))
+        Some(loaded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use riad_data::Flaw;
+    use riad_model::{Architecture, Checkpoint, Device, ScoringSettings, Weights};
+
+    use super::*;
+    use crate::detector::Compute;
+
+    /// Many defects are made up on one picture.
+    #[test]
+    fn a_damaged_picture_is_reported_once() {
+        let weights = Weights::initial(Architecture::u_net(2), 0).unwrap();
+        let checkpoint = Checkpoint::new(weights, ScoringSettings::for_size(32, 32), None, None);
+        let options = Detector::options().compute(Compute::on(Device::CPU));
+        let model = options.open_checkpoint(&checkpoint).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let item = |name: &str| TestItem {
+            path: folder.path().join(name),
+            defect: None,
+            masks: Vec::new(),
+        };
+        let [damaged, whole] = ["damaged.png", "whole.png"].map(item);
+        std::fs::write(&damaged.path, "no picture").unwrap();
+        image::RgbImage::from_pixel(32, 32, image::Rgb([128; 3]))
+            .save(&whole.path)
+            .unwrap();
+        let made_up = |length| {
+            let flaw = Flaw::Spot;
+            Some(MadeUp { flaw, length, seed: 0 })
+        };
+        let made_up_on = |item| [4.0, 8.0, 16.0].map(|length| (item, made_up(length)));
+        let items = [(&damaged, None), (&whole, None)].into_iter();
+        let items = items
+            .chain(made_up_on(&damaged))
+            .chain(made_up_on(&whole))
+            .chain(made_up_on(&damaged));
+        let mut images = TestImages::new(items, &model);
+        let mut found = 0;
+        while let Some(batch) = images.next_batch(&()).unwrap() {
+            found += batch.len();
+        }
+        assert_eq!((found, images.faults.len()), (4, 1), "{:?}", images.faults);
+        assert_eq!(images.faults[0].path(), Some(damaged.path.as_path()));
     }
 }

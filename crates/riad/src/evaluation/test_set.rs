@@ -12,7 +12,7 @@ use super::synthetic;
 use crate::{
     Error, Event, HeldOut, Observer, Purpose, Result, Run,
     detector::{Compute, Detector},
-    names::{folder_name, plain, relative},
+    names::{plain, relative, written},
     run::image_sha256,
     settings::bands_of,
     source::header_faults,
@@ -163,7 +163,7 @@ impl TestSet {
         };
         let faults = std::mem::take(&mut category.test_faults);
         Self {
-            name: folder_name(&category.root),
+            name: written(Path::new(&category.name)),
             made_up: Vec::new(),
             set_the_threshold: false,
             caution: None,
@@ -177,7 +177,7 @@ impl TestSet {
     /// means the run's own. If a picture cannot be read, the observer gets an event, and the picture is left out.
     ///
     /// # Errors
-    /// If no good picture or no bad picture is left, or if a picture is called both good and bad.
+    /// If good pictures are given and none can be read, or bad ones, or if a picture is called both good and bad.
     pub fn of_sets(
         model: &Path,
         sets: &Sets,
@@ -216,31 +216,21 @@ impl TestSet {
                     faults.push(plain(&fault.to_string()));
                 }
             }
-            if found.is_empty() && !paths.is_empty() {
-                let what = if are_good { "good" } else { "bad" };
-                return Err(Error::request(format!("no {what} picture can be read")));
-            }
-            Ok(found)
+            found
         };
-        let pictures = [all(&sets.good, true)?, all(&sets.bad, false)?].concat();
+        let pictures = [all(&sets.good, true), all(&sets.bad, false)].concat();
         let root = common_folder(pictures.iter().map(|(path, _)| path.as_path()));
-        let name = name_of(model)?;
-        let mut test = Self {
-            name: name.clone(),
-            ..Self::of(
-                Category {
-                    name,
-                    root,
-                    layout: Layout::Folder,
-                    train: Vec::new(),
-                    validation: Vec::new(),
-                    test: Vec::new(),
-                    train_faults: Vec::new(),
-                    test_faults: Vec::new(),
-                },
-                observer,
-            )
+        let category = Category {
+            name: name_of(model)?,
+            root,
+            layout: Layout::Folder,
+            train: Vec::new(),
+            validation: Vec::new(),
+            test: Vec::new(),
+            train_faults: Vec::new(),
+            test_faults: Vec::new(),
         };
+        let mut test = Self::of(category, observer);
         let sums = pictures.par_iter().map(|(path, _)| image_sha256(path, bands));
         let sums: Vec<_> = sums.collect();
         let run = Run::of(model)?;
@@ -280,6 +270,12 @@ impl TestSet {
                         masks: Vec::new(),
                     });
                 }
+            }
+        }
+        for (given, is_defective, what) in [(&sets.good, false, "good"), (&sets.bad, true, "bad")] {
+            let mut left = test.category.test.iter();
+            if !given.is_empty() && !left.any(|item| item.is_defective() == is_defective) {
+                return Err(Error::request(format!("no {what} picture can be read")));
             }
         }
         if let Some(path) = known.first() {
@@ -377,12 +373,18 @@ fn contents(run: &Run, test: &TestSet) -> Result<BTreeMap<String, (Option<String
     test.category.test.par_iter().map(image).collect()
 }
 
-/// What the model's product is called: the category that its run learns from, or else the file.
+/// What the model's product is called: the category that its run learns from, or else the file or folder.
 fn name_of(model: &Path) -> Result<String> {
-    let run = Run::of(model)?;
-    let named = run.as_ref().map_or(model, Run::data);
-    let name = named.file_stem().or(model.file_name()).unwrap_or(model.as_os_str());
-    Ok(name.to_string_lossy().into_owned())
+    if let Some(run) = Run::of(model)? {
+        return Ok(run.layout().name_of(run.data()));
+    }
+    // A folder's name has no ending.
+    let name = if model.is_dir() {
+        model.file_name()
+    } else {
+        model.file_stem()
+    };
+    Ok(name.unwrap_or(model.as_os_str()).to_string_lossy().into_owned())
 }
 
 /// The kind of a defect: the folders between the picture and the folder that was given.

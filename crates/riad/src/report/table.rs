@@ -1,6 +1,7 @@
 //! The metrics of all categories, beside the paper's numbers if there are any.
 
 use riad_core::published::Published;
+use riad_data::Layout;
 
 use crate::evaluation::{Evaluation, Metrics, mean};
 
@@ -41,7 +42,7 @@ impl<'a> Table<'a> {
     pub(super) fn new(results: &'a [Evaluation]) -> Self {
         let papers: Vec<_> = results
             .iter()
-            .map(|result| Published::of(&result.name).copied())
+            .map(|result| published(&result.name, result.layout, result.findings.images.len()))
             .collect();
         let rows = results
             .iter()
@@ -118,6 +119,12 @@ impl<'a> Row<'a> {
     }
 }
 
+/// The paper's numbers, if these are its images: those of another category can be called the same.
+fn published(name: &str, layout: Layout, images: usize) -> Option<Published> {
+    let published = Published::of(name).filter(|_| layout == Layout::Mvtec);
+    published.filter(|published| published.test_images == images).copied()
+}
+
 fn shown(percent: Option<f64>) -> String {
     percent.map_or_else(|| "–".to_owned(), |percent| format!("{percent:.1}"))
 }
@@ -133,4 +140,21 @@ fn mean_published(papers: &[Option<Published>]) -> Option<Published> {
     means.pixel_ap = mean(|paper| paper.pixel_ap);
     means.reimplementation = mean(|paper| paper.reimplementation);
     Some(means)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_papers_numbers_are_beside_its_own_images_only() {
+        assert_eq!(published("bottle", Layout::Mvtec, 83).unwrap().image_auroc, 99.9);
+        for (name, layout, images) in [
+            ("bottle", Layout::Folder, 83),
+            ("bottle", Layout::Mvtec, 82),
+            ("lid", Layout::Mvtec, 83),
+        ] {
+            assert_eq!(published(name, layout, images), None);
+        }
+    }
 }

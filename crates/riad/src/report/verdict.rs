@@ -1,14 +1,11 @@
 //! Thresholds, and the verdicts of each about the images.
 
-use riad_core::Calibration;
+use riad_core::{Calibration, calibration::USUAL_RATES};
 
 use crate::{
     FalsePositiveRate,
     evaluation::{Findings, ImageScore},
 };
-
-/// Rates to choose from.
-const RATES: [f64; 5] = [0.2, 0.1, 0.05, 0.02, 0.01];
 
 /// A threshold and where it comes from.
 pub(super) struct Judge {
@@ -153,7 +150,7 @@ pub(super) fn thresholds(
     calibration: Option<&Calibration>,
     judge: Option<&Judge>,
 ) -> Vec<ThresholdRow> {
-    let mut rates = RATES.to_vec();
+    let mut rates = USUAL_RATES.to_vec();
     let asked = findings.at_threshold.as_ref().ok();
     rates.extend(asked.map(|asked| asked.fpr));
     rates.sort_by(|a, b| b.total_cmp(a));

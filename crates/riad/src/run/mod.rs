@@ -86,7 +86,7 @@ impl Run {
     /// Prepares a run: splits the category's training images and records them. It does not train yet.
     ///
     /// # Errors
-    /// If `folder` holds a run already, an image cannot be read, or the folder cannot be written.
+    /// If `folder` holds a run already, or weights of the name that a run gives its best, an image cannot be read, or the folder cannot be written.
     pub fn create(
         folder: impl AsRef<Path>,
         category: &Category,
@@ -95,11 +95,20 @@ impl Run {
         observer: &dyn Observer,
     ) -> Result<Self> {
         let folder = folder.as_ref();
-        let check_free = || match Self::exists(folder) {
-            false => Ok(()),
-            true => Err(Error::RunExists {
-                folder: folder.to_owned(),
-            }),
+        let check_free = || {
+            if Self::exists(folder) {
+                return Err(Error::RunExists {
+                    folder: folder.to_owned(),
+                });
+            }
+            let best = folder.join(BEST);
+            if best.exists() {
+                return Err(Error::request(format!(
+                    "a training in this folder would replace {}; choose another folder",
+                    best.display()
+                )));
+            }
+            Ok(())
         };
         // Before the images take their time.
         check_free()?;
@@ -411,7 +420,8 @@ impl Run {
         let trained = self.go_on(&mut trainer, category, cancel, device, observer)?;
         // The trainer holds the run's lock until the end. Whoever asks for a stop does not want to wait.
         if trained != TrainingOutcome::Stopped(Stop::Asked) && !self.is_complete()? {
-            match self.complete(category, device, cancel, observer) {
+            // A time that is up ends the training, and what came of it is completed all the same.
+            match self.complete(category, device, &cancel.without_limit(), observer) {
                 // It is done when the run is taken up again.
                 Err(Error::Cancelled) => return Ok(self.ended(TrainingOutcome::Stopped(Stop::Asked))),
                 completed => completed?,
@@ -545,9 +555,9 @@ impl Run {
             }
         }
         suspects.weigh(&held_out, calibration);
-        if let Some(list) = suspects.write(&self.folder, "suspects", &self.reader(), Some(&model))? {
-            suspects.tell(&list, observer);
-        }
+        let list = self.folder.join("suspects.txt");
+        suspects.write(&list, &self.reader(), Some(&model))?;
+        suspects.tell(&list, observer);
         Ok(())
     }
 

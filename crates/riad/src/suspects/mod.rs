@@ -13,7 +13,7 @@ use std::{
 
 use riad_core::{
     Calibration,
-    outlier::{LIMIT, log_deviations},
+    outlier::{LIMIT, deviations, log_deviations},
 };
 use riad_data::{DataError, Reader, Suspicion, read_text, survey};
 
@@ -85,7 +85,12 @@ impl Suspects {
         let mut sorted = scores.to_vec();
         sorted.sort_unstable_by(f32::total_cmp);
         let usual = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
-        let far = log_deviations(&values, LEAST_SPREAD);
+        // What is normal is taken off, so a score can be 0 or below.
+        let far = if values.iter().all(|&value| value > 0.0) {
+            log_deviations(&values, LEAST_SPREAD)
+        } else {
+            deviations(&values, LEAST_SPREAD * f64::from(usual.abs()))
+        };
         for ((&place, &score), far) in places.iter().zip(scores).zip(far) {
             if far > LIMIT {
                 self.found
@@ -189,25 +194,18 @@ impl Suspects {
         self.found.len()
     }
 
-    /// Writes the list of names, `NAME.txt` in `folder`, for
-    /// [`TrainingOptions::without`](crate::TrainingOptions::without), and with the feature `report` a page beside it,
-    /// `NAME.html`. Returns the path of the list. With a model, the page shows where it finds images anomalous. Without
-    /// unusual images it returns `None`, and writes only over files of an earlier look.
+    /// Writes the list of names, `NAME.txt`, for [`TrainingOptions::without`](crate::TrainingOptions::without), and with
+    /// the feature `report` a page beside it, `NAME.html`. With a model, the page shows where it finds images anomalous.
+    /// Without unusual images it writes only over files of an earlier look.
     ///
     /// # Errors
-    /// If a file cannot be written, or an image can no longer be read.
-    pub fn write(
-        &self,
-        folder: &Path,
-        name: &str,
-        reader: &Reader,
-        model: Option<&Detector>,
-    ) -> Result<Option<PathBuf>> {
-        let [list, page] = ["txt", "html"].map(|ending| folder.join(format!("{name}.{ending}")));
-        if self.is_empty() && !begins_with(&list, LIST) && !begins_with(&page, PAGE) {
-            return Ok(None);
+    /// If a file cannot be written, or the device fails. An image that can no longer be read has no picture.
+    pub fn write(&self, list: &Path, reader: &Reader, model: Option<&Detector>) -> Result<()> {
+        let page = &list.with_extension("html");
+        if self.is_empty() && !begins_with(list, LIST) && !begins_with(page, PAGE) {
+            return Ok(());
         }
-        for (file, begin) in [(&list, LIST), (&page, PAGE)] {
+        for (file, begin) in [(list, LIST), (page, PAGE)] {
             if file.is_file() && !begins_with(file, begin) {
                 return Err(Error::request(format!(
                     "{} is there, and was not written by an earlier look for unusual images; choose another file",
@@ -221,12 +219,12 @@ impl Suspects {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "\n# {reasons}\n{name}");
         }
-        write_whole(&list, text.as_bytes())?;
+        // Made before either is written, so that they tell of the same look.
         #[cfg(feature = "report")]
-        write_whole(&page, page::render(self, reader, model)?.as_bytes())?;
+        write_whole(page, page::render(self, reader, model)?.as_bytes())?;
         #[cfg(not(feature = "report"))]
         let _ = (reader, model);
-        Ok((!self.is_empty()).then_some(list))
+        write_whole(list, text.as_bytes())
     }
 
     /// What an earlier look wrote to this list, or nothing if there is none: each suspect's name with its reasons.
@@ -248,8 +246,11 @@ impl Suspects {
         Ok(found)
     }
 
-    /// Tells the observer how many images to look at, and which.
+    /// Tells the observer how many images to look at, and which, if there are any.
     pub fn tell(&self, list: &Path, observer: &dyn Observer) {
+        if self.is_empty() {
+            return;
+        }
         let names: Vec<_> = self.lines().map(|(name, _)| name).collect();
         observer.event(&Event::Suspects {
             names: &names,
@@ -273,6 +274,26 @@ mod tests {
 
     use super::*;
 
+    /// A network that is far below what is normal in most images still finds the one with a defect.
+    #[test]
+    fn an_anomalous_image_is_found_among_scores_below_0() {
+        for below in [1, 6, 11, 12] {
+            let mut suspects = Suspects {
+                images: vec![PathBuf::new(); 13],
+                names: vec![String::new(); 13],
+                found: BTreeMap::new(),
+                unreadable: Vec::new(),
+                effect: None,
+            };
+            let places: Vec<usize> = (0..13).collect();
+            let mut scores: Vec<f32> = (0..12).map(|image| 0.01 * (image - below) as f32 + 0.005).collect();
+            scores.push(0.6);
+            suspects.judge(&places, &scores);
+            let found: Vec<_> = suspects.found.keys().copied().collect();
+            assert_eq!(found, [12], "{scores:?}");
+        }
+    }
+
     #[test]
     fn what_is_written_can_be_read_again() {
         let folder = tempfile::tempdir().unwrap();
@@ -283,16 +304,27 @@ mod tests {
             images.push((path, format!("{number}.png")));
         }
         let suspects = Suspects::among(images, &Reader::new(3));
-        let list = suspects
-            .write(folder.path(), "look", &Reader::new(3), None)
-            .unwrap()
-            .unwrap();
+        let list = folder.path().join("look.txt");
+        suspects.write(&list, &Reader::new(3), None).unwrap();
         let told: Vec<_> = suspects
             .lines()
             .map(|(name, reasons)| (name.to_owned(), reasons))
             .collect();
         assert!(!told.is_empty());
         assert_eq!(Suspects::listed(&list).unwrap(), told);
+
+        // One that is gone meanwhile is named all the same, in both files.
+        std::fs::remove_file(folder.path().join("2.png")).unwrap();
+        suspects.write(&list, &Reader::new(3), None).unwrap();
+        assert_eq!(Suspects::listed(&list).unwrap(), told);
+        #[cfg(feature = "report")]
+        {
+            let page = std::fs::read_to_string(list.with_extension("html")).unwrap();
+            assert!(
+                page.contains("2.png</h4>") && page.contains("there is no picture: "),
+                "{page}"
+            );
+        }
         assert!(Suspects::listed(&folder.path().join("none.txt")).unwrap().is_empty());
     }
 }

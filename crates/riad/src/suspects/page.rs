@@ -38,14 +38,22 @@ struct Shot<'a> {
 pub(super) fn render(suspects: &Suspects, reader: &Reader, model: Option<&Detector>) -> Result<String> {
     let mut shots = Vec::with_capacity(suspects.found.len());
     for (number, (&place, reasons)) in suspects.found.iter().enumerate() {
+        let mut said: Vec<_> = reasons.iter().map(|reason| suspects.said(reason)).collect();
         let pictures = if number < PICTURED {
-            pictures(suspects, place, reasons, reader, model)?
+            match pictures(suspects, place, reasons, reader, model) {
+                Err(error) if error.stops_everything() => return Err(error),
+                Err(error) => {
+                    said.push(format!("there is no picture: {error}"));
+                    Vec::new()
+                }
+                Ok(pictures) => pictures,
+            }
         } else {
             Vec::new()
         };
         shots.push(Shot {
             name: &suspects.names[place],
-            reasons: reasons.iter().map(|reason| suspects.said(reason)).collect(),
+            reasons: said,
             pictures,
         });
     }

@@ -12,7 +12,7 @@ use self::moments::{CENTRE, Gaussian, LatestRows, Moments, RADIUS, Scan};
 use super::{Shape, SimilarityError, sum_chunks, sum_pairs};
 use crate::{Map, Size};
 
-pub use self::moments::WINDOW;
+pub use self::moments::{C1, C2, WINDOW};
 
 /// One minus the mean SSIM over images, channels and windows that lie within the image, and `weight` times its gradient
 /// added to `grad`. In [0, 2], 0 for equal images.

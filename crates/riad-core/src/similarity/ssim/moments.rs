@@ -13,8 +13,10 @@ pub(super) const RADIUS: usize = WINDOW / 2;
 pub(super) const CENTRE: f32 = 0.5;
 
 const SIGMA: f64 = 1.5;
-const C1: f32 = 0.01 * 0.01;
-const C2: f32 = 0.03 * 0.03;
+/// Keeps the similarity of means in the dark from being one of noise: (K1 · L)² with K1 = 0.01, for values in [0, L = 1].
+pub const C1: f32 = 0.01 * 0.01;
+/// The same for the similarity of contrasts on flat regions, with K2 = 0.03.
+pub const C2: f32 = 0.03 * 0.03;
 
 /// The window along one axis, as the two-dimensional Gaussian is separable.
 pub(super) struct Gaussian {
