@@ -127,7 +127,8 @@ pub(crate) fn finish(command: &mut Command) -> Result<()> {
 }
 
 /// Lets the `riad` under way end by itself on Ctrl-C, which the terminal sends to it as well; it then leaves a run that
-/// can be resumed. A second Ctrl-C ends the sweep at once.
+/// can be resumed. A second Ctrl-C ends the sweep at once. SIGHUP stays as it is, so that a sweep under `nohup` goes on after a
+/// logout.
 pub(crate) fn watch_interrupts() -> Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
