@@ -45,12 +45,14 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
         .map(|fault| told(fault))
         .collect();
     faults.iter().for_each(|fault| error!("{fault}"));
+    let folder = args.out.parent().unwrap_or(Path::new(""));
+    // Before the lines, whose reader may have gone.
+    let list = suspects.write(folder, &name.to_string_lossy(), &reader, None)?;
     let mut stdout = io::stdout().lock();
     for (name, reasons) in suspects.lines() {
         writeln!(stdout, "{name}: {reasons}")?;
     }
-    let folder = args.out.parent().unwrap_or(Path::new(""));
-    match suspects.write(folder, &name.to_string_lossy(), &reader, None)? {
+    match list {
         None if (1..FEWEST).contains(&count) => info!(
             "of {}, check finds only copies: it needs {FEWEST} to know what is usual",
             counted(count, "image")
