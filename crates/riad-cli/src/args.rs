@@ -146,7 +146,7 @@ pub(crate) struct TrainArgs {
     #[arg(value_name = "DATA", required_unless_present = "resume", value_hint = ValueHint::DirPath)]
     pub(crate) data: Option<PathBuf>,
     /// Category of DATA, if DATA holds several
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "data")]
     pub(crate) category: Option<String>,
     /// Layout of DATA. auto finds it by the folders and files in DATA
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = format_parser())]

@@ -52,7 +52,10 @@ const HELD: usize = 8;
 /// How often to look for the end.
 const NAP: Duration = Duration::from_millis(50);
 
-/// The options of a service.
+/// Every clock can count on for this long.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
+/// The options of a service. No time of requests, pictures or verdicts may be longer than 100 years.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The lines, beside those that were made on the page and are in the store.
@@ -145,6 +148,13 @@ impl Options {
             return Err(Error::Request(format!(
                 "{} can be reached from other machines, so callers need a token",
                 self.listen
+            )));
+        }
+        let valid = self.sinks.iter().filter_map(|sink| sink.to.valid());
+        let times = [self.deadline, self.settle, self.interval].into_iter().chain(valid);
+        if let Some(time) = times.max().filter(|time| *time > LONGEST) {
+            return Err(Error::Request(format!(
+                "no time for requests, pictures or verdicts may be longer than 100 years, as {time:?} is"
             )));
         }
         let wait = self.settle + self.interval;

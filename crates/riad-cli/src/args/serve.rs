@@ -11,7 +11,7 @@ use clap::{Args, ValueHint};
 use riad::FalsePositiveRate;
 
 use super::{ComputeArgs, sinks::SinkArgs, verdict::VerdictArgs};
-use crate::memory::parse_memory;
+use crate::memory::parse_bytes;
 
 /// Serve models over HTTP, with a page for operators
 #[derive(Debug, Args)]
@@ -89,14 +89,14 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) deadline: Duration,
     /// Largest size of a picture's file
-    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_memory)]
+    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes)]
     pub(crate) most_bytes: u64,
     /// Delete pictures that are older than this, such as 30d. Rows and labelled pictures stay
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) keep: Option<Duration>,
     /// Delete pictures if all pictures together are larger than this, such as 20GiB: the oldest good ones first, then defects,
     /// labelled ones last
-    #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) keep_bytes: Option<u64>,
     /// Ask a person about one in N pictures, such as 1/200. They are drawn by chance, whatever their verdict. So misses are
     /// counted, and new thresholds come from pictures that nobody selected
@@ -105,10 +105,10 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) sinks: SinkArgs,
     /// A picture in a watched folder is complete if it has not changed for this time
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "2s", requires = "watched", value_parser = humantime::parse_duration)]
     pub(crate) settle: Duration,
     /// How often to look at watched folders
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "500ms", requires = "watched", value_parser = humantime::parse_duration)]
     pub(crate) interval: Duration,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
