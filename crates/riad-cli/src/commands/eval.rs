@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use riad::{
     Compute, Error, Evaluation, Run, Stop, TrainingOptions, TrainingOutcome,
     evaluation::{self, Measurement, TestSet, Unmeasured},
@@ -25,7 +25,7 @@ use crate::{
     Ending,
     args::{EvalArgs, VerdictArgs, warn_of_precision},
     console::Console,
-    interrupt, mistake,
+    interrupt, is_usage, mistake,
     shell::shell_quoted,
     text::text,
     usage,
@@ -143,10 +143,9 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
     if results.is_empty()
         && let Some(first) = first
     {
-        return Err(first.context(format!(
-            "none of the {} categories could be measured",
-            plan.folders.len()
-        )));
+        // Each has been told with its reason.
+        let none = format!("none of the {} categories could be measured", plan.folders.len());
+        return Err(if is_usage(&first) { usage(none) } else { anyhow!(none) });
     }
     finish(&plan.out, &results, &unmeasured)
 }
