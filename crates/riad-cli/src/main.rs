@@ -56,6 +56,13 @@ enum Ending {
     Interrupted,
 }
 
+impl Ending {
+    /// Of work that went through, for every image or not.
+    fn of(is_whole: bool) -> Self {
+        if is_whole { Self::Done } else { Self::Incomplete }
+    }
+}
+
 /// Arguments that parse but cannot be meant.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -126,8 +133,8 @@ fn run(cli: Cli) -> Result<Ending> {
         Command::Serve(args) => commands::serve::run(&args),
         Command::Info(args) => commands::info::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
-        Command::Completions(args) => commands::completions::run(&args),
-        Command::Man(args) => commands::man::run(&args),
+        Command::Completions(args) => commands::system::completions(&args),
+        Command::Man(args) => commands::system::man(&args),
     }
 }
 

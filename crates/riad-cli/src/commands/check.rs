@@ -64,9 +64,5 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
             info!("open {}", shell_quoted(&list.with_extension("html")));
         }
     }
-    Ok(if faults.is_empty() {
-        Ending::Done
-    } else {
-        Ending::Incomplete
-    })
+    Ok(Ending::of(faults.is_empty()))
 }

@@ -195,7 +195,7 @@ fn finish(out: &Path, results: &[Evaluation], unmeasured: &[Unmeasured]) -> Resu
         shell_quoted(&shown)
     );
     let is_whole = unmeasured.is_empty() && results.iter().all(|result| result.findings.faults.is_empty());
-    Ok(if is_whole { Ending::Done } else { Ending::Incomplete })
+    Ok(Ending::of(is_whole))
 }
 
 /// Where results go: the folder that is named, or that of the run that is measured.

@@ -96,11 +96,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
             counted(threshold.calibration().scores().len(), "good image")
         );
     }
-    Ok(if output.failures == 0 {
-        Ending::Done
-    } else {
-        Ending::Incomplete
-    })
+    Ok(Ending::of(output.failures == 0))
 }
 
 /// The images at `paths`. What is none is told, and keeps no other from being scored: of several files that make an image,
