@@ -1,18 +1,13 @@
 //! The command line: what can be asked for, with its help.
 
-#![allow(
-    rustdoc::invalid_html_tags,
-    reason = "clap prints these comments, and <NAME> is what people know from help"
-)]
-
-use std::{iter, num::NonZeroUsize, path::PathBuf};
+use std::{iter, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use clap::{
     ArgAction, Args, Id, Parser, Subcommand, ValueEnum, ValueHint,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use riad_data::Layout;
-use riad_model::{Device, Precision, Preset};
+use riad_model::{Device, Precision};
 use tracing::warn;
 
 use riad::Compute;
@@ -145,12 +140,8 @@ pub(crate) struct TrainArgs {
     /// Folder of images to learn from. With --resume, name it only if the images have moved
     #[arg(value_name = "DATA", required_unless_present = "resume", value_hint = ValueHint::DirPath)]
     pub(crate) data: Option<PathBuf>,
-    /// Category of DATA, if DATA holds several
-    #[arg(long, value_name = "NAME", requires = "data")]
-    pub(crate) category: Option<String>,
-    /// Layout of DATA. auto finds it by the folders and files in DATA
-    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = format_parser())]
-    pub(crate) format: DataFormat,
+    #[command(flatten)]
+    pub(crate) category: CategoryArgs,
     /// Folder of the run [default: runs/<category>]
     #[arg(long, value_name = "RUN", value_hint = ValueHint::DirPath)]
     pub(crate) out: Option<PathBuf>,
@@ -459,7 +450,7 @@ pub(crate) struct ComputeArgs {
     /// Precision of multiplications: f32, tf32 or bf16 [default: f32; tf32 to train on an NVIDIA GPU]. NVIDIA GPUs train and
     /// score in all three. Processors with AMX (Intel Xeon from 2023 on) can score in bf16. Scores in bf16 differ by about a
     /// thousandth, so calibrate in the precision that you score in
-    #[arg(long, value_name = "NAME", value_parser = precision_parser())]
+    #[arg(long, value_name = "NAME", value_parser = named(Precision::ALL, Precision::name))]
     precision: Option<Precision>,
 }
 
@@ -488,9 +479,15 @@ impl ComputeArgs {
     }
 }
 
-fn precision_parser() -> impl TypedValueParser<Value = Precision> {
-    let names = Precision::ALL.iter().map(|precision| precision.name());
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<Precision>())
+/// Where good images are in DATA.
+#[derive(Debug, Args)]
+pub(crate) struct CategoryArgs {
+    /// Category of DATA, if DATA holds several
+    #[arg(long = "category", value_name = "NAME", requires = "data")]
+    pub(crate) name: Option<String>,
+    /// Layout of DATA. auto finds it by the folders and files in DATA
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = format_parser())]
+    pub(crate) format: DataFormat,
 }
 
 /// The layout that was asked for. `None`: the program finds it by the folders and files.
@@ -505,9 +502,13 @@ fn format_parser() -> impl TypedValueParser<Value = DataFormat> {
     })
 }
 
-fn preset_parser() -> impl TypedValueParser<Value = Preset> {
-    let names = Preset::ALL.iter().map(|preset| preset.name());
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<Preset>())
+/// Takes the names of all these values, and shows them in help.
+fn named<T>(all: &[T], name: fn(T) -> &'static str) -> impl TypedValueParser<Value = T> + use<T>
+where
+    T: Copy + FromStr<Err: std::error::Error + Send + Sync> + Send + Sync + 'static,
+{
+    let names: Vec<_> = all.iter().map(|&value| name(value)).collect();
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
 }
 
 #[cfg(test)]

@@ -20,6 +20,10 @@ use crate::{
     logging::BesideBars,
 };
 
+#[allow(
+    rustdoc::invalid_html_tags,
+    reason = "clap prints these comments, and <NAME> is what people know from help"
+)]
 mod args;
 mod commands;
 mod config;

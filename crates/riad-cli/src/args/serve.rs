@@ -1,14 +1,8 @@
 //! The command line of `riad serve`.
 
-#![allow(
-    rustdoc::invalid_html_tags,
-    reason = "clap prints these comments, and <NAME> is what people know from help"
-)]
-
 use std::{net::SocketAddr, num::NonZeroU32, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueHint};
-use riad::FalsePositiveRate;
 
 use super::{ComputeArgs, sinks::SinkArgs, verdict::VerdictArgs};
 use crate::memory::parse_bytes;
@@ -112,13 +106,6 @@ pub(crate) struct ServeArgs {
     pub(crate) interval: Duration,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
-}
-
-impl ServeArgs {
-    /// The rate that verdicts are given for.
-    pub(crate) fn rate(&self) -> FalsePositiveRate {
-        self.verdict.usual()
-    }
 }
 
 fn parse_pair(text: &str) -> Result<(String, PathBuf), String> {

@@ -1,10 +1,5 @@
 //! Where `riad serve` sends inspections.
 
-#![allow(
-    rustdoc::invalid_html_tags,
-    reason = "clap prints these comments, and <NAME> is what people know from help"
-)]
-
 use std::{
     net::{Ipv4Addr, SocketAddr},
     num::NonZeroU64,

@@ -1,10 +1,5 @@
 //! Which verdicts to give.
 
-#![allow(
-    rustdoc::invalid_html_tags,
-    reason = "clap prints these comments, and <NAME> is what people know from help"
-)]
-
 use clap::Args;
 use riad::{Detector, FalsePositiveRate, Precision, Threshold, evaluation::USUAL_RATE};
 use riad_core::calibration::images_needed;

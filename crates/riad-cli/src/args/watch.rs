@@ -1,10 +1,5 @@
 //! The command line of `riad watch`.
 
-#![allow(
-    rustdoc::invalid_html_tags,
-    reason = "clap prints these comments, and <NAME> is what people know from help"
-)]
-
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, ValueHint};

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     }
     .reader();
     reader.check().map_err(|error| usage(error.to_string()))?;
-    let category = one_category(&args.data, args.category.as_deref(), args.format.0, bands)?;
+    let category = one_category(&args.data, args.category.name.as_deref(), args.category.format.0, bands)?;
     let images = [&category.train[..], &category.validation].concat();
     let images = images.into_iter().map(|image| {
         let name = relative(&image, &category.root);

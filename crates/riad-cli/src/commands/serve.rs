@@ -44,7 +44,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
     };
     let options = Options {
         watch: args.watched.clone(),
-        rate: args.rate(),
+        rate: args.verdict.usual(),
         compute: args.compute.compute()?,
         listen: args.listen,
         token,

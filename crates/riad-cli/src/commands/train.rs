@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use riad::{Run, Stop, TrainingOutcome, files::check_outside};
+use riad::{Run, Stop, TrainingOptions, TrainingOutcome, files::check_outside};
 use riad_data::{Category, DataError, Layout, Pattern};
+use riad_model::Device;
 use tracing::info;
 
 use crate::{Ending, args::TrainArgs, console::Console, interrupt, mistake, shell::shell_quoted, usage};
@@ -22,14 +23,14 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
     let console = Console::default();
     let resumed = args.resume.as_deref().map(Run::open).transpose()?;
     let layout = match &resumed {
-        None => args.format.0,
+        None => args.category.format.0,
         Some(run) => {
-            run.agree(&options, args.format.0)?;
+            run.agree(&options, args.category.format.0)?;
             Some(run.layout())
         }
     };
     let bands = resumed.as_ref().map_or(options.bands.as_ref(), Run::bands);
-    let open = |data: &PathBuf| one_category(data, args.category.as_deref(), layout, bands);
+    let open = |data: &PathBuf| one_category(data, args.category.name.as_deref(), layout, bands);
     let category = args.data.as_ref().map(open).transpose()?;
     let mut run = match (resumed, &category) {
         (Some(run), _) => run,
@@ -41,10 +42,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
                 .out
                 .clone()
                 .unwrap_or_else(|| Path::new("runs").join(&category.name));
-            let run = Run::create(&folder, category, &options, &device, &console)?;
-            console.sum_up();
-            console.warn_of_darkness(options.white_level);
-            run
+            begin(&folder, category, &options, &device, &console)?
         }
         (None, None) => return Err(usage("DATA is missing: name the folder of good images")),
     };
@@ -67,6 +65,20 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
             })
         }
     }
+}
+
+/// Begins a run, and tells what was found of its images.
+pub(super) fn begin(
+    folder: &Path,
+    category: &Category,
+    options: &TrainingOptions,
+    device: &Device,
+    console: &Console,
+) -> riad::Result<Run> {
+    let run = Run::create(folder, category, options, device, console)?;
+    console.sum_up();
+    console.warn_of_darkness(options.white_level);
+    Ok(run)
 }
 
 /// The category in `data`: the one named, or the only one.
