@@ -168,10 +168,6 @@ number has a range that contains the true share with a confidence of 95 %. The t
 of --fpr. Without --fpr it is that of 0.05, if the calibration has enough images. Then come the
 worst misses, and the metrics.
 
---good and --bad take your own pictures, without masks or a layout. --synthetic makes up defects
-of growing size on the pictures of --good, or on the pictures that the run held out. It says from
-which size on they are found. It cannot say how many real defects are found.
-
 eval writes report.html, results.json and scores.csv to the folder of --out, which must lie
 outside of DATA. Without --model it trains first, each category in <OUT>/<category>/run. If a run
 is there, eval goes on with it or uses it again. With --model RUN and without DATA it measures on
@@ -199,7 +195,7 @@ pub(crate) struct EvalArgs {
     #[command(flatten)]
     pub(crate) photos: PhotosArgs,
     /// Make up defects of growing size on the pictures of --good, or on the pictures that the run held out. Say from which
-    /// size on they are found. --seed draws them
+    /// size on they are found. It cannot say how many real defects are found. --seed draws them
     #[arg(long, requires = "model", conflicts_with_all = ["data", "category", "format", "bad"])]
     pub(crate) synthetic: bool,
     /// Run, checkpoint or PyTorch state dict to measure
@@ -250,9 +246,8 @@ the run's test images again, with the same result. Several runs come into one re
 the other. If a run has no test images, the report shows the good images that the run held out
 from training.
 
-With --fpr the verdicts use the threshold for this false-positive rate. Without --fpr they use
-the threshold for 0.05. If the model has too few calibration images for 0.05, they use the
-threshold that is best for the labels of the test images.
+Without --fpr the verdicts use the threshold for 0.05. If the model has too few calibration images
+for 0.05, they use the threshold that is best for the labels of the test images.
 
 Examples:
   riad report runs/lid
@@ -324,10 +319,7 @@ bytes are written so: % itself, control characters, bytes that are not UTF-8, ; 
 urllib.parse.unquote_to_bytes(path) gives the exact name back.
 
 With --fpr R each line has a p-value and a verdict. The p-value is the probability that a good
-image scores at least as high. The verdict is defective if the p-value is at most R. On average
-over calibrations, at most the share R of good images is called defective, whatever the
-distribution of the scores. With --confidence C the share stays below R with probability C. This
-needs a higher threshold.
+image scores at least as high. The verdict is defective if the p-value is at most R.
 
 An image is defective if a pixel of its map is above the threshold. In jsonl, \"regions\" are the
 parts of the map above the threshold, the highest peak first. Each has the x, y, width and height

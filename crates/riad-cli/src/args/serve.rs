@@ -49,8 +49,7 @@ Examples:
   riad serve --line lid=runs/lid --line cap=runs/cap --listen 0.0.0.0:8642 --token-file token
   curl --data-binary @photo.jpg http://127.0.0.1:8642/v1/lines/lid/inspect")]
 pub(crate) struct ServeArgs {
-    /// Name of a line, and its calibrated model: a run's folder or a checkpoint. May be given more than once. Lines that were
-    /// made on the page need none
+    /// Name of a line, and its calibrated model: a run's folder or a checkpoint. May be given more than once
     #[arg(long = "line", value_name = "NAME=RUN", value_parser = parse_pair)]
     pub(crate) lines: Vec<(String, PathBuf)>,
     /// Judge the pictures that come into this folder for this line. The pictures stay in the folder
