@@ -11,7 +11,7 @@ use riad_core::outlier::FEWEST;
 use riad_data::counted;
 use tracing::{error, info};
 
-use super::train::one_category;
+use super::category::one_category;
 use crate::{Ending, args::CheckArgs, console::Console, shell::shell_quoted, usage, way_out::told};
 
 pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {

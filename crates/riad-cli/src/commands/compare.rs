@@ -10,7 +10,7 @@ use riad::{
 };
 use tracing::info;
 
-use super::eval::measure;
+use super::measure::measure;
 use crate::{Ending, args::CompareArgs, console::Console, shell::shell_quoted, usage, way_out::told};
 
 pub(crate) fn run(args: &CompareArgs) -> Result<Ending> {

@@ -20,10 +20,14 @@ use riad_data::{
 use riad_model::{Checkpoint, Preset};
 use tracing::{error, info};
 
-use super::train::{begin, categories, or_meant};
+use super::{
+    category::{categories, or_meant},
+    measure::measure,
+    train::begin,
+};
 use crate::{
     Ending,
-    args::{EvalArgs, warn_of_precision},
+    args::EvalArgs,
     console::Console,
     interrupt, is_usage, mistake,
     shell::shell_quoted,
@@ -336,20 +340,4 @@ fn train(
     };
     let watch = interrupt::Watch::start(args.training.max_time);
     Ok(run.train(Some(category), &compute.device, watch.cancel(), console)?)
-}
-
-/// Measures a model on test images.
-pub(super) fn measure(
-    test: &TestSet,
-    measurement: Measurement,
-    compute: &Compute,
-    console: &Console,
-) -> Result<Evaluation> {
-    let category = &test.category;
-    info!("measuring {} on {} test images", category.name, category.test.len());
-    let evaluation = measurement.compute(compute.clone()).measure(test, console)?;
-    if let Some(calibrated) = evaluation.calibrated_otherwise {
-        warn_of_precision(&evaluation.model, calibrated, compute.precision);
-    }
-    Ok(evaluation)
 }

@@ -10,7 +10,7 @@ use riad::{
 };
 use tracing::{error, info};
 
-use super::eval::measure;
+use super::measure::measure;
 use crate::{
     Ending,
     args::ReportArgs,
