@@ -12,8 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Parser, error::ErrorKind};
 use riad::names;
-use riad_data::{DataError, DecodeMemory};
-use riad_model::ModelError;
+use riad_data::DecodeMemory;
 
 use crate::{
     args::{Cli, Command},
@@ -196,15 +195,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn is_usage(error: &anyhow::Error) -> bool {
-    fn blames_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
-        if let Some(error) = cause.downcast_ref::<riad::Error>() {
-            return error.is_usage();
-        }
-        match cause.downcast_ref() {
-            Some(ModelError::Images(cause)) => blames_usage(cause.as_ref()),
-            Some(error) => error.is_usage(),
-            None => cause.is::<UsageError>() || matches!(cause.downcast_ref(), Some(DataError::Parameter(_))),
-        }
-    }
-    error.chain().any(blames_usage)
+    error
+        .chain()
+        .any(|cause| cause.is::<UsageError>() || riad::Error::blames_request(cause))
 }
