@@ -1,6 +1,6 @@
 //! `riad serve`.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use riad_data::read_text;
@@ -14,9 +14,6 @@ use crate::{
     shell::shell_quoted,
     usage,
 };
-
-/// For how long PLCs see a verdict, beside the time for which pictures of a folder wait.
-const VALID: Duration = Duration::from_secs(2);
 
 /// A shorter token or key can be guessed by trying.
 const SHORTEST_SECRET: usize = 16;
@@ -38,10 +35,6 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
             watch: None,
         });
     }
-    let waits = match args.watched.is_empty() {
-        true => Duration::ZERO,
-        false => args.settle.saturating_add(args.interval),
-    };
     let options = Options {
         watch: args.watched.clone(),
         rate: args.verdict.usual(),
@@ -62,7 +55,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
             bytes: args.keep_bytes,
         },
         audit: args.audit.map(Into::into),
-        sinks: sinks(&args.sinks, waits)?,
+        sinks: sinks(&args.sinks)?,
         settle: args.settle,
         interval: args.interval,
         ..Options::new(lines, &args.store)
@@ -93,8 +86,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
     Ok(Ending::Done)
 }
 
-/// Where inspections are sent. A picture in a watched folder `waits` until it counts as complete.
-fn sinks(args: &SinkArgs, waits: Duration) -> Result<Vec<SinkOptions>> {
+/// Where inspections are sent.
+fn sinks(args: &SinkArgs) -> Result<Vec<SinkOptions>> {
     let secret = args.webhook_secret.as_deref().map(secret_in).transpose()?;
     let password = args.mqtt_password_file.as_deref().map(password_in).transpose()?;
     let mut all = Vec::new();
@@ -110,7 +103,7 @@ fn sinks(args: &SinkArgs, waits: Duration) -> Result<Vec<SinkOptions>> {
             password: password.clone(),
         });
     }
-    let valid = args.modbus_valid.unwrap_or(VALID.saturating_add(waits));
+    let valid = args.modbus_valid;
     for address in &args.modbus_client {
         all.push(Destination::ModbusClient {
             address: address.clone(),

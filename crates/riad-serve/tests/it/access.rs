@@ -102,7 +102,7 @@ fn a_time_that_no_clock_can_count_is_refused() {
         |options| {
             options.sinks = vec![SinkOptions::new(Destination::ModbusServer {
                 address: ([127, 0, 0, 1], 0).into(),
-                valid: Duration::MAX,
+                valid: Some(Duration::MAX),
             })];
         },
     ];
