@@ -197,6 +197,12 @@ struct Request {
     train: Vec<String>,
 }
 
+/// What decides the numbers of a category: another data set may have one of the same name.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Source {
+    data: PathBuf,
+}
+
 /// Metrics of each seed, by the variant's options.
 type Measured = BTreeMap<String, Vec<Metrics>>;
 
@@ -214,6 +220,11 @@ impl Ablate {
             train: self.train_args.clone(),
         };
         record(&request, &out)?;
+        for (category, folder) in &categories {
+            let of_category = out.join(category);
+            fs::create_dir_all(&of_category).with_context(|| format!("cannot make {}", of_category.display()))?;
+            record(&Source { data: folder.clone() }, &of_category)?;
+        }
         let riad = match &self.riad {
             Some(path) => path
                 .canonicalize()

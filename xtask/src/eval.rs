@@ -279,7 +279,6 @@ fn report(done: &BTreeMap<&str, Outcome>, request: &Request, out: &Path) -> Resu
         categories are\n91.7 image AUROC, 94.2 pixel AUROC, 48.2 pixel AP; the best public re-implementation's is 88.95 \
         image AUROC.\nAUPRO up to a false-positive rate of 0.3; F1-max at the threshold that is best on the test images.";
     let text = format!("{table}\n{note}\n");
-    print!("{text}");
     write(&out.join("table.md"), text.as_bytes())?;
     let sweep = Sweep {
         categories: done.iter().map(|(name, outcome)| (*name, outcome.metrics)).collect(),
@@ -288,6 +287,7 @@ fn report(done: &BTreeMap<&str, Outcome>, request: &Request, out: &Path) -> Resu
         request,
     };
     write_json(&out.join("results.json"), &sweep)?;
+    print!("{text}");
     eprintln!(
         "written to {}: table.md, results.json, and <category>/eval with scores and report",
         out.display()

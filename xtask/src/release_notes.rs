@@ -40,17 +40,25 @@ fn checked(tag: &str, manifest: &str, changelog: &str) -> Result<String> {
         "Cargo.toml has `repository` or `homepage` in .example, where nobody lives; set the project's addresses"
     );
     section(changelog, version).with_context(|| {
-        format!("CHANGELOG.md has no section `## [{version}]` with text; turn `## [Unreleased]` into it")
+        format!(
+            "CHANGELOG.md has no section `## [{version}] - YYYY-MM-DD` with text; turn `## [Unreleased]` into it, or set the date"
+        )
     })
 }
 
-/// What stands below the heading of a version.
+/// What stands below the heading of a version with its date.
 fn section(changelog: &str, version: &str) -> Option<String> {
-    let heading = format!("## [{version}]");
-    let lines = changelog.lines().skip_while(|line| !line.starts_with(&heading)).skip(1);
+    let heading = format!("## [{version}] - ");
+    let is_heading = |line: &str| line.strip_prefix(&heading).is_some_and(is_date);
+    let lines = changelog.lines().skip_while(|line| !is_heading(line)).skip(1);
     let lines: Vec<_> = lines.take_while(|line| !line.starts_with("## ")).collect();
     let text = lines.join("\n").trim().to_owned();
     (!text.is_empty()).then_some(text)
+}
+
+fn is_date(text: &str) -> bool {
+    let day = format!("{text}T00:00:00Z");
+    text.len() == 10 && humantime::parse_rfc3339(&day).is_ok()
 }
 
 #[cfg(test)]
@@ -60,9 +68,13 @@ mod tests {
     const OURS: &str = "repository = \"https://git.riad.org\"";
 
     fn changelog() -> String {
+        dated("2026-12-01")
+    }
+
+    fn dated(date: &str) -> String {
         let version = env!("CARGO_PKG_VERSION");
         format!(
-            "# Changelog\n\n## [Unreleased]\n\n- later\n\n## [{version}] - 2026-12-01\n\n### Added\n\n- all\n\n## [0.0.9]\n\n- old\n"
+            "# Changelog\n\n## [Unreleased]\n\n- later\n\n## [{version}] - {date}\n\n### Added\n\n- all\n\n## [0.0.9]\n\n- old\n"
         )
     }
 
@@ -80,6 +92,9 @@ mod tests {
             (env!("CARGO_PKG_VERSION"), OURS, changelog(), "is not that of version"),
             (tag, "homepage = \"https://riad.example\"", changelog(), "in .example"),
             (tag, OURS, "## [Unreleased]\n\n- all\n".to_owned(), "has no section"),
+            (tag, OURS, dated("date of the tag"), "YYYY-MM-DD"),
+            (tag, OURS, dated("2026-12"), "YYYY-MM-DD"),
+            (tag, OURS, dated("2026-13-01"), "YYYY-MM-DD"),
         ] {
             let error = checked(tag, manifest, &changelog).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");

@@ -26,9 +26,18 @@ pub(crate) struct Metrics {
 /// What is read of the `results.json` of `riad eval`.
 #[derive(Debug, Deserialize)]
 struct Results {
-    categories: BTreeMap<String, Metrics>,
+    categories: BTreeMap<String, Measured>,
     settings: Value,
     versions: Value,
+}
+
+#[derive(Debug, Deserialize)]
+struct Measured {
+    #[serde(flatten)]
+    metrics: Metrics,
+    /// Why images are not in the metrics.
+    #[serde(default)]
+    faults: Vec<String>,
 }
 
 /// A category's metrics, with what `riad` recorded beside them.
@@ -70,6 +79,9 @@ pub(crate) fn record(request: &(impl Serialize + DeserializeOwned + PartialEq), 
 }
 
 /// What `riad eval` has left of `category` in `folder`.
+///
+/// # Errors
+/// If it has left nothing, or results of only some of the images.
 pub(crate) fn read_results(folder: &Path, category: &str) -> Result<Outcome> {
     let path = folder.join("results.json");
     let json = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -80,9 +92,15 @@ pub(crate) fn read_results(folder: &Path, category: &str) -> Result<Outcome> {
     } = serde_json::from_slice(&json).with_context(|| format!("{} is damaged", path.display()))?;
     // Its name is written as `riad eval` writes names, and it is the only one.
     let mut all = categories.into_values();
-    let (Some(metrics), None) = (all.next(), all.next()) else {
+    let (Some(Measured { metrics, faults }), None) = (all.next(), all.next()) else {
         bail!("{} holds not one category, but {category} was measured", path.display());
     };
+    ensure!(
+        faults.is_empty(),
+        "{} has faults: {}",
+        path.display(),
+        faults.join("; ")
+    );
     Ok(Outcome {
         metrics,
         settings,
@@ -127,7 +145,8 @@ pub(crate) fn finish(command: &mut Command) -> Result<()> {
 }
 
 /// Lets the `riad` under way end by itself on Ctrl-C, which the terminal sends to it as well; it then leaves a run that
-/// can be resumed. A second Ctrl-C ends the sweep at once.
+/// can be resumed. A second Ctrl-C ends the sweep at once. SIGHUP stays as it is, so that a sweep under `nohup` goes on after a
+/// logout.
 pub(crate) fn watch_interrupts() -> Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);

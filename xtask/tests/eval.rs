@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 /// Logs its arguments; trains by laying out a run; fails in evaluating `cable` while the file `broken` lies beside it;
-/// evaluates everything else to fixed numbers.
+/// evaluates everything else to fixed numbers, with a fault in `cable` while the file `faulty` lies beside it.
 const FAKE_RIAD: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 echo "$*" >> "$here/log"
@@ -26,10 +26,12 @@ mkdir -p "$out"
 if [ "$task" = train ]; then echo '{}' > "$out/settings.json"; exit 0; fi
 category=$(basename "$data")
 if [ "$category" = cable ] && [ -e "$here/broken" ]; then echo "error: no memory" >&2; exit 1; fi
+if [ "$category" = cable ] && [ -e "$here/faulty" ]; then faults=', "faults": ["000.png: no image"]'; fi
 cat > "$out/results.json" <<END
-{"categories": {"$category": {"image_auroc": 0.991, "pixel_auroc": 0.95, "pixel_ap": null, "aupro": 0.9, "f1_max": 0.97, "images": 3}},
+{"categories": {"$category": {"image_auroc": 0.991, "pixel_auroc": 0.95, "pixel_ap": null, "aupro": 0.9, "f1_max": 0.97, "images": 3$faults}},
  "settings": {"aupro_limit": 0.3}, "versions": {"riad": "0.1.0"}}
 END
+[ -z "$faults" ]
 "#;
 
 struct Fixture {
@@ -58,9 +60,13 @@ impl Fixture {
     }
 
     fn xtask(&self, task: &str, args: &[&str]) -> Output {
+        self.run(task, &[&["--data", "data", "--out", "out"], args].concat())
+    }
+
+    fn run(&self, task: &str, args: &[&str]) -> Output {
         Command::new(assert_cmd::cargo::cargo_bin!("xtask"))
             .current_dir(self.dir.path())
-            .args([task, "--data", "data", "--out", "out", "--riad", "./riad"])
+            .args([task, "--riad", "./riad"])
             .args(args)
             .output()
             .unwrap()
@@ -232,6 +238,57 @@ fn variants_are_run_over_seeds_once_each_and_kept() {
         "{}",
         stderr(&output)
     );
+}
+
+#[test]
+fn categories_of_another_data_set_do_not_end_up_in_the_same_table() {
+    let fixture = Fixture::new();
+    let variants = ["--groups", "sets", "--seeds", "1"];
+    assert!(fixture.xtask("ablate", &variants).status.success());
+    fixture.calls();
+    fs::rename(fixture.path("data"), fixture.path("other")).unwrap();
+    fs::create_dir(fixture.path("data")).unwrap();
+    fs::rename(fixture.path("other/cable"), fixture.path("data/cable")).unwrap();
+    // The category alone is the same data.
+    assert!(fixture.xtask("ablate", &variants).status.success());
+    let output = fixture.run(
+        "ablate",
+        &[&["--data", "other", "--out", "out"], &variants[..]].concat(),
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(
+        said.contains("out/bottle was begun with other settings") && said.contains("data/bottle"),
+        "{said}"
+    );
+    assert!(fixture.calls().is_empty());
+}
+
+#[test]
+fn results_with_faults_count_as_failed_whenever_they_are_read() {
+    let fixture = Fixture::new();
+    fs::write(fixture.path("faulty"), "").unwrap();
+    for _ in 0..2 {
+        let output = fixture.eval(&[]);
+        assert_eq!(output.status.code(), Some(1));
+        let said = stderr(&output);
+        assert!(said.contains("1 of 3 categories failed (cable)"), "{said}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("**mean of 2**"));
+        let calls = fixture.calls();
+        assert!(
+            calls.iter().any(|call| call.starts_with("eval data/cable")),
+            "it is tried again: {calls:?}"
+        );
+        let output = fixture.run(
+            "ablate",
+            &["--data", "data", "--out", "ablate", "--groups", "sets", "--seeds", "1"],
+        );
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert!(fixture.calls().last().unwrap().starts_with("eval data/cable"));
+    }
+    fs::remove_file(fixture.path("faulty")).unwrap();
+    let output = fixture.eval(&[]);
+    assert!(output.status.success(), "{}", stderr(&output));
 }
 
 #[test]

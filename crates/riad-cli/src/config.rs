@@ -55,8 +55,10 @@ fn options(file: &Path, command: &Command, given: &ArgMatches) -> Result<Vec<OsS
     let table: Table = text
         .parse()
         .map_err(|error| usage(format!("{} is not valid TOML: {error}", file.display())))?;
-    let known: Vec<&Arg> = command
-        .get_arguments()
+    let all: Vec<&Arg> = command.get_arguments().collect();
+    let known: Vec<&Arg> = all
+        .iter()
+        .copied()
         .filter(|arg| !matches!(arg.get_long(), None | Some("config" | "help" | "version")))
         .collect();
     let is_given = |arg: &Arg| given.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
@@ -72,7 +74,7 @@ fn options(file: &Path, command: &Command, given: &ArgMatches) -> Result<Vec<OsS
                 names.join(", ")
             )));
         };
-        let is_excluded = known.iter().any(|other| {
+        let is_excluded = all.iter().any(|other| {
             let excludes = |a, b: &Arg| {
                 command
                     .get_arg_conflicts_with(a)
@@ -82,8 +84,13 @@ fn options(file: &Path, command: &Command, given: &ArgMatches) -> Result<Vec<OsS
             is_given(other) && (excludes(arg, other) || excludes(other, arg))
         });
         if !is_given(arg) && !is_excluded {
-            let typed = typed(arg, key, value)
-                .ok_or_else(|| usage(format!("{}: `{key}` cannot be set to {value}", file.display())))?;
+            let typed = typed(arg, key, value).ok_or_else(|| {
+                usage(format!(
+                    "{}: `{key}` cannot be set to {value}; it takes {}",
+                    file.display(),
+                    taken(arg)
+                ))
+            })?;
             options.extend(typed);
         }
     }
@@ -102,9 +109,19 @@ fn typed(arg: &Arg, key: &str, value: &Value) -> Option<Vec<OsString>> {
             Some(values.collect::<Option<Vec<_>>>()?.concat())
         }
         (ArgAction::Set | ArgAction::Append, Value::String(text)) => with(text),
-        (ArgAction::Set, Value::Integer(number)) => with(number),
-        (ArgAction::Set, Value::Float(number)) => with(number),
+        (ArgAction::Set | ArgAction::Append, Value::Integer(number)) => with(number),
+        (ArgAction::Set | ArgAction::Append, Value::Float(number)) => with(number),
         _ => None,
+    }
+}
+
+/// The kinds of values that [`typed`] takes for an option.
+fn taken(arg: &Arg) -> &'static str {
+    match arg.get_action() {
+        ArgAction::SetTrue => "true or false",
+        ArgAction::Count => "true, false, or a whole number from 0 to 9",
+        ArgAction::Append => "a string, a number, or an array of them",
+        _ => "a string or a number",
     }
 }
 
@@ -148,6 +165,23 @@ mod tests {
     fn an_option_that_the_command_line_rules_out_is_passed_over() {
         let args = train("out = \"a\"\n", &["train", "--resume", "b"]);
         assert_eq!((args.out, args.resume), (None, Some("b".into())));
+        // By its DATA, too, which has no name.
+        let Command::Eval(args) = merged("good = [\"more\"]\nsynthetic = true\n", &["eval", "data"]).unwrap() else {
+            panic!("not eval");
+        };
+        assert!(args.photos.is_empty() && !args.synthetic);
+    }
+
+    #[test]
+    fn an_option_that_may_be_given_often_takes_one_value_or_an_array() {
+        for regions in ["[2, 4]", "\"2,4\"", "[\"2\", 4]"] {
+            let args = train(&format!("regions = {regions}\n"), &["train", "data"]);
+            assert_eq!(args.training.regions, Some(vec![2, 4]), "{regions}");
+        }
+        let Command::Serve(args) = merged("modbus-server = 5020\n", &["serve"]).unwrap() else {
+            panic!("not serve");
+        };
+        assert_eq!(args.sinks.modbus_server, [([127, 0, 0, 1], 5020).into()]);
     }
 
     #[test]
@@ -165,8 +199,16 @@ mod tests {
             ("epoch = 5\n", "unknown key `epoch`"),
             ("data = \"x\"\n", "unknown key `data`"),
             ("config = \"x\"\n", "unknown key `config`"),
-            ("epochs = [1]\n", "`epochs` cannot be set to [1]"),
+            (
+                "epochs = [1]\n",
+                "`epochs` cannot be set to [1]; it takes a string or a number",
+            ),
             ("epochs = true\n", "`epochs` cannot be set to true"),
+            ("regions = [true]\n", "it takes a string, a number, or an array of them"),
+            (
+                "verbose = \"much\"\n",
+                "it takes true, false, or a whole number from 0 to 9",
+            ),
             ("epochs = \n", "is not valid TOML"),
         ] {
             let error = merged(config, &["train", "data"]).unwrap_err();

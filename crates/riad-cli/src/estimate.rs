@@ -44,10 +44,7 @@ pub(crate) fn told(config: &TrainConfig, to_come: Duration, left: Option<Duratio
         Some(left) => text += &format!(", and --max-time stops it after {}", short(left)),
         None if to_come > LONG => {
             if let Some((options, time)) = options(config, to_come) {
-                text += &format!(
-                    ";\nstart another run with {options} to be done in about {}",
-                    short(time)
-                );
+                text += &format!("; start another run with {options} to be done in about {}", short(time));
             }
         }
         None => {}
@@ -92,7 +89,7 @@ mod tests {
             told(&config, hours(3), Some(Duration::from_secs(60))),
             "this takes about 3h 0m on this machine, and --max-time stops it after 1m 0s"
         );
-        assert!(told(&config, hours(3), None).contains(";\nstart another run with --preset tiny --size "));
+        assert!(told(&config, hours(3), None).contains("; start another run with --preset tiny --size "));
         let config = TrainConfig::published(Preset::Tiny.architecture(), ScoringSettings::for_size(128, 512));
         assert!(told(&config, hours(2), None).contains("with --preset tiny --size 64x256"));
     }

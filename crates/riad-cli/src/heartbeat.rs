@@ -6,6 +6,7 @@ use std::{
 };
 
 use riad::Counts;
+use riad_data::counted;
 use tracing::info;
 
 use crate::progress::cut;
@@ -64,7 +65,7 @@ impl Heartbeat {
             backlog,
             ..
         } = counts;
-        let mut line = format!("{images} done, {defects} rejects, backlog {backlog}");
+        let mut line = format!("{images} done, {}, backlog {backlog}", counted(defects, "defect"));
         match self.last_image {
             None => line += ", none yet",
             Some(last) => line += &format!(", last {} s ago", now.duration_since(last).as_secs()),
@@ -94,7 +95,7 @@ mod tests {
         let mut heartbeat = Heartbeat::new(Duration::from_secs(60), start);
         assert_eq!(
             heartbeat.line(counts(3, 1, 0), after(60)),
-            "3 done, 1 rejects, backlog 0, none yet"
+            "3 done, 1 defect, backlog 0, none yet"
         );
         // The 4 of this batch took a second each, and count as 4 of the 101, of which the first is forgotten.
         heartbeat.note(1, Duration::from_secs(600), after(1));
@@ -106,7 +107,7 @@ mod tests {
         assert!(heartbeat.times.iter().all(|time| time.as_secs() < 2));
         assert_eq!(
             heartbeat.line(counts(1_234_567, 123_456, 123_456), after(123_526)),
-            "1234567 done, 123456 rejects, backlog 123456, last 123456 s ago, median 0.045 s"
+            "1234567 done, 123456 defects, backlog 123456, last 123456 s ago, median 0.045 s"
         );
         assert!(
             heartbeat

@@ -1,5 +1,7 @@
 //! Breaking off: Ctrl-C, and the end of a time budget.
 
+#[cfg(unix)]
+use std::{io, thread};
 use std::{
     process,
     sync::{
@@ -10,6 +12,11 @@ use std::{
 };
 
 use riad::Cancel;
+#[cfg(unix)]
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
 use tracing::{info, warn};
 
 /// What a program that a signal ended exits with: 128 + SIGINT.
@@ -32,7 +39,7 @@ impl Watch {
     /// Watches for Ctrl-C, and for the end of `budget`.
     pub(crate) fn start(budget: Option<Duration>) -> Self {
         HANDLER.call_once(|| {
-            if let Err(error) = ctrlc::set_handler(on_signal) {
+            if let Err(error) = listen() {
                 warn!("Ctrl-C will end the program at once: {error}");
             }
         });
@@ -62,6 +69,23 @@ impl Drop for Watch {
     fn drop(&mut self) {
         WATCHED.store(false, Ordering::SeqCst);
     }
+}
+
+/// Has [`on_signal`] called for Ctrl-C and SIGTERM. SIGHUP stays as it is: `nohup` has it ignored, so that work goes on after a
+/// logout.
+#[cfg(unix)]
+fn listen() -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    thread::Builder::new()
+        .name("riad-signals".to_owned())
+        .spawn(move || signals.forever().for_each(|_| on_signal()))?;
+    Ok(())
+}
+
+/// Has [`on_signal`] called for what a console sends.
+#[cfg(windows)]
+fn listen() -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(on_signal)
 }
 
 fn on_signal() {

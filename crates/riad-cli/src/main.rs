@@ -12,14 +12,17 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Parser, error::ErrorKind};
 use riad::names;
-use riad_data::{DataError, DecodeMemory};
-use riad_model::ModelError;
+use riad_data::DecodeMemory;
 
 use crate::{
     args::{Cli, Command},
     logging::BesideBars,
 };
 
+#[allow(
+    rustdoc::invalid_html_tags,
+    reason = "clap prints these comments, and <NAME> is what people know from help"
+)]
 mod args;
 mod commands;
 mod config;
@@ -54,6 +57,13 @@ enum Ending {
     Incomplete,
     /// Ctrl-C broke it off.
     Interrupted,
+}
+
+impl Ending {
+    /// Of work that went through, for every image or not.
+    fn of(is_whole: bool) -> Self {
+        if is_whole { Self::Done } else { Self::Incomplete }
+    }
 }
 
 /// Arguments that parse but cannot be meant.
@@ -126,8 +136,8 @@ fn run(cli: Cli) -> Result<Ending> {
         Command::Serve(args) => commands::serve::run(&args),
         Command::Info(args) => commands::info::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
-        Command::Completions(args) => commands::completions::run(&args),
-        Command::Man(args) => commands::man::run(&args),
+        Command::Completions(args) => commands::system::completions(&args),
+        Command::Man(args) => commands::system::man(&args),
     }
 }
 
@@ -185,15 +195,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn is_usage(error: &anyhow::Error) -> bool {
-    fn blames_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
-        if let Some(error) = cause.downcast_ref::<riad::Error>() {
-            return error.is_usage();
-        }
-        match cause.downcast_ref() {
-            Some(ModelError::Images(cause)) => blames_usage(cause.as_ref()),
-            Some(error) => error.is_usage(),
-            None => cause.is::<UsageError>() || matches!(cause.downcast_ref(), Some(DataError::Parameter(_))),
-        }
-    }
-    error.chain().any(blames_usage)
+    error
+        .chain()
+        .any(|cause| cause.is::<UsageError>() || riad::Error::blames_request(cause))
 }

@@ -4,8 +4,20 @@ use riad_data::DecodeMemory;
 
 const UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
-/// Reads an amount of memory: `2GiB`, `512MiB`, or a number of bytes; at least 1 MiB.
+/// Less would refuse almost every image.
+const LEAST: u64 = 1 << 20;
+
+/// Reads an amount of memory to decode images in, at least 1 MiB.
 pub(crate) fn parse_memory(text: &str) -> Result<u64, String> {
+    let bytes = parse_bytes(text)?;
+    if bytes < LEAST {
+        return Err("it must be at least 1MiB".into());
+    }
+    Ok(bytes)
+}
+
+/// Reads an amount: `2GiB`, `512MiB`, or a number of bytes.
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     let unit = UNITS
         .into_iter()
         .find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, bytes)));
@@ -14,14 +26,12 @@ pub(crate) fn parse_memory(text: &str) -> Result<u64, String> {
         .trim()
         .parse()
         .map_err(|_| "expected a whole number of bytes, such as 2GiB, 512MiB or 1073741824".to_owned())?;
-    let bytes = number.checked_mul(bytes).ok_or("no machine has so much memory")?;
-    if bytes < 1 << 20 {
-        return Err("less than 1MiB is not enough for any image".into());
-    }
-    Ok(bytes)
+    number
+        .checked_mul(bytes)
+        .ok_or_else(|| "no machine has so many bytes".to_owned())
 }
 
-/// An amount of memory in words that [`parse_memory`] reads, where it comes out even.
+/// An amount in words that [`parse_bytes`] reads, where it comes out even.
 pub(crate) fn in_bytes(bytes: u64) -> String {
     let unit = UNITS
         .into_iter()
@@ -54,6 +64,8 @@ mod tests {
         for wrong in ["", "GiB", "-1GiB", "1.5GiB", "2GB", "1KiB", "18446744073709551615GiB"] {
             assert!(parse_memory(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(parse_bytes("512KiB"), Ok(512 << 10));
+        assert_eq!(parse_bytes("1000"), Ok(1000));
         assert_eq!(in_bytes(1 << 30), "1GiB");
         assert_eq!(in_bytes(1536 << 20), "1536MiB");
     }

@@ -34,10 +34,6 @@ fn in_our_words(error: &(dyn StdError + 'static)) -> Option<String> {
                 setting => setting.replace('_', "-"),
             }
         ),
-        Error::RunExists { folder } => format!(
-            "{0} already holds a run; go on with it (--resume {0}), or choose another folder with --out",
-            shell_quoted(folder)
-        ),
         Error::Inside { out, data } => format!(
             "{} lies in {}, where images are looked for; choose a folder beside it with --out",
             out.display(),
@@ -89,6 +85,7 @@ fn of_library(error: &Error) -> Option<String> {
             let options: Vec<_> = settings.iter().map(|setting| format!("--{setting}")).collect();
             format!("leave out {} or --method {method}", options.join(" and "))
         }
+        Error::RunExists { folder } => goes_on(folder),
         Error::NoRun { .. } => "riad train DATA starts one".to_owned(),
         Error::NotCalibrated { model, .. } | Error::TooFew { model, .. } => {
             format!("riad calibrate --model {} PATH…", shell_quoted(model))

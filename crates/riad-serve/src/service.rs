@@ -52,7 +52,10 @@ const HELD: usize = 8;
 /// How often to look for the end.
 const NAP: Duration = Duration::from_millis(50);
 
-/// The options of a service.
+/// Every clock can count on for this long.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
+/// The options of a service. No time of requests, pictures or verdicts may be longer than 100 years.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The lines, beside those that were made on the page and are in the store.
@@ -124,9 +127,12 @@ impl Options {
         }
     }
 
-    /// Whether pictures come from a folder.
-    fn watches(&self) -> bool {
-        !self.watch.is_empty() || self.lines.iter().any(|line| line.watch.is_some())
+    /// How long pictures in watched folders wait until they are complete and seen. Zero if no folder is watched.
+    fn wait(&self) -> Duration {
+        match !self.watch.is_empty() || self.lines.iter().any(|line| line.watch.is_some()) {
+            true => self.settle + self.interval,
+            false => Duration::ZERO,
+        }
     }
 
     fn check(&self) -> Result<()> {
@@ -147,9 +153,15 @@ impl Options {
                 self.listen
             )));
         }
-        let wait = self.settle + self.interval;
-        let shortest = self.sinks.iter().filter_map(|sink| sink.to.valid()).min();
-        if let Some(valid) = shortest.filter(|valid| *valid <= wait && self.watches()) {
+        let valid = || self.sinks.iter().filter_map(|sink| sink.to.valid());
+        let times = [self.deadline, self.settle, self.interval].into_iter().chain(valid());
+        if let Some(time) = times.max().filter(|time| *time > LONGEST) {
+            return Err(Error::Request(format!(
+                "no time for requests, pictures or verdicts may be longer than 100 years, as {time:?} is"
+            )));
+        }
+        let wait = self.wait();
+        if let Some(valid) = valid().min().filter(|valid| *valid <= wait && !wait.is_zero()) {
             return Err(Error::Request(format!(
                 "verdicts are valid for {valid:?} after their picture was written, but pictures in a watched folder \
                  wait for {wait:?} until they are complete and seen, so no verdict would be in time; make verdicts \
@@ -220,7 +232,7 @@ impl Service {
         for folder in &options.allow {
             allow.push(fs::canonicalize(folder).map_err(Error::file("read", folder))?);
         }
-        let sinks = Sink::open(&options.sinks, places.len(), &store)?;
+        let sinks = Sink::open(&options.sinks, options.wait(), places.len(), &store)?;
         let refused = |cause| Error::Listen {
             address: options.listen.to_string(),
             cause,

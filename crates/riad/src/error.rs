@@ -1,6 +1,7 @@
 //! Errors of this crate. A variant says whose fault it is.
 
 use std::{
+    error::Error as StdError,
     io,
     path::{Path, PathBuf},
 };
@@ -333,14 +334,24 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether an error of this library, or of a library below, says that the caller's request is at fault, and not a file or the
+    /// machine.
+    pub fn blames_request(error: &(dyn StdError + 'static)) -> bool {
+        if let Some(error) = error.downcast_ref::<Self>() {
+            return error.is_usage();
+        }
+        match error.downcast_ref() {
+            Some(ModelError::Images(cause)) => Self::blames_request(cause.as_ref()),
+            Some(error) => error.is_usage(),
+            None => matches!(error.downcast_ref(), Some(DataError::Parameter(_))),
+        }
+    }
+
     /// Whether the caller's request is at fault, and not a file or the machine.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Data(error) => matches!(error, DataError::Parameter(_)),
-            Self::Model(ModelError::Images(cause)) => {
-                matches!(cause.downcast_ref(), Some(DataError::Parameter(_)))
-            }
-            Self::Model(error) => error.is_usage(),
+            Self::Data(error) => Self::blames_request(error),
+            Self::Model(error) => Self::blames_request(error),
             Self::Request(_)
             | Self::NotOfMethod { .. }
             | Self::RunExists { .. }

@@ -1,15 +1,62 @@
-//! Facts about a model in words, for `riad info` and for the report.
+//! Facts about a model, for `riad info` and for the report.
 
 use std::path::Path;
 
+use riad_core::Calibration;
 use riad_model::{
     Architecture, Checkpoint, Header, LossTerms, Preset, Roi, ScoringSettings, Similarity, Tiling, TrainConfig,
 };
+use serde::Serialize;
 
 use crate::{Result, names::written, threshold::rates_in_words};
 
 /// A name, and its value in words.
 pub type Fact = (&'static str, String);
+
+/// The facts about a checkpoint for other programs: its header, with what follows from it.
+#[derive(Debug, Serialize)]
+pub struct Info<'a> {
+    file: String,
+    preset: String,
+    parameters: usize,
+    channels: usize,
+    /// Multiply-accumulates of one pass, and there are sets × region sizes passes to score an image.
+    macs_per_pass: u64,
+    passes_per_image: usize,
+    /// Whether maps tell what is beyond normal at each place.
+    normal: bool,
+    /// The share of the image that is looked at; `None` without a region of interest.
+    roi_share: Option<f64>,
+    /// The smallest false-positive rate that the calibration allows; `None` without one.
+    smallest_fpr: Option<f64>,
+    #[serde(flatten)]
+    header: &'a Header,
+}
+
+impl<'a> Info<'a> {
+    /// The facts about the checkpoint in `model`.
+    ///
+    /// # Errors
+    /// As [`facts`].
+    pub fn of(checkpoint: &'a Checkpoint, model: &Path) -> Result<Self> {
+        let header = &checkpoint.header;
+        let Header {
+            architecture, scoring, ..
+        } = header;
+        Ok(Self {
+            file: written(model),
+            preset: preset_name(architecture.width),
+            parameters: architecture.parameters()?,
+            channels: architecture.channels,
+            macs_per_pass: architecture.macs(scoring.height, scoring.width)?,
+            passes_per_image: scoring.passes_per_image(),
+            normal: checkpoint.normal.is_some(),
+            roi_share: checkpoint.roi.as_ref().map(Roi::share),
+            smallest_fpr: header.calibration.as_ref().map(Calibration::smallest_rate),
+            header,
+        })
+    }
+}
 
 /// The facts about the checkpoint in `model`.
 ///

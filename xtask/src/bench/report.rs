@@ -14,14 +14,14 @@ struct Summary {
 }
 
 impl Bout {
-    /// Over the rounds that nobody disturbed, if those are at least half. There is none of who failed or was refused.
+    /// Over the rounds of which no disturbance is known, if those are at least half. There is none of who failed or was refused.
     fn summary(&self, contestant: &Contestant) -> Option<Summary> {
         if contestant.failure.is_some() || contestant.refusal.is_some() {
             return None;
         }
         let chosen = contestant.values.iter().zip(&self.quiet);
         let mut values: Vec<f64> = chosen
-            .filter(|(_, quiet)| **quiet || self.is_memory || self.is_disturbed())
+            .filter(|(_, quiet)| **quiet != Some(false) || self.is_memory || self.is_disturbed())
             .map(|(value, _)| *value)
             .collect();
         values.sort_by(f64::total_cmp);
@@ -32,7 +32,12 @@ impl Bout {
 
     /// Whether most rounds were disturbed, so that disturbed ones had to be counted.
     fn is_disturbed(&self) -> bool {
-        !self.is_memory && 2 * self.quiet.iter().filter(|quiet| **quiet).count() < self.quiet.len()
+        !self.is_memory && 2 * self.rounds(Some(false)) > self.quiet.len()
+    }
+
+    /// The number of rounds of which this is known.
+    fn rounds(&self, quiet: Option<bool>) -> usize {
+        self.quiet.iter().filter(|of_round| **of_round == quiet).count()
     }
 
     /// Ours in f32, or in bf16.
@@ -132,8 +137,11 @@ pub(super) fn table(bout: &Bout, peak: f64) -> String {
     if bout.is_memory {
         return text; // Nobody's work disturbs it.
     }
-    let quiet = bout.quiet.iter().filter(|quiet| **quiet).count();
+    let (quiet, unknown) = (bout.rounds(Some(true)), bout.rounds(None));
     let _ = write!(text, "{} rounds, {quiet} of them undisturbed", bout.quiet.len());
+    if unknown > 0 {
+        let _ = write!(text, ", {unknown} of them not known to be");
+    }
     text += match bout.is_disturbed() {
         true => ". **Disturbed: other processes or a slower machine in most rounds; do not rely on these numbers.**\n",
         false => ".\n",
@@ -266,7 +274,7 @@ mod tests {
             name: "x".into(),
             title: "X".into(),
             contestants: vec![contestant("riad", ours), contestant("peer", peer)],
-            quiet: quiet.to_vec(),
+            quiet: quiet.iter().copied().map(Some).collect(),
             ..Default::default()
         }
     }
@@ -287,6 +295,19 @@ mod tests {
         assert_eq!(busy.ours(false).map(|summary| summary.median), Some(2.5));
         assert!(table(&busy, 0.0).contains("do not rely on these numbers"));
         assert!(!table(&calm, 0.0).contains("do not rely on these numbers"));
+    }
+
+    #[test]
+    fn a_round_that_nobody_watched_counts_and_is_not_called_undisturbed() {
+        let values = [1.0, 9.0, 2.0, 3.0];
+        let mut unwatched = bout(&[true; 4], &values, &values);
+        unwatched.quiet = vec![None, Some(false), None, None];
+        assert_eq!(unwatched.ours(false).map(|summary| summary.median), Some(2.0));
+        let text = table(&unwatched, 0.0);
+        assert!(
+            text.contains("4 rounds, 0 of them undisturbed, 3 of them not known to be."),
+            "{text}"
+        );
     }
 
     #[test]

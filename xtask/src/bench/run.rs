@@ -57,8 +57,8 @@ pub(super) struct Bout {
     pub(super) contestants: Vec<Contestant>,
     /// What `riad bench` says of the same work: one value, which is no round's.
     pub(super) riad_bench: Option<Contestant>,
-    /// Whether nobody disturbed a round.
-    pub(super) quiet: Vec<bool>,
+    /// Whether nobody disturbed a round; `None` where that is not known.
+    pub(super) quiet: Vec<Option<bool>>,
 }
 
 /// Ours, and ours in bf16 where the machine has it, as the servers know them.
@@ -225,7 +225,7 @@ impl<'a> Ring<'a> {
                 }
                 thread::sleep(PAUSE);
             }
-            others.push(watch.others().unwrap_or(0.0));
+            others.push(watch.others());
             peaks.push(self.peak()?);
         }
         self.forget()?;
@@ -236,7 +236,10 @@ impl<'a> Ring<'a> {
 
         let quiet = others.iter().zip(peaks.windows(2)).map(|(others, peaks)| {
             let lowest = peaks.iter().copied().fold(f64::INFINITY, f64::min);
-            *others <= OTHERS_ALLOWED && lowest >= PEAK_WANTED * self.best_peak
+            match others {
+                _ if lowest < PEAK_WANTED * self.best_peak => Some(false),
+                others => others.map(|others| others <= OTHERS_ALLOWED),
+            }
         });
         let mut bout = Bout {
             name: workload.name.clone(),

@@ -1,16 +1,11 @@
 //! The command line of `riad bench`.
 
-#![allow(
-    rustdoc::invalid_html_tags,
-    reason = "clap prints these comments, and <NAME> is what people know from help"
-)]
-
 use std::{num::NonZeroUsize, time::Duration};
 
 use clap::Args;
 use riad_model::{Method, Preset};
 
-use super::{ComputeArgs, preset_parser, training::method_parser};
+use super::{ComputeArgs, named};
 
 /// Measure how fast this machine scores and trains, to choose a preset and a size
 #[derive(Debug, Args)]
@@ -30,7 +25,7 @@ Examples:
   riad bench --device cuda --json")]
 pub(crate) struct BenchArgs {
     /// Preset to measure [default: all]
-    #[arg(long, value_name = "NAME", value_parser = preset_parser())]
+    #[arg(long, value_name = "NAME", value_parser = named(Preset::ALL, Preset::name))]
     pub(crate) preset: Option<Preset>,
     /// Side of the images in pixels, a multiple of 16 [default: 128 and 256]
     #[arg(long, value_name = "PIXELS")]
@@ -45,7 +40,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<NonZeroUsize>,
     /// Method to measure: riad, restore or autoencoder
-    #[arg(long, value_name = "NAME", value_parser = method_parser(), default_value = "riad", hide_possible_values = true)]
+    #[arg(long, value_name = "NAME", value_parser = named(Method::ALL, Method::name), default_value = "riad", hide_possible_values = true)]
     pub(crate) method: Method,
     /// About how long the whole measurement takes
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]

@@ -1,15 +1,10 @@
 //! The command line of `riad check`.
 
-#![allow(
-    rustdoc::invalid_html_tags,
-    reason = "clap prints these comments, and <NAME> is what people know from help"
-)]
-
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::{BandsArgs, DataFormat, format_parser};
+use super::{BandsArgs, CategoryArgs};
 
 /// Look through good images before training, for images that may not be good
 #[derive(Debug, Args)]
@@ -30,12 +25,8 @@ pub(crate) struct CheckArgs {
     /// Images to look through, in a layout of riad train
     #[arg(value_name = "DATA", value_hint = ValueHint::DirPath)]
     pub(crate) data: PathBuf,
-    /// Category of DATA, if DATA holds several
-    #[arg(long, value_name = "NAME")]
-    pub(crate) category: Option<String>,
-    /// Layout of DATA. auto finds it by the folders and files in DATA
-    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = format_parser())]
-    pub(crate) format: DataFormat,
+    #[command(flatten)]
+    pub(crate) category: CategoryArgs,
     /// HTML page to write
     #[arg(long, value_name = "FILE", default_value = "suspects.html", value_hint = ValueHint::FilePath)]
     pub(crate) out: PathBuf,

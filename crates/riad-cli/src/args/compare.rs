@@ -1,10 +1,5 @@
 //! What `riad compare` takes.
 
-#![allow(
-    rustdoc::invalid_html_tags,
-    reason = "clap prints these comments, and <NAME> is what people know from help"
-)]
-
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};

@@ -1,10 +1,5 @@
 //! The maps that scoring writes.
 
-#![allow(
-    rustdoc::invalid_html_tags,
-    reason = "clap prints these comments, and <NAME> is what people know from help"
-)]
-
 use std::path::PathBuf;
 
 use anyhow::Result;

@@ -1,17 +1,11 @@
 //! The command line of `riad serve`.
 
-#![allow(
-    rustdoc::invalid_html_tags,
-    reason = "clap prints these comments, and <NAME> is what people know from help"
-)]
-
 use std::{net::SocketAddr, num::NonZeroU32, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueHint};
-use riad::FalsePositiveRate;
 
 use super::{ComputeArgs, sinks::SinkArgs, verdict::VerdictArgs};
-use crate::memory::parse_memory;
+use crate::memory::parse_bytes;
 
 /// Serve models over HTTP, with a page for operators
 #[derive(Debug, Args)]
@@ -55,8 +49,7 @@ Examples:
   riad serve --line lid=runs/lid --line cap=runs/cap --listen 0.0.0.0:8642 --token-file token
   curl --data-binary @photo.jpg http://127.0.0.1:8642/v1/lines/lid/inspect")]
 pub(crate) struct ServeArgs {
-    /// Name of a line, and its calibrated model: a run's folder or a checkpoint. May be given more than once. Lines that were
-    /// made on the page need none
+    /// Name of a line, and its calibrated model: a run's folder or a checkpoint. May be given more than once
     #[arg(long = "line", value_name = "NAME=RUN", value_parser = parse_pair)]
     pub(crate) lines: Vec<(String, PathBuf)>,
     /// Judge the pictures that come into this folder for this line. The pictures stay in the folder
@@ -89,14 +82,14 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) deadline: Duration,
     /// Largest size of a picture's file
-    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_memory)]
+    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes)]
     pub(crate) most_bytes: u64,
     /// Delete pictures that are older than this, such as 30d. Rows and labelled pictures stay
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) keep: Option<Duration>,
     /// Delete pictures if all pictures together are larger than this, such as 20GiB: the oldest good ones first, then defects,
     /// labelled ones last
-    #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) keep_bytes: Option<u64>,
     /// Ask a person about one in N pictures, such as 1/200. They are drawn by chance, whatever their verdict. So misses are
     /// counted, and new thresholds come from pictures that nobody selected
@@ -105,20 +98,13 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) sinks: SinkArgs,
     /// A picture in a watched folder is complete if it has not changed for this time
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "2s", requires = "watched", value_parser = humantime::parse_duration)]
     pub(crate) settle: Duration,
     /// How often to look at watched folders
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "500ms", requires = "watched", value_parser = humantime::parse_duration)]
     pub(crate) interval: Duration,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
-}
-
-impl ServeArgs {
-    /// The rate that verdicts are given for.
-    pub(crate) fn rate(&self) -> FalsePositiveRate {
-        self.verdict.usual()
-    }
 }
 
 fn parse_pair(text: &str) -> Result<(String, PathBuf), String> {

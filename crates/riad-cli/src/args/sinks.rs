@@ -1,10 +1,5 @@
 //! Where `riad serve` sends inspections.
 
-#![allow(
-    rustdoc::invalid_html_tags,
-    reason = "clap prints these comments, and <NAME> is what people know from help"
-)]
-
 use std::{
     net::{Ipv4Addr, SocketAddr},
     num::NonZeroU64,
@@ -12,10 +7,12 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, ValueHint};
+use clap::{ArgGroup, Args, ValueHint};
 
 /// Where inspections are sent.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("modbus").args(["modbus_client", "modbus_server"]).multiple(true))]
+#[command(group = ArgGroup::new("sink").args(["webhook", "mqtt", "modbus_client", "modbus_server"]).multiple(true))]
 pub(crate) struct SinkArgs {
     /// POST each inspection as JSON to this address (http:// or https://). May be given more than once
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
@@ -44,11 +41,11 @@ pub(crate) struct SinkArgs {
     pub(crate) modbus_server: Vec<SocketAddr>,
     /// How long a verdict is valid for PLCs. The time begins when the picture comes by HTTP or is written to a watched folder. A
     /// verdict that comes later is never OK [default: 2s; with --watch plus --settle and --interval]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", requires = "modbus", value_parser = humantime::parse_duration)]
     pub(crate) modbus_valid: Option<Duration>,
     /// Number of inspections that may wait for a sink. If more wait, the oldest are dropped and counted [default: 1000000; for
     /// PLCs 1000]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "sink")]
     pub(crate) sink_most: Option<NonZeroU64>,
 }
 

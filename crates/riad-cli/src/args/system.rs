@@ -1,10 +1,5 @@
 //! The command lines of `riad completions` and `riad man`.
 
-#![allow(
-    rustdoc::invalid_html_tags,
-    reason = "clap prints these comments, and <NAME> is what people know from help"
-)]
-
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};

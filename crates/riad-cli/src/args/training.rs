@@ -2,16 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{
-    Args, ValueEnum, ValueHint,
-    builder::{PossibleValuesParser, TypedValueParser},
-};
+use clap::{Args, ValueEnum, ValueHint};
 use riad::{Protocol, TrainingOptions};
 use riad_core::Size;
 use riad_data::{Grouping, Pattern};
 use riad_model::{InputFilter, LossWeights, Method, Precision, Preset, Similarity};
 
-use super::{preset_parser, size::parse_size};
+use super::{named, size::parse_size};
 
 /// Heading of the options for experiments with the method.
 const METHOD: &str = "Method";
@@ -28,7 +25,7 @@ pub(crate) struct TrainingArgs {
         long,
         help_heading = METHOD,
         value_name = "NAME",
-        value_parser = method_parser(),
+        value_parser = named(Method::ALL, Method::name),
         hide_possible_values = true,
         help = method_help()
     )]
@@ -61,7 +58,7 @@ pub(crate) struct TrainingArgs {
     pub(crate) scales: Option<usize>,
     /// Size of the network. tiny and small are for CPUs, paper is the published size [default: tiny; paper with --protocol
     /// paper]
-    #[arg(long, value_name = "NAME", value_parser = preset_parser())]
+    #[arg(long, value_name = "NAME", value_parser = named(Preset::ALL, Preset::name))]
     pub(crate) preset: Option<Preset>,
     /// Number of channels of the images. 3 reads files as colour, 1 as grey, whatever the files have. Any other number reads as
     /// many lights or bands from the pages or samples of a TIFF, a NumPy array, or several files (--bands) [default: 3; with
@@ -128,69 +125,40 @@ pub(crate) struct TrainingArgs {
 impl TrainingArgs {
     /// The options. Training uses `precision`. `bands` says which files make one image.
     pub(crate) fn options(&self, precision: Option<Precision>, bands: Option<&Pattern>) -> TrainingOptions {
-        let Self {
-            protocol,
-            method,
-            loss,
-            regions,
-            sets,
-            input,
-            chroma,
-            similarity,
-            smoothing,
-            scales,
-            preset,
-            channels,
-            white_level,
-            size,
-            tile,
-            overlap,
-            roi,
-            epochs,
-            batch,
-            lr,
-            patience,
-            validation,
-            calibration,
-            group_by,
-            without,
-            seed,
-            max_time: _,
-        } = self.clone();
         TrainingOptions {
-            protocol: protocol.map(|name| match name {
+            protocol: self.protocol.map(|name| match name {
                 ProtocolName::Default => Protocol::Default,
                 ProtocolName::Paper => Protocol::Paper,
             }),
-            method,
-            loss,
-            regions,
-            sets,
-            input,
-            chroma,
-            similarity,
-            smoothing,
-            scales,
-            preset,
-            channels,
-            white_level,
-            size,
-            tile,
-            overlap,
-            roi,
-            epochs,
+            method: self.method,
+            loss: self.loss,
+            regions: self.regions.clone(),
+            sets: self.sets,
+            input: self.input,
+            chroma: self.chroma,
+            similarity: self.similarity,
+            smoothing: self.smoothing,
+            scales: self.scales,
+            preset: self.preset,
+            channels: self.channels,
+            white_level: self.white_level,
+            size: self.size,
+            tile: self.tile,
+            overlap: self.overlap,
+            roi: self.roi.clone(),
+            epochs: self.epochs,
             epochs_by_default: None,
-            batch,
-            lr,
-            patience,
-            validation,
-            calibration,
-            group_by,
-            without,
+            batch: self.batch,
+            lr: self.lr,
+            patience: self.patience,
+            validation: self.validation,
+            calibration: self.calibration,
+            group_by: self.group_by.clone(),
+            without: self.without.clone(),
             bands: bands.cloned(),
             from: None,
             precision,
-            seed,
+            seed: self.seed,
         }
     }
 }
@@ -202,11 +170,6 @@ pub(crate) enum ProtocolName {
     Default,
     /// The published method.
     Paper,
-}
-
-pub(super) fn method_parser() -> impl TypedValueParser<Value = Method> {
-    let names = Method::ALL.iter().map(|method| method.name());
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<Method>())
 }
 
 fn method_help() -> String {

@@ -1,10 +1,5 @@
 //! Which verdicts to give.
 
-#![allow(
-    rustdoc::invalid_html_tags,
-    reason = "clap prints these comments, and <NAME> is what people know from help"
-)]
-
 use clap::Args;
 use riad::{Detector, FalsePositiveRate, Precision, Threshold, evaluation::USUAL_RATE};
 use riad_core::calibration::images_needed;
@@ -13,8 +8,9 @@ use tracing::warn;
 /// The rate of false alarms that is accepted, and its confidence.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct VerdictArgs {
-    /// Call at most this share of good images defective, such as 0.05, on average over calibrations. The model must be
-    /// calibrated with good images that it was not trained with (see riad calibrate)
+    /// Call at most this share of good images defective, such as 0.05, on average over calibrations and whatever the
+    /// distribution of the scores. The model must be calibrated with good images that it was not trained with (see riad
+    /// calibrate)
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub(crate) fpr: Option<f64>,
     /// Keep the share of --fpr with this confidence, such as 0.95, for this calibration, and not only on average over

@@ -1,10 +1,5 @@
 //! The command line of `riad watch`.
 
-#![allow(
-    rustdoc::invalid_html_tags,
-    reason = "clap prints these comments, and <NAME> is what people know from help"
-)]
-
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, ValueHint};
@@ -14,51 +9,27 @@ use super::{BandsArgs, ComputeArgs, MapArgs, VerdictArgs};
 /// Score images as they appear in a folder
 #[derive(Debug, Args)]
 #[command(after_help = "\
-watch first scores the images that are in DIR. An image is complete if its size and time of
-change have not changed for the time of --settle. Choose a time longer than the longest pause of
-the program that writes there. Or let that program write under another ending, or elsewhere on
-the same disk, and rename. watch looks at DIR every --interval, because network shares do not
-report changes.
+watch first scores the images that are in DIR. Choose a --settle that is longer than the longest
+pause of the program that writes there. Or let that program write under another ending, or
+elsewhere on the same disk, and rename.
 
 FILE gets one line for each image: path, size, modified and score, or error if the image cannot
 be scored. With --fpr it also has p_value, verdict, threshold, rate and regions. Each line has
-riad_version and model, the first 12 digits of the SHA-256 of the model's file. So another model
-or rate can go on with the same FILE. If an image changes, or another image replaces it, it gets
-another line, and the last line counts. If watch is killed and started again, it goes on: each
-image gets its line, and none gets two. Choose another FILE to score all images again.
+riad_version and model. Paths and regions are written as in riad score. If watch is killed and
+started again, it goes on: each image gets its line, and none gets two. Choose another FILE to
+score all images again. The README of riad-cli explains the columns, and has all that watch
+promises.
 
-regions are the parts of the image above the threshold, the highest peak first, as an array of
-JSON (in a .csv, too). Each has the x, y, width and height of its box, its area and its peak, in
-pixels of the image's file. Boxes and areas are measured on the map. The map is coarser than the
-file if the image was made smaller. A good image has no regions: [].
+DIR, DEFECTS and the folder of --maps must lie outside of each other. If a step fails for an
+image, such as moving it, watch says so once and tries again. It goes on with the other images.
 
-Paths are written as in riad score. If a step fails for an image, such as moving it, watch says
-so once and tries again. It goes on with the other images.
+With --once the exit code is 0. It is 1 if an image could not be scored, or if another step
+failed for it. watch does not wait for such an image. It also does not wait for an image that
+keeps changing for 100 times --settle: it names this image. Ctrl-C ends --once with exit code
+130. Without --once only Ctrl-C ends watch, with exit code 0.
 
-A defect is in DEFECTS, whole, before its line is in FILE. It has the same subfolder as in DIR.
-If another image has its name, its name gets a number. watch overwrites nothing.
-
-The maps of --maps are whole and on the disk before the image's line is in FILE. They have the
-image's subfolder and its name with the ending: 1.png.heat.png. A later image of the same name
-replaces the maps. If a map cannot be written, watch says so, and the image still gets its line.
-The folder of --maps, DIR and DEFECTS must lie outside of each other.
-
-If a link in DIR leads into DEFECTS or the folder of --maps, watch names it and passes over it.
-
-With --once, watch ends when every image in DIR has its line. The exit code is 0. It is 1 if an
-image could not be scored, or if another step failed for it. watch does not wait for such an
-image. It also does not wait for an image that keeps changing for 100 times --settle, which is
-more than three minutes by default. It names such an image, and --once scores it when it runs
-again. If it is killed and started again, it goes on. Ctrl-C ends --once with exit code 130.
-Without --once only Ctrl-C ends watch, with exit code 0.
-
-watch sends verdicts nowhere. A sink that loses nothing needs a store of what was sent, and watch
-has only FILE. riad serve --watch also judges a folder, and has sinks for webhooks, MQTT and
-PLCs.
-
-Every --heartbeat a line on standard error says how many images have a line, how many of them are
-defects, how many images in DIR have no line, how long ago the last line was, and the median time
-of the last 100 images. With -q there is none.
+watch sends verdicts nowhere. riad serve --watch also judges a folder, and has sinks for webhooks,
+MQTT and PLCs.
 
 Examples:
   riad watch --model runs/lid photos/today
@@ -77,7 +48,7 @@ pub(crate) struct WatchArgs {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) verdict: VerdictArgs,
-    /// Put images that --fpr calls defective into this folder, which must lie outside of DIR
+    /// Put images that --fpr calls defective into this folder
     #[arg(long, value_name = "DEFECTS", requires = "fpr", value_hint = ValueHint::DirPath)]
     pub(crate) defects: Option<PathBuf>,
     /// How to put defects there

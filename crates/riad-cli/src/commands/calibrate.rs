@@ -43,9 +43,5 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Ending> {
         "score images with: riad score --model {} --fpr RATE PATH…",
         shell_quoted(model)
     );
-    Ok(if calibrated.faults == 0 {
-        Ending::Done
-    } else {
-        Ending::Incomplete
-    })
+    Ok(Ending::of(calibrated.faults == 0))
 }

@@ -8,7 +8,7 @@ use riad_core::outlier::FEWEST;
 use riad_data::counted;
 use tracing::{error, info};
 
-use super::train::one_category;
+use super::category::one_category;
 use crate::{Ending, args::CheckArgs, console::Console, shell::shell_quoted, usage, way_out::told};
 
 pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     }
     .reader();
     reader.check().map_err(|error| usage(error.to_string()))?;
-    let category = one_category(&args.data, args.category.as_deref(), args.format.0, bands)?;
+    let category = one_category(&args.data, args.category.name.as_deref(), args.category.format.0, bands)?;
     let images = [&category.train[..], &category.validation].concat();
     let images = images.into_iter().map(|image| {
         let name = relative(&image, &category.root);
@@ -42,12 +42,13 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
         .map(|fault| told(fault))
         .collect();
     faults.iter().for_each(|fault| error!("{fault}"));
+    let list = args.out.with_extension("txt");
+    // Before the lines, whose reader may have gone.
+    suspects.write(&list, &reader, None)?;
     let mut stdout = io::stdout().lock();
     for (name, reasons) in suspects.lines() {
         writeln!(stdout, "{name}: {reasons}")?;
     }
-    let list = args.out.with_extension("txt");
-    suspects.write(&list, &reader, None)?;
     if !suspects.is_empty() {
         suspects.tell(&list, &Console::default());
         info!("open {}", shell_quoted(&args.out));
@@ -61,9 +62,5 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     } else {
         info!("none of {count} images is unusual");
     }
-    Ok(if faults.is_empty() {
-        Ending::Done
-    } else {
-        Ending::Incomplete
-    })
+    Ok(Ending::of(faults.is_empty()))
 }

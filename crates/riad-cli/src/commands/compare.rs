@@ -10,7 +10,7 @@ use riad::{
 };
 use tracing::info;
 
-use super::eval::measure;
+use super::measure::measure;
 use crate::{Ending, args::CompareArgs, console::Console, shell::shell_quoted, usage, way_out::told};
 
 pub(crate) fn run(args: &CompareArgs) -> Result<Ending> {
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<Ending> {
     write!(io::stdout(), "{}", comparison.summary())?;
     info!("open {} to see everything", shell_quoted(&args.out));
     let is_whole = results.iter().all(|result| result.findings.faults.is_empty());
-    Ok(if is_whole { Ending::Done } else { Ending::Incomplete })
+    Ok(Ending::of(is_whole))
 }
 
 /// The way out of test images that cannot be had, or are not the same for all.

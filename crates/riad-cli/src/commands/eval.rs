@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use riad::{
     Compute, Error, Evaluation, Run, Stop, TrainingOptions, TrainingOutcome,
     evaluation::{self, Measurement, TestSet, Unmeasured},
@@ -20,12 +20,16 @@ use riad_data::{
 use riad_model::{Checkpoint, Preset};
 use tracing::{error, info};
 
-use super::train::{categories, or_meant};
+use super::{
+    category::{categories, or_meant},
+    measure::measure,
+    train::begin,
+};
 use crate::{
     Ending,
-    args::{EvalArgs, VerdictArgs, warn_of_precision},
+    args::EvalArgs,
     console::Console,
-    interrupt, mistake,
+    interrupt, is_usage, mistake,
     shell::shell_quoted,
     text::text,
     usage,
@@ -57,8 +61,6 @@ struct Plan {
     /// Settings of runs that are not there yet.
     training: TrainingOptions,
     with_baseline: bool,
-    /// Which thresholds to choose.
-    verdict: VerdictArgs,
 }
 
 /// A category that can be opened, with its test images.
@@ -133,7 +135,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
         };
         let measurement = Measurement::of(model)
             .bands(args.images.bands.clone())
-            .rate(plan.verdict.usual())
+            .rate(args.verdict.usual())
             .baseline(plan.with_baseline);
         match measure(&job.test, measurement, &compute, &console) {
             Ok(result) => results.push(result),
@@ -143,10 +145,9 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
     if results.is_empty()
         && let Some(first) = first
     {
-        return Err(first.context(format!(
-            "none of the {} categories could be measured",
-            plan.folders.len()
-        )));
+        // Each has been told with its reason.
+        let none = format!("none of the {} categories could be measured", plan.folders.len());
+        return Err(if is_usage(&first) { usage(none) } else { anyhow!(none) });
     }
     finish(&plan.out, &results, &unmeasured)
 }
@@ -196,7 +197,7 @@ fn finish(out: &Path, results: &[Evaluation], unmeasured: &[Unmeasured]) -> Resu
         shell_quoted(&shown)
     );
     let is_whole = unmeasured.is_empty() && results.iter().all(|result| result.findings.faults.is_empty());
-    Ok(if is_whole { Ending::Done } else { Ending::Incomplete })
+    Ok(Ending::of(is_whole))
 }
 
 /// Where results go: the folder that is named, or that of the run that is measured.
@@ -248,69 +249,54 @@ fn plan(args: &EvalArgs, training: &TrainingOptions) -> Result<Plan> {
         category,
         format,
         out,
-        verdict,
         ..
     } = args;
-    let verdict = *verdict;
     if data.is_none() && format.0.is_some() {
         return Err(usage("--format is the layout of DATA, and DATA is missing"));
     }
-    let run = model.as_deref().filter(|model| model.is_dir());
-    match (data, model) {
+    let outside = |data: &Path| out.as_ref().map_or(Ok(()), |out| check_outside(out, data));
+    let (layout, folders) = match (data, model) {
         (Some(data), _) => {
-            if let Some(out) = out {
-                check_outside(out, data)?;
-            }
+            outside(data)?;
             let found = categories(data, category.as_deref(), format.0);
             let is_free = category.is_none() && format.0.is_none();
             let meant = || mistake::measuring(data, model.as_deref()).filter(|_| is_free);
-            let (layout, folders) = found.map_err(|error| or_meant(error, meant))?;
-            Ok(Plan {
-                folders,
-                layout,
-                model: model.clone(),
-                out: self::out(args),
-                training: training.clone(),
-                with_baseline: false,
-                verdict,
-            })
+            found.map_err(|error| or_meant(error, meant))?
         }
-        (None, Some(_)) => {
+        (None, Some(model)) => {
             let missing = "DATA is missing: name the folder of images to measure on";
-            let run = run.filter(|_| category.is_none()).ok_or_else(|| usage(missing))?;
-            let run = match Run::open(run) {
+            if category.is_some() || !model.is_dir() {
+                return Err(usage(missing));
+            }
+            let run = match Run::open(model) {
                 Err(error @ Error::NoRun { .. }) => return Err(anyhow::Error::from(error).context(missing)),
                 opened => opened?,
             };
-            if let Some(out) = out {
-                check_outside(out, run.data())?;
-            }
-            let (layout, folders) = categories(run.data(), None, Some(run.layout()))?;
-            Ok(Plan {
-                folders,
-                layout,
-                model: model.clone(),
-                out: self::out(args),
-                training: training.clone(),
-                with_baseline: false,
-                verdict,
-            })
+            outside(run.data())?;
+            categories(run.data(), None, Some(run.layout()))?
         }
         (None, None) => {
             let out = out.clone().unwrap_or_else(|| demo_settings::OUT.into());
             let data = make_demo_data(&out, training.seed.unwrap_or(0))?;
             let (layout, folders) = categories(&data, category.as_deref(), Some(Layout::Mvtec))?;
-            Ok(Plan {
+            return Ok(Plan {
                 folders,
                 layout,
                 model: None,
                 out,
                 training: demo_training(training),
                 with_baseline: true,
-                verdict,
-            })
+            });
         }
-    }
+    };
+    Ok(Plan {
+        folders,
+        layout,
+        model: model.clone(),
+        out: self::out(args),
+        training: training.clone(),
+        with_baseline: false,
+    })
 }
 
 fn make_demo_data(out: &Path, seed: u64) -> Result<PathBuf> {
@@ -350,27 +336,8 @@ fn train(
         Run::open(folder)?
     } else {
         console.forget_brightness();
-        let run = Run::create(folder, category, options, &compute.device, console)?;
-        console.sum_up();
-        console.warn_of_darkness(options.white_level);
-        run
+        begin(folder, category, options, &compute.device, console)?
     };
     let watch = interrupt::Watch::start(args.training.max_time);
     Ok(run.train(Some(category), &compute.device, watch.cancel(), console)?)
-}
-
-/// Measures a model on test images.
-pub(super) fn measure(
-    test: &TestSet,
-    measurement: Measurement,
-    compute: &Compute,
-    console: &Console,
-) -> Result<Evaluation> {
-    let category = &test.category;
-    info!("measuring {} on {} test images", category.name, category.test.len());
-    let evaluation = measurement.compute(compute.clone()).measure(test, console)?;
-    if let Some(calibrated) = evaluation.calibrated_otherwise {
-        warn_of_precision(&evaluation.model, calibrated, compute.precision);
-    }
-    Ok(evaluation)
 }

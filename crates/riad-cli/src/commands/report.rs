@@ -10,7 +10,7 @@ use riad::{
 };
 use tracing::{error, info};
 
-use super::eval::measure;
+use super::measure::measure;
 use crate::{
     Ending,
     args::ReportArgs,
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
     report::write(&file, &results)?;
     info!("open {}", shell_quoted(&file));
     let is_whole = failed == 0 && results.iter().all(|result| result.findings.faults.is_empty());
-    Ok(if is_whole { Ending::Done } else { Ending::Incomplete })
+    Ok(Ending::of(is_whole))
 }
 
 /// Measures a run on its test images, or on those that it held out.

@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     fmt::Display,
     io::{self, IsTerminal, Write},
+    mem,
     path::{Path, PathBuf},
 };
 
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
         .bands(args.images.bands.clone())
         .open(&args.model)?;
     let threshold = args.verdict.threshold(&detector)?;
-    let mut output = Output::new(args.format, threshold.clone())?;
+    let mut output = Output::new(args.format, threshold.clone(), maps.is_some())?;
 
     let files = images(&args.paths, detector.reader().pattern.as_ref(), &mut output)?;
     let targets = maps.as_ref().map(|maps| maps.beside(&args.paths, &files));
@@ -95,11 +96,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
             counted(threshold.calibration().scores().len(), "good image")
         );
     }
-    Ok(if output.failures == 0 {
-        Ending::Done
-    } else {
-        Ending::Incomplete
-    })
+    Ok(Ending::of(output.failures == 0))
 }
 
 /// The images at `paths`. What is none is told, and keeps no other from being scored: of several files that make an image,
@@ -129,6 +126,9 @@ struct Output {
     format: Format,
     /// What gives verdicts, if any were asked for.
     threshold: Option<Threshold>,
+    /// Whether maps are written, too: they are wanted even if nobody reads the lines any more.
+    has_maps: bool,
+    is_closed: bool,
     /// Lines that were not written yet: whole ones, so that what is written at once ends with a line.
     lines: Vec<u8>,
     failures: usize,
@@ -138,11 +138,13 @@ struct Output {
 }
 
 impl Output {
-    fn new(format: Format, threshold: Option<Threshold>) -> Result<Self> {
+    fn new(format: Format, threshold: Option<Threshold>, has_maps: bool) -> Result<Self> {
         let has_verdicts = threshold.is_some();
         let mut output = Self {
             format,
             threshold,
+            has_maps,
+            is_closed: false,
             lines: Vec::new(),
             failures: 0,
             scored: 0,
@@ -211,12 +213,16 @@ impl Output {
     }
 
     fn flush(&mut self) -> Result<()> {
-        suspended(|| {
+        let lines = mem::take(&mut self.lines);
+        if self.is_closed {
+            return Ok(());
+        }
+        let written = suspended(|| {
             let mut stdout = io::stdout().lock();
-            stdout.write_all(&self.lines)?;
+            stdout.write_all(&lines)?;
             stdout.flush()
-        })?;
-        self.lines.clear();
-        Ok(())
+        });
+        self.is_closed = self.has_maps && matches!(&written, Err(error) if error.kind() == io::ErrorKind::BrokenPipe);
+        if self.is_closed { Ok(()) } else { Ok(written?) }
     }
 }

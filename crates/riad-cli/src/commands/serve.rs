@@ -1,6 +1,6 @@
 //! `riad serve`.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use riad_data::read_text;
@@ -15,19 +15,12 @@ use crate::{
     usage,
 };
 
-/// For how long PLCs see a verdict, beside the time for which pictures of a folder wait.
-const VALID: Duration = Duration::from_secs(2);
-
-/// A shorter token can be guessed by trying.
-const SHORTEST_TOKEN: usize = 16;
+/// A shorter token or key can be guessed by trying.
+const SHORTEST_SECRET: usize = 16;
 
 pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
     let end = interrupt::Watch::start(None);
-    let token = args
-        .token_file
-        .as_deref()
-        .map(|file| secret_in(file, SHORTEST_TOKEN))
-        .transpose()?;
+    let token = args.token_file.as_deref().map(secret_in).transpose()?;
     if token.is_none() && !args.listen.ip().is_loopback() {
         return Err(usage(format!(
             "--listen {} can be reached from other machines, so callers need a token; add --token-file FILE",
@@ -42,13 +35,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
             watch: None,
         });
     }
-    let waits = match args.watched.is_empty() {
-        true => Duration::ZERO,
-        false => args.settle.saturating_add(args.interval),
-    };
     let options = Options {
         watch: args.watched.clone(),
-        rate: args.rate(),
+        rate: args.verdict.usual(),
         compute: args.compute.compute()?,
         listen: args.listen,
         token,
@@ -66,7 +55,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
             bytes: args.keep_bytes,
         },
         audit: args.audit.map(Into::into),
-        sinks: sinks(&args.sinks, waits)?,
+        sinks: sinks(&args.sinks)?,
         settle: args.settle,
         interval: args.interval,
         ..Options::new(lines, &args.store)
@@ -97,19 +86,10 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
     Ok(Ending::Done)
 }
 
-/// Where inspections are sent. A picture in a watched folder `waits` until it counts as complete.
-fn sinks(args: &SinkArgs, waits: Duration) -> Result<Vec<SinkOptions>> {
-    let secret = args
-        .webhook_secret
-        .as_deref()
-        .map(|file| secret_in(file, SHORTEST_TOKEN))
-        .transpose()?;
-    // A broker's password is not ours to choose.
-    let password = args
-        .mqtt_password_file
-        .as_deref()
-        .map(|file| secret_in(file, 1))
-        .transpose()?;
+/// Where inspections are sent.
+fn sinks(args: &SinkArgs) -> Result<Vec<SinkOptions>> {
+    let secret = args.webhook_secret.as_deref().map(secret_in).transpose()?;
+    let password = args.mqtt_password_file.as_deref().map(password_in).transpose()?;
     let mut all = Vec::new();
     for url in &args.webhook {
         all.push(Destination::Webhook {
@@ -123,7 +103,7 @@ fn sinks(args: &SinkArgs, waits: Duration) -> Result<Vec<SinkOptions>> {
             password: password.clone(),
         });
     }
-    let valid = args.modbus_valid.unwrap_or(VALID.saturating_add(waits));
+    let valid = args.modbus_valid;
     for address in &args.modbus_client {
         all.push(Destination::ModbusClient {
             address: address.clone(),
@@ -146,16 +126,61 @@ fn sinks(args: &SinkArgs, waits: Duration) -> Result<Vec<SinkOptions>> {
     Ok(options.collect())
 }
 
-/// The token, key or password in a file's first line.
-fn secret_in(file: &Path, shortest: usize) -> Result<String> {
-    let text = read_text(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let token = text.lines().next().unwrap_or_default().trim();
-    if token.len() < shortest || !token.chars().all(|c| c.is_ascii_graphic()) {
+/// The token or key in a file's first line.
+fn secret_in(file: &Path) -> Result<String> {
+    let line = first_line(file)?;
+    let secret = line.trim();
+    if secret.len() < SHORTEST_SECRET || !secret.chars().all(|c| c.is_ascii_graphic()) {
         return Err(usage(format!(
-            "the first line of {} is not a usable secret: it needs at least {shortest} letters, digits or signs, \
+            "the first line of {} is not a usable secret: it needs at least {SHORTEST_SECRET} letters, digits or signs, \
              without spaces; `openssl rand -hex 24` makes one",
             file.display()
         )));
     }
-    Ok(token.to_owned())
+    Ok(secret.to_owned())
+}
+
+/// The password in a file's first line, as it is: it is not ours to choose.
+fn password_in(file: &Path) -> Result<String> {
+    let password = first_line(file)?;
+    if password.is_empty() {
+        return Err(usage(format!(
+            "the first line of {} is empty; it must be the password",
+            file.display()
+        )));
+    }
+    Ok(password)
+}
+
+fn first_line(file: &Path) -> Result<String> {
+    let text = read_text(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_password_is_the_whole_first_line_and_a_key_has_no_spaces() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        for (text, password) in [
+            (" Größe 12 \r\nanother line\n", " Größe 12 "),
+            ("x", "x"),
+            ("0123456789abcdef\n", "0123456789abcdef"),
+        ] {
+            fs::write(&file, text).unwrap();
+            assert_eq!(password_in(&file).unwrap(), password);
+            assert_eq!(
+                secret_in(&file).is_ok(),
+                text.len() > 16 && !text.contains(' '),
+                "{text}"
+            );
+        }
+        fs::write(&file, "\n").unwrap();
+        assert!(password_in(&file).is_err());
+    }
 }

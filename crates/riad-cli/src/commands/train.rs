@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use riad::{Run, Stop, TrainingOutcome, files::check_outside};
-use riad_data::{Category, DataError, Layout, Pattern};
+use riad::{Run, Stop, TrainingOptions, TrainingOutcome, files::check_outside};
+use riad_data::Category;
+use riad_model::Device;
 use tracing::info;
 
-use crate::{Ending, args::TrainArgs, console::Console, interrupt, mistake, shell::shell_quoted, usage};
+use super::category::one_category;
+use crate::{Ending, args::TrainArgs, console::Console, interrupt, shell::shell_quoted, usage};
 
 pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
     let device = args.compute.device()?;
@@ -22,14 +24,14 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
     let console = Console::default();
     let resumed = args.resume.as_deref().map(Run::open).transpose()?;
     let layout = match &resumed {
-        None => args.format.0,
+        None => args.category.format.0,
         Some(run) => {
-            run.agree(&options, args.format.0)?;
+            run.agree(&options, args.category.format.0)?;
             Some(run.layout())
         }
     };
     let bands = resumed.as_ref().map_or(options.bands.as_ref(), Run::bands);
-    let open = |data: &PathBuf| one_category(data, args.category.as_deref(), layout, bands);
+    let open = |data: &PathBuf| one_category(data, args.category.name.as_deref(), layout, bands);
     let category = args.data.as_ref().map(open).transpose()?;
     let mut run = match (resumed, &category) {
         (Some(run), _) => run,
@@ -41,10 +43,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
                 .out
                 .clone()
                 .unwrap_or_else(|| Path::new("runs").join(&category.name));
-            let run = Run::create(&folder, category, &options, &device, &console)?;
-            console.sum_up();
-            console.warn_of_darkness(options.white_level);
-            run
+            begin(&folder, category, &options, &device, &console)?
         }
         (None, None) => return Err(usage("DATA is missing: name the folder of good images")),
     };
@@ -69,52 +68,16 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Ending> {
     }
 }
 
-/// The category in `data`: the one named, or the only one.
-pub(super) fn one_category(
-    data: &Path,
-    name: Option<&str>,
-    layout: Option<Layout>,
-    bands: Option<&Pattern>,
-) -> Result<Category> {
-    let found = categories(data, name, layout);
-    let meant = || mistake::training(data).filter(|_| name.is_none() && layout.is_none());
-    let (layout, folders) = found.map_err(|error| or_meant(error, meant))?;
-    match folders.as_slice() {
-        [folder] => Ok(Category::open_as(folder, layout, bands)?),
-        folders => {
-            let names: Vec<_> = folders
-                .iter()
-                .filter_map(|folder| folder.file_name())
-                .map(|n| n.to_string_lossy())
-                .collect();
-            Err(usage(format!(
-                "{} holds {} categories; choose one with --category: {}",
-                data.display(),
-                names.len(),
-                names.join(", ")
-            )))
-        }
-    }
-}
-
-/// The error, or where no layout fits what was `meant`, if that is clear.
-pub(super) fn or_meant(error: anyhow::Error, meant: impl FnOnce() -> Option<String>) -> anyhow::Error {
-    match error.downcast_ref() {
-        Some(DataError::Layout { .. }) => meant().map_or(error, usage),
-        _ => error,
-    }
-}
-
-/// The folders of the categories in `data`, the one named or all, and their layout: the one given, or what is there.
-pub(crate) fn categories(data: &Path, name: Option<&str>, layout: Option<Layout>) -> Result<(Layout, Vec<PathBuf>)> {
-    let root = name.map_or_else(|| data.to_owned(), |name| data.join(name));
-    let layout = match layout {
-        Some(layout) => layout,
-        None => Layout::of(&root)?,
-    };
-    let folders = match name {
-        Some(_) => vec![root],
-        None => layout.categories(&root)?,
-    };
-    Ok((layout, folders))
+/// Begins a run, and tells what was found of its images.
+pub(super) fn begin(
+    folder: &Path,
+    category: &Category,
+    options: &TrainingOptions,
+    device: &Device,
+    console: &Console,
+) -> riad::Result<Run> {
+    let run = Run::create(folder, category, options, device, console)?;
+    console.sum_up();
+    console.warn_of_darkness(options.white_level);
+    Ok(run)
 }

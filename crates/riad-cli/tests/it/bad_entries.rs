@@ -191,6 +191,30 @@ fn a_category_that_is_not_in_order_keeps_no_other_from_being_measured() {
 }
 
 #[test]
+fn faults_are_told_once_even_if_no_category_can_be_measured() {
+    let folder = trained(&[]);
+    let root = folder.path();
+    for category in ["badge", "fabric"] {
+        fs::write(root.join("data").join(category).join("train/good/000.png"), "no image").unwrap();
+    }
+    let (code, _, said) = ran(root, &["eval", "data", "--size", "32", "--out", "out"]);
+    assert_eq!(code, 1, "{said}");
+    for category in ["badge", "fabric"] {
+        assert_eq!(
+            said.matches(&format!("{category}/train/good/000.png")).count(),
+            1,
+            "{said}"
+        );
+    }
+    let last = said.lines().last();
+    assert_eq!(
+        last,
+        Some("error: none of the 2 categories could be measured"),
+        "{said}"
+    );
+}
+
+#[test]
 fn runs_that_cannot_be_shown_keep_no_other_from_the_report() {
     let folder = trained(&[]);
     let root = folder.path();

@@ -194,6 +194,30 @@ fn says_how_to_go_on(method: &str) {
     assert_eq!(run_bytes(&root.join("run")), run_bytes(&root.join("whole")));
 }
 
+/// Work under `nohup` goes on when its user logs out.
+#[cfg(unix)]
+#[test]
+fn a_run_under_nohup_outlives_a_logout() {
+    let folder = demo();
+    let root = folder.path();
+    let child = Command::new("nohup")
+        .arg(assert_cmd::cargo::cargo_bin("riad"))
+        .current_dir(root)
+        .args(train("riad", "run"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // By then the program has been listening for signals for a while.
+    wait_for(&root.join("run/last.safetensors"));
+    let mut kill = Command::new("kill");
+    assert!(kill.args(["-HUP", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(root.join("run/best.safetensors").exists());
+}
+
 #[test]
 #[ignore = "takes minutes: ten kills within runs that are long enough to be saved on the way"]
 fn ten_kills_of_training_lose_nothing() {

@@ -264,6 +264,33 @@ fn a_reader_that_has_enough_is_no_error() {
 }
 
 #[test]
+#[cfg(unix)]
+fn maps_are_written_even_if_nobody_reads_the_scores() {
+    let folder = trained();
+    let root = folder.path();
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("riad"))
+        .current_dir(root)
+        .args([
+            "score",
+            "--model",
+            "runs/badge",
+            "data/badge/test/good",
+            "--maps",
+            "maps",
+            "-q",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+    let images = fs::read_dir(root.join("data/badge/test/good")).unwrap().count();
+    assert!(images > 1);
+    // A heat map and an overlay each.
+    assert_eq!(fs::read_dir(root.join("maps")).unwrap().count(), 2 * images);
+}
+
+#[test]
 fn runs_are_taken_up_and_never_overwritten() {
     let folder = trained();
     let root = folder.path();

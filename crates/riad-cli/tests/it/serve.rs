@@ -295,6 +295,20 @@ fn what_cannot_be_served_is_said_before_anything_is_opened() {
     assert!(stderr(root, &open, 2).contains("--token-file"));
     fs::write(root.join("token"), "short\n").unwrap();
     assert!(refused(&["--line", "badge=run", "--token-file", "token"], 2).contains("openssl rand"));
+    fs::write(root.join("password"), "\nnot the first line\n").unwrap();
+    let password = ["--mqtt", "mqtt://127.0.0.1", "--mqtt-password-file", "password"];
+    assert!(refused(&password, 2).contains("the first line of password is empty"));
+    assert!(refused(&["--deadline", "18446744073709551615s"], 2).contains("100 years"));
+    // What nothing would use.
+    for (ignored, wanted) in [
+        (["--settle", "1s"], "--watch"),
+        (["--interval", "1s"], "--watch"),
+        (["--modbus-valid", "1s"], "--modbus-client"),
+        (["--sink-most", "5"], "--webhook"),
+    ] {
+        let said = refused(&ignored, 2);
+        assert!(said.contains(wanted), "{ignored:?}: {said}");
+    }
     assert!(refused(&["--line", "badge=run", "--watch", "cap=data"], 2).contains("no --line"));
     assert!(refused(&["--line", "badge=nothing"], 1).contains("nothing"));
     // The usual rate takes 19 images, and three were held out.

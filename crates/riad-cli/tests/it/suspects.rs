@@ -60,6 +60,18 @@ fn check_names_what_is_unusual_and_writes_a_list_that_train_takes() {
     assert!(said.contains("broken.png"), "{said}");
     assert!(root.join("again.txt").exists());
 
+    // The page and the list are written even if nobody reads the lines.
+    let mut check = std::process::Command::new(assert_cmd::cargo::cargo_bin("riad"))
+        .current_dir(root)
+        .args(["check", "photos", "--out", "unread.html", "-q"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(check.stdout.take());
+    check.wait().unwrap();
+    assert!(root.join("unread.html").exists());
+    assert_eq!(list(&root.join("unread.txt")), list(&root.join("again.txt")));
+
     assert!(stderr(root, &["check", "photos", "--out", "page"], 2).contains("FILE.html"));
 
     // Of a few nobody can tell which is unlike the others.

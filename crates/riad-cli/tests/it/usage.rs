@@ -44,6 +44,7 @@ fn wrong_usage_exits_with_2() {
             vec!["train", "empty", "--resume", "a", "--out", "b"],
             "cannot be used with",
         ),
+        (vec!["train", "--resume", "a", "--category", "b"], "<DATA>"),
         (vec!["train", "empty", "--max-time", "soon"], "--max-time"),
         (
             vec!["train", "empty", "--device", "cpu", "--precision", "bf16"],

@@ -16,6 +16,7 @@ use std::{
     net::TcpListener,
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -29,6 +30,9 @@ use crate::{
     store::{Cursor, Store},
 };
 
+/// For how long PLCs see a verdict by default, beside the time for which pictures in watched folders wait.
+const VALID: Duration = Duration::from_secs(2);
+
 /// A sink that is ready to start.
 #[derive(Debug)]
 pub(crate) struct Sink {
@@ -38,14 +42,16 @@ pub(crate) struct Sink {
     cursor: Cursor,
     /// Where PLCs ask, if that is what it is.
     listener: Option<TcpListener>,
+    /// For how long PLCs see a verdict.
+    valid: Duration,
 }
 
 impl Sink {
-    /// Reads where sinks are to send to, and finds how far they are.
+    /// Reads where sinks are to send to, and finds how far they are. Pictures in watched folders `wait` until they are seen.
     ///
     /// # Errors
     /// If an address cannot be meant, two sinks have the same one, one of them cannot be listened at, or the store fails.
-    pub(crate) fn open(all: &[SinkOptions], lines: usize, store: &Store) -> Result<Vec<Self>> {
+    pub(crate) fn open(all: &[SinkOptions], wait: Duration, lines: usize, store: &Store) -> Result<Vec<Self>> {
         let mut sinks: Vec<Self> = Vec::new();
         for options in all {
             let address = Address::read(&options.to, lines)?;
@@ -72,6 +78,7 @@ impl Sink {
                 address,
                 cursor,
                 listener,
+                valid: options.to.valid().unwrap_or(VALID + wait),
             });
         }
         Ok(sinks)
@@ -90,6 +97,7 @@ impl Sink {
             address,
             cursor,
             listener,
+            valid,
         } = self;
         let spool = Spool::new(shared.store.clone(), status, cursor, &options, shared.events.newest());
         Ok(match options.to {
@@ -101,11 +109,11 @@ impl Sink {
                 let peer = mqtt::Mqtt::new(address, password, &shared)?;
                 thread::spawn(move || link::run(peer, spool, end))
             }
-            Destination::ModbusClient { unit, base, valid, .. } => {
+            Destination::ModbusClient { unit, base, .. } => {
                 let peer = modbus::Client::new(address, unit, base, Board::new(shared, valid));
                 thread::spawn(move || link::run(peer, spool, end))
             }
-            Destination::ModbusServer { valid, .. } => {
+            Destination::ModbusServer { .. } => {
                 let peer = modbus::Server::new(listener, Board::new(shared, valid));
                 thread::spawn(move || link::run(peer, spool, end))
             }

@@ -62,28 +62,30 @@ pub enum Destination {
         unit: u8,
         /// The first register and the first coil that are written.
         base: u16,
-        /// For how long a verdict is valid, from when its picture was there.
-        valid: Duration,
+        /// For how long a verdict is valid, from when its picture was there. `None`: 2 s, and as long as pictures in watched folders
+        /// wait.
+        valid: Option<Duration>,
     },
     /// An address at which PLCs read over Modbus TCP.
     ModbusServer {
         /// Where to listen. Modbus knows no password: whoever reaches this address can read.
         address: SocketAddr,
-        /// For how long a verdict is valid, from when its picture was there.
-        valid: Duration,
+        /// For how long a verdict is valid, from when its picture was there. `None`: 2 s, and as long as pictures in watched folders
+        /// wait.
+        valid: Option<Duration>,
     },
 }
 
 impl Destination {
     /// Whether it shows the present, so that what is late is of no use to it.
     pub(super) fn is_present(&self) -> bool {
-        self.valid().is_some()
+        matches!(self, Self::ModbusClient { .. } | Self::ModbusServer { .. })
     }
 
-    /// For how long a verdict is valid, if that ends.
+    /// For how long a verdict is to be valid, if that is given.
     pub(crate) fn valid(&self) -> Option<Duration> {
         match self {
-            Self::ModbusClient { valid, .. } | Self::ModbusServer { valid, .. } => Some(*valid),
+            Self::ModbusClient { valid, .. } | Self::ModbusServer { valid, .. } => *valid,
             Self::Webhook { .. } | Self::Mqtt { .. } => None,
         }
     }
@@ -229,7 +231,7 @@ mod tests {
             address: address.to_owned(),
             unit: 1,
             base,
-            valid: Duration::from_secs(2),
+            valid: None,
         }
     }
 

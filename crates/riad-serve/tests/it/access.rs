@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use riad_serve::{LineOptions, Options, Service};
+use riad_serve::{Destination, LineOptions, Options, Service, SinkOptions};
 
 use crate::support::{good, png, run, served, until};
 
@@ -90,6 +90,29 @@ fn without_a_token_it_listens_and_answers_to_this_machine_only() {
     let post = "POST /v1/lines/lid/shift HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0";
     assert_eq!(ask(&format!("{post}\r\nOrigin: https://evil.example")), "403");
     assert_eq!(ask(&format!("{post}\r\nOrigin: http://localhost")), "200");
+}
+
+#[test]
+fn a_time_that_no_clock_can_count_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let set: [fn(&mut Options); 4] = [
+        |options| options.deadline = Duration::MAX,
+        |options| options.settle = Duration::MAX,
+        |options| options.interval = Duration::MAX,
+        |options| {
+            options.sinks = vec![SinkOptions::new(Destination::ModbusServer {
+                address: ([127, 0, 0, 1], 0).into(),
+                valid: Some(Duration::MAX),
+            })];
+        },
+    ];
+    for set in set {
+        let mut options = Options::new(Vec::new(), folder.path().join("store"));
+        options.listen = ([127, 0, 0, 1], 0).into();
+        set(&mut options);
+        let refused = Service::start(options).unwrap_err().to_string();
+        assert!(refused.contains("100 years"), "{refused}");
+    }
 }
 
 #[test]

@@ -176,7 +176,7 @@ fn a_made_line_that_cannot_be_opened_keeps_its_place_for_plcs() {
     let second = served_in(folder, |options| {
         options.lines.clear();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let valid = Duration::from_secs(60);
+        let valid = Some(Duration::from_secs(60));
         options.sinks = vec![SinkOptions::new(Destination::ModbusServer { address, valid })];
     });
     let service = second.service.as_ref().unwrap();

@@ -100,7 +100,7 @@ fn to_plc(port: u16, valid: Duration) -> Destination {
         address: format!("127.0.0.1:{port}"),
         unit: 1,
         base: BASE,
-        valid,
+        valid: Some(valid),
     }
 }
 
@@ -242,7 +242,7 @@ fn plcs_that_ask_see_the_same_and_cannot_write() {
     let store = tempfile::tempdir().unwrap();
     let to = Destination::ModbusServer {
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        valid: Duration::from_secs(3),
+        valid: Some(Duration::from_secs(3)),
     };
     let service = Service::start(options(store.path(), [to])).unwrap();
     let (address, port) = (service.address(), service.modbus()[0].port());
