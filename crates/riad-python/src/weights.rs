@@ -38,8 +38,7 @@ pub(crate) fn with_weights(py: Python<'_>, like: PathBuf, weights: PathBuf, out:
         }
         checkpoint.weights = weights;
         checkpoint.normal = None;
-        checkpoint.header.calibration = None;
-        checkpoint.header.calibration_precision = None;
+        checkpoint.header.forget_calibration();
         checkpoint.header.progress = None;
         Ok(checkpoint.save(&out)?)
     })?

@@ -1,7 +1,11 @@
 //! Calibration: a checkpoint keeps the scores of good images, and their maps as what is normal.
 
-use std::path::PathBuf;
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::PathBuf,
+};
 
+use rayon::prelude::*;
 use riad_core::{Appearance, Calibration, Looks};
 use riad_data::Pattern;
 use riad_model::{Checkpoint, NormalSums};
@@ -10,6 +14,7 @@ use crate::{
     Cancel, Error, Event, Inspection, Observer, Result, Work,
     detector::{Compute, Detector},
     observer::Piece,
+    run::image_digits,
 };
 
 /// The scores of some images.
@@ -22,8 +27,8 @@ pub struct Scores {
     pub faults: Vec<Error>,
 }
 
-/// Scores good `images` with a checkpoint, and keeps the scores in it in place of earlier ones. `bands` says which
-/// files make one image. An image that cannot be scored is left out and named in [`Scores::faults`].
+/// Scores good `images` with a checkpoint. It keeps the scores, and which images they are of, in place of earlier ones.
+/// `bands` says which files make one image. An image that cannot be scored is left out and named in [`Scores::faults`].
 ///
 /// [`Recalibration`](crate::Recalibration) does this for a model in a file, and checks that it was not trained with the images.
 ///
@@ -52,6 +57,11 @@ pub(crate) fn calibrate_until(
         .compute(compute.clone())
         .bands(bands.cloned())
         .open_checkpoint(checkpoint)?;
+    // What cannot be read is a fault of the scores.
+    let digits = images
+        .par_iter()
+        .filter_map(|image| Some((image.clone(), image_digits(image, bands).ok()?)));
+    let digits: HashMap<PathBuf, String> = digits.collect();
     let scores = scores(&model, images, Work::Calibrating, cancel, observer)?;
     if scores.of.is_empty() {
         return Err(Error::NoImages("there are no images to calibrate with".into()));
@@ -59,6 +69,8 @@ pub(crate) fn calibrate_until(
     let values = scores.of.iter().map(|(_, score)| *score).collect();
     checkpoint.header.calibration = Some(Calibration::new(values).map_err(Error::request)?);
     checkpoint.header.calibration_precision = Some(compute.precision);
+    let scored: BTreeSet<_> = scores.of.iter().filter_map(|(image, _)| digits.get(image)).collect();
+    checkpoint.header.calibration_images = scored.into_iter().cloned().collect();
     Ok(scores)
 }
 
@@ -104,7 +116,7 @@ pub(crate) fn find_normal(
     })?;
     Error::refuse(faults)?;
     (checkpoint.normal, checkpoint.roi) = (Some(sums.finish()?), roi);
-    (checkpoint.header.calibration, checkpoint.header.calibration_precision) = (None, None);
+    checkpoint.header.forget_calibration();
     Ok(())
 }
 

@@ -241,6 +241,7 @@ fn a_calibration_without_what_is_normal_ends_when_that_is_found() {
     let whole = Checkpoint::open(run.folder()).unwrap();
     assert!(whole.normal.is_some() && whole.header.calibration.is_none());
     assert_eq!(whole.header.calibration_precision, None);
+    assert!(whole.header.calibration_images.is_empty());
 }
 
 #[test]

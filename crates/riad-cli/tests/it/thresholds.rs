@@ -1,10 +1,11 @@
 //! Thresholds with a guarantee: calibration, verdicts, and the share of good images that are flagged.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use crate::support::{riad, stderr, stdout, trained};
 use riad_model::{Checkpoint, Precision};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 fn calibration(model: &Path) -> Vec<f32> {
     let header = Checkpoint::open(model).unwrap().header;
@@ -119,7 +120,14 @@ fn verdicts_follow_from_the_calibration() {
         );
     }
 
-    // The evaluation counts the same.
+    // The evaluation counts the same, on pictures that the model does not know: equal ones in other files.
+    fs::create_dir(root.join("twins")).unwrap();
+    for name in ["000", "001", "002"] {
+        let good = image::open(root.join(format!("data/badge/test/good/{name}.png"))).unwrap();
+        good.save(root.join(format!("twins/{name}.bmp"))).unwrap();
+    }
+    stdout(root, &["calibrate", "--model", "run", "twins", "-q"]);
+    assert_eq!(calibration(&root.join("run")), expected);
     let table = stdout(root, &["eval", "--model", "run", "--fpr", "0.5", "-q"]);
     assert!(
         table.contains("calibrated for a false-positive rate of 0.5,"),
@@ -168,6 +176,59 @@ fn verdicts_follow_from_the_calibration() {
     // What cannot be promised is no reason to measure nothing.
     let table = stdout(root, &["eval", "--model", "run", "--fpr", "0.05", "-q"]);
     assert!(table.contains("at least 19 good images"), "{table}");
+}
+
+/// The digits of an image's SHA-256 that a checkpoint keeps.
+fn digits(file: &Path) -> String {
+    let sum = Sha256::digest(fs::read(file).unwrap());
+    sum[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn images_that_set_the_threshold_do_not_show_how_many_good_ones_are_stopped() {
+    let folder = trained(&["--calibration", "0.25"]);
+    let root = folder.path();
+    let kept = |model: &str| Checkpoint::open(&root.join(model)).unwrap().header.calibration_images;
+    let of = |files: &[String]| -> BTreeSet<String> { files.iter().map(|file| digits(&root.join(file))).collect() };
+    assert_eq!(kept("run"), of(&held_out(root)).into_iter().collect::<Vec<_>>());
+
+    let eval = |model: &str, more: &[&str]| {
+        stdout(
+            root,
+            &[&["eval", "--model", model, "--fpr", "0.5", "-q"], more].concat(),
+        )
+    };
+    let some = ["--good", "data/badge/train/good", "data/badge/test/good"];
+    let said = eval("run", &some);
+    let [known, seen] = [
+        "2 of the 11 good images set the threshold, data/badge/train/good/",
+        "6 of the good pictures were used in training or validation",
+    ];
+    assert!(
+        said.contains(" of 9 good ones (") && said.contains(known) && said.contains(seen),
+        "{said}"
+    );
+
+    // A model without its run knows them, too, and those of a later calibration in their place.
+    fs::copy(root.join("run/best.safetensors"), root.join("alone.safetensors")).unwrap();
+    let said = eval("alone.safetensors", &[&some[..], &["--out", "out"]].concat());
+    assert!(
+        said.contains(" of 9 good ones (") && said.contains(known) && !said.contains(seen),
+        "{said}"
+    );
+    let good = ["000", "001", "002"].map(|name| format!("data/badge/test/good/{name}.png"));
+    stdout(root, &["calibrate", "--model", "run", "data/badge/test/good", "-q"]);
+    assert_eq!(kept("run"), of(&good).into_iter().collect::<Vec<_>>());
+    let alone = "The good images set the threshold. So they cannot show";
+    for more in [&["--good", "data/badge/test/good"][..], &["data/badge"]] {
+        let said = eval("run", more);
+        assert!(!said.contains("tops ") && said.contains(alone), "{said}");
+    }
+    let said = eval("run", &["--good", "data/badge/train/good"]);
+    assert!(
+        said.contains(" of 8 good ones (") && !said.contains("set the threshold"),
+        "{said}"
+    );
 }
 
 #[test]

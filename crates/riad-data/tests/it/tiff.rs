@@ -140,6 +140,8 @@ fn every_prefix_is_the_image_or_an_error() {
         "tiles.tif",
         "strips.tif",
         "packbits.tif",
+        "packbits_filled.tif",
+        "lzw_noise.tif",
         "group3.tif",
         "group4.tif",
         "planar_cut_tiles.tif",
@@ -183,6 +185,111 @@ fn a_hole_in_deflated_data_is_an_error() {
                     // What follows the last strip's rows is looked at, too.
                     Ok(image) => assert!(bytes == whole || image == expected, "{name}, {len} bytes at {at}"),
                     Err(error) => assert!(matches!(error, DataError::Decode { .. }), "{error}"),
+                }
+            }
+        }
+    }
+}
+
+/// Where the data of each strip are, and where in the file their lengths are written.
+fn strips(bytes: &[u8]) -> Vec<(std::ops::Range<usize>, usize)> {
+    let mut decoder = tiff::decoder::Decoder::new(std::io::Cursor::new(bytes)).unwrap();
+    let mut numbers = |tag| decoder.get_tag_u32_vec(tag).unwrap();
+    let offsets = numbers(tiff::tags::Tag::StripOffsets);
+    let lens = numbers(tiff::tags::Tag::StripByteCounts);
+    let wide: Vec<u8> = lens.iter().flat_map(|len| len.to_le_bytes()).collect();
+    let narrow: Vec<u8> = lens.iter().flat_map(|len| (*len as u16).to_le_bytes()).collect();
+    let place = |pattern: &[u8]| bytes.windows(pattern.len()).position(|found| found == pattern);
+    // One length alone is found in its entry: tag, kind, count.
+    let of_one = |kind: u16| [&279_u16.to_le_bytes()[..], &kind.to_le_bytes(), &1_u32.to_le_bytes()].concat();
+    let (at, size) = match lens.as_slice() {
+        [_] if place(&of_one(3)).is_some() => (place(&of_one(3)).unwrap() + 8, 2),
+        [_] => (place(&of_one(4)).unwrap() + 8, 4),
+        _ => place(&wide).map_or_else(|| (place(&narrow).unwrap(), 2), |at| (at, 4)),
+    };
+    let ranges = offsets
+        .iter()
+        .zip(&lens)
+        .map(|(&at, &len)| at as usize..(at + len) as usize);
+    ranges
+        .enumerate()
+        .map(|(index, range)| (range, at + index * size))
+        .collect()
+}
+
+const WITHOUT_SUM: [&str; 7] = [
+    "lzw_flat.tif",
+    "lzw_noise.tif",
+    "lzw_filled.tif",
+    "strips.tif",
+    "packbits.tif",
+    "packbits_noise.tif",
+    "packbits_filled.tif",
+];
+
+/// LZW and PackBits have no check sum. What is missing shows by the length of what they unpack to, but for what by chance has the same.
+#[test]
+fn missing_bytes_of_lzw_and_packbits_are_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut cases, mut unseen) = (0, 0);
+    for name in WITHOUT_SUM {
+        let whole = fs::read(files().join(name)).unwrap();
+        let expected = read_bytes(folder.path(), &whole).unwrap();
+        for (strip, count) in strips(&whole) {
+            for at in strip.clone().step_by(4) {
+                for len in [1, 5, 40, strip.len()] {
+                    let end = (at + len).min(strip.end);
+                    let mut bytes = whole.clone();
+                    bytes.copy_within(end..strip.end, at);
+                    let left = (strip.len() - (end - at)) as u16;
+                    bytes[count..count + 2].copy_from_slice(&left.to_le_bytes());
+                    cases += 1;
+                    match read_bytes(folder.path(), &bytes) {
+                        Ok(image) => {
+                            // Data that only end early never have the right length.
+                            assert!(image == expected || end < strip.end, "{name}: {at}..{end} of {strip:?}");
+                            unseen += usize::from(image != expected);
+                        }
+                        Err(DataError::Decode { path, reason }) => {
+                            assert!(
+                                path.ends_with("image") && reason.contains("cut off or damaged"),
+                                "{reason}"
+                            );
+                        }
+                        Err(error) => panic!("{name}: {error}"),
+                    }
+                }
+            }
+        }
+    }
+    assert!(cases > 2000 && unseen * 500 <= cases, "{unseen} of {cases}");
+}
+
+/// Few zeros can be pixels like others. More than a run of PackBits or the repetitions of LZW make the data too long or too short. LZW of
+/// pixels that never repeat has nothing that tells: its codes are the pixels.
+#[test]
+fn zeros_in_lzw_and_packbits_are_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in [
+        "lzw_flat.tif",
+        "packbits.tif",
+        "packbits_noise.tif",
+        "packbits_filled.tif",
+    ] {
+        let whole = fs::read(files().join(name)).unwrap();
+        for (strip, _) in strips(&whole) {
+            for at in strip.clone() {
+                for len in [130, strip.len()] {
+                    let mut bytes = whole.clone();
+                    let end = (at + len).min(strip.end);
+                    bytes[at..end].fill(0);
+                    if end - at >= 64 {
+                        let read = read_bytes(folder.path(), &bytes);
+                        assert!(
+                            matches!(read, Err(DataError::Decode { .. })),
+                            "{name}: {at}..{end} of {strip:?}"
+                        );
+                    }
                 }
             }
         }

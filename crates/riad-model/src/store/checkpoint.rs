@@ -62,6 +62,7 @@ impl Checkpoint {
             progress,
             calibration: None,
             calibration_precision: None,
+            calibration_images: Vec::new(),
             appearance: None,
         };
         Self {

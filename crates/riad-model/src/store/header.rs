@@ -37,6 +37,10 @@ pub struct Header {
     /// The precision of these scores. Another precision gives other scores. `None` if the model is not calibrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration_precision: Option<Precision>,
+    /// The images that gave these scores: of each image the first 16 hexadecimal digits of its SHA-256, in ascending
+    /// order. They tell which images cannot show how many good ones the threshold stops.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calibration_images: Vec<String>,
     /// What good images look like as a whole. `None` if there were too few images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub appearance: Option<Appearance>,
@@ -46,6 +50,13 @@ impl Header {
     /// The method of the checkpoint.
     pub fn method(&self) -> Method {
         self.scoring.method
+    }
+
+    /// Takes the calibration away, because its scores are those of another model or of another map.
+    pub fn forget_calibration(&mut self) {
+        self.calibration = None;
+        self.calibration_precision = None;
+        self.calibration_images.clear();
     }
 
     /// Reads a header, and checks each of its numbers before anything is computed or allocated by it.

@@ -24,7 +24,7 @@ pub struct AtThreshold {
     pub threshold: f32,
     /// Number of good images of the calibration.
     pub calibration_images: usize,
-    /// Good images that are stopped. `None` if the good images set the threshold: they cannot show how many it stops.
+    /// Good images that are stopped, of those that did not set the threshold. `None` if all of them set it.
     pub good_images: Option<FlaggedImages>,
     /// Defects that are found.
     pub defective_images: FlaggedImages,
@@ -118,7 +118,7 @@ impl FlaggedImages {
 }
 
 impl AtThreshold {
-    /// Nothing is counted yet. `set_by_good` if the good images are those that the threshold was set with.
+    /// Nothing is counted yet. `set_by_good` if all good images set the threshold.
     pub(super) fn new(threshold: &Threshold, set_by_good: bool) -> Self {
         Self {
             fpr: threshold.rate().rate,
@@ -133,11 +133,17 @@ impl AtThreshold {
         }
     }
 
-    /// Counts an image of this name.
-    pub(super) fn add(&mut self, path: &str, scored: &Scored, image: &TestImage<'_>, inside: Option<&Map<bool>>) {
+    /// Counts an image of this name. `set_the_threshold` if it did: then it does not count among the good ones.
+    pub(super) fn add(
+        &mut self,
+        path: &str,
+        scored: &Scored,
+        (image, set_the_threshold): (&TestImage<'_>, bool),
+        inside: Option<&Map<bool>>,
+    ) {
         let is_flagged = scored.score > self.threshold;
         if !image.item.is_defective() {
-            if let Some(good) = &mut self.good_images {
+            if let Some(good) = self.good_images.as_mut().filter(|_| !set_the_threshold) {
                 good.add(is_flagged);
             }
         } else {

@@ -8,7 +8,10 @@ mod synthetic;
 mod test_images;
 mod test_set;
 
-use std::path::PathBuf;
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use riad_core::{
     Map,
@@ -145,6 +148,7 @@ impl Measurement {
         let category = &test.category;
         let checkpoint = Checkpoint::open(&self.model)?;
         let bands = bands_of(&self.model, self.bands.as_ref())?;
+        let calibrated_with = test.calibrated_with(&checkpoint.header, bands.as_ref());
         let detector = Detector::options()
             .compute(self.compute.clone().unwrap_or_default())
             .bands(bands)
@@ -155,7 +159,13 @@ impl Measurement {
         let baseline = (self.baseline && !category.train.is_empty() && header.scoring.tiling.is_none())
             .then(|| MeanImage::of(category, &detector))
             .transpose()?;
-        let findings = find(test, &detector, baseline.as_ref(), self, observer)?;
+        let findings = find((test, &calibrated_with), &detector, baseline.as_ref(), self, observer)?;
+        let cautions: Vec<_> = test
+            .caution
+            .clone()
+            .into_iter()
+            .chain(caution(test, &calibrated_with))
+            .collect();
         Ok(Evaluation {
             name: test.name.clone(),
             data: written(&category.root),
@@ -164,7 +174,7 @@ impl Measurement {
             history: history::read(&self.model, &header, observer),
             facts: facts(&checkpoint, &self.model)?,
             header,
-            caution: test.caution.clone(),
+            caution: (!cautions.is_empty()).then(|| cautions.join(" ")),
             roi_share: detector.roi().map(Roi::share),
             calibrated_otherwise: detector.calibrated_otherwise(),
             findings,
@@ -293,10 +303,29 @@ impl Metrics {
     }
 }
 
-/// Scores the test images and measures. What is wrong with images and masks is told and noted, and keeps the others from
-/// nothing.
+/// What is said if some of the good images are `calibrated_with`.
+fn caution(test: &TestSet, calibrated_with: &HashSet<&Path>) -> Option<String> {
+    let (good, known): (Vec<_>, Vec<_>) = (
+        test.good().collect(),
+        test.good().filter(|path| calibrated_with.contains(path)).collect(),
+    );
+    let first = known.first()?.display();
+    Some(if known.len() == good.len() {
+        "The good images set the threshold. So they cannot show how many good ones are stopped.".to_owned()
+    } else {
+        format!(
+            "{} of the {} good images set the threshold, {first} first. They cannot show how many good ones are \
+             stopped, so they do not count there.",
+            known.len(),
+            good.len()
+        )
+    })
+}
+
+/// Scores the test images and measures. The good images that the model is `calibrated_with` do not count as stopped or passed. What is wrong
+/// with images and masks is told and noted, and keeps the others from nothing.
 fn find(
-    test: &TestSet,
+    (test, calibrated_with): (&TestSet, &HashSet<&Path>),
     model: &Detector,
     baseline: Option<&MeanImage>,
     measurement: &Measurement,
@@ -311,7 +340,10 @@ fn find(
     }
     let threshold = model.threshold(measurement.rate);
     let mut at_threshold = match &threshold {
-        Ok(threshold) => Ok(AtThreshold::new(threshold, test.set_the_threshold)),
+        Ok(threshold) => {
+            let set_by_good = !calibrated_with.is_empty() && test.good().all(|path| calibrated_with.contains(path));
+            Ok(AtThreshold::new(threshold, set_by_good))
+        }
         Err(reason) => Err(reason.to_string()),
     };
     let value = threshold.as_ref().map(Threshold::value).ok();
@@ -344,7 +376,8 @@ fn find(
             }
             measures.add(&scored.map, scored.score, image, inside)?;
             if let Ok(at_threshold) = &mut at_threshold {
-                at_threshold.add(&path, scored, image, inside);
+                let set_the_threshold = calibrated_with.contains(image.item.path.as_path());
+                at_threshold.add(&path, scored, (image, set_the_threshold), inside);
             }
             if let Some(baseline) = baseline {
                 let map = baseline.map(&image.pixels)?;

@@ -7,13 +7,14 @@ use std::{
 
 use rayon::prelude::*;
 use riad_data::{Category, DataError, Layout, MadeUp, Pattern, Reader, TestItem, image_files};
+use riad_model::Header;
 
 use super::synthetic;
 use crate::{
-    Error, Event, HeldOut, Observer, Purpose, Result, Run,
+    Error, Event, HeldOut, Observer, Result, Run,
     detector::{Compute, Detector},
     names::{plain, relative, written},
-    run::image_sha256,
+    run::{image_digits, image_sha256},
     settings::bands_of,
     source::header_faults,
 };
@@ -79,8 +80,6 @@ pub struct TestSet {
     pub category: Category,
     /// The defect that is made up on each test image. Empty if the images are measured unchanged.
     pub made_up: Vec<Option<MadeUp>>,
-    /// Whether the good images set the model's threshold. If so, they cannot show how many good ones it stops.
-    pub set_the_threshold: bool,
     /// A caution, if the numbers are not those of an independent test.
     pub caution: Option<String>,
     /// The seed of the made-up defects.
@@ -165,7 +164,6 @@ impl TestSet {
         Self {
             name: written(Path::new(&category.name)),
             made_up: Vec::new(),
-            set_the_threshold: false,
             caution: None,
             seed: None,
             faults: faults.into_iter().map(told).collect(),
@@ -297,19 +295,12 @@ impl TestSet {
     /// If the category's images are not those that the run was started with.
     pub(super) fn held_out(run: &Run, category: Category, observer: &dyn Observer) -> Result<Self> {
         let HeldOut { images, purpose } = run.held_out(&category)?;
-        let set_the_threshold = purpose == Purpose::Calibration;
-        let and_how_many = if set_the_threshold {
-            ". They also do not show how many good images are stopped, because they set the threshold"
-        } else {
-            ""
-        };
         let caution = format!(
             "There are no test images. The report shows the {} good images that training held out for {purpose}. \
-             They do not show how well defects are found{and_how_many}.",
+             They do not show how well defects are found.",
             images.len()
         );
         let mut test = Self {
-            set_the_threshold,
             caution: Some(caution),
             ..Self::of(category, observer)
         };
@@ -320,6 +311,25 @@ impl TestSet {
         };
         test.category.test = images.into_iter().map(good).collect();
         Ok(test)
+    }
+
+    /// The good images that set the threshold of a model with this header. They cannot show how many good ones it
+    /// stops. They are told apart by their files, so a picture that was saved again is another one.
+    pub(super) fn calibrated_with(&self, header: &Header, bands: Option<&Pattern>) -> HashSet<&Path> {
+        let known: HashSet<&str> = header.calibration_images.iter().map(String::as_str).collect();
+        if known.is_empty() {
+            return HashSet::new();
+        }
+        // What cannot be read is told when its turn comes.
+        let is_known = |path: &&Path| image_digits(path, bands).is_ok_and(|digits| known.contains(digits.as_str()));
+        let good: HashSet<&Path> = self.good().collect();
+        good.into_par_iter().filter(is_known).collect()
+    }
+
+    /// The files of the good images.
+    pub(super) fn good(&self) -> impl Iterator<Item = &Path> {
+        let good = self.category.test.iter().filter(|item| !item.is_defective());
+        good.map(|item| item.path.as_path())
     }
 
     /// Each test image with its made-up defect.

@@ -49,6 +49,16 @@ pub(crate) fn image_sha256(image: &Path, bands: Option<&Pattern>) -> Result<Stri
     }
 }
 
+/// What a checkpoint keeps of an image's SHA-256: enough to know the image again.
+///
+/// # Errors
+/// If a file of it cannot be read.
+pub(crate) fn image_digits(image: &Path, bands: Option<&Pattern>) -> Result<String> {
+    let mut sum = image_sha256(image, bands)?;
+    sum.truncate(16);
+    Ok(sum)
+}
+
 /// Checks that the images in `root` are what they were when the run was started.
 ///
 /// # Errors

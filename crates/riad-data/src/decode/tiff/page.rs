@@ -3,7 +3,7 @@
 use image::metadata::Orientation;
 
 use super::directory::{Directory, Order};
-use super::unpack::{Compression, unpack};
+use super::unpack::{Compression, Rows, unpack};
 
 /// The meaning of the samples of a pixel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +49,12 @@ pub(super) struct Page<'a> {
     is_planar: bool,
     chunk_width: usize,
     chunk_height: usize,
+    /// The height of a strip by its tag, which may be more than the image's.
+    strip_height: usize,
     is_tiled: bool,
     chunks: Vec<&'a [u8]>,
+    /// Whether the file says where the data of each strip or tile end.
+    chunks_end: bool,
     jpeg_tables: Option<&'a [u8]>,
 }
 
@@ -193,8 +197,10 @@ impl<'a> Page<'a> {
             is_planar: samples > 1 && number(tag::PLANAR) == Some(2),
             chunk_width: width as usize,
             chunk_height: height as usize,
+            strip_height: height as usize,
             is_tiled: false,
             chunks: Vec::new(),
+            chunks_end: false,
             jpeg_tables: directory.bytes(tag::JPEG_TABLES),
         };
         page.find_chunks(directory)?;
@@ -241,6 +247,7 @@ impl<'a> Page<'a> {
             None => {
                 let offsets = directory.numbers(tag::STRIP_OFFSETS);
                 if let Some(rows) = side(tag::ROWS_PER_STRIP) {
+                    self.strip_height = rows;
                     self.chunk_height = rows.min(self.height as usize);
                 }
                 (
@@ -270,6 +277,7 @@ impl<'a> Page<'a> {
             let data = len.and_then(|len| rest.get(..len)).ok_or(CUT_OFF)?;
             self.chunks.push(data);
         }
+        self.chunks_end = lens.is_some();
         Ok(())
     }
 
@@ -384,16 +392,19 @@ impl<'a> Page<'a> {
     fn unpack(&self, data: &'a [u8], rows: usize) -> Option<std::borrow::Cow<'a, [u8]>> {
         let row_bytes = (self.chunk_width * self.samples_together() * self.bits as usize).div_ceil(8);
         let reversed: Vec<u8>;
-        let len = row_bytes.checked_mul(rows)?;
-        // As much as a whole strip, and some more: that of an image of a few rows may be as long as others would be.
-        let most = row_bytes.checked_mul(self.chunk_height)?.max(1 << 16);
+        let rows = Rows {
+            width: self.chunk_width,
+            len: row_bytes.checked_mul(rows)?,
+            filled: row_bytes.saturating_mul(if self.is_tiled { rows } else { self.strip_height }),
+            // As much as a whole strip, and some more: that of an image of a few rows may be as long as others would be.
+            most: row_bytes.checked_mul(self.chunk_height)?.max(1 << 16),
+            ends: self.chunks_end,
+        };
         let mut packed = if self.is_reversed {
             reversed = data.iter().map(|byte| byte.reverse_bits()).collect();
-            unpack(self.compression, &reversed, len, self.chunk_width, most)?
-                .into_owned()
-                .into()
+            unpack(self.compression, &reversed, rows)?.into_owned().into()
         } else {
-            unpack(self.compression, data, len, self.chunk_width, most)?
+            unpack(self.compression, data, rows)?
         };
         if self.is_predicted {
             let step = self.samples_together();

@@ -52,30 +52,46 @@ impl Compression {
     }
 }
 
-/// Unpacks data to exactly `len` bytes, rows of `width` pixels each; `None` if they are damaged or too few. What follows them is
-/// no concern, but for Deflate: its stream must end within `most` more bytes, where its check sum is.
-pub(super) fn unpack(
-    compression: Compression,
-    data: &[u8],
-    len: usize,
-    width: usize,
-    most: usize,
-) -> Option<Cow<'_, [u8]>> {
-    let mut out = vec![0; if compression == Compression::None { 0 } else { len }];
+/// The rows that the data of a strip or tile unpack to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rows {
+    /// Pixels of a row.
+    pub(super) width: usize,
+    /// Bytes of all rows.
+    pub(super) len: usize,
+    /// Bytes of a strip of full height: some writers fill the last one up to it. Without a limit.
+    pub(super) filled: usize,
+    /// How many more bytes than the rows data may unpack to.
+    pub(super) most: usize,
+    /// Whether the data end where the file says. Old writers do not say it.
+    pub(super) ends: bool,
+}
+
+impl Rows {
+    /// Whether data may end after this many bytes.
+    fn end_at(self, written: usize) -> Option<()> {
+        (written == self.len || written == self.filled).then_some(())
+    }
+}
+
+/// Unpacks data to exactly `rows`; `None` if they are damaged or too few. LZW and PackBits have no check sum. But if a part of such data
+/// is missing or replaced, they hardly ever unpack to the right number of bytes. So they must end with the rows.
+pub(super) fn unpack(compression: Compression, data: &[u8], rows: Rows) -> Option<Cow<'_, [u8]>> {
+    let mut out = vec![0; if compression == Compression::None { 0 } else { rows.len }];
     match compression {
-        Compression::None => return data.get(..len).map(Cow::Borrowed),
-        Compression::Lzw => lzw(data, &mut out)?,
-        Compression::Deflate => inflate(data, &mut out, most)?,
-        Compression::PackBits => pack_bits(data, &mut out)?,
-        Compression::Fax3 => fax3(data, &mut out, width)?,
-        Compression::Fax4 => fax4(data, &mut out, width)?,
+        Compression::None => return data.get(..rows.len).map(Cow::Borrowed),
+        Compression::Lzw => lzw(data, &mut out, rows)?,
+        Compression::Deflate => inflate(data, &mut out, rows.most)?,
+        Compression::PackBits => pack_bits(data, &mut out, rows)?,
+        Compression::Fax3 => fax3(data, &mut out, rows.width)?,
+        Compression::Fax4 => fax4(data, &mut out, rows.width)?,
         Compression::Jpeg | Compression::OldJpeg => return None,
     }
     Some(Cow::Owned(out))
 }
 
-/// Some writers fill the last strip up to the height of the others, so a stream may be longer than its rows. It is read to its end
-/// all the same: only the check sum there tells if any byte was wrong.
+/// The stream must end within `most` bytes behind the rows. It is read to its end, because only the check sum there tells if any byte
+/// was wrong.
 fn inflate(data: &[u8], out: &mut [u8], most: usize) -> Option<()> {
     let len = out.len();
     let mut more = [0; 1024];
@@ -102,29 +118,52 @@ fn inflate(data: &[u8], out: &mut [u8], most: usize) -> Option<()> {
     }
 }
 
-fn lzw(mut data: &[u8], mut out: &mut [u8]) -> Option<()> {
+/// The mark of the end must follow the rows, as the format's description demands. What is behind it is no concern.
+fn lzw(mut data: &[u8], out: &mut [u8], rows: Rows) -> Option<()> {
     let mut decoder = Decoder::with_tiff_size_switch(BitOrder::Msb, 8);
-    while !out.is_empty() {
-        let result = decoder.decode_bytes(data, out);
-        data = &data[result.consumed_in..];
-        out = &mut out[result.consumed_out..];
-        match result.status {
-            Ok(LzwStatus::Ok) => {}
-            _ if out.is_empty() => {}
-            _ => return None,
+    let (mut written, mut more) = (0, [0; 1024]);
+    loop {
+        let space = match out.get_mut(written..).filter(|rows| !rows.is_empty()) {
+            Some(space) => space,
+            None if rows.ends => &mut more,
+            None => return Some(()),
+        };
+        let result = decoder.decode_bytes(data, space);
+        data = data.get(result.consumed_in..)?;
+        written = written.checked_add(result.consumed_out)?;
+        match result.status.ok()? {
+            LzwStatus::Ok if written <= rows.len.saturating_add(rows.most) => {}
+            LzwStatus::Done => return rows.end_at(written),
+            LzwStatus::Ok | LzwStatus::NoProgress => return None,
         }
     }
-    Some(())
 }
 
-fn pack_bits(mut data: &[u8], mut out: &mut [u8]) -> Option<()> {
-    while !out.is_empty() {
+fn pack_bits(mut data: &[u8], out: &mut [u8], rows: Rows) -> Option<()> {
+    /// Some writers fill their data up to a multiple of this many bytes.
+    const PADDED_TO: usize = 4;
+    let mut written = 0_usize;
+    loop {
+        if written >= rows.len {
+            if !rows.ends {
+                return Some(());
+            }
+            let is_padding = data.len() < PADDED_TO && data.iter().all(|&byte| byte == 0);
+            if is_padding {
+                return rows.end_at(written);
+            }
+            if written - rows.len > rows.most {
+                return None;
+            }
+        }
         let (&head, rest) = data.split_first()?;
+        // What a run or a literal has behind the rows is counted alone.
+        let space = out.get_mut(written..).unwrap_or_default();
         let count = match head {
             0..=127 => {
-                let count = (usize::from(head) + 1).min(out.len());
+                let count = usize::from(head) + 1;
                 let (literal, rest) = rest.split_at_checked(count)?;
-                out[..count].copy_from_slice(literal);
+                space.iter_mut().zip(literal).for_each(|(place, &byte)| *place = byte);
                 data = rest;
                 count
             }
@@ -133,16 +172,15 @@ fn pack_bits(mut data: &[u8], mut out: &mut [u8]) -> Option<()> {
                 0
             }
             129.. => {
-                let count = (257 - usize::from(head)).min(out.len());
+                let count = 257 - usize::from(head);
                 let (&value, rest) = rest.split_first()?;
-                out[..count].fill(value);
+                space.iter_mut().take(count).for_each(|place| *place = value);
                 data = rest;
                 count
             }
         };
-        out = &mut out[count..];
+        written = written.checked_add(count)?;
     }
-    Some(())
 }
 
 /// The rows of a fax begin white, which is 0 here.

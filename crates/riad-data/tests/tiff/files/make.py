@@ -156,6 +156,14 @@ strips = [zlib.compress(filled[top : top + 5].tobytes()) for top in range(0, H, 
 lens = [len(strip) for strip in strips]
 raw("deflate_filled.tif", {258: [8] * 3, 259: 8, 262: 2, 277: 3, 278: 5, 279: lens, 273: [8 + sum(lens[:i]) for i in range(3)]}, b"".join(strips))
 expect("deflate_filled.tif", RGB / 255)
+# LZW and PackBits: the same, and LZW of pixels that repeat.
+save("lzw_flat.tif", RGB // 64 * 64, RGB // 64 * 64 / 255, compression="lzw", **rgb)
+for name, number, encode in [("lzw", 5, imagecodecs.lzw_encode), ("packbits", 32773, imagecodecs.packbits_encode)]:
+    save(f"{name}_noise.tif", noise, noise / 255, compression=name, **rgb)
+    strips = [encode(filled[top : top + 5].tobytes()) for top in range(0, H, 5)]
+    lens = [len(strip) for strip in strips]
+    raw(f"{name}_filled.tif", {258: [8] * 3, 259: number, 262: 2, 277: 3, 278: 5, 279: lens, 273: [8 + sum(lens[:i]) for i in range(3)]}, b"".join(strips))
+    expect(f"{name}_filled.tif", RGB / 255)
 for group in ("group3", "group4"):
     Image.fromarray(BITS).save(HERE / f"{group}.tif", compression=group)
     expect(f"{group}.tif", BITS)
