@@ -1,9 +1,6 @@
 //! `riad check`.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-};
+use std::path::Path;
 
 use anyhow::Result;
 use riad::{Suspects, TrainingOptions, names::relative};
@@ -12,7 +9,7 @@ use riad_data::counted;
 use tracing::{error, info};
 
 use super::train::one_category;
-use crate::{Ending, args::CheckArgs, console::Console, shell::shell_quoted, usage, way_out::told};
+use crate::{Ending, args::CheckArgs, console::Console, print::print, shell::shell_quoted, usage, way_out::told};
 
 pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     let bands = args.images.bands.as_ref();
@@ -45,12 +42,11 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
         .map(|fault| told(fault))
         .collect();
     faults.iter().for_each(|fault| error!("{fault}"));
-    let mut stdout = io::stdout().lock();
-    for (name, reasons) in suspects.lines() {
-        writeln!(stdout, "{name}: {reasons}")?;
-    }
     let folder = args.out.parent().unwrap_or(Path::new(""));
-    match suspects.write(folder, &name.to_string_lossy(), &reader, None)? {
+    let list = suspects.write(folder, &name.to_string_lossy(), &reader, None)?;
+    let lines = suspects.lines().map(|(name, reasons)| format!("{name}: {reasons}\n"));
+    print("the unusual images", lines.collect::<String>())?;
+    match list {
         None if (1..FEWEST).contains(&count) => info!(
             "of {}, check finds only copies: it needs {FEWEST} to know what is usual",
             counted(count, "image")

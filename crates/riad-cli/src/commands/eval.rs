@@ -1,9 +1,6 @@
 //! `riad eval`: train where needed, measure, show.
 
-use std::{
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use riad::{
@@ -26,6 +23,7 @@ use crate::{
     args::{EvalArgs, VerdictArgs, warn_of_precision},
     console::Console,
     interrupt, mistake,
+    print::print,
     shell::shell_quoted,
     text::text,
     usage,
@@ -189,7 +187,7 @@ fn finish(out: &Path, results: &[Evaluation], unmeasured: &[Unmeasured]) -> Resu
     evaluation::write(out, results, unmeasured)?;
     let shown = out.join(report::FILE);
     report::write(&shown, results)?;
-    write!(io::stdout(), "{}", text(results, unmeasured))?;
+    print("the results", text(results, unmeasured))?;
     info!(
         "results.json and scores.csv are in {}; open {} to see everything",
         shell_quoted(out),

@@ -1,9 +1,6 @@
 //! `riad info`.
 
-use std::{
-    io::{self, Write as _},
-    path::Path,
-};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use riad::{
@@ -14,7 +11,7 @@ use riad_core::Calibration;
 use riad_model::{Checkpoint, Header, Roi};
 use serde::Serialize;
 
-use crate::{Ending, args::InfoArgs};
+use crate::{Ending, args::InfoArgs, print::print};
 
 /// The header with what follows from it.
 #[derive(Serialize)]
@@ -45,7 +42,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<Ending> {
         let lines = facts(&checkpoint, &args.model)?.into_iter();
         lines.map(|(name, value)| line(name, &value)).collect()
     };
-    io::stdout().write_all(text.as_bytes())?;
+    print("the facts about the model", text)?;
     Ok(Ending::Done)
 }
 

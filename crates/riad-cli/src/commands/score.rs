@@ -20,7 +20,8 @@ use crate::{
     Ending,
     args::{Format, ScoreArgs},
     console::Console,
-    progress::{Progress, suspended},
+    print::print,
+    progress::Progress,
     usage,
     way_out::told,
 };
@@ -211,11 +212,7 @@ impl Output {
     }
 
     fn flush(&mut self) -> Result<()> {
-        suspended(|| {
-            let mut stdout = io::stdout().lock();
-            stdout.write_all(&self.lines)?;
-            stdout.flush()
-        })?;
+        print("the scores", &self.lines)?;
         self.lines.clear();
         Ok(())
     }
