@@ -33,6 +33,7 @@ mod interrupt;
 mod logging;
 mod memory;
 mod mistake;
+mod print;
 mod progress;
 #[cfg(windows)]
 mod service;
@@ -143,18 +144,20 @@ fn run(cli: Cli) -> Result<Ending> {
 
 /// Prints what clap has to say (help and version are errors to it) and where its arguments came from.
 fn refuse(error: &clap::Error, arguments: &config::Merged) -> u8 {
-    // A closed pipe is no reason to complain about.
     let text = error.render().to_string();
     // What was typed is repeated in it, and colours come from escape sequences as well.
     let plain = names::plain_lines(&text);
     let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    let _ = if plain == text && (is_help || io::stderr().is_terminal()) {
-        error.print()
+    let printed = if plain == text && (is_help || io::stderr().is_terminal()) {
+        error.print().and_then(|()| io::stdout().flush())
     } else {
         write!(BesideBars, "{plain}")
     };
     if is_help {
-        return 0;
+        return match printed.context(print::cannot_print("the help")) {
+            Ok(()) => 0,
+            Err(error) => complain(&error, false),
+        };
     }
     if let Some(file) = &arguments.file {
         let _ = writeln!(
@@ -187,7 +190,7 @@ fn complain(error: &anyhow::Error, verbose: bool) -> u8 {
 }
 
 /// Whether nobody reads our output any more, as after `riad score … | head`: they have what they wanted.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())

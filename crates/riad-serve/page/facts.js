@@ -40,7 +40,7 @@ export class Facts {
     if (row.p_value !== null) rows.push(["p-value", notBelow(row.p_value)]);
     if (row.rate !== null) rows.push(["False alarms allowed", percent(row.rate) + (row.confidence ? `, sure to ${percent(row.confidence)}` : "")]);
     rows.push(["Model", row.model ?? "–"], ["Version", String(row.version ?? "–")], ["Program", `riad ${row.riad_version}`]);
-    if (row.width) rows.push(["Picture", `${row.width} × ${row.height} px`]);
+    if (row.width) rows.push(["Picture", `${row.width} × ${row.height} px` + (row.pictures > 1 ? `, one of ${row.pictures} in its file` : "")]);
     rows.push(["Received", dayAndTime(row.received)], ["From", { http: "the score API", folder: "the watched folder", page: "this page" }[row.source] ?? row.source]);
     if (row.ms !== null && row.ms !== undefined) rows.push(["Time to score", `${number(row.ms)} ms`]);
     if (row.labelled) rows.push(["Answered", dayAndTime(row.labelled)]);

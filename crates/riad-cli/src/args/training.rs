@@ -108,7 +108,8 @@ pub(crate) struct TrainingArgs {
     #[arg(long, value_name = "SHARE")]
     pub(crate) calibration: Option<f64>,
     /// Keep all images of one part on the same side of the split. A pattern of their names, such as '{group}_*.png', in which
-    /// {group} is the part and * is anything, or a CSV file with the columns path and group. Equal files always stay together
+    /// {group} is the part and * is anything, or a CSV file with the columns path and group. Equal files always stay together.
+    /// riad check names pictures that are equal or nearly equal in different files
     #[arg(long, value_name = "PATTERN|FILE")]
     pub(crate) group_by: Option<Grouping>,
     /// Leave out the images that this file names, one in a line. riad check writes such a file. The run keeps the list

@@ -1,12 +1,6 @@
 //! `riad bench`.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    io::{self, Write as _},
-    thread::available_parallelism,
-    time::Duration,
-};
+use std::{fmt::Write as _, fs, thread::available_parallelism, time::Duration};
 
 use anyhow::{Context, Result};
 use riad::{
@@ -21,6 +15,7 @@ use tracing::warn;
 use crate::{
     Ending,
     args::BenchArgs,
+    print::print,
     progress::{Progress, short},
 };
 
@@ -124,7 +119,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Ending> {
     } else {
         table(&findings)
     };
-    io::stdout().write_all(text.as_bytes())?;
+    print("the speeds", text)?;
     if let Some(load) = load.filter(|load| *load > BUSY * available_parallelism().map_or(1, usize::from) as f64) {
         warn!("the machine was busy before the measurement (load {load:.1}); on a quiet machine riad may be faster");
     }

@@ -1,7 +1,5 @@
 //! `riad check`.
 
-use std::io::{self, Write};
-
 use anyhow::Result;
 use riad::{Suspects, TrainingOptions, names::relative};
 use riad_core::outlier::FEWEST;
@@ -9,7 +7,7 @@ use riad_data::counted;
 use tracing::{error, info};
 
 use super::category::one_category;
-use crate::{Ending, args::CheckArgs, console::Console, shell::shell_quoted, usage, way_out::told};
+use crate::{Ending, args::CheckArgs, console::Console, print::print, shell::shell_quoted, usage, way_out::told};
 
 pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     let bands = args.images.bands.as_ref();
@@ -45,10 +43,8 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     let list = args.out.with_extension("txt");
     // Before the lines, whose reader may have gone.
     suspects.write(&list, &reader, None)?;
-    let mut stdout = io::stdout().lock();
-    for (name, reasons) in suspects.lines() {
-        writeln!(stdout, "{name}: {reasons}")?;
-    }
+    let lines = suspects.lines().map(|(name, reasons)| format!("{name}: {reasons}\n"));
+    print("the unusual images", lines.collect::<String>())?;
     if !suspects.is_empty() {
         suspects.tell(&list, &Console::default());
         info!("open {}", shell_quoted(&args.out));

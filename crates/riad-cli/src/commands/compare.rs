@@ -1,7 +1,5 @@
 //! `riad compare`.
 
-use std::io::{self, Write};
-
 use anyhow::Result;
 use riad::{
     Compute, Error, Run,
@@ -11,7 +9,7 @@ use riad::{
 use tracing::info;
 
 use super::measure::measure;
-use crate::{Ending, args::CompareArgs, console::Console, shell::shell_quoted, usage, way_out::told};
+use crate::{Ending, args::CompareArgs, console::Console, print::print, shell::shell_quoted, usage, way_out::told};
 
 pub(crate) fn run(args: &CompareArgs) -> Result<Ending> {
     let compute = Compute::on(args.device.device()?);
@@ -27,7 +25,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<Ending> {
     }
     let comparison = Comparison::new(&results)?;
     comparison.write(&args.out)?;
-    write!(io::stdout(), "{}", comparison.summary())?;
+    print("the comparison", comparison.summary())?;
     info!("open {} to see everything", shell_quoted(&args.out));
     let is_whole = results.iter().all(|result| result.findings.faults.is_empty());
     Ok(Ending::of(is_whole))

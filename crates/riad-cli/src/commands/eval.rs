@@ -1,9 +1,6 @@
 //! `riad eval`: train where needed, measure, show.
 
-use std::{
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 use riad::{
@@ -30,6 +27,7 @@ use crate::{
     args::EvalArgs,
     console::Console,
     interrupt, is_usage, mistake,
+    print::print,
     shell::shell_quoted,
     text::text,
     usage,
@@ -190,7 +188,7 @@ fn finish(out: &Path, results: &[Evaluation], unmeasured: &[Unmeasured]) -> Resu
     evaluation::write(out, results, unmeasured)?;
     let shown = out.join(report::FILE);
     report::write(&shown, results)?;
-    write!(io::stdout(), "{}", text(results, unmeasured))?;
+    print("the results", text(results, unmeasured))?;
     info!(
         "results.json and scores.csv are in {}; open {} to see everything",
         shell_quoted(out),

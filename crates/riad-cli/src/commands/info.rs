@@ -1,12 +1,10 @@
 //! `riad info`.
 
-use std::io::{self, Write as _};
-
 use anyhow::{Context, Result};
 use riad::facts::{Info, facts};
 use riad_model::Checkpoint;
 
-use crate::{Ending, args::InfoArgs};
+use crate::{Ending, args::InfoArgs, print::print};
 
 pub(crate) fn run(args: &InfoArgs) -> Result<Ending> {
     let checkpoint = Checkpoint::open(&args.model)?;
@@ -17,7 +15,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<Ending> {
         let lines = facts(&checkpoint, &args.model)?.into_iter();
         lines.map(|(name, value)| line(name, &value)).collect()
     };
-    io::stdout().write_all(text.as_bytes())?;
+    print("the facts about the model", text)?;
     Ok(Ending::Done)
 }
 

@@ -21,7 +21,9 @@ use crate::{
     Ending,
     args::{Format, ScoreArgs},
     console::Console,
-    progress::{Progress, suspended},
+    is_broken_pipe,
+    print::print,
+    progress::Progress,
     usage,
     way_out::told,
 };
@@ -217,12 +219,8 @@ impl Output {
         if self.is_closed {
             return Ok(());
         }
-        let written = suspended(|| {
-            let mut stdout = io::stdout().lock();
-            stdout.write_all(&lines)?;
-            stdout.flush()
-        });
-        self.is_closed = self.has_maps && matches!(&written, Err(error) if error.kind() == io::ErrorKind::BrokenPipe);
-        if self.is_closed { Ok(()) } else { Ok(written?) }
+        let printed = print("the scores", lines);
+        self.is_closed = self.has_maps && printed.as_ref().is_err_and(is_broken_pipe);
+        if self.is_closed { Ok(()) } else { printed }
     }
 }

@@ -1,9 +1,6 @@
 //! `riad completions` and `riad man`.
 
-use std::{
-    fs,
-    io::{self, Write},
-};
+use std::fs;
 
 use anyhow::{Context, Result};
 use clap::CommandFactory;
@@ -11,13 +8,14 @@ use clap::CommandFactory;
 use crate::{
     Ending,
     args::{Cli, CompletionsArgs, ManArgs},
+    print::print,
 };
 
 pub(crate) fn completions(args: &CompletionsArgs) -> Result<Ending> {
     // Written at once, since the generator panics where its output fails.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "riad", &mut script);
-    io::stdout().write_all(&script)?;
+    print("the script", script)?;
     Ok(Ending::Done)
 }
 

@@ -5,6 +5,8 @@ use std::process::Command;
 use std::{fs, path::Path};
 
 use crate::support::stdout;
+#[cfg(target_os = "linux")]
+use crate::support::trained;
 
 const COMMANDS: [&str; 5] = ["train", "calibrate", "eval", "score", "watch"];
 
@@ -28,6 +30,47 @@ fn every_shell_gets_a_script() {
         for command in COMMANDS {
             assert!(script.contains(command), "{shell} does not complete {command}");
         }
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_behind_standard_output_is_told_with_what_was_not_written() {
+    let folder = trained(&["--calibration", "0.25"]);
+    // Two equal ones are unusual.
+    let good = folder.path().join("data/badge/train/good");
+    fs::copy(good.join("000.png"), good.join("again.png")).unwrap();
+    for (arguments, what) in [
+        ("--help", "the help"),
+        ("--version", "the help"),
+        ("train --help", "the help"),
+        ("completions bash", "the script"),
+        ("info run", "the facts about the model"),
+        ("info run --json", "the facts about the model"),
+        ("score --model run data/badge/test/good", "the scores"),
+        ("score --model run data/badge/test/good --format jsonl", "the scores"),
+        ("eval --model run --good data/badge/test/good", "the results"),
+        (
+            "compare run run --good data/badge/test/good --bad data/badge/test/scratch",
+            "the comparison",
+        ),
+        ("check data/badge", "the unusual images"),
+    ] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = Command::new(assert_cmd::cargo::cargo_bin("riad"))
+            .current_dir(folder.path())
+            .args(arguments.split(' '))
+            .stdout(full)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let expected = format!(
+            "error: cannot write {what} to standard output; make room there, or send it to another place: No space left"
+        );
+        assert!(
+            output.status.code() == Some(1) && said.contains(&expected),
+            "{arguments}: {said}"
+        );
     }
 }
 

@@ -201,6 +201,12 @@ fn pictures_beyond_the_first_are_told_of_once_and_counted() {
     };
     told(&said);
     told(&stderr(root, &["score", "--model", "run", "8", "-q"], 0));
+    let watch = ["watch", "8", "--model", "run", "--out", "out.csv", "--once", "-q"];
+    let said = stderr(root, &watch, 0);
+    for name in ["a.tif", "b.tif"] {
+        let line = format!("{name}: the file has 2 pictures, and only one is read");
+        assert_eq!(said.matches(&line).count(), 1, "{said}");
+    }
 }
 
 #[test]

@@ -110,6 +110,14 @@ impl Draft {
         }
         let (picture, is_new) = kept?;
         if is_new {
+            let pictures = loaded.found.pictures;
+            if pictures > 1 {
+                tracing::warn!(
+                    "line {}: {}: the file has {pictures} pictures, and only one is used; save the others as separate files",
+                    self.name,
+                    picture.name
+                );
+            }
             self.changed(store, |now| {
                 now.pictures += 1;
                 now.bytes += bytes;

@@ -152,6 +152,7 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events, judging: 
             regions: judgement.regions,
             width: found.map(|found| found.original_size().width),
             height: found.map(|found| found.original_size().height),
+            pictures: found.and_then(riad::Inspection::file_facts).map(|facts| facts.pictures),
             model: model.id().to_owned(),
             version: model.version,
             riad_version: env!("CARGO_PKG_VERSION").to_owned(),

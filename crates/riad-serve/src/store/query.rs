@@ -11,7 +11,7 @@ use super::{
 use crate::Result;
 
 const COLUMNS: &str = "id, line, received, source, name, verdict, reason, score, p_value, threshold, rate, confidence, regions, width, \
-                       height, model, version, riad_version, ms, audit, label, labelled, picture, bytes";
+                       height, model, version, riad_version, ms, audit, label, labelled, picture, bytes, pictures";
 
 /// A person is asked about what was stopped and about what was drawn for an audit, until it has a label. What was only tried on the page
 /// is nobody's question.
@@ -450,6 +450,7 @@ fn inspection(row: &Row<'_>) -> rusqlite::Result<Inspection> {
             .map_err(|error| rusqlite::Error::FromSqlConversionFailure(12, Type::Text, Box::new(error)))?,
         width: size("width")?,
         height: size("height")?,
+        pictures: size("pictures")?,
         model: row.get("model")?,
         version: row.get("version")?,
         riad_version: row.get("riad_version")?,

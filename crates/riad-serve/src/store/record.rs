@@ -158,6 +158,8 @@ pub(crate) struct Inspection {
     pub(crate) width: Option<usize>,
     /// Height of the picture, upright.
     pub(crate) height: Option<usize>,
+    /// How many pictures its file has: pages of a TIFF, or frames of an animation. One of them was judged.
+    pub(crate) pictures: Option<usize>,
     /// The first 12 digits of the SHA-256 of the model's file.
     pub(crate) model: String,
     /// The number of the model's version at this line.

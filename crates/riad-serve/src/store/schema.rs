@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::{Error, Result};
 
 /// The schema that this program reads and writes. Each change of the tables raises it.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 
 /// How long a connection waits for another one, such as a backup's.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,6 +49,8 @@ CREATE TABLE inspection (
     regions       TEXT NOT NULL,
     width         INTEGER,
     height        INTEGER,
+    -- Of its file, of which one was judged.
+    pictures      INTEGER,
     model         TEXT NOT NULL,
     version       INTEGER NOT NULL,
     riad_version  TEXT NOT NULL,

@@ -200,11 +200,11 @@ fn insert(
     identity: Option<&str>,
 ) -> rusqlite::Result<Stored> {
     let sql = "INSERT INTO inspection (line, received, source, name, verdict, reason, score, p_value, threshold, rate, confidence, \
-               regions, width, height, model, version, riad_version, ms, audit, picture, bytes, key, identity) VALUES (?1, ?2, ?3, ?4, \
-               ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23) ON CONFLICT DO NOTHING";
+               regions, width, height, model, version, riad_version, ms, audit, picture, bytes, key, identity, pictures) VALUES (?1, \
+               ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24) ON CONFLICT DO NOTHING";
     let regions = serde_json::to_string(&inspection.regions)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    let size = |side: Option<usize>| side.map(|side| i64::try_from(side).unwrap_or(i64::MAX));
+    let size = |number: Option<usize>| number.map(|number| i64::try_from(number).unwrap_or(i64::MAX));
     let inserted = connection.prepare_cached(sql)?.execute(params![
         inspection.line,
         to_millis(inspection.received),
@@ -229,6 +229,7 @@ fn insert(
         i64::try_from(inspection.bytes).unwrap_or(i64::MAX),
         key,
         identity,
+        size(inspection.pictures),
     ])?;
     if inserted == 0 {
         let before = query::of_sender(connection, &inspection.line, key, identity)?;

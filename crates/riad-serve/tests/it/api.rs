@@ -38,6 +38,22 @@ fn a_picture_gets_the_score_that_the_library_gives_it() {
 }
 
 #[test]
+fn pictures_that_are_not_judged_are_counted() {
+    let served = served(|_| {});
+    let tiff = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../riad-data/tests/tiff/files/two_of_three_pages.tif"
+    );
+    // One of its three pages is a thumbnail.
+    for (picture, pictures) in [(std::fs::read(tiff).unwrap(), 2), (png(&good(5)), 1)] {
+        let said = served.caller.inspect(&picture);
+        assert_eq!(said["pictures"], json!(pictures), "{said}");
+        let kept = served.caller.json(&format!("/v1/lines/lid/inspections/{}", said["id"]));
+        assert_eq!(kept, said);
+    }
+}
+
+#[test]
 fn forms_and_paths_are_taken_as_well() {
     let allowed = tempfile::tempdir().unwrap();
     let other = tempfile::tempdir().unwrap();
