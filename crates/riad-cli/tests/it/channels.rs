@@ -125,6 +125,15 @@ fn scores(root: &Path, model: &str, folder: &str) -> Vec<(String, f32)> {
     rows.map(Result::unwrap).collect()
 }
 
+/// What a run leaves that depends on the images alone: the same pixels have other digests in other files.
+fn learned(run: &Path) -> Vec<Vec<u8>> {
+    let best = run.join("best.safetensors");
+    let mut checkpoint = Checkpoint::open(&best).unwrap();
+    checkpoint.header.calibration_images.clear();
+    checkpoint.save(&best).unwrap();
+    run_bytes(run)
+}
+
 /// Everything that is done with a run does with its images as they are, without being told again.
 #[test]
 fn four_lights_are_the_same_whatever_files_they_lie_in() {
@@ -143,7 +152,7 @@ fn four_lights_are_the_same_whatever_files_they_lie_in() {
         stdout(root, &stopped);
         stdout(root, &["train", "--resume", &run, "-q"]);
     }
-    let run = run_bytes(&root.join("run-array"));
+    let run = learned(&root.join("run-array"));
     let of_arrays: Vec<f32> = scores(root, "run-array", "array/test")
         .into_iter()
         .map(|row| row.1)
@@ -151,7 +160,7 @@ fn four_lights_are_the_same_whatever_files_they_lie_in() {
     assert_eq!(of_arrays.len(), 6);
     for (form, ..) in forms {
         let named = format!("run-{form}");
-        assert!(run_bytes(&root.join(&named)) == run, "{form}");
+        assert!(learned(&root.join(&named)) == run, "{form}");
         let scored = scores(root, &named, &format!("{form}/test"));
         assert_eq!(scored.iter().map(|row| row.1).collect::<Vec<_>>(), of_arrays, "{form}");
 
@@ -420,7 +429,7 @@ fn one_channel_is_gray() {
         let train = ["train", set, "--channels", "1", "--out", &format!("run-{set}"), "-q"];
         stdout(root, &[&train[..], &TRAIN].concat());
     }
-    assert!(run_bytes(&root.join("run-gray")) == run_bytes(&root.join("run-rgb")));
+    assert!(learned(&root.join("run-gray")) == learned(&root.join("run-rgb")));
 
     let checkpoint = Checkpoint::open(&root.join("run-gray")).unwrap();
     let scorer = Scorer::new(&checkpoint, &Device::CPU, Precision::F32).unwrap();
