@@ -165,13 +165,15 @@ fn metadata_tell_how_to_use_a_scorer() {
     let said = metadata(&onnx_scorer(&calibrated).unwrap());
     assert_eq!(said["riad.version"], env!("CARGO_PKG_VERSION"));
     assert!(said["riad.preprocessing"].contains("32x48 (width x height)"));
-    // 19 scores allow 0.05, whose threshold is their maximum, and 0.1, whose is the one before; no lower rate.
+    // 19 scores allow 0.05, whose threshold is their maximum, 0.1, whose is the one before, and 0.2, whose is the fourth from above; no
+    // lower rate.
     let json = |key: &str| serde_json::from_str::<serde_json::Value>(&said[key]).unwrap();
     let scores = calibrated.header.calibration.as_ref().unwrap().scores();
     let thresholds = json("riad.thresholds");
-    assert_eq!(thresholds.as_object().unwrap().len(), 2);
+    assert_eq!(thresholds.as_object().unwrap().len(), 3);
     assert_eq!(thresholds["0.05"].as_f64().unwrap() as f32, scores[18]);
     assert_eq!(thresholds["0.1"].as_f64().unwrap() as f32, scores[17]);
+    assert_eq!(thresholds["0.2"].as_f64().unwrap() as f32, scores[15]);
     assert_eq!(json("riad.calibration_scores").as_array().unwrap().len(), 19);
     let scoring = json("riad.scoring");
     assert_eq!(

@@ -9,7 +9,7 @@ use riad_model::{
     Precision, Progress, Roi, Scorer, ScoringSettings, Tiling, TrainConfig, Trainer, Weights, export::onnx_scorer,
     store::LAST,
 };
-use safetensors::{Dtype, tensor::TensorView};
+use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
 #[test]
@@ -105,9 +105,10 @@ fn a_checkpoint_comes_back_as_it_was_saved_and_a_damaged_one_is_refused() {
     }
     // A region of interest of another size than the images.
     let mut other = checkpoint.clone();
-    other.roi = Some(Roi::new(Map::filled(Size::new(16, 48), true)).unwrap());
+    other.roi = Some(Roi::new(Map::filled(size, true)).unwrap());
     other.save(&path).unwrap();
-    assert!(refused(&fs::read(&path).unwrap()).contains("region of interest is 16x48"));
+    let other = with_header(&path, |header| header["scoring"]["width"] = json!(64));
+    assert!(refused(&other).contains("region of interest is 32x48"));
     // A format of the future is named before anything of it is read.
     let mut newer = whole.clone();
     let place = whole
@@ -144,7 +145,7 @@ fn with_header(path: &Path, change: impl FnOnce(&mut Value)) -> Vec<u8> {
     let views = tensors.iter().map(|(name, view)| {
         (
             name.to_owned(),
-            TensorView::new(Dtype::F32, view.shape().to_vec(), view.data()).unwrap(),
+            TensorView::new(view.dtype(), view.shape().to_vec(), view.data()).unwrap(),
         )
     });
     let metadata = HashMap::from([("riad".to_owned(), header.to_string())]);
