@@ -93,6 +93,7 @@ const CRATES: [(&str, &[&str]); 5] = [
             "interrupt",
             "mistake",
             "progress",
+            "print",
             "logging",
             "service",
             "estimate",

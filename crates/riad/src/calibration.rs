@@ -13,8 +13,8 @@ use riad_model::{Checkpoint, NormalSums};
 use crate::{
     Cancel, Error, Event, Inspection, Observer, Result, Work,
     detector::{Compute, Detector},
+    files::image_digits,
     observer::Piece,
-    run::image_digits,
 };
 
 /// The scores of some images.

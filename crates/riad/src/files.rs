@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use riad_data::Pattern;
 use riad_model::{ModelError, store};
 use sha2::{Digest, Sha256};
 
@@ -65,6 +66,27 @@ pub fn sha256(files: &[impl AsRef<Path>]) -> Result<String> {
         }
     }
     Ok(hexadecimal(hash))
+}
+
+/// The SHA-256 of an image's file, or of all its files one after the other.
+///
+/// # Errors
+/// If one cannot be read.
+pub(crate) fn image_sha256(image: &Path, bands: Option<&Pattern>) -> Result<String> {
+    match bands {
+        None => sha256(&[image]),
+        Some(bands) => sha256(&bands.files(image)?),
+    }
+}
+
+/// What a checkpoint keeps of an image's SHA-256: enough to know the image again.
+///
+/// # Errors
+/// If a file of it cannot be read.
+pub(crate) fn image_digits(image: &Path, bands: Option<&Pattern>) -> Result<String> {
+    let mut sum = image_sha256(image, bands)?;
+    sum.truncate(16);
+    Ok(sum)
 }
 
 /// The SHA-256 of bytes, in 64 hexadecimal digits.

@@ -16,10 +16,10 @@ use riad_model::{
 use crate::{
     Cancel, Compute, Detector, Error, Event, Observer, Result, Run, Suspects,
     calibration::{calibrate_until, find_appearance},
-    files::{check_replaces, read_file},
+    files::{check_replaces, image_sha256, read_file},
     names::written,
     roi::roi_of,
-    run::{image_sha256, names_in},
+    run::names_in,
     settings::{bands_of, folder_of},
     source::header_faults,
 };

@@ -80,7 +80,7 @@ impl Settings {
 pub(crate) struct ImageRecord {
     /// Path below the category's folder, as [`relative`](crate::names::relative) writes it; of several files that make an image that of the first.
     pub(crate) name: String,
-    /// Of [`image_sha256`](crate::run::image_sha256).
+    /// Of [`image_sha256`](crate::files::image_sha256).
     pub(crate) sha256: String,
     /// Whether the validation loss is computed with it.
     pub(crate) validation: bool,

@@ -13,8 +13,8 @@ use super::synthetic;
 use crate::{
     Error, Event, HeldOut, Observer, Result, Run,
     detector::{Compute, Detector},
+    files::{image_digits, image_sha256},
     names::{plain, relative, written},
-    run::{image_digits, image_sha256},
     settings::bands_of,
     source::header_faults,
 };

@@ -8,7 +8,7 @@ use std::{
 use rayon::prelude::*;
 use riad_data::{Pattern, in_part, read_text};
 
-use crate::{Error, Result, files::sha256, names::relative, settings::ImageRecord};
+use crate::{Error, Result, files::image_sha256, names::relative, settings::ImageRecord};
 
 /// What `images` below `root` are now; none is held out.
 pub(super) fn records(images: &[PathBuf], root: &Path, bands: Option<&Pattern>) -> Result<Vec<ImageRecord>> {
@@ -36,27 +36,6 @@ pub(crate) fn names_in(file: &Path) -> Result<Vec<String>> {
     Ok(lines
         .map(|line| line.strip_prefix("./").unwrap_or(line).to_owned())
         .collect())
-}
-
-/// The SHA-256 of an image's file, or of all its files one after the other.
-///
-/// # Errors
-/// If one cannot be read.
-pub(crate) fn image_sha256(image: &Path, bands: Option<&Pattern>) -> Result<String> {
-    match bands {
-        None => sha256(&[image]),
-        Some(bands) => sha256(&bands.files(image)?),
-    }
-}
-
-/// What a checkpoint keeps of an image's SHA-256: enough to know the image again.
-///
-/// # Errors
-/// If a file of it cannot be read.
-pub(crate) fn image_digits(image: &Path, bands: Option<&Pattern>) -> Result<String> {
-    let mut sum = image_sha256(image, bands)?;
-    sum.truncate(16);
-    Ok(sum)
 }
 
 /// Checks that the images in `root` are what they were when the run was started.

@@ -32,7 +32,7 @@ use crate::{
     source::{Source, faults},
 };
 
-pub(crate) use self::images::{image_digits, image_sha256, names_in};
+pub(crate) use self::images::names_in;
 use self::{
     images::{check_same, records},
     start::Start,
