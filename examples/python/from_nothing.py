@@ -23,9 +23,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     # Ctrl-C stops it, and the same call goes on.
-    run = riad.train(
-        arguments.train, out=arguments.out, calibration=0.2, time=arguments.time, progress=True
-    )
+    run = riad.train(arguments.train, out=arguments.out, calibration=0.2, time=arguments.time, progress=True)
     detector = riad.Detector(run)
     print("calibrated with " + detector.facts().get("calibrated with", "nothing: it has no threshold"))
 

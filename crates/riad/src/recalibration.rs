@@ -132,7 +132,8 @@ impl Recalibration {
     ///
     /// # Errors
     /// [`Error::Calibration`] if an image is given twice, or the model was trained with it; [`Error::Request`] if the
-    /// model is a file and no output file is named, or if that list is to say what is left out. Also if no image can be read, or if the model cannot be written.
+    /// model is a file and no output file is named, or if that list is to say what is left out. Also if no image can be
+    /// read, or if the model cannot be written.
     pub fn start(self, observer: &dyn Observer) -> Result<Recalibrated> {
         let target = match &self.out {
             Some(file) => file.clone(),

@@ -86,7 +86,8 @@ impl Run {
     /// Prepares a run: splits the category's training images and records them. It does not train yet.
     ///
     /// # Errors
-    /// If `folder` holds a run already, or weights of the name that a run gives its best, an image cannot be read, or the folder cannot be written.
+    /// If `folder` holds a run already, or weights of the name that a run gives its best, an image cannot be read, or the
+    /// folder cannot be written.
     pub fn create(
         folder: impl AsRef<Path>,
         category: &Category,
