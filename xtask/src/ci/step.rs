@@ -144,9 +144,7 @@ impl Step {
             Self::Cuda => cuda(),
             Self::Examples => examples(),
             Self::Fuzz => fuzz(),
-            Self::Demo => all([cargo(
-                "test --workspace --locked --test it -- --ignored the_demo_finds_defects",
-            )]),
+            Self::Demo => demo(),
             Self::Service => match service::clients() {
                 Some(_) => all([cargo("xtask try-service --no-browser")]),
                 None => Ok(Outcome::Skipped("no Python with schemathesis and tritonclient")),
@@ -312,6 +310,22 @@ fn examples() -> Result<Outcome> {
         command.current_dir(&root).args(arguments);
         command
     }))
+}
+
+fn demo() -> Result<Outcome> {
+    const TEST: &str = "the_demo_finds_defects";
+    let test = |more: &str| {
+        cargo(&format!(
+            "test --workspace --locked --test it -- --ignored {more} {TEST}"
+        ))
+    };
+    // A filter that no test fits passes as well.
+    let listed = test("--list").output().context("cannot start cargo")?;
+    ensure!(
+        String::from_utf8_lossy(&listed.stdout).contains(TEST),
+        "no test is called {TEST}"
+    );
+    all([test("--nocapture")])
 }
 
 fn fuzz() -> Result<Outcome> {
