@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::process;
 use crate::sweep::{Metrics, categories, finish, method, read_results, record, watch_interrupts, write, write_json};
 
 /// Trains and evaluates variants of the method on every category, over several seeds, and prints a table for each group
@@ -229,7 +230,7 @@ impl Ablate {
             Some(path) => path
                 .canonicalize()
                 .with_context(|| format!("cannot find {}", path.display()))?,
-            None => crate::build(&["build", "--release", "-p", "riad-cli", "--bin", "riad"], "riad")?,
+            None => process::build(&["build", "--release", "-p", "riad-cli", "--bin", "riad"], "riad")?,
         };
         let interrupted = watch_interrupts()?;
         let mut variants: Vec<&[&str]> = Vec::new();

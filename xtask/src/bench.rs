@@ -5,7 +5,6 @@
 //! peak before and after tells whether it was ours alone. The peak is also what no result may pass by more than an algorithm
 //! can spare, and beside our training steps stands what `riad bench`, with another stopwatch, says of them.
 
-pub(crate) mod environment;
 mod gpu;
 mod limit;
 pub(crate) mod machine;
@@ -29,6 +28,8 @@ use serde_json::Value;
 use self::machine::Watch;
 use self::run::{Bout, Programs};
 use self::workload::Workload;
+use crate::process::{self, output};
+use crate::python;
 
 /// Measures riad against PyTorch, onnxruntime, OpenVINO, scikit-learn and Pillow, and writes docs/benchmarks.md.
 ///
@@ -90,12 +91,12 @@ impl Bench {
         let workloads = self.workloads(!images.is_empty())?;
 
         // Both in one go, so that they share the dependencies that either needs.
-        let bench = crate::build(
+        let bench = process::build(
             &["build", "--release", "-p", "riad-cli", "-p", "riad-bench"],
             "riad-bench",
         )?;
         let riad = bench.with_file_name(format!("riad{}", std::env::consts::EXE_SUFFIX));
-        let fma_peak = crate::build(
+        let fma_peak = process::build(
             &["build", "--release", "-p", "riad-conv", "--bench", "fma_peak"],
             "fma_peak",
         )?;
@@ -105,7 +106,7 @@ impl Bench {
             .context("cargo's target folder has no parent")?;
         let python = match &self.python {
             Some(python) => python.clone(),
-            None => environment::provide(target)?,
+            None => python::peers()?,
         };
         let directory = target.join("bench");
         prepare(&python, &directory)?;
@@ -141,7 +142,9 @@ impl Bench {
                 .chain(std::env::args().skip(1))
                 .collect::<Vec<_>>()
                 .join(" "),
-            date: output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?,
+            date: output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?
+                .trim()
+                .to_owned(),
             versions: serde_json::from_str(&output(peers(&python).arg("versions"))?)
                 .context("cannot read the peers' versions")?,
             peak: 0.0,
@@ -247,21 +250,4 @@ fn prepare(python: &Path, directory: &Path) -> Result<()> {
     eprintln!("making weights and inputs in {}", directory.display());
     output(peers(python).arg("prepare").arg(directory).stderr(Stdio::null()))?;
     write(&marker, script)
-}
-
-/// What a program prints, which must end well.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let program = command.get_program().to_owned();
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot start {}", program.display()))?;
-    ensure!(
-        output.status.success(),
-        "{} ended with {}: {}",
-        program.display(),
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

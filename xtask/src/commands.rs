@@ -3,13 +3,15 @@
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
+use crate::process;
+
 /// Writes docs/commands.md from the help of every command. A test checks that the page is up to date
 #[derive(Debug, Args)]
 pub(crate) struct Commands {}
 
 impl Commands {
     pub(crate) fn run(self) -> Result<()> {
-        let mut test = crate::cargo([
+        let mut test = process::cargo([
             "test",
             "-q",
             "-p",

@@ -20,7 +20,10 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use sha2::{Digest, Sha256};
 
-use crate::{cargo, workspace_root};
+use crate::{
+    process::{cargo, output, run},
+    workspace_root,
+};
 
 /// The version of everything here.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -165,26 +168,6 @@ fn date() -> Result<u64> {
         .context("the date is that of the commit, and git does not tell it; set SOURCE_DATE_EPOCH")?,
     };
     text.trim().parse().context("SOURCE_DATE_EPOCH is a number of seconds")
-}
-
-/// Runs a command, which must succeed.
-fn run(command: &mut Command) -> Result<()> {
-    eprintln!("$ {command:?}");
-    let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
-    ensure!(status.success(), "{command:?} ended with {status}");
-    Ok(())
-}
-
-/// What a command prints, which must succeed.
-fn output(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
-    ensure!(
-        output.status.success(),
-        "{command:?} ended with {}: {}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).with_context(|| format!("{command:?} prints no text"))
 }
 
 /// A program of crates.io, installed if it is not there.

@@ -20,6 +20,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::process;
 use crate::sweep::{
     Metrics, Outcome, categories, finish, method, read_results, record, watch_interrupts, write, write_json,
 };
@@ -91,7 +92,7 @@ impl Eval {
             Some(path) => path
                 .canonicalize()
                 .with_context(|| format!("cannot find {}", path.display()))?,
-            None => crate::build(&["build", "--release", "-p", "riad-cli", "--bin", "riad"], "riad")?,
+            None => process::build(&["build", "--release", "-p", "riad-cli", "--bin", "riad"], "riad")?,
         };
         let interrupted = watch_interrupts()?;
 

@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 
-use crate::{python, service};
+use crate::{
+    process::{self, run},
+    python, service,
+};
 
 /// Trains on a category, serves the line, and has curl, Chromium, mosquitto, a webhook's receiver and pymodbus use it: every test image
 /// judged, labelled, recalibrated, switched, the broker gone and the clock moved under load, and every row compared at the end
@@ -27,18 +30,18 @@ impl TryLine {
     pub(crate) fn run(self) -> Result<()> {
         let tests = crate::workspace_root().join("crates/riad-serve/tests");
         let browser = tests.join("browser");
-        let python = python::with("line", &PACKAGES).context("there is no Python with paho-mqtt and pymodbus")?;
+        let python = python::with("line", &PACKAGES)?;
         service::provide("mosquitto")?;
         service::provide("faketime")?;
         service::provide("chromium")?;
         let mut packages = Command::new("npm");
-        service::run(packages.current_dir(&browser).args(["ci", "--no-audit", "--no-fund"]))?;
-        let riad = crate::build(&["build", "--release", "-p", "riad-cli", "--bin", "riad"], "riad")?;
+        run(packages.current_dir(&browser).args(["ci", "--no-audit", "--no-fund"]))?;
+        let riad = process::build(&["build", "--release", "-p", "riad-cli", "--bin", "riad"], "riad")?;
         let mut line = Command::new(python);
         line.arg(tests.join("whole/line.py"))
             .arg(riad)
             .arg(&self.data)
             .arg(browser);
-        service::run(line.arg(self.seconds.to_string()))
+        run(line.arg(self.seconds.to_string()))
     }
 }

@@ -13,6 +13,7 @@ mod fetch;
 mod line;
 mod make_defects;
 mod pictures;
+mod process;
 mod python;
 mod race;
 mod release_notes;
@@ -23,14 +24,10 @@ mod vary;
 mod wheel;
 mod windows;
 
-use std::env;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
-use serde_json::Value;
 
 /// Fetches data sets, evaluates whole data sets, and runs what CI runs.
 #[derive(Debug, Parser)]
@@ -94,36 +91,4 @@ fn main() -> ExitCode {
 fn workspace_root() -> PathBuf {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().unwrap_or(xtask).to_owned()
-}
-
-/// The cargo that runs this task, at work on the workspace.
-fn cargo<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(workspace_root()).args(args);
-    command
-}
-
-/// Runs cargo, and returns where it has put the program `name`.
-fn build(args: &[&str], name: &str) -> Result<PathBuf> {
-    eprintln!("building {name} (cargo {})", args.join(" "));
-    let mut build = cargo(args.iter().copied());
-    build
-        .arg("--message-format=json-render-diagnostics")
-        .stdout(Stdio::piped());
-    let mut child = build.spawn().context("cannot start cargo")?;
-    let mut program = None;
-    for line in child
-        .stdout
-        .take()
-        .into_iter()
-        .flat_map(|stdout| BufReader::new(stdout).lines())
-    {
-        let message: Value = serde_json::from_str(&line.context("cannot read cargo's messages")?).unwrap_or_default();
-        if message["target"]["name"] == name {
-            program = message["executable"].as_str().map(PathBuf::from).or(program);
-        }
-    }
-    let status = child.wait().context("cannot wait for cargo")?;
-    ensure!(status.success(), "{name} could not be built ({status})");
-    program.with_context(|| format!("cargo does not say where it has put {name}"))
 }

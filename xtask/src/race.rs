@@ -8,7 +8,9 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::bench::{environment, machine};
+use crate::bench::machine;
+use crate::process;
+use crate::python;
 use crate::sweep::{categories, finish, read_results, write, write_json};
 
 /// Trains `riad eval` and bench/loop.py, a PyTorch loop, one after the other for the same time, and compares their AUROCs.
@@ -77,11 +79,10 @@ impl Race {
             Some(threads) => threads,
             None => std::thread::available_parallelism()?.get(),
         };
-        let riad = crate::build(&["build", "--release", "-p", "riad-cli", "--bin", "riad"], "riad")?;
-        let target = riad.ancestors().nth(2).context("cargo's target folder has no parent")?;
+        let riad = process::build(&["build", "--release", "-p", "riad-cli", "--bin", "riad"], "riad")?;
         let python = match &self.python {
             Some(python) => python.clone(),
-            None => environment::provide(target)?,
+            None => python::peers()?,
         };
 
         let mut heats = Vec::new();
@@ -124,7 +125,7 @@ impl Race {
                 .arg(&folder);
             pytorch.args([self.minutes.to_string(), self.seed.to_string()]);
             pytorch.env("THREADS", threads.to_string());
-            let printed = crate::bench::output(&mut pytorch)?;
+            let printed = process::output(&mut pytorch)?;
             let pytorch = serde_json::from_str(&printed).with_context(|| format!("cannot read {printed:?}"))?;
             heats.push(Heat {
                 category,

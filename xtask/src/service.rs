@@ -11,7 +11,11 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use crate::{debian, python};
+use crate::{
+    debian,
+    process::{self, run},
+    python,
+};
 
 /// Starts riad serve with a model of the demo's badge. Then schemathesis, Triton's client, mutated requests and a real
 /// Chromium use it
@@ -54,8 +58,7 @@ impl TryService {
     pub(crate) fn run(self) -> Result<()> {
         let folder = tempfile::tempdir().context("cannot make a folder")?;
         let root = folder.path();
-        // With the features that the tests have, so that nothing is built twice.
-        let program = crate::build(&["build", "--locked", "--workspace", "--bin", "riad"], "riad")?;
+        let program = process::build_for_tests()?;
         let riad = |arguments: &[&str]| run(Command::new(&program).current_dir(root).arg("-q").args(arguments));
         riad(&["demo-data", "demo"])?;
         riad(&[
@@ -113,8 +116,7 @@ impl TryService {
 
     /// Has clients of other makers use the service.
     fn clients(&self, program: &Path, root: &Path, bad: &Path) -> Result<()> {
-        let python =
-            clients().context("no Python with schemathesis and tritonclient, and no network to install them")?;
+        let python = clients()?;
         let scripts = crate::workspace_root().join("crates/riad-serve/tests/python");
         let service = start(program, root, "clients", LINE)?;
         let picture = first(bad)?;
@@ -161,7 +163,7 @@ impl TryService {
 }
 
 /// The Python of the clients, if it is there or can be installed.
-pub(crate) fn clients() -> Option<PathBuf> {
+pub(crate) fn clients() -> Result<PathBuf> {
     python::with("service", &PACKAGES)
 }
 
@@ -250,11 +252,4 @@ fn first(folder: &Path) -> Result<PathBuf> {
         .collect();
     files.sort();
     files.into_iter().next().context("no picture")
-}
-
-pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().with_context(|| format!("cannot start {program}"))?;
-    ensure!(status.success(), "{program} ended with {status}");
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::{bench::environment, service, workspace_root};
+use crate::{process, python, service};
 
 /// Runs the tests that are marked `#[ignore]`, with optimisation. The mark says why a test is slow.
 ///
@@ -17,10 +17,10 @@ pub(crate) struct SlowTests {
 
 impl SlowTests {
     pub(crate) fn run(self) -> Result<()> {
-        let mut test = crate::cargo(["test", "--locked", "--workspace", "--release", "--", "--ignored"]);
+        let mut test = process::cargo(["test", "--locked", "--workspace", "--release", "--", "--ignored"]);
         if self.filter.is_none() {
             service::provide("chromium")?;
-            test.env("RIAD_PYTHON", environment::provide(&workspace_root().join("target"))?);
+            test.env("RIAD_PYTHON", python::peers()?);
             test.env("RIAD_REQUIRE", "python");
         }
         let status = test.args(self.filter).status().context("cannot start cargo")?;

@@ -6,7 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::workspace_root;
+use crate::{
+    process::{self, run},
+    python, workspace_root,
+};
 
 /// What builds the wheel.
 const MATURIN: &str = "maturin>=1.16,<2";
@@ -38,16 +41,15 @@ except riad.FileError as error:
 print('riad', riad.__version__, 'with numpy', numpy.__version__, 'alone')
 ";
 
-/// Runs all of it. `run` runs a command that must succeed.
+/// Runs all of it.
 ///
 /// # Errors
 /// If a step fails, or there is no Python.
-pub(crate) fn check(run: impl Fn(&mut Command) -> Result<()>) -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     let root = workspace_root();
     let target = root.join("target").join("wheel");
     let tests = root.join("crates").join("riad-python");
-    let tools = environment(&target.join("tools"), false, &run)?;
-    run(&mut pip(&tools, &[MATURIN]))?;
+    let tools = python::with("wheel/tools", &[MATURIN])?;
     let wheels = target.join("wheels");
     if wheels.exists() {
         fs::remove_dir_all(&wheels).with_context(|| format!("cannot remove {}", wheels.display()))?;
@@ -61,13 +63,12 @@ pub(crate) fn check(run: impl Fn(&mut Command) -> Result<()>) -> Result<()> {
     run(&mut build)?;
     let wheel = only_file(&wheels)?;
 
-    let fresh = environment(&target.join("fresh"), true, &run)?;
-    run(pip(&fresh, &[]).arg(&wheel))?;
+    let fresh = python::make(&target.join("fresh"))?;
+    python::install(&fresh, &[wheel])?;
     run(Command::new(&fresh).args(["-c", ALONE]))?;
 
-    run(&mut pip(&fresh, &TESTS))?;
-    // With the features that the tests have, so that nothing is built twice.
-    let program = crate::build(&["build", "--locked", "--workspace", "--bin", "riad"], "riad")?;
+    python::install(&fresh, &TESTS)?;
+    let program = process::build_for_tests()?;
     let mut pytest = Command::new(&fresh);
     pytest
         .current_dir(&tests)
@@ -76,27 +77,6 @@ pub(crate) fn check(run: impl Fn(&mut Command) -> Result<()>) -> Result<()> {
     // The package in the source folder has no extension in it.
     pytest.arg("--import-mode=prepend").env("PYTHONDONTWRITEBYTECODE", "1");
     run(&mut pytest)
-}
-
-/// The program of a virtual environment, made if it is not there or is to be a new one.
-fn environment(folder: &Path, anew: bool, run: impl Fn(&mut Command) -> Result<()>) -> Result<PathBuf> {
-    let program = if cfg!(windows) {
-        folder.join("Scripts").join("python.exe")
-    } else {
-        folder.join("bin").join("python")
-    };
-    if anew || !program.exists() {
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
-    }
-    Ok(program)
-}
-
-fn pip(python: &Path, packages: &[&str]) -> Command {
-    let mut install = Command::new(python);
-    install
-        .args(["-m", "pip", "install", "-q", "--disable-pip-version-check"])
-        .args(packages);
-    install
 }
 
 fn only_file(folder: &Path) -> Result<PathBuf> {

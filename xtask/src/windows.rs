@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{cargo, debian, workspace_root};
+use crate::{debian, process::cargo, workspace_root};
 
 /// What is built for.
 pub(crate) const TARGET: &str = "x86_64-pc-windows-gnu";

@@ -173,19 +173,26 @@ impl Calibration {
     pub fn confident_threshold(&self, rate: f64, confidence: f64) -> Result<f32, CalibrationError> {
         let needed = images_needed_with_confidence(rate, confidence)?;
         let count = self.scores.len();
-        // With more scores at the threshold or above, the rate is kept with a lower probability.
-        let mut ranks = (1..=count).rev();
-        let rank = ranks.find(|&rank| beta_reg(rank as f64, (count + 1 - rank) as f64, rate) >= confidence);
-        // The highest score is enough where the number is: rounding could say otherwise at the limit.
-        match rank.or((count >= needed).then_some(1)) {
-            Some(rank) => Ok(self.scores[count - rank]),
-            None => Err(CalibrationError::TooFewForConfidence {
+        if count < needed {
+            return Err(CalibrationError::TooFewForConfidence {
                 rate,
                 confidence,
                 count,
                 needed,
-            }),
+            });
         }
+        // With more scores at the threshold or above, the rate is kept with a lower probability. So the highest rank that keeps it is found
+        // by bisection. The lowest keeps it, since there are as many scores as it needs.
+        let (mut rank, mut too_high) = (1, count + 1);
+        while too_high - rank > 1 {
+            let middle = usize::midpoint(rank, too_high);
+            if beta_reg(middle as f64, (count + 1 - middle) as f64, rate) >= confidence {
+                rank = middle;
+            } else {
+                too_high = middle;
+            }
+        }
+        Ok(self.scores[count - rank])
     }
 
     /// The number of scores at the threshold for a rate or above, l = ⌊(n + 1) α⌋. ⌈(n + 1)(1 − α)⌉ is n + 1 − l.

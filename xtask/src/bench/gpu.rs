@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::{riad_bench, write};
+use crate::process;
 
 /// In what riad computes, the fastest first.
 const PRECISIONS: [&str; 3] = ["bf16", "tf32", "f32"];
@@ -33,7 +34,7 @@ pub(super) fn run(device: &str, quick: bool, riad: Option<&Path>, python: Option
         Some(riad) => riad.to_owned(),
         None => {
             let features = ["build", "--release", "-p", "riad-cli", "--features", "cuda"];
-            crate::build(&features, "riad")?
+            process::build(&features, "riad")?
         }
     };
     let python = python.map_or_else(|| PathBuf::from("python3"), Path::to_owned);

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::output;
+use crate::process::output;
 
 /// What `riad bench --json` prints, as far as it is needed.
 #[derive(Deserialize)]

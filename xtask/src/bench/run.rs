@@ -14,6 +14,7 @@ use super::machine::{Watch, peak_memory};
 use super::riad_bench;
 use super::server::{Answer, Server};
 use super::workload::{Kind, Workload};
+use crate::process;
 
 /// Processors that others may use in a round without being a disturbance.
 pub(super) const OTHERS_ALLOWED: f64 = 0.05;
@@ -399,7 +400,7 @@ impl<'a> Ring<'a> {
             }
         };
         let start = Instant::now();
-        let text = super::output(&mut command)?;
+        let text = process::output(&mut command)?;
         let seconds = start.elapsed().as_secs_f64();
         let score = text.lines().last().and_then(|line| line.rsplit(',').next());
         let score = score.and_then(|score| score.parse().ok());

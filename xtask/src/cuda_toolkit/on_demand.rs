@@ -11,6 +11,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::process::{cargo, output, run};
+
 const SOURCE: &str = include_str!("on_demand.c");
 
 /// A library that cudarc binds.
@@ -74,43 +76,21 @@ pub(super) fn make_archives(lib: &Path, work: &Path) -> Result<()> {
             .arg(&source)
             .arg("-o")
             .arg(&object);
-        run(cc)?;
+        run(&mut cc).context("it takes a C compiler (Debian: build-essential)")?;
         let mut ar = Command::new("ar");
         ar.arg("rcsD")
             .arg(lib.join(format!("lib{}.a", library.name)))
             .arg(&object);
-        run(ar)?;
+        run(&mut ar)?;
     }
-    Ok(())
-}
-
-fn run(mut command: Command) -> Result<()> {
-    let program = command.get_program().to_owned();
-    let status = command.status().with_context(|| {
-        let program = program.display();
-        format!("cannot start {program}; install a C compiler (Debian: build-essential)")
-    })?;
-    ensure!(
-        status.success(),
-        "{} ended with {status}; it has said above why",
-        program.display()
-    );
     Ok(())
 }
 
 /// The folder of the cudarc that riad-cuda uses.
 fn cudarc() -> Result<PathBuf> {
-    let output = crate::cargo(["metadata", "--format-version=1", "--locked", "--all-features"])
-        .arg("--filter-platform=x86_64-unknown-linux-gnu")
-        .output()
-        .context("cannot start cargo")?;
-    ensure!(
-        output.status.success(),
-        "cargo metadata ended with {}: {}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    let metadata: Value = serde_json::from_slice(&output.stdout).context("cannot read cargo's metadata")?;
+    let mut metadata = cargo(["metadata", "--format-version=1", "--locked", "--all-features"]);
+    let printed = output(metadata.arg("--filter-platform=x86_64-unknown-linux-gnu"))?;
+    let metadata: Value = serde_json::from_str(&printed).context("cannot read cargo's metadata")?;
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let manifest = packages
         .filter(|package| package["name"] == "cudarc")
@@ -204,14 +184,14 @@ FUNCTION(cudnnGetVersion, 3, nothing)
                 .arg(at("source.c"))
                 .arg("-o")
                 .arg(at(name).with_extension("o"));
-            run(cc).unwrap();
+            run(&mut cc).unwrap();
         }
         let mut cc = Command::new("cc");
         cc.arg("-fno-builtin")
             .arg(at("main.c"))
             .args(["libm.so.o", "libnone.so.o"].map(at));
         cc.arg("-o").arg(at("main"));
-        run(cc).unwrap();
+        run(&mut cc).unwrap();
         let output = Command::new(at("main")).output().unwrap();
         assert_eq!(
             String::from_utf8(output.stdout).unwrap(),

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 
-use super::output;
-use crate::cargo;
+use crate::process::{cargo, output};
 
 /// The crates that are built into the program, with ours.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{crates::Crates, output};
-use crate::cargo;
+use super::crates::Crates;
+use crate::process::{cargo, output};
 
 /// How the names of licences' files begin.
 const NAMES: [&str; 5] = ["license", "licence", "copying", "notice", "copyright"];

@@ -7,8 +7,12 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{PROFILE, Release, VERSION, add_papers, archive, check_size, copy, output, pages, provide, run};
-use crate::{debian, python, workspace_root};
+use super::{PROFILE, Release, VERSION, add_papers, archive, check_size, copy, pages, provide};
+use crate::{
+    debian,
+    process::{self, output, run},
+    python, workspace_root,
+};
 
 /// Debian 11 and Ubuntu 20.04 have this version of the GNU C library.
 const GLIBC: (u32, u32) = (2, 31);
@@ -74,8 +78,7 @@ pub(super) fn make(release: &Release, processor: Processor) -> Result<()> {
 
 /// Builds by zig, whose C compiler links with any version of the C library.
 fn build(release: &Release, processor: Processor) -> Result<PathBuf> {
-    let python = python::with("zig", &["ziglang==0.15.2", "cargo-zigbuild==0.24.1"])
-        .context("no Python with ziglang and cargo-zigbuild, and no network to install them")?;
+    let python = python::with("zig", &["ziglang==0.15.2", "cargo-zigbuild==0.24.1"])?;
     let zigbuild = python.with_file_name("cargo-zigbuild");
     let target = workspace_root().join("target").join("linux");
     let (major, minor) = GLIBC;
@@ -170,7 +173,7 @@ fn package(release: &Release, processor: Processor, stage: &Path) -> Result<()> 
         std::fs::rename(stage.join(part), &to).with_context(|| format!("cannot move {}", to.display()))?;
     }
     copy(&stage.join("LICENSES-OTHERS.txt"), &common)?;
-    let mut deb = crate::cargo([
+    let mut deb = process::cargo([
         "deb",
         "--no-build",
         "--no-strip",

@@ -8,12 +8,13 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{output, run, write};
+use super::write;
+use crate::process::{self, output, run};
 
 /// The program for this machine: what it prints does not depend on how it was built.
 fn program() -> Result<PathBuf> {
     // Alone, because the features of the tests would bring in other programs' crates.
-    crate::build(&["build", "--locked", "-p", "riad-cli", "--bin", "riad"], "riad")
+    process::build(&["build", "--locked", "-p", "riad-cli", "--bin", "riad"], "riad")
 }
 
 /// Writes the man pages into a folder.

@@ -5,8 +5,11 @@ use std::{collections::BTreeSet, fs};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::{Release, VERSION, crates::Crates, provide, run, write};
-use crate::{cargo, workspace_root};
+use super::{Release, VERSION, crates::Crates, provide, write};
+use crate::{
+    process::{cargo, run},
+    workspace_root,
+};
 
 /// Writes the list, in CycloneDX's JSON.
 pub(super) fn make(release: &Release) -> Result<()> {

@@ -4,9 +4,10 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{PROFILE, Release, VERSION, add_papers, archive, check_size, copy, output, pages, run};
+use super::{PROFILE, Release, VERSION, add_papers, archive, check_size, copy, pages};
 use crate::{
     debian,
+    process::{output, run},
     windows::{TARGET, Windows},
     workspace_root,
 };

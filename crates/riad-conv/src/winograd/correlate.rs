@@ -14,6 +14,9 @@ use crate::kernel::{Activation, Correlate, WinogradOutput, WinogradWeights, tile
 use crate::scratch::{self, Bands, Layout};
 use crate::simd::{Kernels, LANES};
 
+/// What products of one point begin with: the bias is added where points become pixels.
+static NO_BIAS: [f32; 2 * LANES] = [0.0; 2 * LANES];
+
 /// A layer with transformed weights.
 pub(crate) struct Winograd {
     axis: Axis,
@@ -188,7 +191,7 @@ impl Winograd {
                     weights_block: self.block_weights(),
                     next,
                     next_lines,
-                    bias: [0.0; 2 * LANES].as_ptr(),
+                    bias: NO_BIAS.as_ptr(),
                     out: products[point * point_len + tile * blocks.len() * LANES..].as_mut_ptr(),
                     out_cell: blocks.len() * LANES,
                     out_channels: blocks.len() * LANES,
