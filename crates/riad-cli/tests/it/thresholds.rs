@@ -229,6 +229,21 @@ fn images_that_set_the_threshold_do_not_show_how_many_good_ones_are_stopped() {
         said.contains(" of 8 good ones (") && !said.contains("set the threshold"),
         "{said}"
     );
+
+    // Given as bad ones they still count, and what they have done is said.
+    for (bad, caution) in [
+        (
+            "data/badge/test/good",
+            "3 of the 3 bad images set the threshold as good ones, data/badge/test/good/000.png first. So the threshold is too high.",
+        ),
+        (
+            "data/badge/train/good",
+            "6 of the bad pictures were used in training or validation as good ones, data/badge/train/good/",
+        ),
+    ] {
+        let said = eval("run", &["--bad", bad]);
+        assert!(said.starts_with("Finds ") && said.contains(caution), "{said}");
+    }
 }
 
 #[test]

@@ -31,12 +31,13 @@ pub use self::{
 use self::{
     baseline::MeanImage,
     test_images::{TestImage, TestImages},
+    test_set::told,
 };
 use crate::{
     Cancel, Error, Event, FalsePositiveRate, Observer, Result, Run, Threshold, Work,
     detector::{Compute, Detector},
     facts::facts,
-    names::{plain, relative, written},
+    names::{relative, written},
     observer::Piece,
     run::history,
     settings::bands_of,
@@ -164,7 +165,7 @@ impl Measurement {
             .caution
             .clone()
             .into_iter()
-            .chain(caution(test, &calibrated_with))
+            .chain(cautions(test, &calibrated_with))
             .collect();
         Ok(Evaluation {
             name: test.name.clone(),
@@ -303,27 +304,39 @@ impl Metrics {
     }
 }
 
-/// What is said if some of the good images are `calibrated_with`.
-fn caution(test: &TestSet, calibrated_with: &HashSet<&Path>) -> Option<String> {
-    let (good, known): (Vec<_>, Vec<_>) = (
-        test.good().collect(),
-        test.good().filter(|path| calibrated_with.contains(path)).collect(),
-    );
-    let first = known.first()?.display();
-    Some(if known.len() == good.len() {
-        "The good images set the threshold. So they cannot show how many good ones are stopped.".to_owned()
-    } else {
+/// What is said if some of the images are `calibrated_with`.
+fn cautions(test: &TestSet, calibrated_with: &HashSet<&Path>) -> Vec<String> {
+    let (bad, good): (Vec<_>, Vec<_>) = test.category.test.iter().partition(|item| item.is_defective());
+    let [good_known, bad_known] = [&good, &bad].map(|items| {
+        let known = items.iter().map(|item| item.path.as_path());
+        known.filter(|path| calibrated_with.contains(path)).collect::<Vec<_>>()
+    });
+    let of_good = good_known.first().map(|first| {
+        if good_known.len() == good.len() {
+            return "The good images set the threshold. So they cannot show how many good ones are stopped.".to_owned();
+        }
         format!(
-            "{} of the {} good images set the threshold, {first} first. They cannot show how many good ones are \
+            "{} of the {} good images set the threshold, {} first. They cannot show how many good ones are \
              stopped, so they do not count there.",
-            known.len(),
-            good.len()
+            good_known.len(),
+            good.len(),
+            first.display()
         )
-    })
+    });
+    let of_bad = bad_known.first().map(|first| {
+        format!(
+            "{} of the {} bad images set the threshold as good ones, {} first. So the threshold is too high. \
+             Calibrate without them.",
+            bad_known.len(),
+            bad.len(),
+            first.display()
+        )
+    });
+    of_good.into_iter().chain(of_bad).collect()
 }
 
-/// Scores the test images and measures. The good images that the model is `calibrated_with` do not count as stopped or passed. What is wrong
-/// with images and masks is told and noted, and keeps the others from nothing.
+/// Scores the test images and measures. The good images that the model is `calibrated_with` do not count as stopped or passed. Faults of
+/// images and masks are told and noted, and the others are still measured.
 fn find(
     (test, calibrated_with): (&TestSet, &HashSet<&Path>),
     model: &Detector,
@@ -376,7 +389,8 @@ fn find(
             }
             measures.add(&scored.map, scored.score, image, inside)?;
             if let Ok(at_threshold) = &mut at_threshold {
-                let set_the_threshold = calibrated_with.contains(image.item.path.as_path());
+                let set_the_threshold =
+                    !image.item.is_defective() && calibrated_with.contains(image.item.path.as_path());
                 at_threshold.add(&path, scored, (image, set_the_threshold), inside);
             }
             if let Some(baseline) = baseline {
@@ -426,10 +440,7 @@ fn find(
 
 /// Tells of faults as they are found, and notes them.
 fn note(found: &mut Vec<Error>, faults: &mut Vec<String>, observer: &dyn Observer) {
-    for fault in found.drain(..) {
-        observer.event(&Event::Fault(&fault));
-        faults.push(plain(&fault.to_string()));
-    }
+    faults.extend(found.drain(..).map(|fault| told(&fault, observer)));
 }
 
 /// Collects what the metrics are computed from.

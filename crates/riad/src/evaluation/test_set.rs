@@ -155,18 +155,13 @@ impl TestSet {
     }
 
     fn of(mut category: Category, observer: &dyn Observer) -> Self {
-        let told = |fault: DataError| {
-            let fault = fault.into();
-            observer.event(&Event::Fault(&fault));
-            plain(&fault.to_string())
-        };
-        let faults = std::mem::take(&mut category.test_faults);
+        let faults = std::mem::take(&mut category.test_faults).into_iter();
         Self {
             name: written(Path::new(&category.name)),
             made_up: Vec::new(),
             caution: None,
             seed: None,
-            faults: faults.into_iter().map(told).collect(),
+            faults: faults.map(|fault| told(&fault.into(), observer)).collect(),
             category,
         }
     }
@@ -200,27 +195,14 @@ impl TestSet {
         observer: &dyn Observer,
     ) -> Result<Self> {
         let mut faults = Vec::new();
-        let mut all = |paths: &[PathBuf], are_good: bool| {
-            let mut found = Vec::new();
-            for path in paths {
-                let files = image_files(path, bands);
-                found.extend(files.images.into_iter().map(|image| {
-                    let defect = (!are_good).then(|| kind(&image, path));
-                    (image, defect)
-                }));
-                for fault in files.faults {
-                    let fault = fault.into();
-                    observer.event(&Event::Fault(&fault));
-                    faults.push(plain(&fault.to_string()));
-                }
-            }
-            found
-        };
-        let pictures = [all(&sets.good, true), all(&sets.bad, false)].concat();
-        let root = common_folder(pictures.iter().map(|(path, _)| path.as_path()));
+        let pictures = [
+            listed(&sets.good, true, bands, &mut faults, observer),
+            listed(&sets.bad, false, bands, &mut faults, observer),
+        ]
+        .concat();
         let category = Category {
             name: name_of(model)?,
-            root,
+            root: common_folder(pictures.iter().map(|item| item.path.as_path())),
             layout: Layout::Folder,
             train: Vec::new(),
             validation: Vec::new(),
@@ -229,60 +211,25 @@ impl TestSet {
             test_faults: Vec::new(),
         };
         let mut test = Self::of(category, observer);
-        let sums = pictures.par_iter().map(|(path, _)| image_sha256(path, bands));
-        let sums: Vec<_> = sums.collect();
-        let run = Run::of(model)?;
-        let seen: HashSet<&str> = run.as_ref().map(Run::seen).unwrap_or_default();
-        let mut first: HashMap<String, (PathBuf, bool)> = HashMap::new();
-        let mut known = Vec::new();
-        for ((path, defect), sum) in pictures.into_iter().zip(sums) {
-            let sum = match sum {
-                Ok(sum) => sum,
-                Err(cause) => {
-                    observer.event(&Event::Fault(&cause));
-                    faults.push(plain(&cause.to_string()));
-                    continue;
-                }
-            };
-            let is_good = defect.is_none();
-            if is_good && seen.contains(sum.as_str()) {
-                known.push(path.clone());
-            }
-            match first.get(&sum) {
-                Some((before, was_good)) if *was_good != is_good => {
-                    return Err(Error::request(format!(
-                        "{} and {} are the same picture, once given as good and once as bad; leave one out",
-                        before.display(),
-                        path.display()
-                    )));
-                }
-                Some((before, _)) => observer.event(&Event::Duplicate {
-                    path: &path,
-                    other: before,
-                }),
-                None => {
-                    first.insert(sum, (path.clone(), is_good));
-                    test.category.test.push(TestItem {
-                        path,
-                        defect,
-                        masks: Vec::new(),
-                    });
-                }
+        let sums: Vec<_> = pictures
+            .par_iter()
+            .map(|item| image_sha256(&item.path, bands))
+            .collect();
+        let mut read = Vec::with_capacity(pictures.len());
+        for (item, sum) in pictures.into_iter().zip(sums) {
+            match sum {
+                Ok(sum) => read.push((item, sum)),
+                Err(cause) => faults.push(told(&cause, observer)),
             }
         }
+        let run = Run::of(model)?;
+        test.caution = run.and_then(|run| learned_from(&run, &read));
+        test.category.test = without_duplicates(read, observer)?;
         for (given, is_defective, what) in [(&sets.good, false, "good"), (&sets.bad, true, "bad")] {
             let mut left = test.category.test.iter();
             if !given.is_empty() && !left.any(|item| item.is_defective() == is_defective) {
                 return Err(Error::request(format!("no {what} picture can be read")));
             }
-        }
-        if let Some(path) = known.first() {
-            test.caution = Some(format!(
-                "{} of the good pictures were used in training or validation, {} first. They score lower than new \
-                 ones, so on new pictures more good ones are stopped than this says.",
-                known.len(),
-                path.display()
-            ));
         }
         test.faults = faults;
         Ok(test)
@@ -313,8 +260,8 @@ impl TestSet {
         Ok(test)
     }
 
-    /// The good images that set the threshold of a model with this header. They cannot show how many good ones it
-    /// stops. They are told apart by their files, so a picture that was saved again is another one.
+    /// The images that set the threshold of a model with this header, as good ones. They are told apart by their
+    /// files, so a picture that was saved again is another one.
     pub(super) fn calibrated_with(&self, header: &Header, bands: Option<&Pattern>) -> HashSet<&Path> {
         let known: HashSet<&str> = header.calibration_images.iter().map(String::as_str).collect();
         if known.is_empty() {
@@ -322,8 +269,8 @@ impl TestSet {
         }
         // What cannot be read is told when its turn comes.
         let is_known = |path: &&Path| image_digits(path, bands).is_ok_and(|digits| known.contains(digits.as_str()));
-        let good: HashSet<&Path> = self.good().collect();
-        good.into_par_iter().filter(is_known).collect()
+        let images: HashSet<&Path> = self.category.test.iter().map(|item| item.path.as_path()).collect();
+        images.into_par_iter().filter(is_known).collect()
     }
 
     /// The files of the good images.
@@ -337,6 +284,86 @@ impl TestSet {
         let made_up = self.made_up.iter().copied().chain(std::iter::repeat(None));
         self.category.test.iter().zip(made_up)
     }
+}
+
+/// The pictures in files and folders of one kind, and what is wrong with the folders.
+fn listed(
+    paths: &[PathBuf],
+    are_good: bool,
+    bands: Option<&Pattern>,
+    faults: &mut Vec<String>,
+    observer: &dyn Observer,
+) -> Vec<TestItem> {
+    let mut found = Vec::new();
+    for path in paths {
+        let files = image_files(path, bands);
+        found.extend(files.images.into_iter().map(|image| TestItem {
+            defect: (!are_good).then(|| kind(&image, path)),
+            path: image,
+            masks: Vec::new(),
+        }));
+        faults.extend(files.faults.into_iter().map(|fault| told(&fault.into(), observer)));
+    }
+    found
+}
+
+/// Each picture once, of pictures with the SHA-256 of their files.
+fn without_duplicates(pictures: Vec<(TestItem, String)>, observer: &dyn Observer) -> Result<Vec<TestItem>> {
+    let mut items: Vec<TestItem> = Vec::with_capacity(pictures.len());
+    let mut first: HashMap<String, usize> = HashMap::new();
+    for (item, sum) in pictures {
+        let Some(&index) = first.get(&sum) else {
+            first.insert(sum, items.len());
+            items.push(item);
+            continue;
+        };
+        let before = &items[index];
+        if before.is_defective() != item.is_defective() {
+            return Err(Error::request(format!(
+                "{} and {} are the same picture, once given as good and once as bad; leave one out",
+                before.path.display(),
+                item.path.display()
+            )));
+        }
+        observer.event(&Event::Duplicate {
+            path: &item.path,
+            other: &before.path,
+        });
+    }
+    Ok(items)
+}
+
+/// What is said if a run has learned from some of these pictures, which come with the SHA-256 of their files.
+fn learned_from(run: &Run, pictures: &[(TestItem, String)]) -> Option<String> {
+    let seen = run.seen();
+    let known = |is_defective| {
+        let known = pictures
+            .iter()
+            .filter(move |(item, _)| item.is_defective() == is_defective);
+        let mut known = known.filter(|(_, sum)| seen.contains(sum.as_str()));
+        let first = known.next()?.0.path.display();
+        Some((first, 1 + known.count()))
+    };
+    let good = known(false).map(|(first, count)| {
+        format!(
+            "{count} of the good pictures were used in training or validation, {first} first. They score lower than \
+             new ones, so on new pictures more good ones are stopped than this says."
+        )
+    });
+    let bad = known(true).map(|(first, count)| {
+        format!(
+            "{count} of the bad pictures were used in training or validation as good ones, {first} first. So the model \
+             takes such defects for good. Train without them."
+        )
+    });
+    let cautions: Vec<_> = good.into_iter().chain(bad).collect();
+    (!cautions.is_empty()).then(|| cautions.join(" "))
+}
+
+/// Tells the observer of a fault. Returns it as results keep it.
+pub(super) fn told(fault: &Error, observer: &dyn Observer) -> String {
+    observer.event(&Event::Fault(fault));
+    plain(&fault.to_string())
 }
 
 /// The category that a run learns from.

@@ -6,9 +6,15 @@ use std::{
 };
 
 use rayon::prelude::*;
-use riad_data::{Pattern, in_part, read_text};
+use riad_data::{Pattern, Shares, in_part, read_text};
 
-use crate::{Error, Result, files::image_sha256, names::relative, settings::ImageRecord};
+use crate::{
+    Error, Result, TrainingOptions,
+    files::image_sha256,
+    held_out::{divide, groups},
+    names::relative,
+    settings::ImageRecord,
+};
 
 /// What `images` below `root` are now; none is held out.
 pub(super) fn records(images: &[PathBuf], root: &Path, bands: Option<&Pattern>) -> Result<Vec<ImageRecord>> {
@@ -21,6 +27,33 @@ pub(super) fn records(images: &[PathBuf], root: &Path, bands: Option<&Pattern>) 
         })
     };
     images.par_iter().map(record).collect()
+}
+
+/// Chooses the images to hold out, and marks them. The run may learn from the first `learn` of them. Returns the indices of the images to
+/// train on.
+///
+/// # Errors
+/// If a share is out of range, or a name has no group.
+pub(super) fn hold_out(
+    images: &mut [ImageRecord],
+    learn: usize,
+    shares: Shares,
+    options: &TrainingOptions,
+) -> Result<Vec<usize>> {
+    let names = options.group_by.as_ref().map(|grouping| {
+        let names = images.iter().map(|image| grouping.group(&image.name));
+        names.collect::<std::result::Result<Vec<_>, _>>()
+    });
+    let sums: Vec<_> = images.iter().map(|image| image.sha256.as_str()).collect();
+    let groups = groups(names.transpose()?.as_deref(), &sums);
+    let parts = divide(learn, &groups, shares, options.seed.unwrap_or(0))?;
+    for &held_out in &parts.validation {
+        images[held_out].validation = true;
+    }
+    for &held_out in &parts.calibration {
+        images[held_out].calibration = true;
+    }
+    Ok(parts.train)
 }
 
 /// The images that a file names, one in a line. Empty lines and those that begin with `#` say nothing.

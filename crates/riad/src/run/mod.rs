@@ -23,9 +23,7 @@ use crate::{
     calibration::{calibrate_until, find_appearance, find_normal, scores},
     detector::{Compute, Detector},
     files::{read_file, sha256, sha256_of_bytes, write_whole},
-    held_out::{
-        Good, HeldOut, NORMAL_IMAGES, Purpose, divide, groups, shares, too_few_to_calibrate, validation_calibrates,
-    },
+    held_out::{Good, HeldOut, NORMAL_IMAGES, Purpose, shares, too_few_to_calibrate, validation_calibrates},
     names, protocol,
     roi::roi_of,
     settings::{ImageRecord, ROI, SETTINGS, Settings, folder_of},
@@ -34,7 +32,7 @@ use crate::{
 
 pub(crate) use self::images::names_in;
 use self::{
-    images::{check_same, records},
+    images::{check_same, hold_out, records},
     start::Start,
 };
 
@@ -96,23 +94,8 @@ impl Run {
         observer: &dyn Observer,
     ) -> Result<Self> {
         let folder = folder.as_ref();
-        let check_free = || {
-            if Self::exists(folder) {
-                return Err(Error::RunExists {
-                    folder: folder.to_owned(),
-                });
-            }
-            let best = folder.join(BEST);
-            if best.exists() {
-                return Err(Error::request(format!(
-                    "a training in this folder would replace {}; choose another folder",
-                    best.display()
-                )));
-            }
-            Ok(())
-        };
         // Before the images take their time.
-        check_free()?;
+        check_free(folder)?;
         let start = options.from.as_deref().map(Start::open).transpose()?;
         let completed = start.as_ref().map(|start| start.complete(options));
         let options = completed.as_ref().unwrap_or(options);
@@ -132,22 +115,9 @@ impl Run {
         // Else every image would be refused for it.
         reader.check()?;
         Error::refuse(faults(&good, &reader, options.tile, observer))?;
-        let bands = options.bands.as_ref();
-        let mut images = records(&good, &category.root, bands)?;
-        let names = options.group_by.as_ref().map(|grouping| {
-            let names = images.iter().map(|image| grouping.group(&image.name));
-            names.collect::<std::result::Result<Vec<_>, _>>()
-        });
-        let sums: Vec<_> = images.iter().map(|image| image.sha256.as_str()).collect();
-        let groups = groups(names.transpose()?.as_deref(), &sums);
-        let parts = divide(learn, &groups, shares, options.seed.unwrap_or(0))?;
-        for &held_out in &parts.validation {
-            images[held_out].validation = true;
-        }
-        for &held_out in &parts.calibration {
-            images[held_out].calibration = true;
-        }
-        let learned_from = parts.train.iter().map(|&image| good[image].clone()).collect();
+        let mut images = records(&good, &category.root, options.bands.as_ref())?;
+        let train = hold_out(&mut images, learn, shares, options)?;
+        let learned_from = train.iter().map(|&image| good[image].clone()).collect();
         let method = protocol::method(options, learned_from, observer)?;
         if validation_calibrates(options, method) {
             for image in &mut images {
@@ -161,11 +131,16 @@ impl Run {
                 needed,
             });
         }
-        let training = options.config(method, parts.train.len(), device)?;
+        let training = options.config(method, train.len(), device)?;
         if let Some(start) = &start {
             start.check(&training)?;
         }
-        let mut settings = Settings {
+        // Read once, so that what is checked is what is kept.
+        let mask = options.roi.as_deref().map(read_file).transpose()?;
+        if let Some((file, mask)) = options.roi.as_deref().zip(mask.as_deref()) {
+            roi_of((file, mask), &training.scoring, &good, &reader)?;
+        }
+        let settings = Settings {
             riad_version: env!("CARGO_PKG_VERSION").to_owned(),
             data: path::absolute(&category.root).map_err(Error::file("access", &category.root))?,
             layout: category.layout,
@@ -175,20 +150,10 @@ impl Run {
             validation_share: shares.validation,
             calibration_share: shares.calibration,
             protocol: options.protocol.unwrap_or_default(),
-            roi: None,
+            roi: mask.as_deref().map(sha256_of_bytes),
             from: start.as_ref().map(Start::sha256),
             training,
             images,
-        };
-        // Read once, so that what is checked is what is kept.
-        let mask = match &options.roi {
-            None => None,
-            Some(file) => {
-                let mask = read_file(file)?;
-                roi_of((file, &mask), &settings.training.scoring, &good, &reader)?;
-                settings.roi = Some(sha256_of_bytes(&mask));
-                Some(mask)
-            }
         };
         let run = Self {
             folder: folder.to_owned(),
@@ -198,7 +163,7 @@ impl Run {
         // Another process may have begun a run here meanwhile. What is its own stays as it is.
         fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
         let _lock = lock_run(folder)?;
-        check_free()?;
+        check_free(folder)?;
         // Its settings come last: they promise what lies beside them.
         if let Some(mask) = mask {
             write_whole(&folder.join(ROI), &mask)?;
@@ -584,4 +549,21 @@ impl Run {
         let chosen = records.filter(|(_, record)| chosen(record));
         Ok(chosen.map(|(path, _)| path).collect())
     }
+}
+
+/// Checks that a folder can have a run.
+fn check_free(folder: &Path) -> Result<()> {
+    if Run::exists(folder) {
+        return Err(Error::RunExists {
+            folder: folder.to_owned(),
+        });
+    }
+    let best = folder.join(BEST);
+    if best.exists() {
+        return Err(Error::request(format!(
+            "a training in this folder would replace {}; choose another folder",
+            best.display()
+        )));
+    }
+    Ok(())
 }
