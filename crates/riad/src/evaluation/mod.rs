@@ -354,7 +354,8 @@ fn find(
     let threshold = model.threshold(measurement.rate);
     let mut at_threshold = match &threshold {
         Ok(threshold) => {
-            let set_by_good = !calibrated_with.is_empty() && test.good().all(|path| calibrated_with.contains(path));
+            let mut good = test.good().peekable();
+            let set_by_good = good.peek().is_some() && good.all(|path| calibrated_with.contains(path));
             Ok(AtThreshold::new(threshold, set_by_good))
         }
         Err(reason) => Err(reason.to_string()),
