@@ -35,7 +35,7 @@ pub(crate) use self::{
 };
 use crate::{
     Error, Result, known,
-    store::{Inspection, Store, VersionRow, to_millis, version_file},
+    store::{Inspection, LineRow, Store, VersionRow, to_millis, version_file},
 };
 
 /// How many pictures of a line come in at once. Each takes two open files, of which a process mostly has 1,024.
@@ -81,8 +81,8 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Opens a line: the version that it used last, or a new one if the run that it is given holds another model than before. It gets its
-    /// place among the lines later.
+    /// Opens a line: the version that it used last, or one of the run that it is given, if that is another run than at the last start. It
+    /// gets its place among the lines later.
     pub(crate) fn open(
         options: &LineOptions,
         store: &Store,
@@ -99,14 +99,21 @@ impl Line {
             )));
         }
         known::sweep(store, &name, &store.versions(&name)?)?;
-        let model = opened(&name, &options.model, store, rate, compute)?;
         let row = store.line(&name)?;
+        let (model, opened) = opened(&name, &options.model, row, store, rate, compute)?;
         let shift = row.map_or_else(|| to_millis(SystemTime::now()), |row| row.shift);
         let previous = row.and_then(|row| match row.version == model.version {
             true => row.previous,
             false => Some(row.version),
         });
-        store.keep_line(&name, model.version, previous, shift)?;
+        let version = model.version;
+        let row = LineRow {
+            version,
+            previous,
+            shift,
+            opened,
+        };
+        store.keep_line(&name, row)?;
         Ok(Self {
             index: 0,
             live: Mutex::new(Live::open(&name, store, shift, &model)?),
@@ -263,23 +270,34 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The version that a line is to use, opened.
-fn opened(line: &str, given: &Path, store: &Store, rate: FalsePositiveRate, compute: &Compute) -> Result<Model> {
+/// The version that a line is to use, opened, and the version of the run that is given.
+fn opened(
+    line: &str,
+    given: &Path,
+    row: Option<LineRow>,
+    store: &Store,
+    rate: FalsePositiveRate,
+    compute: &Compute,
+) -> Result<(Model, u32)> {
     let file = riad::model_file(given).map_err(riad::Error::from)?;
     let id = detector(&file, compute)?.id().unwrap_or_default().to_owned();
     let versions = store.versions(line)?;
-    if let Some(row) = store.line(line)?
-        && let Some(opened) = versions
-            .iter()
-            .find(|version| version.made == "opened" && version.model == id)
-    {
-        // Whoever names an older run again wants its model; what was made of the newest one on the page is the last word else.
-        let newest = versions.iter().rev().find(|version| version.made == "opened");
-        let is_newest = newest.is_some_and(|newest| newest.number == opened.number);
-        let is_its_own = is_newest || descends(&versions, row.version, opened.number);
-        let number = if is_its_own { row.version } else { opened.number };
+    let opened = versions
+        .iter()
+        .find(|version| version.made == "opened" && version.model == id)
+        .map(|opened| opened.number);
+    if let Some(opened) = opened {
+        let number = match row.filter(|row| row.opened == opened) {
+            // The same run as at the last start: what was chosen on the page since is the last word, whatever it was made of.
+            Some(row) => row.version,
+            // Whoever names another run wants that one, as it was used last.
+            None => {
+                let mut used = store.used(line)?.into_iter();
+                used.find(|&used| descends(&versions, used, opened)).unwrap_or(opened)
+            }
+        };
         let file = version_file(store.folder(), line, number);
-        return Model::new(number, detector(&file, compute)?, rate);
+        return Ok((Model::new(number, detector(&file, compute)?, rate)?, opened));
     }
     let number = versions.last().map_or(0, |version| version.number) + 1;
     let target = version_file(store.folder(), line, number);
@@ -303,7 +321,7 @@ fn opened(line: &str, given: &Path, store: &Store, rate: FalsePositiveRate, comp
             trial: None,
         },
     )?;
-    Ok(model)
+    Ok((model, number))
 }
 
 /// Opens the file of a model.

@@ -217,13 +217,19 @@ fn of_content(connection: &Connection, line: &str, sha256: &str) -> rusqlite::Re
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::LineRow, *};
 
     #[test]
     fn a_line_that_was_deleted_does_not_come_back() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
-        store.keep_line("lid", 1, None, 5).unwrap();
+        let row = LineRow {
+            version: 1,
+            previous: None,
+            shift: 5,
+            opened: 1,
+        };
+        store.keep_line("lid", row).unwrap();
         store.change_line("lid", 2, Some(1), 6).unwrap();
         let row = store.line("lid").unwrap().unwrap();
         assert_eq!((row.version, row.previous, row.shift), (2, Some(1), 6));

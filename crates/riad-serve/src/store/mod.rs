@@ -11,6 +11,7 @@ mod query;
 mod record;
 mod schema;
 mod sinks;
+mod versions;
 mod writer;
 
 use std::{
@@ -20,16 +21,17 @@ use std::{
 };
 
 use fs4::{FileExt, TryLockError};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use crate::{Error, Result};
 
 pub use self::keep::Keep;
 pub(crate) use self::{
     draft::{DraftRow, GoodRow},
-    query::{Answers, Dot, Filter, Labelled, VersionRow, parse_time},
+    query::{Answers, Dot, Filter, Labelled, parse_time},
     record::{Inspection, Label, Links, Origin, Part, Verdict, as_rfc3339, as_rfc3339_or_null, from_millis, to_millis},
     sinks::Cursor,
+    versions::{LineRow, VersionRow},
     writer::{Entry, Stored},
 };
 use self::{pictures::Pictures, writer::Writer};
@@ -130,31 +132,6 @@ impl Store {
     pub(crate) fn tidy(&self, keep: &Keep, ends: impl Fn() -> bool) -> Result<usize> {
         keep::tidy(self, keep, ends)
     }
-
-    /// A line's version in use and the one before it, and when its shift began; `None` for a line that is new.
-    pub(crate) fn line(&self, name: &str) -> Result<Option<LineRow>> {
-        self.read(|connection| {
-            let sql = "SELECT version, previous, shift FROM line WHERE name = ?1";
-            connection
-                .query_row(sql, [name], |row| {
-                    Ok(LineRow {
-                        version: row.get(0)?,
-                        previous: row.get(1)?,
-                        shift: row.get(2)?,
-                    })
-                })
-                .optional()
-        })
-    }
-}
-
-/// What the store knows of a line.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LineRow {
-    pub(crate) version: u32,
-    pub(crate) previous: Option<u32>,
-    /// Milliseconds since 1970.
-    pub(crate) shift: i64,
 }
 
 /// Where the file of a version lies in a store.

@@ -76,19 +76,6 @@ pub(crate) struct Dot {
     pub(crate) label: Option<Label>,
 }
 
-/// A version of a line's model, as it is kept.
-#[derive(Clone, Debug)]
-pub(crate) struct VersionRow {
-    pub(crate) number: u32,
-    pub(crate) model: String,
-    pub(crate) made: String,
-    pub(crate) parent: Option<u32>,
-    pub(crate) created: i64,
-    pub(crate) state: String,
-    pub(crate) note: Option<String>,
-    pub(crate) trial: Option<String>,
-}
-
 impl Store {
     /// One inspection of a line.
     pub(crate) fn inspection(&self, line: &str, id: i64) -> Result<Option<Inspection>> {
@@ -275,101 +262,6 @@ impl Store {
                 labelled
             },
         )
-    }
-
-    /// The versions of a line's model, the oldest first.
-    pub(crate) fn versions(&self, line: &str) -> Result<Vec<VersionRow>> {
-        self.read(|connection| {
-            let sql = "SELECT number, model, made, parent, created, state, note, trial FROM version WHERE line = ?1 ORDER BY number";
-            let mut statement = connection.prepare_cached(sql)?;
-            statement
-                .query_map([line], |row| {
-                    Ok(VersionRow {
-                        number: row.get(0)?,
-                        model: row.get(1)?,
-                        made: row.get(2)?,
-                        parent: row.get(3)?,
-                        created: row.get(4)?,
-                        state: row.get(5)?,
-                        note: row.get(6)?,
-                        trial: row.get(7)?,
-                    })
-                })?
-                .collect()
-        })
-    }
-
-    /// What was being made when the service ended, was not made.
-    pub(crate) fn give_up_versions(&self) -> Result<()> {
-        self.change(|connection| {
-            let sql = "UPDATE version SET state = 'failed', note = 'the service ended while it was made' WHERE state = 'making'";
-            connection.execute(sql, [])
-        })?;
-        Ok(())
-    }
-
-    /// Keeps a version, or what has become of it.
-    pub(crate) fn keep_version(&self, line: &str, version: VersionRow) -> Result<()> {
-        let line = line.to_owned();
-        self.change(move |connection| {
-            connection.execute(
-                "INSERT OR REPLACE INTO version (line, number, model, made, parent, created, state, note, trial) VALUES (?1, ?2, ?3, ?4, \
-                 ?5, ?6, ?7, ?8, ?9)",
-                params![
-                    line,
-                    version.number,
-                    version.model,
-                    version.made,
-                    version.parent,
-                    version.created,
-                    version.state,
-                    version.note,
-                    version.trial
-                ],
-            )
-        })?;
-        Ok(())
-    }
-
-    /// The names of all lines that it knows anything of, except those that are being made.
-    pub(crate) fn names(&self) -> Result<Vec<String>> {
-        self.read(|connection| {
-            let mut names = Vec::new();
-            for sql in [
-                "SELECT name FROM line UNION SELECT line FROM version",
-                "SELECT DISTINCT line FROM inspection",
-            ] {
-                let mut statement = connection.prepare_cached(sql)?;
-                for name in statement.query_map([], |row| row.get(0))? {
-                    names.push(name?);
-                }
-            }
-            Ok(names)
-        })
-    }
-
-    /// Keeps which version a line uses and used before, and when its shift began.
-    pub(crate) fn keep_line(&self, name: &str, version: u32, previous: Option<u32>, shift: i64) -> Result<()> {
-        let name = name.to_owned();
-        self.change(move |connection| {
-            connection.execute(
-                "INSERT OR REPLACE INTO line (name, version, previous, shift) VALUES (?1, ?2, ?3, ?4)",
-                params![name, version, previous, shift],
-            )
-        })?;
-        Ok(())
-    }
-
-    /// The same for a line that is there. One that was deleted meanwhile stays so.
-    pub(crate) fn change_line(&self, name: &str, version: u32, previous: Option<u32>, shift: i64) -> Result<()> {
-        let name = name.to_owned();
-        self.change(move |connection| {
-            connection.execute(
-                "UPDATE line SET version = ?2, previous = ?3, shift = ?4 WHERE name = ?1",
-                params![name, version, previous, shift],
-            )
-        })?;
-        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::{Error, Result};
 
 /// The schema that this program reads and writes. Each change of the tables raises it.
-const VERSION: i64 = 6;
+const VERSION: i64 = 7;
 
 /// How long a connection waits for another one, such as a backup's.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -17,7 +17,9 @@ CREATE TABLE line (
     name      TEXT PRIMARY KEY,
     version   INTEGER NOT NULL,
     previous  INTEGER,
-    shift     INTEGER NOT NULL
+    shift     INTEGER NOT NULL,
+    -- The version of the run that the last start named.
+    opened    INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE version (
@@ -30,6 +32,8 @@ CREATE TABLE version (
     state     TEXT NOT NULL,
     note      TEXT,
     trial     TEXT,
+    -- Higher than that of all versions of the line that were put to use before; null if it never was.
+    used      INTEGER,
     PRIMARY KEY (line, number)
 ) STRICT;
 

@@ -1,25 +1,18 @@
 //! Versions of a model.
 
-use serde_json::{Value, json};
+use std::path::PathBuf;
 
-use crate::support::{Served, bad, good, json as answer, png, served, served_in, until};
+use serde_json::{Value, json};
+use ureq::{Body, http::Response};
+
+use crate::support::{Caller, Served, bad, good, json as answer, png, run, served, served_in, until};
 
 #[test]
 fn a_version_is_made_of_audited_pictures_and_put_to_use_and_back() {
     let served = served(|options| options.audit = Some(1));
-    let mut ids = Vec::new();
-    for number in 200..224 {
-        ids.push(served.caller.inspect(&png(&good(number)))["id"].as_i64().unwrap());
-    }
+    let ids = audited(&served.caller);
     let defect = served.caller.inspect(&png(&bad(7)))["id"].as_i64().unwrap();
-    let make = |ids: &[i64]| {
-        let body = json!({"how": "recalibrate", "inspections": ids}).to_string();
-        served.caller.post(
-            "/v1/lines/lid/versions",
-            &[("content-type", "application/json")],
-            body.as_bytes(),
-        )
-    };
+    let make = |ids: &[i64]| make(&served.caller, ids);
     assert_eq!(make(&ids).status(), 409, "nobody has labelled them");
     for id in &ids {
         served.caller.label(*id, &json!("good"));
@@ -109,10 +102,39 @@ fn versions_are_switched_while_pictures_come() {
 }
 
 #[test]
-fn naming_an_older_run_goes_back_to_its_model() {
-    let (second, _) = two_versions();
-    let third = served_in(second.end(), |_| {});
-    assert_eq!(third.caller.json("/v1/lines/lid")["version"], json!(1));
+fn a_start_uses_what_was_used_last_of_the_run_that_it_names() {
+    let (second, other) = two_versions();
+    let mut folder = second.end();
+    // 1 is of this run, 2 is of the other one, and 3 is made of 1.
+    let this = run();
+    for (run, expected, then) in [
+        (this, 1, Some(3)),
+        (this, 3, None),
+        (other.as_path(), 2, None),
+        (&other, 2, None),
+        (this, 3, None),
+        // A choice on the page holds as long as the same run is named, whatever it was made of.
+        (this, 3, Some(2)),
+        (this, 2, None),
+        (&other, 2, Some(1)),
+        (&other, 1, None),
+        (this, 1, None),
+        (&other, 2, None),
+    ] {
+        let served = served_in(folder, |options| {
+            options.audit = Some(1);
+            options.lines[0].model = run.to_owned();
+        });
+        assert_eq!(served.caller.json("/v1/lines/lid")["version"], json!(expected));
+        if let Some(then) = then {
+            if then == 3 {
+                recalibrate(&served.caller);
+            }
+            let path = format!("/v1/lines/lid/versions/{then}/use");
+            assert_eq!(answer(served.caller.post(&path, &[], b""))["version"], json!(then));
+        }
+        folder = served.end();
+    }
 }
 
 #[test]
@@ -136,7 +158,7 @@ fn what_an_older_version_judged_is_drawn_whatever_rate_it_is_calibrated_for() {
     assert!(judged.0 == 200 && before.iter().all(|(status, _)| *status == 200));
     // A rate of 0.02 takes 49 scores, and the first version has 24.
     let model = first.folder.path().join("other.safetensors");
-    let mut checkpoint = riad::Checkpoint::open(crate::support::run()).unwrap();
+    let mut checkpoint = riad::Checkpoint::open(run()).unwrap();
     let scores = checkpoint.header.calibration.as_ref().unwrap().scores().repeat(3);
     checkpoint.header.calibration = Some(riad::Calibration::new(scores).unwrap());
     checkpoint.save(&model).unwrap();
@@ -155,11 +177,35 @@ fn what_an_older_version_judged_is_drawn_whatever_rate_it_is_calibrated_for() {
     );
 }
 
+/// The numbers of 24 good pictures, judged now.
+fn audited(caller: &Caller) -> Vec<i64> {
+    let judged = (200..224).map(|number| caller.inspect(&png(&good(number)))["id"].as_i64().unwrap());
+    judged.collect()
+}
+
+fn make(caller: &Caller, ids: &[i64]) -> Response<Body> {
+    let body = json!({"how": "recalibrate", "inspections": ids}).to_string();
+    let kind = [("content-type", "application/json")];
+    caller.post("/v1/lines/lid/versions", &kind, body.as_bytes())
+}
+
+/// Makes a version of the one in use.
+fn recalibrate(caller: &Caller) {
+    let ids = audited(caller);
+    for id in &ids {
+        caller.label(*id, &json!("good"));
+    }
+    assert_eq!(make(caller, &ids).status(), 202);
+    let newest = || caller.json("/v1/lines/lid/versions")["versions"][0]["state"].clone();
+    until("it is made", || newest() != "making");
+    assert_eq!(newest(), "ready");
+}
+
 /// A service whose line was opened with one model and then with another, and that other one.
-fn two_versions() -> (Served, std::path::PathBuf) {
+fn two_versions() -> (Served, PathBuf) {
     let first = served(|_| {});
     let model = first.folder.path().join("other.safetensors");
-    let mut checkpoint = riad::Checkpoint::open(crate::support::run()).unwrap();
+    let mut checkpoint = riad::Checkpoint::open(run()).unwrap();
     let mut scores = checkpoint.header.calibration.as_ref().unwrap().scores().to_vec();
     scores.pop();
     checkpoint.header.calibration = Some(riad::Calibration::new(scores).unwrap());
