@@ -215,7 +215,7 @@ pub(super) async fn infer(
             .as_ref()
             .map(|id| id.chars().filter(|c| !c.is_control()).take(200).collect()),
     };
-    let (came, first) = sent_before(&shared, &line, came, key.clone()).await?;
+    let (came, key, first) = sent_before(&shared, &line, came, key).await?;
     let found = match first {
         Some(first) => first,
         None => {

@@ -34,7 +34,7 @@ use crate::{
     Error,
     line::{Job, Judged, Line, Numbers, Picture, Refusal, copied, numbers},
     shared::Shared,
-    store::{Inspection, Origin, Verdict},
+    store::{Inspection, Key, Origin, Stored, Verdict},
 };
 
 /// Letters of a key or a name that a sender may give.
@@ -122,51 +122,54 @@ pub(super) async fn inspect(
     };
     let key = text_of(request.headers(), "idempotency-key")?;
     let (came, room) = came_in(&shared, &line, request, begun).await?;
-    let (came, first) = sent_before(&shared, &line, came, key.clone()).await?;
-    if let Some(first) = first {
-        let map = match how.maps {
-            Some(format) => map_again(&shared, &line, &first, format).await?,
-            None => None,
-        };
-        return Ok(answer(first, map, how.maps, false));
-    }
-    let judged = judge(&shared, &line, (came, room), (source, key, how.maps), begun).await?;
+    let (came, key, first) = sent_before(&shared, &line, came, key).await?;
+    let judged = match first {
+        Some(inspection) => Judged {
+            inspection,
+            map: None,
+            not_stored: None,
+        },
+        None => judge(&shared, &line, (came, room), (source, key, how.maps), begun).await?,
+    };
+    let map = match (judged.map, how.maps) {
+        (None, Some(format)) => map_again(&shared, &line, &judged.inspection, format).await?,
+        (map, _) => map,
+    };
     let is_full = judged.not_stored.is_some_and(|error: Error| error.is_full());
-    Ok(answer(judged.inspection, judged.map, how.maps, is_full))
+    Ok(answer(judged.inspection, map, how.maps, is_full))
 }
 
-/// The answer to a picture that was sent before with this key. A counter of a camera may begin anew, so another picture with the same key
-/// is refused: it must not get the verdict of the first. If the first picture is kept no longer, its key alone tells.
+/// The answer to a picture that was sent before with this key. Another picture with the same key is refused: it must not get the verdict
+/// of the first. One that comes while the first is judged is [refused later](Refusal::Other).
 pub(super) async fn sent_before(
     shared: &Shared,
     line: &std::sync::Arc<Line>,
     came: Came,
     key: Option<String>,
-) -> Result<(Came, Option<Inspection>), Refused> {
-    let Some(key) = key else {
-        return Ok((came, None));
+) -> Result<(Came, Option<Key>, Option<Inspection>), Refused> {
+    let Some(text) = key else {
+        return Ok((came, None, None));
     };
     let (line, store) = (line.clone(), shared.store.clone());
     blocking(move || {
-        let Some(first) = store.of_key(&line.name, &key)? else {
-            return Ok((came, None));
+        let picture = match &came.picture {
+            Picture::File(path) => sha256(&[path]).map_err(Error::from)?,
+            Picture::Memory { bytes, .. } => sha256_of_bytes(bytes),
         };
-        let kept = first.picture.as_ref();
-        // By hashes, so that no picture is read into memory for this.
-        let kept = kept.and_then(|name| sha256(&[store.pictures().path(name)]).ok());
-        let is_same = kept.is_none_or(|kept| match &came.picture {
-            Picture::File(path) => sha256(&[path]).is_ok_and(|came| came == kept),
-            Picture::Memory { bytes, .. } => sha256_of_bytes(bytes) == kept,
-        });
-        if !is_same {
-            return Err(Refused::conflict(format!(
-                "inspection {} has this Idempotency-Key and another picture; give each picture a key of its own",
-                first.id
-            )));
+        let key = Key { text, picture };
+        match store.of_key(&line.name, &key)? {
+            Some(Stored::New(first) | Stored::Before(first)) => Ok((came, Some(key), Some(first))),
+            Some(Stored::Other(first)) => Err(other_picture(first)),
+            None => Ok((came, Some(key), None)),
         }
-        Ok((came, Some(first)))
     })
     .await
+}
+
+fn other_picture(first: i64) -> Refused {
+    Refused::conflict(format!(
+        "inspection {first} has this Idempotency-Key and another picture; give each picture a key of its own"
+    ))
 }
 
 /// The numbers of the map of a picture that was judged before, as long as it is kept.
@@ -193,7 +196,7 @@ pub(super) async fn judge(
     shared: &Shared,
     line: &std::sync::Arc<Line>,
     (came, room): (Came, OwnedSemaphorePermit),
-    (source, key, numbers): (Origin, Option<String>, Option<Numbers>),
+    (source, key, numbers): (Origin, Option<Key>, Option<Numbers>),
     begun: Begun,
 ) -> Result<Judged, Refused> {
     let (answer, answered) = oneshot::channel();
@@ -221,6 +224,7 @@ pub(super) async fn judge(
             Some(error) if !error.is_full() => Err(error.into()),
             _ => Ok(judged),
         },
+        Ok(Ok(Err(Refusal::Other(first)))) => Err(other_picture(first)),
         Ok(Ok(Err(Refusal::Panicked)) | Err(_)) => Err(Refused::internal()),
         Ok(Ok(Err(Refusal::Late))) | Err(_) => {
             shared.counters.late();

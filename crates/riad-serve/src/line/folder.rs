@@ -113,8 +113,8 @@ fn settle_one(under_way: &mut UnderWay, known: &mut HashSet<String>) {
     };
     let is_done = match answer.blocking_recv() {
         Ok(Ok(judged)) => judged.not_stored.is_none(),
-        // It would meet the same fault again, until the program is another one.
-        Ok(Err(Refusal::Panicked)) => true,
+        // It would be refused again, until the program is another one.
+        Ok(Err(Refusal::Panicked | Refusal::Other(_))) => true,
         Ok(Err(Refusal::Late)) | Err(_) => false,
     };
     if is_done {

@@ -23,7 +23,7 @@ use super::{Line, Queue};
 use crate::{
     Error,
     events::{Event, Events},
-    store::{Entry, Inspection, Links, Origin, Store, Stored, Verdict},
+    store::{Entry, Inspection, Key, Links, Origin, Store, Stored, Verdict},
 };
 
 /// A picture that waits to be scored.
@@ -35,8 +35,7 @@ pub(crate) struct Job {
     pub(crate) source: Origin,
     /// What its sender calls it.
     pub(crate) name: Option<String>,
-    /// The sender's key.
-    pub(crate) key: Option<String>,
+    pub(crate) key: Option<Key>,
     /// What the watched folder knows it by.
     pub(crate) identity: Option<String>,
     /// When nobody waits for it any more.
@@ -78,7 +77,7 @@ pub(crate) enum Numbers {
 #[derive(Debug)]
 pub(crate) struct Judged {
     pub(crate) inspection: Inspection,
-    /// The map's file, if its numbers were asked for.
+    /// The map's file, if its numbers were asked for, unless the picture was judged before: another version may have done that.
     pub(crate) map: Option<Vec<u8>>,
     /// Why it could not be stored; its verdict stands all the same.
     pub(crate) not_stored: Option<Error>,
@@ -89,6 +88,8 @@ pub(crate) struct Judged {
 pub(crate) enum Refusal {
     /// Its time was up before its turn came.
     Late,
+    /// Another picture has its sender's key: the number of that inspection. It came while this one was judged.
+    Other(i64),
     /// An error in the program.
     Panicked,
 }
@@ -179,7 +180,7 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events, judging: 
         let (answer, picture, room, events) = (job.answer, job.picture, job.room, events.clone());
         let is_lost = matches!(picture, Picture::Memory { .. });
         store.insert(entry, move |stored| {
-            let (inspection, not_stored) = match stored {
+            let judged = match stored {
                 Ok(Stored::New(inspection)) => {
                     line.note(&inspection);
                     if is_lost {
@@ -188,18 +189,19 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events, judging: 
                     }
                     events.stored(inspection.id);
                     events.send(Event::Inspection, &inspection);
-                    (inspection, None)
+                    Ok((inspection, map, None))
                 }
-                Ok(Stored::Before(inspection)) => (inspection, None),
+                Ok(Stored::Before(inspection)) => Ok((inspection, None, None)),
+                Ok(Stored::Other(first)) => Err(Refusal::Other(first)),
                 Err(error) => {
                     line.live().could_not_store();
                     tracing::error!("line {}: a picture could not be stored: {error}", line.name);
-                    (unstored, Some(error))
+                    Ok((unstored, map, Some(error)))
                 }
             };
             drop((picture, room));
             // Nobody may wait for it any more.
-            let _ = answer.send(Ok(Judged {
+            let _ = answer.send(judged.map(|(inspection, map, not_stored)| Judged {
                 inspection,
                 map,
                 not_stored,

@@ -32,7 +32,7 @@ pub(crate) use self::{
     record::{Inspection, Label, Links, Origin, Part, Verdict, as_rfc3339, as_rfc3339_or_null, from_millis, to_millis},
     sinks::Cursor,
     versions::{LineRow, VersionRow},
-    writer::{Entry, Stored},
+    writer::{Entry, Key, Stored},
 };
 use self::{pictures::Pictures, writer::Writer};
 

@@ -7,6 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     Store,
     record::{Inspection, Label, Links, Origin, Verdict, as_rfc3339, from_millis, to_millis},
+    writer::{Key, Stored},
 };
 use crate::Result;
 
@@ -82,8 +83,8 @@ impl Store {
         self.read(|connection| one(connection, line, id))
     }
 
-    /// The inspection that was stored under a sender's key.
-    pub(crate) fn of_key(&self, line: &str, key: &str) -> Result<Option<Inspection>> {
+    /// What was stored under a sender's key.
+    pub(crate) fn of_key(&self, line: &str, key: &Key) -> Result<Option<Stored>> {
         self.read(|connection| of_sender(connection, line, Some(key), None))
     }
 
@@ -265,17 +266,23 @@ impl Store {
     }
 }
 
-/// The inspection that was stored for a sender's key, or as a file in the watched folder.
+/// What was stored for a sender's key, or as a file in the watched folder.
 pub(super) fn of_sender(
     connection: &Connection,
     line: &str,
-    key: Option<&str>,
+    key: Option<&Key>,
     identity: Option<&str>,
-) -> rusqlite::Result<Option<Inspection>> {
-    let sql = format!("SELECT {COLUMNS} FROM inspection WHERE line = ?1 AND (key = ?2 OR identity = ?3)");
+) -> rusqlite::Result<Option<Stored>> {
+    let sql = format!("SELECT {COLUMNS}, key_picture FROM inspection WHERE line = ?1 AND (key = ?2 OR identity = ?3)");
     connection
         .prepare_cached(&sql)?
-        .query_row(params![line, key, identity], inspection)
+        .query_row(params![line, key.map(|key| &key.text), identity], |row| {
+            let (found, picture) = (inspection(row)?, row.get::<_, Option<String>>("key_picture")?);
+            Ok(match key.is_some_and(|key| picture.as_ref() != Some(&key.picture)) {
+                true => Stored::Other(found.id),
+                false => Stored::Before(found),
+            })
+        })
         .optional()
 }
 

@@ -64,8 +64,9 @@ CREATE TABLE inspection (
     labelled      INTEGER,
     picture       TEXT,
     bytes         INTEGER NOT NULL,
-    -- The sender's key, by which a request that is sent again is known.
+    -- The sender's key, by which a request that is sent again is known, and the SHA-256 of its picture.
     key           TEXT,
+    key_picture   TEXT,
     -- Of a file in the watched folder: path, size and time of change.
     identity      TEXT
 ) STRICT;

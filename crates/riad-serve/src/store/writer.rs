@@ -27,19 +27,29 @@ pub(crate) struct Entry {
     pub(crate) inspection: Inspection,
     /// The file of its picture, which comes into the store's hands.
     pub(crate) picture: Option<PathBuf>,
-    /// The sender's key.
-    pub(crate) key: Option<String>,
+    pub(crate) key: Option<Key>,
     /// What the watched folder knows it by.
     pub(crate) identity: Option<String>,
 }
 
-/// An inspection that is on the disk.
+/// By what a request is known that is sent again. A counter of a camera may begin anew, so the key alone does not tell.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    /// As the sender gives it.
+    pub(crate) text: String,
+    /// The SHA-256 of the picture.
+    pub(crate) picture: String,
+}
+
+/// What is on the disk.
 #[derive(Debug)]
 pub(crate) enum Stored {
-    /// It is new.
+    /// This inspection, which is new.
     New(Inspection),
     /// It was stored before, under the same key or as the same file: this is the first one.
     Before(Inspection),
+    /// Another picture has its key: the number of that inspection.
+    Other(i64),
 }
 
 /// Changes something within a transaction, if there is one, and then answers, with what kept all of it from the disk.
@@ -126,7 +136,7 @@ impl Writer {
         }
         let (name, pictures) = (inspection.picture.clone(), self.pictures.clone());
         self.submit(
-            move |connection| insert(connection, inspection, key.as_deref(), identity.as_deref()),
+            move |connection| insert(connection, inspection, key.as_ref(), identity.as_deref()),
             move |stored| {
                 if !matches!(stored, Ok(Stored::New(_)))
                     && let Some(name) = name
@@ -196,16 +206,22 @@ fn copy_of(error: &rusqlite::Error) -> rusqlite::Error {
 fn insert(
     connection: &Connection,
     mut inspection: Inspection,
-    key: Option<&str>,
+    key: Option<&Key>,
     identity: Option<&str>,
 ) -> rusqlite::Result<Stored> {
+    // Asked first: SQLite counts on for a row that its index refuses, and numbers have no gaps.
+    if (key.is_some() || identity.is_some())
+        && let Some(before) = query::of_sender(connection, &inspection.line, key, identity)?
+    {
+        return Ok(before);
+    }
     let sql = "INSERT INTO inspection (line, received, source, name, verdict, reason, score, p_value, threshold, rate, confidence, \
-               regions, width, height, model, version, riad_version, ms, audit, picture, bytes, key, identity, pictures) VALUES (?1, \
-               ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24) ON CONFLICT DO NOTHING";
+               regions, width, height, model, version, riad_version, ms, audit, picture, bytes, key, key_picture, identity, pictures) VALUES (?1, \
+               ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)";
     let regions = serde_json::to_string(&inspection.regions)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let size = |number: Option<usize>| number.map(|number| i64::try_from(number).unwrap_or(i64::MAX));
-    let inserted = connection.prepare_cached(sql)?.execute(params![
+    connection.prepare_cached(sql)?.execute(params![
         inspection.line,
         to_millis(inspection.received),
         inspection.source.name(),
@@ -227,15 +243,87 @@ fn insert(
         inspection.audit,
         inspection.picture,
         i64::try_from(inspection.bytes).unwrap_or(i64::MAX),
-        key,
+        key.map(|key| &key.text),
+        key.map(|key| &key.picture),
         identity,
         size(inspection.pictures),
     ])?;
-    if inserted == 0 {
-        let before = query::of_sender(connection, &inspection.line, key, identity)?;
-        return before.map(Stored::Before).ok_or(rusqlite::Error::QueryReturnedNoRows);
-    }
     inspection.id = connection.last_insert_rowid();
     inspection.links = Links::of(&inspection.line, inspection.id);
     Ok(Stored::New(inspection))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::{
+        super::{Origin, Store, Verdict},
+        *,
+    };
+
+    fn inspection(score: f32) -> Inspection {
+        Inspection {
+            id: 0,
+            line: "lid".to_owned(),
+            received: SystemTime::UNIX_EPOCH,
+            source: Origin::Http,
+            name: None,
+            verdict: Verdict::Good,
+            reason: None,
+            score: Some(score),
+            p_value: None,
+            threshold: None,
+            rate: 0.05,
+            confidence: None,
+            regions: Vec::new(),
+            width: None,
+            height: None,
+            pictures: None,
+            model: String::new(),
+            version: 1,
+            riad_version: String::new(),
+            ms: 0.0,
+            audit: false,
+            label: None,
+            labelled: None,
+            kept: false,
+            links: Links::default(),
+            picture: None,
+            bytes: 0,
+        }
+    }
+
+    /// Both were judged before either was stored.
+    #[test]
+    fn a_key_has_one_row_and_never_the_verdict_of_another_picture() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let (answer, answers) = mpsc::channel();
+        for (score, key, picture) in [
+            (0.1, "a", "one"),
+            (0.2, "a", "two"),
+            (0.3, "a", "one"),
+            (0.4, "b", "two"),
+        ] {
+            let entry = Entry {
+                inspection: inspection(score),
+                picture: None,
+                key: Some(Key {
+                    text: key.to_owned(),
+                    picture: picture.to_owned(),
+                }),
+                identity: None,
+            };
+            let answer = answer.clone();
+            store.insert(entry, move |stored| answer.send(stored).unwrap());
+        }
+        let next = || answers.recv().unwrap().unwrap();
+        assert!(matches!(next(), Stored::New(first) if first.id == 1));
+        assert!(matches!(next(), Stored::Other(1)));
+        assert!(matches!(next(), Stored::Before(first) if first.id == 1 && first.score == Some(0.1)));
+        assert!(matches!(next(), Stored::New(other) if other.id == 2));
+        let rows = store.after(0, 9).unwrap();
+        assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [1, 2]);
+    }
 }

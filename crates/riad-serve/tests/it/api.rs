@@ -126,6 +126,54 @@ fn a_request_that_is_sent_again_counts_once() {
 }
 
 #[test]
+fn of_two_pictures_that_come_at_once_with_the_same_key_one_is_refused() {
+    const PAIRS: usize = 20;
+    let served = served(|_| {});
+    let address = served.caller.base.trim_start_matches("http://");
+    let pictures = [("good", png(&good(1))), ("defective", png(&bad(1)))];
+    for pair in 0..PAIRS {
+        // Each picture is there but for its last byte, so that both are judged at about the same time. What is expected holds in any order.
+        let mut connections = pictures.each_ref().map(|(_, picture)| {
+            let mut connection = TcpStream::connect(address).unwrap();
+            let head = format!(
+                "POST /v1/lines/lid/inspect HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nIdempotency-Key: {pair}\r\nContent-Length: \
+                 {}\r\n\r\n",
+                picture.len()
+            );
+            connection.write_all(head.as_bytes()).unwrap();
+            connection.write_all(&picture[..picture.len() - 1]).unwrap();
+            connection
+        });
+        for (connection, (_, picture)) in connections.iter_mut().zip(&pictures) {
+            connection.write_all(&picture[picture.len() - 1..]).unwrap();
+        }
+        let mut judged = 0;
+        for (connection, (verdict, _)) in connections.iter_mut().zip(&pictures) {
+            let mut said = String::new();
+            connection.read_to_string(&mut said).unwrap();
+            if said.starts_with("HTTP/1.1 200") {
+                judged += 1;
+                assert!(said.contains(&format!("\"verdict\":\"{verdict}\"")), "{said}");
+            } else {
+                assert!(
+                    said.starts_with("HTTP/1.1 409") && said.contains("Idempotency-Key"),
+                    "{said}"
+                );
+            }
+        }
+        assert_eq!(judged, 1);
+    }
+    let rows = served.caller.json("/v1/lines/lid/inspections?limit=500");
+    assert_eq!(rows["inspections"].as_array().unwrap().len(), PAIRS);
+    // Nothing is left of those that were refused.
+    let store = served.folder.path().join("store");
+    let days = std::fs::read_dir(store.join("pictures/lid")).unwrap();
+    let kept = days.map(|day| std::fs::read_dir(day.unwrap().path()).unwrap().count());
+    assert_eq!(kept.sum::<usize>(), PAIRS);
+    assert_eq!(std::fs::read_dir(store.join("incoming")).unwrap().count(), 0);
+}
+
+#[test]
 fn what_is_no_picture_is_answered_and_counted_as_such() {
     let served = served(|options| options.most_bytes = 10_000);
     let response = served.caller.post("/v1/lines/lid/inspect", &[], b"hello");
