@@ -216,9 +216,12 @@ impl Service {
         let (pictures, bytes) = options.most_good;
         let drafts = Drafts::open(&store, options.rate, Room { pictures, bytes })?;
         let lines = Lines::new(queue.clone(), options.rate, options.audit, options.compute.clone());
-        let mut places = Vec::new();
+        let has_plcs = options.sinks.iter().any(|sink| sink.to.is_present());
+        let mut places = if has_plcs { store.places()? } else { Vec::new() };
         for line in with_made(&options, &drafts, &store)? {
-            places.push(line.name.clone());
+            if has_plcs && !places.contains(&line.name) {
+                places.push(line.name.clone());
+            }
             let is_given = options.lines.iter().any(|given| given.name == line.name);
             match lines.open(&line, &store) {
                 // It stays as it is for the next start, and the others judge meanwhile.
@@ -233,6 +236,7 @@ impl Service {
             allow.push(fs::canonicalize(folder).map_err(Error::file("read", folder))?);
         }
         let sinks = Sink::open(&options.sinks, options.wait(), places.len(), &store)?;
+        store.keep_places(&places)?;
         let refused = |cause| Error::Listen {
             address: options.listen.to_string(),
             cause,
@@ -358,6 +362,12 @@ impl Service {
     /// The address at which it answers.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The names of lines in the order of the numbers by which PLCs know them, from 0. Lines that this store served earlier are among them.
+    /// Empty if verdicts are sent to no PLC.
+    pub fn places(&self) -> &[String] {
+        &self.shared.places
     }
 
     /// The addresses at which PLCs can read, one for each such sink.

@@ -30,7 +30,7 @@ pub(crate) struct Shared(pub(crate) Arc<Inner>);
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) lines: Lines,
-    /// The lines that there were at the start, in the order of their registers. One that could not be opened keeps its place.
+    /// The lines that PLCs know, in the order of their registers. One that is not served now keeps its place. Empty without a PLC.
     pub(crate) places: Vec<String>,
     pub(crate) drafts: Drafts,
     pub(crate) queue: Arc<Queue<Job>>,

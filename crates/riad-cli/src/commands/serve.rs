@@ -81,6 +81,14 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
     for address in service.modbus() {
         info!("Modbus TCP  {address}   for PLCs");
     }
+    for (number, name) in service.places().iter().enumerate() {
+        let now = if lines.contains(name) {
+            ""
+        } else {
+            ", which is not served now"
+        };
+        info!("PLC line {number}  {name}{now}");
+    }
     info!("the store is {}; Ctrl-C ends", shell_quoted(&args.store));
     service.run(end.cancel());
     Ok(Ending::Done)

@@ -78,7 +78,7 @@ pub enum Destination {
 
 impl Destination {
     /// Whether it shows the present, so that what is late is of no use to it.
-    pub(super) fn is_present(&self) -> bool {
+    pub(crate) fn is_present(&self) -> bool {
         matches!(self, Self::ModbusClient { .. } | Self::ModbusServer { .. })
     }
 
@@ -109,7 +109,9 @@ impl Address {
     /// If it cannot be meant.
     pub(super) fn read(to: &Destination, lines: usize) -> Result<Self> {
         if to.is_present() && lines > MOST_LINES {
-            return Err(Error::Request(format!("Modbus has room for {MOST_LINES} lines")));
+            return Err(Error::Request(format!(
+                "Modbus has room for {MOST_LINES} lines, and those that the store had earlier keep theirs; take another store"
+            )));
         }
         match to {
             Destination::Webhook { url, .. } => webhook(url),
@@ -117,7 +119,8 @@ impl Address {
             Destination::ModbusClient { address, base, .. } => {
                 if usize::from(*base) + lines * usize::from(REGISTERS_APART) > 1 << 16 {
                     return Err(Error::Request(format!(
-                        "from register {base} on there is no room for {lines} lines"
+                        "from register {base} on there is no room for {lines} lines, of which those that the store had earlier are some; \
+                         begin at a lower register"
                     )));
                 }
                 let address = address.as_str();

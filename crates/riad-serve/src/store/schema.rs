@@ -90,6 +90,12 @@ CREATE TABLE sink (
     dropped    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
+-- The numbers by which PLCs know lines, from 0 without a gap. Each belongs to a name for ever.
+CREATE TABLE place (
+    number  INTEGER PRIMARY KEY,
+    line    TEXT NOT NULL UNIQUE
+) STRICT;
+
 -- Lines that are being made, and the good pictures that they are made of.
 CREATE TABLE draft (
     name     TEXT PRIMARY KEY,

@@ -67,6 +67,26 @@ impl Store {
         Ok(())
     }
 
+    /// The names of lines that PLCs know, in the order of their places.
+    pub(crate) fn places(&self) -> Result<Vec<String>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT line FROM place ORDER BY number")?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        })
+    }
+
+    /// Keeps the places of lines. Those that have one keep it.
+    pub(crate) fn keep_places(&self, lines: &[String]) -> Result<()> {
+        let lines = lines.to_vec();
+        self.change(move |connection| {
+            for (number, line) in (0_i64..).zip(lines) {
+                let sql = "INSERT OR IGNORE INTO place (number, line) VALUES (?1, ?2)";
+                connection.prepare_cached(sql)?.execute(params![number, line])?;
+            }
+            Ok(())
+        })
+    }
+
     /// The number of the newest inspection; 0 if there is none.
     pub(crate) fn newest(&self) -> Result<i64> {
         self.read(|connection| {

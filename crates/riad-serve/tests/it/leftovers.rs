@@ -9,13 +9,13 @@ use std::{
 };
 
 use riad::FalsePositiveRate;
-use riad_serve::{Destination, SinkOptions};
+use riad_serve::{Destination, LineOptions, SinkOptions};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::{
     making::{NEEDED, begin, empty, files, fill, train},
-    support::{bad, good, json as answer, png, served, served_in, until},
+    support::{Served, bad, good, json as answer, png, served, served_in, until},
 };
 
 /// Changes the database of a store that no service uses.
@@ -150,8 +150,29 @@ fn registers(address: SocketAddr, count: u8) -> Vec<u16> {
     values.map(|two| u16::from_be_bytes([two[0], two[1]])).collect()
 }
 
+/// Where PLCs read.
+fn for_plcs() -> Vec<SinkOptions> {
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let valid = Some(Duration::from_secs(60));
+    vec![SinkOptions::new(Destination::ModbusServer { address, valid })]
+}
+
+/// Has a line judge a picture, and waits until PLCs see it in this place.
+fn see(served: &Served, line: &str, place: usize) {
+    let plc = served.service.as_ref().unwrap().modbus()[0];
+    let judged = answer(
+        served
+            .caller
+            .post(&format!("/v1/lines/{line}/inspect"), &[], &png(&good(7))),
+    );
+    let id = judged["id"].as_i64().unwrap() as u16;
+    let shown = || registers(plc, 48)[16 * place..][..9].to_vec();
+    until("the inspection is shown", || shown()[7] == id);
+    until("its heart beats", || shown()[0] != 0);
+}
+
 #[test]
-fn a_made_line_that_cannot_be_opened_keeps_its_place_for_plcs() {
+fn a_line_keeps_its_place_for_plcs_whatever_becomes_of_others() {
     let first = empty(|_| {});
     for line in ["cap", "hat"] {
         begin(&first.caller, line);
@@ -173,25 +194,39 @@ fn a_made_line_that_cannot_be_opened_keeps_its_place_for_plcs() {
             }
         }
     }
-    let second = served_in(folder, |options| {
-        options.lines.clear();
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let valid = Some(Duration::from_secs(60));
-        options.sinks = vec![SinkOptions::new(Destination::ModbusServer { address, valid })];
-    });
+    let with_plcs = |folder, lines: &[&str]| {
+        served_in(folder, |options| {
+            let given = options.lines.remove(0);
+            options.lines = lines
+                .iter()
+                .map(|name| LineOptions {
+                    name: (*name).to_owned(),
+                    ..given.clone()
+                })
+                .collect();
+            options.sinks = for_plcs();
+        })
+    };
+    // The first one cannot be opened.
+    let second = with_plcs(folder, &["lid"]);
     let service = second.service.as_ref().unwrap();
-    assert_eq!(service.lines(), ["hat"]);
-    let plc = service.modbus()[0];
-    let judged = answer(second.caller.post("/v1/lines/hat/inspect", &[], &png(&good(7))));
-    let id = judged["id"].as_i64().unwrap() as u16;
-    until("the inspection is shown", || registers(plc, 25)[16 + 7] == id);
-    until("its heart beats", || registers(plc, 25)[16] != 0);
-    let shown = registers(plc, 25);
-    assert_eq!(
-        shown[..16],
-        [0; 16],
-        "nothing is shown of the line before it, and its heart stands"
-    );
+    assert_eq!(service.lines(), ["lid", "hat"]);
+    assert_eq!(service.places(), ["lid", "cap", "hat"]);
+    see(&second, "hat", 2);
+    let shown = registers(service.modbus()[0], 32);
+    assert_eq!(shown[16..], [0; 16], "nothing is shown of it, and its heart stands");
+
+    // It is deleted, a line is given no longer, and another one comes.
+    assert_eq!(second.caller.delete("/v1/lines/cap").status(), 204);
+    let third = with_plcs(second.end(), &["lid-2"]);
+    assert_eq!(third.service.as_ref().unwrap().places(), ["lid", "cap", "hat", "lid-2"]);
+    see(&third, "hat", 2);
+    let shown = registers(third.service.as_ref().unwrap().modbus()[0], 32);
+    assert_eq!(shown, [0; 32]);
+    let fourth = with_plcs(third.end(), &["lid-2", "lid"]);
+    for (line, place) in [("lid", 0), ("hat", 2)] {
+        see(&fourth, line, place);
+    }
 }
 
 #[test]

@@ -49,8 +49,8 @@ impl Block {
     }
 }
 
-/// What PLCs see of all lines that are there when the service starts. A PLC knows a line by its place, which stays. The place of a line
-/// that could not be opened shows nothing, and its heartbeat stands.
+/// What PLCs see of all lines that are there when the service starts. A PLC knows a line by its place, which stays its own for ever: another
+/// line there would be taken for it. The place of a line that is not served shows nothing, and its heartbeat stands.
 #[derive(Debug)]
 pub(super) struct Board {
     shared: Shared,
