@@ -260,6 +260,7 @@ impl Service {
             drawing: Semaphore::new(DRAWING),
             looking: Semaphore::new(1),
             held: Arc::new(Semaphore::new(HELD)),
+            answers: http::answers(),
             counters: Counters::default(),
             making: Arc::default(),
             sinks: sinks.iter().map(|sink| sink.status.clone()).collect(),

@@ -49,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) looking: Semaphore,
     /// How many pictures may be held in memory at once.
     pub(crate) held: Arc<Semaphore>,
+    /// Room for large answers that wait to be read.
+    pub(crate) answers: Arc<Semaphore>,
     pub(crate) counters: Counters,
     pub(crate) making: Arc<Making>,
     pub(crate) sinks: Vec<Arc<Status>>,

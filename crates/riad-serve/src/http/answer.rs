@@ -94,6 +94,11 @@ impl Refused {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Busy, words)
     }
 
+    pub(crate) fn unread() -> Self {
+        let words = "too many large answers wait to be read; read them, and ask again in a second";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Busy, words)
+    }
+
     pub(crate) fn too_large(most: u64) -> Self {
         let words = format!("a picture has at most {most} bytes here");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::TooLarge, words)

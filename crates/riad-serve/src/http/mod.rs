@@ -1,6 +1,7 @@
 //! What is answered over HTTP.
 
 mod answer;
+mod answering;
 mod auth;
 mod body;
 mod events;
@@ -27,6 +28,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use tokio::sync::Semaphore;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 use utoipa::OpenApi;
 use utoipa_axum::{
@@ -45,6 +47,11 @@ use crate::{
 /// The page may load what is ours and nothing else, and nobody may put it into a page of theirs.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// Room for large answers that wait to be read.
+pub(crate) fn answers() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(answering::ROOM))
+}
 
 /// How many of the largest pictures a form may have.
 const PICTURES: usize = 16;
@@ -127,6 +134,7 @@ pub(crate) fn router(shared: Shared) -> Router {
     .fallback(|| async { Refused::not_found("there is nothing at this address") })
     .method_not_allowed_fallback(method_not_allowed)
     .layer(DefaultBodyLimit::max(MOST_JSON))
+    .layer(middleware::from_fn_with_state(shared.clone(), answering::within_room))
     .layer(middleware::from_fn_with_state(shared.clone(), body::in_time))
     .layer(middleware::from_fn_with_state(shared.clone(), auth::guard))
     .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
