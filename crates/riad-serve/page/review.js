@@ -7,7 +7,7 @@ import { Versions } from "./versions.js";
 import { count, dayAndTime, labelWord, percent } from "./words.js";
 
 const PAGE = 100;
-const MOST = 1000; // pictures on the page; older ones are selected by nobody one by one
+const MOST = 1000; // pictures on the page, the newest; older ones are selected by nobody one by one
 
 const HOW = {
   recalibrate: "Sets the limit anew, in seconds. Take those drawn by chance: nobody picked them, so the promised rate holds.",
@@ -76,20 +76,41 @@ export class Review {
 
   add(good, bad) {
     this.next = { good: good.next, defective: bad.next };
-    for (const row of good.inspections) this.addGood(row);
-    for (const row of bad.inspections) this.badGrid.append(this.tile(row, false));
-    const full = this.good.size + this.badGrid.children.length >= MOST;
-    this.more.hidden = full || (!good.next && !bad.next);
-    this.goodEmpty.hidden = this.good.size > 0;
-    this.badEmpty.hidden = this.badGrid.children.length > 0;
-    this.tell();
+    // One that an event has brought already is as new.
+    for (const row of [...good.inspections, ...bad.inspections]) if (!this.find(row.id)) this.put(row);
+    this.settle();
   }
 
-  addGood(row) {
-    if (this.good.has(row.id)) return;
-    const node = this.tile(row, true);
-    this.good.set(row.id, { row, box: node.querySelector("input") });
-    this.goodGrid.append(node);
+  find(id) {
+    return this.node.querySelector(`.pick[data-id="${id}"]`);
+  }
+
+  /** Puts a labelled one in its place, the newest first. */
+  put(row) {
+    const isGood = row.label === "good";
+    const grid = isGood ? this.goodGrid : this.badGrid;
+    const node = this.tile(row, isGood);
+    if (isGood) this.good.set(row.id, { row, box: node.querySelector("input") });
+    // From the end: what is loaded comes in this order.
+    let before = null;
+    let last = grid.lastElementChild;
+    while (last && Number(last.dataset.id) < row.id) [before, last] = [last, last.previousElementSibling];
+    grid.insertBefore(node, before);
+  }
+
+  remove(id) {
+    this.find(id)?.remove();
+    this.good.delete(id);
+  }
+
+  /** Others may label for weeks while this is open, so the oldest make room. */
+  settle() {
+    const [good, bad] = [this.goodGrid.children, this.badGrid.children];
+    while (good.length + bad.length > MOST) this.remove(Number((good.length > bad.length ? this.goodGrid : this.badGrid).lastElementChild.dataset.id));
+    this.more.hidden = good.length + bad.length >= MOST || (!this.next.good && !this.next.defective);
+    this.goodEmpty.hidden = good.length > 0;
+    this.badEmpty.hidden = bad.length > 0;
+    this.tell();
   }
 
   tile(row, selectable) {
@@ -157,13 +178,9 @@ export class Review {
   }
 
   relabel(row) {
-    this.node.querySelector(`.pick[data-id="${row.id}"]`)?.remove();
-    this.good.delete(row.id);
-    if (row.label === "good") this.addGood(row);
-    else if (row.label) this.badGrid.append(this.tile(row, false));
-    this.goodEmpty.hidden = this.good.size > 0;
-    this.badEmpty.hidden = this.badGrid.children.length > 0;
-    this.tell();
+    this.remove(row.id);
+    if (row.label) this.put(row);
+    this.settle();
   }
 
   tick() {}

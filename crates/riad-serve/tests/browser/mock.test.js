@@ -348,7 +348,9 @@ describe("screen readers", () => {
   }));
 });
 
-test("10,000 pictures leave the memory flat", { timeout: 300_000 }, (t) => on({}, "", async (page, mock) => {
+const MANY = Array.from({ length: 12 }, (_, k) => `line-${k}`);
+
+for (const lines of [["lid"], MANY]) test(`10,000 pictures leave the memory flat, with ${lines.length} on the page`, { timeout: 300_000 }, (t) => on({ lines }, "", async (page, mock) => {
   const session = await page.context().newCDPSession(page);
   const measure = async () => {
     await session.send("HeapProfiler.collectGarbage");
@@ -358,15 +360,16 @@ test("10,000 pictures leave the memory flat", { timeout: 300_000 }, (t) => on({}
   };
   await session.send("Performance.enable");
   const flood = async (n) => {
+    let row;
     for (let k = 0; k < n; k++) {
-      const row = mock.add("lid", { verdict: k % 20 === 0 ? "defective" : k % 101 === 0 ? "not_this_product" : "good" });
+      row = mock.add(lines[k % lines.length], { verdict: k % 20 === 0 ? "defective" : k % 101 === 0 ? "not_this_product" : "good" });
       if (k % 50 === 0) {
         mock.setLabel(row, "good");
         mock.send("label", row);
       }
       if (k % 10 === 9) await new Promise((done) => setTimeout(done, 12));
     }
-    await until(() => page.locator(".strip .thumb").first().getAttribute("aria-label"), (words) => words.startsWith(`Picture ${mock.nextId - 1},`), "the last one", 60);
+    await until(() => page.locator(`[data-line="${row.line}"] .strip .thumb`).first().getAttribute("aria-label"), (words) => words.startsWith(`Picture ${row.id},`), "the last one", 60);
     await page.waitForTimeout(1500);
   };
   await flood(1_000); // lists full, code compiled
@@ -378,5 +381,24 @@ test("10,000 pictures leave the memory flat", { timeout: 300_000 }, (t) => on({}
   assert.ok(last.heap - first.heap < 1_000_000, `${kb(first.heap)} to ${kb(last.heap)}`);
   assert.ok(last.nodes - first.nodes < 200, `${first.nodes} to ${last.nodes} nodes`);
   assert.ok(last.listeners - first.listeners < 50, `${first.listeners} to ${last.listeners} listeners`);
-  assert.equal(await page.locator(".strip .thumb").count(), 24);
+  assert.equal(await page.locator(".strip .thumb").count(), lines.length === 1 ? 24 : 6 * lines.length);
+}));
+
+test("what others answer for weeks leaves the review with its newest 1000", { timeout: 120_000 }, () => on({ history: 2_000 }, "#/line/lid/review", async (page, mock) => {
+  const rows = mock.lines.get("lid").inspections;
+  await page.waitForSelector(".pick");
+  const shown = () => page.locator(".pick").evaluateAll((nodes) => nodes.map((node) => Number(node.dataset.id)));
+  for (const [k, row] of rows.entries()) {
+    mock.setLabel(row, k % 3 ? "good" : "defective");
+    mock.send("label", row);
+  }
+  const newest = rows.at(-1);
+  await until(async () => (await shown()).includes(newest.id), true, "the last answer", 60);
+  assert.equal((await shown()).length, 1000);
+  const good = await page.locator("ul[aria-label='Good ones'] .pick").evaluateAll((nodes) => nodes.map((node) => Number(node.dataset.id)));
+  assert.deepEqual(good, rows.filter((row) => row.label === "good").map((row) => row.id).reverse().slice(0, good.length), "the newest, the newest first");
+  mock.setLabel(newest, null);
+  mock.send("label", newest);
+  await until(async () => (await shown()).includes(newest.id), false, "it is taken back");
+  assert.equal((await shown()).length, 999);
 }));
