@@ -34,6 +34,9 @@ use crate::{
 /// How long requests that are under way have when the service ends.
 const DRAIN: Duration = Duration::from_secs(20);
 
+/// How long its threads have after that to give back the store: who starts a service anew wants it at once, and a machine may be busy.
+const LAST: Duration = Duration::from_secs(5);
+
 /// How long a client has for the head of a request.
 const HEAD: Duration = Duration::from_secs(10);
 
@@ -409,7 +412,7 @@ impl Drop for Service {
         }
         self.sinks.end();
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_timeout(NAP);
+            runtime.shutdown_timeout(LAST);
         }
     }
 }
