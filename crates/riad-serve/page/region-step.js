@@ -63,7 +63,8 @@ export class RegionStep {
     if (!this.isChanged || this.region?.size.width !== width || this.region?.size.height !== height) {
       const region = new Region({ width, height });
       await attempt(() => region.take(address));
-      if (asked !== this.asked) return;
+      // Meanwhile somebody may have begun to draw on what was shown before.
+      if (asked !== this.asked || this.isChanged || this.pending) return;
       Object.assign(this, { region, kept: address, isChanged: false });
     }
     this.stage.style.setProperty("--shape", width / height);

@@ -63,7 +63,10 @@ async function inNumbers(page, numbers) {
 
 /** Drags over the picture, through points given as shares of its sides. */
 async function drag(page, ...points) {
-  const { x, y, width, height } = await page.locator(".region-stage canvas").boundingBox();
+  const stage = page.locator(".region-stage canvas");
+  // Waits until nothing moves it any more.
+  await stage.hover();
+  const { x, y, width, height } = await stage.boundingBox();
   for (const [k, [across, down]] of points.entries()) {
     await page.mouse.move(x + across * width, y + down * height, { steps: k ? 4 : 1 });
     if (!k) await page.mouse.down();
