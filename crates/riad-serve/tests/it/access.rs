@@ -137,7 +137,7 @@ fn pages_may_load_nothing_from_elsewhere() {
 
 #[test]
 fn a_slow_sender_is_given_up_and_keeps_nobody_waiting() {
-    let served = served(|options| options.deadline = Duration::from_secs(2));
+    let served = served(|options| options.deadline = Duration::from_secs(6));
     let mut slow: Vec<_> = (0..200)
         .map(|_| {
             let mut stream = TcpStream::connect(served.caller.base.trim_start_matches("http://")).unwrap();
@@ -154,7 +154,7 @@ fn a_slow_sender_is_given_up_and_keeps_nobody_waiting() {
 
 #[test]
 fn no_body_may_take_longer_than_a_request() {
-    let served = served(|options| options.deadline = Duration::from_secs(1));
+    let served = served(|options| options.deadline = Duration::from_secs(4));
     served.caller.inspect(&png(&good(1)));
     // As slow as can be, after one byte.
     for place in [
