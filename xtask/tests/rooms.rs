@@ -102,7 +102,6 @@ const CRATES: [(&str, &[&str]); 5] = [
             "console",
             "args",
             "config",
-            "text",
             "commands",
         ],
     ),

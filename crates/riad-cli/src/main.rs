@@ -38,7 +38,6 @@ mod progress;
 #[cfg(windows)]
 mod service;
 mod shell;
-mod text;
 mod way_out;
 
 /// A training step allocates and frees hundreds of megabytes; the system's allocator hands them back each time, and a

@@ -29,7 +29,6 @@ use crate::{
     interrupt, is_usage, mistake,
     print::print,
     shell::shell_quoted,
-    text::text,
     usage,
     way_out::{told, told_in_full},
 };
@@ -188,7 +187,11 @@ fn finish(out: &Path, results: &[Evaluation], unmeasured: &[Unmeasured]) -> Resu
     evaluation::write(out, results, unmeasured)?;
     let shown = out.join(report::FILE);
     report::write(&shown, results)?;
-    print("the results", text(results, unmeasured))?;
+    print("the results", evaluation::summary(results, unmeasured))?;
+    for result in results.iter().filter(|result| result.findings.at_threshold.is_err()) {
+        let model = shell_quoted(Path::new(&result.model));
+        info!("calibrate {} with: riad calibrate --model {model} PATH…", result.name);
+    }
     info!(
         "results.json and scores.csv are in {}; open {} to see everything",
         shell_quoted(out),

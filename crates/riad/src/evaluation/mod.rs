@@ -4,6 +4,7 @@ mod at_threshold;
 mod baseline;
 mod painter;
 mod results;
+mod summary;
 mod synthetic;
 mod test_images;
 mod test_set;
@@ -17,14 +18,16 @@ use riad_core::{
     Map,
     metrics::{self, Curve, F1Max, MetricError, PixelCurves, PixelMetrics},
 };
-use riad_data::{MadeUp, Pattern, in_part};
+use riad_data::{MadeUp, Pattern};
 use riad_model::{Checkpoint, Roi};
 use serde::Serialize;
 
+pub(crate) use self::results::mean_of_baselines;
 pub use self::{
     at_threshold::{AtThreshold, FlaggedImages, FlaggedPixels, ImageScore, Missed},
     painter::Painter,
-    results::{Evaluation, Unmeasured, mean, sentence, write},
+    results::{Evaluation, Unmeasured, mean, write},
+    summary::summary,
     synthetic::{Synthetic, SyntheticResult},
     test_set::{Sets, TestSet},
 };
@@ -212,39 +215,6 @@ pub struct Findings {
     pub faults: Vec<String>,
 }
 
-impl Findings {
-    /// What a reader must know about the numbers.
-    pub fn notes(&self) -> Vec<String> {
-        let mut notes = self.metrics.undefined.clone();
-        let defective = self.images.iter().filter(|image| image.defect.is_some()).count();
-        match self.without_mask.as_slice() {
-            [] => {}
-            all if all.len() == defective => {
-                notes.push("pixel metrics are undefined, because no defect has a usable mask".to_owned());
-            }
-            some => {
-                notes.push(format!(
-                    "pixel metrics are over {} of {} images; of {} defects, {} have no usable mask: {} (results.json \
-                     names all)",
-                    self.images.len() - some.len(),
-                    self.images.len(),
-                    defective,
-                    some.len(),
-                    in_part(some, ", ")
-                ));
-            }
-        }
-        if !self.faults.is_empty() {
-            notes.push(format!(
-                "the measurement is incomplete; {} faults were found: {} (results.json names all)",
-                self.faults.len(),
-                in_part(&self.faults, "; ")
-            ));
-        }
-        notes
-    }
-}
-
 /// The curves behind the metrics. A curve is `None` if its metric is.
 #[derive(Default)]
 #[non_exhaustive]
@@ -288,8 +258,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Whether any metric is defined.
-    pub fn any(&self) -> bool {
+    /// The metrics in the order of their fields.
+    pub(crate) fn all(&self) -> [Option<f64>; 5] {
         let Self {
             image_auroc,
             pixel_auroc,
@@ -297,10 +267,13 @@ impl Metrics {
             aupro,
             f1_max,
             ..
-        } = self;
+        } = *self;
         [image_auroc, pixel_auroc, pixel_ap, aupro, f1_max]
-            .iter()
-            .any(|metric| metric.is_some())
+    }
+
+    /// Whether any metric is defined.
+    pub fn any(&self) -> bool {
+        self.all().iter().any(Option::is_some)
     }
 }
 

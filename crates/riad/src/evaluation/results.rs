@@ -44,31 +44,10 @@ pub struct Evaluation {
     pub findings: Findings,
 }
 
-impl Evaluation {
-    /// The result at the threshold in one sentence without its full stop, or why there is no threshold.
-    pub fn sentence(&self) -> String {
-        match &self.findings.at_threshold {
-            Ok(at) => sentence(&self.findings, at),
-            Err(reason) => format!("There is no threshold, so nothing is found or stopped: {reason}"),
-        }
-    }
-}
-
 impl Serialize for Evaluation {
     /// As `results.json` has it.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         results_file(std::slice::from_ref(self), &[]).serialize(serializer)
-    }
-}
-
-/// The result at the threshold in one sentence without its full stop.
-pub fn sentence(findings: &Findings, at: &AtThreshold) -> String {
-    match &findings.synthetic {
-        None => at.sentence(),
-        Some(synthetic) => {
-            let stops = at.stops().map_or_else(String::new, |stops| format!("; {stops}"));
-            format!("{}{stops}", synthetic.sentence())
-        }
     }
 }
 
@@ -263,6 +242,13 @@ pub fn mean<'a>(all: impl Iterator<Item = &'a Metrics> + Clone) -> Metrics {
         f1_max: mean(|metrics| metrics.f1_max),
         undefined: Vec::new(),
     }
+}
+
+/// The mean of the mean image's metrics over the categories. `None` if it was not measured for all of them.
+pub(crate) fn mean_of_baselines(results: &[Evaluation]) -> Option<Metrics> {
+    let baselines = results.iter().map(|result| result.findings.baseline.as_ref());
+    let baselines: Vec<_> = baselines.collect::<Option<_>>()?;
+    Some(mean(baselines.into_iter()))
 }
 
 #[cfg(test)]

@@ -25,16 +25,13 @@ use self::{
 };
 use crate::{
     Error, Result,
-    evaluation::{AUPRO_LIMIT, Evaluation, Findings, FlaggedImages, Painter, Synthetic, sentence},
+    evaluation::{AUPRO_LIMIT, Evaluation, Findings, FlaggedImages, Painter, Synthetic},
     facts::Fact,
     files::{check_replaces, write_whole},
     page::{content_policy, style},
     render::Thumbnail,
     threshold::rates_in_words,
 };
-
-/// The misses that are named above all else.
-const MISSES: usize = 5;
 
 /// The name of the report's file beside `results.json`.
 pub const FILE: &str = "report.html";
@@ -200,33 +197,18 @@ impl<'a> Section<'a> {
 
 impl<'a> Answer<'a> {
     fn new(findings: &'a Findings, gallery: &Gallery<'_>) -> Self {
-        let at = match &findings.at_threshold {
-            Ok(at) => at,
-            Err(reason) => {
-                return Self {
-                    sentence: format!("There is no threshold, so nothing is found or stopped: {reason}"),
-                    is_known: false,
-                    missed: Vec::new(),
-                    more: 0,
-                };
-            }
-        };
-        // Of made-up defects the smallest are to be missed.
-        let all = if findings.synthetic.is_some() {
-            &[][..]
-        } else {
-            &at.missed
-        };
-        let named = all.iter().take(MISSES);
-        let missed = named.filter_map(|missed| {
+        let is_known = findings.at_threshold.is_ok();
+        let end = if is_known { "." } else { "" };
+        let (worst, more) = findings.worst_misses();
+        let missed = worst.iter().filter_map(|missed| {
             let number = gallery.shots.iter().position(|shot| shot.path == missed.path)?;
             Some((missed.path.as_str(), number + 1))
         });
         Self {
-            sentence: format!("{}.", sentence(findings, at)),
-            is_known: true,
+            sentence: format!("{}{end}", findings.sentence()),
+            is_known,
             missed: missed.collect(),
-            more: all.len().saturating_sub(MISSES),
+            more,
         }
     }
 }

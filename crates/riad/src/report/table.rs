@@ -3,7 +3,7 @@
 use riad_core::published::Published;
 use riad_data::Layout;
 
-use crate::evaluation::{Evaluation, Metrics, mean};
+use crate::evaluation::{Evaluation, Metrics, mean, mean_of_baselines};
 
 /// A table in per cent.
 pub(super) struct Table<'a> {
@@ -60,12 +60,11 @@ impl<'a> Table<'a> {
             .collect();
         let evaluations = || results.iter().map(|result| &result.findings);
         let mean = (results.len() > 1).then(|| {
-            let baselines: Option<Vec<_>> = evaluations().map(|findings| findings.baseline.as_ref()).collect();
             Row::new(
                 ["mean", ""],
                 evaluations().map(|findings| findings.images.len()).sum(),
                 &mean(evaluations().map(|findings| &findings.metrics)),
-                baselines.map(|all| mean(all.into_iter())).as_ref(),
+                mean_of_baselines(results).as_ref(),
                 mean_published(&papers),
             )
         });
