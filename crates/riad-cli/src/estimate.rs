@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use riad::FasterTraining;
+use riad::{FasterTraining, speed::in_short};
 use riad_model::TrainConfig;
-
-use crate::progress::short;
 
 /// A training that takes longer is one to ask about.
 const LONG: Duration = Duration::from_secs(3600);
@@ -39,12 +37,15 @@ impl Estimate {
 
 /// What is said of a training of which so much is to come, of which `left` of a budget is left.
 pub(crate) fn told(config: &TrainConfig, to_come: Duration, left: Option<Duration>) -> String {
-    let mut text = format!("this takes about {} on this machine", short(to_come));
+    let mut text = format!("this takes about {} on this machine", in_short(to_come));
     match left.filter(|left| *left < to_come) {
-        Some(left) => text += &format!(", and --max-time stops it after {}", short(left)),
+        Some(left) => text += &format!(", and --max-time stops it after {}", in_short(left)),
         None if to_come > LONG => {
             if let Some((options, time)) = options(config, to_come) {
-                text += &format!("; start another run with {options} to be done in about {}", short(time));
+                text += &format!(
+                    "; start another run with {options} to be done in about {}",
+                    in_short(time)
+                );
             }
         }
         None => {}

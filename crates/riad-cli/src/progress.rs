@@ -9,7 +9,7 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing::{debug, info, level_filters::LevelFilter};
 
-use riad::names;
+use riad::{names, speed::in_short};
 
 /// Least time between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -92,7 +92,7 @@ impl Progress {
                 cut(self.what.clone(), PREFIX),
                 self.unit,
                 self.total,
-                short(self.left(count))
+                in_short(self.left(count))
             );
         }
     }
@@ -129,14 +129,4 @@ pub(crate) fn cut(text: String, columns: usize) -> String {
         return text;
     }
     text.chars().take(columns - 1).chain(['…']).collect()
-}
-
-/// A duration in its two largest units.
-pub(crate) fn short(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
-        _ => format!("{}h {}m", seconds / 3600, seconds / 60 % 60),
-    }
 }

@@ -1,5 +1,7 @@
 //! How fast this machine trains and scores, and how long a training takes from that.
 
+mod benchmark;
+
 use std::{
     error,
     iter::once,
@@ -10,6 +12,7 @@ use std::{
 use riad_model::{Checkpoint, Event, Examples, ImageSource, Keep, Scorer, TrainConfig, Trainer, Weights};
 use serde::Serialize;
 
+pub use self::benchmark::{Benchmark, Benchmarked, BenchmarkedNetwork, in_short};
 use crate::{
     Cancel, Error, Parts, Result,
     detector::{BATCH, Compute},
