@@ -35,6 +35,7 @@ const CRATES: [(&str, &[&str]); 5] = [
         "riad",
         &[
             "rate",
+            "faster",
             "error",
             "observer",
             "files",
@@ -46,7 +47,6 @@ const CRATES: [(&str, &[&str]); 5] = [
             "protocol",
             "held_out",
             "settings",
-            "faster",
             "threshold",
             "detector",
             "speed",
@@ -97,7 +97,6 @@ const CRATES: [(&str, &[&str]); 5] = [
             "logging",
             "service",
             "estimate",
-            "heartbeat",
             "way_out",
             "console",
             "args",

@@ -17,16 +17,18 @@ use riad_model::{Alignment, EpochRecord, LossTerms, TrainConfig};
 use tracing::{Level, enabled, error, info, warn};
 
 use crate::{
-    estimate::{self, Estimate},
-    heartbeat::Heartbeat,
+    estimate,
     memory::more_memory,
-    progress::Progress,
+    progress::{Progress, cut},
     shell::shell_quoted,
     way_out::told,
 };
 
 /// Below this number of training images, chance decides which method suits them.
 const FEW: usize = 5;
+
+/// Columns of the line that says how watching goes, at most.
+const COLUMNS: usize = 80;
 
 /// Number of files with several pictures that are remembered.
 const MOST_TOLD: usize = 10_000;
@@ -47,7 +49,8 @@ struct State {
     large_masks: HashSet<PathBuf>,
     brightest: Option<Brightest>,
     has_told_of_memory: bool,
-    heartbeat: Option<Heartbeat>,
+    /// How often to say how watching goes, and when that was said last.
+    heartbeat: Option<(Duration, Instant)>,
 }
 
 /// The training under way.
@@ -55,9 +58,6 @@ struct Training {
     category: String,
     config: TrainConfig,
     last: usize,
-    /// When the time is up, if it is limited.
-    until: Option<Instant>,
-    estimate: Estimate,
 }
 
 impl Training {
@@ -67,10 +67,10 @@ impl Training {
 }
 
 impl Console {
-    /// Says how watching a folder goes, so often.
+    /// Says how watching a folder goes, so often. Zero is never.
     pub(crate) fn watching(every: Duration) -> Self {
         let console = Self::default();
-        console.state().heartbeat = Some(Heartbeat::new(every, Instant::now()));
+        console.state().heartbeat = (!every.is_zero()).then(|| (every, Instant::now()));
         console
     }
 
@@ -171,25 +171,12 @@ impl Console {
             category: category.to_owned(),
             config: config.clone(),
             last: session.last,
-            until: session.left.and_then(|left| Instant::now().checked_add(left)),
-            estimate: Estimate::default(),
         });
     }
 
     fn step(&self, epoch: usize, loss: &LossTerms, done: usize, total: usize) {
         let mut state = self.state();
-        let State { progress, training, .. } = &mut *state;
-        if let Some(training) = training
-            && let Some(time) = training.estimate.step()
-        {
-            let left = u32::try_from(total.saturating_sub(done)).unwrap_or(u32::MAX);
-            let to_come = time.saturating_mul(left);
-            let left = training
-                .until
-                .map(|until| until.saturating_duration_since(Instant::now()));
-            info!("{}", estimate::told(&training.config, to_come, left));
-        }
-        if let Some(progress) = progress {
+        if let Some(progress) = &mut state.progress {
             progress.set_total(total as u64);
             progress.tell(done as u64, || format!("epoch {epoch}, loss {}", shown(loss)));
         }
@@ -276,6 +263,13 @@ impl Observer for Console {
                  more now with --calibration SHARE"
             ),
             Event::Training(session) => self.begin_training(session),
+            Event::Estimate { to_come, left, faster } => {
+                let option = match &self.state().training {
+                    Some(training) if training.config.scoring.tiling.is_some() => "--tile",
+                    _ => "--size",
+                };
+                info!("{}", estimate::told(*to_come, *left, *faster, option));
+            }
             Event::Step {
                 epoch,
                 loss,
@@ -310,13 +304,12 @@ impl Observer for Console {
                 "{}: the last line is incomplete; its image is scored again",
                 path.display()
             ),
-            Event::Watching { counts, done } => {
-                let now = Instant::now();
-                if let Some(heartbeat) = &mut self.state().heartbeat {
-                    if let Some((images, took)) = done {
-                        heartbeat.note(*images, *took, now);
-                    }
-                    heartbeat.beat(*counts, now);
+            Event::Watching(counts) => {
+                if let Some((every, told)) = &mut self.state().heartbeat
+                    && told.elapsed() >= *every
+                {
+                    *told = Instant::now();
+                    info!("{}", cut(counts.to_string(), COLUMNS));
                 }
             }
             Event::LargeMask { file, share } if self.state().large_masks.insert((*file).to_owned()) => warn!(

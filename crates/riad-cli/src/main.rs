@@ -28,7 +28,6 @@ mod commands;
 mod config;
 mod console;
 mod estimate;
-mod heartbeat;
 mod interrupt;
 mod logging;
 mod memory;

@@ -130,3 +130,14 @@ pub(crate) fn cut(text: String, columns: usize) -> String {
     }
     text.chars().take(columns - 1).chain(['…']).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_is_cut_to_its_columns() {
+        assert_eq!(cut("größe".to_owned(), 5), "größe");
+        assert_eq!(cut("größer".to_owned(), 5), "größ…");
+    }
+}

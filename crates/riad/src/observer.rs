@@ -10,10 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use riad_data::FileFacts;
+use riad_data::{FileFacts, counted};
 use riad_model::{EpochRecord, LossTerms, Method, TrainConfig};
 
-use crate::Error;
+use crate::{Error, FasterTraining};
 
 /// Gets the events of long work. [`()`](unit) ignores them.
 ///
@@ -89,6 +89,15 @@ pub enum Event<'a> {
     },
     /// Training begins, or goes on.
     Training(Session<'a>),
+    /// The first steps of a session are timed, which tells how long the others take on this machine.
+    Estimate {
+        /// The time of all steps that are left, as far as is known now.
+        to_come: Duration,
+        /// Time until the session ends, if it has an end.
+        left: Option<Duration>,
+        /// A training that ends sooner, if this one takes more than an hour and nothing ends it before.
+        faster: Option<FasterTraining>,
+    },
     /// A step of training is done.
     Step {
         /// The epoch, from 1.
@@ -171,12 +180,7 @@ pub enum Event<'a> {
     /// A kill cut off the last line of a file. Its image is scored again.
     Torn(&'a Path),
     /// Watching goes on.
-    Watching {
-        /// How it goes.
-        counts: Counts,
-        /// How many images got their lines just now, and how long they took together.
-        done: Option<(usize, Duration)>,
-    },
+    Watching(Counts),
     /// A mask marks more than half of its image. It counts as it is, but it is most probably inverted or another image's.
     LargeMask {
         /// Its file, of several the first.
@@ -243,7 +247,7 @@ impl Drop for Piece<'_> {
     }
 }
 
-/// Numbers of images in watching a folder.
+/// How watching a folder goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -253,6 +257,31 @@ pub struct Counts {
     pub defects: usize,
     /// Images in the folder without a line.
     pub backlog: usize,
+    /// Time since the last image got its line. `None` if none did since the start.
+    pub since_last: Option<Duration>,
+    /// Median time of the last hundred images. `None` if none got its line since the start.
+    pub median: Option<Duration>,
+}
+
+impl fmt::Display for Counts {
+    /// As a line of text: `1204 done, 17 defects, backlog 3, last 2 s ago, median 0.045 s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            images,
+            defects,
+            backlog,
+            ..
+        } = *self;
+        write!(f, "{images} done, {}, backlog {backlog}", counted(defects, "defect"))?;
+        match self.since_last {
+            None => f.write_str(", none yet")?,
+            Some(since) => write!(f, ", last {} s ago", since.as_secs())?,
+        }
+        match self.median {
+            None => Ok(()),
+            Some(median) => write!(f, ", median {:.3} s", median.as_secs_f64()),
+        }
+    }
 }
 
 /// A session of training.
@@ -345,5 +374,31 @@ impl Cancel {
     /// The time that is left, if there is a limit.
     pub fn left(&self) -> Option<Duration> {
         self.until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_a_line_of_text() {
+        let mut counts = Counts {
+            images: 3,
+            defects: 1,
+            ..Counts::default()
+        };
+        assert_eq!(counts.to_string(), "3 done, 1 defect, backlog 0, none yet");
+        counts = Counts {
+            images: 1_234_567,
+            defects: 123_456,
+            backlog: 123_456,
+            since_last: Some(Duration::from_millis(123_456_789)),
+            median: Some(Duration::from_millis(45)),
+        };
+        assert_eq!(
+            counts.to_string(),
+            "1234567 done, 123456 defects, backlog 123456, last 123456 s ago, median 0.045 s"
+        );
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod history;
 mod images;
+mod pace;
 mod session;
 mod start;
 

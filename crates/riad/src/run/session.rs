@@ -1,11 +1,14 @@
 //! A session of training: its steps, events and logs.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, time::Instant};
 
 use riad_data::Category;
 use riad_model::{Device, ImageSource, Outcome, Trainer};
 
-use super::{Run, TrainingOutcome};
+use super::{
+    Run, TrainingOutcome,
+    pace::{Pace, estimate},
+};
 use crate::{Cancel, Event, Observer, Result, Session, Stop, Work, observer::Piece, settings::ImageRecord};
 
 impl Run {
@@ -47,14 +50,19 @@ impl Run {
             crate::tensorboard::TensorBoard::new(&self.folder, &config, held_out, self.reader(), device, observer)
         };
         let mut stop = None;
+        let mut pace = Pace::default();
         let outcome = trainer.run(&train, &validation, &mut |event| {
             match event {
                 riad_model::Event::Step { epoch, step, loss, .. } => {
+                    let (done, total) = ((epoch - 1) * steps + step, epochs * steps);
+                    if let Some(time) = pace.step(Instant::now()) {
+                        observer.event(&estimate(&config, time, total.saturating_sub(done), cancel.left()));
+                    }
                     observer.event(&Event::Step {
                         epoch,
                         loss,
-                        done: (epoch - 1) * steps + step,
-                        total: epochs * steps,
+                        done,
+                        total,
                     });
                 }
                 riad_model::Event::Epoch {

@@ -13,6 +13,7 @@ mod folder;
 mod journal;
 mod known;
 mod line;
+mod recent;
 mod station;
 mod transfer;
 
@@ -27,6 +28,7 @@ use self::{
     journal::{Journal, Opened},
     known::Known,
     line::Origin,
+    recent::Recent,
     station::{Left, Worker},
 };
 pub use self::{
@@ -177,6 +179,7 @@ impl Station {
             journal,
             known: Known::of(lines),
             left: Left::default(),
+            recent: Recent::default(),
         };
         Ok(Self {
             worker,
@@ -186,7 +189,7 @@ impl Station {
         })
     }
 
-    /// How many images have a line, and how many of these are defects.
+    /// How it goes.
     pub fn counts(&self) -> Counts {
         self.worker.counts()
     }
@@ -219,8 +222,7 @@ impl Station {
             }
             let looked = Instant::now();
             while cancel.reason().is_none() && looked.elapsed() < self.interval.max(NAP) {
-                let counts = worker.counts();
-                observer.event(&Event::Watching { counts, done: None });
+                observer.event(&Event::Watching(worker.counts()));
                 thread::sleep(NAP);
             }
         }

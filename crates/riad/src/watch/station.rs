@@ -13,6 +13,7 @@ use super::{
     journal::Journal,
     known::Known,
     line::{Line, Origin, Outcome},
+    recent::Recent,
 };
 use crate::{
     Cancel, Counts, Detector, Error, Event, Inspection, Observer, Result, Threshold, maps::Maps, names::plain,
@@ -29,6 +30,7 @@ pub(super) struct Worker {
     pub(super) journal: Journal,
     pub(super) known: Known,
     pub(super) left: Left,
+    pub(super) recent: Recent,
 }
 
 /// What is left to do, or could not be done.
@@ -62,6 +64,8 @@ impl Worker {
             images: self.known.images(),
             defects: self.known.rejects(),
             backlog: self.left.backlog,
+            since_last: self.recent.since_last(Instant::now()),
+            median: self.recent.median(),
         }
     }
 
@@ -205,9 +209,8 @@ impl Worker {
                 break;
             }
             let images = self.batch(batch, folder, observer)?;
-            let counts = self.counts();
-            let done = Some((images, began.elapsed()));
-            observer.event(&Event::Watching { counts, done });
+            self.recent.note(images, began.elapsed(), Instant::now());
+            observer.event(&Event::Watching(self.counts()));
         }
         self.journal.sync()
     }
