@@ -213,3 +213,54 @@ pub fn terms(loss: &LossTerms) -> String {
     } = loss;
     format!("{total:.4} (l2 {l2:.4}, ssim {ssim:.4}, msgms {msgms:.4})")
 }
+
+/// Facts as text, in lines of 80 columns at most. A word that is longer than a line is not broken.
+pub fn in_lines(facts: &[Fact]) -> String {
+    facts.iter().map(|(name, value)| line(name, value)).collect()
+}
+
+/// Columns of a line, and of the name that it begins with.
+const COLUMNS: usize = 80;
+const NAME: usize = 17;
+
+/// A name, and what it is in as many lines as it takes.
+fn line(name: &str, value: &str) -> String {
+    let mut text = format!("{name:<NAME$}");
+    let mut column = NAME;
+    for (index, word) in value.split(' ').enumerate() {
+        let length = word.chars().count();
+        if index > 0 && column + 1 + length > COLUMNS {
+            text += &format!("\n{:NAME$}", "");
+            column = NAME;
+        } else if index > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text += word;
+        column += length;
+    }
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_facts_are_broken_between_words() {
+        assert_eq!(line("maps", "edges"), "maps             edges\n");
+        let words = ["word"; 30].join(" ");
+        let text = line("name", &words);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(
+            lines.len() > 1 && lines.iter().all(|line| line.len() <= COLUMNS),
+            "{text}"
+        );
+        assert!(lines[1].starts_with("                 word"), "{text}");
+        let said: Vec<&str> = text.split_whitespace().skip(1).collect();
+        assert_eq!(said.join(" "), words);
+        let path = "x".repeat(100);
+        assert_eq!(line("file", &path), format!("file             {path}\n"));
+    }
+}

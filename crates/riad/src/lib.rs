@@ -58,6 +58,6 @@ pub use self::{
     recalibration::{Recalibrated, Recalibration},
     run::{GoodImage, Run, TrainingOutcome},
     suspects::Suspects,
-    threshold::{Threshold, Verdict, rates_in_words},
+    threshold::{Judgement, Threshold, Verdict, rates_in_words},
     training::Training,
 };

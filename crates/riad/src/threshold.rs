@@ -3,7 +3,7 @@
 use std::{fmt, path::Path, sync::Arc};
 
 use riad_core::{
-    Calibration, CalibrationError,
+    Calibration, CalibrationError, Region,
     calibration::{USUAL_RATES, images_needed, images_needed_with_confidence},
 };
 use riad_data::counted;
@@ -59,6 +59,19 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// What a threshold says of an image.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Judgement {
+    /// The probability that a good image scores at least as high, in (0, 1].
+    pub p_value: f64,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The parts above the threshold, in pixels of the upright image file. The highest peak comes first. Empty if the verdict is
+    /// good.
+    pub regions: Vec<Region>,
 }
 
 /// A threshold for a false-positive rate. An image's score and the pixels of its map have the same threshold, because

@@ -10,10 +10,11 @@ use std::{
 
 use anyhow::{Result, bail};
 use riad::{
-    Error, Inspection, Threshold,
+    Error, Inspection, Judgement, Threshold,
     names::{plain, written},
 };
 use riad_data::{Pattern, counted, image_files};
+use serde::Serialize;
 use serde_json::json;
 use tracing::{error, info};
 
@@ -123,6 +124,15 @@ fn images(paths: &[PathBuf], bands: Option<&Pattern>, output: &mut Output) -> Re
     Ok(firsts)
 }
 
+/// A line of JSON about an image.
+#[derive(Serialize)]
+struct Line {
+    path: String,
+    score: f32,
+    #[serde(flatten)]
+    judged: Option<Judgement>,
+}
+
 /// Lines on standard output, and on standard error for what has no score.
 struct Output {
     format: Format,
@@ -161,30 +171,19 @@ impl Output {
     }
 
     fn score(&mut self, path: &Path, found: &Inspection) -> Result<()> {
+        let (path, score) = (written(path), found.score());
+        let judged = self.threshold.as_ref().map(|threshold| found.judged(threshold));
         self.scored += 1;
-        let score = found.score();
-        let judged = self.threshold.as_ref().map(|threshold| {
-            let verdict = threshold.verdict(score);
-            self.flagged += usize::from(verdict.is_defective());
-            (threshold, verdict)
-        });
+        self.flagged += usize::from(judged.as_ref().is_some_and(|judged| judged.verdict.is_defective()));
         match self.format {
             Format::Csv => {
-                let mut fields = vec![written(path), score.to_string()];
-                if let Some((threshold, verdict)) = judged {
-                    fields.extend([threshold.p_value(score).to_string(), verdict.to_string()]);
+                let mut fields = vec![path, score.to_string()];
+                if let Some(judged) = judged {
+                    fields.extend([judged.p_value.to_string(), judged.verdict.to_string()]);
                 }
                 self.record(&fields)
             }
-            Format::Jsonl => {
-                let mut object = json!({ "path": written(path), "score": score });
-                if let Some((threshold, verdict)) = judged {
-                    object["p_value"] = threshold.p_value(score).into();
-                    object["verdict"] = verdict.name().into();
-                    object["regions"] = json!(found.regions_above(threshold));
-                }
-                self.line(&object)
-            }
+            Format::Jsonl => self.line(&json!(Line { path, score, judged })),
         }
     }
 

@@ -13,7 +13,7 @@ use riad_model::Scored;
 
 use super::{Detector, IN_MEMORY};
 use crate::{
-    FalsePositiveRate, Result, Threshold, Verdict,
+    FalsePositiveRate, Judgement, Result, Threshold, Verdict,
     render::{Plane, Scale, drawn, outline_found, size_of},
 };
 
@@ -159,6 +159,15 @@ impl Inspection {
     /// The same for a threshold that you already have.
     pub fn regions_above(&self, threshold: &Threshold) -> Vec<Region> {
         regions(&self.map, threshold.value(), self.original_size)
+    }
+
+    /// All that a threshold says of the image.
+    pub fn judged(&self, threshold: &Threshold) -> Judgement {
+        Judgement {
+            p_value: threshold.p_value(self.score),
+            verdict: threshold.verdict(self.score),
+            regions: self.regions_above(threshold),
+        }
     }
 
     /// The map at the size of the original. Enlarging is bilinear, reducing averages.

@@ -291,14 +291,14 @@ impl Worker {
         let score = found.score();
         line.score = Some(score);
         if let Some(threshold) = &self.threshold {
-            let verdict = threshold.verdict(score);
-            if verdict.is_defective() {
+            let judged = found.judged(threshold);
+            if judged.verdict.is_defective() {
                 let image = &line.identity().path;
                 observer.event(&Event::Defective { image, score });
             }
-            line.p_value = Some(threshold.p_value(score));
-            line.verdict = Some(verdict);
-            line.regions = Some(found.regions_above(threshold));
+            line.p_value = Some(judged.p_value);
+            line.verdict = Some(judged.verdict);
+            line.regions = Some(judged.regions);
         }
     }
 
