@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use clap::{
     ArgAction, Args, Parser, Subcommand, ValueHint,
-    builder::{PossibleValuesParser, TypedValueParser},
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
 
 use crate::memory::parse_memory;
@@ -26,7 +26,6 @@ mod report;
 mod score;
 mod serve;
 mod sinks;
-mod size;
 mod system;
 mod train;
 mod training;
@@ -42,7 +41,7 @@ pub(crate) use compare::CompareArgs;
 pub(crate) use compute::{ComputeArgs, DeviceArgs};
 pub(crate) use demo_data::DemoDataArgs;
 pub(crate) use eval::EvalArgs;
-pub(crate) use export::{ExportArgs, ExportFormat};
+pub(crate) use export::ExportArgs;
 pub(crate) use info::InfoArgs;
 pub(crate) use maps::MapArgs;
 pub(crate) use photos::PhotosArgs;
@@ -54,7 +53,7 @@ pub(crate) use system::{CompletionsArgs, ManArgs};
 pub(crate) use train::TrainArgs;
 pub(crate) use training::TrainingArgs;
 pub(crate) use verdict::{VerdictArgs, warn_of_precision};
-pub(crate) use watch::{ByName, WatchArgs};
+pub(crate) use watch::WatchArgs;
 
 /// Finds defects in pictures of products after seeing only good ones.
 ///
@@ -125,6 +124,21 @@ where
 {
     let names: Vec<_> = all.iter().map(|&value| name(value)).collect();
     PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
+}
+
+/// The same, with what each is about.
+fn described<T>(
+    all: &[T],
+    name: fn(T) -> &'static str,
+    about: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> + use<T>
+where
+    T: Copy + FromStr<Err: std::error::Error + Send + Sync> + Send + Sync + 'static,
+{
+    let values = all
+        .iter()
+        .map(|&value| PossibleValue::new(name(value)).help(about(value)));
+    PossibleValuesParser::new(values.collect::<Vec<_>>()).try_map(|name| name.parse::<T>())
 }
 
 #[cfg(test)]

@@ -42,4 +42,4 @@ pub use map::Map;
 pub use mask::{MaskError, Masks};
 pub use random::Random;
 pub use regions::{Region, regions};
-pub use size::{LengthError, Size};
+pub use size::{LengthError, Size, SizeError};

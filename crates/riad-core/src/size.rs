@@ -1,6 +1,6 @@
 //! The size of an image, and the error for a wrong number of values.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
@@ -12,6 +12,8 @@ use thiserror::Error;
 /// let size = Size::new(256, 192);
 /// assert_eq!(size.pixels(), 49_152);
 /// assert_eq!(size.to_string(), "256x192");
+/// assert_eq!("256x192".parse(), Ok(size));
+/// assert_eq!("200".parse(), Ok(Size::new(200, 200)));
 /// assert_eq!(Size::new(1 << 62, 16).checked_pixels(), None);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +75,24 @@ impl fmt::Display for Size {
     }
 }
 
+/// A text is no size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("expected a number of pixels, such as 200, or height x width, such as 150x400")]
+pub struct SizeError;
+
+impl FromStr for Size {
+    type Err = SizeError;
+
+    /// Reads a height and a width: `150x400`, or `200` for a square.
+    fn from_str(text: &str) -> Result<Self, SizeError> {
+        let side = |digits: &str| digits.parse().map_err(|_| SizeError);
+        match text.split_once('x') {
+            None => side(text).map(|side| Self::new(side, side)),
+            Some((height, width)) => Ok(Self::new(side(height)?, side(width)?)),
+        }
+    }
+}
+
 /// The number of values does not match their size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{what} has {got} values, and needs {expected}")]
@@ -102,6 +122,15 @@ impl LengthError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_is_square_or_height_by_width() {
+        assert_eq!("200".parse(), Ok(Size::new(200, 200)));
+        assert_eq!("150x400".parse(), Ok(Size::new(150, 400)));
+        for wrong in ["", "x", "150x", "150x400x3", "-1", "1.5", "150 x 400", "150X400"] {
+            assert_eq!(wrong.parse::<Size>(), Err(SizeError), "{wrong}");
+        }
+    }
 
     #[test]
     fn proportions_are_the_same_at_every_scale() {

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use pyo3::prelude::*;
-use riad::{Cancel, Device, Protocol, Size, Training, TrainingOptions, TrainingOutcome};
+use riad::{Cancel, Device, Size, Training, TrainingOptions, TrainingOutcome};
 
 use crate::{
     errors::{Failure, Result, refused},
@@ -80,18 +80,8 @@ pub(crate) fn train(
     precision: Option<String>,
     seed: Option<u64>,
 ) -> Result<Run> {
-    let protocol = match protocol {
-        None => None,
-        Some("default") => Some(Protocol::Default),
-        Some("paper") => Some(Protocol::Paper),
-        Some(name) => {
-            return Err(refused(format!(
-                "{name:?} is not a protocol; the protocols are default and paper"
-            )));
-        }
-    };
     let options = TrainingOptions {
-        protocol,
+        protocol: protocol.map(str::parse).transpose()?,
         method: named(method)?,
         loss: named(loss)?,
         regions,

@@ -34,7 +34,7 @@ pub mod watch;
 pub use image::RgbImage;
 pub use riad_core::{
     Appearance, Calibration, CalibrationError, Difference, LengthError, Likeness, Map, MaskError, Masks, Region, Size,
-    metrics, similarity,
+    SizeError, metrics, similarity,
 };
 pub use riad_data::{
     Category, DataError, DecodeMemory, FileFacts, Fit, Grouping, Image, Layout, Listing, Pattern, Reader, image_files,

@@ -3,11 +3,13 @@
 use std::{
     collections::{HashMap, HashSet},
     path::{Component, Path, PathBuf},
+    str::FromStr,
 };
 
 use crate::{
     Error, Inspection, Result, Threshold,
     files::{resolved, with_suffix, write_whole},
+    names::one_of,
     render::{Plane, Scale, outline_found, raw, save, size_of},
 };
 
@@ -22,6 +24,39 @@ pub enum MapFormat {
     Tiff,
     /// `<name>.npy`, 32-bit floats at the network's size. Their maximum is the score.
     Npy,
+}
+
+impl MapFormat {
+    /// All formats.
+    pub const ALL: &[Self] = &[Self::Png, Self::Tiff, Self::Npy];
+
+    /// `png`, `tiff` or `npy`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Tiff => "tiff",
+            Self::Npy => "npy",
+        }
+    }
+
+    /// What is written for an image, in words.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Png => {
+                "<name>.heat.png and <name>.overlay.png. With a threshold the overlay has a line around the parts above it"
+            }
+            Self::Tiff => "<name>.tiff, 32-bit floats at the image's own size",
+            Self::Npy => "<name>.npy, 32-bit floats at the network's size. Their maximum is the score",
+        }
+    }
+}
+
+impl FromStr for MapFormat {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        one_of("format of maps", Self::ALL, Self::name, name)
+    }
 }
 
 /// The folder and the format of maps.

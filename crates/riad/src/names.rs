@@ -14,6 +14,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::{Error, Result};
+
 /// A path as text, by the rule of this module.
 pub fn written(path: &Path) -> String {
     guarded(escaped(path.as_os_str().as_encoded_bytes()))
@@ -153,9 +155,40 @@ pub(crate) mod serde_path {
     }
 }
 
+/// The one of `all` whose name is given. `what` says what they are.
+///
+/// # Errors
+/// If none has this name.
+pub(crate) fn one_of<T: Copy>(what: &str, all: &[T], name_of: fn(T) -> &'static str, name: &str) -> Result<T> {
+    let found = all.iter().copied().find(|&one| name_of(one) == name);
+    found.ok_or_else(|| {
+        let names: Vec<_> = all.iter().map(|&one| name_of(one)).collect();
+        Error::request(format!("there is no {what} {name:?}; there are {}", names.join(", ")))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_name_one_or_say_which_there_are() {
+        use crate::{MapFormat, Protocol, watch::Transfer};
+        for &protocol in Protocol::ALL {
+            assert_eq!(protocol.name().parse::<Protocol>().unwrap(), protocol);
+        }
+        for &format in MapFormat::ALL {
+            assert_eq!(format.name().parse::<MapFormat>().unwrap(), format);
+        }
+        for &transfer in Transfer::ALL {
+            assert_eq!(transfer.name().parse::<Transfer>().unwrap(), transfer);
+        }
+        let error = "Copy".parse::<Transfer>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "there is no transfer \"Copy\"; there are copy, link, move"
+        );
+    }
 
     /// Expected values from Python's `urllib.parse.quote` with these characters as safe ones.
     #[test]

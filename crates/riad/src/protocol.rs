@@ -1,6 +1,6 @@
 //! From the options of a training to its settings.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use riad_core::Size;
 use riad_data::{Fit, Grouping, Pattern, Reader, Shares, load_ahead};
@@ -10,7 +10,7 @@ use riad_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Event, Observer, Result};
+use crate::{Error, Event, Observer, Result, names::one_of};
 
 /// How the network is trained and its maps are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,27 @@ pub enum Protocol {
     Default,
     /// The published method to the letter, to compare with its numbers.
     Paper,
+}
+
+impl Protocol {
+    /// All protocols.
+    pub const ALL: &[Self] = &[Self::Default, Self::Paper];
+
+    /// `default` or `paper`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Paper => "paper",
+        }
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        one_of("protocol", Self::ALL, Self::name, name)
+    }
 }
 
 /// How to train. A field that is `None` has the protocol's default. If the run exists, it has the run's value.
@@ -88,6 +109,22 @@ pub struct TrainingOptions {
     pub precision: Option<Precision>,
     /// Number that decides initial weights, split, order and masks: 0 by default.
     pub seed: Option<u64>,
+}
+
+impl TrainingOptions {
+    /// The same for the [demo set](riad_data::demo): enough training to see what this library does, within a few minutes on two
+    /// cores. It only sets options that are `None`.
+    pub fn for_demo(self) -> Self {
+        let is_resized = self.tile.is_none();
+        Self {
+            preset: self.preset.or(Some(Preset::Tiny)),
+            size: self.size.or(is_resized.then_some(Size::new(128, 128))),
+            epochs_by_default: Some(12),
+            batch: self.batch.or(Some(2)),
+            lr: self.lr.or(Some(2e-3)),
+            ..self
+        }
+    }
 }
 
 /// Steps of a training with a small preset, at most, unless epochs are asked for. 300 epochs of hundreds of images would take hours. On
@@ -367,6 +404,21 @@ pub(crate) fn differing(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_demo_keeps_what_is_asked_for() {
+        let asked = TrainingOptions {
+            batch: Some(7),
+            tile: Some(Size::new(64, 64)),
+            ..TrainingOptions::default()
+        };
+        let demo = asked.for_demo();
+        assert_eq!(
+            (demo.preset, demo.size, demo.batch, demo.epochs_by_default),
+            (Some(Preset::Tiny), None, Some(7), Some(12))
+        );
+        assert_eq!(TrainingOptions::default().for_demo().size, Some(Size::new(128, 128)));
+    }
 
     #[test]
     fn a_small_preset_has_no_more_steps_than_end_soon() {

@@ -26,10 +26,6 @@ A category or an image that cannot be measured is named. The others are measured
 code is 1. A defect without a mask counts in image metrics only. results.json names these
 defects.
 
-F1-max uses the threshold that is best for the labels of the test images. Nobody knows this
-threshold beforehand. The calibrated threshold does not use these labels. Calibrate with other
-images than the test images.
-
 Examples:
   riad eval
   riad eval --model runs/lid --good photos/more-good --bad photos/bad

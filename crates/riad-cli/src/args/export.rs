@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum, ValueHint};
+use clap::{Args, ValueHint};
+use riad_model::export::Format;
+
+use super::described;
 
 /// Write a model for other programs
 #[derive(Debug, Args)]
@@ -21,20 +24,9 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "RUN|FILE", value_hint = ValueHint::AnyPath)]
     pub(crate) model: PathBuf,
     /// What to write
-    #[arg(long, value_enum)]
-    pub(crate) format: ExportFormat,
+    #[arg(long, value_parser = described(Format::ALL, Format::name, Format::about))]
+    pub(crate) format: Format,
     /// File to write
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) out: PathBuf,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ExportFormat {
-    /// The whole scorer as an ONNX graph: image in, map and score out
-    Onnx,
-    /// The network alone as an ONNX graph: an image with hidden regions in, the whole image out
-    OnnxNetwork,
-    /// The network's weights as a PyTorch state dict, with the names that public implementations use. It does not
-    /// have the method, settings, thresholds, white level or region of interest: read again, it is taken for RIAD
-    Torch,
 }

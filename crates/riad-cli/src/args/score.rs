@@ -12,24 +12,17 @@ use super::{BandsArgs, ComputeArgs, MapArgs, VerdictArgs};
 Only scores go to standard output: one line per image, in order, as soon as the score is known.
 If an image cannot be read, a message goes to standard error (and {\"path\", \"error\"} to a
 jsonl). The others are scored, and the exit code is 1. Defects do not change the exit code.
-Hidden folders are passed over, and so are folders that operating systems add (__MACOSX, @eaDir,
-$RECYCLE.BIN).
 
-In each path that this program writes, % and two hexadecimal digits stand for one byte. These
-bytes are written so: % itself, control characters, bytes that are not UTF-8, ; and a leading =,
-+, - or @. So no name is a command to a spreadsheet or a terminal. In Python,
-urllib.parse.unquote_to_bytes(path) gives the exact name back.
+In each path that this program writes, % and two hexadecimal digits stand for one byte. So no name
+is a command to a spreadsheet or a terminal. In Python, urllib.parse.unquote_to_bytes(path) gives
+the exact name back.
 
 With --fpr R each line has a p-value and a verdict. The p-value is the probability that a good
 image scores at least as high. The verdict is defective if the p-value is at most R.
 
 An image is defective if a pixel of its map is above the threshold. In jsonl, \"regions\" are the
 parts of the map above the threshold, the highest peak first. Each has the x, y, width and height
-of its box, its area and its peak, in pixels of the image's file. Boxes and areas are measured on
-the map. The map is coarser than the file if the image was made smaller.
-
-MVTec's evaluation scripts read <maps>/<category>/test/<defect>/<image>.tiff. The last example
-writes maps to such paths.
+of its box, its area and its peak, in pixels of the image's file.
 
 Examples:
   riad score --model runs/bottle photos/today > scores.csv

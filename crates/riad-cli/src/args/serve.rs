@@ -11,35 +11,21 @@ use crate::memory::parse_bytes;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A line is a product and its model. Pictures come by POST to the line's address, or into its
-folder (--watch). Each picture gets a row in STORE, with its score, verdict, threshold, model and
-program version. The row is stored before the sender gets the answer. The picture is kept as a
-file. If riad serve is killed and started again, it goes on: each answered picture has its row,
-and a picture in a folder has only one. With an Idempotency-Key, a picture that you send again
-has only one, too.
+folder (--watch). Each picture gets a row in STORE before the sender gets the answer. If riad
+serve is killed and started again, it goes on, and no answered picture is without its row.
 
-The page for operators is at the service's address. /openapi.json describes the API. /metrics is
-for Prometheus. /readyz and /healthz are for programs that start and stop services. /v2 is the
-Open Inference Protocol.
+The page for operators is at the service's address. Lines can also be made there: drop a folder
+of good pictures. So riad serve starts without a --line, too. /openapi.json describes the API.
 
-Without --token-file the service listens at the loopback address only. With --token-file it may
-listen at other addresses. Programs send the token of that file as `Authorization: Bearer TOKEN`,
-and people type it once. Without --tls-cert others on the network can read the token.
-
-The first start copies the model into STORE as version 1 of the line. If the run holds another
-model at a later start, that model is the next version, and the line uses it. Versions that
-people make on the page are in STORE, too. The line uses the version that was chosen last.
+Without --token-file the service listens at the loopback address only. Programs send the token of
+that file as `Authorization: Bearer TOKEN`, and people type it once. Without --tls-cert others on
+the network can read the token.
 
 riad serve can send every inspection on: as a signed POST (--webhook), to an MQTT broker
-(--mqtt), and to PLCs over Modbus TCP (--modbus-client, --modbus-server). If a peer has not
-acknowledged an inspection, it stays in STORE, and riad serve tries again, in order, also after a
-kill. A new sink gets the inspections from then on. docs/plc.md has topics, registers and the
-rules for PLCs.
+(--mqtt), and to PLCs over Modbus TCP (--modbus-client, --modbus-server).
 
 Ctrl-C or SIGTERM ends the service. Before it ends, it judges and stores the pictures that have
-come.
-
-Lines can also be made on the page: drop a folder of good pictures there. Such lines are in STORE,
-and come back at the next start. So riad serve starts without a --line, too.
+come. docs/serve.md explains the service, and docs/plc.md what it sends.
 
 Examples:
   riad serve

@@ -2,13 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, ValueEnum, ValueHint};
+use clap::{Args, ValueHint};
 use riad::{Protocol, TrainingOptions};
 use riad_core::Size;
 use riad_data::{Grouping, Pattern};
 use riad_model::{InputFilter, LossWeights, Method, Precision, Preset, Similarity};
 
-use super::{named, size::parse_size};
+use super::named;
 
 /// Heading of the options for experiments with the method.
 const METHOD: &str = "Method";
@@ -19,8 +19,14 @@ const METHOD: &str = "Method";
 pub(crate) struct TrainingArgs {
     /// default: the best maps of this program. They compare the edges of each colour and subtract what is normal at each
     /// place. paper: the published method to the letter, to compare with its numbers [default: default]
-    #[arg(long, help_heading = METHOD, value_enum, value_name = "NAME", hide_possible_values = true)]
-    pub(crate) protocol: Option<ProtocolName>,
+    #[arg(
+        long,
+        help_heading = METHOD,
+        value_name = "NAME",
+        value_parser = named(Protocol::ALL, Protocol::name),
+        hide_possible_values = true
+    )]
+    pub(crate) protocol: Option<Protocol>,
     #[arg(
         long,
         help_heading = METHOD,
@@ -72,11 +78,11 @@ pub(crate) struct TrainingArgs {
     pub(crate) white_level: Option<u16>,
     /// Resize images to this height and width in pixels, whatever their proportions: 200, or 150x400 [default: 128; 256 with
     /// --protocol paper]
-    #[arg(long, value_name = "HxW", value_parser = parse_size)]
+    #[arg(long, value_name = "HxW")]
     pub(crate) size: Option<Size>,
     /// Do not resize images, but look at overlapping tiles of this size: 256, or 128x512 (height x width). Each epoch uses
     /// one tile of each image, at another place each time
-    #[arg(long, value_name = "HxW", value_parser = parse_size, conflicts_with = "size")]
+    #[arg(long, value_name = "HxW", conflicts_with = "size")]
     pub(crate) tile: Option<Size>,
     /// Smallest overlap of neighbouring tiles in scoring [default: a quarter of a tile's shorter side]
     #[arg(long, value_name = "PIXELS", requires = "tile", conflicts_with = "size")]
@@ -127,10 +133,7 @@ impl TrainingArgs {
     /// The options. Training uses `precision`. `bands` says which files make one image.
     pub(crate) fn options(&self, precision: Option<Precision>, bands: Option<&Pattern>) -> TrainingOptions {
         TrainingOptions {
-            protocol: self.protocol.map(|name| match name {
-                ProtocolName::Default => Protocol::Default,
-                ProtocolName::Paper => Protocol::Paper,
-            }),
+            protocol: self.protocol,
             method: self.method,
             loss: self.loss,
             regions: self.regions.clone(),
@@ -162,15 +165,6 @@ impl TrainingArgs {
             seed: self.seed,
         }
     }
-}
-
-/// A protocol by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ProtocolName {
-    /// Maps of each colour's edges, minus what is normal at each place.
-    Default,
-    /// The published method.
-    Paper,
 }
 
 fn method_help() -> String {

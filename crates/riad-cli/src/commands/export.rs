@@ -2,36 +2,19 @@
 
 use anyhow::Result;
 use riad::files::{check_replaces, write_whole};
-use riad_model::{
-    Checkpoint,
-    export::{onnx_network, onnx_scorer, torch_state_dict},
-};
+use riad_model::{Checkpoint, export::Format};
 use tracing::{info, warn};
 
-use crate::{
-    Ending,
-    args::{ExportArgs, ExportFormat},
-    shell::shell_quoted,
-};
+use crate::{Ending, args::ExportArgs, shell::shell_quoted};
 
 pub(crate) fn run(args: &ExportArgs) -> Result<Ending> {
     // Before the time that it takes.
-    check_replaces(
-        &args.out,
-        match args.format {
-            ExportFormat::Onnx | ExportFormat::OnnxNetwork => &["onnx"],
-            ExportFormat::Torch => &["pth", "pt"],
-        },
-    )?;
+    check_replaces(&args.out, args.format.endings())?;
     let checkpoint = Checkpoint::open(&args.model)?;
-    let bytes = match args.format {
-        ExportFormat::Onnx => onnx_scorer(&checkpoint)?,
-        ExportFormat::OnnxNetwork => onnx_network(&checkpoint),
-        ExportFormat::Torch => torch_state_dict(&checkpoint.weights)?,
-    };
+    let bytes = args.format.bytes(&checkpoint)?;
     write_whole(&args.out, &bytes)?;
     let white_level = checkpoint.header.scoring.white_level;
-    if let (ExportFormat::Torch, Some(white)) = (args.format, white_level) {
+    if let (Format::Torch, Some(white)) = (args.format, white_level) {
         warn!(
             "a state dict holds only weights, and not the white level: divide the samples of files by {white} before \
              the network, or its input differs from that of training"

@@ -27,14 +27,12 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
             args.listen
         )));
     }
-    let mut lines = Vec::new();
-    for (name, model) in &args.lines {
-        lines.push(LineOptions {
-            name: name.clone(),
-            model: model.clone(),
-            watch: None,
-        });
-    }
+    let lines = args.lines.iter().cloned();
+    let lines = lines.map(|(name, model)| LineOptions {
+        name,
+        model,
+        watch: None,
+    });
     let options = Options {
         watch: args.watched.clone(),
         rate: args.verdict.usual(),
@@ -58,7 +56,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
         sinks: sinks(&args.sinks)?,
         settle: args.settle,
         interval: args.interval,
-        ..Options::new(lines, &args.store)
+        ..Options::new(lines.collect(), &args.store)
     };
     let scheme = if options.tls.is_some() { "https" } else { "http" };
     if options.token.is_some() && options.tls.is_none() && !options.listen.ip().is_loopback() {

@@ -3,18 +3,11 @@
 use anyhow::Result;
 use riad::{
     Detector, Error,
-    watch::{Options, Station, Transfer, WatchOutcome},
+    watch::{Options, Station, WatchOutcome},
 };
 use tracing::info;
 
-use crate::{
-    Ending,
-    args::{ByName, WatchArgs},
-    console::Console,
-    interrupt,
-    shell::shell_quoted,
-    usage,
-};
+use crate::{Ending, args::WatchArgs, console::Console, interrupt, shell::shell_quoted, usage};
 
 pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
     let end = interrupt::Watch::start(None);
@@ -26,14 +19,9 @@ pub(crate) fn run(args: &WatchArgs) -> Result<Ending> {
         .identified(true)
         .open(&args.model)?;
     args.verdict.threshold(&detector)?;
-    let transfer = match args.by {
-        ByName::Copy => Transfer::Copy,
-        ByName::Link => Transfer::Link,
-        ByName::Move => Transfer::Move,
-    };
     let options = Options {
         rate: args.verdict.rate(),
-        defects: args.defects.clone().map(|defects| (defects, transfer)),
+        defects: args.defects.clone().map(|defects| (defects, args.by)),
         maps,
         settle: args.settle,
         interval: args.interval,
