@@ -91,7 +91,6 @@ const CRATES: [(&str, &[&str]); 5] = [
             "shell",
             "memory",
             "interrupt",
-            "mistake",
             "progress",
             "print",
             "logging",

@@ -31,7 +31,6 @@ mod estimate;
 mod interrupt;
 mod logging;
 mod memory;
-mod mistake;
 mod print;
 mod progress;
 #[cfg(windows)]

@@ -38,7 +38,7 @@ pub use decode::{DecodeMemory, Limits};
 pub use error::DataError;
 pub use files::{Listing, image_files, walk_images};
 pub use grouping::Grouping;
-pub use layout::{Category, Layout, TestItem};
+pub use layout::{Category, Layout, SortedFolders, TestItem};
 pub use made_up::{Flaw, MadeUp};
 pub use mask::{load_mask, mask_of_bytes, resize_mask};
 pub use pattern::Pattern;

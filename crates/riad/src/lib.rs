@@ -37,7 +37,8 @@ pub use riad_core::{
     SizeError, metrics, similarity,
 };
 pub use riad_data::{
-    Category, DataError, DecodeMemory, FileFacts, Fit, Grouping, Image, Layout, Listing, Pattern, Reader, image_files,
+    Category, DataError, DecodeMemory, FileFacts, Fit, Grouping, Image, Layout, Listing, Pattern, Reader,
+    SortedFolders, image_files,
 };
 pub use riad_model::{
     Alignment, Checkpoint, Device, EpochRecord, Header, InputFilter, LossTerms, LossWeights, Method, ModelError,

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use riad::{
-    Compute, Error, Run,
+    Compute, Error, Evaluation, Run,
     evaluation::{Measurement, TestSet},
     report::Comparison,
 };
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<Ending> {
     comparison.write(&args.out)?;
     print("the comparison", comparison.summary())?;
     info!("open {} to see everything", shell_quoted(&args.out));
-    let is_whole = results.iter().all(|result| result.findings.faults.is_empty());
+    let is_whole = results.iter().all(Evaluation::is_whole);
     Ok(Ending::of(is_whole))
 }
 

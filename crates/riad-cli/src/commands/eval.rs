@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use riad::{
     Compute, Error, Evaluation, Run, Stop, TrainingOptions, TrainingOutcome,
     evaluation::{self, Measurement, TestSet, Unmeasured},
@@ -14,19 +14,15 @@ use riad_data::{
     Category, Layout,
     demo::{self, Demo},
 };
-use riad_model::{Checkpoint, Preset};
+use riad_model::Checkpoint;
 use tracing::{error, info};
 
-use super::{
-    category::{categories, or_meant},
-    measure::measure,
-    train::begin,
-};
+use super::{category::or_meant, measure::measure, train::begin};
 use crate::{
     Ending,
     args::EvalArgs,
     console::Console,
-    interrupt, is_usage, mistake,
+    interrupt, is_usage,
     print::print,
     shell::shell_quoted,
     usage,
@@ -36,26 +32,21 @@ use crate::{
 /// Where results go that belong to no run.
 const OUT: &str = "runs/eval";
 
-/// What `riad eval` does alone: enough training for the demo set, within a few minutes on two cores.
-mod demo_settings {
-    use riad_core::Size;
-
-    pub(super) const OUT: &str = "riad-demo";
-    pub(super) const SIZE: Size = Size::new(128, 128);
-    pub(super) const EPOCHS: usize = 12;
-    pub(super) const BATCH: usize = 2;
-    pub(super) const LEARNING_RATE: f64 = 2e-3;
-}
+/// Where the demo goes, which `riad eval` does alone.
+const DEMO: &str = "riad-demo";
 
 /// What is to be evaluated.
-struct Plan {
+struct Plan<'a> {
+    args: &'a EvalArgs,
+    compute: &'a Compute,
+    console: &'a Console,
     /// The categories' folders, and how they are read.
     folders: Vec<PathBuf>,
     layout: Layout,
-    /// What to measure; without, each category is trained first.
-    model: Option<PathBuf>,
     out: PathBuf,
-    /// Settings of runs that are not there yet.
+    /// Options that runs which are there must agree with.
+    given: TrainingOptions,
+    /// Options of runs that are not there yet.
     training: TrainingOptions,
     with_baseline: bool,
 }
@@ -64,8 +55,8 @@ struct Plan {
 struct Job {
     name: String,
     test: TestSet,
-    /// The run that it is trained in; `None` where a model is given.
-    run: Option<PathBuf>,
+    /// The model to measure: what is given, or the run that is trained first.
+    model: PathBuf,
 }
 
 pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
@@ -79,12 +70,8 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
         ));
     }
     let console = Console::default();
-    let given = args.training.options(
-        args.compute.training_precision(&compute.device),
-        args.images.bands.as_ref(),
-    );
-    let plan = plan(args, &given)?;
-    if let Some(model) = &plan.model {
+    let plan = Plan::of(args, &compute, &console)?;
+    if let Some(model) = &args.model {
         // What every category would fail for is no fault of any.
         Checkpoint::open(model)?;
     }
@@ -96,7 +83,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
         if is_alone {
             return Err(error);
         }
-        if let Some(riad::Error::Faults(faults)) = error.downcast_ref() {
+        if let Some(Error::Faults(faults)) = error.downcast_ref() {
             faults.iter().for_each(|fault| error!("{}", told(fault)));
         }
         let reason = plain(&told_in_full(&error));
@@ -108,34 +95,19 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
     // All are looked at before anything is computed: that may take hours.
     let mut jobs = Vec::new();
     for folder in &plan.folders {
-        match job(folder, &plan, &given, args, &console) {
+        match plan.job(folder) {
             Ok(job) => jobs.push(job),
             Err(error) => fail(folder_name(folder), error)?,
         }
     }
     let mut results = Vec::new();
     for job in jobs {
-        let model = match (&plan.model, &job.run) {
-            (Some(model), _) => model.clone(),
-            (None, Some(run)) => match train(run, &job.test.category, (&plan.training, args), &compute, &console) {
-                Ok(TrainingOutcome::Stopped(Stop::Asked)) => {
-                    info!("the same command goes on from here");
-                    return Ok(Ending::Interrupted);
-                }
-                Ok(_) => run.clone(),
-                Err(error) => {
-                    fail(job.name, error)?;
-                    continue;
-                }
-            },
-            (None, None) => bail!("{} has neither a model nor a run", job.name),
-        };
-        let measurement = Measurement::of(model)
-            .bands(args.images.bands.clone())
-            .rate(args.verdict.usual())
-            .baseline(plan.with_baseline);
-        match measure(&job.test, measurement, &compute, &console) {
-            Ok(result) => results.push(result),
+        match plan.result(&job) {
+            Ok(Some(result)) => results.push(result),
+            Ok(None) => {
+                info!("the same command goes on from here");
+                return Ok(Ending::Interrupted);
+            }
             Err(error) => fail(job.name, error)?,
         }
     }
@@ -147,6 +119,123 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Ending> {
         return Err(if is_usage(&first) { usage(none) } else { anyhow!(none) });
     }
     finish(&plan.out, &results, &unmeasured)
+}
+
+impl<'a> Plan<'a> {
+    fn of(args: &'a EvalArgs, compute: &'a Compute, console: &'a Console) -> Result<Self> {
+        let EvalArgs {
+            data,
+            model,
+            category,
+            format,
+            ..
+        } = args;
+        if data.is_none() && format.0.is_some() {
+            return Err(usage("--format is the layout of DATA, and DATA is missing"));
+        }
+        let is_demo = data.is_none() && model.is_none();
+        let given = args.training.options(
+            args.compute.training_precision(&compute.device),
+            args.images.bands.as_ref(),
+        );
+        let out = out(args);
+        let outside = |data: &Path| args.out.as_ref().map_or(Ok(()), |out| check_outside(out, data));
+        let (layout, folders) = match (data, model) {
+            (Some(data), _) => {
+                outside(data)?;
+                let is_free = category.is_none() && format.0.is_none();
+                let found = Layout::find(data, category.as_deref(), format.0);
+                found.map_err(|error| or_meant(error, data, model.as_deref(), is_free))?
+            }
+            (None, Some(model)) => {
+                let missing = "DATA is missing: name the folder of images to measure on";
+                if category.is_some() || !model.is_dir() {
+                    return Err(usage(missing));
+                }
+                let run = match Run::open(model) {
+                    Err(error @ Error::NoRun { .. }) => return Err(anyhow::Error::from(error).context(missing)),
+                    opened => opened?,
+                };
+                outside(run.data())?;
+                Layout::find(run.data(), None, Some(run.layout()))?
+            }
+            (None, None) => {
+                let data = make_demo_data(&out, given.seed.unwrap_or(0))?;
+                Layout::find(&data, category.as_deref(), Some(Layout::Mvtec))?
+            }
+        };
+        Ok(Self {
+            args,
+            compute,
+            console,
+            folders,
+            layout,
+            out,
+            training: if is_demo {
+                given.clone().for_demo()
+            } else {
+                given.clone()
+            },
+            given,
+            with_baseline: is_demo,
+        })
+    }
+
+    /// Opens a category, and tells what is wrong with its test images as far as that can be seen at once.
+    ///
+    /// # Errors
+    /// If it cannot be opened, has nothing to test on, or has faults in what it is first to be trained with; and if the run that
+    /// is there was started with other options than those given.
+    fn job(&self, folder: &Path) -> Result<Job> {
+        let name = folder_name(folder);
+        let is_trained = self.args.model.is_none();
+        let of_category = || self.out.join(folder.file_name().unwrap_or(name.as_ref())).join("run");
+        let model = self.args.model.clone().unwrap_or_else(of_category);
+        let begun = match is_trained {
+            false => Run::of(&model)?,
+            true => Run::exists(&model).then(|| Run::open(&model)).transpose()?,
+        };
+        let bands = self.args.images.bands.as_ref();
+        let bands = bands.or_else(|| begun.as_ref()?.bands());
+        let mut category = Category::open_as(folder, self.layout, bands)?;
+        let mut reader = None;
+        match begun.filter(|_| is_trained) {
+            Some(begun) => begun.agree(&self.given, self.args.format.0)?,
+            None if is_trained => {
+                Error::refuse(category.train_faults.drain(..).map(Into::into).collect())?;
+                reader = Some(self.training.reader());
+            }
+            None => {}
+        }
+        let test = TestSet::of_category(category, reader.as_ref(), self.console)?;
+        Ok(Job { name, test, model })
+    }
+
+    /// Measures a category, and trains it first if no model is given. `None` if Ctrl-C breaks that off.
+    fn result(&self, Job { test, model, .. }: &Job) -> Result<Option<Evaluation>> {
+        if self.args.model.is_none() && self.train(model, &test.category)? == TrainingOutcome::Stopped(Stop::Asked) {
+            return Ok(None);
+        }
+        let measurement = Measurement::of(model)
+            .bands(self.args.images.bands.clone())
+            .rate(self.args.verdict.usual())
+            .baseline(self.with_baseline);
+        measure(test, measurement, self.compute, self.console).map(Some)
+    }
+
+    /// Trains a category in `folder`, from where a run there is, or else from the start.
+    fn train(&self, folder: &Path, category: &Category) -> Result<TrainingOutcome> {
+        let Self { compute, console, .. } = self;
+        let mut run = if Run::exists(folder) {
+            info!("using the run in {} again", shell_quoted(folder));
+            Run::open(folder)?
+        } else {
+            console.forget_brightness();
+            begin(folder, category, &self.training, &compute.device, console)?
+        };
+        let watch = interrupt::Watch::start(self.args.training.max_time);
+        Ok(run.train(Some(category), &compute.device, watch.cancel(), *console)?)
+    }
 }
 
 /// Measures on a person's own pictures, or on defects that are made up on good ones.
@@ -171,7 +260,7 @@ fn measure_photos(args: &EvalArgs, compute: &Compute) -> Result<Ending> {
     let console = Console::default();
     let test = TestSet::of_sets(model, &sets, bands.as_ref(), compute, &console);
     let test = test.map_err(|error| match error {
-        riad::Error::NoGoodPictures { reason } => usage(format!(
+        Error::NoGoodPictures { reason } => usage(format!(
             "{}name good pictures with --good, because defects are made up on them",
             reason.map_or_else(String::new, |reason| format!("{reason}; "))
         )),
@@ -197,107 +286,18 @@ fn finish(out: &Path, results: &[Evaluation], unmeasured: &[Unmeasured]) -> Resu
         shell_quoted(out),
         shell_quoted(&shown)
     );
-    let is_whole = unmeasured.is_empty() && results.iter().all(|result| result.findings.faults.is_empty());
+    let is_whole = unmeasured.is_empty() && results.iter().all(Evaluation::is_whole);
     Ok(Ending::of(is_whole))
 }
 
 /// Where results go: the folder that is named, or that of the run that is measured.
 fn out(args: &EvalArgs) -> PathBuf {
-    let run = args.model.as_deref().filter(|model| model.is_dir());
-    let of_run = || run.map_or_else(|| OUT.into(), |run| run.join("eval"));
-    args.out.clone().unwrap_or_else(of_run)
-}
-
-/// Opens a category, and tells what is wrong with its test images as far as that can be seen at once.
-///
-/// # Errors
-/// If it cannot be opened, has nothing to test on, or has faults in what it is first to be trained with; and if the run that
-/// is there was started with other options than those `given`.
-fn job(folder: &Path, plan: &Plan, given: &TrainingOptions, args: &EvalArgs, console: &Console) -> Result<Job> {
-    let name = folder_name(folder);
-    let run = plan
-        .model
-        .is_none()
-        .then(|| plan.out.join(folder.file_name().unwrap_or(name.as_ref())).join("run"));
-    let begun = match (&plan.model, &run) {
-        (Some(model), _) => Run::of(model)?,
-        (None, Some(run)) if Run::exists(run) => Some(Run::open(run)?),
-        _ => None,
+    let usual = || match &args.model {
+        Some(model) if model.is_dir() => model.join("eval"),
+        None if args.data.is_none() => DEMO.into(),
+        _ => OUT.into(),
     };
-    let bands = args.images.bands.as_ref();
-    let bands = bands.or_else(|| begun.as_ref()?.bands());
-    let mut category = Category::open_as(folder, plan.layout, bands)?;
-    let mut reader = None;
-    match (&run, &begun) {
-        (Some(_), Some(begun)) => begun.agree(given, args.format.0)?,
-        (Some(_), None) => {
-            riad::Error::refuse(category.train_faults.drain(..).map(Into::into).collect())?;
-            reader = Some(plan.training.reader());
-        }
-        (None, _) => {}
-    }
-    Ok(Job {
-        name,
-        test: TestSet::of_category(category, reader.as_ref(), console)?,
-        run,
-    })
-}
-
-fn plan(args: &EvalArgs, training: &TrainingOptions) -> Result<Plan> {
-    let EvalArgs {
-        data,
-        model,
-        category,
-        format,
-        out,
-        ..
-    } = args;
-    if data.is_none() && format.0.is_some() {
-        return Err(usage("--format is the layout of DATA, and DATA is missing"));
-    }
-    let outside = |data: &Path| out.as_ref().map_or(Ok(()), |out| check_outside(out, data));
-    let (layout, folders) = match (data, model) {
-        (Some(data), _) => {
-            outside(data)?;
-            let found = categories(data, category.as_deref(), format.0);
-            let is_free = category.is_none() && format.0.is_none();
-            let meant = || mistake::measuring(data, model.as_deref()).filter(|_| is_free);
-            found.map_err(|error| or_meant(error, meant))?
-        }
-        (None, Some(model)) => {
-            let missing = "DATA is missing: name the folder of images to measure on";
-            if category.is_some() || !model.is_dir() {
-                return Err(usage(missing));
-            }
-            let run = match Run::open(model) {
-                Err(error @ Error::NoRun { .. }) => return Err(anyhow::Error::from(error).context(missing)),
-                opened => opened?,
-            };
-            outside(run.data())?;
-            categories(run.data(), None, Some(run.layout()))?
-        }
-        (None, None) => {
-            let out = out.clone().unwrap_or_else(|| demo_settings::OUT.into());
-            let data = make_demo_data(&out, training.seed.unwrap_or(0))?;
-            let (layout, folders) = categories(&data, category.as_deref(), Some(Layout::Mvtec))?;
-            return Ok(Plan {
-                folders,
-                layout,
-                model: None,
-                out,
-                training: demo_training(training),
-                with_baseline: true,
-            });
-        }
-    };
-    Ok(Plan {
-        folders,
-        layout,
-        model: model.clone(),
-        out: self::out(args),
-        training: training.clone(),
-        with_baseline: false,
-    })
+    args.out.clone().unwrap_or_else(usual)
 }
 
 fn make_demo_data(out: &Path, seed: u64) -> Result<PathBuf> {
@@ -308,37 +308,4 @@ fn make_demo_data(out: &Path, seed: u64) -> Result<PathBuf> {
         Demo::Reused => info!("using the demo set in {shown} again"),
     }
     Ok(data)
-}
-
-/// The demo's setting, but for what is asked for.
-fn demo_training(given: &TrainingOptions) -> TrainingOptions {
-    TrainingOptions {
-        preset: given.preset.or(Some(Preset::Tiny)),
-        size: given
-            .size
-            .or_else(|| given.tile.is_none().then_some(demo_settings::SIZE)),
-        epochs_by_default: Some(demo_settings::EPOCHS),
-        batch: given.batch.or(Some(demo_settings::BATCH)),
-        lr: given.lr.or(Some(demo_settings::LEARNING_RATE)),
-        ..given.clone()
-    }
-}
-
-/// Trains a category in `folder`, from where a run there is; a new one is started with these options.
-fn train(
-    folder: &Path,
-    category: &Category,
-    (options, args): (&TrainingOptions, &EvalArgs),
-    compute: &Compute,
-    console: &Console,
-) -> Result<TrainingOutcome> {
-    let mut run = if Run::exists(folder) {
-        info!("using the run in {} again", shell_quoted(folder));
-        Run::open(folder)?
-    } else {
-        console.forget_brightness();
-        begin(folder, category, options, &compute.device, console)?
-    };
-    let watch = interrupt::Watch::start(args.training.max_time);
-    Ok(run.train(Some(category), &compute.device, watch.cancel(), console)?)
 }

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Ending> {
     }
     report::write(&file, &results)?;
     info!("open {}", shell_quoted(&file));
-    let is_whole = failed == 0 && results.iter().all(|result| result.findings.faults.is_empty());
+    let is_whole = failed == 0 && results.iter().all(Evaluation::is_whole);
     Ok(Ending::of(is_whole))
 }
 

@@ -103,6 +103,23 @@ impl Layout {
         Ok(categories)
     }
 
+    /// The folders of the categories in `data`, the one of this `name` or all, and their layout: `layout`, or that of [`Self::of`].
+    ///
+    /// # Errors
+    /// As [`Self::of`] and [`Self::categories`]. That the folder of a `name` is a category is not checked if the layout is given.
+    pub fn find(data: &Path, name: Option<&str>, layout: Option<Self>) -> Result<(Self, Vec<PathBuf>), DataError> {
+        let root = name.map_or_else(|| data.to_owned(), |name| data.join(name));
+        let layout = match layout {
+            Some(layout) => layout,
+            None => Self::of(&root)?,
+        };
+        let folders = match name {
+            Some(_) => vec![root],
+            None => layout.categories(&root)?,
+        };
+        Ok((layout, folders))
+    }
+
     /// The sign of the layout, in words.
     fn sign(self) -> &'static str {
         match self {

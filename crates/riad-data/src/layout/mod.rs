@@ -10,7 +10,10 @@ mod labels;
 mod loco;
 mod mvtec;
 mod mvtec2;
+mod sorted;
 mod visa;
+
+pub use self::sorted::SortedFolders;
 
 use std::ffi::OsString;
 use std::fmt;

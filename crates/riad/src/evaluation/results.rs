@@ -44,6 +44,13 @@ pub struct Evaluation {
     pub findings: Findings,
 }
 
+impl Evaluation {
+    /// Whether every image and every mask could be used.
+    pub fn is_whole(&self) -> bool {
+        self.findings.faults.is_empty()
+    }
+}
+
 impl Serialize for Evaluation {
     /// As `results.json` has it.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,14 +1,10 @@
-//! What was meant, where a folder was named whose images lie in folders of it.
+//! Folders of good and of bad pictures, told by their names.
 
-use std::{
-    collections::BTreeSet,
-    ffi::OsStr,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
-use riad_data::walk_images;
-
-use crate::shell::shell_quoted;
+use crate::walk_images;
 
 /// What people call folders of good pictures, in lower case.
 const GOOD: [&str; 6] = ["good", "ok", "normal", "train", "training", "gut"];
@@ -29,46 +25,36 @@ const OTHER: [&str; 12] = [
     "validation",
 ];
 
-/// The command that trains on the good pictures somewhere in `data`, if it is clear where they are.
-pub(crate) fn training(data: &Path) -> Option<String> {
-    let good = good_folder(&folders(data), data)?;
-    Some(format!(
-        "{} has no images of its own and no known layout; good images seem to be in {}: riad train {}",
-        shell_quoted(data),
-        shell_quoted(&good),
-        shell_quoted(&good)
-    ))
+/// Where good and bad pictures seem to be below a folder that has no known [layout](crate::Layout).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SortedFolders {
+    /// The folder of good pictures.
+    pub good: PathBuf,
+    /// The folders beside it whose names speak of defects. Empty if there are none.
+    pub bad: Vec<PathBuf>,
 }
 
-/// The command that measures `model` on the good and the bad pictures somewhere in `data`, if it is clear where they are.
-pub(crate) fn measuring(data: &Path, model: Option<&Path>) -> Option<String> {
-    let folders = folders(data);
-    let good = good_folder(&folders, data)?;
-    let Some(model) = model else {
-        return training(data);
-    };
-    // The folder next to the good ones, with the kinds in it.
-    let is_other = |name: &OsStr| OTHER.iter().any(|other| name.eq_ignore_ascii_case(other));
-    let beside = good.parent()?;
-    let bad: BTreeSet<PathBuf> = folders
-        .iter()
-        .filter_map(|folder| {
-            let name = folder.strip_prefix(beside).ok()?.components().next()?.as_os_str();
-            is_other(name).then(|| beside.join(name))
+impl SortedFolders {
+    /// Looks for them below `data`. `None` if it is not clear which folder holds the good pictures: none may, or several.
+    pub fn below(data: &Path) -> Option<Self> {
+        let folders = folders(data);
+        let good = good_folder(&folders, data)?;
+        // The folder next to the good ones, with the kinds in it.
+        let is_other = |name: &OsStr| OTHER.iter().any(|other| name.eq_ignore_ascii_case(other));
+        let beside = good.parent()?;
+        let bad: BTreeSet<PathBuf> = folders
+            .iter()
+            .filter_map(|folder| {
+                let name = folder.strip_prefix(beside).ok()?.components().next()?.as_os_str();
+                is_other(name).then(|| beside.join(name))
+            })
+            .collect();
+        Some(Self {
+            bad: bad.into_iter().collect(),
+            good,
         })
-        .collect();
-    let mut command = format!(
-        "riad eval --model {} --good {}",
-        shell_quoted(model),
-        shell_quoted(&good)
-    );
-    for bad in &bad {
-        command += &format!(" --bad {}", shell_quoted(bad));
     }
-    Some(format!(
-        "{} has no known layout; name the folders of good and of bad pictures: {command}",
-        shell_quoted(data)
-    ))
 }
 
 /// The folders below `data` that images lie in.
@@ -100,6 +86,8 @@ fn good_folder(folders: &BTreeSet<PathBuf>, data: &Path) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn good(folders: &[&str]) -> Option<PathBuf> {
@@ -123,5 +111,27 @@ mod tests {
         ] {
             assert_eq!(good(folders), expected.map(PathBuf::from), "{folders:?}");
         }
+    }
+
+    #[test]
+    fn bad_ones_lie_beside_the_good_ones() {
+        let data = tempfile::tempdir().unwrap();
+        for file in [
+            "photos/good/1.png",
+            "photos/NG/dent/1.png",
+            "photos/NG/2.png",
+            "photos/masks/1.png",
+            "bad/1.png",
+        ] {
+            let file = data.path().join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, "").unwrap();
+        }
+        let found = SortedFolders::below(data.path()).unwrap();
+        assert_eq!(found.good, data.path().join("photos/good"));
+        assert_eq!(
+            found.bad,
+            ["NG", "masks"].map(|name| data.path().join("photos").join(name))
+        );
     }
 }
