@@ -56,6 +56,7 @@ const CRATES: [(&str, &[&str]); 5] = [
             "suspects",
             "tensorboard",
             "facts",
+            "words",
             "run",
             "recalibration",
             "training",

@@ -7,11 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use riad::{
-    Error, Event, Observer, Session, Stop, Work,
-    facts::{preset_name, terms},
-    rates_in_words,
-};
+use riad::{Error, Event, Observer, Session, Stop, facts::terms};
 use riad_data::{Brightest, DataError, FileFacts, counted, in_part};
 use riad_model::{Alignment, EpochRecord, LossTerms, TrainConfig};
 use tracing::{Level, enabled, error, info, warn};
@@ -138,11 +134,9 @@ impl Console {
 
     fn begin_training(&self, session: &Session<'_>) {
         let Session {
-            folder,
             category,
             config,
             device,
-            images: [train, validation, calibration],
             epochs,
             steps,
             ..
@@ -150,20 +144,7 @@ impl Console {
         if device != "cpu" {
             info!("computing on {device} in {}", config.precision);
         }
-        info!(
-            "training {} with method {} at {}{} on {} of {category}; {validation} are held out for validation, and \
-             thresholds come from {calibration}; the run is in {}",
-            preset_name(config.architecture.width),
-            config.scoring.method,
-            config.scoring.size(),
-            if config.scoring.tiling.is_some() {
-                ", in tiles,"
-            } else {
-                ""
-            },
-            counted(train, "image"),
-            shell_quoted(folder)
-        );
+        info!("{session}; the run is in {}", shell_quoted(session.folder));
         if epochs + steps > 0 {
             info!("going on after {epochs} epochs and {steps} steps");
         }
@@ -209,7 +190,8 @@ impl Console {
         }
     }
 
-    fn stopped(&self, epochs: usize, stop: Stop) {
+    /// Warns of a model whose learning rate has not fallen as far as it would.
+    fn warn_of_early_stop(&self, epochs: usize, stop: Stop) {
         let state = self.state();
         if let Some(training) = state.training.as_ref()
             && training.keeps_last()
@@ -220,7 +202,6 @@ impl Console {
                 training.last
             );
         }
-        info!("stopped in epoch {}; nothing is lost", epochs + 1);
     }
 }
 
@@ -228,12 +209,7 @@ impl Observer for Console {
     fn event(&self, event: &Event<'_>) {
         match event {
             Event::Began { work, done, total } => {
-                let unit = if matches!(work, Work::Training(_)) {
-                    "step"
-                } else {
-                    "image"
-                };
-                let progress = Progress::start(work.to_string(), unit, *done as u64, *total as u64);
+                let progress = Progress::start(work.to_string(), work.unit(), *done as u64, *total as u64);
                 self.state().progress = Some(progress);
             }
             Event::Progress { done, .. } => {
@@ -277,33 +253,17 @@ impl Observer for Console {
                 total,
             } => self.step(*epoch, loss, *done, *total),
             Event::Epoch { record, best, last } => self.epoch(record, *best, *last),
-            Event::Finished { epochs, kept, loss } => {
-                let kept = match loss {
-                    _ if kept == epochs => format!("the last of {epochs} epochs is kept"),
-                    Some(loss) => format!("the best of {epochs} epochs is {kept} with loss {loss:.4}"),
-                    None => format!("the best of {epochs} epochs is {kept}"),
-                };
-                info!("training has finished: {kept}");
+            Event::Stopped { epochs, stop } => {
+                self.warn_of_early_stop(*epochs, *stop);
+                tell(event);
             }
-            Event::Stopped { epochs, stop } => self.stopped(*epochs, *stop),
-            Event::LeftOut { what, cause } => warn!("{what} are left out: {cause}"),
             Event::Suspects {
                 names,
                 looked_at,
                 effect,
                 list,
             } => tell_suspects(names, *looked_at, *effect, list),
-            Event::Calibrated(calibration) => info!("calibrated with {}", rates_in_words(calibration)),
-            Event::Defective { image, score } => info!("{image} is defective: {score}"),
             Event::Waiting(error) => warn!("{}; trying again", told(*error)),
-            Event::Missing { file, image } => {
-                warn!("{} is missing; {image} will be scored when it is there", file.display());
-            }
-            Event::NoMap { file, cause } => warn!("no map of {}: {cause}", file.display()),
-            Event::Torn(path) => warn!(
-                "{}: the last line is incomplete; its image is scored again",
-                path.display()
-            ),
             Event::Watching(counts) => {
                 if let Some((every, told)) = &mut self.state().heartbeat
                     && told.elapsed() >= *every
@@ -312,19 +272,20 @@ impl Observer for Console {
                     info!("{}", cut(counts.to_string(), COLUMNS));
                 }
             }
-            Event::LargeMask { file, share } if self.state().large_masks.insert((*file).to_owned()) => warn!(
-                "{}: this mask marks {:.0} % of its image as defective, and counts so; if it is inverted, save it with 255 for \
-                 defective pixels and 0 for good ones",
-                file.display(),
-                100.0 * share
-            ),
-            Event::Duplicate { path, other } => warn!(
-                "{} is the same picture as {}; it counts once",
-                path.display(),
-                other.display()
-            ),
-            _ => {}
+            Event::LargeMask { file, .. } if !self.state().large_masks.insert((*file).to_owned()) => {}
+            _ => tell(event),
         }
+    }
+}
+
+/// Says what there is to say of an event.
+fn tell(event: &Event<'_>) {
+    let Some(words) = event.in_words() else { return };
+    match event {
+        Event::Finished { .. } | Event::Stopped { .. } | Event::Calibrated(_) | Event::Defective { .. } => {
+            info!("{words}");
+        }
+        _ => warn!("{words}"),
     }
 }
 

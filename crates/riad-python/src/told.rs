@@ -6,7 +6,7 @@ use pyo3::{
     prelude::*,
     types::{PyDict, PyList},
 };
-use riad::{EpochRecord, Event, Observer, Stop, Work, rates_in_words};
+use riad::{EpochRecord, Event, Observer, Stop, rates_in_words};
 
 use crate::errors::Result;
 
@@ -39,21 +39,15 @@ impl Told {
         use Field::{Count, Nothing, Number, Text, Texts, Truth};
 
         Some(match event {
-            Event::Began { work, done, total } => {
-                let unit = match work {
-                    Work::Training(_) => "step",
-                    _ => "image",
-                };
-                Self::new(
-                    "began",
-                    [
-                        ("work", Text(work.to_string())),
-                        ("unit", Text(unit.to_owned())),
-                        ("done", Count(*done)),
-                        ("total", Count(*total)),
-                    ],
-                )
-            }
+            Event::Began { work, done, total } => Self::new(
+                "began",
+                [
+                    ("work", Text(work.to_string())),
+                    ("unit", Text(work.unit().to_owned())),
+                    ("done", Count(*done)),
+                    ("total", Count(*total)),
+                ],
+            ),
             Event::Progress { done, total } => {
                 Self::new("progress", [("done", Count(*done)), ("total", Count(*total))])
             }

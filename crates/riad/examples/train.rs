@@ -18,11 +18,8 @@ impl Observer for Lines {
     fn event(&self, event: &Event<'_>) {
         match event {
             Event::Epoch { record, .. } => println!("epoch {}: loss {:.4}", record.epoch, record.train.total),
-            Event::Stopped { epochs, .. } => println!("stopped after {epochs} epochs; nothing is lost"),
-            Event::Finished { kept, .. } => println!("finished: epoch {kept} is kept"),
             Event::Suspects { names, .. } => println!("to be looked at: {}", names.join(", ")),
-            Event::Fault(error) => println!("{error}"),
-            _ => {}
+            event => event.in_words().iter().for_each(|words| println!("{words}")),
         }
     }
 }

@@ -30,6 +30,7 @@ mod tensorboard;
 mod threshold;
 mod training;
 pub mod watch;
+mod words;
 
 pub use image::RgbImage;
 pub use riad_core::{

@@ -217,6 +217,16 @@ pub enum Work<'a> {
     Measuring(&'a str),
 }
 
+impl Work<'_> {
+    /// What is counted: `step` in training, otherwise `image`.
+    pub fn unit(&self) -> &'static str {
+        match self {
+            Self::Training(_) => "step",
+            _ => "image",
+        }
+    }
+}
+
 impl fmt::Display for Work<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

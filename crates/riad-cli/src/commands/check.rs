@@ -2,8 +2,6 @@
 
 use anyhow::Result;
 use riad::{Suspects, TrainingOptions, names::relative};
-use riad_core::outlier::FEWEST;
-use riad_data::counted;
 use tracing::{error, info};
 
 use super::category::one_category;
@@ -32,7 +30,6 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
         (image, name)
     });
     let suspects = Suspects::among(images.collect(), &reader);
-    let count = suspects.looked_at();
     let faults: Vec<String> = category
         .train_faults
         .iter()
@@ -48,15 +45,8 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Ending> {
     if !suspects.is_empty() {
         suspects.tell(&list, &Console::default());
         info!("open {}", shell_quoted(&args.out));
-    } else if (1..FEWEST).contains(&count) {
-        info!(
-            "of {}, check finds only copies and other sizes: it needs {FEWEST} to know what is usual",
-            counted(count, "image")
-        );
-    } else if count == 0 {
-        info!("no image can be read, so nothing is known of them");
     } else {
-        info!("none of {count} images is unusual");
+        info!("{}", suspects.sentence());
     }
     Ok(Ending::of(faults.is_empty()))
 }

@@ -79,7 +79,7 @@ fn check_names_what_is_unusual_and_writes_a_list_that_train_takes() {
     fs::rename(root.join("photos/000.png"), root.join("few/000.png")).unwrap();
     let said = stderr(root, &["check", "few", "--out", "few.html"], 0);
     assert!(
-        said.contains("of 1 image, check finds only copies and other sizes: it needs 8"),
+        said.contains("of 1 image, only copies and other sizes can be found: it takes 8"),
         "{said}"
     );
 }

@@ -13,9 +13,9 @@ use std::{
 
 use riad_core::{
     Calibration,
-    outlier::{LIMIT, deviations, log_deviations},
+    outlier::{FEWEST, LIMIT, deviations, log_deviations},
 };
-use riad_data::{DataError, Reader, Suspicion, read_text, survey};
+use riad_data::{DataError, Reader, Suspicion, counted, read_text, survey};
 
 use crate::{
     Error, Event, FalsePositiveRate, Observer, Result, detector::Detector, files::write_whole, threshold::shown_rate,
@@ -192,6 +192,19 @@ impl Suspects {
     /// How many images a person should look at.
     pub fn len(&self) -> usize {
         self.found.len()
+    }
+
+    /// How many images are unusual, or why that is not known, without a full stop.
+    pub fn sentence(&self) -> String {
+        match (self.len(), self.looked_at()) {
+            (_, 0) => "no image can be read, so nothing is known of them".to_owned(),
+            (0, count) if count < FEWEST => format!(
+                "of {}, only copies and other sizes can be found: it takes {FEWEST} to know what is usual",
+                counted(count, "image")
+            ),
+            (0, count) => format!("none of {count} images is unusual"),
+            (unusual, count) => format!("{unusual} of {} are unusual", counted(count, "image")),
+        }
     }
 
     /// Writes the list of names, `NAME.txt`, for [`TrainingOptions::without`](crate::TrainingOptions::without), and with
