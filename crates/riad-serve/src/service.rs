@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::Router;
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use riad::{Cancel, Compute, FalsePositiveRate};
 use tokio::{runtime::Runtime, sync::Semaphore};
@@ -225,19 +226,11 @@ impl Service {
             if has_plcs && !places.contains(&line.name) {
                 places.push(line.name.clone());
             }
-            let is_given = options.lines.iter().any(|given| given.name == line.name);
-            match lines.open(&line, &store) {
-                // It stays as it is for the next start, and the others judge meanwhile.
-                Err(error @ (Error::Riad(_) | Error::File { .. })) if !is_given => {
-                    tracing::error!("line {} was made on the page and cannot be opened: {error}", line.name);
-                }
-                opened => drop(opened?),
-            }
+            open(&line, &options, &lines, &store)?;
         }
-        let mut allow = Vec::new();
-        for folder in &options.allow {
-            allow.push(fs::canonicalize(folder).map_err(Error::file("read", folder))?);
-        }
+        let allow = options.allow.iter();
+        let allow = allow.map(|folder| fs::canonicalize(folder).map_err(Error::file("read", folder)));
+        let allow = allow.collect::<Result<_>>()?;
         let sinks = Sink::open(&options.sinks, options.wait(), places.len(), &store)?;
         store.keep_places(&places)?;
         let refused = |cause| Error::Listen {
@@ -275,42 +268,9 @@ impl Service {
             .build()
             .map_err(refused)?;
         let handle = Handle::new();
-        let tls = match &options.tls {
-            None => None,
-            Some(tls) => {
-                let read = runtime.block_on(RustlsConfig::from_pem_file(&tls.certificate, &tls.key));
-                let read = read.map_err(Error::file("use", &tls.certificate))?;
-                // Who may ask is told by headers as HTTP/1.1 has them.
-                let mut config = read.get_inner().as_ref().clone();
-                config.alpn_protocols = vec![b"http/1.1".to_vec()];
-                Some(RustlsConfig::from_config(Arc::new(config)))
-            }
-        };
-        let app = http::router(shared.clone()).into_make_service();
-        let (server, connections) = (handle.clone(), options.connections);
-        runtime.spawn(async move {
-            let served = match tls {
-                None => match axum_server::from_tcp(listener) {
-                    Ok(mut listening) => {
-                        listening.http_builder().http1().header_read_timeout(HEAD);
-                        let listening = listening.map(|accept| Bounded::new(accept, server.clone(), connections));
-                        listening.http1_only().handle(server).serve(app).await
-                    }
-                    Err(error) => Err(error),
-                },
-                Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {
-                    Ok(mut listening) => {
-                        listening.http_builder().http1().header_read_timeout(HEAD);
-                        let listening = listening.map(|accept| Bounded::new(accept, server.clone(), connections));
-                        listening.http1_only().handle(server).serve(app).await
-                    }
-                    Err(error) => Err(error),
-                },
-            };
-            if let Err(error) = served {
-                tracing::error!("the service has stopped to answer requests: {error}");
-            }
-        });
+        let tls = options.tls.as_ref().map(|tls| trusted(tls, &runtime)).transpose()?;
+        let app = http::router(shared.clone());
+        runtime.spawn(serve(listener, tls, handle.clone(), options.connections, app));
         let mut service = Self {
             shared,
             address,
@@ -492,5 +452,59 @@ fn look_after(shared: &Shared, keep: &Keep) {
             told = Instant::now();
         }
         thread::sleep(NAP);
+    }
+}
+
+/// Opens a line. One that was made on the page and cannot be opened stays as it is for the next start, and the others judge meanwhile.
+fn open(line: &LineOptions, options: &Options, lines: &Lines, store: &Store) -> Result<()> {
+    let is_given = options.lines.iter().any(|given| given.name == line.name);
+    match lines.open(line, store) {
+        Err(error @ (Error::Riad(_) | Error::File { .. })) if !is_given => {
+            tracing::error!("line {} was made on the page and cannot be opened: {error}", line.name);
+        }
+        opened => drop(opened?),
+    }
+    Ok(())
+}
+
+/// The certificate and its key, as connections need them.
+fn trusted(tls: &Tls, runtime: &Runtime) -> Result<RustlsConfig> {
+    let read = runtime.block_on(RustlsConfig::from_pem_file(&tls.certificate, &tls.key));
+    let read = read.map_err(Error::file("use", &tls.certificate))?;
+    // Who may ask is told by headers as HTTP/1.1 has them.
+    let mut config = read.get_inner().as_ref().clone();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(RustlsConfig::from_config(Arc::new(config)))
+}
+
+/// Answers requests on at most so many connections, until `handle` ends it.
+async fn serve(
+    listener: TcpListener,
+    tls: Option<RustlsConfig>,
+    handle: Handle<SocketAddr>,
+    connections: usize,
+    app: Router,
+) {
+    let app = app.into_make_service();
+    let served = match tls {
+        None => match axum_server::from_tcp(listener) {
+            Ok(mut listening) => {
+                listening.http_builder().http1().header_read_timeout(HEAD);
+                let listening = listening.map(|accept| Bounded::new(accept, handle.clone(), connections));
+                listening.http1_only().handle(handle).serve(app).await
+            }
+            Err(error) => Err(error),
+        },
+        Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {
+            Ok(mut listening) => {
+                listening.http_builder().http1().header_read_timeout(HEAD);
+                let listening = listening.map(|accept| Bounded::new(accept, handle.clone(), connections));
+                listening.http1_only().handle(handle).serve(app).await
+            }
+            Err(error) => Err(error),
+        },
+    };
+    if let Err(error) = served {
+        tracing::error!("the service has stopped to answer requests: {error}");
     }
 }

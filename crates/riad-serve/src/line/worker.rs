@@ -9,7 +9,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use rayon::ThreadPoolBuilder;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use riad::render::{
     Plane,
     raw::{npy, tiff},
@@ -19,7 +19,10 @@ use tempfile::TempPath;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use utoipa::ToSchema;
 
-use super::{Line, Queue};
+use super::{
+    Line, Queue,
+    model::{Judgement, Model},
+};
 use crate::{
     Error,
     events::{Event, Events},
@@ -102,112 +105,145 @@ pub(crate) fn work(queue: &Queue<Job>, store: &Store, events: &Events, judging: 
             let _ = job.answer.send(Err(Refusal::Late));
             continue;
         }
-        let line = job.line.clone();
-        let model = line.model();
-        let judge = || {
-            let judgement = match &job.picture {
-                Picture::File(path) => model.judge(path),
-                Picture::Memory { bytes, .. } => model.judge_bytes(bytes),
-            };
-            let found = judgement.found.as_ref();
-            let map = found
-                .zip(job.numbers)
-                .and_then(|(found, format)| numbers(format, found));
-            (judgement, map)
-        };
-        // If a picture is alone, all threads judge it, so that its answer comes soon. If there are several, each gets one thread:
-        // threads that share a small picture wait for each other. A picture in tiles is large, and would be late on one thread.
-        let at_once = judging.fetch_add(1, Ordering::Relaxed) + 1;
-        let is_small = model.detector.header().scoring.tiling.is_none();
-        let own = own
-            .as_ref()
-            .filter(|_| is_small && 2 * at_once > rayon::current_num_threads());
+        let model = job.line.model();
         // One picture that meets a fault of ours must not take the others with it.
-        let judged = catch_unwind(AssertUnwindSafe(|| match own {
-            Some(own) => own.install(judge),
-            None => judge(),
-        }));
-        judging.fetch_sub(1, Ordering::Relaxed);
-        let Ok((judgement, map)) = judged else {
-            tracing::error!(
-                "line {}: a picture caused an error in the program; please report it",
-                line.name
-            );
-            let _ = job.answer.send(Err(Refusal::Panicked));
-            continue;
+        let judged = catch_unwind(AssertUnwindSafe(|| judge(&job, &model, own.as_ref(), judging)));
+        match judged {
+            Ok((judgement, map)) => {
+                let inspection = inspection(&job, &model, &judgement);
+                keep(job, inspection, map, store, events.clone());
+            }
+            Err(_) => {
+                tracing::error!(
+                    "line {}: a picture caused an error in the program; please report it",
+                    job.line.name
+                );
+                let _ = job.answer.send(Err(Refusal::Panicked));
+            }
+        }
+    }
+}
+
+/// Judges a picture. Also gives the map's file, if its numbers were asked for.
+fn judge(job: &Job, model: &Model, own: Option<&ThreadPool>, judging: &AtomicUsize) -> (Judgement, Option<Vec<u8>>) {
+    let judge = || {
+        let judgement = match &job.picture {
+            Picture::File(path) => model.judge(path),
+            Picture::Memory { bytes, .. } => model.judge_bytes(bytes),
         };
         let found = judgement.found.as_ref();
-        let inspection = Inspection {
-            id: 0,
-            line: line.name.clone(),
-            received: job.received,
-            source: job.source,
-            name: job.name,
-            verdict: judgement.verdict,
-            reason: judgement.reason,
-            score: found.map(riad::Inspection::score),
-            p_value: found.and_then(riad::Inspection::p_value),
-            threshold: Some(model.threshold.value()),
-            rate: model.threshold.rate().rate,
-            confidence: model.threshold.rate().confidence,
-            regions: judgement.regions,
-            width: found.map(|found| found.original_size().width),
-            height: found.map(|found| found.original_size().height),
-            pictures: found.and_then(riad::Inspection::file_facts).map(|facts| facts.pictures),
-            model: model.id().to_owned(),
-            version: model.version,
-            riad_version: env!("CARGO_PKG_VERSION").to_owned(),
-            ms: judgement.ms,
-            audit: judgement.verdict != Verdict::Error && job.source != Origin::Page && line.is_drawn(),
-            label: None,
-            labelled: None,
-            kept: false,
-            links: Links::default(),
-            picture: None,
-            bytes: 0,
-        };
-        let unstored = inspection.clone();
-        // What cannot be looked at is not worth its room.
-        let entry = Entry {
-            picture: match &job.picture {
-                Picture::File(path) if judgement.verdict != Verdict::Error => Some(path.to_path_buf()),
-                _ => None,
-            },
-            inspection,
-            key: job.key,
-            identity: job.identity,
-        };
-        let (answer, picture, room, events) = (job.answer, job.picture, job.room, events.clone());
-        let is_lost = matches!(picture, Picture::Memory { .. });
-        store.insert(entry, move |stored| {
-            let judged = match stored {
-                Ok(Stored::New(inspection)) => {
-                    line.note(&inspection);
-                    if is_lost {
-                        line.live().could_not_store();
-                        tracing::error!("line {}: the disk is full; a picture is not kept", line.name);
-                    }
-                    events.stored(inspection.id);
-                    events.send(Event::Inspection, &inspection);
-                    Ok((inspection, map, None))
-                }
-                Ok(Stored::Before(inspection)) => Ok((inspection, None, None)),
-                Ok(Stored::Other(first)) => Err(Refusal::Other(first)),
-                Err(error) => {
-                    line.live().could_not_store();
-                    tracing::error!("line {}: a picture could not be stored: {error}", line.name);
-                    Ok((unstored, map, Some(error)))
-                }
-            };
-            drop((picture, room));
-            // Nobody may wait for it any more.
-            let _ = answer.send(judged.map(|(inspection, map, not_stored)| Judged {
-                inspection,
-                map,
-                not_stored,
-            }));
-        });
+        let map = found
+            .zip(job.numbers)
+            .and_then(|(found, format)| numbers(format, found));
+        (judgement, map)
+    };
+    // If a picture is alone, all threads judge it, so that its answer comes soon. If there are several, each gets one thread:
+    // threads that share a small picture wait for each other. A picture in tiles is large, and would be late on one thread.
+    let counted = Judging::new(judging);
+    let is_small = model.detector.header().scoring.tiling.is_none();
+    match own.filter(|_| is_small && 2 * counted.at_once > rayon::current_num_threads()) {
+        Some(own) => own.install(judge),
+        None => judge(),
     }
+}
+
+/// Counts a worker as judging as long as it lives.
+struct Judging<'a> {
+    judging: &'a AtomicUsize,
+    /// How many judge, this one included.
+    at_once: usize,
+}
+
+impl<'a> Judging<'a> {
+    fn new(judging: &'a AtomicUsize) -> Self {
+        let at_once = judging.fetch_add(1, Ordering::Relaxed) + 1;
+        Self { judging, at_once }
+    }
+}
+
+impl Drop for Judging<'_> {
+    fn drop(&mut self) {
+        self.judging.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The row of a picture that was judged. The store gives it its number.
+fn inspection(job: &Job, model: &Model, judgement: &Judgement) -> Inspection {
+    let found = judgement.found.as_ref();
+    Inspection {
+        id: 0,
+        line: job.line.name.clone(),
+        received: job.received,
+        source: job.source,
+        name: job.name.clone(),
+        verdict: judgement.verdict,
+        reason: judgement.reason.clone(),
+        score: found.map(riad::Inspection::score),
+        p_value: found.and_then(riad::Inspection::p_value),
+        threshold: Some(model.threshold.value()),
+        rate: model.threshold.rate().rate,
+        confidence: model.threshold.rate().confidence,
+        regions: judgement.regions.clone(),
+        width: found.map(|found| found.original_size().width),
+        height: found.map(|found| found.original_size().height),
+        pictures: found.and_then(riad::Inspection::file_facts).map(|facts| facts.pictures),
+        model: model.id().to_owned(),
+        version: model.version,
+        riad_version: env!("CARGO_PKG_VERSION").to_owned(),
+        ms: judgement.ms,
+        audit: judgement.verdict != Verdict::Error && job.source != Origin::Page && job.line.is_drawn(),
+        label: None,
+        labelled: None,
+        kept: false,
+        links: Links::default(),
+        picture: None,
+        bytes: 0,
+    }
+}
+
+/// Stores an inspection, and then tells of it.
+fn keep(job: Job, inspection: Inspection, map: Option<Vec<u8>>, store: &Store, events: Events) {
+    let unstored = inspection.clone();
+    let entry = Entry {
+        // What cannot be looked at is not worth its room.
+        picture: match &job.picture {
+            Picture::File(path) if inspection.verdict != Verdict::Error => Some(path.to_path_buf()),
+            _ => None,
+        },
+        inspection,
+        key: job.key,
+        identity: job.identity,
+    };
+    let (line, answer, picture, room) = (job.line, job.answer, job.picture, job.room);
+    let is_lost = matches!(picture, Picture::Memory { .. });
+    store.insert(entry, move |stored| {
+        let judged = match stored {
+            Ok(Stored::New(inspection)) => {
+                line.note(&inspection);
+                if is_lost {
+                    line.live().could_not_store();
+                    tracing::error!("line {}: the disk is full; a picture is not kept", line.name);
+                }
+                events.stored(inspection.id);
+                events.send(Event::Inspection, &inspection);
+                Ok((inspection, map, None))
+            }
+            Ok(Stored::Before(inspection)) => Ok((inspection, None, None)),
+            Ok(Stored::Other(first)) => Err(Refusal::Other(first)),
+            Err(error) => {
+                line.live().could_not_store();
+                tracing::error!("line {}: a picture could not be stored: {error}", line.name);
+                Ok((unstored, map, Some(error)))
+            }
+        };
+        drop((picture, room));
+        // Nobody may wait for it any more.
+        let _ = answer.send(judged.map(|(inspection, map, not_stored)| Judged {
+            inspection,
+            map,
+            not_stored,
+        }));
+    });
 }
 
 /// The map's numbers as a file.
