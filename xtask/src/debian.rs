@@ -2,9 +2,11 @@
 
 use std::{
     ffi::OsStr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
+
+use crate::workspace_root;
 
 /// Whether a program starts.
 pub(crate) fn starts(program: impl AsRef<OsStr>) -> bool {
@@ -39,4 +41,10 @@ pub(crate) fn compiler() -> Option<&'static str> {
         return None;
     }
     has_source().then_some(COMPILER)
+}
+
+/// The target folder of that compiler, which can use nothing that another one has built. What it builds for one system serves the next:
+/// macros and build scripts run here.
+pub(crate) fn target_folder() -> PathBuf {
+    workspace_root().join("target").join("debian")
 }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{debian, process::cargo, workspace_root};
+use crate::{debian, process::cargo};
 
 /// What is built for.
 pub(crate) const TARGET: &str = "x86_64-pc-windows-gnu";
@@ -45,7 +45,7 @@ impl Windows {
             && debian::provide(GXX, &["g++-mingw-w64-x86-64-posix"]);
         has_mingw.then(|| Self {
             compiler,
-            target: workspace_root().join("target").join("windows"),
+            target: debian::target_folder(),
         })
     }
 

@@ -63,6 +63,9 @@ const FUZZ_TARGETS: [(&str, &[&str]); 6] = [
 /// Whose tests are for Windows. riad-model's would build candle, which the program is without.
 const WINDOWS: &str = "-p riad-core -p riad-data -p riad -p riad-serve -p riad-cli";
 
+/// For a check with the standard library's source: that library is built and not only checked, and nothing of it will run.
+const UNOPTIMISED: (&str, &str) = ("CARGO_PROFILE_DEV_OPT_LEVEL", "0");
+
 /// How a step ended that did not fail.
 pub(super) enum Outcome {
     /// All that it checks holds.
@@ -241,7 +244,8 @@ fn metal() -> Result<Outcome> {
         "check --locked -Zbuild-std=std,panic_unwind --target aarch64-apple-darwin -p riad-model --features metal",
     );
     check.env("RUSTC", compiler).env("RUSTC_BOOTSTRAP", "1");
-    check.env("CARGO_TARGET_DIR", workspace_root().join("target").join("metal"));
+    check.env("CARGO_TARGET_DIR", debian::target_folder());
+    check.env(UNOPTIMISED.0, UNOPTIMISED.1);
     all([check])
 }
 
@@ -257,6 +261,7 @@ fn check_windows(windows: &Windows) -> Result<Outcome> {
     let mut check = windows.cargo("check", &format!("--tests {WINDOWS}"));
     // A warning here is one that no other step sees.
     check.env("RUSTFLAGS", "-D warnings");
+    check.env(UNOPTIMISED.0, UNOPTIMISED.1);
     all([check])
 }
 
