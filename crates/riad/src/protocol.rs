@@ -86,6 +86,8 @@ pub struct TrainingOptions {
     pub epochs: Option<usize>,
     /// Passes over the images if `epochs` is `None` and the method has no number of steps.
     pub epochs_by_default: Option<usize>,
+    /// Largest number of steps, in whole epochs, if `epochs` is `None`: 4000 by default with a small preset.
+    pub most_steps: Option<usize>,
     /// Images per step: 4 by default.
     pub batch: Option<usize>,
     /// Learning rate.
@@ -120,6 +122,7 @@ impl TrainingOptions {
             preset: self.preset.or(Some(Preset::Tiny)),
             size: self.size.or(is_resized.then_some(Size::new(128, 128))),
             epochs_by_default: Some(12),
+            most_steps: Some(1500),
             batch: self.batch.or(Some(2)),
             lr: self.lr.or(Some(2e-3)),
             ..self
@@ -279,9 +282,6 @@ impl TrainingOptions {
         let learning_rate = if is_for_cpus { 1e-3 } else { config.learning_rate };
         config.batch_size = self.batch.unwrap_or(config.batch_size);
         let steps_of_an_epoch = images.div_ceil(config.batch_size.max(1)).max(1);
-        if is_for_cpus {
-            config.epochs = config.epochs.min(MOST_STEPS.div_ceil(steps_of_an_epoch));
-        }
         config.epochs = self.epochs_by_default.unwrap_or(config.epochs);
         if let Some(steps) = method.steps() {
             if self.patience.is_some() {
@@ -292,6 +292,9 @@ impl TrainingOptions {
                 });
             }
             config.epochs = steps.div_ceil(steps_of_an_epoch);
+        }
+        if let Some(most) = self.most_steps.or(is_for_cpus.then_some(MOST_STEPS)) {
+            config.epochs = config.epochs.min(most.div_ceil(steps_of_an_epoch));
         }
         config.epochs = self.epochs.unwrap_or(config.epochs);
         config.learning_rate = self.lr.unwrap_or(learning_rate);
@@ -440,6 +443,10 @@ mod tests {
             ..of(Preset::Tiny)
         };
         assert_eq!(epochs(paper, Method::RIAD, 224), 300);
+        // The demo has 26 steps in an epoch.
+        let demo = || TrainingOptions::default().for_demo();
+        assert_eq!(epochs(demo(), Method::RIAD, 52), 12);
+        assert_eq!(epochs(demo(), Method::RESTORE, 52), 58);
     }
 
     #[test]

@@ -152,6 +152,7 @@ impl TrainingArgs {
             roi: self.roi.clone(),
             epochs: self.epochs,
             epochs_by_default: None,
+            most_steps: None,
             batch: self.batch,
             lr: self.lr,
             patience: self.patience,
