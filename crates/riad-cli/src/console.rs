@@ -282,7 +282,7 @@ impl Observer for Console {
 fn tell(event: &Event<'_>) {
     let Some(words) = event.in_words() else { return };
     match event {
-        Event::Finished { .. } | Event::Stopped { .. } | Event::Calibrated(_) | Event::Defective { .. } => {
+        Event::Finished { .. } | Event::Stopped { .. } | Event::Calibrated(_) | Event::Rejected { .. } => {
             info!("{words}");
         }
         _ => warn!("{words}"),

@@ -74,14 +74,20 @@ fn own_test_set(model: &std::path::Path, observer: &dyn Observer) -> riad::Resul
 
 fn to_python<'py>(py: Python<'py>, evaluation: &Evaluation) -> Result<Bound<'py, PyDict>> {
     let findings = &evaluation.findings;
-    let threshold = findings.at_threshold.as_ref().ok().map(|at| at.threshold);
+    let at = findings.at_threshold.as_ref().ok();
     let row = |image: &riad::evaluation::ImageScore| -> Result<_> {
         let row = PyDict::new(py);
         row.set_item("path", &image.path)?;
         row.set_item("label", u8::from(image.defect.is_some()))?;
         row.set_item("defect", image.defect.as_deref())?;
         row.set_item("score", in_same_digits(image.score))?;
-        let verdict = threshold.map(|threshold| if image.score > threshold { "defective" } else { "good" });
+        let verdict = at.map(|at| {
+            if at.is_exceeded_by(image.score) {
+                "defective"
+            } else {
+                "good"
+            }
+        });
         row.set_item("verdict", verdict)?;
         Ok(row)
     };

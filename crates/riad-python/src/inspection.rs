@@ -119,7 +119,8 @@ impl Inspection {
         Ok(py.import("numpy")?.call_method1("asarray", (plane,))?)
     }
 
-    /// ``"good"``, or ``"defective"`` if the score is above the threshold for a false-positive rate.
+    /// ``"good"``; ``"defective"`` if the score is above the threshold for a false-positive rate; or ``"not_this_product"`` if the image
+    /// as a whole does not resemble the good ones: it is dark, it shows another product, or the camera was moved.
     ///
     /// Without ``fpr`` it is the rate that :meth:`Detector.inspect` was given, or else 0.05.
     ///

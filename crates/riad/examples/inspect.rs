@@ -28,13 +28,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let threshold = detector.threshold(0.1)?;
     for (path, found) in detector.inspect_many(image_files(&folder, None).images) {
         match found {
-            Ok(found) => println!(
-                "{}: {} at {:.4}, {} regions",
-                path.display(),
-                threshold.verdict(found.score()),
-                found.score(),
-                found.regions_above(&threshold).len()
-            ),
+            Ok(found) => {
+                let judged = found.judged(&threshold);
+                println!(
+                    "{}: {} at {:.4}, {} regions",
+                    path.display(),
+                    judged.verdict,
+                    found.score(),
+                    judged.regions.len()
+                );
+            }
             // One that cannot be read keeps no other from being looked at.
             Err(error) => eprintln!("{error}"),
         }

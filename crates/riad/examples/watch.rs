@@ -20,7 +20,11 @@ struct Lines;
 impl Observer for Lines {
     fn event(&self, event: &Event<'_>) {
         match event {
-            Event::Defective { image, score } => println!("{image} is defective: {score:.4}"),
+            Event::Rejected {
+                image,
+                score,
+                judgement,
+            } => println!("{image} is {}: {score:.4}", judgement.verdict),
             Event::Fault(error) | Event::Waiting(error) => println!("{error}"),
             _ => {}
         }

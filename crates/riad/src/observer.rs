@@ -13,7 +13,7 @@ use std::{
 use riad_data::{FileFacts, counted};
 use riad_model::{EpochRecord, LossTerms, Method, TrainConfig};
 
-use crate::{Error, FasterTraining};
+use crate::{Error, FasterTraining, Judgement};
 
 /// Gets the events of long work. [`()`](unit) ignores them.
 ///
@@ -154,12 +154,14 @@ pub enum Event<'a> {
     },
     /// The weights are calibrated.
     Calibrated(&'a riad_core::Calibration),
-    /// An image in the watched folder is defective.
-    Defective {
+    /// An image in the watched folder does not show a good product.
+    Rejected {
         /// Its path below the folder.
         image: &'a str,
         /// Its score.
         score: f32,
+        /// Whether it has a defect or is not this product.
+        judgement: &'a Judgement,
     },
     /// A step has failed for an image in the watched folder, and is tried again.
     Waiting(&'a Error),
@@ -263,8 +265,8 @@ impl Drop for Piece<'_> {
 pub struct Counts {
     /// Images that have a line.
     pub images: usize,
-    /// Images with a line that are defects.
-    pub defects: usize,
+    /// Images with a line that do not show a good product.
+    pub rejects: usize,
     /// Images in the folder without a line.
     pub backlog: usize,
     /// Time since the last image got its line. `None` if none did since the start.
@@ -274,15 +276,15 @@ pub struct Counts {
 }
 
 impl fmt::Display for Counts {
-    /// As a line of text: `1204 done, 17 defects, backlog 3, last 2 s ago, median 0.045 s`.
+    /// As a line of text: `1204 done, 17 rejects, backlog 3, last 2 s ago, median 0.045 s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             images,
-            defects,
+            rejects,
             backlog,
             ..
         } = *self;
-        write!(f, "{images} done, {}, backlog {backlog}", counted(defects, "defect"))?;
+        write!(f, "{images} done, {}, backlog {backlog}", counted(rejects, "reject"))?;
         match self.since_last {
             None => f.write_str(", none yet")?,
             Some(since) => write!(f, ", last {} s ago", since.as_secs())?,
@@ -395,20 +397,20 @@ mod tests {
     fn counts_are_a_line_of_text() {
         let mut counts = Counts {
             images: 3,
-            defects: 1,
+            rejects: 1,
             ..Counts::default()
         };
         assert_eq!(counts.to_string(), "3 done, 1 defect, backlog 0, none yet");
         counts = Counts {
             images: 1_234_567,
-            defects: 123_456,
+            rejects: 123_456,
             backlog: 123_456,
             since_last: Some(Duration::from_millis(123_456_789)),
             median: Some(Duration::from_millis(45)),
         };
         assert_eq!(
             counts.to_string(),
-            "1234567 done, 123456 defects, backlog 123456, last 123456 s ago, median 0.045 s"
+            "1234567 done, 123456 rejects, backlog 123456, last 123456 s ago, median 0.045 s"
         );
     }
 }

@@ -30,28 +30,32 @@ impl FalsePositiveRate {
     }
 }
 
-/// The verdict of a threshold about an image.
+/// The verdict about an image. Only [`Good`](Self::Good) may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Its score is not above the threshold.
+    /// It resembles the good images, and its score is not above the threshold.
     Good,
-    /// Its score is above the threshold.
+    /// It resembles the good images, and its score is above the threshold.
     Defective,
+    /// It does not [resemble](crate::Inspection::likeness) the good images, so its score means nothing: it is dark, it shows another
+    /// product, or the camera was moved.
+    NotThisProduct,
 }
 
 impl Verdict {
-    /// `good` or `defective`.
+    /// `good`, `defective` or `not_this_product`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Good => "good",
             Self::Defective => "defective",
+            Self::NotThisProduct => "not_this_product",
         }
     }
 
-    /// Whether a defect was found.
-    pub fn is_defective(self) -> bool {
-        self == Self::Defective
+    /// Whether the image shows a good product.
+    pub fn is_good(self) -> bool {
+        self == Self::Good
     }
 }
 
@@ -61,7 +65,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What a threshold says of an image.
+/// What a model and its threshold say of an image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Judgement {
@@ -69,6 +73,9 @@ pub struct Judgement {
     pub p_value: f64,
     /// The verdict.
     pub verdict: Verdict,
+    /// Why the image does not show this product, in words. `None` for other verdicts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// The parts above the threshold, in pixels of the upright image file. The highest peak comes first. Empty if the verdict is
     /// good.
     pub regions: Vec<Region>,
@@ -134,15 +141,16 @@ impl Threshold {
         self.calibration.p_value(score)
     }
 
-    /// The verdict for an image of this score.
-    pub fn verdict(&self, score: f32) -> Verdict {
-        // What is no number is not good.
-        if score <= self.value {
-            Verdict::Good
-        } else {
-            Verdict::Defective
-        }
+    /// Whether an image of this score has a defect. [`Inspection::verdict`](crate::Inspection::verdict) also asks whether it shows this
+    /// product at all.
+    pub fn is_exceeded_by(&self, score: f32) -> bool {
+        exceeds(score, self.value)
     }
+}
+
+/// Whether an image of this score is above a threshold. What is no number is not good.
+pub(crate) fn exceeds(score: f32, threshold: f32) -> bool {
+    score.is_nan() || score > threshold
 }
 
 /// How sure it is that good products are stopped no more often than [`rates_in_words`] says.
@@ -232,7 +240,7 @@ mod tests {
             let scores = scores.map(|score| score as f32).chain([40_000.0]);
             let verdicts: Vec<_> = scores
                 .map(|score| {
-                    let (p_value, is_defective) = (threshold.p_value(score), threshold.verdict(score).is_defective());
+                    let (p_value, is_defective) = (threshold.p_value(score), threshold.is_exceeded_by(score));
                     assert!(
                         p_value > 0.0 && is_defective == (p_value <= rate),
                         "{score}: {p_value} at {rate}"

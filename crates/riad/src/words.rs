@@ -2,9 +2,22 @@
 
 use std::fmt;
 
+use riad_core::{Difference, Likeness};
 use riad_data::counted;
 
-use crate::{Event, Session, facts::preset_name, threshold::rates_in_words};
+use crate::{Event, Session, Verdict, facts::preset_name, threshold::rates_in_words};
+
+/// Why an image does not show the product.
+pub(crate) fn strangeness(likeness: Likeness) -> String {
+    let how = match likeness.difference() {
+        Some(Difference::Darker) => "it is too dark",
+        Some(Difference::Brighter) => "it is too bright",
+        Some(Difference::Plainer) => "it has too little detail: is it out of focus, or is nothing there?",
+        Some(Difference::Rougher) => "it has too much detail",
+        _ => "most of it looks different",
+    };
+    format!("it resembles none of the {} good pictures: {how}", likeness.images())
+}
 
 impl fmt::Display for Session<'_> {
     /// What is trained on how many images. The folder is not in it.
@@ -43,7 +56,14 @@ impl Event<'_> {
             Event::Stopped { epochs, .. } => format!("stopped in epoch {}; nothing is lost", epochs + 1),
             Event::LeftOut { what, cause } => format!("{what} are left out: {cause}"),
             Event::Calibrated(calibration) => format!("calibrated with {}", rates_in_words(calibration)),
-            Event::Defective { image, score } => format!("{image} is defective: {score}"),
+            Event::Rejected {
+                image,
+                score,
+                judgement,
+            } => match (&judgement.reason, judgement.verdict) {
+                (Some(reason), Verdict::NotThisProduct) => format!("{image} is not this product: {reason}"),
+                _ => format!("{image} is defective: {score}"),
+            },
             Event::Missing { file, image } => {
                 format!("{} is missing; {image} will be scored when it is there", file.display())
             }

@@ -18,7 +18,9 @@ is a command to a spreadsheet or a terminal. In Python, urllib.parse.unquote_to_
 the exact name back.
 
 With --fpr R each line has a p-value and a verdict. The p-value is the probability that a good
-image scores at least as high. The verdict is defective if the p-value is at most R.
+image scores at least as high. The verdict is defective if the p-value is at most R. It is
+not_this_product if the image as a whole resembles none of the good ones, such as a dark image,
+another product, or an image of a camera that was moved. In jsonl, \"reason\" then says why.
 
 An image is defective if a pixel of its map is above the threshold. In jsonl, \"regions\" are the
 parts of the map above the threshold, the highest peak first. Each has the x, y, width and height

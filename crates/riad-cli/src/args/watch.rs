@@ -39,10 +39,10 @@ pub(crate) struct WatchArgs {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) verdict: VerdictArgs,
-    /// Put images that --fpr calls defective into this folder
+    /// Put images that are not good into this folder: defective at --fpr, or not this product
     #[arg(long, value_name = "DEFECTS", requires = "fpr", value_hint = ValueHint::DirPath)]
     pub(crate) defects: Option<PathBuf>,
-    /// How to put defects there
+    /// How to put them there
     #[arg(
         long,
         value_name = "HOW",

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Result, bail};
 use riad::{
-    Error, Inspection, Judgement, Threshold,
+    Error, Inspection, Judgement, Threshold, Verdict,
     names::{plain, written},
 };
 use riad_data::{Pattern, counted, image_files};
@@ -91,9 +91,10 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<Ending> {
     console.sum_up();
     if let Some(threshold) = &threshold {
         info!(
-            "{} of {} images are defective: above {}, the threshold for {} from {}",
-            output.flagged,
+            "{} of {} images are defective{}: above {}, the threshold for {} from {}",
+            output.defective,
             output.scored,
+            output.strange_in_words(),
             threshold.value(),
             threshold.rate(),
             counted(threshold.calibration().scores().len(), "good image")
@@ -145,8 +146,9 @@ struct Output {
     lines: Vec<u8>,
     failures: usize,
     scored: usize,
-    /// Images called defective.
-    flagged: usize,
+    defective: usize,
+    /// Images that are not this product.
+    strange: usize,
 }
 
 impl Output {
@@ -160,7 +162,8 @@ impl Output {
             lines: Vec::new(),
             failures: 0,
             scored: 0,
-            flagged: 0,
+            defective: 0,
+            strange: 0,
         };
         match format {
             Format::Csv if has_verdicts => output.record(&["path", "score", "p_value", "verdict"])?,
@@ -174,7 +177,11 @@ impl Output {
         let (path, score) = (written(path), found.score());
         let judged = self.threshold.as_ref().map(|threshold| found.judged(threshold));
         self.scored += 1;
-        self.flagged += usize::from(judged.as_ref().is_some_and(|judged| judged.verdict.is_defective()));
+        match judged.as_ref().map(|judged| judged.verdict) {
+            Some(Verdict::Defective) => self.defective += 1,
+            Some(Verdict::NotThisProduct) => self.strange += 1,
+            Some(Verdict::Good) | None => {}
+        }
         match self.format {
             Format::Csv => {
                 let mut fields = vec![path, score.to_string()];
@@ -184,6 +191,15 @@ impl Output {
                 self.record(&fields)
             }
             Format::Jsonl => self.line(&json!(Line { path, score, judged })),
+        }
+    }
+
+    /// How many images are not this product, to go on a sentence with. Nothing if none is.
+    fn strange_in_words(&self) -> String {
+        match self.strange {
+            0 => String::new(),
+            1 => " and 1 is not this product".to_owned(),
+            more => format!(" and {more} are not this product"),
         }
     }
 

@@ -3,6 +3,8 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use crate::support::{riad, stderr, stdout, trained};
+use image::RgbImage;
+use riad_data::image_files;
 use riad_model::{Checkpoint, Precision};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -377,4 +379,56 @@ fn a_cancelled_calibration_leaves_the_model_as_it_was() {
     let calibrated = calibration.cancel(cancel).start(&());
     assert!(matches!(calibrated, Err(riad::Error::Cancelled)), "{calibrated:?}");
     assert!(fs::read(run.join("best.safetensors")).unwrap() == before);
+}
+
+#[test]
+fn what_is_not_the_product_never_passes() {
+    let folder = trained(&[]);
+    let root = folder.path();
+    stdout(root, &["calibrate", "--model", "run", "data/badge/test/good", "-q"]);
+    fs::create_dir(root.join("inbox")).unwrap();
+    let good = "data/badge/train/good";
+    let first = image_files(&root.join(good), None).images.swap_remove(0);
+    fs::copy(first, root.join("inbox/good.png")).unwrap();
+    // Dark, and at this rate below the threshold: without a look at the whole picture it would be good.
+    let black = RgbImage::new(128, 128);
+    black.save(root.join("inbox/black.png")).unwrap();
+    let lines = stdout(
+        root,
+        &[
+            "score", "--model", "run", "inbox", "--fpr", "0.25", "--format", "jsonl", "-q",
+        ],
+    );
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["verdict"], "not_this_product", "{lines:?}");
+    let reason = lines[0]["reason"].as_str().unwrap();
+    assert!(reason.contains("too dark"), "{reason}");
+    assert_ne!(lines[1]["verdict"], "not_this_product", "{lines:?}");
+    assert_eq!(lines[1].get("reason"), None);
+    assert!(lines[0]["score"].as_f64() < lines[1]["score"].as_f64(), "{lines:?}");
+
+    let said = stderr(root, &["score", "--model", "run", "inbox", "--fpr", "0.25"], 0);
+    assert!(said.contains("and 1 is not this product"), "{said}");
+
+    let watch = [
+        "watch", "--model", "run", "inbox", "--fpr", "0.25", "--once", "--settle", "100ms",
+    ];
+    let said = stderr(
+        root,
+        &[&watch[..], &["--defects", "rejects", "--by", "move"]].concat(),
+        0,
+    );
+    assert!(
+        said.contains("black.png is not this product: ") && said.contains("too dark"),
+        "{said}"
+    );
+    assert!(root.join("rejects/black.png").is_file() && !root.join("inbox/black.png").exists());
+    let rows = fs::read_to_string(root.join("results.csv")).unwrap();
+    assert!(
+        rows.lines()
+            .any(|row| row.starts_with("black.png,") && row.contains(",not_this_product,")),
+        "{rows}"
+    );
+    // The next start takes what it wrote.
+    stdout(root, &watch);
 }

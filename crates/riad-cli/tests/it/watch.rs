@@ -250,7 +250,7 @@ fn survive(kills: u32, by: &str) {
             (Some(of.0), Some(of.1), &of.2),
             "{image:?}: {error}"
         );
-        if verdict == "defective" {
+        if verdict != "good" {
             defects.push((image, *number));
         }
     }

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Verdict = Literal["good", "defective"]
+Verdict = Literal["good", "defective", "not_this_product"]
 """What a threshold makes of an image."""
 
 

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Instant};
 
-use riad::{Detector, Difference, FalsePositiveRate, Inspection, Likeness, Threshold};
+use riad::{Detector, FalsePositiveRate, Inspection, Threshold};
 
 use crate::{
     Result,
@@ -71,19 +71,11 @@ impl Model {
                 ms,
             },
             Ok(found) => {
-                let strange = found.likeness().filter(|likeness| !likeness.resembles());
+                let judged = found.judged(&self.threshold);
                 Judgement {
-                    verdict: match (strange, self.threshold.verdict(found.score())) {
-                        (Some(_), _) => Verdict::NotThisProduct,
-                        (None, riad::Verdict::Good) => Verdict::Good,
-                        (None, riad::Verdict::Defective) => Verdict::Defective,
-                    },
-                    reason: strange.map(strangeness),
-                    regions: found
-                        .regions_above(&self.threshold)
-                        .into_iter()
-                        .map(Part::from)
-                        .collect(),
+                    verdict: judged.verdict.into(),
+                    reason: judged.reason,
+                    regions: judged.regions.into_iter().map(Part::from).collect(),
                     found: Some(found),
                     ms,
                 }
@@ -98,18 +90,6 @@ impl Model {
             },
         }
     }
-}
-
-/// Why a picture shows no product, in words.
-fn strangeness(likeness: Likeness) -> String {
-    let how = match likeness.difference() {
-        Some(Difference::Darker) => "it is too dark",
-        Some(Difference::Brighter) => "it is too bright",
-        Some(Difference::Plainer) => "it has too little detail: is it out of focus, or is nothing there?",
-        Some(Difference::Rougher) => "it has too much detail",
-        _ => "most of it looks different",
-    };
-    format!("it resembles none of the {} good pictures: {how}", likeness.images())
 }
 
 /// A message about a file without its name.

@@ -39,6 +39,16 @@ impl Verdict {
     }
 }
 
+impl From<riad::Verdict> for Verdict {
+    fn from(verdict: riad::Verdict) -> Self {
+        match verdict {
+            riad::Verdict::Good => Self::Good,
+            riad::Verdict::Defective => Self::Defective,
+            riad::Verdict::NotThisProduct => Self::NotThisProduct,
+        }
+    }
+}
+
 /// What a person says of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

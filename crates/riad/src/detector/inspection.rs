@@ -15,6 +15,7 @@ use super::{Detector, IN_MEMORY};
 use crate::{
     FalsePositiveRate, Judgement, Result, Threshold, Verdict,
     render::{Plane, Scale, drawn, outline_found, size_of},
+    words,
 };
 
 /// What a [`Detector`] finds in an image.
@@ -131,20 +132,35 @@ impl Inspection {
     /// picture, another product, or a picture of a camera that was moved does not. `None` if the model does not know
     /// what good images look like; see [`Detector::appearance`].
     pub fn likeness(&self) -> Option<Likeness> {
+        let appearance = self.detector.appearance()?;
         let image = match (&self.image, &self.source) {
             (Some(image), _) | (None, Source::Memory(image)) => image,
             (None, _) => return None,
         };
         let looks = Looks::of(image.values(), image.channels(), image.size()).ok()?;
-        self.detector.appearance()?.judge(&looks).ok()
+        appearance.judge(&looks).ok()
     }
 
-    /// The verdict of the threshold for a false-positive rate.
+    /// The verdict for a false-positive rate: whether the image shows this product, and if so, whether its score is above the threshold.
     ///
     /// # Errors
     /// As [`Detector::threshold`].
     pub fn verdict(&self, rate: impl Into<FalsePositiveRate>) -> Result<Verdict> {
-        Ok(self.detector.threshold(rate)?.verdict(self.score))
+        let threshold = self.detector.threshold(rate)?;
+        Ok(self.verdict_by(&threshold, self.strangeness()))
+    }
+
+    /// How it differs from the good images, if it does not resemble them.
+    fn strangeness(&self) -> Option<Likeness> {
+        self.likeness().filter(|likeness| !likeness.resembles())
+    }
+
+    fn verdict_by(&self, threshold: &Threshold, strangeness: Option<Likeness>) -> Verdict {
+        match strangeness {
+            Some(_) => Verdict::NotThisProduct,
+            None if threshold.is_exceeded_by(self.score) => Verdict::Defective,
+            None => Verdict::Good,
+        }
     }
 
     /// The parts above the threshold for a false-positive rate, in pixels of the upright image file. The highest peak
@@ -161,11 +177,13 @@ impl Inspection {
         regions(&self.map, threshold.value(), self.original_size)
     }
 
-    /// All that a threshold says of the image.
+    /// All that the model and a threshold say of the image.
     pub fn judged(&self, threshold: &Threshold) -> Judgement {
+        let strangeness = self.strangeness();
         Judgement {
             p_value: threshold.p_value(self.score),
-            verdict: threshold.verdict(self.score),
+            verdict: self.verdict_by(threshold, strangeness),
+            reason: strangeness.map(words::strangeness),
             regions: self.regions_above(threshold),
         }
     }

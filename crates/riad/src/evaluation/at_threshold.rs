@@ -6,7 +6,7 @@ use riad_model::Scored;
 use serde::Serialize;
 
 use super::test_images::TestImage;
-use crate::{Threshold, render::Thumbnail};
+use crate::{Threshold, render::Thumbnail, threshold::exceeds};
 
 /// How sure the ranges of counted shares are.
 const CONFIDENCE: f64 = 0.95;
@@ -133,6 +133,11 @@ impl AtThreshold {
         }
     }
 
+    /// Whether an image of this score is called defective.
+    pub fn is_exceeded_by(&self, score: f32) -> bool {
+        exceeds(score, self.threshold)
+    }
+
     /// Counts an image of this name. `set_the_threshold` if it did: then it does not count among the good ones.
     pub(super) fn add(
         &mut self,
@@ -141,7 +146,7 @@ impl AtThreshold {
         (image, set_the_threshold): (&TestImage<'_>, bool),
         inside: Option<&Map<bool>>,
     ) {
-        let is_flagged = scored.score > self.threshold;
+        let is_flagged = self.is_exceeded_by(scored.score);
         if !image.item.is_defective() {
             if let Some(good) = self.good_images.as_mut().filter(|_| !set_the_threshold) {
                 good.add(is_flagged);
@@ -164,7 +169,7 @@ impl AtThreshold {
             } else {
                 &mut self.good_pixels
             };
-            pixels.add(value > self.threshold);
+            pixels.add(exceeds(value, self.threshold));
         }
     }
 

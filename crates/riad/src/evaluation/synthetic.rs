@@ -164,7 +164,7 @@ impl Synthetic {
         for image in images {
             if let Some(MadeUp { flaw, length, .. }) = image.made_up {
                 let count = counts.entry((flaw, length as usize)).or_default();
-                count.add(image.score > at.threshold);
+                count.add(at.is_exceeded_by(image.score));
             }
         }
         if counts.is_empty() {

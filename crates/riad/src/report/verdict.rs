@@ -5,6 +5,7 @@ use riad_core::{Calibration, calibration::USUAL_RATES};
 use crate::{
     FalsePositiveRate,
     evaluation::{Findings, ImageScore},
+    threshold::exceeds,
 };
 
 /// A threshold and where it comes from.
@@ -50,7 +51,7 @@ impl Judge {
     /// best F1's the lowest that is.
     pub(super) fn flags(&self, score: f32) -> bool {
         match self.rate {
-            Some(_) => score > self.threshold,
+            Some(_) => exceeds(score, self.threshold),
             None => score >= self.threshold,
         }
     }

@@ -35,11 +35,11 @@ impl Known {
     }
 
     fn add(&mut self, identity: Identity, outcome: Outcome) {
-        if outcome == Outcome::Defective {
+        if outcome == Outcome::Rejected {
             let newest = self.defects.entry(identity.path.clone()).or_insert(identity.modified);
             *newest = identity.modified.max(*newest);
         }
-        let is_defect = |outcome: Outcome| usize::from(outcome == Outcome::Defective);
+        let is_defect = |outcome: Outcome| usize::from(outcome == Outcome::Rejected);
         let before = self.done.insert(identity, outcome);
         self.rejects = self.rejects + is_defect(outcome) - before.map_or(0, is_defect);
     }
@@ -61,7 +61,7 @@ impl Known {
         self.done.len()
     }
 
-    /// How many of them are defects.
+    /// How many of them are rejected.
     pub(super) fn rejects(&self) -> usize {
         self.rejects
     }
@@ -96,7 +96,7 @@ mod tests {
             touch(&second, 1_000_000, 999_000_000 - step * 7_000_000);
             let defect = look(&first);
             fs::remove_file(&first).unwrap();
-            let known = Known::of(vec![(defect, Outcome::Defective)]);
+            let known = Known::of(vec![(defect, Outcome::Rejected)]);
             assert!(known.was_defect(&look(&second)), "{step}");
             touch(&second, 1_000_001, 0);
             assert!(!known.was_defect(&look(&second)), "a newer one is another image");

@@ -76,7 +76,8 @@ impl Line {
 pub(super) enum Outcome {
     /// Good, or not judged.
     Scored,
-    Defective,
+    /// Defective, or not this product.
+    Rejected,
     /// It could not be scored.
     Failed,
 }
@@ -85,7 +86,7 @@ impl Outcome {
     fn of(verdict: Option<Verdict>, has_error: bool) -> Self {
         match verdict {
             _ if has_error => Self::Failed,
-            Some(Verdict::Defective) => Self::Defective,
+            Some(Verdict::Defective | Verdict::NotThisProduct) => Self::Rejected,
             Some(Verdict::Good) | None => Self::Scored,
         }
     }

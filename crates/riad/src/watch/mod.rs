@@ -1,4 +1,5 @@
-//! Watches a folder that pictures come into. Each picture is scored once, and defects are put into another folder.
+//! Watches a folder that pictures come into. Each picture is scored once. What is not good, because it has a defect or does not show
+//! this product, is put into another folder: the folder for defects.
 //!
 //! The program looks at the folder again and again. It does not use the system's reports of changes. So it works on
 //! every file system, also on network shares, and it finds old and new images in the same way after a restart.
@@ -49,7 +50,7 @@ pub struct Options {
     pub out: PathBuf,
     /// The false-positive rate of verdicts. `None`: there are no verdicts.
     pub rate: Option<FalsePositiveRate>,
-    /// The folder for defects, and how they get there. It must lie outside of the watched folder.
+    /// The folder for images whose [verdict](crate::Verdict) is not good, and how they get there. It must lie outside of the watched folder.
     pub defects: Option<(PathBuf, Transfer)>,
     /// The folder for maps, if maps are written. It must lie outside of the watched folder.
     pub maps: Option<Maps>,

@@ -62,7 +62,7 @@ impl Worker {
     pub(super) fn counts(&self) -> Counts {
         Counts {
             images: self.known.images(),
-            defects: self.known.rejects(),
+            rejects: self.known.rejects(),
             backlog: self.left.backlog,
             since_last: self.recent.since_last(Instant::now()),
             median: self.recent.median(),
@@ -117,7 +117,7 @@ impl Worker {
                 if self.known.was_defect(&image.identity) && has_place() {
                     self.remove(image, folder, observer)?;
                 }
-            } else if self.known.outcome(&image.identity) == Some(Outcome::Defective) && folder.still_has(image) {
+            } else if self.known.outcome(&image.identity) == Some(Outcome::Rejected) && folder.still_has(image) {
                 // Whether it was set aside before a kill is not known.
                 if self.left.placed.contains(&image.identity) || self.set_aside(image, observer) {
                     self.remove(image, folder, observer)?;
@@ -269,7 +269,7 @@ impl Worker {
         let mut lines = Vec::with_capacity(results.len());
         let mut defects = Vec::new();
         for (image, line) in results {
-            if line.outcome() == Outcome::Defective && self.aside.is_some() && folder.still_has(&image) {
+            if line.outcome() == Outcome::Rejected && self.aside.is_some() && folder.still_has(&image) {
                 if !self.set_aside(&image, observer) {
                     self.left.unplaced.insert(image.identity, line);
                     continue;
@@ -292,9 +292,14 @@ impl Worker {
         line.score = Some(score);
         if let Some(threshold) = &self.threshold {
             let judged = found.judged(threshold);
-            if judged.verdict.is_defective() {
+            if !judged.verdict.is_good() {
                 let image = &line.identity().path;
-                observer.event(&Event::Defective { image, score });
+                let judgement = &judged;
+                observer.event(&Event::Rejected {
+                    image,
+                    score,
+                    judgement,
+                });
             }
             line.p_value = Some(judged.p_value);
             line.verdict = Some(judged.verdict);

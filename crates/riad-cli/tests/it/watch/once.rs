@@ -147,12 +147,12 @@ fn a_heartbeat_tells_how_it_goes_at_work_and_at_rest() {
     // In the midst of the backlog, whose images are all there when it begins.
     let waiting = |line: &String| line.contains(" done,") && !line.contains("backlog 0,") && line.contains("median");
     assert!(found.iter().any(waiting), "{said}");
-    let defects = rows(&root.join("out.csv"))
+    let rejects = rows(&root.join("out.csv"))
         .iter()
-        .filter(|row| row.verdict == "defective")
+        .filter(|row| row.verdict != "good")
         .count();
     // How long ago the last image was depends on the machine.
-    let last = format!("{count} done, {defects} defects, backlog 0, last ");
+    let last = format!("{count} done, {rejects} rejects, backlog 0, last ");
     let rest = found
         .last()
         .unwrap()
