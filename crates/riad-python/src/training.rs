@@ -3,7 +3,7 @@
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use pyo3::prelude::*;
-use riad::{Cancel, Device, Size, Training, TrainingOptions, TrainingOutcome};
+use riad::{Cancel, Size, Training, TrainingOptions, TrainingOutcome};
 
 use crate::{
     errors::{Failure, Result, refused},
@@ -116,10 +116,7 @@ pub(crate) fn train(
         let time = Duration::try_from_secs_f64(seconds);
         cancel = cancel.after(time.map_err(|_| refused(format!("{seconds} is not a number of seconds")))?);
     }
-    let mut training = Training::new(data)
-        .options(options)
-        .device(Device::CPU)
-        .cancel(cancel.clone());
+    let mut training = Training::new(data).options(options).cancel(cancel.clone());
     if let Some(out) = out {
         training = training.out(out);
     }

@@ -218,7 +218,7 @@ pub enum Error {
         cause: CalibrationError,
     },
 
-    /// The images cannot calibrate a model: one is given twice, or the model was trained with one.
+    /// The images cannot calibrate a model, because the model was trained with one.
     #[error("{0}")]
     Calibration(String),
 

@@ -131,7 +131,7 @@ impl Recalibration {
     /// names unusual images.
     ///
     /// # Errors
-    /// [`Error::Calibration`] if an image is given twice, or the model was trained with it; [`Error::Request`] if the
+    /// [`Error::Calibration`] if the model was trained with an image; [`Error::Request`] if the
     /// model is a file and no output file is named, or if that list is to say what is left out. Also if no image can be
     /// read, or if the model cannot be written.
     pub fn start(self, observer: &dyn Observer) -> Result<Recalibrated> {
@@ -175,7 +175,7 @@ impl Recalibration {
             .with_pattern(bands.clone())
             .with_white_level(white_level);
         let (mut images, mut faults) = self.images(bands.as_ref(), &reader)?;
-        faults.extend(check(&mut images, bands.as_ref(), &self.model)?);
+        faults.extend(check(&mut images, bands.as_ref(), &self.model, observer)?);
         if let Some(file) = &self.roi {
             let mask = read_file(file)?;
             checkpoint.roi = Some(roi_of((file, &mask), &checkpoint.header.scoring, &images, &reader)?);
@@ -294,29 +294,31 @@ fn look_for_suspects(
     Ok(())
 }
 
-/// Checks that the images are what the promise supposes, as far as can be told: each of them once, and none that the model knows.
-/// Takes out those that cannot be read, and gives the reasons.
-fn check(images: &mut Vec<PathBuf>, bands: Option<&Pattern>, model: &Path) -> Result<Vec<Error>> {
+/// Makes the images what the promise supposes, as far as can be told: each of them once, and none that the model knows. Takes out those
+/// that cannot be read, and gives the reasons.
+fn check(
+    images: &mut Vec<PathBuf>,
+    bands: Option<&Pattern>,
+    model: &Path,
+    observer: &dyn Observer,
+) -> Result<Vec<Error>> {
     let sums: Vec<_> = images.par_iter().map(|path| image_sha256(path, bands)).collect();
     let (mut read, mut faults) = (Vec::with_capacity(images.len()), Vec::new());
+    let mut first: HashMap<String, PathBuf> = HashMap::new();
     for (path, sum) in images.drain(..).zip(sums) {
         match sum {
-            Ok(sum) => read.push((path, sum)),
+            Ok(sum) => match first.get(&sum) {
+                Some(other) => observer.event(&Event::Duplicate { path: &path, other }),
+                None => {
+                    first.insert(sum.clone(), path.clone());
+                    read.push((path, sum));
+                }
+            },
             Err(fault) => faults.push(fault),
         }
     }
     let sums: Vec<String>;
     (*images, sums) = read.into_iter().unzip();
-    let mut first = HashMap::new();
-    for (path, sum) in images.iter().zip(&sums) {
-        if let Some(before) = first.insert(sum, path) {
-            return Err(Error::Calibration(format!(
-                "{} and {} are the same image; it counts only once, so leave one out",
-                before.display(),
-                path.display()
-            )));
-        }
-    }
     if let Some(run) = Run::of(model)? {
         let seen = run.seen();
         let known: Vec<_> = images

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use riad::{
-    Compute, Error, Evaluation, Run,
+    Compute, Detector, Error, Evaluation, Run,
     evaluation::{Measurement, TestSet},
     report::Comparison,
 };
@@ -16,7 +16,10 @@ pub(crate) fn run(args: &CompareArgs) -> Result<Ending> {
     let console = Console::default();
     let runs = args.runs.iter().map(Run::open).collect::<riad::Result<Vec<_>>>()?;
     let sets = (!args.photos.is_empty()).then(|| args.photos.sets(None));
-    // Before hours are spent.
+    // Before hours are spent: whether each model can be opened, and has the same test images.
+    for run in &runs {
+        Detector::open(run.folder())?;
+    }
     let tests = TestSet::of_runs(&runs, sets.as_ref(), &compute, &console).map_err(with_way_out)?;
     let mut results = Vec::with_capacity(runs.len());
     for (run, test) in runs.iter().zip(&tests) {

@@ -86,6 +86,14 @@ fn runs_are_compared_on_the_same_images() {
     stdout(root, &["compare", "a", "a", "--fpr", "0.2", "--out", "same.html", "-q"]);
     let page = fs::read_to_string(root.join("same.html")).unwrap();
     assert!(!page.contains("class=\"best-value\""));
+
+    // A model that cannot be opened is told before another is measured.
+    fs::write(root.join("b/best.safetensors"), "no model").unwrap();
+    let said = stderr(root, &["compare", "a", "b", "--fpr", "0.2", "--out", "half.html"], 1);
+    assert!(
+        said.contains("best.safetensors") && !said.contains("measuring"),
+        "{said}"
+    );
 }
 
 #[test]

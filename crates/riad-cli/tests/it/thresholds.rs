@@ -260,12 +260,19 @@ fn images_that_would_spoil_the_guarantee_are_refused() {
         error.contains("6 of the images were used in training or validation"),
         "{error}"
     );
-    let error = calibrate(&["data/badge/test/good", "data/badge/test/good/001.png"], 2);
-    assert!(error.contains("are the same image"), "{error}");
     let error = calibrate(&["absent.png"], 1);
     // What is wrong with the only one is the whole answer.
     assert_eq!(error.matches("absent.png").count(), 1, "{error}");
     assert_eq!(fs::read(root.join("run/best.safetensors")).unwrap(), before);
+
+    // What comes twice counts once.
+    fs::copy(root.join("data/badge/test/good/000.png"), root.join("again.png")).unwrap();
+    let said = calibrate(&["data/badge/test/good", "again.png"], 0);
+    assert!(
+        said.contains("again.png is the same picture as data/badge/test/good/000.png; it counts once"),
+        "{said}"
+    );
+    assert_eq!(calibration(&root.join("run/best.safetensors")).len(), 3);
 
     // A checkpoint elsewhere is left as it is.
     fs::copy(root.join("run/best.safetensors"), root.join("model.safetensors")).unwrap();
