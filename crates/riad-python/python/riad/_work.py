@@ -72,8 +72,9 @@ def train(
     then. A run that goes on ends with the same bytes as one that was never stopped. What is ``None`` takes the protocol's default.
 
     Images are resized to ``size``, 128 by default; ``preset`` is the size of the network, ``"tiny"`` by default. ``calibration`` is the
-    share of the images that is held out for thresholds; 19 of them allow a false-positive rate of 0.05. By default it is a fifth for
-    restoration and a tenth for the other methods, if that gives 19 images, and otherwise none. The other settings are those of ``riad train``, which its help explains.
+    share of the images that is held out for thresholds; 19 of them allow a false-positive rate of 0.05. By default it is a tenth from
+    185 images on, and none of fewer. With restoration the images for validation set the threshold as well, so 93 images are enough. The
+    other settings are those of ``riad train``, which its help explains.
 
     ``progress=True`` shows bars where tqdm is installed, or else lines. A function is called with each event instead.
 
