@@ -112,14 +112,16 @@ impl Reader {
     /// Reads an image and brings it to the size of `fit`. With a [`Pattern`], `path` is any of its files.
     ///
     /// # Errors
-    /// - [`DataError::Io`] if a file cannot be read or is a folder.
+    /// - [`DataError::Io`] if a file cannot be read, and [`DataError::NoFile`] if it is a folder, a device or a pipe.
     /// - [`DataError::Decode`] if it is empty, damaged or cut off, or data are missing in its middle.
+    /// - [`DataError::DecoderFailed`] if its decoder panics.
     /// - [`DataError::Unsupported`] for formats, shapes and sample types that are not read, floats outside of [0, 1]
     ///   (floating-point TIFFs among them: they state no white point), and images that are transparent everywhere.
     /// - [`DataError::AboveWhite`] if a sample contradicts the white level.
     /// - [`DataError::LimitExceeded`] beyond the memory, [`DataError::TooLarge`] beyond the other limits.
     /// - [`DataError::Channels`] for another number of channels.
-    /// - [`DataError::Layout`] if it does not fit, or several files do not fit each other or their pattern.
+    /// - [`DataError::Size`] if it does not fit, and [`DataError::Parts`] if several files of it do not fit each other.
+    /// - [`DataError::Layout`] if the file's name does not fit the pattern.
     /// - [`DataError::Parameter`] for no channels, channels that the pattern's files cannot share, a white level of 0, or a size
     ///   without pixels or beyond the limits.
     pub fn load(&self, path: &Path, fit: Fit) -> Result<LoadedImage, DataError> {
@@ -240,7 +242,7 @@ impl Reader {
                      must have the same size",
                     part.pixels.size()
                 );
-                return Err(DataError::layout(file, reason).into());
+                return Err(DataError::parts(file, reason).into());
             }
             found = found.and(part.found);
             planes.extend(part.pixels.into_planes(wanted.channels));
@@ -286,7 +288,7 @@ impl Reader {
                     pattern.files_of_an_image(),
                     self.channels
                 );
-                DataError::layout(&path, reason)
+                DataError::parts(&path, reason)
             }
             (_, error) => error,
         }

@@ -242,13 +242,14 @@ fn opened<T>(
     guarded(path, || Ok(work(Content::of(path, &file, wanted.channels, within)?)?))
 }
 
-/// Runs a decoder. If a decoder of another crate panics on a file, the work on other files must go on.
+/// Runs a decoder. If a decoder panics on a file, the work on other files must go on. No panic is expected, of our code or of other
+/// crates: tests take [`DataError::DecoderFailed`] for a failure.
 fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, Stop>) -> Result<T, Stop> {
     // After a panic only the file's bytes and the lease are used. Decoders only read the bytes, and the lease is valid
     // at any time.
     panic::catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
-        let reason = format!("its decoder failed; {SAVE_AS}");
-        Err(DataError::unsupported(path, reason).into())
+        let path = path.to_owned();
+        Err(DataError::DecoderFailed { path }.into())
     })
 }
 
@@ -400,11 +401,15 @@ fn read(path: &Path, lease: &mut Lease<'_>, kept: u64) -> Result<Vec<u8>, Stop> 
     let io = |e| DataError::io(path, e);
     // A pipe or device would block or never end, so the kind is checked before anything is opened.
     let metadata = fs::metadata(path).map_err(io)?;
+    let no_file = |found| DataError::NoFile {
+        path: path.to_owned(),
+        found,
+    };
     if metadata.is_dir() {
-        return Err(DataError::layout(path, "is a folder, not an image file").into());
+        return Err(no_file("folder").into());
     }
     if !metadata.is_file() {
-        return Err(DataError::layout(path, "is a device or a pipe, not an image file").into());
+        return Err(no_file("device or a pipe").into());
     }
     let len = metadata.len();
     lease.cover(kept.saturating_add(len), |total| {
@@ -433,5 +438,21 @@ fn upright(orientation: Orientation, width: u32, height: u32) -> Size {
     match orientation {
         Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH => Size::new(width, height),
         _ => Size::new(height, width),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_a_decoder_is_an_error_of_its_own() {
+        let path = Path::new("part.png");
+        let result: Result<(), Stop> = guarded(path, || panic!("as a decoder does"));
+        let Err(Stop::Failed(error)) = result else {
+            panic!("no error")
+        };
+        assert!(matches!(&error, DataError::DecoderFailed { path: failed } if failed == path));
+        assert!(error.to_string().contains(SAVE_AS), "{error}");
     }
 }

@@ -48,12 +48,12 @@ pub(super) fn marked(source: Source<'_>, limits: &Limits) -> Result<Map<bool>, D
     let marks = values.marks().ok_or_else(|| {
         let reason = "is not a mask: a mask has two values, such as 0 and 255, or a few labels; save it as PNG, with \
             0 for good and 255 for defective pixels";
-        DataError::layout(path, reason)
+        DataError::mask(path, reason)
     })?;
     if is_in_alpha && !marks.contains(&true) {
         let reason = "the mask marks something only in its alpha channel; save it in grey without alpha, with 0 for \
             good and 255 for defective pixels";
-        return Err(DataError::layout(path, reason));
+        return Err(DataError::mask(path, reason));
     }
     Map::new(size, marks).map_err(|e| DataError::decode(path, e.to_string()))
 }

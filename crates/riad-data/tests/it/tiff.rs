@@ -311,9 +311,7 @@ proptest! {
             bytes[place] = value;
         }
         let folder = tempfile::tempdir().unwrap();
-        if let Err(error) = read_bytes(folder.path(), &bytes) {
-            let text = error.to_string();
-            prop_assert!(!text.contains("gave up"), "{text}");
-        }
+        let read = read_bytes(folder.path(), &bytes);
+        prop_assert!(!matches!(read, Err(DataError::DecoderFailed { .. })), "{read:?}");
     }
 }

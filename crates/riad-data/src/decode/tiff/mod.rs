@@ -183,7 +183,7 @@ impl<'a> Tiff<'a> {
                 index + 1,
                 other.size()
             );
-            return Err(DataError::layout(self.path, reason));
+            return Err(DataError::parts(self.path, reason));
         }
         Ok(Pages {
             path: self.path,
