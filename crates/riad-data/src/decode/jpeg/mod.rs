@@ -123,6 +123,11 @@ impl Header {
         (self.frame.width, self.frame.height)
     }
 
+    /// The number of components of a pixel.
+    pub(super) fn components(&self) -> usize {
+        self.frame.components.len()
+    }
+
     /// The memory that [`check`](Self::check) needs, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         if !self.frame.is_progressive {

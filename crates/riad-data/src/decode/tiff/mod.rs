@@ -4,14 +4,16 @@ mod directory;
 mod page;
 mod unpack;
 
+use std::collections::HashSet;
 use std::io::Cursor;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use image::codecs::jpeg::JpegDecoder;
 use image::{DynamicImage, ImageBuffer, Luma, LumaA, Pixel, Primitive, Rgb, Rgba};
 use riad_core::Size;
 
-use self::directory::{Broken, Directory, MAX_PAGES, Order, directories, first};
+use self::directory::{Broken, Budget, Directory, MAX_ENTRIES, MAX_PAGES, Numbers, Order, directories, first, tag};
 use self::page::{Alpha, Colours, Page, Refusal, Samples};
 use super::stored::Stored;
 use super::{SAVE_AS, Stop, Within, jpeg, picture, upright};
@@ -22,11 +24,16 @@ pub(super) fn is_tiff(file: &[u8]) -> bool {
     Order::of(file).is_some()
 }
 
-/// The bytes of a tag in a file's first directory, as numbers of 4 bytes.
-pub(super) fn first_numbers(file: &[u8], tag: u16) -> Option<Vec<u32>> {
-    let order = Order::of(file)?;
-    let (numbers, _) = first(file, order)?.bytes(tag)?.as_chunks();
-    Some(numbers.iter().map(|&number| order.u32(number)).collect())
+/// The places of the pictures behind the first one, by the index of a file of several JPEGs.
+pub(super) fn places_of_others(index: &[u8]) -> Option<impl Iterator<Item = u32>> {
+    let order = Order::of(index)?;
+    // What it is, its bytes, its place behind the index's beginning, and two numbers of 2 bytes.
+    let (entries, _) = first(index, order)?.bytes(tag::MP_ENTRIES)?.as_chunks::<16>();
+    let place = move |entry: &[u8; 16]| {
+        let &[_, _, place, _] = entry.as_chunks::<4>().0.first_chunk()?;
+        Some(order.u32(place))
+    };
+    Some(entries.iter().skip(1).filter_map(place))
 }
 
 /// A file whose directories were read.
@@ -35,6 +42,8 @@ pub(super) struct Tiff<'a> {
     file: &'a [u8],
     order: Order,
     directories: Vec<Directory<'a>>,
+    /// What the directories have left.
+    budget: Budget,
 }
 
 /// The page that is read as a picture.
@@ -54,15 +63,15 @@ pub(super) struct Pages<'a> {
 
 /// Whether a page is a smaller version of another one, or one page of many; by the newer tag or the older one.
 fn is_smaller(directory: &Directory<'_>) -> bool {
-    match directory.number(254) {
+    match directory.number(tag::KIND) {
         Some(kind) => kind & 1 != 0,
-        None => directory.number(255) == Some(2),
+        None => directory.number(tag::OLD_KIND) == Some(2),
     }
 }
 
 /// Whether a page is the transparency mask of another page.
 fn is_mask(directory: &Directory<'_>) -> bool {
-    directory.number(254).is_some_and(|kind| kind & 4 != 0)
+    directory.number(tag::KIND).is_some_and(|kind| kind & 4 != 0)
 }
 
 /// Whether a page is neither of both.
@@ -73,14 +82,8 @@ fn is_picture(directory: &Directory<'_>) -> bool {
 impl<'a> Tiff<'a> {
     pub(super) fn open(path: &'a Path, file: &'a [u8]) -> Result<Self, DataError> {
         let order = Order::of(file).ok_or_else(|| DataError::decode(path, "the TIFF header is damaged"))?;
-        let directories = directories(file, order).map_err(|broken| match broken {
-            Broken::CutOff => DataError::decode(path, "the image data is cut off"),
-            Broken::Circle => DataError::decode(path, "its pages refer to each other in a circle"),
-            Broken::TooMany => DataError::too_large(
-                path,
-                format!("it has more than {MAX_PAGES} pages; save fewer in a file"),
-            ),
-        })?;
+        let budget = Budget::of_a_file();
+        let directories = directories(file, order, &budget).map_err(|broken| of_directories(path, broken))?;
         if directories.is_empty() {
             return Err(DataError::decode(path, "it has no pages"));
         }
@@ -89,6 +92,7 @@ impl<'a> Tiff<'a> {
             file,
             order,
             directories,
+            budget,
         })
     }
 
@@ -118,7 +122,7 @@ impl<'a> Tiff<'a> {
             let page = self.page(index, directory)?;
             // Those of a pyramid are smaller, whether they are marked so or not. What is damaged here is not looked at.
             let larger = self.within().filter_map(Result::ok).filter(|inner| {
-                let sides = [256, 257].map(|tag| inner.number(tag).unwrap_or(0));
+                let sides = [tag::WIDTH, tag::HEIGHT].map(|tag| inner.number(tag).unwrap_or(0));
                 sides[0].saturating_mul(sides[1]) > u64::from(page.width) * u64::from(page.height)
             });
             let pictures = 1 + more + larger.filter(is_picture).count();
@@ -151,24 +155,37 @@ impl<'a> Tiff<'a> {
         })
     }
 
-    /// The directories that pages hold within them, at most [`MAX_PAGES`]; not those within these.
+    /// The directories that pages hold within them, at most [`MAX_PAGES`] and each once; not those within these.
     fn within(&self) -> impl Iterator<Item = Result<Directory<'a>, DataError>> {
-        let places = self.directories.iter().filter_map(|directory| directory.numbers(330));
-        places.flatten().take(MAX_PAGES).map(|at| {
-            let found = Directory::parse(self.file, self.order, at);
-            let (directory, _) = found.ok_or_else(|| DataError::decode(self.path, "the image data is cut off"))?;
+        let places = self
+            .directories
+            .iter()
+            .filter_map(|directory| directory.numbers(tag::WITHIN));
+        let mut seen = HashSet::new();
+        let places = places
+            .flat_map(Numbers::iter)
+            .take(MAX_PAGES)
+            .filter(move |&at| seen.insert(at));
+        places.map(|at| {
+            let found = Directory::parse(self.file, self.order, at, &self.budget);
+            let (directory, _) = found.map_err(|broken| of_directories(self.path, broken))?;
             Ok(directory)
         })
     }
 
     /// All pages that are not marked as a smaller version or a mask of another one.
     pub(super) fn pages(&self) -> Result<Pages<'a>, DataError> {
-        let mut pages = Vec::new();
+        let (mut pages, mut chunks) = (Vec::new(), 0);
         for (index, directory) in self.directories.iter().enumerate() {
             if is_picture(directory) {
                 let page = self.page(index, directory)?;
                 page.is_data()
                     .map_err(|reason| DataError::unsupported(self.path, format!("page {}: {reason}", index + 1)))?;
+                // Pages may share their data, but no file is full of such pages.
+                chunks += page.chunks();
+                if chunks > self.file.len() {
+                    return Err(DataError::decode(self.path, "the image data is cut off"));
+                }
                 pages.push((index, page));
             }
         }
@@ -223,12 +240,15 @@ impl Page<'_> {
 
     /// Its samples. Those of a JPEG are decoded.
     fn read(&self, path: &Path) -> Result<Samples, DataError> {
-        let read = |stream: &[u8]| -> Result<_, Failure> {
+        let read = |stream: &[u8], (wanted, heights): (usize, RangeInclusive<usize>)| -> Result<_, Failure> {
             let header = jpeg::header(stream).map_err(Failure::Jpeg)?;
             let (width, height) = header.dimensions();
-            // This is before memory is allocated, because the size in a JPEG's header can differ from the page's size.
-            if (width as u64 * height as u64) > self.bytes().1 {
+            // This is before memory is allocated, because a JPEG's header can differ from the page's tags.
+            if width != wanted || !heights.contains(&height) {
                 return Err(Refusal::Damaged("its JPEG data have another size than its tags say").into());
+            }
+            if header.components() != self.samples_of_a_jpeg() {
+                return Err(Refusal::Damaged("its JPEG data have other channels than its tags say").into());
             }
             header.check(stream).map_err(Failure::Jpeg)?;
             let decoder = JpegDecoder::new(Cursor::new(stream)).map_err(|_| Failure::Jpeg(jpeg::Fault::Damaged))?;
@@ -238,7 +258,7 @@ impl Page<'_> {
                 (image, _) => (3, image.into_rgb8().into_raw()),
             };
             match samples {
-                (found, samples) if found == self.samples_of_a_jpeg() => Ok((width, height, samples)),
+                (found, samples) if found == self.samples_of_a_jpeg() => Ok(samples),
                 _ => Err(Refusal::Damaged("its JPEG data have other channels than its tags say").into()),
             }
         };
@@ -487,6 +507,22 @@ where
         (_, 0) => ImageBuffer::<Rgb<T>, _>::from_raw(width, height, raw)?.into(),
         _ => ImageBuffer::<Rgba<T>, _>::from_raw(width, height, raw)?.into(),
     })
+}
+
+/// Why directories cannot be read, as an error.
+fn of_directories(path: &Path, broken: Broken) -> DataError {
+    match broken {
+        Broken::CutOff => DataError::decode(path, "the image data is cut off"),
+        Broken::Circle => DataError::decode(path, "its pages refer to each other in a circle"),
+        Broken::TooManyPages => DataError::too_large(
+            path,
+            format!("it has more than {MAX_PAGES} pages; save fewer in a file"),
+        ),
+        Broken::TooManyEntries => DataError::too_large(
+            path,
+            format!("its pages have more than {MAX_ENTRIES} tags altogether; save fewer pages in a file"),
+        ),
+    }
 }
 
 /// Why a page cannot be read, as an error.
