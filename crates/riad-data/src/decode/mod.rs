@@ -313,7 +313,17 @@ impl<'a> Content<'a> {
                 // 8 bits, which transparency made 16.
                 None => (image, None),
                 Some(level) if level > own => return Err(DataError::above_white(path, own, level)),
-                Some(level) => (to_white(path, image, full, Some(level * (full / own)))?.0, None),
+                Some(level) => {
+                    let step = full / own;
+                    let scaled = to_white(path, image, full, Some(level * step));
+                    let in_own = |error| match error {
+                        DataError::AboveWhite { found, .. } => {
+                            DataError::above_white(path, found.div_ceil(step), level)
+                        }
+                        error => error,
+                    };
+                    (scaled.map_err(in_own)?.0, None)
+                }
             };
             let found = FileFacts { pictures, brightest };
             Ok((Pixels::Picture(image), found))
