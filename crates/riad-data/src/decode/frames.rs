@@ -148,6 +148,17 @@ pub(super) fn has_broken_palette(file: &[u8]) -> bool {
     png_header(file).any(|(name, body)| name == *b"PLTE" && body.len() % 3 != 0)
 }
 
+/// The most bytes that the colour profile of a PNG can have when it is unpacked.
+pub(super) fn profile_bytes(file: &[u8]) -> u64 {
+    // The most that deflate can make of a byte.
+    const MOST: u64 = 1032;
+    if !file.starts_with(b"\x89PNG") {
+        return 0;
+    }
+    let profiles = png_header(file).filter(|(name, _)| name == b"iCCP");
+    profiles.map(|(_, body)| MOST * body.len() as u64).sum()
+}
+
 /// The chunks of a PNG before its pixels, as far as they are there: their names and what they hold.
 fn png_header(file: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
     let mut rest = file.get(8..).unwrap_or_default();

@@ -34,8 +34,12 @@ struct Values {
 
 /// Which pixels of a file are marked.
 pub(super) fn marked(source: Source<'_>, limits: &Limits) -> Result<Map<bool>, DataError> {
-    let path: &Path = source.path();
-    let (values, is_in_alpha) = match decode::stored(source, limits)? {
+    let path = source.path();
+    decode::stored(source, limits, |mask| marks(path, mask))
+}
+
+fn marks(path: &Path, mask: Mask) -> Result<Map<bool>, DataError> {
+    let (values, is_in_alpha) = match mask {
         Mask::Planes(pixels) => (Values::of_planes(pixels), false),
         Mask::Picture(stored) => {
             let is_lossy = stored.is_lossy;

@@ -15,8 +15,9 @@ use riad_core::Size;
 
 use self::directory::{Broken, Budget, Directory, MAX_ENTRIES, MAX_PAGES, Numbers, Order, directories, first, tag};
 use self::page::{Alpha, Colours, Page, Refusal, Samples};
+use super::steps::Form;
 use super::stored::Stored;
-use super::{SAVE_AS, Stop, Within, jpeg, picture, upright};
+use super::{SAVE_AS, Stop, Within, is_turned, jpeg, picture, upright};
 use crate::DataError;
 
 /// Whether a file is a TIFF or BigTIFF.
@@ -284,15 +285,26 @@ impl From<Refusal> for Failure {
 impl Shown<'_> {
     /// Holds what the tags claim against the limits.
     pub(super) fn cover(&self, within: &mut Within<'_, '_>) -> Result<(), Stop> {
-        let (stored, chunk) = self.page.bytes();
-        // Pixels besides the stored samples. A palette makes three values from one.
-        let pixels = u64::from(self.page.width) * u64::from(self.page.height);
-        let decoded = stored.max(pixels.saturating_mul(3));
-        let mut beside = decoded.saturating_add(chunk);
-        if self.page.alpha.is_some() {
-            beside = beside.max(decoded.saturating_mul(4));
-        }
-        within.cover(self.page.width.into(), self.page.height.into(), decoded, beside)
+        let page = &self.page;
+        let is_palette = matches!(page.colours, Colours::Palette(_));
+        let form = Form {
+            width: page.width.into(),
+            height: page.height.into(),
+            samples: if matches!(page.colours, Colours::Gray { .. }) {
+                1
+            } else {
+                3
+            },
+            bytes: if is_palette { 1 } else { page.even_bytes() },
+            has_alpha: page.alpha.is_some() && !is_palette,
+            is_turned: is_turned(page.orientation),
+            is_planar: false,
+        };
+        // The samples, and what is made of those that do not make up a picture.
+        let decoding = page
+            .bytes()
+            .max(page.sample_bytes(page.even_bytes()).saturating_add(form.decoded()));
+        within.cover(&form, decoding)
     }
 
     pub(super) fn size(&self) -> Size {
@@ -340,17 +352,21 @@ impl Shown<'_> {
 impl Pages<'_> {
     /// Holds what the tags claim against the limits.
     pub(super) fn cover(&self, within: &mut Within<'_, '_>) -> Result<(), Stop> {
-        let bytes = self.pages.iter().map(Page::bytes);
-        // One page's stored samples and strip beside all planes.
-        let decoded = bytes
-            .clone()
-            .fold(0, |sum: u64, (decoded, _)| sum.saturating_add(decoded));
-        let beside = bytes
-            .map(|(decoded, chunk)| decoded.saturating_add(chunk))
-            .max()
-            .unwrap_or(0);
-        let (width, height) = self.pages.first().map_or((0, 0), |page| (page.width, page.height));
-        within.cover(width.into(), height.into(), decoded, beside)
+        let Some(first) = self.pages.first() else { return Ok(()) };
+        let form = Form {
+            width: first.width.into(),
+            height: first.height.into(),
+            samples: self.channels() as u64,
+            bytes: self.pages.iter().map(Page::even_bytes).max().unwrap_or(1),
+            has_alpha: false,
+            is_turned: is_turned(first.orientation),
+            is_planar: true,
+        };
+        // One page's samples, and a plane that is turned, beside all planes.
+        let of_page = |page: &Page<'_>| page.bytes().max(page.sample_bytes(page.even_bytes()));
+        let beside = self.pages.iter().map(of_page).max().unwrap_or(0);
+        let plane = form.decoded() / form.samples.max(1);
+        within.cover(&form, form.decoded().saturating_add(beside).saturating_add(plane))
     }
 
     /// Height and width when upright.
@@ -442,19 +458,14 @@ impl Samples {
 /// The picture of indices into a palette.
 fn coloured(page: &Page<'_>, palette: &[[u8; 3]], samples: &Samples) -> Option<DynamicImage> {
     let colour = |index: usize| palette.get(index).copied();
-    let raw: Option<Vec<[u8; 3]>> = match samples {
-        Samples::U8(samples) => samples
-            .iter()
-            .step_by(page.samples)
-            .map(|&index| colour(index.into()))
-            .collect(),
-        Samples::U16(samples) => samples
-            .iter()
-            .step_by(page.samples)
-            .map(|&index| colour(index.into()))
-            .collect(),
+    let indices: Box<dyn ExactSizeIterator<Item = usize>> = match samples {
+        Samples::U8(samples) => Box::new(samples.iter().step_by(page.samples).map(|&index| index.into())),
+        Samples::U16(samples) => Box::new(samples.iter().step_by(page.samples).map(|&index| index.into())),
     };
-    let raw = raw?.into_flattened();
+    let mut raw = Vec::with_capacity(3 * indices.len());
+    for index in indices {
+        raw.extend(colour(index)?);
+    }
     Some(ImageBuffer::<Rgb<u8>, _>::from_raw(page.width, page.height, raw)?.into())
 }
 

@@ -1,11 +1,13 @@
 //! One page of a TIFF: its tags and its samples.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use image::metadata::Orientation;
 
 use super::directory::{Directory, Numbers, Order, tag};
 use super::unpack::{Compression, Rows, unpack};
+use crate::decode::jpeg;
 
 /// The meaning of the samples of a pixel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -308,15 +310,46 @@ impl<'a> Page<'a> {
         bits.div_ceil(8).checked_mul(self.chunk_height)
     }
 
-    /// The bytes of all decoded samples, and the additional bytes for a strip or tile.
-    pub(super) fn bytes(&self) -> (u64, u64) {
+    /// The bytes of all samples, each of so many bytes.
+    pub(super) fn sample_bytes(&self, bytes: u64) -> u64 {
         let pixels = u64::from(self.width) * u64::from(self.height);
-        let samples = pixels.saturating_mul(self.samples as u64);
-        let decoded = samples.saturating_mul(if self.bits > 8 { 2 } else { 1 });
+        pixels.saturating_mul(self.samples as u64).saturating_mul(bytes)
+    }
+
+    /// Bytes of a sample whose bits are even: 8 or 16.
+    pub(super) fn even_bytes(&self) -> u64 {
+        if matches!(self.bits, 1 | 2 | 4 | 8) { 1 } else { 2 }
+    }
+
+    /// The most bytes at any time until all samples are there in even bits.
+    pub(super) fn bytes(&self) -> u64 {
+        let stored = self.sample_bytes(if self.bits > 8 { 2 } else { 1 });
+        let widened = if self.bits < 8 && self.even_bytes() == 2 {
+            self.sample_bytes(2)
+        } else {
+            0
+        };
+        stored.saturating_add(widened.max(self.chunk_memory()))
+    }
+
+    /// The most bytes that a strip or tile takes beside all samples.
+    fn chunk_memory(&self) -> u64 {
+        let file = self.file.len() as u64;
+        if self.is_jpeg() {
+            let (width, heights) = self.jpeg_size(1);
+            let samples = if self.is_planar { 1 } else { self.samples };
+            let sides = [width, *heights.end(), samples];
+            let decoded = sides
+                .iter()
+                .fold(1, |product: u64, &side| product.saturating_mul(side as u64));
+            // The stream and its tables, and the decoder's copy with parts of it.
+            let streams = (file + self.jpeg_tables.map_or(0, <[u8]>::len) as u64).saturating_mul(3);
+            let decoder = jpeg::most_bytes(width, *heights.end(), samples);
+            return decoded.saturating_add(decoder).saturating_add(streams);
+        }
         let chunk = self.chunk_bytes().map_or(u64::MAX, |bytes| bytes as u64);
-        // A JPEG needs memory for its coefficients, too.
-        let copies = if self.is_jpeg() { 8 } else { 2 };
-        (decoded, chunk.saturating_mul(copies))
+        let reversed = if self.is_reversed { file } else { 0 };
+        chunk.saturating_mul(2).saturating_add(reversed)
     }
 
     pub(super) fn is_jpeg(&self) -> bool {
@@ -393,7 +426,7 @@ impl<'a> Page<'a> {
     }
 
     /// An unpacked strip or tile of this number of rows, with its bits in order and without prediction.
-    fn unpack(&self, data: &'a [u8], rows: usize) -> Option<std::borrow::Cow<'a, [u8]>> {
+    fn unpack(&self, data: &'a [u8], rows: usize) -> Option<Cow<'a, [u8]>> {
         let row_bytes = (self.chunk_width * self.samples_together() * self.bits as usize).div_ceil(8);
         let reversed: Vec<u8>;
         let rows = Rows {
@@ -457,23 +490,17 @@ impl<'a> Page<'a> {
     }
 
     /// The JPEG of a strip or tile with the tables that all share, and with the marker that says what its colours are.
-    fn whole_jpeg(&self, data: &[u8]) -> Vec<u8> {
+    fn whole_jpeg(&self, data: &'a [u8]) -> Cow<'a, [u8]> {
         if self.compression == Compression::OldJpeg {
-            return data.to_vec();
+            return Cow::Borrowed(data);
         }
-        let body = |stream: &[u8]| stream.strip_prefix(&[0xFF, 0xD8]).unwrap_or(stream).to_vec();
-        let mut whole = vec![0xFF, 0xD8];
+        let body = |stream: &'a [u8]| stream.strip_prefix(&[0xFF, 0xD8]).unwrap_or(stream);
+        let tables = self.jpeg_tables.map_or(&[][..], body);
+        let tables = tables.strip_suffix(&[0xFF, 0xD9]).unwrap_or(tables);
         // By Adobe's marker: 1 if brightness and differences must be converted to RGB, 0 if not.
         let transform = u8::from(self.colours == Colours::YCbCr);
-        whole.extend([0xFF, 0xEE, 0, 14]);
-        whole.extend(b"Adobe\0\x64\0\0\0\0");
-        whole.push(transform);
-        if let Some(tables) = self.jpeg_tables {
-            let tables = body(tables);
-            whole.extend(tables.strip_suffix(&[0xFF, 0xD9]).unwrap_or(&tables));
-        }
-        whole.extend(body(data));
-        whole
+        let marker: &[u8] = b"\xFF\xD8\xFF\xEE\0\x0EAdobe\0\x64\0\0\0\0";
+        Cow::Owned([marker, &[transform], tables, body(data)].concat())
     }
 }
 
