@@ -57,7 +57,7 @@ impl Crops {
     /// A tile of one image. `seed` and the index decide its position. Every position is equally likely.
     ///
     /// # Errors
-    /// As [`Reader::load`]; [`DataError::Layout`] if the image is smaller than the tile; [`DataError::Parameter`] if
+    /// As [`Reader::load`]; [`DataError::Size`] if the image is smaller than the tile; [`DataError::Parameter`] if
     /// the index does not exist.
     pub fn get(&self, index: usize, seed: u64) -> Result<Image, DataError> {
         self.inner.get(index, seed)

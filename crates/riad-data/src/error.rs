@@ -19,7 +19,8 @@ pub enum DataError {
         /// What the operating system said.
         cause: Arc<io::Error>,
     },
-    /// The data set's folders or file names do not have the form of its layout.
+    /// The data set's folders, tables or file names do not have the form of its layout, or of the pattern. The data set needs a
+    /// correction; leaving out an image does not help.
     #[error("{}: {reason}", path.display())]
     Layout {
         /// The file or folder that is wrong or missing.
@@ -34,6 +35,44 @@ pub enum DataError {
         path: PathBuf,
         /// The layouts that fit, and where.
         reason: String,
+    },
+    /// The path names something that is no file: a folder, a device or a pipe.
+    #[error("{} is a {found}, not an image file; name a file", path.display())]
+    NoFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
+    /// The image is sound, but its size does not fit the tiles or the region of interest. Other images may.
+    #[error("{}: {reason}", path.display())]
+    Size {
+        /// The image file.
+        path: PathBuf,
+        /// Both sizes and the way out.
+        reason: String,
+    },
+    /// The files or pages of one image do not fit each other. Other images may be sound.
+    #[error("{}: {reason}", path.display())]
+    Parts {
+        /// The file that does not fit the others.
+        path: PathBuf,
+        /// In what they differ.
+        reason: String,
+    },
+    /// The file is an image, but no mask, or not the mask of its image.
+    #[error("{}: {reason}", path.display())]
+    Mask {
+        /// The mask's file.
+        path: PathBuf,
+        /// What a mask is, or both sizes.
+        reason: String,
+    },
+    /// A decoder panicked on the file, which is a fault of the decoder. The file may be sound.
+    #[error("{} is not supported: its decoder failed; save it as PNG or as an uncompressed TIFF", path.display())]
+    DecoderFailed {
+        /// The image file.
+        path: PathBuf,
     },
     /// The file's content is damaged, cut off, or no image.
     #[error("cannot decode {}: {reason}; replace the file or remove it", path.display())]
@@ -116,6 +155,11 @@ impl DataError {
             Self::Io { path, .. }
             | Self::Layout { path, .. }
             | Self::Layouts { path, .. }
+            | Self::NoFile { path, .. }
+            | Self::Size { path, .. }
+            | Self::Parts { path, .. }
+            | Self::Mask { path, .. }
+            | Self::DecoderFailed { path }
             | Self::Decode { path, .. }
             | Self::Unsupported { path, .. }
             | Self::Channels { path, .. }
@@ -136,6 +180,27 @@ impl DataError {
 
     pub(crate) fn layout(path: &Path, reason: impl Into<String>) -> Self {
         Self::Layout {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn size(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Size {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn parts(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Parts {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn mask(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Mask {
             path: path.to_owned(),
             reason: reason.into(),
         }

@@ -203,6 +203,16 @@ pub(crate) fn images_in(folder: &Path, faults: &mut Vec<DataError>) -> Vec<PathB
     images
 }
 
+/// Whether any image file directly in `folder` fits. A folder may have very many files, so their names are looked at first.
+pub(crate) fn has_image(folder: &Path, fits: impl Fn(&Path) -> bool) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return false;
+    };
+    let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_listed = |path: &Path| !path.file_name().is_some_and(is_passed_over) && has_image_extension(path);
+    paths.any(|path| is_listed(&path) && fits(&path) && path.is_file())
+}
+
 /// The folders directly in `folder`, in natural order; possibly none. What cannot be read joins the `faults`: what has the
 /// ending of an image would be none of the folders.
 pub(crate) fn folders_in(folder: &Path, faults: &mut Vec<DataError>) -> Vec<PathBuf> {
@@ -296,13 +306,18 @@ fn has_image_extension(path: &Path) -> bool {
 
 /// Compares paths part by part, each part by [`natural_order`].
 pub(crate) fn natural_path_order(a: &Path, b: &Path) -> Ordering {
-    let parts = |path: &Path| path.components().map(|c| c.as_os_str().to_owned()).collect::<Vec<_>>();
-    let (a, b) = (parts(a), parts(b));
-    a.iter()
-        .zip(&b)
-        .map(|(x, y)| natural_order(x.as_encoded_bytes(), y.as_encoded_bytes()))
-        .find(|order| order.is_ne())
-        .unwrap_or(a.len().cmp(&b.len()))
+    let (mut a, mut b) = (a.components(), b.components());
+    loop {
+        let order = match (a.next(), b.next()) {
+            (Some(x), Some(y)) => natural_order(x.as_os_str().as_encoded_bytes(), y.as_os_str().as_encoded_bytes()),
+            (None, None) => return Ordering::Equal,
+            (None, Some(_)) => Ordering::Less,
+            (Some(_), None) => Ordering::Greater,
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
 }
 
 /// Orders names as people do. Runs of digits are compared as numbers of any length, and everything else byte by byte.

@@ -1,5 +1,7 @@
 //! Decoded pixels: their channels, their parts, and their values in [0, 1] at another size.
 
+use std::borrow::Cow;
+
 use fast_image_resize::{
     FilterType, IntoImageView, IntoImageViewMut, PixelTrait, ResizeAlg, ResizeOptions, Resizer,
     pixels::{U16, U16x3},
@@ -37,13 +39,9 @@ impl Pixels {
 
     /// The bytes that they take in memory.
     pub(crate) fn bytes(&self) -> usize {
-        let of_plane = |plane: &Plane| match plane {
-            Plane::Integers(image) => image.as_bytes().len(),
-            Plane::Floats(map) => size_of_val(map.values()),
-        };
         match self {
             Self::Picture(picture) => picture.as_bytes().len(),
-            Self::Planes(planes) => planes.iter().map(of_plane).sum(),
+            Self::Planes(planes) => planes.iter().map(Plane::bytes).sum(),
         }
     }
 
@@ -52,10 +50,7 @@ impl Pixels {
     pub(crate) fn with_channels(self, wanted: usize) -> Self {
         match self {
             Self::Picture(picture) if wanted == 1 && picture.color().has_color() => {
-                let rgb = picture.into_rgb16();
-                Self::Picture(
-                    ImageBuffer::from_fn(rgb.width(), rgb.height(), |x, y| Luma([luma(rgb.get_pixel(x, y).0)])).into(),
-                )
+                Self::Picture(luma_of_picture(picture))
             }
             Self::Planes(planes) if wanted == 1 => match <[Plane; 3]>::try_from(planes) {
                 Ok(rgb) => Self::Planes(vec![luma_of_planes(rgb)]),
@@ -112,22 +107,30 @@ impl Pixels {
     /// # Errors
     /// [`DataError::Parameter`] if a side of the image or of the result is 0 or exceeds 2³² − 1.
     pub(crate) fn to_image(&self, size: Size, channels: usize) -> Result<Image, DataError> {
-        let resized = match self {
-            Self::Picture(picture) => resize(picture, size),
-            Self::Planes(planes) => planes
-                .iter()
-                .map(|plane| plane.resize(size))
-                .collect::<Option<Vec<_>>>()
-                .map(|v| v.concat()),
+        let is_possible = |size: Size| {
+            !size.is_empty()
+                && [size.height, size.width]
+                    .iter()
+                    .all(|&side| u32::try_from(side).is_ok())
         };
-        let mut values = resized.ok_or_else(|| {
+        let values = (is_possible(size) && is_possible(self.size())).then(|| {
+            let mut values = Vec::with_capacity(channels.saturating_mul(size.pixels()));
+            let written = match self {
+                Self::Picture(picture) => write(picture, size, &mut values),
+                Self::Planes(planes) => planes.iter().try_for_each(|plane| plane.write(size, &mut values)),
+            };
+            written.map(|()| values)
+        });
+        let mut values = values.flatten().ok_or_else(|| {
             DataError::Parameter(format!(
                 "cannot resize {} pixels to {size} (height x width): sides must be at least 1 and fit 32 bits",
                 self.size()
             ))
         })?;
-        if values.len() == size.pixels() && channels > 1 {
-            values = values.repeat(channels);
+        if values.len() == size.pixels() {
+            for _ in 1..channels {
+                values.extend_from_within(..size.pixels());
+            }
         }
         Image::new(channels, size, values).map_err(|e| DataError::Parameter(e.to_string()))
     }
@@ -157,10 +160,22 @@ impl Plane {
         }
     }
 
-    fn resize(&self, size: Size) -> Option<Vec<f32>> {
+    /// The bytes that it takes in memory.
+    pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Integers(image) => resize(image, size),
-            Self::Floats(map) if map.size() == size => Some(map.values().to_vec()),
+            Self::Integers(image) => image.as_bytes().len(),
+            Self::Floats(map) => size_of_val(map.values()),
+        }
+    }
+
+    /// Adds its values at a size; `None` if a side is 0 or exceeds 32 bits.
+    fn write(&self, size: Size, values: &mut Vec<f32>) -> Option<()> {
+        match self {
+            Self::Integers(image) => write(image, size, values),
+            Self::Floats(map) if map.size() == size => {
+                values.extend_from_slice(map.values());
+                Some(())
+            }
             Self::Floats(map) => {
                 let Size { height, width } = map.size();
                 let in_16_bits = map
@@ -169,23 +184,32 @@ impl Plane {
                     .map(|value| (value * 65_535.0).round() as u16)
                     .collect();
                 let plane = ImageBuffer::from_raw(width.try_into().ok()?, height.try_into().ok()?, in_16_bits)?;
-                resize(&DynamicImage::ImageLuma16(plane), size)
+                write(&DynamicImage::ImageLuma16(plane), size, values)
             }
         }
     }
 
-    /// The value of each pixel in [0, 1], row by row.
-    fn values(&self) -> Vec<f64> {
+    /// The value of a pixel in [0, 1].
+    fn value(&self, index: usize) -> f64 {
         match self {
-            Self::Integers(image) => image
-                .to_luma16()
-                .into_raw()
-                .into_iter()
-                .map(|v| f64::from(v) / 65_535.0)
-                .collect(),
-            Self::Floats(map) => map.values().iter().copied().map(f64::from).collect(),
+            Self::Integers(image) => f64::from(sample(image, index)) / 65_535.0,
+            Self::Floats(map) => map.values().get(index).copied().unwrap_or(0.0).into(),
         }
     }
+}
+
+/// The sample of a gray image in 16 bits.
+fn sample(gray: &DynamicImage, index: usize) -> u16 {
+    match gray {
+        DynamicImage::ImageLuma8(gray) => gray.as_raw().get(index).map_or(0, |&sample| wide(sample)),
+        DynamicImage::ImageLuma16(gray) => gray.as_raw().get(index).copied().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// A sample of 8 bits in 16.
+fn wide(sample: u8) -> u16 {
+    u16::from(sample) * 257
 }
 
 fn size_of(image: &DynamicImage) -> Size {
@@ -198,17 +222,31 @@ fn luma([r, g, b]: [u16; 3]) -> u16 {
     ((sum + 500) / 1000) as u16
 }
 
-fn luma_of_planes(rgb: [Plane; 3]) -> Plane {
-    if let [Plane::Integers(r), Plane::Integers(g), Plane::Integers(b)] = &rgb {
-        let [r, mut g, b] = [r, g, b].map(DynamicImage::to_luma16);
-        for ((g, r), b) in g.pixels_mut().zip(r.pixels()).zip(b.pixels()) {
-            g.0 = [luma([r.0[0], g.0[0], b.0[0]])];
+/// The gray picture of one in colours, in 16 bits.
+fn luma_of_picture(picture: DynamicImage) -> DynamicImage {
+    let (width, height) = (picture.width(), picture.height());
+    let gray =
+        |pixel: &dyn Fn(u32, u32) -> [u16; 3]| ImageBuffer::from_fn(width, height, |x, y| Luma([luma(pixel(x, y))]));
+    match picture {
+        DynamicImage::ImageRgb8(rgb) => gray(&|x, y| rgb.get_pixel(x, y).0.map(wide)).into(),
+        other => {
+            let rgb = other.into_rgb16();
+            gray(&|x, y| rgb.get_pixel(x, y).0).into()
         }
-        return Plane::Integers(g.into());
     }
-    let [r, g, b] = rgb.each_ref().map(Plane::values);
-    let mut luma = Map::filled(rgb[0].size(), 0.0);
-    for (((out, r), g), b) in luma.values_mut().iter_mut().zip(r).zip(g).zip(b) {
+}
+
+fn luma_of_planes(rgb: [Plane; 3]) -> Plane {
+    let size = rgb[0].size();
+    if let [Plane::Integers(r), Plane::Integers(g), Plane::Integers(b)] = &rgb {
+        let of_pixel = |index| luma([r, g, b].map(|plane| sample(plane, index)));
+        let values = (0..size.pixels()).map(of_pixel).collect();
+        let plane = ImageBuffer::from_raw(r.width(), r.height(), values).map(DynamicImage::ImageLuma16);
+        return Plane::Integers(plane.unwrap_or_default());
+    }
+    let mut luma = Map::filled(size, 0.0);
+    for (index, out) in luma.values_mut().iter_mut().enumerate() {
+        let [r, g, b] = rgb.each_ref().map(|plane| plane.value(index));
         *out = ((299.0 * r + 587.0 * g + 114.0 * b) / 1000.0) as f32;
     }
     Plane::Floats(luma)
@@ -234,39 +272,84 @@ fn split(picture: DynamicImage) -> Vec<Plane> {
     planes.map(Plane::Integers).into()
 }
 
-/// The values in [0, 1] of a gray picture, or of one in colours plane by plane; `None` if a side is 0 or exceeds 32 bits.
-fn resize(image: &DynamicImage, size: Size) -> Option<Vec<f32>> {
+/// Adds the values in [0, 1] of a gray picture, or of one in colours plane by plane, at a size; `None` if a side is 0 or exceeds 32 bits.
+fn write(image: &DynamicImage, size: Size, values: &mut Vec<f32>) -> Option<()> {
     let (new_width, new_height) = (u32::try_from(size.width).ok()?, u32::try_from(size.height).ok()?);
     if new_width == 0 || new_height == 0 || image.width() == 0 || image.height() == 0 {
         return None;
     }
-    let is_gray = !image.color().has_color();
-    let in_16_bits: DynamicImage = if is_gray {
-        image.to_luma16().into()
-    } else {
-        image.to_rgb16().into()
+    if (image.width(), image.height()) == (new_width, new_height) {
+        write_own(image, values);
+        return Some(());
+    }
+    let wide = match image {
+        DynamicImage::ImageLuma16(_) | DynamicImage::ImageRgb16(_) => Cow::Borrowed(image),
+        rgb if rgb.color().has_color() => Cow::Owned(rgb.to_rgb16().into()),
+        gray => Cow::Owned(gray.to_luma16().into()),
     };
-    let resized = if (in_16_bits.width(), in_16_bits.height()) == (new_width, new_height) {
-        in_16_bits
+    let mut resized = DynamicImage::new(new_width, new_height, wide.color());
+    if wide.color().has_color() {
+        resize_pixels::<U16x3>(&wide, &mut resized)?;
     } else {
-        let mut resized = DynamicImage::new(new_width, new_height, in_16_bits.color());
-        if is_gray {
-            resize_pixels::<U16>(&in_16_bits, &mut resized)?;
-        } else {
-            resize_pixels::<U16x3>(&in_16_bits, &mut resized)?;
-        }
-        resized
-    };
+        resize_pixels::<U16>(&wide, &mut resized)?;
+    }
+    drop(wide);
+    write_own(&resized, values);
+    Some(())
+}
 
-    let unit = |value: u16| f32::from(value) / 65_535.0;
-    Some(match resized {
-        DynamicImage::ImageLuma16(gray) => gray.into_raw().into_iter().map(unit).collect(),
-        rgb => {
-            let samples = rgb.into_rgb16().into_raw();
-            let plane = |channel| samples.iter().skip(channel).step_by(3).copied().map(unit);
-            plane(0).chain(plane(1)).chain(plane(2)).collect()
+/// The same at the image's own size.
+fn write_own(image: &DynamicImage, values: &mut Vec<f32>) {
+    fn planes<T: Copy>(samples: &[T], channels: usize, unit: impl Fn(T) -> f32, values: &mut Vec<f32>) {
+        for channel in 0..channels {
+            values.extend(
+                samples
+                    .iter()
+                    .skip(channel)
+                    .step_by(channels)
+                    .map(|&sample| unit(sample)),
+            );
         }
-    })
+    }
+    // The same numbers: 65,535 is 257 times 255, and both quotients are rounded once.
+    let of_8_bits = |sample: u8| f32::from(sample) / 255.0;
+    let of_16_bits = |sample: u16| f32::from(sample) / 65_535.0;
+    match image {
+        DynamicImage::ImageLuma8(gray) => planes(gray.as_raw(), 1, of_8_bits, values),
+        DynamicImage::ImageLuma16(gray) => planes(gray.as_raw(), 1, of_16_bits, values),
+        DynamicImage::ImageRgb8(rgb) => planes(rgb.as_raw(), 3, of_8_bits, values),
+        DynamicImage::ImageRgb16(rgb) => planes(rgb.as_raw(), 3, of_16_bits, values),
+        other => planes(other.to_rgb16().as_raw(), 3, of_16_bits, values),
+    }
+}
+
+/// The most bytes that [`Pixels::to_image`] takes at any time, besides the pixels: for an image of `from` pixels (width, height) at the
+/// `to` size, with so many `together` samples of a pixel in an image or a plane, each of so many `bytes`.
+pub(crate) fn bytes_of_values(from: (u64, u64), to: Option<Size>, together: u64, bytes: u64, channels: u64) -> u64 {
+    let product = |factors: &[u64]| {
+        factors
+            .iter()
+            .fold(1, |product: u64, &factor| product.saturating_mul(factor))
+    };
+    let (width, height) = from;
+    let (new_width, new_height) = to.map_or(from, |size| (size.width as u64, size.height as u64));
+    let values = product(&[4, channels, new_width, new_height]);
+    if from == (new_width, new_height) {
+        return values;
+    }
+    let wide = |width: u64, height: u64| product(&[2, together, width, height]);
+    // A copy in 16 bits, the resizer's rows of the new width, and its result. Its weights are a few for each row and column.
+    let copy = if bytes == 2 { 0 } else { wide(width, height) };
+    let weights = product(&[64, width + height + new_width + new_height]);
+    [
+        values,
+        copy,
+        wide(new_width, height),
+        wide(new_width, new_height),
+        weights,
+    ]
+    .into_iter()
+    .fold(0, u64::saturating_add)
 }
 
 /// Resizes between images whose pixels are both `P`; `None` if one's are not. The resizer's own choice of the pixel by

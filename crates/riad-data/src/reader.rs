@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use riad_core::Size;
 
-use crate::decode::{self, Decoded, Lease, Source, Stop, Wanted, decode};
+use crate::decode::{self, Becomes, Decoded, Lease, Source, Stop, Wanted, decode};
 use crate::pixels::{Pixels, Plane};
 use crate::{DataError, FileFacts, Fit, Limits, LoadedImage, Pattern};
 
@@ -112,18 +112,20 @@ impl Reader {
     /// Reads an image and brings it to the size of `fit`. With a [`Pattern`], `path` is any of its files.
     ///
     /// # Errors
-    /// - [`DataError::Io`] if a file cannot be read or is a folder.
+    /// - [`DataError::Io`] if a file cannot be read, and [`DataError::NoFile`] if it is a folder, a device or a pipe.
     /// - [`DataError::Decode`] if it is empty, damaged or cut off, or data are missing in its middle.
+    /// - [`DataError::DecoderFailed`] if its decoder panics.
     /// - [`DataError::Unsupported`] for formats, shapes and sample types that are not read, floats outside of [0, 1]
     ///   (floating-point TIFFs among them: they state no white point), and images that are transparent everywhere.
     /// - [`DataError::AboveWhite`] if a sample contradicts the white level.
     /// - [`DataError::LimitExceeded`] beyond the memory, [`DataError::TooLarge`] beyond the other limits.
     /// - [`DataError::Channels`] for another number of channels.
-    /// - [`DataError::Layout`] if it does not fit, or several files do not fit each other or their pattern.
+    /// - [`DataError::Size`] if it does not fit, and [`DataError::Parts`] if several files of it do not fit each other.
+    /// - [`DataError::Layout`] if the file's name does not fit the pattern.
     /// - [`DataError::Parameter`] for no channels, channels that the pattern's files cannot share, a white level of 0, or a size
     ///   without pixels or beyond the limits.
     pub fn load(&self, path: &Path, fit: Fit) -> Result<LoadedImage, DataError> {
-        self.fitted(path, fit, |keeps_size, make| self.decoded(path, keeps_size, make))
+        self.fitted(path, fit, |becomes, make| self.decoded(path, becomes, make))
     }
 
     /// Reads an image from the content of a file. Messages call it `name`. If a [`Pattern`] has several files for an
@@ -144,11 +146,11 @@ impl Reader {
     /// As [`load`](Self::load).
     pub fn load_bytes(&self, name: &Path, bytes: &[u8], fit: Fit) -> Result<LoadedImage, DataError> {
         let alone = self.clone().with_pattern(None);
-        alone.fitted(name, fit, |keeps_size, make| {
-            let wanted = alone.wanted(keeps_size)?;
+        alone.fitted(name, fit, |becomes, make| {
+            let wanted = alone.wanted(becomes)?;
             alone.limits.memory.within(|lease| {
                 let source = Source::Bytes(name, bytes);
-                Ok(make(decode(source, wanted, &alone.limits, lease, &mut 0)?)?)
+                Ok(make(decode(source, wanted, &alone.limits, lease, 0)?)?)
             })
         })
     }
@@ -158,7 +160,7 @@ impl Reader {
         &self,
         path: &Path,
         fit: Fit,
-        decoded: impl FnOnce(bool, &dyn Fn(Decoded) -> Result<LoadedImage, DataError>) -> Result<LoadedImage, DataError>,
+        decoded: impl FnOnce(Becomes, &dyn Fn(Decoded) -> Result<LoadedImage, DataError>) -> Result<LoadedImage, DataError>,
     ) -> Result<LoadedImage, DataError> {
         if let Fit::Resized(size) = fit
             && size
@@ -170,8 +172,15 @@ impl Reader {
                 self.limits.max_pixels
             )));
         }
-        let keeps_size = !matches!(fit, Fit::Resized(_));
-        decoded(keeps_size, &|Decoded { pixels, found }| {
+        let becomes = Becomes::Values {
+            channels: self.channels,
+            size: match fit {
+                Fit::Resized(size) => Some(size),
+                Fit::Own | Fit::AtLeast(_) | Fit::Exactly(_) => None,
+            },
+            files: None,
+        };
+        decoded(becomes, &|Decoded { pixels, found }| {
             let original_size = pixels.size();
             fit.check(path, original_size)?;
             let size = match fit {
@@ -188,20 +197,20 @@ impl Reader {
 
     /// Decodes an image: its file, or the files that belong together.
     pub(crate) fn pixels(&self, path: &Path) -> Result<Pixels, DataError> {
-        self.decoded(path, false, |decoded| Ok(decoded.pixels))
+        self.decoded(path, Becomes::Pixels, |decoded| Ok(decoded.pixels))
     }
 
     /// Decodes an image, and makes something of it within the same memory.
     fn decoded<T>(
         &self,
         path: &Path,
-        keeps_size: bool,
+        becomes: Becomes,
         make: impl Fn(Decoded) -> Result<T, DataError>,
     ) -> Result<T, DataError> {
-        let wanted = self.wanted(keeps_size)?;
+        let wanted = self.wanted(becomes)?;
         self.limits.memory.within(|lease| {
             let decoded = match &self.pattern {
-                None => decode(Source::File(path), wanted, &self.limits, lease, &mut 0)?,
+                None => decode(Source::File(path), wanted, &self.limits, lease, 0)?,
                 Some(pattern) => self.together(&pattern.files(path)?, wanted, lease)?,
             };
             Ok(make(decoded)?)
@@ -209,7 +218,7 @@ impl Reader {
     }
 
     /// The request for each file.
-    fn wanted(&self, keeps_size: bool) -> Result<Wanted, DataError> {
+    fn wanted(&self, becomes: Becomes) -> Result<Wanted, DataError> {
         let (channels, _) = self.channels_of_a_file()?;
         if self.white_level == Some(0) {
             return Err(DataError::Parameter("a white level is at least 1".into()));
@@ -217,7 +226,7 @@ impl Reader {
         Ok(Wanted {
             channels,
             white_level: self.white_level,
-            keeps_size,
+            becomes,
         })
     }
 
@@ -227,12 +236,15 @@ impl Reader {
         let mut first: Option<Size> = None;
         let mut found = FileFacts::one();
         let mut kept = 0;
-        for file in files {
-            let part =
-                decode(Source::File(file), wanted, &self.limits, lease, &mut kept).map_err(|stop| match stop {
-                    Stop::Failed(error) => Stop::Failed(self.of_a_group(error)),
-                    short => short,
-                })?;
+        for (index, file) in files.iter().enumerate() {
+            let wanted = Wanted {
+                becomes: wanted.becomes.with_files_to_come(files.len() - 1 - index),
+                ..wanted
+            };
+            let part = decode(Source::File(file), wanted, &self.limits, lease, kept).map_err(|stop| match stop {
+                Stop::Failed(error) => Stop::Failed(self.of_a_group(error)),
+                short => short,
+            })?;
             let size = *first.get_or_insert(part.pixels.size());
             if part.pixels.size() != size {
                 let reason = format!(
@@ -240,10 +252,12 @@ impl Reader {
                      must have the same size",
                     part.pixels.size()
                 );
-                return Err(DataError::layout(file, reason).into());
+                return Err(DataError::parts(file, reason).into());
             }
             found = found.and(part.found);
-            planes.extend(part.pixels.into_planes(wanted.channels));
+            let of_part = part.pixels.into_planes(wanted.channels);
+            kept += of_part.iter().map(Plane::bytes).sum::<usize>() as u64;
+            planes.extend(of_part);
         }
         Ok(Decoded {
             pixels: Pixels::Planes(planes),
@@ -286,7 +300,7 @@ impl Reader {
                     pattern.files_of_an_image(),
                     self.channels
                 );
-                DataError::layout(&path, reason)
+                DataError::parts(&path, reason)
             }
             (_, error) => error,
         }

@@ -72,6 +72,9 @@ pub struct Survey {
 /// Height and width in pixels at which images are compared. Large defects and other products are visible at this size.
 const SIDE: usize = 32;
 
+/// Steps of the values that are kept.
+const STEPS: f32 = 65_535.0;
+
 /// The largest number of images that each image is compared with, spread over the list. With this limit, 100,000 images
 /// take minutes and not a day.
 const REFERENCES: usize = 2000;
@@ -97,8 +100,8 @@ struct Look {
     image: usize,
     size: Size,
     brightness: f64,
-    /// Values at [`SIDE`] minus their mean, because brightness is compared separately.
-    values: Vec<f32>,
+    /// Values at [`SIDE`], in steps of 1/65,535, which is exact. There may be 100,000 images.
+    values: Box<[u16]>,
 }
 
 /// Checks good images for copies, near copies, and images of another size, exposure or content.
@@ -117,14 +120,13 @@ pub fn survey(images: &[PathBuf], reader: &Reader) -> Survey {
         match loaded {
             Err(error) => survey.unreadable.push((path, error)),
             Ok(loaded) => {
-                let mut values = loaded.image.into_values();
+                let values = loaded.image.values();
                 let brightness = values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len() as f64;
-                values.iter_mut().for_each(|value| *value -= brightness as f32);
                 looks.push(Look {
                     image,
                     size: loaded.original_size,
                     brightness,
-                    values,
+                    values: values.iter().map(|value| (value * STEPS).round() as u16).collect(),
                 });
             }
         }
@@ -197,8 +199,14 @@ fn distances(looks: &[Look], images: &[PathBuf], reader: &Reader, reasons: &mut 
         .collect();
     let means: Vec<f64> = near.iter().map(|near| near.mean).collect();
     let nearest: Vec<f64> = near.iter().map(|near| near.distance).collect();
-    let (usual_mean, usual_nearest) = (median(&means), median(&nearest));
-    let far = log_deviations(&means, LEAST_SPREAD);
+    // The mean is 0 for images of which there are many copies, and copies say nothing about how far others lie apart.
+    let apart: Vec<f64> = means.iter().copied().filter(|&mean| mean > 0.0).collect();
+    let (usual_mean, usual_nearest) = (median(&apart), median(&nearest));
+    let of_apart: Vec<f64> = means
+        .iter()
+        .map(|&mean| if mean > 0.0 { mean } else { f64::NAN })
+        .collect();
+    let far = log_deviations(&of_apart, LEAST_SPREAD);
     for (
         place,
         Near {
@@ -235,7 +243,7 @@ fn near(looks: &[Look], place: usize, step: usize) -> Near {
     let mut found: Vec<(f64, usize)> = references
         .chain(neighbours.clone())
         .filter(|&other| other != place)
-        .map(|other| (distance(&looks[place].values, &looks[other].values), other))
+        .map(|other| (distance(&looks[place], &looks[other]), other))
         .collect();
     found.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let (distance, other) = found[0];
@@ -247,10 +255,12 @@ fn near(looks: &[Look], place: usize, step: usize) -> Near {
     }
 }
 
-/// The root of the mean squared difference.
-fn distance(a: &[f32], b: &[f32]) -> f64 {
-    let sum: f32 = a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum();
-    (f64::from(sum) / a.len() as f64).sqrt()
+/// The root of the mean squared difference of the values, each minus its image's mean, because brightness is compared separately.
+fn distance(a: &Look, b: &Look) -> f64 {
+    let of_means = (a.brightness - b.brightness) as f32;
+    let difference = |(&a, &b): (&u16, &u16)| (f32::from(a) - f32::from(b)) / STEPS - of_means;
+    let sum: f32 = a.values.iter().zip(&b.values).map(difference).map(|by| by * by).sum();
+    (f64::from(sum) / a.values.len() as f64).sqrt()
 }
 
 fn median(values: &[f64]) -> f64 {

@@ -183,7 +183,7 @@ impl Fit {
     /// Checks that an image of this size can be used.
     ///
     /// # Errors
-    /// [`DataError::Layout`], which names `path`.
+    /// [`DataError::Size`], which names `path`.
     pub fn check(self, path: &Path, size: Size) -> Result<(), DataError> {
         let reason = match self {
             Self::AtLeast(tile) if size.height < tile.height || size.width < tile.width => format!(
@@ -196,6 +196,6 @@ impl Fit {
             ),
             _ => return Ok(()),
         };
-        Err(DataError::layout(path, reason))
+        Err(DataError::size(path, reason))
     }
 }

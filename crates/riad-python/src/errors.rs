@@ -89,6 +89,8 @@ fn class(error: &Error) -> &'static str {
         ) => "RunError",
         Error::File { .. } | Error::Data(DataError::Io { .. }) | Error::Model(ModelError::Io { .. }) => "FileError",
         Error::Data(DataError::Parameter(_)) => "RequestError",
+        // No other image helps.
+        Error::Data(DataError::Layout { .. } | DataError::Layouts { .. }) => "Error",
         Error::Data(_) | Error::Image { .. } | Error::Mask { .. } => "ImageError",
         Error::Model(ModelError::Checkpoint { .. } | ModelError::NoWeights { .. }) => "ModelError",
         error if error.is_usage() => "RequestError",

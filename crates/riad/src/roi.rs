@@ -21,7 +21,7 @@ pub(crate) fn roi_of(
 ) -> Result<Roi> {
     // A mask that is none, or marks nothing, is not what the option asks for.
     let refuse = |error: DataError| match error {
-        DataError::Layout { .. } => Error::request(error),
+        DataError::Mask { .. } => Error::request(error),
         error => error.into(),
     };
     let mask = mask_of_bytes(file, bytes, &Limits::default()).map_err(refuse)?;

@@ -8,6 +8,7 @@ use std::path::Path;
 use image::{DynamicImage, ImageBuffer, Luma};
 use riad_core::{Map, Size};
 
+use super::steps::Form;
 use super::white::to_white;
 use super::{Stop, Within, converts};
 use crate::pixels::Plane;
@@ -155,7 +156,17 @@ impl<'a> Array<'a> {
 
     /// Compares the shape with the limits.
     pub(super) fn cover(&self, within: &mut Within<'_, '_>) -> Result<(), Stop> {
-        within.cover(self.width.len as u64, self.height.len as u64, self.data.len() as u64, 0)
+        let form = Form {
+            width: self.width.len as u64,
+            height: self.height.len as u64,
+            samples: self.channels.len as u64,
+            // Of values as they are decoded.
+            bytes: self.kind.bytes().min(4) as u64,
+            has_alpha: false,
+            is_turned: false,
+            is_planar: true,
+        };
+        within.cover(&form, form.decoded())
     }
 
     pub(super) fn size(&self) -> Size {
@@ -243,9 +254,13 @@ impl<'a> Array<'a> {
         let starts = |axis: Axis| (0..axis.len).map(move |index| index * axis.stride);
         starts(self.channels).map(move |channel| {
             let rows = starts(self.height);
-            rows.flat_map(|row| starts(self.width).map(move |column| channel + row + column))
-                .map(|index| value(items[index]))
-                .collect()
+            let values = rows
+                .flat_map(|row| starts(self.width).map(move |column| channel + row + column))
+                .map(|index| value(items[index]));
+            // Its own guess of their number would be too low, and a vector that grows takes up to three times as much.
+            let mut plane = Vec::with_capacity(self.height.len * self.width.len);
+            plane.extend(values);
+            plane
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The frames of animations, and other pictures behind the first: their number, and the size that the largest frame claims to have. Only
 //! the first picture is read.
 
+use std::collections::BTreeSet;
 use std::io::Cursor;
 
 use image::codecs::pnm::{PnmDecoder, PnmSubtype, SampleEncoding};
@@ -122,26 +123,40 @@ fn mpo(file: &[u8]) -> Option<usize> {
     // A header ends before this.
     const HEADER: usize = 1 << 18;
     let (at, index) = jpeg::index(file)?;
-    let entries = tiff::first_numbers(index, 0xB002)?;
-    let pixels = |place: usize| {
-        let rest = file.get(place..)?;
-        let header = jpeg::header(&rest[..rest.len().min(HEADER)]).ok()?;
-        let (width, height) = header.dimensions();
+    let places = tiff::places_of_others(index)?;
+    let pixels = |place: usize, end: usize| {
+        let picture = file.get(place..end.min(file.len()).min(place.checked_add(HEADER)?))?;
+        let (width, height) = jpeg::header(picture).ok()?.dimensions();
         Some(width * height)
     };
-    let first = pixels(0)?;
-    // What it is, its bytes, its place behind the index's beginning, and two numbers of 2 bytes.
-    let (entries, _) = entries.as_chunks::<4>();
-    let others = entries.iter().take(MOST).skip(1).filter(|&&[_, _, place, _]| {
-        let place = at.checked_add(place as usize);
-        place.and_then(pixels).is_some_and(|pixels| pixels >= first)
-    });
+    let first = pixels(0, file.len())?;
+    // Each picture has its own place, and ends before the next. Otherwise an index could have one header read thousands of times.
+    let places: BTreeSet<usize> = places
+        .take(MOST - 1)
+        .filter_map(|place| at.checked_add(place as usize))
+        .collect();
+    let ends = places.iter().copied().skip(1).chain([file.len()]);
+    let others = places
+        .iter()
+        .zip(ends)
+        .filter(|&(&place, end)| pixels(place, end).is_some_and(|pixels| pixels >= first));
     Some(1 + others.count())
 }
 
 /// Whether the palette of a PNG ends within a colour, at which its decoder panics.
 pub(super) fn has_broken_palette(file: &[u8]) -> bool {
     png_header(file).any(|(name, body)| name == *b"PLTE" && body.len() % 3 != 0)
+}
+
+/// The most bytes that the colour profile of a PNG can have when it is unpacked.
+pub(super) fn profile_bytes(file: &[u8]) -> u64 {
+    // The most that deflate can make of a byte.
+    const MOST: u64 = 1032;
+    if !file.starts_with(b"\x89PNG") {
+        return 0;
+    }
+    let profiles = png_header(file).filter(|(name, _)| name == b"iCCP");
+    profiles.map(|(_, body)| MOST * body.len() as u64).sum()
 }
 
 /// The chunks of a PNG before its pixels, as far as they are there: their names and what they hold.

@@ -10,6 +10,9 @@ use crate::DataError;
 /// The header of a file says how much it needs, before memory is allocated: for the file, its decoded pixels, the
 /// decoder's own memory, and the copies on the way to values. If too little is left, decoding waits until others are
 /// done. So a file is refused only if it needs more than the whole number alone.
+///
+/// What does not grow with the image is not counted: tables of decoders, less than 256 KiB for each image, and the directories of a
+/// TIFF of thousands of pages, a few MiB. Nor is the image that comes back, once it is decoded.
 #[derive(Clone)]
 pub struct DecodeMemory {
     shared: Arc<Shared>,

@@ -5,6 +5,7 @@ mod frames;
 mod jpeg;
 mod memory;
 mod picture;
+mod steps;
 mod stored;
 mod tiff;
 mod white;
@@ -23,6 +24,7 @@ use self::array::Array;
 pub use self::memory::DecodeMemory;
 pub(crate) use self::memory::{Lease, Stop};
 use self::picture::Picture;
+use self::steps::Form;
 pub(crate) use self::stored::Stored;
 use self::tiff::{Pages, Shown, Tiff};
 use self::white::to_white;
@@ -86,8 +88,38 @@ pub(crate) struct Wanted {
     pub(crate) channels: usize,
     /// The sample that is white. `None`: the greatest that the file can hold.
     pub(crate) white_level: Option<u16>,
-    /// Whether all pixels become values. Otherwise those of a smaller image do.
-    pub(crate) keeps_size: bool,
+    /// What is made of the pixels within the same memory.
+    pub(crate) becomes: Becomes,
+}
+
+/// What becomes of pixels within the memory for decoding.
+#[derive(Clone, Copy)]
+pub(crate) enum Becomes {
+    /// They stay as they are, or are not decoded at all.
+    Pixels,
+    Mask,
+    Values {
+        /// Of the image, which may have several files.
+        channels: usize,
+        /// `None`: the own size.
+        size: Option<Size>,
+        /// How many files of the image are to come after this one. `None`: the image has one file.
+        files: Option<usize>,
+    },
+}
+
+impl Becomes {
+    /// The same, for a file of several.
+    pub(crate) fn with_files_to_come(self, to_come: usize) -> Self {
+        match self {
+            Self::Values { channels, size, .. } => Self::Values {
+                channels,
+                size,
+                files: Some(to_come),
+            },
+            same => same,
+        }
+    }
 }
 
 /// A decoded image.
@@ -103,20 +135,31 @@ pub(crate) struct Within<'a, 'l> {
     lease: &'a mut Lease<'l>,
     /// The bytes that are kept of other files, and this file's bytes.
     taken: u64,
-    /// Bytes for each decoded byte that come after decoding: a copy in 16 bits, or 32-bit values.
-    after: u64,
+    wanted: Wanted,
 }
 
 impl Within<'_, '_> {
-    /// Compares an image's size with the limits. Makes sure that there is memory for `decoded` bytes of pixels, for the
-    /// decoder, and for the steps that follow.
-    fn cover(&mut self, width: u64, height: u64, decoded: u64, beside: u64) -> Result<(), Stop> {
+    /// Compares an image's size with the limits. Makes sure that there is memory for decoding it, which takes so many bytes with its
+    /// pixels, and for the steps that follow.
+    fn cover(&mut self, form: &Form, decoding: u64) -> Result<(), Stop> {
+        let Form { width, height, .. } = *form;
         self.limits.check(self.path, width, height)?;
-        let more = beside.max(decoded.saturating_mul(self.after));
-        let needed = self.taken.saturating_add(decoded).saturating_add(more);
+        self.cover_bytes(
+            decoding.max(form.steps(self.wanted)),
+            &format!("{width}x{height} (width x height) needs"),
+        )
+    }
+
+    /// Makes sure that there is memory for what a header takes when it is read.
+    fn cover_header(&mut self, bytes: u64) -> Result<(), Stop> {
+        self.cover_bytes(bytes, "its header may need")
+    }
+
+    fn cover_bytes(&mut self, bytes: u64, what: &str) -> Result<(), Stop> {
+        let needed = self.taken.saturating_add(bytes);
         let too_large = |total: u64| {
             let reason = format!(
-                "{width}x{height} (width x height) needs {} to decode, and all decoding together has {}",
+                "{what} {} to decode, and all decoding together has {}",
                 in_mib(needed),
                 in_mib(total)
             );
@@ -152,36 +195,39 @@ impl<'a> Source<'a> {
 }
 
 /// Decodes a file with the requested number of channels, or with a number that can be converted to it. `kept` is the
-/// number of bytes of other files of the same image. The bytes of the pixels are added to it.
+/// number of bytes of other files of the same image.
 pub(crate) fn decode(
     source: Source<'_>,
     wanted: Wanted,
     limits: &Limits,
     lease: &mut Lease<'_>,
-    kept: &mut u64,
+    kept: u64,
 ) -> Result<Decoded, Stop> {
-    opened(source, wanted, limits, lease, *kept, |content| {
-        let decoded = content.decode(source.path(), wanted)?;
-        *kept += decoded.pixels.bytes() as u64;
-        Ok(decoded)
+    opened(source, wanted, limits, lease, kept, |content| {
+        content.decode(source.path(), wanted)
     })
 }
 
-/// Decodes a picture as it is stored. This is for masks.
-pub(crate) fn stored(source: Source<'_>, limits: &Limits) -> Result<Mask, DataError> {
+/// Decodes a picture as it is stored, and makes a mask of it within the same memory.
+pub(crate) fn stored<T>(
+    source: Source<'_>,
+    limits: &Limits,
+    make: impl Fn(Mask) -> Result<T, DataError>,
+) -> Result<T, DataError> {
     let wanted = Wanted {
         channels: 3,
         white_level: None,
-        keeps_size: true,
+        becomes: Becomes::Mask,
     };
     limits.memory.within(|lease| {
-        opened(source, wanted, limits, lease, 0, |content| {
+        let mask = opened(source, wanted, limits, lease, 0, |content| {
             Ok(match content {
                 Content::Picture(picture) => Mask::Picture(picture.decode()?),
                 Content::Shown(shown) => Mask::Picture(shown.decode()?),
                 other => Mask::Planes(other.decode(source.path(), wanted)?.pixels),
             })
-        })
+        })?;
+        Ok(make(mask)?)
     })
 }
 
@@ -198,7 +244,7 @@ pub(crate) fn header(path: &Path, channels: usize, limits: &Limits) -> Result<(S
     let wanted = Wanted {
         channels,
         white_level: None,
-        keeps_size: false,
+        becomes: Becomes::Pixels,
     };
     limits.memory.within(|lease| {
         opened(Source::File(path), wanted, limits, lease, 0, |content| {
@@ -237,18 +283,19 @@ fn opened<T>(
         limits,
         lease,
         taken: kept + file.len() as u64,
-        after: if wanted.keeps_size { 4 } else { 2 },
+        wanted,
     };
     guarded(path, || Ok(work(Content::of(path, &file, wanted.channels, within)?)?))
 }
 
-/// Runs a decoder. If a decoder of another crate panics on a file, the work on other files must go on.
+/// Runs a decoder. If a decoder panics on a file, the work on other files must go on. No panic is expected, of our code or of other
+/// crates: tests take [`DataError::DecoderFailed`] for a failure.
 fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, Stop>) -> Result<T, Stop> {
     // After a panic only the file's bytes and the lease are used. Decoders only read the bytes, and the lease is valid
     // at any time.
     panic::catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
-        let reason = format!("its decoder failed; {SAVE_AS}");
-        Err(DataError::unsupported(path, reason).into())
+        let path = path.to_owned();
+        Err(DataError::DecoderFailed { path }.into())
     })
 }
 
@@ -312,7 +359,17 @@ impl<'a> Content<'a> {
                 // 8 bits, which transparency made 16.
                 None => (image, None),
                 Some(level) if level > own => return Err(DataError::above_white(path, own, level)),
-                Some(level) => (to_white(path, image, full, Some(level * (full / own)))?.0, None),
+                Some(level) => {
+                    let step = full / own;
+                    let scaled = to_white(path, image, full, Some(level * step));
+                    let in_own = |error| match error {
+                        DataError::AboveWhite { found, .. } => {
+                            DataError::above_white(path, found.div_ceil(step), level)
+                        }
+                        error => error,
+                    };
+                    (scaled.map_err(in_own)?.0, None)
+                }
             };
             let found = FileFacts { pictures, brightest };
             Ok((Pixels::Picture(image), found))
@@ -400,11 +457,15 @@ fn read(path: &Path, lease: &mut Lease<'_>, kept: u64) -> Result<Vec<u8>, Stop> 
     let io = |e| DataError::io(path, e);
     // A pipe or device would block or never end, so the kind is checked before anything is opened.
     let metadata = fs::metadata(path).map_err(io)?;
+    let no_file = |found| DataError::NoFile {
+        path: path.to_owned(),
+        found,
+    };
     if metadata.is_dir() {
-        return Err(DataError::layout(path, "is a folder, not an image file").into());
+        return Err(no_file("folder").into());
     }
     if !metadata.is_file() {
-        return Err(DataError::layout(path, "is a device or a pipe, not an image file").into());
+        return Err(no_file("device or a pipe").into());
     }
     let len = metadata.len();
     lease.cover(kept.saturating_add(len), |total| {
@@ -427,11 +488,33 @@ fn read(path: &Path, lease: &mut Lease<'_>, kept: u64) -> Result<Vec<u8>, Stop> 
 
 /// The size of an image of `width` × `height` when it is upright.
 fn upright(orientation: Orientation, width: u32, height: u32) -> Size {
+    let (width, height) = (width as usize, height as usize);
+    if is_turned(orientation) {
+        Size::new(width, height)
+    } else {
+        Size::new(height, width)
+    }
+}
+
+/// Whether height and width change places.
+fn is_turned(orientation: Orientation) -> bool {
     use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
 
-    let (width, height) = (width as usize, height as usize);
-    match orientation {
-        Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH => Size::new(width, height),
-        _ => Size::new(height, width),
+    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_a_decoder_is_an_error_of_its_own() {
+        let path = Path::new("part.png");
+        let result: Result<(), Stop> = guarded(path, || panic!("as a decoder does"));
+        let Err(Stop::Failed(error)) = result else {
+            panic!("no error")
+        };
+        assert!(matches!(&error, DataError::DecoderFailed { path: failed } if failed == path));
+        assert!(error.to_string().contains(SAVE_AS), "{error}");
     }
 }

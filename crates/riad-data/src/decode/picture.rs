@@ -9,11 +9,12 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use riad_core::Size;
 
 use super::jpeg::{self, Fault};
+use super::steps::Form;
 use super::stored::Stored;
-use super::{SAVE_AS, Within, frames, upright};
+use super::{SAVE_AS, Within, frames, is_turned, upright};
 use crate::DataError;
 
-/// The memory that a header may take besides the pixels.
+/// The memory that a header may take besides the pixels, and the codes of a WebP.
 const HEADER_BYTES: u64 = 64 << 20;
 
 /// A picture whose header was read.
@@ -45,11 +46,27 @@ impl<'a> Picture<'a> {
         };
         let jpeg = (format == ImageFormat::Jpeg).then(|| jpeg::header(file).map(Box::new));
         let jpeg = jpeg.transpose().map_err(|fault| of_jpeg(path, fault))?;
-        if let Some(jpeg) = &jpeg {
-            let (width, height) = jpeg.dimensions();
-            // This is set before the decoder reads anything, so that it has our limits.
-            within.cover(width as u64, height as u64, 0, 0)?;
-        }
+        // The decoder has a copy of the file, and parts of it.
+        let copies = 2 * file.len() as u64;
+        let header = match &jpeg {
+            Some(jpeg) => {
+                let (width, height) = jpeg.dimensions();
+                let form = Form {
+                    width: width as u64,
+                    height: height as u64,
+                    samples: if jpeg.components() == 1 { 1 } else { 3 },
+                    bytes: 1,
+                    has_alpha: false,
+                    is_turned: false,
+                    is_planar: false,
+                };
+                // This is before the decoder reads anything, so that it has our limits.
+                within.cover(&form, form.decoded().saturating_add(copies))?;
+                copies
+            }
+            None => copies.saturating_add(frames::profile_bytes(file).min(HEADER_BYTES)),
+        };
+        within.cover_header(header)?;
         if format == ImageFormat::WebP && frames::is_cut(file) {
             return Err(DataError::decode(path, "the WebP data is cut off").into());
         }
@@ -64,12 +81,12 @@ impl<'a> Picture<'a> {
         limits.max_alloc = Some(HEADER_BYTES);
         reader.limits(limits.clone());
         let mut decoder = reader.into_decoder().map_err(failed)?;
+        let orientation = decoder.orientation().map_err(failed)?;
         let (width, height) = decoder.dimensions();
         let pixels = u64::from(width) * u64::from(height);
         let decoded = decoder.total_bytes();
-        let mut beside = match (&jpeg, format) {
-            // The decoder has a second copy of the file.
-            (Some(jpeg), _) => jpeg.bytes() + jpeg.decoder_bytes() + file.len() as u64,
+        let beside = match (&jpeg, format) {
+            (Some(jpeg), _) => jpeg.bytes().max(jpeg.decoder_bytes(file)),
             // Lossless data take 4 bytes a pixel before they are brought to colours, and tables of codes; lossy ones take their
             // planes and alpha; an animation takes its canvas besides.
             (_, ImageFormat::WebP) => {
@@ -79,16 +96,26 @@ impl<'a> Picture<'a> {
             // A canvas beside the frame.
             (_, ImageFormat::Gif) => pixels.saturating_mul(8),
             // A few rows.
-            _ => decoded / 8,
+            _ => 8 * decoded.div_ceil(u64::from(height).max(1)),
         };
-        if decoder.color_type().has_alpha() {
-            // Twice in 16 bits, on the way to an opaque picture.
-            beside = beside.max(decoded.saturating_mul(4));
-        }
-        within.cover(width.into(), height.into(), decoded, beside)?;
+        let beside = beside.saturating_add(header);
+        let color = decoder.color_type();
+        let form = Form {
+            width: width.into(),
+            height: height.into(),
+            samples: if color.has_color() { 3 } else { 1 },
+            bytes: if color.bytes_per_pixel() > color.channel_count() {
+                2
+            } else {
+                1
+            },
+            has_alpha: color.has_alpha(),
+            is_turned: is_turned(orientation),
+            is_planar: false,
+        };
+        within.cover(&form, decoded.saturating_add(beside))?;
         limits.max_alloc = Some(decoded.saturating_add(beside).saturating_add(HEADER_BYTES));
         decoder.set_limits(limits).map_err(failed)?;
-        let orientation = decoder.orientation().map_err(failed)?;
         Ok(Self {
             path,
             file,

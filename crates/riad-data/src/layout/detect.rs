@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Layout, kolektor, kolektor2, labels, visa};
 use crate::DataError;
-use crate::files::{folders_in, images_in, natural_path_order, unreachable};
+use crate::files::{folders_in, has_image, images_in, natural_path_order, unreachable};
 use crate::words::in_part;
 
 impl Layout {
@@ -174,12 +174,11 @@ impl Layout {
 }
 
 fn has_label(folder: &Path, suffix: &str) -> bool {
-    let files = images_in(folder, &mut Vec::new());
-    files.iter().any(|file| labels::is_label(file, suffix))
+    has_image(folder, |file| labels::is_label(file, suffix))
 }
 
 fn has_images(folder: &Path) -> bool {
-    !images_in(folder, &mut Vec::new()).is_empty()
+    has_image(folder, |_| true)
 }
 
 /// The content of a folder, in words.

@@ -34,8 +34,12 @@ struct Values {
 
 /// Which pixels of a file are marked.
 pub(super) fn marked(source: Source<'_>, limits: &Limits) -> Result<Map<bool>, DataError> {
-    let path: &Path = source.path();
-    let (values, is_in_alpha) = match decode::stored(source, limits)? {
+    let path = source.path();
+    decode::stored(source, limits, |mask| marks(path, mask))
+}
+
+fn marks(path: &Path, mask: Mask) -> Result<Map<bool>, DataError> {
+    let (values, is_in_alpha) = match mask {
         Mask::Planes(pixels) => (Values::of_planes(pixels), false),
         Mask::Picture(stored) => {
             let is_lossy = stored.is_lossy;
@@ -48,12 +52,12 @@ pub(super) fn marked(source: Source<'_>, limits: &Limits) -> Result<Map<bool>, D
     let marks = values.marks().ok_or_else(|| {
         let reason = "is not a mask: a mask has two values, such as 0 and 255, or a few labels; save it as PNG, with \
             0 for good and 255 for defective pixels";
-        DataError::layout(path, reason)
+        DataError::mask(path, reason)
     })?;
     if is_in_alpha && !marks.contains(&true) {
         let reason = "the mask marks something only in its alpha channel; save it in grey without alpha, with 0 for \
             good and 255 for defective pixels";
-        return Err(DataError::layout(path, reason));
+        return Err(DataError::mask(path, reason));
     }
     Map::new(size, marks).map_err(|e| DataError::decode(path, e.to_string()))
 }

@@ -24,7 +24,7 @@ use crate::{DataError, Limits, decode::Source};
 /// it. With `None` the files need only have the same size. [`resize_mask`] says how the mask is resized.
 ///
 /// # Errors
-/// As [`Reader::load`](crate::Reader::load) with 3 channels; [`DataError::Layout`] if a file is no mask, if its size is not the
+/// As [`Reader::load`](crate::Reader::load) with 3 channels; [`DataError::Mask`] if a file is no mask, if its size is not the
 /// image's, or the first file's; [`DataError::Parameter`] without any file, and as
 /// [`resize_mask`].
 pub fn load_mask(
@@ -48,7 +48,7 @@ pub fn load_mask(
                 wanted.width,
                 wanted.height
             );
-            return Err(DataError::layout(file, reason));
+            return Err(DataError::mask(file, reason));
         }
         match &mut whole {
             None => whole = Some(part),

@@ -169,7 +169,7 @@ fn images_that_keep_their_size_are_loaded_when_asked_for() {
         assert_eq!(loaded.image, load(&paths[i], 5, 6));
     }
     let error = loaded[1].as_ref().unwrap_err();
-    assert!(matches!(error, DataError::Layout { .. }), "{error:?}");
+    assert!(matches!(error, DataError::Size { .. }), "{error:?}");
     assert!(
         error
             .to_string()
@@ -216,7 +216,7 @@ fn tiles_are_cut_at_random_and_the_same_again() {
     image::RgbImage::new(6, 2).save(&small).unwrap();
     paths.push(small);
     let crops = Crops::new(paths, Reader::default(), Size::new(height, width), 0);
-    assert!(matches!(crops.get(4, 0), Err(DataError::Layout { .. })));
+    assert!(matches!(crops.get(4, 0), Err(DataError::Size { .. })));
     assert!(matches!(crops.get(5, 0), Err(DataError::Parameter(_))));
     assert_eq!((crops.len(), crops.is_empty()), (5, false));
 }

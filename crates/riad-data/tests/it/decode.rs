@@ -302,7 +302,8 @@ proptest! {
             bytes[place] = value;
         }
         let folder = tempfile::tempdir().unwrap();
-        let _ = decode_bytes(folder.path(), &bytes);
+        let read = decode_bytes(folder.path(), &bytes);
+        prop_assert!(!matches!(read, Err(DataError::DecoderFailed { .. })), "{read:?}");
     }
 }
 

@@ -172,3 +172,42 @@ fn kinds_that_are_not_read_are_named_with_the_way_out() {
         );
     }
 }
+
+/// An index of pictures (MPO) may name one picture very often. It is looked at once.
+#[test]
+fn a_picture_that_an_index_names_often_counts_once() {
+    let picture = fs::read(files().join("420.jpg")).unwrap();
+    for (entries, places, pictures) in [(2, 1, 2), (4090, 1, 2), (3, 2, 3)] {
+        // The index is a TIFF: a directory of one tag, whose entries have 16 bytes each.
+        let mut index = b"MPF\0II*\0\x08\0\0\0\x01\0\x02\xB0\x07\0".to_vec();
+        index.extend((16 * entries as u32).to_le_bytes());
+        index.extend(26u32.to_le_bytes());
+        index.extend([0; 4]);
+        // What lies behind the picture's first two bytes, the marker and length of the index, and the index's own name.
+        let behind = picture.len() + index.len() - 4 + 16 * entries - 2;
+        for entry in 0..entries {
+            let place = if entry == 0 {
+                0
+            } else {
+                behind + (entry - 1) % places * picture.len()
+            };
+            index.extend([0; 8]);
+            index.extend((place as u32).to_le_bytes());
+            index.extend([0; 4]);
+        }
+        let mut file = picture[..2].to_vec();
+        file.extend([0xFF, 0xE2]);
+        file.extend((index.len() as u16 + 2).to_be_bytes());
+        file.extend(index);
+        file.extend(&picture[2..]);
+        file.extend(picture.repeat(places));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("many.mpo");
+        fs::write(&path, file).unwrap();
+        assert_eq!(
+            Reader::default().header(&path).unwrap().1,
+            pictures,
+            "{entries} at {places}"
+        );
+    }
+}

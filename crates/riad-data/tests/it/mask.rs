@@ -128,7 +128,7 @@ fn a_mask_of_another_size_is_an_error_with_both_sizes() {
     let path = folder.path().join("label.png");
     GrayImage::new(3, 2).save(&path).unwrap();
     let error = load_mask(&[&path], Some(Size::new(3, 2)), Size::new(8, 8), &Limits::default()).unwrap_err();
-    assert!(matches!(error, DataError::Layout { .. }));
+    assert!(matches!(error, DataError::Mask { .. }));
     let text = error.to_string();
     assert!(
         text.contains("3x2") && text.contains("2x3") && text.contains("label.png"),
@@ -331,7 +331,7 @@ fn what_is_no_mask_is_refused_by_name() {
     ] {
         let error = load(&path(name)).unwrap_err();
         let text = error.to_string();
-        assert!(matches!(error, DataError::Layout { .. }), "{text}");
+        assert!(matches!(error, DataError::Mask { .. }), "{text}");
         assert!(text.contains(words) && text.contains(name), "{text}");
     }
     for name in ["nothing.png", "nothing.jpg"] {

@@ -137,3 +137,33 @@ fn few_images_and_none_are_looked_at_as_well() {
         (2, &[Suspicion::Size { size, usual }][..])
     );
 }
+
+/// More than half of the list being copies of one image, the usual distance of all would be 0.
+#[test]
+fn an_image_unlike_many_copies_is_a_finite_number_of_times_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let badges = badges(folder.path());
+    let mut images = vec![badges[0].clone(); 40];
+    images.extend(badges.iter().skip(1).take(9).cloned());
+    let other = folder.path().join("other.png");
+    changed(&badges[10], &other, |picture| {
+        ImageBuffer::from_fn(picture.width(), picture.height(), |x, y| {
+            Rgb([(x * 2) as u8, (y * 2) as u8, 0])
+        })
+    });
+    images.push(other);
+    let found = look(&images);
+    let times: Vec<(usize, f64)> = found
+        .suspects
+        .iter()
+        .flat_map(|suspect| suspect.reasons.iter().map(move |reason| (suspect.image, reason)))
+        .filter_map(|(image, reason)| match reason {
+            Suspicion::Unlike { times, .. } => Some((image, *times)),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        matches!(times.as_slice(), [(49, times)] if times.is_finite() && *times > 1.5),
+        "{times:?}"
+    );
+}

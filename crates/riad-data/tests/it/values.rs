@@ -78,6 +78,26 @@ proptest! {
     }
 }
 
+/// Transparency makes 16 bits of 8, but the numbers are told as the file has them.
+#[test]
+fn a_white_level_below_transparent_samples_is_told_in_their_own_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.png");
+    let picture = image::RgbaImage::from_fn(4, 1, |x, _| image::Rgba([220, 10, 0, if x == 0 { 128 } else { 255 }]));
+    picture.save(&path).unwrap();
+    let error = own(&Reader::default().with_white_level(Some(200)), &path).unwrap_err();
+    let is_told = matches!(
+        error,
+        DataError::AboveWhite {
+            found: 220,
+            white: 200,
+            ..
+        }
+    );
+    assert!(is_told, "{error}");
+    own(&Reader::default().with_white_level(Some(220)), &path).unwrap();
+}
+
 #[test]
 fn what_contradicts_the_white_level_is_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -323,6 +343,7 @@ fn errors_are_in_our_words() {
                 "missing in the middle",
             ];
             assert!(known.iter().any(|words| text.contains(words)), "{text}");
+            assert!(!matches!(error, DataError::DecoderFailed { .. }), "{text}");
         }
     }
 }

@@ -37,6 +37,9 @@ impl Fault {
     }
 }
 
+/// The largest side of a group of blocks, in pixels: four blocks.
+const LARGEST_BLOCK: usize = 32;
+
 /// A frame's header.
 struct Frame {
     height: usize,
@@ -117,10 +120,32 @@ pub(super) fn index(file: &[u8]) -> Option<(usize, &[u8])> {
     }
 }
 
+/// The most bytes of [`Header::bytes`] and of [`Header::decoder_bytes`], for any JPEG of at most this size with so many components.
+pub(super) fn most_bytes(width: usize, height: usize, components: usize) -> u64 {
+    let (width, height) = (
+        width.next_multiple_of(LARGEST_BLOCK),
+        height.next_multiple_of(LARGEST_BLOCK),
+    );
+    let coefficients = [2, width, height, components]
+        .iter()
+        .fold(1, |product: u64, &side| product.saturating_mul(side as u64));
+    coefficients.saturating_add(row_bytes(width, components))
+}
+
+/// The bytes of the rows of blocks that are in the decoder's memory: as coefficients, and at the size of the picture.
+fn row_bytes(width: usize, components: usize) -> u64 {
+    ((width as u64).saturating_mul(components as u64)).saturating_mul(2 * 3 * LARGEST_BLOCK as u64)
+}
+
 impl Header {
     /// Width and height.
     pub(super) fn dimensions(&self) -> (usize, usize) {
         (self.frame.width, self.frame.height)
+    }
+
+    /// The number of components of a pixel.
+    pub(super) fn components(&self) -> usize {
+        self.frame.components.len()
     }
 
     /// The memory that [`check`](Self::check) needs, in bytes.
@@ -132,18 +157,29 @@ impl Header {
         8 * self.frame.components.iter().map(blocks).sum::<u64>()
     }
 
-    /// The memory that the decoder needs besides the decoded pixels: all coefficients of a progressive frame, and
-    /// otherwise a row of blocks.
-    pub(super) fn decoder_bytes(&self) -> u64 {
-        let rows = |component: &Component| {
-            if self.frame.is_progressive {
-                component.down
-            } else {
-                4 * component.v
-            }
+    /// The memory that the decoder needs besides the decoded pixels and copies of the file: all coefficients, if they do not come
+    /// in one scan, and a few rows of blocks.
+    pub(super) fn decoder_bytes(&self, file: &[u8]) -> u64 {
+        let Frame { width, h_max, .. } = self.frame;
+        let blocks = |component: &Component| component.across as u64 * component.down as u64;
+        let coefficients = if self.is_one_scan(file) {
+            0
+        } else {
+            128 * self.frame.components.iter().map(blocks).sum::<u64>()
         };
-        let coefficients = |component: &Component| component.across as u64 * rows(component) as u64 * 64;
-        2 * self.frame.components.iter().map(coefficients).sum::<u64>()
+        coefficients + row_bytes(width.next_multiple_of(8 * h_max), self.components())
+    }
+
+    /// Whether the first scan has all components and all of their bits.
+    fn is_one_scan(&self, file: &[u8]) -> bool {
+        let mut segments = Segments { file, at: self.next };
+        while let Ok((marker, body)) = segments.next() {
+            if marker == 0xDA {
+                let count = body.first().copied().map(usize::from);
+                return !self.frame.is_progressive && count == Some(self.components());
+            }
+        }
+        false
     }
 
     /// Walks through all scans.

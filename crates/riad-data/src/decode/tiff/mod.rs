@@ -4,17 +4,20 @@ mod directory;
 mod page;
 mod unpack;
 
+use std::collections::HashSet;
 use std::io::Cursor;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use image::codecs::jpeg::JpegDecoder;
 use image::{DynamicImage, ImageBuffer, Luma, LumaA, Pixel, Primitive, Rgb, Rgba};
 use riad_core::Size;
 
-use self::directory::{Broken, Directory, MAX_PAGES, Order, directories, first};
+use self::directory::{Broken, Budget, Directory, MAX_ENTRIES, MAX_PAGES, Numbers, Order, directories, first, tag};
 use self::page::{Alpha, Colours, Page, Refusal, Samples};
+use super::steps::Form;
 use super::stored::Stored;
-use super::{SAVE_AS, Stop, Within, jpeg, picture, upright};
+use super::{SAVE_AS, Stop, Within, is_turned, jpeg, picture, upright};
 use crate::DataError;
 
 /// Whether a file is a TIFF or BigTIFF.
@@ -22,11 +25,16 @@ pub(super) fn is_tiff(file: &[u8]) -> bool {
     Order::of(file).is_some()
 }
 
-/// The bytes of a tag in a file's first directory, as numbers of 4 bytes.
-pub(super) fn first_numbers(file: &[u8], tag: u16) -> Option<Vec<u32>> {
-    let order = Order::of(file)?;
-    let (numbers, _) = first(file, order)?.bytes(tag)?.as_chunks();
-    Some(numbers.iter().map(|&number| order.u32(number)).collect())
+/// The places of the pictures behind the first one, by the index of a file of several JPEGs.
+pub(super) fn places_of_others(index: &[u8]) -> Option<impl Iterator<Item = u32>> {
+    let order = Order::of(index)?;
+    // What it is, its bytes, its place behind the index's beginning, and two numbers of 2 bytes.
+    let (entries, _) = first(index, order)?.bytes(tag::MP_ENTRIES)?.as_chunks::<16>();
+    let place = move |entry: &[u8; 16]| {
+        let &[_, _, place, _] = entry.as_chunks::<4>().0.first_chunk()?;
+        Some(order.u32(place))
+    };
+    Some(entries.iter().skip(1).filter_map(place))
 }
 
 /// A file whose directories were read.
@@ -35,6 +43,8 @@ pub(super) struct Tiff<'a> {
     file: &'a [u8],
     order: Order,
     directories: Vec<Directory<'a>>,
+    /// What the directories have left.
+    budget: Budget,
 }
 
 /// The page that is read as a picture.
@@ -54,15 +64,15 @@ pub(super) struct Pages<'a> {
 
 /// Whether a page is a smaller version of another one, or one page of many; by the newer tag or the older one.
 fn is_smaller(directory: &Directory<'_>) -> bool {
-    match directory.number(254) {
+    match directory.number(tag::KIND) {
         Some(kind) => kind & 1 != 0,
-        None => directory.number(255) == Some(2),
+        None => directory.number(tag::OLD_KIND) == Some(2),
     }
 }
 
 /// Whether a page is the transparency mask of another page.
 fn is_mask(directory: &Directory<'_>) -> bool {
-    directory.number(254).is_some_and(|kind| kind & 4 != 0)
+    directory.number(tag::KIND).is_some_and(|kind| kind & 4 != 0)
 }
 
 /// Whether a page is neither of both.
@@ -73,14 +83,8 @@ fn is_picture(directory: &Directory<'_>) -> bool {
 impl<'a> Tiff<'a> {
     pub(super) fn open(path: &'a Path, file: &'a [u8]) -> Result<Self, DataError> {
         let order = Order::of(file).ok_or_else(|| DataError::decode(path, "the TIFF header is damaged"))?;
-        let directories = directories(file, order).map_err(|broken| match broken {
-            Broken::CutOff => DataError::decode(path, "the image data is cut off"),
-            Broken::Circle => DataError::decode(path, "its pages refer to each other in a circle"),
-            Broken::TooMany => DataError::too_large(
-                path,
-                format!("it has more than {MAX_PAGES} pages; save fewer in a file"),
-            ),
-        })?;
+        let budget = Budget::of_a_file();
+        let directories = directories(file, order, &budget).map_err(|broken| of_directories(path, broken))?;
         if directories.is_empty() {
             return Err(DataError::decode(path, "it has no pages"));
         }
@@ -89,6 +93,7 @@ impl<'a> Tiff<'a> {
             file,
             order,
             directories,
+            budget,
         })
     }
 
@@ -118,7 +123,7 @@ impl<'a> Tiff<'a> {
             let page = self.page(index, directory)?;
             // Those of a pyramid are smaller, whether they are marked so or not. What is damaged here is not looked at.
             let larger = self.within().filter_map(Result::ok).filter(|inner| {
-                let sides = [256, 257].map(|tag| inner.number(tag).unwrap_or(0));
+                let sides = [tag::WIDTH, tag::HEIGHT].map(|tag| inner.number(tag).unwrap_or(0));
                 sides[0].saturating_mul(sides[1]) > u64::from(page.width) * u64::from(page.height)
             });
             let pictures = 1 + more + larger.filter(is_picture).count();
@@ -151,24 +156,37 @@ impl<'a> Tiff<'a> {
         })
     }
 
-    /// The directories that pages hold within them, at most [`MAX_PAGES`]; not those within these.
+    /// The directories that pages hold within them, at most [`MAX_PAGES`] and each once; not those within these.
     fn within(&self) -> impl Iterator<Item = Result<Directory<'a>, DataError>> {
-        let places = self.directories.iter().filter_map(|directory| directory.numbers(330));
-        places.flatten().take(MAX_PAGES).map(|at| {
-            let found = Directory::parse(self.file, self.order, at);
-            let (directory, _) = found.ok_or_else(|| DataError::decode(self.path, "the image data is cut off"))?;
+        let places = self
+            .directories
+            .iter()
+            .filter_map(|directory| directory.numbers(tag::WITHIN));
+        let mut seen = HashSet::new();
+        let places = places
+            .flat_map(Numbers::iter)
+            .take(MAX_PAGES)
+            .filter(move |&at| seen.insert(at));
+        places.map(|at| {
+            let found = Directory::parse(self.file, self.order, at, &self.budget);
+            let (directory, _) = found.map_err(|broken| of_directories(self.path, broken))?;
             Ok(directory)
         })
     }
 
     /// All pages that are not marked as a smaller version or a mask of another one.
     pub(super) fn pages(&self) -> Result<Pages<'a>, DataError> {
-        let mut pages = Vec::new();
+        let (mut pages, mut chunks) = (Vec::new(), 0);
         for (index, directory) in self.directories.iter().enumerate() {
             if is_picture(directory) {
                 let page = self.page(index, directory)?;
                 page.is_data()
                     .map_err(|reason| DataError::unsupported(self.path, format!("page {}: {reason}", index + 1)))?;
+                // Pages may share their data, but no file is full of such pages.
+                chunks += page.chunks();
+                if chunks > self.file.len() {
+                    return Err(DataError::decode(self.path, "the image data is cut off"));
+                }
                 pages.push((index, page));
             }
         }
@@ -183,7 +201,7 @@ impl<'a> Tiff<'a> {
                 index + 1,
                 other.size()
             );
-            return Err(DataError::layout(self.path, reason));
+            return Err(DataError::parts(self.path, reason));
         }
         Ok(Pages {
             path: self.path,
@@ -223,12 +241,15 @@ impl Page<'_> {
 
     /// Its samples. Those of a JPEG are decoded.
     fn read(&self, path: &Path) -> Result<Samples, DataError> {
-        let read = |stream: &[u8]| -> Result<_, Failure> {
+        let read = |stream: &[u8], (wanted, heights): (usize, RangeInclusive<usize>)| -> Result<_, Failure> {
             let header = jpeg::header(stream).map_err(Failure::Jpeg)?;
             let (width, height) = header.dimensions();
-            // This is before memory is allocated, because the size in a JPEG's header can differ from the page's size.
-            if (width as u64 * height as u64) > self.bytes().1 {
+            // This is before memory is allocated, because a JPEG's header can differ from the page's tags.
+            if width != wanted || !heights.contains(&height) {
                 return Err(Refusal::Damaged("its JPEG data have another size than its tags say").into());
+            }
+            if header.components() != self.samples_of_a_jpeg() {
+                return Err(Refusal::Damaged("its JPEG data have other channels than its tags say").into());
             }
             header.check(stream).map_err(Failure::Jpeg)?;
             let decoder = JpegDecoder::new(Cursor::new(stream)).map_err(|_| Failure::Jpeg(jpeg::Fault::Damaged))?;
@@ -238,7 +259,7 @@ impl Page<'_> {
                 (image, _) => (3, image.into_rgb8().into_raw()),
             };
             match samples {
-                (found, samples) if found == self.samples_of_a_jpeg() => Ok((width, height, samples)),
+                (found, samples) if found == self.samples_of_a_jpeg() => Ok(samples),
                 _ => Err(Refusal::Damaged("its JPEG data have other channels than its tags say").into()),
             }
         };
@@ -264,15 +285,26 @@ impl From<Refusal> for Failure {
 impl Shown<'_> {
     /// Holds what the tags claim against the limits.
     pub(super) fn cover(&self, within: &mut Within<'_, '_>) -> Result<(), Stop> {
-        let (stored, chunk) = self.page.bytes();
-        // Pixels besides the stored samples. A palette makes three values from one.
-        let pixels = u64::from(self.page.width) * u64::from(self.page.height);
-        let decoded = stored.max(pixels.saturating_mul(3));
-        let mut beside = decoded.saturating_add(chunk);
-        if self.page.alpha.is_some() {
-            beside = beside.max(decoded.saturating_mul(4));
-        }
-        within.cover(self.page.width.into(), self.page.height.into(), decoded, beside)
+        let page = &self.page;
+        let is_palette = matches!(page.colours, Colours::Palette(_));
+        let form = Form {
+            width: page.width.into(),
+            height: page.height.into(),
+            samples: if matches!(page.colours, Colours::Gray { .. }) {
+                1
+            } else {
+                3
+            },
+            bytes: if is_palette { 1 } else { page.even_bytes() },
+            has_alpha: page.alpha.is_some() && !is_palette,
+            is_turned: is_turned(page.orientation),
+            is_planar: false,
+        };
+        // The samples, and what is made of those that do not make up a picture.
+        let decoding = page
+            .bytes()
+            .max(page.sample_bytes(page.even_bytes()).saturating_add(form.decoded()));
+        within.cover(&form, decoding)
     }
 
     pub(super) fn size(&self) -> Size {
@@ -320,17 +352,21 @@ impl Shown<'_> {
 impl Pages<'_> {
     /// Holds what the tags claim against the limits.
     pub(super) fn cover(&self, within: &mut Within<'_, '_>) -> Result<(), Stop> {
-        let bytes = self.pages.iter().map(Page::bytes);
-        // One page's stored samples and strip beside all planes.
-        let decoded = bytes
-            .clone()
-            .fold(0, |sum: u64, (decoded, _)| sum.saturating_add(decoded));
-        let beside = bytes
-            .map(|(decoded, chunk)| decoded.saturating_add(chunk))
-            .max()
-            .unwrap_or(0);
-        let (width, height) = self.pages.first().map_or((0, 0), |page| (page.width, page.height));
-        within.cover(width.into(), height.into(), decoded, beside)
+        let Some(first) = self.pages.first() else { return Ok(()) };
+        let form = Form {
+            width: first.width.into(),
+            height: first.height.into(),
+            samples: self.channels() as u64,
+            bytes: self.pages.iter().map(Page::even_bytes).max().unwrap_or(1),
+            has_alpha: false,
+            is_turned: is_turned(first.orientation),
+            is_planar: true,
+        };
+        // One page's samples, and a plane that is turned, beside all planes.
+        let of_page = |page: &Page<'_>| page.bytes().max(page.sample_bytes(page.even_bytes()));
+        let beside = self.pages.iter().map(of_page).max().unwrap_or(0);
+        let plane = form.decoded() / form.samples.max(1);
+        within.cover(&form, form.decoded().saturating_add(beside).saturating_add(plane))
     }
 
     /// Height and width when upright.
@@ -422,19 +458,14 @@ impl Samples {
 /// The picture of indices into a palette.
 fn coloured(page: &Page<'_>, palette: &[[u8; 3]], samples: &Samples) -> Option<DynamicImage> {
     let colour = |index: usize| palette.get(index).copied();
-    let raw: Option<Vec<[u8; 3]>> = match samples {
-        Samples::U8(samples) => samples
-            .iter()
-            .step_by(page.samples)
-            .map(|&index| colour(index.into()))
-            .collect(),
-        Samples::U16(samples) => samples
-            .iter()
-            .step_by(page.samples)
-            .map(|&index| colour(index.into()))
-            .collect(),
+    let indices: Box<dyn ExactSizeIterator<Item = usize>> = match samples {
+        Samples::U8(samples) => Box::new(samples.iter().step_by(page.samples).map(|&index| index.into())),
+        Samples::U16(samples) => Box::new(samples.iter().step_by(page.samples).map(|&index| index.into())),
     };
-    let raw = raw?.into_flattened();
+    let mut raw = Vec::with_capacity(3 * indices.len());
+    for index in indices {
+        raw.extend(colour(index)?);
+    }
     Some(ImageBuffer::<Rgb<u8>, _>::from_raw(page.width, page.height, raw)?.into())
 }
 
@@ -487,6 +518,22 @@ where
         (_, 0) => ImageBuffer::<Rgb<T>, _>::from_raw(width, height, raw)?.into(),
         _ => ImageBuffer::<Rgba<T>, _>::from_raw(width, height, raw)?.into(),
     })
+}
+
+/// Why directories cannot be read, as an error.
+fn of_directories(path: &Path, broken: Broken) -> DataError {
+    match broken {
+        Broken::CutOff => DataError::decode(path, "the image data is cut off"),
+        Broken::Circle => DataError::decode(path, "its pages refer to each other in a circle"),
+        Broken::TooManyPages => DataError::too_large(
+            path,
+            format!("it has more than {MAX_PAGES} pages; save fewer in a file"),
+        ),
+        Broken::TooManyEntries => DataError::too_large(
+            path,
+            format!("its pages have more than {MAX_ENTRIES} tags altogether; save fewer pages in a file"),
+        ),
+    }
 }
 
 /// Why a page cannot be read, as an error.

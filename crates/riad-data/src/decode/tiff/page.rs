@@ -1,9 +1,13 @@
 //! One page of a TIFF: its tags and its samples.
 
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
+
 use image::metadata::Orientation;
 
-use super::directory::{Directory, Order};
+use super::directory::{Directory, Numbers, Order, tag};
 use super::unpack::{Compression, Rows, unpack};
+use crate::decode::jpeg;
 
 /// The meaning of the samples of a pixel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,10 +56,22 @@ pub(super) struct Page<'a> {
     /// The height of a strip by its tag, which may be more than the image's.
     strip_height: usize,
     is_tiled: bool,
-    chunks: Vec<&'a [u8]>,
-    /// Whether the file says where the data of each strip or tile end.
-    chunks_end: bool,
+    chunks: Chunks<'a>,
     jpeg_tables: Option<&'a [u8]>,
+}
+
+/// Where the data of strips or tiles lie. The places are read from the file when they are needed, since many pages may share them.
+#[derive(Clone, Copy)]
+enum Chunks<'a> {
+    /// One stream has all pixels.
+    Whole(&'a [u8]),
+    /// There are as many as are needed. Each has its data within the file.
+    Listed {
+        needed: usize,
+        offsets: Numbers<'a>,
+        /// How many bytes each has. Without, where the data end is not said.
+        lens: Option<Numbers<'a>>,
+    },
 }
 
 /// Why a page cannot be read.
@@ -68,33 +84,10 @@ pub(super) enum Refusal {
     FloatingPoint,
 }
 
-use Refusal::{Damaged, FloatingPoint, Unsupported};
+/// Rows of the largest usual block of a JPEG.
+const BLOCKS: usize = 16;
 
-mod tag {
-    pub(super) const WIDTH: u16 = 256;
-    pub(super) const HEIGHT: u16 = 257;
-    pub(super) const BITS: u16 = 258;
-    pub(super) const COMPRESSION: u16 = 259;
-    pub(super) const PHOTOMETRIC: u16 = 262;
-    pub(super) const FILL_ORDER: u16 = 266;
-    pub(super) const STRIP_OFFSETS: u16 = 273;
-    pub(super) const ORIENTATION: u16 = 274;
-    pub(super) const SAMPLES: u16 = 277;
-    pub(super) const ROWS_PER_STRIP: u16 = 278;
-    pub(super) const STRIP_BYTES: u16 = 279;
-    pub(super) const PLANAR: u16 = 284;
-    pub(super) const T4_OPTIONS: u16 = 292;
-    pub(super) const PREDICTOR: u16 = 317;
-    pub(super) const COLOUR_MAP: u16 = 320;
-    pub(super) const TILE_WIDTH: u16 = 322;
-    pub(super) const TILE_HEIGHT: u16 = 323;
-    pub(super) const TILE_OFFSETS: u16 = 324;
-    pub(super) const TILE_BYTES: u16 = 325;
-    pub(super) const EXTRA_SAMPLES: u16 = 338;
-    pub(super) const SAMPLE_FORMAT: u16 = 339;
-    pub(super) const JPEG_TABLES: u16 = 347;
-    pub(super) const OLD_JPEG: u16 = 513;
-}
+use Refusal::{Damaged, FloatingPoint, Unsupported};
 
 impl<'a> Page<'a> {
     pub(super) fn of(file: &'a [u8], order: Order, directory: &Directory<'a>) -> Result<Self, Refusal> {
@@ -112,7 +105,9 @@ impl<'a> Page<'a> {
             .ok()
             .filter(|count| (1..=65_535).contains(count));
         let samples = samples.ok_or(Damaged("its number of samples is not possible for a pixel"))?;
-        for format in directory.numbers(tag::SAMPLE_FORMAT).into_iter().flatten() {
+        // What a tag has beyond the samples counts for none.
+        let of_each_sample = |tag| directory.numbers(tag).into_iter().flat_map(Numbers::iter).take(samples);
+        for format in of_each_sample(tag::SAMPLE_FORMAT) {
             match format {
                 // A tag that is missing has its usual value.
                 1 | 4 => {}
@@ -124,11 +119,10 @@ impl<'a> Page<'a> {
                 }
             }
         }
-        let bits = directory.numbers(tag::BITS).unwrap_or_else(|| vec![1]);
-        let all = bits.first().copied().unwrap_or(1);
-        if bits.iter().any(|&bits| bits != all) {
+        let all = number(tag::BITS).unwrap_or(1);
+        if let Some(other) = of_each_sample(tag::BITS).find(|&bits| bits != all) {
             return Err(Unsupported(format!(
-                "its samples have different numbers of bits ({bits:?}); save it with 8 or 16 bits"
+                "its samples have different numbers of bits ({all} and {other}); save it with 8 or 16 bits"
             )));
         }
         if !(1..=16).contains(&all) {
@@ -153,11 +147,11 @@ impl<'a> Page<'a> {
             return Err(Damaged("its compression cannot hold such samples"));
         }
         let (colours, own) = colours(directory, bits, samples, is_jpeg)?;
-        let extra = directory.numbers(tag::EXTRA_SAMPLES).unwrap_or_default();
         if samples < own {
             return Err(Damaged("it has fewer samples in a pixel than its colours need"));
         }
-        let alpha = extra.first().filter(|_| samples > own).and_then(|kind| match kind {
+        let extra = number(tag::EXTRA_SAMPLES).filter(|_| samples > own);
+        let alpha = extra.and_then(|kind| match kind {
             1 => Some(Alpha::Associated),
             2 => Some(Alpha::Unassociated),
             _ => None,
@@ -199,8 +193,7 @@ impl<'a> Page<'a> {
             chunk_height: height as usize,
             strip_height: height as usize,
             is_tiled: false,
-            chunks: Vec::new(),
-            chunks_end: false,
+            chunks: Chunks::Whole(&[]),
             jpeg_tables: directory.bytes(tag::JPEG_TABLES),
         };
         page.find_chunks(directory)?;
@@ -227,7 +220,7 @@ impl<'a> Page<'a> {
                     crate::decode::SAVE_AS
                 )));
             }
-            self.chunks = vec![stream];
+            self.chunks = Chunks::Whole(stream);
             return Ok(());
         }
         let side = |tag| {
@@ -261,24 +254,36 @@ impl<'a> Page<'a> {
             .across()
             .checked_mul(self.down())
             .and_then(|chunks| chunks.checked_mul(planes));
-        if needed.is_none_or(|needed| offsets.len() < needed) {
+        let needed = needed.filter(|&needed| needed <= offsets.len()).ok_or(CUT_OFF)?;
+        self.chunks = Chunks::Listed { needed, offsets, lens };
+        // None has no bytes at all, so that there cannot be more of them than bytes.
+        if needed > self.file.len() || (0..needed).any(|index| self.chunk(index).is_none()) {
             return Err(CUT_OFF);
         }
-        for (index, &offset) in offsets.iter().take(needed.unwrap_or(0)).enumerate() {
-            let rest = usize::try_from(offset)
-                .ok()
-                .and_then(|at| self.file.get(at..))
-                .ok_or(CUT_OFF)?;
-            let len = match &lens {
-                Some(lens) => lens.get(index).and_then(|&len| usize::try_from(len).ok()),
-                // Old writers omit it.
-                None => Some(rest.len()),
-            };
-            let data = len.and_then(|len| rest.get(..len)).ok_or(CUT_OFF)?;
-            self.chunks.push(data);
-        }
-        self.chunks_end = lens.is_some();
         Ok(())
+    }
+
+    /// The number of its strips or tiles.
+    pub(super) fn chunks(&self) -> usize {
+        match self.chunks {
+            Chunks::Whole(_) => 1,
+            Chunks::Listed { needed, .. } => needed,
+        }
+    }
+
+    /// The data of a strip or tile.
+    fn chunk(&self, index: usize) -> Option<&'a [u8]> {
+        match self.chunks {
+            Chunks::Whole(stream) => Some(stream),
+            Chunks::Listed { offsets, lens, .. } => {
+                let rest = self.file.get(usize::try_from(offsets.get(index)?).ok()?..)?;
+                match lens {
+                    Some(lens) => rest.get(..usize::try_from(lens.get(index)?).ok()?),
+                    // Old writers omit it.
+                    None => Some(rest),
+                }
+            }
+        }
     }
 
     /// Strips or tiles beside each other.
@@ -305,15 +310,46 @@ impl<'a> Page<'a> {
         bits.div_ceil(8).checked_mul(self.chunk_height)
     }
 
-    /// The bytes of all decoded samples, and the additional bytes for a strip or tile.
-    pub(super) fn bytes(&self) -> (u64, u64) {
+    /// The bytes of all samples, each of so many bytes.
+    pub(super) fn sample_bytes(&self, bytes: u64) -> u64 {
         let pixels = u64::from(self.width) * u64::from(self.height);
-        let samples = pixels.saturating_mul(self.samples as u64);
-        let decoded = samples.saturating_mul(if self.bits > 8 { 2 } else { 1 });
+        pixels.saturating_mul(self.samples as u64).saturating_mul(bytes)
+    }
+
+    /// Bytes of a sample whose bits are even: 8 or 16.
+    pub(super) fn even_bytes(&self) -> u64 {
+        if matches!(self.bits, 1 | 2 | 4 | 8) { 1 } else { 2 }
+    }
+
+    /// The most bytes at any time until all samples are there in even bits.
+    pub(super) fn bytes(&self) -> u64 {
+        let stored = self.sample_bytes(if self.bits > 8 { 2 } else { 1 });
+        let widened = if self.bits < 8 && self.even_bytes() == 2 {
+            self.sample_bytes(2)
+        } else {
+            0
+        };
+        stored.saturating_add(widened.max(self.chunk_memory()))
+    }
+
+    /// The most bytes that a strip or tile takes beside all samples.
+    fn chunk_memory(&self) -> u64 {
+        let file = self.file.len() as u64;
+        if self.is_jpeg() {
+            let (width, heights) = self.jpeg_size(1);
+            let samples = if self.is_planar { 1 } else { self.samples };
+            let sides = [width, *heights.end(), samples];
+            let decoded = sides
+                .iter()
+                .fold(1, |product: u64, &side| product.saturating_mul(side as u64));
+            // The stream and its tables, and the decoder's copy with parts of it.
+            let streams = (file + self.jpeg_tables.map_or(0, <[u8]>::len) as u64).saturating_mul(3);
+            let decoder = jpeg::most_bytes(width, *heights.end(), samples);
+            return decoded.saturating_add(decoder).saturating_add(streams);
+        }
         let chunk = self.chunk_bytes().map_or(u64::MAX, |bytes| bytes as u64);
-        // A JPEG needs memory for its coefficients, too.
-        let copies = if self.is_jpeg() { 8 } else { 2 };
-        (decoded, chunk.saturating_mul(copies))
+        let reversed = if self.is_reversed { file } else { 0 };
+        chunk.saturating_mul(2).saturating_add(reversed)
     }
 
     pub(super) fn is_jpeg(&self) -> bool {
@@ -329,11 +365,16 @@ impl<'a> Page<'a> {
         ((1u32 << self.bits) - 1) as u16
     }
 
-    /// All samples as they are stored, pixel by pixel. `jpeg` decodes a JPEG of this many components to width, height and
-    /// samples.
+    /// The size of the JPEG of a strip or tile of this many rows: its width, and the least and the greatest height. Encoders work in
+    /// blocks, and some do not cut off the last.
+    fn jpeg_size(&self, rows: usize) -> (usize, RangeInclusive<usize>) {
+        (self.chunk_width, rows..=self.chunk_height.next_multiple_of(BLOCKS))
+    }
+
+    /// All samples as they are stored, pixel by pixel. `jpeg` decodes a JPEG of this width and a height in this range to samples.
     pub(super) fn samples<E: From<Refusal>>(
         &self,
-        jpeg: impl Fn(&[u8]) -> Result<(usize, usize, Vec<u8>), E>,
+        jpeg: impl Fn(&[u8], (usize, RangeInclusive<usize>)) -> Result<Vec<u8>, E>,
     ) -> Result<Samples, E> {
         let len = self.width as usize * self.height as usize * self.samples;
         let mut samples = if self.bits > 8 {
@@ -342,7 +383,7 @@ impl<'a> Page<'a> {
             Samples::U8(vec![0; len])
         };
         let per_plane = self.across() * self.down();
-        for (index, data) in self.chunks.iter().enumerate() {
+        for (index, data) in (0..self.chunks()).map_while(|index| Some((index, self.chunk(index)?))) {
             let (plane, index) = (index / per_plane, index % per_plane);
             let (top, left) = (
                 index / self.across() * self.chunk_height,
@@ -357,11 +398,7 @@ impl<'a> Page<'a> {
             };
             let unpacked;
             let packed = if self.is_jpeg() {
-                let (width, height, samples) = jpeg(&self.whole_jpeg(data))?;
-                if width != self.chunk_width || height < rows {
-                    return Err(Damaged("its JPEG data have another size than its tags say").into());
-                }
-                unpacked = samples;
+                unpacked = jpeg(&self.whole_jpeg(data), self.jpeg_size(rows))?;
                 unpacked.as_slice().into()
             } else {
                 self.unpack(data, rows)
@@ -389,7 +426,7 @@ impl<'a> Page<'a> {
     }
 
     /// An unpacked strip or tile of this number of rows, with its bits in order and without prediction.
-    fn unpack(&self, data: &'a [u8], rows: usize) -> Option<std::borrow::Cow<'a, [u8]>> {
+    fn unpack(&self, data: &'a [u8], rows: usize) -> Option<Cow<'a, [u8]>> {
         let row_bytes = (self.chunk_width * self.samples_together() * self.bits as usize).div_ceil(8);
         let reversed: Vec<u8>;
         let rows = Rows {
@@ -398,7 +435,7 @@ impl<'a> Page<'a> {
             filled: row_bytes.saturating_mul(if self.is_tiled { rows } else { self.strip_height }),
             // As much as a whole strip, and some more: that of an image of a few rows may be as long as others would be.
             most: row_bytes.checked_mul(self.chunk_height)?.max(1 << 16),
-            ends: self.chunks_end,
+            ends: matches!(self.chunks, Chunks::Listed { lens: Some(_), .. }),
         };
         let mut packed = if self.is_reversed {
             reversed = data.iter().map(|byte| byte.reverse_bits()).collect();
@@ -453,23 +490,17 @@ impl<'a> Page<'a> {
     }
 
     /// The JPEG of a strip or tile with the tables that all share, and with the marker that says what its colours are.
-    fn whole_jpeg(&self, data: &[u8]) -> Vec<u8> {
+    fn whole_jpeg(&self, data: &'a [u8]) -> Cow<'a, [u8]> {
         if self.compression == Compression::OldJpeg {
-            return data.to_vec();
+            return Cow::Borrowed(data);
         }
-        let body = |stream: &[u8]| stream.strip_prefix(&[0xFF, 0xD8]).unwrap_or(stream).to_vec();
-        let mut whole = vec![0xFF, 0xD8];
+        let body = |stream: &'a [u8]| stream.strip_prefix(&[0xFF, 0xD8]).unwrap_or(stream);
+        let tables = self.jpeg_tables.map_or(&[][..], body);
+        let tables = tables.strip_suffix(&[0xFF, 0xD9]).unwrap_or(tables);
         // By Adobe's marker: 1 if brightness and differences must be converted to RGB, 0 if not.
         let transform = u8::from(self.colours == Colours::YCbCr);
-        whole.extend([0xFF, 0xEE, 0, 14]);
-        whole.extend(b"Adobe\0\x64\0\0\0\0");
-        whole.push(transform);
-        if let Some(tables) = self.jpeg_tables {
-            let tables = body(tables);
-            whole.extend(tables.strip_suffix(&[0xFF, 0xD9]).unwrap_or(&tables));
-        }
-        whole.extend(body(data));
-        whole
+        let marker: &[u8] = b"\xFF\xD8\xFF\xEE\0\x0EAdobe\0\x64\0\0\0\0";
+        Cow::Owned([marker, &[transform], tables, body(data)].concat())
     }
 }
 
@@ -487,11 +518,14 @@ fn colours(directory: &Directory<'_>, bits: u32, samples: usize, is_jpeg: bool) 
         1 | 4 => (Colours::Gray { is_inverted: false }, 1),
         2 => (Colours::Rgb, 3),
         3 => {
-            let map = directory.numbers(tag::COLOUR_MAP).unwrap_or_default();
             let count = 1 << bits;
-            if map.len() < 3 * count {
-                return Err(Damaged("its palette is cut off"));
-            }
+            let map = directory.numbers(tag::COLOUR_MAP);
+            let map = map.filter(|map| map.len() >= 3 * count);
+            let map: Vec<u64> = map
+                .ok_or(Damaged("its palette is cut off"))?
+                .iter()
+                .take(3 * count)
+                .collect();
             // In 16 bits, but for writers that used 8.
             let shift = if map.iter().all(|&value| value < 256) { 0 } else { 8 };
             let colour = |index: usize| [0, 1, 2].map(|channel| (map[channel * count + index] >> shift).min(255) as u8);
