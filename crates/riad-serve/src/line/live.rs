@@ -306,7 +306,7 @@ impl Live {
             rate: rate.rate,
             confidence: rate.confidence,
             threshold: model.threshold.value(),
-            promise: riad::rates_in_words(calibration),
+            promise: riad::rates_in_words_at(calibration, rate),
             watch: line.watch.as_ref().map(|folder| folder.display().to_string()),
             expects_every: self.expects_every().map(|time| time.as_secs_f64()),
             last: self.last.clone(),
