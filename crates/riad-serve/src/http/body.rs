@@ -5,7 +5,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use axum::{
@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{PICTURES, answer::Refused};
-use crate::shared::Shared;
+use crate::{clock::Moment, shared::Shared};
 
 /// How many bytes come in before a body gets room. Each connection may hold as many in memory.
 pub(super) const BEGINNING: usize = 64 << 10;
@@ -34,7 +34,7 @@ const MANY: Duration = Duration::from_secs(600);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Begun {
     pub(super) at: Instant,
-    pub(super) received: SystemTime,
+    pub(super) received: Moment,
     /// Until when it is to be answered.
     pub(super) deadline: Instant,
 }
@@ -51,7 +51,7 @@ pub(super) async fn in_time(State(shared): State<Shared>, mut request: Request, 
         };
     request.extensions_mut().insert(Begun {
         at,
-        received: SystemTime::now(),
+        received: Moment::now(),
         deadline,
     });
     let is_short = request

@@ -66,7 +66,6 @@ fn without_a_token_it_listens_and_answers_to_this_machine_only() {
     let line = LineOptions {
         name: "lid".to_owned(),
         model: run().to_owned(),
-        watch: None,
     };
     let folder = tempfile::tempdir().unwrap();
     let mut options = Options::new(vec![line], folder.path().join("store"));
