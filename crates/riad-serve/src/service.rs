@@ -50,7 +50,7 @@ const TELL: Duration = Duration::from_secs(1);
 /// How many pictures are drawn at once: those who look must not take the cores from the line.
 const DRAWING: usize = 2;
 
-/// How many pictures are held in memory at once: those that a full disk does not take, and those that come as numbers.
+/// How many pictures are held in memory at once that a full disk does not take, and as many of those that come as numbers.
 const HELD: usize = 8;
 
 /// How often to look for the end.
@@ -257,6 +257,7 @@ impl Service {
             end: AtomicBool::new(false),
             drawing: Semaphore::new(DRAWING),
             looking: Semaphore::new(1),
+            inferring: Semaphore::new(HELD),
             held: Arc::new(Semaphore::new(HELD)),
             answers: http::answers(),
             counters: Counters::default(),
@@ -518,7 +519,48 @@ async fn serve(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    #[test]
+    fn a_verdict_stands_though_the_disk_is_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = LineOptions {
+            name: "lid".to_owned(),
+            model: line::sample::calibrated_run(folder.path()),
+        };
+        let mut options = Options::new(vec![line], folder.path().join("store"));
+        options.listen.set_port(0);
+        options.rate = FalsePositiveRate::new(0.5);
+        let service = Service::start(options).unwrap();
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .build()
+            .new_agent();
+        let input = json!({"name": "image", "datatype": "UINT8", "shape": [8, 8, 3], "data": vec![7; 192]});
+        let body = json!({"id": "x".repeat(200), "inputs": [input]}).to_string();
+        let infer = || -> (u16, Value) {
+            let url = format!("http://{}/v2/models/lid/infer", service.address());
+            let mut response = agent.post(url).send(body.as_bytes()).unwrap();
+            let text = response.body_mut().read_to_string().unwrap();
+            (response.status().as_u16(), serde_json::from_str(&text).unwrap())
+        };
+        let verdict = |said: &Value, name: &str| {
+            let mut outputs = said["outputs"].as_array().unwrap().iter();
+            outputs.find(|output| output["name"] == name).unwrap()["data"][0].clone()
+        };
+        let (status, first) = infer();
+        assert_eq!((status, verdict(&first, "inspection")), (200, json!(1)));
+        // As if there was no room for another page of the database. Pages that are there have room for some more rows.
+        let no_more = |connection: &rusqlite::Connection| connection.pragma_update(None, "max_page_count", 1);
+        service.shared.store.change(no_more).unwrap();
+        let (status, full) = (0..500).map(|_| infer()).find(|(status, _)| *status != 200).unwrap();
+        assert_eq!((status, verdict(&full, "inspection")), (507, json!(0)), "{full}");
+        for name in ["verdict", "score", "threshold"] {
+            assert_eq!(verdict(&full, name), verdict(&first, name));
+        }
+    }
 
     #[test]
     fn a_rate_without_meaning_is_refused_even_without_a_line() {
