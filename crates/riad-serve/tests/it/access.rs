@@ -185,6 +185,10 @@ fn senders_that_stall_give_their_room_back_long_before_the_deadline() {
 fn calls_that_stall_keep_nobody_from_calling() {
     let served = served(|options| options.deadline = Duration::from_secs(3600));
     let _stalled = stalled(&served.caller.base, "/v2/models/lid/infer", 20);
+    let incoming = served.folder.path().join("store/incoming");
+    until("they have room for what they send", || {
+        incoming.read_dir().unwrap().count() >= 8
+    });
     let input = serde_json::json!({"name": "image", "datatype": "UINT8", "shape": [8, 8, 3], "data": vec![7; 192]});
     let call = serde_json::json!({"inputs": [input]});
     for _ in 0..20 {
