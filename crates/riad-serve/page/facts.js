@@ -2,7 +2,7 @@
 import { el, setText } from "./dom.js";
 import { dayAndTime, notBelow, number, percent } from "./words.js";
 
-const MOST = 20; // regions listed; the boxes show all
+const MOST = 20; // regions listed; the boxes show the 100 highest peaks
 
 export class Facts {
   /** `point(index)` makes a region stand out, or none for null. */
@@ -21,7 +21,7 @@ export class Facts {
     if (!row) return;
     setText(this.reason, row.reason ?? "");
     this.reason.hidden = !row.reason;
-    const found = row.regions.length;
+    const found = row.regions_total;
     setText(this.regionsTitle, found ? "What was found" : "No place stands out");
     this.regions.replaceChildren(...row.regions.slice(0, MOST).map((region, index) => this.region(region, index)));
     if (found > MOST) this.regions.append(el("li", {}, `and ${found - MOST} more`));

@@ -157,15 +157,15 @@ export class Review {
     toast(`Version ${version.version} is being made.`);
   }
 
-  /** How often the line is wrong, from the answers. */
+  /** How often the version in use is wrong, from the answers to what it judged. */
   measure() {
     const measured = this.store.lines.get(this.name)?.info.measured;
     const fact = ([k, n, low, high], title, of) => el("p", {}, el("b", {}, n ? percent(k / n) : "–"), el("span", {}, title),
       el("small", {}, n ? `${k} of ${n} ${of}; the true share lies between ${percent(low)} and ${percent(high)}` : `no ${of} yet`));
     this.measured.hidden = !measured;
     if (measured) {
-      this.measured.replaceChildren(fact(measured.false_alarms, "of the rejects are false alarms", "answered rejects"),
-        fact(measured.misses, "of what passed was missed", "answered passed ones, drawn by chance"));
+      this.measured.replaceChildren(fact(measured.false_alarms, "of the rejects are false alarms", "answered rejects of the version in use"),
+        fact(measured.misses, "of what passed was missed", "answered passed ones of the version in use, drawn by chance"));
     }
   }
 

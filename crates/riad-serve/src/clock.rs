@@ -1,4 +1,4 @@
-//! Whether the machine's clock was set forward.
+//! Clocks: one that people set, and one that only runs.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +18,16 @@ impl Moment {
             told: SystemTime::now(),
             ran: ran(),
         }
+    }
+
+    /// What the clock told that can be set.
+    pub(crate) fn told(self) -> SystemTime {
+        self.told
+    }
+
+    /// How long the machine had run.
+    pub(crate) fn ran(self) -> Duration {
+        self.ran
     }
 
     /// Whether the clock was set forward by more than an hour since an earlier moment.

@@ -17,6 +17,38 @@ pub enum Error {
     #[error("{0}")]
     Request(String),
 
+    /// The version that a line used last has no threshold for the rate.
+    #[error(
+        "line {line} used its version {version} last, which has no threshold for this false-positive rate: {reason}; start the service \
+         with the rate from before, use another version on the page, or recalibrate this one there with more audited pictures"
+    )]
+    NotForRate {
+        /// The line.
+        line: String,
+        /// Its version.
+        version: u32,
+        /// What the rate takes.
+        reason: String,
+    },
+
+    /// A version's file in the store is not the one that was kept there.
+    #[error(
+        "{} is not version {version} of line {line}: its id is {found}, and that of the version is {kept}; bring the file back from a \
+         backup of the store, or name another --store", file.display()
+    )]
+    OtherModel {
+        /// The line.
+        line: String,
+        /// Its version.
+        version: u32,
+        /// The file.
+        file: PathBuf,
+        /// The first 12 digits of its SHA-256.
+        found: String,
+        /// Those of the file that was kept.
+        kept: String,
+    },
+
     /// Another process holds the store.
     #[error("another process uses {}; only one process at a time can use a store", .0.display())]
     InUse(PathBuf),

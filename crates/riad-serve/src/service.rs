@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -50,7 +50,7 @@ const TELL: Duration = Duration::from_secs(1);
 /// How many pictures are drawn at once: those who look must not take the cores from the line.
 const DRAWING: usize = 2;
 
-/// How many pictures are held in memory at once: those that a full disk does not take, and those that come as numbers.
+/// How many pictures are held in memory at once that a full disk does not take, and as many of those that come as numbers.
 const HELD: usize = 8;
 
 /// How often to look for the end.
@@ -64,7 +64,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 pub struct Options {
     /// The lines, beside those that were made on the page and are in the store.
     pub lines: Vec<LineOptions>,
-    /// Folders that pictures come into for lines that were made on the page, by the line's name.
+    /// Folders that pictures come into, by the line's name: one of these lines, or one that was made on the page.
     pub watch: Vec<(String, PathBuf)>,
     /// The folder of the store.
     pub store: PathBuf,
@@ -133,13 +133,15 @@ impl Options {
 
     /// How long pictures in watched folders wait until they are complete and seen. Zero if no folder is watched.
     fn wait(&self) -> Duration {
-        match !self.watch.is_empty() || self.lines.iter().any(|line| line.watch.is_some()) {
-            true => self.settle + self.interval,
-            false => Duration::ZERO,
+        match self.watch.is_empty() {
+            true => Duration::ZERO,
+            false => self.settle + self.interval,
         }
     }
 
     fn check(&self) -> Result<()> {
+        // There may be no line yet that would refuse it.
+        self.rate.images_needed()?;
         for (index, line) in self.lines.iter().enumerate() {
             // Each has folders of its name, and Windows takes names that differ by capitals for one.
             let others = &self.lines[..index];
@@ -215,18 +217,18 @@ impl Service {
     pub fn start(options: Options) -> Result<Self> {
         options.check()?;
         let store = Store::open(&options.store)?;
-        store.give_up_versions()?;
+        store.give_up_versions().or_else(line::unless_full)?;
         let queue = Arc::new(Queue::new(options.queue));
         let (pictures, bytes) = options.most_good;
         let drafts = Drafts::open(&store, options.rate, Room { pictures, bytes })?;
         let lines = Lines::new(queue.clone(), options.rate, options.audit, options.compute.clone());
         let has_plcs = options.sinks.iter().any(|sink| sink.to.is_present());
         let mut places = if has_plcs { store.places()? } else { Vec::new() };
-        for line in with_made(&options, &drafts, &store)? {
+        for (line, watch) in with_made(&options, &drafts, &store)? {
             if has_plcs && !places.contains(&line.name) {
                 places.push(line.name.clone());
             }
-            open(&line, &options, &lines, &store)?;
+            open(&line, watch.as_deref(), (&options, &lines), &store)?;
         }
         let allow = options.allow.iter();
         let allow = allow.map(|folder| fs::canonicalize(folder).map_err(Error::file("read", folder)));
@@ -255,6 +257,7 @@ impl Service {
             end: AtomicBool::new(false),
             drawing: Semaphore::new(DRAWING),
             looking: Semaphore::new(1),
+            inferring: Semaphore::new(HELD),
             held: Arc::new(Semaphore::new(HELD)),
             answers: http::answers(),
             counters: Counters::default(),
@@ -377,11 +380,12 @@ impl Drop for Service {
     }
 }
 
-/// The lines that are given, and those that were made on the page.
+/// The lines that are given, and those that were made on the page, with the folders that pictures come into.
 ///
 /// # Errors
-/// If one that is given is called as one that is being made, or a folder is for a line that is neither.
-fn with_made(options: &Options, drafts: &Drafts, store: &Store) -> Result<Vec<LineOptions>> {
+/// If one that is given is called as one that is being made, or as another one of the store but for capitals, or a folder is for a line
+/// that is neither.
+fn with_made(options: &Options, drafts: &Drafts, store: &Store) -> Result<Vec<(LineOptions, Option<PathBuf>)>> {
     let given = &options.lines;
     for draft in drafts.being_made() {
         // Windows takes names that differ by capitals for one.
@@ -392,29 +396,31 @@ fn with_made(options: &Options, drafts: &Drafts, store: &Store) -> Result<Vec<Li
             )));
         }
     }
-    let mut lines = given.to_vec();
-    // Whoever names a run for one of them wants that.
-    for made in drafts.lines(store) {
-        let is_same = |line: &&LineOptions| line.name.eq_ignore_ascii_case(&made.name);
-        match given.iter().find(is_same) {
-            None => lines.push(made),
-            Some(line) if line.name == made.name => {}
-            Some(line) => {
-                return Err(Error::Request(format!(
-                    "the line {} was made in this store; {} differs from it by capitals alone, which Windows takes for one",
-                    made.name, line.name
-                )));
-            }
+    let made = drafts.lines(store);
+    let mut stored = store.names()?;
+    stored.extend(made.iter().map(|line| line.name.clone()));
+    for LineOptions { name, .. } in given {
+        // It would overwrite the other one's models, and its pictures would be taken for lost ones, where both have one folder.
+        let other = stored.iter().find(|other| other.eq_ignore_ascii_case(name));
+        if let Some(other) = other.filter(|_| !stored.contains(name)) {
+            return Err(Error::Request(format!(
+                "this store has a line {other}; {name} differs from it by capitals alone, which Windows and macOS take for one: write \
+                 {other}, or choose another name"
+            )));
         }
     }
+    // Whoever names a run for one of them wants that.
+    let is_given = |line: &LineOptions| given.iter().any(|given| given.name == line.name);
+    let others = made.into_iter().filter(|line| !is_given(line));
+    let mut lines: Vec<_> = given.iter().cloned().chain(others).map(|line| (line, None)).collect();
     for (name, folder) in &options.watch {
-        let line = lines.iter_mut().find(|line| line.name == *name);
-        let line = line.ok_or_else(|| {
+        let line = lines.iter_mut().find(|(line, _)| line.name == *name);
+        let (_, watch) = line.ok_or_else(|| {
             Error::Request(format!(
                 "--watch names {name}, which is no --line and no line that was made on the page and put to use"
             ))
         })?;
-        if line.watch.replace(folder.clone()).is_some() {
+        if watch.replace(folder.clone()).is_some() {
             return Err(Error::Request(format!(
                 "--watch names two folders for {name}; a line has one"
             )));
@@ -456,10 +462,12 @@ fn look_after(shared: &Shared, keep: &Keep) {
 }
 
 /// Opens a line. One that was made on the page and cannot be opened stays as it is for the next start, and the others judge meanwhile.
-fn open(line: &LineOptions, options: &Options, lines: &Lines, store: &Store) -> Result<()> {
+fn open(line: &LineOptions, watch: Option<&Path>, (options, lines): (&Options, &Lines), store: &Store) -> Result<()> {
     let is_given = options.lines.iter().any(|given| given.name == line.name);
-    match lines.open(line, store) {
-        Err(error @ (Error::Riad(_) | Error::File { .. })) if !is_given => {
+    match lines.open(line, watch, store) {
+        Err(error @ (Error::Riad(_) | Error::File { .. } | Error::NotForRate { .. } | Error::OtherModel { .. }))
+            if !is_given =>
+        {
             tracing::error!("line {} was made on the page and cannot be opened: {error}", line.name);
         }
         opened => drop(opened?),
@@ -506,5 +514,62 @@ async fn serve(
     };
     if let Err(error) = served {
         tracing::error!("the service has stopped to answer requests: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_verdict_stands_though_the_disk_is_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = LineOptions {
+            name: "lid".to_owned(),
+            model: line::sample::calibrated_run(folder.path()),
+        };
+        let mut options = Options::new(vec![line], folder.path().join("store"));
+        options.listen.set_port(0);
+        options.rate = FalsePositiveRate::new(0.5);
+        let service = Service::start(options).unwrap();
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .build()
+            .new_agent();
+        let input = json!({"name": "image", "datatype": "UINT8", "shape": [8, 8, 3], "data": vec![7; 192]});
+        let body = json!({"id": "x".repeat(200), "inputs": [input]}).to_string();
+        let infer = || -> (u16, Value) {
+            let url = format!("http://{}/v2/models/lid/infer", service.address());
+            let mut response = agent.post(url).send(body.as_bytes()).unwrap();
+            let text = response.body_mut().read_to_string().unwrap();
+            (response.status().as_u16(), serde_json::from_str(&text).unwrap())
+        };
+        let verdict = |said: &Value, name: &str| {
+            let mut outputs = said["outputs"].as_array().unwrap().iter();
+            outputs.find(|output| output["name"] == name).unwrap()["data"][0].clone()
+        };
+        let (status, first) = infer();
+        assert_eq!((status, verdict(&first, "inspection")), (200, json!(1)));
+        // As if there was no room for another page of the database. Pages that are there have room for some more rows.
+        let no_more = |connection: &rusqlite::Connection| connection.pragma_update(None, "max_page_count", 1);
+        service.shared.store.change(no_more).unwrap();
+        let (status, full) = (0..500).map(|_| infer()).find(|(status, _)| *status != 200).unwrap();
+        assert_eq!((status, verdict(&full, "inspection")), (507, json!(0)), "{full}");
+        for name in ["verdict", "score", "threshold"] {
+            assert_eq!(verdict(&full, name), verdict(&first, name));
+        }
+    }
+
+    #[test]
+    fn a_rate_without_meaning_is_refused_even_without_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        for rate in [0.0, 1.0, f64::NAN] {
+            let mut options = Options::new(Vec::new(), folder.path().join("store"));
+            options.listen.set_port(0);
+            options.rate = FalsePositiveRate::new(rate);
+            assert!(Service::start(options).is_err(), "{rate}");
+        }
     }
 }

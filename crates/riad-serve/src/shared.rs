@@ -47,6 +47,8 @@ pub(crate) struct Inner {
     pub(crate) drawing: Semaphore,
     /// The turn of those who look at all good pictures of a line that is made.
     pub(crate) looking: Semaphore,
+    /// How many calls with a picture as numbers may be read at once: each is in memory twice.
+    pub(crate) inferring: Semaphore,
     /// How many pictures may be held in memory at once.
     pub(crate) held: Arc<Semaphore>,
     /// Room for large answers that wait to be read.

@@ -60,6 +60,6 @@ pub use self::{
     recalibration::{Recalibrated, Recalibration},
     run::{GoodImage, Run, TrainingOutcome},
     suspects::Suspects,
-    threshold::{Judgement, Threshold, Verdict, rates_in_words},
+    threshold::{Judgement, Threshold, Verdict, rates_in_words, rates_in_words_at},
     training::Training,
 };

@@ -156,24 +156,33 @@ pub(crate) fn exceeds(score: f32, threshold: f32) -> bool {
 /// How sure it is that good products are stopped no more often than [`rates_in_words`] says.
 const CONFIDENCE: f64 = 0.95;
 
-/// What a calibration allows, in words: its rates, what it promises for them, and how many images the next rate needs.
+/// What a calibration allows, in words: its rates, what it promises for the usual one, and how many images the next rate needs.
 pub fn rates_in_words(calibration: &Calibration) -> String {
+    rates_in_words_at(calibration, FalsePositiveRate::usual(calibration))
+}
+
+/// The same, with what it promises for a rate that is used.
+pub fn rates_in_words_at(calibration: &Calibration, rate: FalsePositiveRate) -> String {
     let count = calibration.scores().len();
-    let usual = FalsePositiveRate::usual(calibration).rate;
-    let rate = shown_rate(usual);
     let mut text = format!(
         "{}, for false-positive rates from {} on",
         counted(count, "good image"),
         shown_rate(calibration.smallest_rate())
     );
-    if let Ok(bound) = calibration.rate_bound(usual, CONFIDENCE) {
-        text += &format!(
-            "; a rate of {rate} stops at most {} good products on average over calibrations, and with 95 % confidence at most {} \
-             with this one",
-            one_in(usual),
+    let (shown, share) = (shown_rate(rate.rate), one_in(rate.rate));
+    let bound = calibration.rate_bound(rate.rate, CONFIDENCE);
+    text += &match (rate.confidence, bound) {
+        (Some(confidence), _) => {
+            let percent = (1e6 * confidence).round() / 1e4;
+            format!("; a rate of {shown} stops at most {share} good products, with {percent} % confidence")
+        }
+        (None, Ok(bound)) => format!(
+            "; a rate of {shown} stops at most {share} good products on average over calibrations, and with 95 % confidence at most \
+             {} with this one",
             one_in(bound)
-        );
-    }
+        ),
+        (None, Err(_)) => String::new(),
+    };
     let next = USUAL_RATES.iter().find_map(|&rate| {
         let more = images_needed(rate).ok()?.checked_sub(count).filter(|&more| more > 0)?;
         Some(format!("; a rate of {rate} needs {more} more"))
@@ -272,5 +281,24 @@ mod tests {
             "{}",
             of(130)
         );
+    }
+
+    /// Above the highest of 130 scores lies the share of Beta(1, 130), whose 0.95 quantile is 1 − 0.05^(1/130) = 1 / 43.9.
+    #[test]
+    fn a_promise_is_for_the_rate_that_is_used() {
+        let calibration = Calibration::new((0..130).map(|score| score as f32).collect()).unwrap();
+        let at = |rate| rates_in_words_at(&calibration, rate);
+        let said = at(FalsePositiveRate::new(0.01));
+        assert!(
+            said.contains("a rate of 0.01 stops at most 1 in 100 good products on average")
+                && said.contains("at most 1 in 43 with"),
+            "{said}"
+        );
+        let said = at(FalsePositiveRate::new(0.05).with_confidence(0.99));
+        assert!(
+            said.contains("a rate of 0.05 stops at most 1 in 20 good products, with 99 % confidence;"),
+            "{said}"
+        );
+        assert_eq!(rates_in_words(&calibration), at(FalsePositiveRate::new(0.05)));
     }
 }

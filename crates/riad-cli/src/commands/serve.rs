@@ -28,11 +28,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
         )));
     }
     let lines = args.lines.iter().cloned();
-    let lines = lines.map(|(name, model)| LineOptions {
-        name,
-        model,
-        watch: None,
-    });
+    let lines = lines.map(|(name, model)| LineOptions { name, model });
     let options = Options {
         watch: args.watched.clone(),
         rate: args.verdict.usual(),
@@ -65,6 +61,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Ending> {
     let service = Service::start(options).map_err(|error| match error {
         Error::Riad(error) => error.into(),
         Error::Request(words) => usage(words),
+        error @ Error::NotForRate { .. } => usage(error.to_string()),
         error => error.into(),
     })?;
     let address = service.address();

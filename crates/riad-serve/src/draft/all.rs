@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use super::{Draft, Stage, folder, folder_of, lost, plan::Measured};
 use crate::{
     Error, Result,
-    line::{LineOptions, Lines, check_name},
+    line::{LineOptions, Lines, check_name, unless_full},
     making::{self, Making, NotMade},
     store::{DraftRow, Store, to_millis},
 };
@@ -60,13 +60,15 @@ impl Drafts {
             }
             if draft.stage() == Stage::Training {
                 // It does not go on by itself: what ended the service may have been the training.
-                draft.keep(store, |now| {
-                    now.stage = Stage::Stopped;
-                    now.note = Some(
-                        "the service ended while the model was trained; it can go on from where it was saved last"
-                            .to_owned(),
-                    );
-                })?;
+                draft
+                    .keep(store, |now| {
+                        now.stage = Stage::Stopped;
+                        now.note = Some(
+                            "the service ended while the model was trained; it can go on from where it was saved last"
+                                .to_owned(),
+                        );
+                    })
+                    .or_else(unless_full)?;
             }
             all.insert(draft.name.clone(), Arc::new(draft));
         }

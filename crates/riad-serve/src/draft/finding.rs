@@ -86,7 +86,7 @@ impl Found {
             kinds: kinds(&made_up),
             rate: rate.rate,
             threshold: at.threshold,
-            promise: riad::rates_in_words(&calibration),
+            promise: riad::rates_in_words_at(&calibration, rate),
             smallest_rate: calibration.smallest_rate(),
             suspects: named(&pictures, suspects),
         })

@@ -357,10 +357,12 @@ impl Draft {
             Stage::Used => return Err(self.used()),
             _ => return Err(NotMade::Asked(self.why_not())),
         }
-        let line = lines.open(&self.options(store), store).map_err(|error| match error {
-            Error::Riad(error) => NotMade::Asked(error.to_string()),
-            error => error.into(),
-        })?;
+        let line = lines
+            .open(&self.options(store), None, store)
+            .map_err(|error| match error {
+                Error::Riad(error) => NotMade::Asked(error.to_string()),
+                error => error.into(),
+            })?;
         if let Err(error) = self.keep(store, |now| now.stage = Stage::Used) {
             lines.remove(&self.name);
             self.now().stage = Stage::Trained;
@@ -379,7 +381,6 @@ impl Draft {
                 true => copy,
                 false => self.run(),
             },
-            watch: None,
         }
     }
 }

@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use riad::{Cancel, Compute, Layout, ModelError, Training, TrainingOptions, TrainingOutcome};
+use riad::{
+    Cancel, Compute, Detector, Layout, ModelError, Observer, Recalibration, Run, Training, TrainingOptions,
+    TrainingOutcome,
+};
 
 use super::{BeingMade, Draft, Found, Plan, Stage, progress::Progress, progress::Teller};
 use crate::{
@@ -29,7 +32,7 @@ impl Draft {
         (store, events): (&Store, &Events),
         compute: &Compute,
     ) -> Result<BeingMade, NotMade> {
-        let _alone = self.alone();
+        let alone = self.alone();
         self.check_open()?;
         // All that lies in the folder is learned from.
         let is_other = self.sweep(store)?;
@@ -75,6 +78,8 @@ impl Draft {
             self.now().stage = Stage::Failed;
             return Err(error.into());
         }
+        // From here on its stage keeps others away. If there is no thread to be had, it ends on this one, and takes this.
+        drop(alone);
         self.tell(events);
         let (draft, store, events, compute) = (self.clone(), store.clone(), events.clone(), compute.clone());
         place.on_a_thread(move |place| {
@@ -158,6 +163,7 @@ impl Draft {
             if run.outcome() != Some(TrainingOutcome::Finished) {
                 return Err(riad::Error::Cancelled.into());
             }
+            calibrate_as_scored(&run, (compute, cancel, &teller))?;
             match Found::of(self, store, self.rate, (compute, cancel, &teller)) {
                 Err(Error::Riad(riad::Error::Cancelled)) => Err(riad::Error::Cancelled.into()),
                 tried => Ok(tried),
@@ -173,6 +179,22 @@ impl Draft {
             _ => Ok(()),
         }
     }
+}
+
+/// Calibrates a run in the precision that its line scores in. Its training has calibrated it in the usual one.
+fn calibrate_as_scored(run: &Run, (compute, cancel, observer): (&Compute, &Cancel, &dyn Observer)) -> Result<()> {
+    let detector = Detector::options().compute(compute.clone()).open(run.folder())?;
+    if detector.calibrated_otherwise().is_none() {
+        return Ok(());
+    }
+    let mut recalibration = Recalibration::of(run.folder())
+        .compute(compute.clone())
+        .cancel(cancel.clone());
+    for image in run.good().filter(|image| image.is_for_calibration) {
+        recalibration = recalibration.pictures(image.path);
+    }
+    recalibration.start(observer)?;
+    Ok(())
 }
 
 /// Whether no training goes on from the run that an earlier one has left: it is damaged, or of other pictures or another plan.

@@ -53,6 +53,11 @@ impl Refused {
         Self { status, kind, words }
     }
 
+    /// The picture of an inspection was deleted, by the service or by somebody else.
+    pub(crate) fn not_kept(id: i64) -> Self {
+        Self::not_found(format!("the picture of inspection {id} is not kept any more"))
+    }
+
     pub(crate) fn not_found(words: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, Kind::NotFound, words)
     }
@@ -114,7 +119,7 @@ impl Refused {
     }
 
     pub(crate) fn slow() -> Self {
-        let words = "the picture did not arrive within the time for a request";
+        let words = "the picture did not arrive within the time for a request, or paused on its way";
         Self::new(StatusCode::REQUEST_TIMEOUT, Kind::Timeout, words)
     }
 

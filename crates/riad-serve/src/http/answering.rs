@@ -25,24 +25,56 @@ const UNIT: u64 = 1 << 10;
 /// Room for the large answers that wait to be read: 512 MiB.
 pub(super) const ROOM: usize = 512 << 10;
 
+/// Room that an answer has already, because it would lie in memory before it is looked at here.
+#[derive(Clone, Debug)]
+pub(super) struct Room {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl Room {
+    /// For an answer of so many bytes that is still to be read or made.
+    ///
+    /// # Errors
+    /// If too many wait to be read.
+    pub(super) fn of(answers: &Arc<Semaphore>, bytes: u64) -> Result<Option<Self>, Refused> {
+        if bytes <= SMALL {
+            return Ok(None);
+        }
+        let permit = room(answers, bytes).ok_or_else(Refused::unread)?;
+        Ok(Some(Self {
+            _permit: Arc::new(permit),
+        }))
+    }
+}
+
 /// Refuses a large answer if too many wait to be read.
 pub(super) async fn within_room(State(shared): State<Shared>, request: Request, then: Next) -> Response {
     let response = then.run(request).await;
+    held(&shared.answers, response)
+        .await
+        .unwrap_or_else(Refused::into_response)
+}
+
+/// An answer that has room until it is read.
+async fn held(answers: &Arc<Semaphore>, mut response: Response) -> Result<Response, Refused> {
     // Events have no size: they are made as they are read.
-    let large = response.body().size_hint().exact().filter(|bytes| *bytes > SMALL);
-    let Some(size) = large else {
-        return response;
+    let Some(size) = response.body().size_hint().exact() else {
+        return Ok(response);
     };
-    let Some(room) = room(&shared.answers, size) else {
-        return Refused::unread().into_response();
+    let room = match response.extensions_mut().remove::<Room>() {
+        Some(room) => Some(room),
+        None => Room::of(answers, size)?,
+    };
+    let Some(room) = room else {
+        return Ok(response);
     };
     let (head, body) = response.into_parts();
     match to_bytes(body, usize::MAX).await {
         Ok(bytes) => {
             let held = Held { bytes, _room: room };
-            Response::from_parts(head, Body::from(Bytes::from_owner(held)))
+            Ok(Response::from_parts(head, Body::from(Bytes::from_owner(held))))
         }
-        Err(_) => Refused::internal().into_response(),
+        Err(_) => Err(Refused::internal()),
     }
 }
 
@@ -55,7 +87,7 @@ fn room(answers: &Arc<Semaphore>, bytes: u64) -> Option<OwnedSemaphorePermit> {
 /// An answer with its room, which is free again when the last byte is handed to the system.
 struct Held {
     bytes: Bytes,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 impl AsRef<[u8]> for Held {
@@ -73,10 +105,10 @@ mod tests {
         const MIB: u64 = 1 << 20;
         let answers = Arc::new(Semaphore::new(ROOM));
         let hold = |size| {
-            room(&answers, size).map(|room| {
+            Room::of(&answers, size).ok().map(|room| {
                 Bytes::from_owner(Held {
                     bytes: Bytes::from_static(b"map"),
-                    _room: room,
+                    _room: room.unwrap(),
                 })
             })
         };
@@ -91,5 +123,24 @@ mod tests {
         assert!(hold(u64::MAX).is_none());
         unread.clear();
         assert!(hold(u64::MAX).is_some());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_has_its_room_takes_no_other() {
+        let answers = Arc::new(Semaphore::new(ROOM));
+        let size = SMALL + 1;
+        let room = Room::of(&answers, size).unwrap().unwrap();
+        // Others have all that is left.
+        let left = u32::try_from(answers.available_permits()).unwrap();
+        let _others = answers.clone().try_acquire_many_owned(left).unwrap();
+        assert_eq!(left as usize, ROOM - 257);
+        let mut response = Response::new(Body::from(vec![0; size as usize]));
+        response.extensions_mut().insert(room);
+        let response = held(&answers, response).await.unwrap();
+        assert_eq!(answers.available_permits(), 0);
+        // It is free when the answer is read, and not before.
+        drop(to_bytes(response.into_body(), usize::MAX).await.unwrap());
+        assert_eq!(answers.available_permits(), 257);
+        assert!(Room::of(&answers, SMALL).unwrap().is_none());
     }
 }

@@ -3,10 +3,7 @@
 //! Room is scarce: it is open files, the disk, and memory for whole pictures. A sender that is slow from its first byte must not hold
 //! any, or a few of them would refuse everybody else.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{error::Error, iter::successors, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, BodyDataStream, Bytes, HttpBody, to_bytes},
@@ -18,14 +15,17 @@ use axum::{
 use futures_util::{Stream, StreamExt, stream::try_unfold};
 use tokio::{
     sync::Mutex,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{PICTURES, answer::Refused};
-use crate::shared::Shared;
+use crate::{clock::Moment, shared::Shared};
 
 /// How many bytes come in before a body gets room. Each connection may hold as many in memory.
 pub(super) const BEGINNING: usize = 64 << 10;
+
+/// How long a body may pause. Whoever sends nothing for so long gives its room back to others, however much time its request has left.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a request may take that brings all pictures that a line is to be made of.
 const MANY: Duration = Duration::from_secs(600);
@@ -34,12 +34,17 @@ const MANY: Duration = Duration::from_secs(600);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Begun {
     pub(super) at: Instant,
-    pub(super) received: SystemTime,
+    pub(super) received: Moment,
     /// Until when it is to be answered.
     pub(super) deadline: Instant,
 }
 
-/// Notes when each request [begins](Begun), and breaks off every body that has not come by its deadline.
+/// The next piece of a body did not come in time.
+#[derive(Debug, thiserror::Error)]
+#[error("the body did not come within the time for a request, or paused for {} s", PAUSE.as_secs())]
+struct Late;
+
+/// Notes when each request [begins](Begun), and breaks off every body that has not come by its deadline or pauses for too long.
 pub(super) async fn in_time(State(shared): State<Shared>, mut request: Request, then: Next) -> Response {
     let at = Instant::now();
     let has_many = request.uri().path().ends_with("/pictures");
@@ -51,7 +56,7 @@ pub(super) async fn in_time(State(shared): State<Shared>, mut request: Request, 
         };
     request.extensions_mut().insert(Begun {
         at,
-        received: SystemTime::now(),
+        received: Moment::now(),
         deadline,
     });
     let is_short = request
@@ -66,10 +71,11 @@ pub(super) async fn in_time(State(shared): State<Shared>, mut request: Request, 
             is_coming: !head.headers.contains_key(header::EXPECT),
         }));
         let in_time = try_unfold(coming.clone(), move |coming| async move {
-            let piece = timeout_at(deadline, async { coming.lock().await.next().await }).await;
+            let until = deadline.min(Instant::now() + PAUSE);
+            let piece = timeout_at(until, async { coming.lock().await.next().await }).await;
             match piece {
                 Ok(piece) => Ok(piece.transpose()?.map(|piece| (piece, coming))),
-                Err(_) => Err(axum::Error::new("the body did not come within the time for a request")),
+                Err(_) => Err(axum::Error::new(Late)),
             }
         });
         let response = then.run(Request::from_parts(head, Body::from_stream(in_time))).await;
@@ -107,7 +113,7 @@ impl Coming {
         let mut bytes = 0;
         while self.is_coming
             && bytes <= most
-            && let Some(Ok(piece)) = self.pieces.next().await
+            && let Ok(Some(Ok(piece))) = timeout(PAUSE, self.pieces.next()).await
         {
             bytes += piece.len() as u64;
         }
@@ -115,8 +121,8 @@ impl Coming {
 }
 
 /// What keeps a body from being read to its end.
-pub(super) trait Broken {
-    /// What is answered then, if it is not that time is up.
+pub(super) trait Broken: Error + 'static {
+    /// What is answered then, if it is not that it came too slowly.
     fn refused(self) -> Refused;
 }
 
@@ -133,24 +139,25 @@ impl Broken for MultipartError {
 }
 
 /// What is answered if a body cannot be read to its end.
-pub(super) fn broken(error: impl Broken, begun: Begun) -> Refused {
-    match Instant::now() < begun.deadline {
-        true => error.refused(),
-        false => Refused::slow(),
+pub(super) fn broken(error: impl Broken) -> Refused {
+    let mut causes = successors(Some(&error as &(dyn Error + 'static)), |&cause| cause.source());
+    let is_late = causes.any(|cause| cause.is::<Late>());
+    match is_late {
+        true => Refused::slow(),
+        false => error.refused(),
     }
 }
 
 /// What a body begins with: its first [`BEGINNING`] bytes or a little more, or the whole of a shorter one.
 ///
 /// # Errors
-/// If it breaks off, or has not come by the deadline.
+/// If it breaks off or comes too slowly.
 pub(super) async fn beginning<E: Broken>(
     pieces: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
-    begun: Begun,
 ) -> Result<Vec<u8>, Refused> {
     let mut bytes = Vec::new();
     while bytes.len() < BEGINNING
-        && let Some(piece) = next(pieces, begun).await?
+        && let Some(piece) = next(pieces).await?
     {
         bytes.extend_from_slice(&piece);
     }
@@ -163,7 +170,6 @@ pub(super) async fn beginning<E: Broken>(
 /// As [`beginning`].
 pub(super) async fn next<E: Broken>(
     pieces: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
-    begun: Begun,
 ) -> Result<Option<Bytes>, Refused> {
-    pieces.next().await.transpose().map_err(|error| broken(error, begun))
+    pieces.next().await.transpose().map_err(broken)
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension, Json,
+    Json,
     extract::{FromRequest, Multipart, Request, State},
-    http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, header},
+    response::Response,
 };
 use riad::Size;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     answer::{Binary, Problem, Refused},
     blocking,
-    body::{Begun, broken},
+    body::broken,
+    etag::Known,
     extract::{Path, Query},
     inspect::{name_of, received, shown},
     making::draft_of,
@@ -104,7 +105,6 @@ impl Added {
 )]
 pub(super) async fn add(
     State(shared): State<Shared>,
-    Extension(begun): Extension<Begun>,
     Path(line): Path<String>,
     request: Request,
 ) -> Result<Json<Added>, Refused> {
@@ -120,7 +120,7 @@ pub(super) async fn add(
         let form = Multipart::from_request(request, &()).await;
         let mut form = form.map_err(|error| Refused::of_request(error.status(), error.body_text()))?;
         let mut count = 0;
-        while let Some(field) = form.next_field().await.map_err(|error| broken(error, begun))? {
+        while let Some(field) = form.next_field().await.map_err(broken)? {
             let Some(name) = field.file_name().map(shown) else {
                 continue;
             };
@@ -130,7 +130,7 @@ pub(super) async fn add(
                     "a form has at most {MOST} pictures here; send several"
                 )));
             }
-            let (picture, _room) = received(&shared, None, field, begun).await?;
+            let (picture, _room) = received(&shared, None, field, shared.most_bytes).await?;
             let taken = take(&shared, &draft, picture, &name).await?;
             added.add(&draft.name, name, taken);
         }
@@ -140,7 +140,7 @@ pub(super) async fn add(
     } else {
         let name = name_of(request.headers()).unwrap_or_else(|| "picture".to_owned());
         let body = request.into_body().into_data_stream();
-        let (picture, _room) = received(&shared, None, body, begun).await?;
+        let (picture, _room) = received(&shared, None, body, shared.most_bytes).await?;
         let taken = take(&shared, &draft, picture, &name).await?;
         added.add(&draft.name, name, taken);
     }
@@ -267,19 +267,14 @@ async fn shown_at(
     let picture = blocking(move || store.good_one(&name, id)?.ok_or_else(|| missing(id))).await?;
     // Another store may have another picture of this number, and another white level makes another picture of it.
     let of = picture.sha256.get(..16).unwrap_or_default();
-    let tag = format!("\"{of}-{}\"", draft.white_level().unwrap_or(0));
-    let about = [
-        (header::ETAG, tag.clone()),
-        (header::CACHE_CONTROL, "private, no-cache".to_owned()),
-    ];
-    let known = headers.get(header::IF_NONE_MATCH);
-    if known.is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
-        return Ok((StatusCode::NOT_MODIFIED, about).into_response());
+    let known = Known::of(&format!("{of}-{}", draft.white_level().unwrap_or(0)), headers);
+    if known.is_there {
+        return Ok(known.unchanged());
     }
     // Drawing is nobody's hurry, and must not take the cores from the lines.
     let _turn = shared.drawing.acquire().await.map_err(|_| Refused::internal())?;
     let drawn = blocking(move || jpeg(&draft.drawn(&picture, size(picture.size()))?)).await?;
-    Ok((about, [(header::CONTENT_TYPE, "image/jpeg")], drawn).into_response())
+    Ok(known.with("image/jpeg", drawn))
 }
 
 /// Pictures to look at.

@@ -4,36 +4,37 @@
 //! The input `image` is an encoded picture (`BYTES`) or its pixels (`UINT8`, `UINT16`, or `FP32` from 0 to 1) of the shape
 //! [height, width, channels], or with a 1 in front. Outputs are given in JSON; the binary extension is understood in requests.
 
-use std::fmt;
+use std::{fmt, fs, sync::Arc};
 
 use axum::{
     Extension, Json,
-    body::Bytes,
     extract::{Request, State},
     http::{HeaderMap, StatusCode},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{DeserializeSeed, Error as _, IgnoredAny, SeqAccess, Unexpected, Visitor},
+    de::{DeserializeSeed, Error as _, IgnoredAny, SeqAccess, Visitor},
 };
 use serde_json::{Value, json, value::RawValue};
+use tokio::{sync::OwnedSemaphorePermit, time::timeout_at};
 use utoipa::ToSchema;
 
 use super::{
     MOST_JSON,
     answer::{Problem, Refused},
     blocking,
-    body::{Begun, beginning, next},
+    body::Begun,
     extract::Path,
-    inspect::{Came, judge, room, room_in_memory, sent_before, text_of},
+    inspect::{Came, judge, received, room_in_memory, sent_before, shown, text_of},
     line_of,
+    pixels::{Kind, Numbers, header},
 };
 use crate::{
     Error,
-    line::Picture,
+    line::{Line, Picture},
     shared::Shared,
-    store::{Origin, Verdict},
+    store::{Inspection, Origin, Verdict},
 };
 
 /// Says how long the JSON in front of the binary parts is.
@@ -153,11 +154,16 @@ pub(super) struct Inferred {
 /// Look at a picture
 #[utoipa::path(
     post, path = "/v2/models/{line}/infer", tag = "inference protocol",
-    params(("line" = String, Path, description = "The line's name")), request_body = Call,
+    params(
+        ("line" = String, Path, description = "The line's name"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The sender's key for this picture"),
+    ),
+    request_body = Call,
     responses(
-        (status = 200, body = Inferred), (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
-        (status = 413, body = Problem),
-        (status = 422, body = Problem), (status = 503, body = Problem), (status = 504, body = Problem),
+        (status = 200, body = Inferred), (status = 400, body = Problem), (status = 404, body = Problem), (status = 408, body = Problem),
+        (status = 409, body = Problem), (status = 413, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem),
+        (status = 504, body = Problem),
+        (status = 507, description = "Judged, but not stored: the disk is full. The output `inspection` is 0", body = Inferred),
     )
 )]
 pub(super) async fn infer(
@@ -165,28 +171,57 @@ pub(super) async fn infer(
     Extension(begun): Extension<Begun>,
     Path(line): Path<String>,
     request: Request,
-) -> Result<Json<Inferred>, Refused> {
+) -> Result<(StatusCode, Json<Inferred>), Refused> {
     let line = line_of(&shared, &line)?;
     let headers = request.headers().clone();
     let key = text_of(&headers, "idempotency-key")?;
     // JSON with numbers is several times as long as the file that it stands for.
-    let most = usize::try_from(shared.most_bytes)
-        .unwrap_or(usize::MAX)
-        .saturating_add(MOST_JSON);
-    let mut pieces = request.into_body().into_data_stream();
-    let mut body = beginning(&mut pieces, begun).await?;
-    let room = room(&shared, Some(&line))?;
-    // The body is in memory, and so is the file that is made of it.
-    let memory = room_in_memory(&shared)?;
-    while let Some(piece) = next(&mut pieces, begun).await? {
-        if body.len() + piece.len() > most {
-            return Err(Refused::too_large(shared.most_bytes));
+    let most = shared.most_bytes.saturating_add(MOST_JSON as u64);
+    let (body, room) = received(&shared, Some(&line), request.into_body().into_data_stream(), most).await?;
+    let Asked { id, wanted, picture } = asked(&shared, &line, (headers, body), begun).await?;
+    let name = id.as_deref().map(shown);
+    let (came, key, first) = sent_before(&shared, &line, Came { picture, name }, key).await?;
+    let (found, status) = match first {
+        Some(first) => (first, StatusCode::OK),
+        None => {
+            let judged = judge(&shared, &line, (came, room), (Origin::Http, key, None), begun).await?;
+            // Its verdict stands all the same.
+            let status = match judged.not_stored {
+                None => StatusCode::OK,
+                Some(_) => StatusCode::INSUFFICIENT_STORAGE,
+            };
+            (judged.inspection, status)
         }
-        body.extend_from_slice(&piece);
+    };
+    if found.verdict == Verdict::Error {
+        return Err(Refused::unreadable(found.reason.unwrap_or_default()));
     }
-    let body = Bytes::from(body);
-    let (begin, of) = (shared.clone(), line.clone());
-    let (id, wanted, picture) = blocking(move || {
+    Ok((status, Json(inferred(&line, id, &wanted, &found))))
+}
+
+/// What a call asks for.
+struct Asked {
+    id: Option<String>,
+    wanted: Vec<Output>,
+    picture: Picture,
+}
+
+/// Reads a call that has come in, and brings its picture to its place. Only now it is in memory, as a whole and once more as a file, and so
+/// only a few are at once: a sender that is slow keeps nobody else from it.
+async fn asked(
+    shared: &Shared,
+    line: &Arc<Line>,
+    (headers, body): (HeaderMap, Picture),
+    begun: Begun,
+) -> Result<Asked, Refused> {
+    let turn = timeout_at(begun.deadline, shared.inferring.acquire()).await;
+    let _turn = turn.map_err(|_| Refused::late())?.map_err(|_| Refused::internal())?;
+    let (shared, line) = (shared.clone(), line.clone());
+    blocking(move || {
+        let (body, memory) = match body {
+            Picture::File(file) => (fs::read(&file).map_err(Error::file("read", &*file))?, None),
+            Picture::Memory { bytes, _room: room } => (bytes, Some(room)),
+        };
         let (call, binary) = split(&headers, &body)?;
         let unknown = |output: &&Output| OUTPUTS.iter().all(|(name, _)| *name != output.name);
         if let Some(unknown) = call.outputs.iter().find(unknown) {
@@ -194,41 +229,37 @@ pub(super) async fn infer(
         }
         let bytes = file_of(&call, binary)?;
         let (id, wanted) = (call.id, call.outputs);
-        let written = begin.store.pictures().incoming().and_then(|path| {
-            std::fs::write(&path, &bytes).map_err(Error::file("write", path.to_path_buf()))?;
-            Ok(path)
-        });
-        let error = match written {
-            Ok(path) => return Ok((id, wanted, Picture::File(path))),
-            Err(error) => error,
-        };
-        of.live().could_not_store();
-        match error.is_full() {
-            true => Ok((id, wanted, Picture::Memory { bytes, _room: memory })),
-            false => Err(error.into()),
-        }
+        let picture = placed(&shared, &line, bytes, memory)?;
+        Ok(Asked { id, wanted, picture })
     })
-    .await?;
-    let came = Came {
-        picture,
-        name: id
-            .as_ref()
-            .map(|id| id.chars().filter(|c| !c.is_control()).take(200).collect()),
+    .await
+}
+
+/// Brings the picture of a call into the store. If the disk is full, it stays in memory, where the call may have had room already.
+fn placed(
+    shared: &Shared,
+    line: &Line,
+    bytes: Vec<u8>,
+    memory: Option<OwnedSemaphorePermit>,
+) -> Result<Picture, Refused> {
+    let written = shared.store.pictures().incoming().and_then(|path| {
+        fs::write(&path, &bytes).map_err(Error::file("write", path.to_path_buf()))?;
+        Ok(path)
+    });
+    let error = match written {
+        Ok(path) => return Ok(Picture::File(path)),
+        Err(error) => error,
     };
-    let (came, key, first) = sent_before(&shared, &line, came, key).await?;
-    let found = match first {
-        Some(first) => first,
-        None => {
-            let judged = judge(&shared, &line, (came, room), (Origin::Http, key, None), begun).await?;
-            if let Some(error) = judged.not_stored {
-                return Err(error.into());
-            }
-            judged.inspection
-        }
-    };
-    if found.verdict == Verdict::Error {
-        return Err(Refused::unreadable(found.reason.unwrap_or_default()));
+    line.live().could_not_store();
+    if !error.is_full() {
+        return Err(error.into());
     }
+    let room = memory.map_or_else(|| room_in_memory(shared), Ok)?;
+    Ok(Picture::Memory { bytes, _room: room })
+}
+
+/// The outputs that are wanted; all if none is named.
+fn inferred(line: &Line, id: Option<String>, wanted: &[Output], found: &Inspection) -> Inferred {
     let value = |name: &str| match name {
         "score" => json!([found.score.map(short)]),
         "p_value" => json!([found.p_value]),
@@ -237,18 +268,16 @@ pub(super) async fn infer(
         "inspection" => json!([found.id]),
         _ => json!([serde_json::to_string(&found.regions).unwrap_or_default()]),
     };
-    let mut outputs = Vec::new();
-    for (name, datatype) in OUTPUTS {
-        if wanted.is_empty() || wanted.iter().any(|output| output.name == name) {
-            outputs.push(json!({"name": name, "datatype": datatype, "shape": [1], "data": value(name)}));
-        }
-    }
-    Ok(Json(Inferred {
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|output| output.name == name);
+    let outputs = OUTPUTS.iter().filter(|(name, _)| is_wanted(name));
+    Inferred {
         model_name: line.name.clone(),
         model_version: found.version.to_string(),
         id,
-        outputs,
-    }))
+        outputs: outputs
+            .map(|(name, datatype)| json!({"name": name, "datatype": datatype, "shape": [1], "data": value(name)}))
+            .collect(),
+    }
 }
 
 /// The number that has the fewest digits of those that are this one in f32, as elsewhere.
@@ -399,170 +428,9 @@ impl<'de> Visitor<'de> for Encoded {
     }
 }
 
-/// What a pixel's values are.
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    U8,
-    U16,
-    F32,
-}
-
-impl Kind {
-    /// As NumPy writes it.
-    fn name(self) -> &'static str {
-        match self {
-            Self::U8 => "|u1",
-            Self::U16 => "<u2",
-            Self::F32 => "<f4",
-        }
-    }
-
-    /// Bytes of a value.
-    fn width(self) -> usize {
-        match self {
-            Self::U8 => 1,
-            Self::U16 => 2,
-            Self::F32 => 4,
-        }
-    }
-}
-
-/// Numbers in JSON, nested or not, which go to the end of a file one after the other. The reader of JSON bounds how deep they nest.
-struct Numbers<'a> {
-    kind: Kind,
-    file: &'a mut Vec<u8>,
-    /// The bytes that the file may have.
-    room: usize,
-}
-
-impl Numbers<'_> {
-    fn push<E: serde::de::Error>(&mut self, bytes: &[u8]) -> Result<(), E> {
-        if self.file.len() + bytes.len() > self.room {
-            return Err(E::custom("there are more numbers than its shape has"));
-        }
-        self.file.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn refused<E: serde::de::Error>(&self, number: Unexpected<'_>) -> Result<(), E> {
-        Err(E::invalid_value(number, self))
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Numbers<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Numbers<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a pixel of {}", self.kind.name())
-    }
-
-    fn visit_u64<E: serde::de::Error>(mut self, number: u64) -> Result<(), E> {
-        match self.kind {
-            Kind::U8 => match u8::try_from(number) {
-                Ok(value) => self.push(&[value]),
-                Err(_) => self.refused(Unexpected::Unsigned(number)),
-            },
-            Kind::U16 => match u16::try_from(number) {
-                Ok(value) => self.push(&value.to_le_bytes()),
-                Err(_) => self.refused(Unexpected::Unsigned(number)),
-            },
-            Kind::F32 => self.push(&(number as f32).to_le_bytes()),
-        }
-    }
-
-    fn visit_i64<E: serde::de::Error>(mut self, number: i64) -> Result<(), E> {
-        match self.kind {
-            Kind::F32 => self.push(&(number as f32).to_le_bytes()),
-            Kind::U8 | Kind::U16 => self.refused(Unexpected::Signed(number)),
-        }
-    }
-
-    fn visit_f64<E: serde::de::Error>(mut self, number: f64) -> Result<(), E> {
-        match self.kind {
-            Kind::F32 => self.push(&(number as f32).to_le_bytes()),
-            Kind::U8 | Kind::U16 => self.refused(Unexpected::Float(number)),
-        }
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Self { kind, file, room } = self;
-        while list.next_element_seed(Numbers { kind, file, room })?.is_some() {}
-        Ok(())
-    }
-}
-
-/// The beginning of a NumPy array, format 1.0 (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>). Its values
-/// follow.
-fn header(kind: Kind, [height, width, channels]: [usize; 3]) -> Vec<u8> {
-    let kind = kind.name();
-    let mut header =
-        format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({height}, {width}, {channels}), }}");
-    while (10 + header.len() + 1) % 64 != 0 {
-        header.push(' ');
-    }
-    header.push('\n');
-    let length = u16::try_from(header.len()).unwrap_or_default().to_le_bytes();
-    [b"\x93NUMPY\x01\x00".as_slice(), &length, header.as_bytes()].concat()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn numbers(kind: Kind, room: usize, json: &str) -> Result<Vec<u8>, String> {
-        let mut file = Vec::new();
-        let numbers = Numbers {
-            kind,
-            file: &mut file,
-            room,
-        };
-        let read = numbers.deserialize(&mut serde_json::Deserializer::from_str(json));
-        read.map(|()| file).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn numbers_become_bytes_as_they_are_read() {
-        assert_eq!(numbers(Kind::U8, 4, "[[0, 1], [[254]], 255]"), Ok(vec![0, 1, 254, 255]));
-        assert_eq!(numbers(Kind::U16, 4, "[1, 65535]"), Ok(vec![1, 0, 255, 255]));
-        let floats: Vec<u8> = [0.5_f32, -2.0, 3.0]
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        assert_eq!(numbers(Kind::F32, 12, "[0.5, [-2, 3]]"), Ok(floats));
-        for (kind, json) in [
-            (Kind::U8, "[256]"),
-            (Kind::U8, "[-1]"),
-            (Kind::U8, "[1.0]"),
-            (Kind::U8, "[\"1\"]"),
-            (Kind::U8, "[null]"),
-            (Kind::U8, "{\"a\": 1}"),
-            (Kind::U16, "[65536]"),
-            (Kind::F32, "[true]"),
-        ] {
-            let error = numbers(kind, 8, json).unwrap_err();
-            assert!(
-                error.contains(&format!("expected a pixel of {}", kind.name())),
-                "{error}"
-            );
-        }
-    }
-
-    /// No more is taken than the shape has, and nothing nests until the stack ends.
-    #[test]
-    fn numbers_take_a_bounded_room() {
-        let error = numbers(Kind::U16, 4, "[1, 2, 3, what is this").unwrap_err();
-        assert!(error.contains("more numbers than its shape has"), "{error}");
-        let error = numbers(Kind::U8, 4, &"[".repeat(1_000_000)).unwrap_err();
-        assert!(error.contains("recursion limit"), "{error}");
-    }
 
     #[test]
     fn the_data_of_a_call_stay_as_they_came() {

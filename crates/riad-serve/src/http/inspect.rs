@@ -121,7 +121,7 @@ pub(super) async fn inspect(
         }
     };
     let key = text_of(request.headers(), "idempotency-key")?;
-    let (came, room) = came_in(&shared, &line, request, begun).await?;
+    let (came, room) = came_in(&shared, &line, request).await?;
     let (came, key, first) = sent_before(&shared, &line, came, key).await?;
     let judged = match first {
         Some(inspection) => Judged {
@@ -264,7 +264,6 @@ async fn came_in(
     shared: &Shared,
     line: &std::sync::Arc<Line>,
     request: Request,
-    begun: Begun,
 ) -> Result<(Came, OwnedSemaphorePermit), Refused> {
     let name = name_of(request.headers());
     let kind = request
@@ -286,35 +285,37 @@ async fn came_in(
         "multipart/form-data" => {
             let form = Multipart::from_request(request, &()).await;
             let mut form = form.map_err(|error| Refused::bad_request(error.body_text()))?;
-            while let Some(field) = form.next_field().await.map_err(|error| broken(error, begun))? {
+            while let Some(field) = form.next_field().await.map_err(broken)? {
                 if field.file_name().is_none() {
                     continue;
                 }
                 let name = name.or_else(|| field.file_name().map(shown));
-                let (picture, room) = received(shared, Some(line), field, begun).await?;
+                let (picture, room) = received(shared, Some(line), field, shared.most_bytes).await?;
                 return Ok((Came { picture, name }, room));
             }
             Err(Refused::bad_request("the form has no file"))
         }
         _ => {
-            let (picture, room) = received(shared, Some(line), request.into_body().into_data_stream(), begun).await?;
+            let body = request.into_body().into_data_stream();
+            let (picture, room) = received(shared, Some(line), body, shared.most_bytes).await?;
             Ok((Came { picture, name }, room))
         }
     }
 }
 
 /// Writes what comes to a file, piece by piece, so that large pictures take no memory. If the disk is full, the rest is held in memory.
+/// No more than `most` bytes are taken.
 ///
 /// Without a line it is a picture that a line is to be made of.
 pub(super) async fn received<E: Broken>(
     shared: &Shared,
     line: Option<&Line>,
     mut pieces: impl Stream<Item = Result<Bytes, E>> + Unpin,
-    begun: Begun,
+    most: u64,
 ) -> Result<(Picture, OwnedSemaphorePermit), Refused> {
-    let first = beginning(&mut pieces, begun).await?;
+    let first = beginning(&mut pieces).await?;
     if first.is_empty() {
-        return Err(Refused::bad_request("the body is empty; it is to be a picture"));
+        return Err(Refused::bad_request("the body is empty; it must have a picture"));
     }
     let room = room(shared, line)?;
     let mut place = Place::new(shared, line).await?;
@@ -322,11 +323,11 @@ pub(super) async fn received<E: Broken>(
     let mut piece = Bytes::from(first);
     loop {
         bytes += piece.len() as u64;
-        if bytes > shared.most_bytes {
+        if bytes > most {
             return Err(Refused::too_large(shared.most_bytes));
         }
         place.write(&piece, shared, line).await?;
-        match next(&mut pieces, begun).await? {
+        match next(&mut pieces).await? {
             Some(next) => piece = next,
             None => return Ok((place.end(), room)),
         }

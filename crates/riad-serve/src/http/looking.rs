@@ -4,13 +4,14 @@ use axum::{
     Json,
     body::Bytes,
     extract::{State, rejection::BytesRejection},
-    http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
+    http::HeaderMap,
+    response::Response,
 };
 
 use super::{
     answer::{Binary, Problem, Refused},
     blocking,
+    etag::Known,
     extract::{self, Path},
     making::draft_of,
 };
@@ -87,16 +88,11 @@ pub(super) async fn region(
     let region = draft
         .region()
         .ok_or_else(|| Refused::not_found(format!("line {line} looks for defects everywhere")))?;
-    let tag = format!("\"{}\"", region.tag());
-    let about = [
-        (header::ETAG, tag.clone()),
-        (header::CACHE_CONTROL, "private, no-cache".to_owned()),
-    ];
-    let known = headers.get(header::IF_NONE_MATCH);
-    if known.is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
-        return Ok((StatusCode::NOT_MODIFIED, about).into_response());
+    let known = Known::of(region.tag(), &headers);
+    if known.is_there {
+        return Ok(known.unchanged());
     }
-    Ok((about, [(header::CONTENT_TYPE, "image/png")], region.png().to_vec()).into_response())
+    Ok(known.with("image/png", region.png().to_vec()))
 }
 
 /// Say which sample value is white in the files of a line, as `riad train --white-level` does. What was learned before is forgotten

@@ -4,6 +4,7 @@ mod answer;
 mod answering;
 mod auth;
 mod body;
+mod etag;
 mod events;
 mod extract;
 mod good;
@@ -16,6 +17,7 @@ mod making;
 mod metrics;
 mod page;
 mod pictures;
+mod pixels;
 mod versions;
 
 use std::sync::Arc;

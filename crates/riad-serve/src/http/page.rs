@@ -3,11 +3,11 @@
 use std::sync::LazyLock;
 
 use axum::{
-    http::{HeaderMap, StatusCode, header},
+    http::HeaderMap,
     response::{IntoResponse, Response},
 };
 
-use super::{answer::Refused, extract::Path};
+use super::{answer::Refused, etag::Known, extract::Path};
 
 struct Asset {
     name: &'static str,
@@ -74,18 +74,15 @@ static TAG: LazyLock<String> = LazyLock::new(|| {
     let all: Vec<u8> = ASSETS.iter().flat_map(|asset| asset.bytes).copied().collect();
     let mut digits = riad::files::sha256_of_bytes(&all);
     digits.truncate(16);
-    format!("\"{digits}\"")
+    digits
 });
 
 fn of(name: &str, headers: &HeaderMap) -> Option<Response> {
     let asset = ASSETS.iter().find(|asset| asset.name == name)?;
-    let about = [(header::ETAG, TAG.as_str()), (header::CACHE_CONTROL, "no-cache")];
-    let has_it = headers
-        .get(header::IF_NONE_MATCH)
-        .is_some_and(|tag| tag.as_bytes() == TAG.as_bytes());
-    Some(match has_it {
-        true => (StatusCode::NOT_MODIFIED, about).into_response(),
-        false => (about, [(header::CONTENT_TYPE, asset.kind)], asset.bytes).into_response(),
+    let known = Known::of(&TAG, headers);
+    Some(match known.is_there {
+        true => known.unchanged(),
+        false => known.with(asset.kind, asset.bytes),
     })
 }
 

@@ -1,10 +1,12 @@
 //! Pictures of an inspection. What is drawn is computed again from picture and model, which are kept.
 
-use axum::{
-    extract::State,
-    http::{HeaderMap, HeaderName, StatusCode, header},
-    response::{IntoResponse, Response},
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path as FilePath, PathBuf},
 };
+
+use axum::{extract::State, http::HeaderMap, response::Response};
 use image::{
     ImageEncoder, RgbImage,
     codecs::{jpeg::JpegEncoder, png::PngEncoder},
@@ -21,7 +23,9 @@ use riad_data::Fit;
 
 use super::{
     answer::{Binary, Problem, Refused},
+    answering::Room,
     blocking,
+    etag::Known,
     extract::{Path, Query},
     inspections::found,
     line_of,
@@ -36,52 +40,22 @@ const SCREEN: u32 = 1280;
 
 const QUALITY: u8 = 85;
 
-/// A picture never changes, and neither does what a version of a model makes of it. But its number is not enough to know it by: another
-/// store at this address may have another picture of that number. So a browser asks whether it has the right one.
-struct Known {
-    about: [(HeaderName, String); 2],
-    /// Whether the browser has it.
-    is_there: bool,
-}
-
-impl Known {
-    fn of(inspection: &Inspection, what: &str, headers: &HeaderMap) -> Self {
-        let picture = inspection.picture.as_deref().unwrap_or_default();
-        let tag = format!("\"{picture}-{}-{what}\"", inspection.model);
-        let is_there = headers
-            .get(header::IF_NONE_MATCH)
-            .is_some_and(|known| known.as_bytes() == tag.as_bytes());
-        Self {
-            about: [
-                (header::ETAG, tag),
-                (header::CACHE_CONTROL, "private, no-cache".to_owned()),
-            ],
-            is_there,
-        }
-    }
-
-    /// That the browser has it.
-    fn unchanged(self) -> Response {
-        (StatusCode::NOT_MODIFIED, self.about).into_response()
-    }
-
-    fn with(self, kind: &'static str, bytes: Vec<u8>) -> Response {
-        (self.about, [(header::CONTENT_TYPE, kind)], bytes).into_response()
-    }
+/// A picture never changes, and neither does what a version of a model makes of it.
+fn known(inspection: &Inspection, what: &str, headers: &HeaderMap) -> Known {
+    let picture = inspection.picture.as_deref().unwrap_or_default();
+    Known::of(&format!("{picture}-{}-{what}", inspection.model), headers)
 }
 
 type Place = Path<(String, i64)>;
 
 /// An inspection with its picture's file.
-async fn kept(shared: &Shared, line: &str, id: i64) -> Result<(Inspection, std::path::PathBuf), Refused> {
+async fn kept(shared: &Shared, line: &str, id: i64) -> Result<(Inspection, PathBuf), Refused> {
     let line = line_of(shared, line)?;
     let shared = shared.clone();
     blocking(move || {
         let inspection = found(shared.store.inspection(&line.name, id)?, id)?;
         let Some(name) = &inspection.picture else {
-            return Err(Refused::not_found(format!(
-                "the picture of inspection {id} is not kept any more"
-            )));
+            return Err(Refused::not_kept(id));
         };
         let path = shared.store.pictures().path(name);
         Ok((inspection, path))
@@ -109,7 +83,7 @@ pub(super) async fn image(
 ) -> Result<Response, Refused> {
     let (inspection, path) = kept(&shared, &line, id).await?;
     let is_for_page = shape.purpose == Some(Purpose::Page);
-    let known = Known::of(&inspection, if is_for_page { "page" } else { "image" }, &headers);
+    let known = known(&inspection, if is_for_page { "page" } else { "image" }, &headers);
     if known.is_there {
         return Ok(known.unchanged());
     }
@@ -117,11 +91,37 @@ pub(super) async fn image(
         let small = small(&shared, inspection, path, screen_size);
         return Ok(known.with("image/jpeg", small.await?));
     }
-    let bytes = tokio::fs::read(&path)
-        .await
-        .map_err(|cause| Refused::from(Error::file("read", path)(cause)))?;
+    let (bytes, room) = read(&shared, id, path).await?;
     let kind = kind_of(&bytes);
-    Ok(known.with(kind, bytes))
+    let mut response = known.with(kind, bytes);
+    if let Some(room) = room {
+        response.extensions_mut().insert(room);
+    }
+    Ok(response)
+}
+
+/// Reads a file that is to be an answer, if there is room for as many bytes as it has.
+async fn read(shared: &Shared, id: i64, path: PathBuf) -> Result<(Vec<u8>, Option<Room>), Refused> {
+    let shared = shared.clone();
+    blocking(move || {
+        let opened = File::open(&path).map_err(Error::file("read", &path));
+        let file = opened.map_err(|error| or_gone(error, id, &path))?;
+        let length = file.metadata().map_err(Error::file("read", &path))?.len();
+        let room = Room::of(&shared.answers, length)?;
+        let mut bytes = Vec::new();
+        let read = file.take(length).read_to_end(&mut bytes);
+        read.map_err(Error::file("read", path))?;
+        Ok((bytes, room))
+    })
+    .await
+}
+
+/// What is answered if a picture cannot be read: it may have been deleted since its row was read, or by somebody else.
+fn or_gone(refused: impl Into<Refused>, id: i64, path: &FilePath) -> Refused {
+    match path.try_exists() {
+        Ok(false) => Refused::not_kept(id),
+        _ => refused.into(),
+    }
 }
 
 /// The size of a picture of this size that is drawn for the page.
@@ -163,7 +163,7 @@ pub(super) async fn thumbnail(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let (inspection, path) = kept(&shared, &line, id).await?;
-    let known = Known::of(&inspection, "thumbnail", &headers);
+    let known = known(&inspection, "thumbnail", &headers);
     if known.is_there {
         return Ok(known.unchanged());
     }
@@ -183,7 +183,7 @@ pub(super) async fn heat_map(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let (inspection, path) = kept(&shared, &line, id).await?;
-    let known = Known::of(&inspection, "heat-map", &headers);
+    let known = known(&inspection, "heat-map", &headers);
     if known.is_there {
         return Ok(known.unchanged());
     }
@@ -240,7 +240,7 @@ pub(super) async fn overlay(
         true => (jpeg, "image/jpeg"),
         false => (png, "image/png"),
     };
-    let known = Known::of(
+    let known = known(
         &inspection,
         if is_for_page { "overlay-page" } else { "overlay" },
         &headers,
@@ -278,7 +278,7 @@ pub(super) async fn numbers(
         _ => return Err(Refused::not_found("an inspection has no such file")),
     };
     let (inspection, path) = kept(&shared, &line, id).await?;
-    let known = Known::of(&inspection, &file, &headers);
+    let known = known(&inspection, &file, &headers);
     if known.is_there {
         return Ok(known.unchanged());
     }
@@ -301,7 +301,7 @@ type Encode = fn(&RgbImage) -> Result<Vec<u8>, Refused>;
 async fn drawn(
     shared: &Shared,
     inspection: Inspection,
-    path: std::path::PathBuf,
+    path: PathBuf,
     encode: Encode,
     draw: impl FnOnce(&riad::Inspection) -> riad::Result<RgbImage> + Send + 'static,
 ) -> Result<Vec<u8>, Refused> {
@@ -313,7 +313,7 @@ async fn drawn(
 async fn small(
     shared: &Shared,
     inspection: Inspection,
-    path: std::path::PathBuf,
+    path: PathBuf,
     size: impl FnOnce(Size) -> Size,
 ) -> Result<Vec<u8>, Refused> {
     // What was judged has a size.
@@ -324,7 +324,8 @@ async fn small(
     blocking(move || {
         let model = line.model();
         let loaded = model.detector.reader().load(&path, fit);
-        let image = loaded.map_err(|error| Error::from(riad::Error::from(error)))?.image;
+        let loaded = loaded.map_err(|error| Error::from(riad::Error::from(error)));
+        let image = loaded.map_err(|error| or_gone(error, inspection.id, &path))?.image;
         jpeg(&render::drawn(image.values(), image.size()).map_err(Error::from)?)
     })
     .await
@@ -334,7 +335,7 @@ async fn small(
 async fn looked_at<T: Send + 'static>(
     shared: &Shared,
     inspection: Inspection,
-    path: std::path::PathBuf,
+    path: PathBuf,
     make: impl FnOnce(&riad::Inspection) -> Result<T, Refused> + Send + 'static,
 ) -> Result<T, Refused> {
     // Drawing is nobody's hurry, and must not take the cores from the line.
@@ -343,8 +344,8 @@ async fn looked_at<T: Send + 'static>(
     let shared = shared.clone();
     blocking(move || {
         let detector = line.detector(inspection.version, &shared.store)?;
-        let found = detector.inspect_file(&path).map_err(Error::from)?;
-        make(&found)
+        let found = detector.inspect_file(&path).map_err(Error::from);
+        make(&found.map_err(|error| or_gone(error, inspection.id, &path))?)
     })
     .await
 }

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use riad::watch::{Folder, Image};
@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::{Job, Judged, Line, Queue, Refusal, copied};
 use crate::{
     Error, Result,
+    clock::Moment,
     store::{Origin, Store},
 };
 
@@ -161,7 +162,7 @@ fn submit(
     let job = Job {
         line: line.clone(),
         picture,
-        received: SystemTime::now(),
+        received: Moment::now(),
         source: Origin::Folder,
         name: Some(image.identity.path.clone()),
         key: None,
@@ -195,37 +196,30 @@ impl riad::Observer for Told {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, time::SystemTime};
 
-    use riad::{Compute, Device, FalsePositiveRate, Method, Recalibration, RgbImage, Training};
+    use riad::{Compute, Device, FalsePositiveRate};
 
     use super::*;
-    use crate::line::LineOptions;
-
-    fn picture(path: PathBuf, number: u8) {
-        let pixel = |x: u32, y: u32| image::Rgb([(x * 7 + y * 3) as u8 ^ number; 3]);
-        RgbImage::from_fn(32, 32, pixel).save(path).unwrap();
-    }
+    use crate::line::{
+        LineOptions,
+        sample::{calibrated_run, picture},
+    };
 
     #[test]
     fn a_picture_that_changes_while_it_is_copied_is_not_taken_for_known() {
         let folder = tempfile::tempdir().unwrap();
         let at = |path: &str| folder.path().join(path);
-        for (place, numbers) in [("photos", 0..8), ("fresh", 8..12), ("inbox", 12..13)] {
-            fs::create_dir(at(place)).unwrap();
-            numbers.for_each(|number| picture(at(place).join(format!("{number}.png")), number));
-        }
-        let training = Training::new(at("photos")).method(Method::RIAD).size(32).epochs(1);
-        training.device(Device::CPU).out(at("run")).start(&()).unwrap();
-        Recalibration::of(at("run")).pictures(at("fresh")).start(&()).unwrap();
+        fs::create_dir(at("inbox")).unwrap();
+        picture(at("inbox/12.png"), 12);
         let store = Store::open(at("store")).unwrap();
         let options = LineOptions {
             name: "lid".to_owned(),
-            model: at("run"),
-            watch: None,
+            model: calibrated_run(folder.path()),
         };
         let line = Line::open(
             &options,
+            None,
             &store,
             FalsePositiveRate::new(0.5),
             None,

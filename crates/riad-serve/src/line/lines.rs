@@ -1,6 +1,9 @@
 //! The lines of a service, which may come and go while it runs.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use riad::{Compute, FalsePositiveRate};
 
@@ -39,9 +42,9 @@ impl Lines {
         all.iter().find(|line| line.name == name).cloned()
     }
 
-    /// Opens one more, which is served from now on.
-    pub(crate) fn open(&self, options: &LineOptions, store: &Store) -> Result<Arc<Line>> {
-        let mut opened = Line::open(options, store, self.rate, self.audit, &self.compute)?;
+    /// Opens one more, which is served from now on. Pictures may come into a folder.
+    pub(crate) fn open(&self, options: &LineOptions, watch: Option<&Path>, store: &Store) -> Result<Arc<Line>> {
+        let mut opened = Line::open(options, watch, store, self.rate, self.audit, &self.compute)?;
         // One that cannot be opened takes no place.
         opened.index = self.queue.add_row();
         let line = Arc::new(opened);

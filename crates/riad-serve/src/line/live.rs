@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::{Line, Model, drift};
 use crate::{
     Result,
-    store::{Answers, Inspection, Origin, Store, Verdict, as_rfc3339, from_millis},
+    store::{Answers, Inspection, LineRow, Origin, Store, Verdict, as_rfc3339, from_millis},
 };
 
 /// How many of the last scores are compared with the calibration's.
@@ -86,7 +86,7 @@ pub(crate) struct LineState {
     queue: usize,
     /// How many inspections a person is asked about.
     unanswered: u64,
-    /// What people's answers say of the verdicts.
+    /// What people's answers say of the verdicts of the version in use.
     measured: Measured,
     /// The version that was used before this one.
     back: Option<u32>,
@@ -94,7 +94,7 @@ pub(crate) struct LineState {
     pub(crate) drift: Option<f64>,
 }
 
-/// What people's answers say of the verdicts: how many, of how many, and the exact range of the share with a confidence of 95 %
+/// What people's answers say of the verdicts of the version in use: how many, of how many, and the exact range of the share with a confidence of 95 %
 /// (Clopper and Pearson).
 #[derive(Clone, Debug, Serialize, ToSchema)]
 struct Measured {
@@ -155,12 +155,12 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(super) fn open(line: &str, store: &Store, shift: i64, model: &Model) -> Result<Self> {
+    pub(super) fn open(line: &str, store: &Store, row: LineRow, model: &Model) -> Result<Self> {
         Ok(Self {
-            shift,
-            counts: store.counts(line, shift)?,
+            shift: row.shift,
+            counts: store.counts(line, row.first)?,
             answers: store.answers(line)?,
-            back: store.line(line)?.and_then(|row| row.previous),
+            back: row.previous,
             total: [0; 4],
             last: store.last(line)?,
             came: None,
@@ -215,18 +215,14 @@ impl Live {
     }
 
     /// Another version is used from now on.
-    pub(super) fn switched(&mut self, before: u32, now: u32) {
-        (self.back, self.version) = (Some(before), now);
+    pub(super) fn switched(&mut self, before: u32, now: u32, answers: Answers) {
+        (self.back, self.version, self.answers) = (Some(before), now, answers);
         self.scores.clear();
     }
 
     pub(super) fn begin_shift(&mut self, at: i64) {
         self.shift = at;
         self.counts = [0; 4];
-    }
-
-    pub(super) fn shift(&self) -> i64 {
-        self.shift
     }
 
     /// How many pictures had each verdict since the service was started, in the order of [`Verdict::ALL`].
@@ -306,7 +302,7 @@ impl Live {
             rate: rate.rate,
             confidence: rate.confidence,
             threshold: model.threshold.value(),
-            promise: riad::rates_in_words(calibration),
+            promise: riad::rates_in_words_at(calibration, rate),
             watch: line.watch.as_ref().map(|folder| folder.display().to_string()),
             expects_every: self.expects_every().map(|time| time.as_secs_f64()),
             last: self.last.clone(),

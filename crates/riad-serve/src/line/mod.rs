@@ -7,6 +7,8 @@ mod lines;
 mod live;
 mod model;
 mod queue;
+#[cfg(test)]
+pub(crate) mod sample;
 mod worker;
 
 use std::{
@@ -51,8 +53,6 @@ pub struct LineOptions {
     pub name: String,
     /// The run or checkpoint of its first version.
     pub model: PathBuf,
-    /// A folder that pictures come into, if there is one.
-    pub watch: Option<PathBuf>,
 }
 
 /// A line that is served.
@@ -68,7 +68,7 @@ pub(crate) struct Line {
     /// The version that was opened last beside it: people look at several pictures that it judged.
     other: Mutex<Option<(u32, Detector)>>,
     live: Mutex<Live>,
-    /// Held while the version or the shift changes, in the store and here. It is never taken together with `live` while the store is waited
+    /// Held while the version changes, in the store and here. It is never taken together with `live` while the store is waited
     /// for: the thread that writes takes that one.
     changing: Mutex<()>,
     /// Room for pictures that come in at once. Each line has its own, so that slow senders of one do not refuse another's.
@@ -85,6 +85,7 @@ impl Line {
     /// gets its place among the lines later.
     pub(crate) fn open(
         options: &LineOptions,
+        watch: Option<&Path>,
         store: &Store,
         rate: FalsePositiveRate,
         audit: Option<u32>,
@@ -92,17 +93,21 @@ impl Line {
     ) -> Result<Self> {
         let name = options.name.clone();
         check_name(&name).map_err(Error::Request)?;
-        if let Some(folder) = options.watch.as_ref().filter(|folder| !folder.is_dir()) {
+        if let Some(folder) = watch.filter(|folder| !folder.is_dir()) {
             return Err(Error::Request(format!(
                 "{} is not a folder, so it cannot be watched",
                 folder.display()
             )));
         }
         known::sweep(store, &name, &store.versions(&name)?)?;
-        let row = store.line(&name)?;
-        let (model, opened) = opened(&name, &options.model, row, store, rate, compute)?;
-        let shift = row.map_or_else(|| to_millis(SystemTime::now()), |row| row.shift);
-        let previous = row.and_then(|row| match row.version == model.version {
+        let before = store.line(&name)?;
+        let (model, opened) = opened(&name, &options.model, before, store, rate, compute)?;
+        warn_of_precision(&name, &model);
+        let (shift, first) = match before {
+            Some(row) => (row.shift, row.first),
+            None => (to_millis(SystemTime::now()), store.newest()? + 1),
+        };
+        let previous = before.and_then(|row| match row.version == model.version {
             true => row.previous,
             false => Some(row.version),
         });
@@ -111,16 +116,20 @@ impl Line {
             version,
             previous,
             shift,
+            first,
             opened,
         };
-        store.keep_line(&name, row)?;
+        // A machine whose disk is full judges pictures all the same after its next start.
+        if before != Some(row) {
+            store.keep_line(&name, row).or_else(unless_full)?;
+        }
         Ok(Self {
             index: 0,
-            live: Mutex::new(Live::open(&name, store, shift, &model)?),
+            live: Mutex::new(Live::open(&name, store, row, &model)?),
             changing: Mutex::default(),
             uploads: Arc::new(Semaphore::new(UPLOADS)),
             name,
-            watch: options.watch.clone(),
+            watch: watch.map(Path::to_owned),
             rate,
             compute: compute.clone(),
             model: RwLock::new(Arc::new(model)),
@@ -151,7 +160,10 @@ impl Line {
         if let Some((_, other)) = other.filter(|(version, _)| *version == number) {
             return Ok(other);
         }
-        let detector = detector(&version_file(store.folder(), &self.name, number), &self.compute)?;
+        let versions = store.versions(&self.name)?;
+        let row = versions.iter().find(|row| row.number == number);
+        let row = row.ok_or_else(|| Error::Request(format!("line {} has no version {number}", self.name)))?;
+        let detector = stored(&self.name, row, store, &self.compute)?;
         *self.other.lock().unwrap_or_else(PoisonError::into_inner) = Some((number, detector.clone()));
         Ok(detector)
     }
@@ -170,27 +182,25 @@ impl Line {
     }
 
     /// Uses a version from the next picture on.
-    pub(crate) fn switch(&self, number: u32, store: &Store) -> Result<()> {
+    pub(crate) fn switch(self: &Arc<Self>, number: u32, store: &Store) -> Result<()> {
         let model = self.version(number, store)?;
         let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.model().version;
         if before != number {
-            let shift = self.live().shift();
-            store.change_line(&self.name, number, Some(before), shift)?;
-            self.live().switched(before, number);
+            warn_of_precision(&self.name, &model);
+            let line = self.clone();
+            store.use_version(&self.name, number, before, move |answers| {
+                line.live().switched(before, number, answers);
+            })?;
             *self.model.write().unwrap_or_else(PoisonError::into_inner) = model;
         }
         Ok(())
     }
 
     /// Begins a new shift.
-    pub(crate) fn begin_shift(&self, store: &Store) -> Result<()> {
-        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let row = store.line(&self.name)?;
-        let now = to_millis(SystemTime::now());
-        store.change_line(&self.name, self.model().version, row.and_then(|row| row.previous), now)?;
-        self.live().begin_shift(now);
-        Ok(())
+    pub(crate) fn begin_shift(self: &Arc<Self>, store: &Store) -> Result<()> {
+        let (line, now) = (self.clone(), to_millis(SystemTime::now()));
+        store.begin_shift(&self.name, now, move || line.live().begin_shift(now))
     }
 
     /// Whether a picture is drawn for an audit. Nothing that is known of it has a say, so that audited pictures stand for all.
@@ -279,8 +289,8 @@ fn opened(
     rate: FalsePositiveRate,
     compute: &Compute,
 ) -> Result<(Model, u32)> {
-    let file = riad::model_file(given).map_err(riad::Error::from)?;
-    let id = detector(&file, compute)?.id().unwrap_or_default().to_owned();
+    let run = detector(given, compute)?;
+    let id = run.id().unwrap_or_default();
     let versions = store.versions(line)?;
     let opened = versions
         .iter()
@@ -296,9 +306,27 @@ fn opened(
                 used.find(|&used| descends(&versions, used, opened)).unwrap_or(opened)
             }
         };
-        let file = version_file(store.folder(), line, number);
-        return Ok((Model::new(number, detector(&file, compute)?, rate)?, opened));
+        if number == opened {
+            // The run is what its owner can calibrate, and not the copy.
+            run.threshold(rate)?;
+        }
+        let version = versions.iter().find(|version| version.number == number);
+        let version = version.ok_or_else(|| Error::Request(format!("line {line} has no version {number}")))?;
+        let not_for_rate = |reason: String| Error::NotForRate {
+            line: line.to_owned(),
+            version: number,
+            reason,
+        };
+        let model = Model::new(number, stored(line, version, store, compute)?, rate).map_err(|error| match error {
+            Error::Riad(riad::Error::TooFew { cause, .. }) => not_for_rate(cause.to_string()),
+            Error::Riad(riad::Error::NotCalibrated { .. }) => not_for_rate("it is not calibrated".to_owned()),
+            error => error,
+        })?;
+        return Ok((model, opened));
     }
+    // Before it is copied: what is in the store stays there.
+    run.threshold(rate)?;
+    let file = riad::model_file(given).map_err(riad::Error::from)?;
     let number = versions.last().map_or(0, |version| version.number) + 1;
     let target = version_file(store.folder(), line, number);
     let folder = target.parent().unwrap_or(store.folder());
@@ -322,6 +350,50 @@ fn opened(
         },
     )?;
     Ok((model, number))
+}
+
+/// Opens a version that the store has.
+///
+/// # Errors
+/// If its file cannot be opened, or is not the one that was kept: another would judge, and draw, in its name.
+fn stored(line: &str, row: &VersionRow, store: &Store, compute: &Compute) -> Result<Detector> {
+    let file = version_file(store.folder(), line, row.number);
+    let opened = detector(&file, compute)?;
+    let found = opened.id().unwrap_or_default();
+    // One that is being made has no id yet.
+    if row.model.is_empty() || row.model == found {
+        return Ok(opened);
+    }
+    Err(Error::OtherModel {
+        found: found.to_owned(),
+        kept: row.model.clone(),
+        line: line.to_owned(),
+        version: row.number,
+        file,
+    })
+}
+
+/// Says that a version scores in another precision than that of its calibration.
+fn warn_of_precision(line: &str, model: &Model) {
+    if let Some(calibrated) = model.detector.calibrated_otherwise() {
+        let now = model.detector.precision();
+        tracing::warn!(
+            "line {line}: version {} was calibrated in {calibrated} and scores in {now}. Scores differ, so the false-positive rate is \
+             not the requested one. Start the service with --precision {calibrated}, or recalibrate the line on the page",
+            model.version
+        );
+    }
+}
+
+/// What a full disk keeps from being written is no reason to judge nothing.
+pub(crate) fn unless_full(error: Error) -> Result<()> {
+    match error.is_full() {
+        true => {
+            tracing::warn!("{error}; what has changed is not kept, and pictures are judged all the same");
+            Ok(())
+        }
+        false => Err(error),
+    }
 }
 
 /// Opens the file of a model.
@@ -354,6 +426,32 @@ fn is_device(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_start_that_changes_nothing_writes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("store")).unwrap();
+        let options = LineOptions {
+            name: "lid".to_owned(),
+            model: sample::calibrated_run(folder.path()),
+        };
+        let compute = Compute::on(riad::Device::CPU);
+        let open = || Line::open(&options, None, &store, FalsePositiveRate::new(0.5), None, &compute);
+        drop(open().unwrap());
+        // As on a disk that takes nothing.
+        store
+            .change(|connection| connection.pragma_update(None, "query_only", true))
+            .unwrap();
+        assert!(store.keep_line("lid", store.line("lid").unwrap().unwrap()).is_err());
+        assert_eq!(open().unwrap().model().version, 1);
+    }
+
+    #[test]
+    fn only_a_full_disk_is_no_reason_to_judge_nothing() {
+        let sqlite = |code| Error::Database(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
+        assert!(unless_full(sqlite(rusqlite::ffi::SQLITE_FULL)).is_ok());
+        assert!(unless_full(sqlite(rusqlite::ffi::SQLITE_READONLY)).is_err());
+    }
 
     #[test]
     fn a_version_is_of_the_model_that_it_was_made_of() {

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Instant, SystemTime},
+    time::Instant,
 };
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -25,16 +25,21 @@ use super::{
 };
 use crate::{
     Error,
+    clock::Moment,
     events::{Event, Events},
-    store::{Entry, Inspection, Key, Links, Origin, Store, Stored, Verdict},
+    store::{Entry, Inspection, Key, Links, Origin, Part, Store, Stored, Verdict},
 };
+
+/// How many regions an inspection lists, those with the highest peaks. A noisy map may have a hundred thousand, which nobody reads, and
+/// which no broker takes in one message.
+const MOST_REGIONS: usize = 100;
 
 /// A picture that waits to be scored.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) line: Arc<Line>,
     pub(crate) picture: Picture,
-    pub(crate) received: SystemTime,
+    pub(crate) received: Moment,
     pub(crate) source: Origin,
     /// What its sender calls it.
     pub(crate) name: Option<String>,
@@ -173,7 +178,8 @@ fn inspection(job: &Job, model: &Model, judgement: &Judgement) -> Inspection {
     Inspection {
         id: 0,
         line: job.line.name.clone(),
-        received: job.received,
+        received: job.received.told(),
+        ran: job.received.ran(),
         source: job.source,
         name: job.name.clone(),
         verdict: judgement.verdict,
@@ -183,7 +189,8 @@ fn inspection(job: &Job, model: &Model, judgement: &Judgement) -> Inspection {
         threshold: Some(model.threshold.value()),
         rate: model.threshold.rate().rate,
         confidence: model.threshold.rate().confidence,
-        regions: judgement.regions.clone(),
+        regions: listed(&judgement.regions),
+        regions_total: judgement.regions.len(),
         width: found.map(|found| found.original_size().width),
         height: found.map(|found| found.original_size().height),
         pictures: found.and_then(riad::Inspection::file_facts).map(|facts| facts.pictures),
@@ -199,6 +206,11 @@ fn inspection(job: &Job, model: &Model, judgement: &Judgement) -> Inspection {
         picture: None,
         bytes: 0,
     }
+}
+
+/// The regions that an inspection lists. They come with the highest peak first.
+fn listed(regions: &[Part]) -> Vec<Part> {
+    regions[..regions.len().min(MOST_REGIONS)].to_vec()
 }
 
 /// Stores an inspection, and then tells of it.
@@ -252,5 +264,26 @@ pub(crate) fn numbers(format: Numbers, found: &riad::Inspection) -> Option<Vec<u
     match format {
         Numbers::Npy => Some(npy(&plane)),
         Numbers::Tiff => tiff(&plane).ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inspection_lists_the_regions_with_the_highest_peaks() {
+        let parts: Vec<_> = (0..100_000)
+            .map(|number| Part {
+                x: number,
+                y: 0,
+                width: 1,
+                height: 1,
+                area: 1,
+                peak: 1.0 / (1.0 + number as f32),
+            })
+            .collect();
+        assert_eq!(listed(&parts), parts[..100]);
+        assert_eq!(listed(&parts[..2]), parts[..2]);
     }
 }

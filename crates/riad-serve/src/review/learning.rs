@@ -10,13 +10,13 @@ use std::{
 
 use riad::{Cancel, Checkpoint, Layout, Observer, Protocol, Recalibration, Training, TrainingOptions, TrainingOutcome};
 
-use super::{making::Selected, tell, version};
+use super::{making::Good, tell, version};
 use crate::{
     Error, Result,
     events::Events,
     known::{self, Known},
     line::Line,
-    making::{NotMade, quietly},
+    making::NotMade,
     store::{Store, VersionRow, version_file},
 };
 
@@ -54,13 +54,13 @@ pub(super) struct Material {
 }
 
 impl Material {
-    /// Looks for what there is.
+    /// Looks for what there is to train a version on that is made of the version `of`.
     ///
     /// # Errors
     /// [`NotMade::Asked`] if nothing new is selected, or thresholds cannot be made.
-    pub(super) fn of(line: &Line, store: &Store, selected: &Selected) -> Result<Self, NotMade> {
+    pub(super) fn of(line: &Line, store: &Store, of: u32, selected: &Good) -> Result<Self, NotMade> {
         let needed = line.rate().images_needed().map_err(Error::from)?;
-        let all = known::of_version(store, &line.name, line.model().version)?;
+        let all = known::of_version(store, &line.name, of)?;
         let mut learned = known::learned(&all);
         let (known, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(|known| known.path().is_file());
         if selected.audited.is_empty() && selected.others.is_empty() {
@@ -128,6 +128,32 @@ impl Material {
         self.learn.iter().cloned().chain(others)
     }
 
+    /// Leaves out what has changed since it was learned from, and of the selected pictures what `readable` does not keep.
+    ///
+    /// # Errors
+    /// Says in words what is missing then.
+    pub(super) fn leave_out(&mut self, mut readable: impl FnMut(&mut Vec<PathBuf>)) -> Result<(), String> {
+        let has_audited = !self.calibrate.is_empty();
+        // What has changed since is not what it was learned as.
+        self.known.retain(Known::is_unchanged);
+        readable(&mut self.learn);
+        readable(&mut self.calibrate);
+        if self.to_learn().next().is_none() {
+            return Err("there is nothing left to learn from".to_owned());
+        }
+        match has_audited {
+            true if self.calibrate.len() < self.needed => Err(format!(
+                "the threshold takes {} audited pictures, and {} of those selected can be read",
+                self.needed,
+                self.calibrate.len()
+            )),
+            false if self.held_out().count() < self.needed => {
+                Err("too many of the pictures that the run held out have changed".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What it is, in words.
     pub(super) fn note(&self) -> String {
         let before = self.to_learn().count() - self.learn.len();
@@ -155,17 +181,11 @@ pub(super) fn train(
     line: &Line,
     (store, events): (&Store, &Events),
     row: &VersionRow,
-    mut material: Material,
+    material: &Material,
     cancel: &Cancel,
 ) -> Result<()> {
-    // What has changed since is not what it was learned as.
-    material.known.retain(Known::is_unchanged);
-    if material.calibrate.is_empty() {
-        let enough = material.check_held_out(0);
-        enough.map_err(|_| Error::Request("too many of the pictures that the run held out have changed".to_owned()))?;
-    }
     let folder = known::workshop(store, &line.name, row.number);
-    let made = in_folder(line, (store, events), row, &material, (&folder, cancel));
+    let made = in_folder(line, (store, events), row, material, (&folder, cancel));
     let removed = fs::remove_dir_all(&folder);
     if made.is_err() {
         // It may be there without its thresholds. Nobody uses it, as its version has failed.
@@ -202,39 +222,36 @@ fn in_folder(
         // The answer to the request has told that it begins.
         told: Mutex::new((Instant::now(), 0.0)),
     };
-    quietly(|| {
-        let training = Training::new(&images)
-            .layout(Layout::Folder)
-            .options(options(&of, &before, count))
-            .out(&run)
-            .device(line.compute().device.clone())
-            .cancel(cancel.clone());
-        if training.start(&teller)?.outcome() != Some(TrainingOutcome::Finished) {
-            return Err(riad::Error::Cancelled.into());
-        }
-        let mut trained = Checkpoint::open(&run).map_err(riad::Error::from)?;
-        // What is looked at, and what it may look like, a person or the first run has said.
-        trained.roi = before.roi;
-        trained.header.appearance = before.header.appearance.or(trained.header.appearance.take());
-        let target = version_file(store.folder(), &line.name, row.number);
-        trained.save(&target).map_err(riad::Error::from)?;
-        let mut recalibration = Recalibration::of(&target)
-            .out(&target)
-            .compute(line.compute().clone())
-            .cancel(cancel.clone());
-        let held_out: Vec<_> = match material.calibrate.is_empty() {
-            true => material.held_out().collect(),
-            false => material.calibrate.clone(),
-        };
-        for picture in &held_out {
-            recalibration = recalibration.pictures(picture);
-        }
-        for picture in &material.learn {
-            recalibration = recalibration.alike(picture);
-        }
-        recalibration.start(&teller)?;
-        Ok::<_, Error>(())
-    })??;
+    let training = Training::new(&images)
+        .layout(Layout::Folder)
+        .options(options(&of, &before, count))
+        .out(&run)
+        .device(line.compute().device.clone())
+        .cancel(cancel.clone());
+    if training.start(&teller)?.outcome() != Some(TrainingOutcome::Finished) {
+        return Err(riad::Error::Cancelled.into());
+    }
+    let mut trained = Checkpoint::open(&run).map_err(riad::Error::from)?;
+    // What is looked at, and what it may look like, a person or the first run has said.
+    trained.roi = before.roi;
+    trained.header.appearance = before.header.appearance.or(trained.header.appearance.take());
+    let target = version_file(store.folder(), &line.name, row.number);
+    trained.save(&target).map_err(riad::Error::from)?;
+    let mut recalibration = Recalibration::of(&target)
+        .out(&target)
+        .compute(line.compute().clone())
+        .cancel(cancel.clone());
+    let held_out: Vec<_> = match material.calibrate.is_empty() {
+        true => material.held_out().collect(),
+        false => material.calibrate.clone(),
+    };
+    for picture in &held_out {
+        recalibration = recalibration.pictures(picture);
+    }
+    for picture in &material.learn {
+        recalibration = recalibration.alike(picture);
+    }
+    recalibration.start(&teller)?;
     keep_known(line, store, row, material)
 }
 

@@ -1,13 +1,15 @@
 //! Making a version, in the background.
 
 use std::{
+    collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
     time::SystemTime,
 };
 
-use riad::{Cancel, Recalibration};
+use riad::{Cancel, Detector, Recalibration};
+use riad_data::Fit;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -20,8 +22,8 @@ use crate::{
     Error, Result,
     events::Events,
     known,
-    line::{Line, Model},
-    making::{Making, NotMade},
+    line::{Line, Model, without},
+    making::{Making, NotMade, quietly},
     store::{Inspection, Label, Store, VersionRow, to_millis, version_file},
 };
 
@@ -50,20 +52,22 @@ pub(crate) fn make(
     how: How,
     inspections: &[i64],
 ) -> Result<Version, NotMade> {
-    let selected = Selected::of(line, store, inspections)?;
+    // Somebody may put another one to use meanwhile, and what is checked here is not of that.
+    let of = line.model().version;
+    let Selected { good, ids } = Selected::of(line, store, inspections)?;
     let what = match how {
-        How::Recalibrate => What::Thresholds(for_thresholds(line, store, selected)?),
-        How::Train => What::Weights(Material::of(line, store, &selected)?),
+        How::Recalibrate => What::Thresholds(for_thresholds(line, store, of, good)?),
+        How::Train => What::Weights(Material::of(line, store, of, &good)?),
     };
     let place = making.begin(&line.name).ok_or(NotMade::Busy)?;
-    let row = begin(line, store, &what)?;
+    let row = begin(line, store, of, &what)?;
     let answer = version(row.clone(), line);
     tell(line, events, answer.clone());
     let (line, store, events) = (line.clone(), store.clone(), events.clone());
     place.on_a_thread(move |place| {
         // A fault of ours must not keep other versions from being made.
         let made = catch_unwind(AssertUnwindSafe(|| {
-            made(&line, (&store, &events), &row, what, place.cancel())
+            quietly(|| made(&line, (&store, &events), &row, (what, &ids), place.cancel()))?
         }))
         .unwrap_or_else(|_| {
             Err(Error::Request(
@@ -72,10 +76,11 @@ pub(crate) fn make(
         });
         let mut row = row;
         match made {
-            Ok((model, trial)) => {
-                row.model = model;
+            Ok(made) => {
+                row.model = made.id;
                 row.state = "ready".to_owned();
-                row.trial = serde_json::to_string(&trial).ok();
+                row.trial = serde_json::to_string(&made.trial).ok();
+                row.note = row.note.map(|note| note + &made.left_out.as_a_note());
             }
             Err(error) => {
                 tracing::error!("line {}: version {} could not be made: {error}", line.name, row.number);
@@ -106,9 +111,17 @@ enum What {
     Weights(Material),
 }
 
+/// What was selected.
+#[derive(Debug, Default)]
+struct Selected {
+    good: Good,
+    /// The number of each picture's inspection.
+    ids: HashMap<PathBuf, i64>,
+}
+
 /// The good ones among selected pictures.
 #[derive(Debug, Default)]
-pub(super) struct Selected {
+pub(super) struct Good {
     /// Those that were drawn for an audit.
     pub(super) audited: Vec<PathBuf>,
     /// The others: false alarms.
@@ -133,14 +146,16 @@ impl Selected {
             };
             if let (Label::Good, Some(name)) = (label, picture) {
                 let good = if audit {
-                    &mut selected.audited
+                    &mut selected.good.audited
                 } else {
-                    &mut selected.others
+                    &mut selected.good.others
                 };
-                good.push(store.pictures().path(&name));
+                let path = store.pictures().path(&name);
+                good.push(path.clone());
+                selected.ids.insert(path, id);
             }
         }
-        for good in [&mut selected.audited, &mut selected.others] {
+        for good in [&mut selected.good.audited, &mut selected.good.others] {
             good.sort();
             good.dedup();
         }
@@ -148,10 +163,47 @@ impl Selected {
     }
 }
 
-/// The pictures of a selection that thresholds can come of.
-fn for_thresholds(line: &Line, store: &Store, selected: Selected) -> Result<Vec<PathBuf>, NotMade> {
-    let learned = known::learned(&known::of_version(store, &line.name, line.model().version)?);
-    let mut pictures = selected.audited;
+/// Selected pictures that a version is made without, because their files are gone or damaged: each in words.
+#[derive(Debug, Default)]
+pub(super) struct LeftOut(Vec<String>);
+
+impl LeftOut {
+    /// How many are named.
+    const NAMED: usize = 5;
+
+    /// Keeps the pictures that can still be read as this model reads them. A training would fail for one of them, after minutes, and name
+    /// a copy that nobody finds.
+    fn retain(&mut self, pictures: &mut Vec<PathBuf>, detector: &Detector, ids: &HashMap<PathBuf, i64>) {
+        let fit = Fit::Resized(detector.header().scoring.size());
+        pictures.retain(|path| match detector.reader().load(path, fit) {
+            Ok(_) => true,
+            Err(error) => {
+                let id = ids.get(path).copied().unwrap_or_default();
+                let error = without(&error.to_string(), path);
+                self.0.push(format!("the picture of inspection {id} ({error})"));
+                false
+            }
+        });
+    }
+
+    /// Which they are. Empty if there are none.
+    pub(super) fn as_a_note(&self) -> String {
+        let Self(all) = self;
+        if all.is_empty() {
+            return String::new();
+        }
+        let named = all[..all.len().min(Self::NAMED)].join(", ");
+        match all.len().saturating_sub(Self::NAMED) {
+            0 => format!("; left out: {named}"),
+            more => format!("; left out: {named}, and {more} more"),
+        }
+    }
+}
+
+/// The pictures of a selection that thresholds can come of, for a version made of the version `of`.
+fn for_thresholds(line: &Line, store: &Store, of: u32, good: Good) -> Result<Vec<PathBuf>, NotMade> {
+    let learned = known::learned(&known::of_version(store, &line.name, of)?);
+    let mut pictures = good.audited;
     let audited = pictures.len();
     pictures.retain(|path| !known::is_one_of(path, &learned));
     let needed = line.rate().images_needed().map_err(Error::from)?;
@@ -168,8 +220,8 @@ fn for_thresholds(line: &Line, store: &Store, selected: Selected) -> Result<Vec<
     Err(NotMade::Asked(words))
 }
 
-/// Takes the next number.
-fn begin(line: &Line, store: &Store, what: &What) -> Result<VersionRow> {
+/// Takes the next number, for a version that is made of the version `of`.
+fn begin(line: &Line, store: &Store, of: u32, what: &What) -> Result<VersionRow> {
     let (made, note) = match what {
         What::Thresholds(pictures) => ("recalibrated", format!("with {} audited good pictures", pictures.len())),
         What::Weights(material) => ("trained", material.note()),
@@ -179,7 +231,7 @@ fn begin(line: &Line, store: &Store, what: &What) -> Result<VersionRow> {
         number,
         model: String::new(),
         made: made.to_owned(),
-        parent: Some(line.model().version),
+        parent: Some(of),
         created: to_millis(SystemTime::now()),
         state: "making".to_owned(),
         note: Some(note),
@@ -189,21 +241,51 @@ fn begin(line: &Line, store: &Store, what: &What) -> Result<VersionRow> {
     Ok(row)
 }
 
-/// The id of the version that was made, and what it would have done.
+/// A version that was made.
+struct Made {
+    id: String,
+    /// What it would have done.
+    trial: Trial,
+    left_out: LeftOut,
+}
+
+/// Makes the version of a row.
 fn made(
     line: &Line,
     (store, events): (&Store, &Events),
     row: &VersionRow,
-    what: What,
+    (what, ids): (What, &HashMap<PathBuf, i64>),
     cancel: &Cancel,
-) -> Result<(String, Trial)> {
+) -> Result<Made> {
+    let detector = line.detector(row.parent.unwrap_or(row.number), store)?;
+    let mut left_out = LeftOut::default();
+    let mut readable = |pictures: &mut Vec<PathBuf>| left_out.retain(pictures, &detector, ids);
     match what {
-        What::Thresholds(pictures) => recalibrate(line, store, row, pictures, cancel)?,
-        What::Weights(material) => learning::train(line, (store, events), row, material, cancel)?,
+        What::Thresholds(mut pictures) => {
+            readable(&mut pictures);
+            let needed = line.rate().images_needed()?;
+            if pictures.len() < needed {
+                let words = format!(
+                    "the threshold takes {needed} audited pictures, and {} of those selected can be read",
+                    pictures.len()
+                );
+                return Err(Error::Request(words + &left_out.as_a_note()));
+            }
+            recalibrate(line, store, row, pictures, cancel)?;
+        }
+        What::Weights(mut material) => {
+            let left = material.leave_out(readable);
+            left.map_err(|words| Error::Request(words + &left_out.as_a_note()))?;
+            learning::train(line, (store, events), row, &material, cancel)?;
+        }
     }
     let model: Arc<Model> = line.version(row.number, store)?;
     let trial = Trial::of(&model, line, store, cancel)?;
-    Ok((model.id().to_owned(), trial))
+    Ok(Made {
+        id: model.id().to_owned(),
+        trial,
+        left_out,
+    })
 }
 
 fn recalibrate(line: &Line, store: &Store, row: &VersionRow, pictures: Vec<PathBuf>, cancel: &Cancel) -> Result<()> {

@@ -31,8 +31,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often the broker is asked for a sign of life. After half as long again it takes the service for dead.
 const ALIVE: Duration = Duration::from_secs(10);
 
-/// The largest message.
-const MOST_BYTES: usize = 16 << 20;
+/// The largest message: every broker in common use takes that much. An inspection has some 10 KiB at most, unless its file has a very
+/// long path.
+const MOST_BYTES: usize = 128 << 10;
+
+/// What a message has beside its topic and its body: at most 5 bytes of header, and 2 each for the topic's length and its number.
+const HEADER: usize = 9;
 
 /// A broker.
 #[derive(Debug)]
@@ -182,15 +186,29 @@ impl Peer for Mqtt {
 
     async fn deliver(&mut self, inspections: &[Inspection], spool: &mut Spool) -> Outcome {
         let link = self.link.as_mut().ok_or("there is no connection")?;
+        let mut too_large = 0;
         for inspection in inspections {
+            let topic = format!("{}/{}/inspection", self.prefix, inspection.line);
             let body = serde_json::to_string(inspection).map_err(|error| error.to_string())?;
-            link.publish(format!("{}/{}/inspection", self.prefix, inspection.line), body, false)?;
+            // It would end the connection each time, and those behind it would wait for ever.
+            if HEADER + topic.len() + body.len() > MOST_BYTES {
+                tracing::error!(
+                    "sink {}: inspection {} has {} bytes, and a message has at most {MOST_BYTES}; it is dropped",
+                    self.name,
+                    inspection.id,
+                    body.len()
+                );
+                too_large += 1;
+                continue;
+            }
+            link.publish(topic, body, false)?;
         }
         link.acknowledged().await?;
         for inspection in inspections {
             self.last.insert(inspection.line.clone(), Last::of(inspection));
             spool.advance(inspection.id);
         }
+        spool.dropped(too_large, "they are too large for a message");
         Ok(())
     }
 

@@ -22,6 +22,9 @@ const KEEP: Duration = Duration::from_millis(500);
 /// How often at most the same trouble is told of.
 const TELL: Duration = Duration::from_secs(60);
 
+/// Why inspections are dropped that a sink should have had before.
+pub(super) const BEHIND: &str = "it is too far behind";
+
 /// What a sink has still to deliver: the inspections behind its cursor.
 #[derive(Debug)]
 pub(super) struct Spool {
@@ -85,14 +88,14 @@ impl Spool {
         if self.cursor.delivered < oldest {
             let dropped = self.store.count_between(self.cursor.delivered, oldest)?;
             self.advance(oldest);
-            self.dropped(dropped);
+            self.dropped(dropped, BEHIND);
         }
         loop {
             let mut batch = self.store.after(self.cursor.delivered, BATCH)?;
             let late = batch.iter().take_while(|inspection| self.is_late(inspection)).count();
             if let Some(last) = batch.drain(..late).next_back() {
                 self.advance(last.id);
-                self.dropped(late as u64);
+                self.dropped(late as u64, BEHIND);
                 continue;
             }
             if batch.is_empty() {
@@ -116,13 +119,13 @@ impl Spool {
         self.status.delivered.store(self.cursor.delivered, Ordering::Relaxed);
     }
 
-    /// So many inspections will never be delivered.
-    pub(super) fn dropped(&mut self, count: u64) {
+    /// So many inspections will never be delivered, for this reason.
+    pub(super) fn dropped(&mut self, count: u64, why: &str) {
         self.cursor.dropped += count;
         self.status.dropped.store(self.cursor.dropped, Ordering::Relaxed);
         if self.cursor.dropped > self.told.1 && self.told.0.is_none_or(|at| at.elapsed() >= TELL) {
             tracing::warn!(
-                "sink {}: {} inspections were dropped, because it is too far behind",
+                "sink {}: {} inspections were dropped: {why}",
                 self.name(),
                 self.cursor.dropped - self.told.1
             );

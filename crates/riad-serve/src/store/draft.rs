@@ -227,16 +227,18 @@ mod tests {
             version: 1,
             previous: None,
             shift: 5,
+            first: 1,
             opened: 1,
         };
         store.keep_line("lid", row).unwrap();
-        store.change_line("lid", 2, Some(1), 6).unwrap();
+        store.use_version("lid", 2, 1, |_| ()).unwrap();
+        store.begin_shift("lid", 6, || ()).unwrap();
         let row = store.line("lid").unwrap().unwrap();
         assert_eq!((row.version, row.previous, row.shift), (2, Some(1), 6));
         assert_eq!(store.names().unwrap(), ["lid"]);
         assert_eq!(store.forget_line("lid").unwrap(), 0);
         // A shift that began meanwhile.
-        store.change_line("lid", 2, Some(1), 7).unwrap();
+        store.begin_shift("lid", 7, || ()).unwrap();
         assert!(store.line("lid").unwrap().is_none() && store.names().unwrap().is_empty());
     }
 }

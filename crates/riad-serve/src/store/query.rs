@@ -1,5 +1,7 @@
 //! Queries of the rows.
 
+use std::time::{Duration, SystemTime};
+
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, types::Type};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -12,7 +14,7 @@ use super::{
 use crate::Result;
 
 const COLUMNS: &str = "id, line, received, source, name, verdict, reason, score, p_value, threshold, rate, confidence, regions, width, \
-                       height, model, version, riad_version, ms, audit, label, labelled, picture, bytes, pictures";
+                       height, model, version, riad_version, ms, audit, label, labelled, picture, bytes, pictures, regions_total, ran";
 
 /// A person is asked about what was stopped and about what was drawn for an audit, until it has a label. What was only tried on the page
 /// is nobody's question.
@@ -66,7 +68,7 @@ pub(crate) struct Dot {
     /// When the picture was there.
     #[serde(serialize_with = "as_rfc3339")]
     #[schema(value_type = String, format = DateTime)]
-    pub(crate) received: std::time::SystemTime,
+    pub(crate) received: SystemTime,
     /// Its score.
     pub(crate) score: f32,
     /// The highest score that was called good then.
@@ -213,12 +215,12 @@ impl Store {
         Ok(scores)
     }
 
-    /// How many inspections of a line had each verdict since a time, in the order of [`Verdict::ALL`].
-    pub(crate) fn counts(&self, line: &str, since: i64) -> Result<[u64; 4]> {
+    /// How many inspections of a line had each verdict from one on, in the order of [`Verdict::ALL`].
+    pub(crate) fn counts(&self, line: &str, first: i64) -> Result<[u64; 4]> {
         self.read(|connection| {
-            let sql = "SELECT verdict, count(*) FROM inspection WHERE line = ?1 AND received >= ?2 AND source <> 'page' GROUP BY verdict";
+            let sql = "SELECT verdict, count(*) FROM inspection WHERE line = ?1 AND id >= ?2 AND source <> 'page' GROUP BY verdict";
             let mut statement = connection.prepare_cached(sql)?;
-            let mut rows = statement.query(params![line, since])?;
+            let mut rows = statement.query(params![line, first])?;
             let mut counts = [0; 4];
             while let Some(row) = rows.next()? {
                 let verdict = named(row, 0, Verdict::named)?;
@@ -231,7 +233,7 @@ impl Store {
         })
     }
 
-    /// What people have answered of a line's inspections.
+    /// What people have answered of a line's inspections, as far as the version in use judged them.
     pub(crate) fn answers(&self, line: &str) -> Result<Answers> {
         self.read(|connection| answers(connection, line))
     }
@@ -291,17 +293,18 @@ pub(super) fn of_sender(
 pub(crate) struct Answers {
     /// How many inspections a person is asked about.
     pub(crate) unanswered: u64,
-    /// Of the pictures with an answer: how many stopped ones people called good, and how many were stopped; and how many audited
-    /// ones that passed people called defective, and how many passed.
+    /// Of the pictures with an answer that the version in use judged: how many stopped ones people called good, and how many were
+    /// stopped; and how many audited ones that passed people called defective, and how many passed.
     pub(crate) answered: [[u64; 2]; 2],
 }
 
-fn answers(connection: &Connection, line: &str) -> rusqlite::Result<Answers> {
+pub(super) fn answers(connection: &Connection, line: &str) -> rusqlite::Result<Answers> {
     let sql = format!("SELECT count(*) FROM inspection WHERE line = ?1 AND {UNANSWERED}");
     let unanswered: i64 = connection.prepare_cached(&sql)?.query_row([line], |row| row.get(0))?;
     let sql = "SELECT count(*) FILTER (WHERE verdict = 'defective' AND label = 'good'), count(*) FILTER (WHERE verdict = \
                'defective'), count(*) FILTER (WHERE verdict = 'good' AND audit = 1 AND label = 'defective'), count(*) FILTER \
-               (WHERE verdict = 'good' AND audit = 1) FROM inspection WHERE line = ?1 AND label IS NOT NULL AND source <> 'page'";
+               (WHERE verdict = 'good' AND audit = 1) FROM inspection WHERE line = ?1 AND label IS NOT NULL AND source <> 'page' AND version = \
+               (SELECT version FROM line WHERE name = ?1)";
     let answered = connection.prepare_cached(sql)?.query_row([line], |row| {
         let count = |at| row.get::<_, i64>(at).map(i64::unsigned_abs);
         Ok([[count(0)?, count(1)?], [count(2)?, count(3)?]])
@@ -334,6 +337,7 @@ fn inspection(row: &Row<'_>) -> rusqlite::Result<Inspection> {
         id,
         line,
         received: from_millis(row.get("received")?),
+        ran: Duration::from_millis(row.get::<_, i64>("ran")?.unsigned_abs()),
         source: named(row, 3, Origin::named)?,
         name: row.get("name")?,
         verdict: named(row, 5, Verdict::named)?,
@@ -347,6 +351,7 @@ fn inspection(row: &Row<'_>) -> rusqlite::Result<Inspection> {
         confidence: row.get("confidence")?,
         regions: serde_json::from_str(&regions)
             .map_err(|error| rusqlite::Error::FromSqlConversionFailure(12, Type::Text, Box::new(error)))?,
+        regions_total: size("regions_total")?.unwrap_or_default(),
         width: size("width")?,
         height: size("height")?,
         pictures: size("pictures")?,
@@ -374,22 +379,128 @@ fn or_none<T>(row: &Row<'_>, at: usize, read: impl Fn(&str) -> Option<T>) -> rus
     Ok(name.as_deref().and_then(read))
 }
 
-/// Reads a time as a caller writes it.
+/// Reads a time as a caller writes it: RFC 3339 with any offset, or without one for UTC.
 pub(crate) fn parse_time(text: &str) -> Option<i64> {
-    humantime::parse_rfc3339_weak(text).ok().map(to_millis)
+    let text = text.to_ascii_uppercase();
+    let (time, offset) = match humantime::parse_rfc3339_weak(&text) {
+        Ok(time) => (time, 0),
+        Err(_) => {
+            let (time, offset) = text.split_at_checked(text.len().checked_sub("+00:00".len())?)?;
+            (humantime::parse_rfc3339_weak(time).ok()?, offset_in_millis(offset)?)
+        }
+    };
+    Some(to_millis(time) - offset)
+}
+
+/// How far a place's time is ahead of UTC, as `+01:00`. The `+` of an address that is not encoded is a space when it is read.
+fn offset_in_millis(text: &str) -> Option<i64> {
+    let (hours, minutes) = text.get(1..)?.split_once(':')?;
+    let number = |digits: &str, most: i64| {
+        let is_number = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let number: Option<i64> = digits.parse().ok();
+        number.filter(|number| is_number && *number <= most)
+    };
+    let millis = (number(hours, 23)? * 60 + number(minutes, 59)?) * 60_000;
+    match text.as_bytes()[0] {
+        b'+' | b' ' => Some(millis),
+        b'-' => Some(-millis),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::{Arc, Mutex},
+        sync::{Arc, Mutex, mpsc},
         thread,
     };
 
-    use super::*;
+    use super::{super::LineRow, *};
 
     const INSERT: &str = "INSERT INTO inspection (line, received, source, verdict, rate, regions, model, version, riad_version, ms, \
-                          audit, bytes) VALUES ('lid', 0, 'http', 'defective', 0.05, '[]', '', 1, '', 0, 0, 0)";
+                          audit, bytes, regions_total, ran) VALUES ('lid', 0, 'http', 'defective', 0.05, '[]', '', 1, '', 0, 0, 0, 0, 0)";
+
+    /// The first two are from RFC 3339, 5.8, which says what they are in UTC.
+    #[test]
+    fn times_have_any_offset() {
+        let millis = |text| parse_time(text).unwrap_or_else(|| panic!("{text}"));
+        for (text, same) in [
+            ("1985-04-12T23:20:50.52Z", "1985-04-12T23:20:50.520Z"),
+            ("1996-12-19T16:39:57-08:00", "1996-12-20T00:39:57Z"),
+            ("2026-11-30t10:00:00z", "2026-11-30T10:00:00Z"),
+            ("2026-11-30T10:00:00 05:30", "2026-11-30T04:30:00Z"),
+            ("2026-11-30 10:00:00", "2026-11-30T10:00:00Z"),
+            ("2026-11-30T10:00:00-00:00", "2026-11-30T10:00:00Z"),
+        ] {
+            assert_eq!(millis(text), millis(same), "{text}");
+        }
+        for wrong in [
+            "",
+            "now",
+            "2026-11-30T10:00:00+24:00",
+            "2026-11-30T10:00:00+1:00",
+            "2026-11-30T10:00:00+01:60",
+            "2026-11-30 10:00",
+            "é+01:00",
+        ] {
+            assert_eq!(parse_time(wrong), None, "{wrong}");
+        }
+    }
+
+    fn row(version: u32) -> LineRow {
+        LineRow {
+            version,
+            previous: None,
+            shift: 0,
+            first: 1,
+            opened: 1,
+        }
+    }
+
+    #[test]
+    fn answers_are_of_the_version_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        store.keep_line("lid", row(1)).unwrap();
+        for id in 1..=3 {
+            store.change(|connection| connection.execute(INSERT, [])).unwrap();
+            store.label("lid", id, Some(Label::Good), 0, |_, _| ()).unwrap();
+        }
+        assert_eq!(store.answers("lid").unwrap().answered[0], [3, 3]);
+        let (tell, told) = mpsc::channel();
+        store
+            .use_version("lid", 2, 1, move |answers| tell.send(answers).unwrap())
+            .unwrap();
+        // Nobody has answered anything that version 2 said.
+        assert_eq!(told.recv().unwrap().answered, [[0; 2]; 2]);
+        let relabelled = store.label("lid", 1, Some(Label::Good), 0, |_, answers| {
+            assert_eq!(answers.answered, [[0; 2]; 2])
+        });
+        assert!(relabelled.unwrap().is_some());
+    }
+
+    /// A clock that is set back during a shift gives pictures times from before it.
+    #[test]
+    fn a_shift_counts_what_comes_after_it_began_whatever_the_clock_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        store.keep_line("lid", row(1)).unwrap();
+        let insert = || store.change(|connection| connection.execute(INSERT, [])).unwrap();
+        let counts = || {
+            let row = store.line("lid").unwrap().unwrap();
+            store.counts("lid", row.first).unwrap()
+        };
+        insert();
+        insert();
+        assert_eq!(counts(), [0, 2, 0, 0]);
+        store.begin_shift("lid", 1_000_000, || ()).unwrap();
+        assert_eq!(counts(), [0; 4]);
+        insert();
+        assert_eq!(
+            (counts(), store.line("lid").unwrap().unwrap().shift),
+            ([0, 1, 0, 0], 1_000_000)
+        );
+    }
 
     /// Whoever counts what comes, as a line does, and takes over what is counted at a label, is never off.
     #[test]
@@ -397,6 +508,7 @@ mod tests {
         const EACH: i64 = 100;
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
+        store.keep_line("lid", row(1)).unwrap();
         for _ in 0..EACH {
             store.change(|connection| connection.execute(INSERT, [])).unwrap();
         }

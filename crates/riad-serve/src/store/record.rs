@@ -144,6 +144,9 @@ pub(crate) struct Inspection {
     #[serde(serialize_with = "as_rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub(crate) received: SystemTime,
+    /// How long the machine had run then, by a clock that nobody sets. It says something only to the process that took the picture in.
+    #[serde(skip)]
+    pub(crate) ran: Duration,
     /// How it came.
     pub(crate) source: Origin,
     /// What its sender calls it.
@@ -162,8 +165,10 @@ pub(crate) struct Inspection {
     pub(crate) rate: f64,
     /// With which probability that rate is kept; without a value on average over calibrations.
     pub(crate) confidence: Option<f64>,
-    /// What is above the threshold, the highest peak first.
+    /// What is above the threshold, the highest peak first: at most the first 100.
     pub(crate) regions: Vec<Part>,
+    /// How many regions are above the threshold, those that are not listed included.
+    pub(crate) regions_total: usize,
     /// Width of the picture, upright.
     pub(crate) width: Option<usize>,
     /// Height of the picture, upright.

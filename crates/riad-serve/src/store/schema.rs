@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::{Error, Result};
 
 /// The schema that this program reads and writes. Each change of the tables raises it.
-const VERSION: i64 = 7;
+const VERSION: i64 = 8;
 
 /// How long a connection waits for another one, such as a backup's.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -17,7 +17,9 @@ CREATE TABLE line (
     name      TEXT PRIMARY KEY,
     version   INTEGER NOT NULL,
     previous  INTEGER,
+    -- When its shift began, and the number that its first inspection has: clocks are set.
     shift     INTEGER NOT NULL,
+    first     INTEGER NOT NULL,
     -- The version of the run that the last start named.
     opened    INTEGER NOT NULL
 ) STRICT;
@@ -50,7 +52,9 @@ CREATE TABLE inspection (
     threshold     REAL,
     rate          REAL NOT NULL,
     confidence    REAL,
+    -- The first of them, and how many there are.
     regions       TEXT NOT NULL,
+    regions_total INTEGER NOT NULL,
     width         INTEGER,
     height        INTEGER,
     -- Of its file, of which one was judged.
@@ -68,7 +72,9 @@ CREATE TABLE inspection (
     key           TEXT,
     key_picture   TEXT,
     -- Of a file in the watched folder: path, size and time of change.
-    identity      TEXT
+    identity      TEXT,
+    -- How many milliseconds the machine had run when the picture was there.
+    ran           INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX inspection_key ON inspection (line, key) WHERE key IS NOT NULL;
 CREATE UNIQUE INDEX inspection_identity ON inspection (line, identity) WHERE identity IS NOT NULL;

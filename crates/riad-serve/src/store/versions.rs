@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::Store;
+use super::{Answers, Store, query::answers};
 use crate::Result;
 
 /// A version of a line's model, as it is kept.
@@ -19,7 +19,7 @@ pub(crate) struct VersionRow {
 }
 
 /// What the store knows of a line.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LineRow {
     /// The version in use.
     pub(crate) version: u32,
@@ -27,6 +27,8 @@ pub(crate) struct LineRow {
     pub(crate) previous: Option<u32>,
     /// When its shift began, in milliseconds since 1970.
     pub(crate) shift: i64,
+    /// The number that the first inspection of the shift has.
+    pub(crate) first: i64,
     /// The version of the run that the last start named. The one in use need not be made of it.
     pub(crate) opened: u32,
 }
@@ -35,14 +37,15 @@ impl Store {
     /// A line's versions, and when its shift began; `None` for a line that is new.
     pub(crate) fn line(&self, name: &str) -> Result<Option<LineRow>> {
         self.read(|connection| {
-            let sql = "SELECT version, previous, shift, opened FROM line WHERE name = ?1";
+            let sql = "SELECT version, previous, shift, first, opened FROM line WHERE name = ?1";
             connection
                 .query_row(sql, [name], |row| {
                     Ok(LineRow {
                         version: row.get(0)?,
                         previous: row.get(1)?,
                         shift: row.get(2)?,
-                        opened: row.get(3)?,
+                        first: row.get(3)?,
+                        opened: row.get(4)?,
                     })
                 })
                 .optional()
@@ -135,23 +138,47 @@ impl Store {
         let name = name.to_owned();
         self.change(move |connection| {
             connection.execute(
-                "INSERT OR REPLACE INTO line (name, version, previous, shift, opened) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![name, row.version, row.previous, row.shift, row.opened],
+                "INSERT OR REPLACE INTO line (name, version, previous, shift, first, opened) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![name, row.version, row.previous, row.shift, row.first, row.opened],
             )?;
             note_use(connection, &name, row.version)
         })
     }
 
-    /// Changes the version in use, the one before it, and the shift of a line that is there. One that was deleted meanwhile stays so.
-    pub(crate) fn change_line(&self, name: &str, version: u32, previous: Option<u32>, shift: i64) -> Result<()> {
+    /// Changes the version in use of a line that is there. One that was deleted meanwhile stays so. `then` hears on the thread that
+    /// writes what people have answered of this version, before anybody hears of a later label.
+    pub(crate) fn use_version(
+        &self,
+        name: &str,
+        version: u32,
+        before: u32,
+        then: impl FnOnce(Answers) + Send + 'static,
+    ) -> Result<()> {
         let name = name.to_owned();
-        self.change(move |connection| {
-            connection.execute(
-                "UPDATE line SET version = ?2, previous = ?3, shift = ?4 WHERE name = ?1",
-                params![name, version, previous, shift],
-            )?;
-            note_use(connection, &name, version)
-        })
+        self.inner.writer.change(
+            move |connection| {
+                connection.execute(
+                    "UPDATE line SET version = ?2, previous = ?3 WHERE name = ?1",
+                    params![name, version, before],
+                )?;
+                note_use(connection, &name, version)?;
+                answers(connection, &name)
+            },
+            then,
+        )
+    }
+
+    /// Begins a shift of a line that is there, at a time in milliseconds since 1970. `then` is called on the thread that writes, after
+    /// what it did for every inspection from before the shift, and before what it does for the first one of the shift.
+    pub(crate) fn begin_shift(&self, name: &str, at: i64, then: impl FnOnce() + Send + 'static) -> Result<()> {
+        let name = name.to_owned();
+        self.inner.writer.change(
+            move |connection| {
+                let sql = "UPDATE line SET shift = ?2, first = (SELECT coalesce(max(id), 0) + 1 FROM inspection) WHERE name = ?1";
+                connection.execute(sql, params![name, at])
+            },
+            |_| then(),
+        )
     }
 }
 

@@ -86,7 +86,7 @@ impl Writer {
         then: impl FnOnce(Result<T>) + Send + 'static,
     ) {
         let change: Change = Box::new(move |connection| {
-            let result = connection.map(change);
+            let result = connection.map(|connection| whole(connection, change));
             Box::new(move |not_committed| {
                 then(match (result, not_committed) {
                     (Some(Err(error)), _) => Err(error.into()),
@@ -159,6 +159,21 @@ impl Drop for Writer {
     }
 }
 
+/// Makes all of a change, or nothing: the transaction has other changes, too, and goes on if this one fails.
+fn whole<T>(connection: &Connection, change: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let run = |sql| connection.prepare_cached(sql)?.execute([]);
+    run("SAVEPOINT change")?;
+    let result = change(connection);
+    // SQLite ends the whole transaction by itself if it meets a full disk, say. Then there is no savepoint any more.
+    if !connection.is_autocommit() {
+        if result.is_err() {
+            run("ROLLBACK TO change")?;
+        }
+        run("RELEASE change")?;
+    }
+    result
+}
+
 /// Takes all changes that wait into one transaction, and answers when that is on the disk.
 fn write(connection: Connection, waiting: &Receiver<Change>) {
     let mut answers = Vec::new();
@@ -216,8 +231,9 @@ fn insert(
         return Ok(before);
     }
     let sql = "INSERT INTO inspection (line, received, source, name, verdict, reason, score, p_value, threshold, rate, confidence, \
-               regions, width, height, model, version, riad_version, ms, audit, picture, bytes, key, key_picture, identity, pictures) VALUES (?1, \
-               ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)";
+               regions, width, height, model, version, riad_version, ms, audit, picture, bytes, key, key_picture, identity, pictures, \
+               regions_total, ran) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
+               ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)";
     let regions = serde_json::to_string(&inspection.regions)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let size = |number: Option<usize>| number.map(|number| i64::try_from(number).unwrap_or(i64::MAX));
@@ -247,6 +263,8 @@ fn insert(
         key.map(|key| &key.picture),
         identity,
         size(inspection.pictures),
+        size(Some(inspection.regions_total)),
+        i64::try_from(inspection.ran.as_millis()).unwrap_or(i64::MAX),
     ])?;
     inspection.id = connection.last_insert_rowid();
     inspection.links = Links::of(&inspection.line, inspection.id);
@@ -255,7 +273,7 @@ fn insert(
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use super::{
         super::{Origin, Store, Verdict},
@@ -267,6 +285,7 @@ mod tests {
             id: 0,
             line: "lid".to_owned(),
             received: SystemTime::UNIX_EPOCH,
+            ran: Duration::ZERO,
             source: Origin::Http,
             name: None,
             verdict: Verdict::Good,
@@ -277,6 +296,7 @@ mod tests {
             rate: 0.05,
             confidence: None,
             regions: Vec::new(),
+            regions_total: 0,
             width: None,
             height: None,
             pictures: None,
@@ -292,6 +312,21 @@ mod tests {
             picture: None,
             bytes: 0,
         }
+    }
+
+    #[test]
+    fn a_change_that_fails_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let forget = "INSERT INTO forgotten (sink, line) VALUES ('mqtt:hall', 'lid')";
+        let failed = store.change(move |connection| {
+            connection.execute(forget, [])?;
+            connection.execute("INSERT INTO nothing VALUES (1)", [])
+        });
+        assert!(failed.unwrap_err().to_string().contains("nothing"));
+        assert!(store.forgotten("mqtt:hall").unwrap().is_empty());
+        store.change(move |connection| connection.execute(forget, [])).unwrap();
+        assert_eq!(store.forgotten("mqtt:hall").unwrap(), ["lid"]);
     }
 
     /// Both were judged before either was stored.

@@ -74,6 +74,7 @@ export class Mock {
         x: Math.round(900 * (d.x - 1.3 * d.rx)), y: Math.round(900 * (d.y - 1.3 * d.ry)),
         width: Math.round(900 * 2.6 * d.rx), height: Math.round(900 * 2.6 * d.ry), area: Math.round(2e6 * d.rx * d.ry), peak: score - 0.02 * k,
       })),
+      regions_total: defects.length,
       width: verdict === "error" ? null : 900, height: verdict === "error" ? null : 900,
       model: "3fa8c0d1e2b4", version: line.versions.find((v) => v.in_use).version, riad_version: "0.1.0", ms: 7.9,
       audit, label: null, labelled: null, kept: true,

@@ -254,7 +254,7 @@ describe("answers and versions", () => {
     const audited = mock.lines.get("lid").inspections.filter((row) => row.label === "good" && row.audit).length;
     await until(() => page.locator(".pick input:checked").count(), audited);
     assert.ok(await page.locator(".warning").isHidden());
-    assert.match(await page.locator(".measured").textContent(), /of the rejects are false alarms.*answered rejects; the true share lies between 1 % and 40 %/);
+    assert.match(await page.locator(".measured").textContent(), /of the rejects are false alarms.*answered rejects of the version in use; the true share lies between 1 % and 40 %/);
     await page.getByRole("button", { name: "False alarms", exact: true }).click();
     await page.getByRole("button", { name: "Make a new version" }).click();
     await page.waitForSelector("text=A false-positive rate of 0.05 takes 1 audited pictures that are labelled good; 0 of those selected are.");

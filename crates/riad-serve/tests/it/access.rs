@@ -66,7 +66,6 @@ fn without_a_token_it_listens_and_answers_to_this_machine_only() {
     let line = LineOptions {
         name: "lid".to_owned(),
         model: run().to_owned(),
-        watch: None,
     };
     let folder = tempfile::tempdir().unwrap();
     let mut options = Options::new(vec![line], folder.path().join("store"));
@@ -150,6 +149,52 @@ fn a_slow_sender_is_given_up_and_keeps_nobody_waiting() {
     let mut answer = String::new();
     slow[0].read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+/// Begins so many requests with a body of 200 kB, sends 65 KiB of it, and then nothing.
+fn stalled(base: &str, path: &str, count: usize) -> Vec<TcpStream> {
+    let begin = |_| {
+        let mut stream = TcpStream::connect(base.trim_start_matches("http://")).unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&[b' '; 65 << 10]).unwrap();
+        stream
+    };
+    (0..count).map(begin).collect()
+}
+
+#[test]
+fn senders_that_stall_give_their_room_back_long_before_the_deadline() {
+    let served = served(|options| options.deadline = Duration::from_secs(3600));
+    // More than a line has room for.
+    let mut stalled = stalled(&served.caller.base, "/v1/lines/lid/inspect", 140);
+    let mut answer = String::new();
+    stalled[0].set_read_timeout(Some(Duration::from_secs(300))).unwrap();
+    stalled[0].read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    until("there is room", || {
+        served
+            .caller
+            .post("/v1/lines/lid/inspect", &[], &png(&good(1)))
+            .status()
+            == 200
+    });
+}
+
+#[test]
+fn calls_that_stall_keep_nobody_from_calling() {
+    let served = served(|options| options.deadline = Duration::from_secs(3600));
+    let _stalled = stalled(&served.caller.base, "/v2/models/lid/infer", 20);
+    let incoming = served.folder.path().join("store/incoming");
+    until("they have room for what they send", || {
+        incoming.read_dir().unwrap().count() >= 8
+    });
+    let input = serde_json::json!({"name": "image", "datatype": "UINT8", "shape": [8, 8, 3], "data": vec![7; 192]});
+    let call = serde_json::json!({"inputs": [input]});
+    for _ in 0..20 {
+        let (status, said) = served.caller.send("/v2/models/lid/infer", &call);
+        assert_eq!(status, 200, "{said}");
+    }
 }
 
 #[test]

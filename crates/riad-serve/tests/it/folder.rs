@@ -13,7 +13,7 @@ fn each_picture_of_a_folder_gets_one_row_whatever_ends_between() {
     fs::create_dir(&inbox).unwrap();
     let watching = |folder| {
         served_in(folder, |options| {
-            options.lines[0].watch = Some(inbox.clone());
+            options.watch = vec![("lid".to_owned(), inbox.clone())];
             options.settle = Duration::from_millis(50);
             options.interval = Duration::from_millis(50);
         })

@@ -139,6 +139,53 @@ fn weights_learn_on_and_thresholds_never_come_of_what_they_learned_from() {
     );
 }
 
+#[test]
+fn a_selected_picture_that_is_damaged_is_left_out_and_named() {
+    let served = served(|options| options.audit = Some(2));
+    let [audited, others] = labelled(&served, 20, 2);
+    for id in [audited[3], others[1]] {
+        let row = served.caller.json(&format!("/v1/lines/lid/inspections/{id}"));
+        let mut image = served.caller.get(row["links"]["image"].as_str().unwrap());
+        fs::write(file_of(&served, &image.body_mut().read_to_vec().unwrap()), "damaged").unwrap();
+    }
+    let named = |version: &Value, id: i64| {
+        let note = version["note"].as_str().unwrap();
+        assert!(
+            note.contains(&format!("; left out: the picture of inspection {id} (")) && !note.contains("store"),
+            "{note}"
+        );
+    };
+    assert_eq!(make(&served, "recalibrate", &audited).0, 202);
+    named(&used(&served), audited[3]);
+    let both = [&audited[..3], &audited[4..], &others].concat();
+    assert_eq!(make(&served, "train", &both).0, 202);
+    let version = used(&served);
+    named(&version, others[1]);
+    assert!(
+        version["note"].as_str().unwrap().starts_with("from 2 selected"),
+        "{version}"
+    );
+    // Too few are left.
+    let few = [&audited[..3], &audited[4..19], &[audited[3]], &others[..1]].concat();
+    assert_eq!(make(&served, "recalibrate", &few).0, 202);
+    until("it has failed", || newest(&served)["state"] == "failed");
+    let version = newest(&served);
+    let note = version["note"].as_str().unwrap();
+    assert!(
+        note.starts_with("the threshold takes 19 audited pictures, and 18"),
+        "{note}"
+    );
+    named(&version, audited[3]);
+}
+
+/// The file in the store that holds this.
+fn file_of(served: &Served, bytes: &[u8]) -> std::path::PathBuf {
+    let line = served.folder.path().join("store/pictures/lid");
+    let days = fs::read_dir(line).unwrap().map(|day| day.unwrap().path());
+    let mut files = days.flat_map(|day| fs::read_dir(day).unwrap().map(|file| file.unwrap().path()));
+    files.find(|file| fs::read(file).unwrap() == bytes).unwrap()
+}
+
 /// The picture of an inspection, sent again until it is not drawn for an audit, and labelled.
 fn sent_again(served: &Served, id: i64) -> i64 {
     let mut image = served.caller.get(&format!("/v1/lines/lid/inspections/{id}/image"));

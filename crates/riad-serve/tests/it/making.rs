@@ -459,7 +459,6 @@ fn a_line_that_is_made_lives_beside_those_that_are_given() {
         let line = riad_serve::LineOptions {
             name: name.to_owned(),
             model: crate::support::run().to_owned(),
-            watch: None,
         };
         let mut options = Options::new(vec![line], &store);
         options.listen = ([127, 0, 0, 1], 0).into();

@@ -93,3 +93,16 @@ fn pictures_beyond_what_is_kept_go_the_good_ones_first_and_the_labelled_ones_las
     assert_eq!(second.caller.get("/v1/lines/lid/inspections/3/image").status(), 404);
     assert_eq!(second.caller.json("/v1/lines/lid/inspections/3")["kept"], false);
 }
+
+#[test]
+fn a_picture_whose_file_is_gone_is_not_kept_any_more() {
+    let served = served(|_| {});
+    served.caller.inspect(&png(&bad(1)));
+    std::fs::remove_dir_all(served.folder.path().join("store/pictures/lid")).unwrap();
+    for file in ["image", "image?for=page", "thumbnail", "heat-map", "overlay", "map.npy"] {
+        let gone = served.caller.get(&format!("/v1/lines/lid/inspections/1/{file}"));
+        assert_eq!(gone.status(), 404, "{file}");
+        let words = answer(gone)["error"].to_string();
+        assert!(words.contains("inspection 1 is not kept any more"), "{file}: {words}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use riad_serve::{LineOptions, Options, Service};
 use serde_json::{Value, json};
 use ureq::{Body, http::Response};
 
@@ -174,6 +175,64 @@ fn what_an_older_version_judged_is_drawn_whatever_rate_it_is_calibrated_for() {
     assert!(
         status == 409 && refused["error"].as_str().unwrap().contains("24"),
         "{status} {refused}"
+    );
+}
+
+#[test]
+fn no_other_file_judges_or_draws_in_the_name_of_a_version() {
+    let (second, model) = two_versions();
+    let judged = second.caller.inspect(&png(&bad(3)));
+    assert_eq!(judged["version"], json!(2));
+    let first = |served: &Served| {
+        let path = "/v1/lines/lid/versions/1/use";
+        served.caller.post(path, &[], b"").status().as_u16()
+    };
+    let folder = second.end();
+    let file = |version: u32| folder.path().join(format!("store/models/lid/{version}.safetensors"));
+    let [one, two] = [1, 2].map(|version| std::fs::read(file(version)).unwrap());
+    std::fs::write(file(1), &two).unwrap();
+    std::fs::write(file(2), &one).unwrap();
+    let line = LineOptions {
+        name: "lid".to_owned(),
+        model: model.clone(),
+    };
+    let mut options = Options::new(vec![line], folder.path().join("store"));
+    options.listen = ([127, 0, 0, 1], 0).into();
+    let refused = Service::start(options).unwrap_err().to_string();
+    assert!(
+        refused.contains("2.safetensors is not version 2 of line lid"),
+        "{refused}"
+    );
+    std::fs::write(file(2), &two).unwrap();
+    let third = served_in(folder, |options| options.lines[0].model = model);
+    assert_eq!(first(&third), 500, "version 1 is still the file of version 2");
+}
+
+#[test]
+fn a_version_that_has_no_threshold_for_the_rate_is_not_the_runs_fault() {
+    let served = served(|options| options.audit = Some(1));
+    let ids = audited(&served.caller);
+    for id in &ids {
+        served.caller.label(*id, &json!("good"));
+    }
+    assert_eq!(make(&served.caller, &ids[4..]).status(), 202);
+    until("it is made", || {
+        served.caller.json("/v1/lines/lid/versions")["versions"][0]["state"] == "ready"
+    });
+    assert_eq!(served.caller.send("/v1/lines/lid/versions/2/use", &json!({})).0, 200);
+    let folder = served.end();
+    let line = LineOptions {
+        name: "lid".to_owned(),
+        model: run().to_owned(),
+    };
+    let mut options = Options::new(vec![line], folder.path().join("store"));
+    options.listen = ([127, 0, 0, 1], 0).into();
+    // It takes 22 pictures. The run has 24, and version 2 has 20.
+    options.rate = riad::FalsePositiveRate::new(0.0435);
+    let refused = Service::start(options).unwrap_err().to_string();
+    assert!(
+        refused.contains("its version 2") && refused.contains("on the page") && !refused.contains(".safetensors"),
+        "{refused}"
     );
 }
 

@@ -10,7 +10,6 @@ fn a_store_serves_one_process_at_a_time() {
     let line = LineOptions {
         name: "lid".to_owned(),
         model: run().to_owned(),
-        watch: None,
     };
     let mut options = Options::new(vec![line], served.folder.path().join("store"));
     options.listen = ([127, 0, 0, 1], 0).into();
@@ -62,7 +61,6 @@ fn names_and_models_that_cannot_be_meant_are_refused_with_the_reason() {
         let line = LineOptions {
             name: name.to_owned(),
             model: model.to_owned(),
-            watch: None,
         };
         let mut options = Options::new(vec![line], folder.path().join("store"));
         options.listen = ([127, 0, 0, 1], 0).into();
@@ -73,4 +71,25 @@ fn names_and_models_that_cannot_be_meant_are_refused_with_the_reason() {
     }
     let missing = refused("lid", &folder.path().join("nothing"));
     assert!(missing.contains("nothing"), "{missing}");
+}
+
+#[test]
+fn a_name_in_other_capitals_than_in_the_store_is_refused() {
+    let first = served(|_| {});
+    first.caller.inspect(&png(&good(1)));
+    let folder = first.end();
+    let line = LineOptions {
+        name: "LID".to_owned(),
+        model: run().to_owned(),
+    };
+    let mut options = Options::new(vec![line], folder.path().join("store"));
+    options.listen = ([127, 0, 0, 1], 0).into();
+    let refused = Service::start(options).unwrap_err().to_string();
+    assert!(
+        refused.contains("a line lid") && refused.contains("write lid"),
+        "{refused}"
+    );
+    assert!(!folder.path().join("store/models/LID").exists());
+    let second = served_in(folder, |_| {});
+    assert_eq!(second.caller.get("/v1/lines/lid/inspections/1/image").status(), 200);
 }

@@ -94,7 +94,6 @@ pub(crate) fn served_in(folder: TempDir, change: impl FnOnce(&mut Options)) -> S
     let line = LineOptions {
         name: "lid".to_owned(),
         model: run().to_owned(),
-        watch: None,
     };
     let mut options = Options::new(vec![line], folder.path().join("store"));
     options.listen = ([127, 0, 0, 1], 0).into();

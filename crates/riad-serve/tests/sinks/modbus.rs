@@ -8,7 +8,7 @@ use std::{
 use riad_serve::{Destination, Service};
 use serde_json::Value;
 
-use crate::support::{Program, free_port, good, metric, options, post, post_none, python, until};
+use crate::support::{LINE, Program, free_port, good, metric, options, post, post_none, python, until};
 
 /// A PLC that prints what is written to it.
 const PLC: &str = "
@@ -212,7 +212,7 @@ fn a_picture_that_lay_in_a_folder_is_not_good_for_the_product_that_is_there_now(
     };
     let (store, inbox) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut options = options(store.path(), [to_plc(port, Duration::from_secs(30))]);
-    options.lines[0].watch = Some(inbox.path().to_owned());
+    options.watch = vec![(LINE.to_owned(), inbox.path().to_owned())];
     (options.settle, options.interval) = (Duration::from_secs(20), Duration::from_secs(10));
     let error = Service::start(options.clone()).unwrap_err().to_string();
     assert!(error.contains("no verdict would be in time"), "{error}");

@@ -226,6 +226,28 @@ fn nothing_is_lost_while_a_broker_is_gone() {
 }
 
 #[test]
+fn what_no_broker_takes_is_dropped_and_the_rest_goes_on() {
+    let Some(mut broker) = Broker::start("allow_anonymous true") else {
+        return;
+    };
+    let (store, listener) = (tempfile::tempdir().unwrap(), broker.listen(&[]));
+    let service = Service::start(options(store.path(), [broker.to()])).unwrap();
+    let address = service.address();
+    let mut expected = vec![post_none(address)];
+    until("it came", || listener.ids() == expected);
+    broker.end();
+    expected.extend((0..3).map(|_| post_none(address)));
+    let large = expected.remove(2);
+    let database = rusqlite::Connection::open(store.path().join("riad.sqlite")).unwrap();
+    let sql = "UPDATE inspection SET name = hex(zeroblob(9000000)) WHERE id = ?1";
+    assert_eq!(database.execute(sql, [large]).unwrap(), 1);
+    assert!(broker.again());
+    until("all is delivered", || metric(address, "behind") == 0.0);
+    until("the rest came", || listener.ids() == expected);
+    assert_eq!(metric(address, "dropped_total"), 1.0);
+}
+
+#[test]
 fn a_broker_retains_nothing_of_a_line_that_was_deleted_while_it_was_gone() {
     let Some(mut broker) = Broker::start("allow_anonymous true") else {
         return;

@@ -66,7 +66,6 @@ pub(crate) fn options(store: &Path, sinks: impl IntoIterator<Item = Destination>
     let line = LineOptions {
         name: LINE.to_owned(),
         model: plant().join("run"),
-        watch: None,
     };
     Options {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),

@@ -13,7 +13,7 @@ use crate::{
     sinks::{
         link::{Outcome, Peer},
         options::Address,
-        spool::Spool,
+        spool::{BEHIND, Spool},
     },
     store::Inspection,
 };
@@ -90,7 +90,7 @@ impl Peer for Client {
             let is_in_time = self.board.show(inspection);
             self.board.beat();
             if !is_in_time {
-                spool.dropped(1);
+                spool.dropped(1, BEHIND);
             } else if let Some(place) = self.board.place(&inspection.line) {
                 self.write(place).await?;
             }

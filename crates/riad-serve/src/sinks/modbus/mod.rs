@@ -10,6 +10,7 @@ use std::{
 
 pub(super) use self::{client::Client, server::Server};
 use crate::{
+    clock::Moment,
     line::{Line, State},
     shared::Shared,
     store::{Inspection, Origin, Store, Verdict},
@@ -118,9 +119,9 @@ impl Board {
         if let Some(last) = shown.last.filter(|last| last.id >= inspection.id) {
             return last.until.is_some_and(|until| Instant::now() < until);
         }
-        // A time that lies ahead was written by a clock that somebody has set since, and says nothing.
-        let age = since(&self.shared.store, inspection).and_then(|since| SystemTime::now().duration_since(since).ok());
-        let left = age
+        let since = since(&self.shared.store, inspection);
+        let left = since
+            .and_then(|since| age(since, inspection.ran, Moment::now()))
             .and_then(|age| self.valid.checked_sub(age))
             .filter(|left| !left.is_zero());
         shown.sequence = shown.sequence.wrapping_add(1);
@@ -171,6 +172,13 @@ impl Board {
         let until = last.and_then(|last| last.until);
         until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
+}
+
+/// How old a picture is that was there at a time, when the machine had run for so long. A clock that was set back makes it no younger. A
+/// time that lies ahead was written by a clock that somebody has set since, and says nothing.
+fn age(since: SystemTime, ran: Duration, now: Moment) -> Option<Duration> {
+    let told = now.told().duration_since(since).ok()?;
+    Some(told.max(now.ran().saturating_sub(ran)))
 }
 
 /// When a picture was there. One that lay in a folder while nobody looked was there when it was written: it is of a product that has long
@@ -251,6 +259,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_verdict_younger() {
+        let now = Moment::now();
+        let seconds = Duration::from_secs;
+        // It came ten seconds ago. Since then the clock was set back by nine, not at all, forward by five, and back by eleven.
+        let ran = now.ran() - seconds(10);
+        for (told, expected) in [(1, Some(10)), (10, Some(10)), (15, Some(15))] {
+            assert_eq!(
+                age(now.told() - seconds(told), ran, now),
+                expected.map(seconds),
+                "{told}"
+            );
+        }
+        assert_eq!(age(now.told() + seconds(1), ran, now), None);
+        // A file that lay in a folder is as old as the file is.
+        assert_eq!(age(now.told() - seconds(60), now.ran(), now), Some(seconds(60)));
     }
 
     #[test]
