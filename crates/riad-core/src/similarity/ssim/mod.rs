@@ -33,6 +33,7 @@ pub fn loss(
     let windows = (height - 2 * RADIUS) * (width - 2 * RADIUS);
     let count = (shape.images * shape.channels * windows) as f64;
     let slope = (-f64::from(weight) / count) as f32;
+    let grad = grad.filter(|_| weight != 0.0);
     let gaussian = Gaussian::new();
     let sum = sum_chunks(shape.plane_len(), target, recon, grad, |target, recon, grad| {
         let planes = Planes {
