@@ -42,8 +42,6 @@ pub use tiling::Tiling;
 
 pub(crate) use loss::loss;
 pub(crate) use map::{MapSettings, maps};
-#[cfg(feature = "candle")]
-pub(crate) use masking::mirrored;
 #[cfg(test)]
 #[cfg(feature = "candle")]
 pub(crate) use masking::tests::{maskings, values};
