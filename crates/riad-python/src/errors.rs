@@ -89,7 +89,11 @@ fn class(error: &Error) -> &'static str {
         ) => "RunError",
         Error::File { .. } | Error::Data(DataError::Io { .. }) | Error::Model(ModelError::Io { .. }) => "FileError",
         Error::Data(DataError::Parameter(_)) => "RequestError",
-        Error::Data(_) | Error::Image { .. } | Error::Mask { .. } => "ImageError",
+        Error::Data(_)
+        | Error::Image { .. }
+        | Error::Pixels(_)
+        | Error::Mask { .. }
+        | Error::Model(ModelError::ImageSize { .. }) => "ImageError",
         Error::Model(ModelError::Checkpoint { .. } | ModelError::NoWeights { .. }) => "ModelError",
         error if error.is_usage() => "RequestError",
         _ => "Error",
