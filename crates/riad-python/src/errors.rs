@@ -85,6 +85,7 @@ fn class(error: &Error) -> &'static str {
             ModelError::RunExists { .. }
             | ModelError::NoRun { .. }
             | ModelError::RunBusy { .. }
+            | ModelError::OtherImages { .. }
             | ModelError::Diverged { .. },
         ) => "RunError",
         Error::File { .. } | Error::Data(DataError::Io { .. }) | Error::Model(ModelError::Io { .. }) => "FileError",

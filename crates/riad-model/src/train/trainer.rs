@@ -303,7 +303,8 @@ impl Trainer {
     /// then saved.
     ///
     /// # Errors
-    /// If an image cannot be loaded, the loss becomes NaN or infinite (the last good checkpoint is kept), a file cannot
+    /// [`ModelError::OtherImages`] if the run has begun with another number of images, in this process or before it was
+    /// resumed. If an image cannot be loaded, the loss becomes NaN or infinite (the last good checkpoint is kept), a file cannot
     /// be written, or the device fails.
     pub fn run(
         &mut self,
@@ -314,6 +315,7 @@ impl Trainer {
         if train.is_empty() {
             return Err(ModelError::Setting("there are no training images".into()));
         }
+        self.progress.check_counts(train.len(), validation.len())?;
         while !self.progress.finished {
             if self.run_epoch(train, observe)?.is_break() {
                 self.save()?;
