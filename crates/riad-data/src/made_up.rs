@@ -33,6 +33,7 @@ const SEEN: f64 = 1.0 / 3.0;
 const UNEVEN: f64 = 1.35;
 
 /// A kind of made-up defect.
+#[doc(alias = "synthetic_anomaly")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Flaw {
@@ -51,6 +52,7 @@ pub enum Flaw {
 }
 
 /// A defect of a kind and a size.
+#[doc(alias = "synthetic_anomaly")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MadeUp {
     /// Its kind.

@@ -92,8 +92,10 @@ pub struct ScoringSettings {
     #[serde(default, skip_serializing_if = "InputFilter::is_none")]
     pub input: InputFilter,
     /// Region sizes K in pixels. A method that hides nothing has none.
+    #[doc(alias = "k")]
     pub region_sizes: Vec<usize>,
     /// Number n of disjoint mask sets for each region size.
+    #[doc(alias = "n")]
     pub sets: usize,
     /// Seed of the masks.
     pub mask_seed: u64,
