@@ -44,7 +44,7 @@ impl Scorer {
     pub fn new(checkpoint: &Checkpoint, device: &Device, precision: Precision) -> Result<Self> {
         checkpoint.check()?;
         let header = checkpoint.header.clone();
-        let channels = checkpoint.weights.architecture().channels;
+        let channels = checkpoint.weights.architecture().channels();
         let passes = header.scoring.method.passes(&header.scoring, channels)?;
         Ok(Self {
             network: backend::scorer(&checkpoint.weights, passes, device, precision)?,

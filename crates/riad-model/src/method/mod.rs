@@ -132,7 +132,7 @@ impl Method {
     /// its tensors do not tell.
     pub(crate) fn settings_of_foreign(architecture: Architecture) -> ScoringSettings {
         let ScoringSettings { height, width, .. } = ScoringSettings::default();
-        match architecture.inputs() == architecture.channels {
+        match architecture.inputs() == architecture.channels() {
             true => ScoringSettings::default(),
             false => ScoringSettings {
                 input: InputFilter::EdgesGrey,

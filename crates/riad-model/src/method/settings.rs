@@ -213,7 +213,7 @@ impl ScoringSettings {
 
     /// Checks that a network takes what these settings show it.
     pub(crate) fn check_network(&self, architecture: Architecture) -> Result<()> {
-        let (sees, shown) = (architecture.inputs(), self.input.channels(architecture.channels));
+        let (sees, shown) = (architecture.inputs(), self.input.channels(architecture.channels()));
         if sees == shown {
             return Ok(());
         }

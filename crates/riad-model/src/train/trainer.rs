@@ -452,7 +452,7 @@ impl Trainer {
             epoch: self.progress.epochs as u64,
             step: (self.progress.steps + ahead) as u64,
         };
-        scoring.method.draw(scoring, architecture.channels, step, count)
+        scoring.method.draw(scoring, architecture.channels(), step, count)
     }
 
     /// Validates, and settles whether the epoch is the best and whether it is the last. Gives whether it is the best: the
@@ -493,7 +493,7 @@ impl Trainer {
             return Ok(None);
         }
         let scoring = &self.config.scoring;
-        let passes = scoring.method.passes(scoring, self.config.architecture.channels)?;
+        let passes = scoring.method.passes(scoring, self.config.architecture.channels())?;
         let scorer = self.network.scorer(passes)?;
         let mut mean = LossTerms::default();
         let seed = derive_seed(&[self.config.seed, Choice::Tiles as u64]);
