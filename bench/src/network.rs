@@ -94,7 +94,7 @@ impl Scoring {
     ) -> Result<Self> {
         let mut checkpoint = Checkpoint::open(&directory.join(format!("weights-{preset}.safetensors")))?;
         let architecture = checkpoint.header.architecture;
-        let image_len = architecture.channels * settings.size().pixels();
+        let image_len = architecture.channels() * settings.size().pixels();
         let passes = count * settings.passes_per_image();
         let macs = passes as u64 * architecture.macs(settings.height, settings.width)?;
         let images = directory.join(format!("images-{}.f32", settings.height));

@@ -7,6 +7,9 @@ use crate::ConvError;
 /// A transposed layer has a stride's square of phases, each with a plan of its own.
 const MAX_STRIDE: usize = 1024;
 
+/// More zeros around an image than this would leave no room for the places in it, which count from before its border.
+const MAX_PADDING: usize = isize::MAX as usize / 4;
+
 /// Kernel side, stride and zero padding of a square, ungrouped, undilated convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
@@ -14,7 +17,8 @@ pub struct Geometry {
     pub kernel: usize,
     /// Stride in both directions, from 1 to 1024.
     pub stride: usize,
-    /// Rows and columns of zeros around the image (for a transposed convolution: cut off the output).
+    /// Rows and columns of zeros around the image (for a transposed convolution: cut off the output), at most a quarter of
+    /// `isize::MAX`.
     pub padding: usize,
 }
 
@@ -76,6 +80,9 @@ impl Geometry {
                 stride: self.stride,
                 limit: MAX_STRIDE,
             });
+        }
+        if self.padding > MAX_PADDING {
+            return Err(ConvError::TooLarge { what: "padding" });
         }
         Ok(())
     }

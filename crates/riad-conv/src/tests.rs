@@ -504,6 +504,20 @@ fn what_does_not_fit_is_refused() {
         run(&weight, Geometry::new(3, stride, 1)),
         Err(ConvError::Stride { stride, limit: 1024 })
     );
+    // A layer is packed before it sees an image, whose size would refuse such padding.
+    for padding in [isize::MAX as usize / 4 + 1, isize::MAX as usize + 1, usize::MAX] {
+        let (geometry, refused) = (Geometry::new(3, 2, padding), ConvError::TooLarge { what: "padding" });
+        let (end, precision) = (crate::Activation::None, crate::Precision::F32);
+        assert_eq!(
+            crate::Conv2d::new(&weight, 2, 3, None, geometry, end, precision).err(),
+            Some(refused.clone())
+        );
+        assert_eq!(
+            crate::ConvTranspose2d::new(&weight, 2, 3, None, geometry, end, precision).err(),
+            Some(refused.clone())
+        );
+        assert_eq!(run(&weight, geometry), Err(refused));
+    }
     assert_eq!(
         run(&[], Geometry::new(0, 1, 1)),
         Err(ConvError::Zero { what: "kernel" })

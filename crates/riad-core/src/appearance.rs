@@ -246,7 +246,8 @@ impl Appearance {
             }
             sums.add(&picture.numbers, 1.0);
         }
-        let mut made = sums.appearance(self.channels, self.images + more.len());
+        // The number before may come from a file.
+        let mut made = sums.appearance(self.channels, self.images.saturating_add(more.len()));
         let mut odd = 0.0_f32;
         for picture in more {
             odd = odd.max(made.judge(picture)?.distance);

@@ -15,8 +15,9 @@
 //! **Nothing depends on the number of threads.** Work is divided by image or plane, and sums are added in that order.
 //!
 //! **No input makes a function panic.** A size that does not fit its values, a setting out of range, or a map with a
-//! NaN is an error that says the cause and the way out. A [`Map`] always has as many values as its size. Batches in a
-//! framework's memory are slices with a shape, and every function checks the slices.
+//! NaN is an error that says the cause and the way out. Only [`Map::filled`] panics, for a size that no memory holds. A
+//! [`Map`] always has as many values as its size. Batches in a framework's memory are slices with a shape, and every
+//! function checks the slices.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod appearance;
@@ -27,6 +28,7 @@ pub mod edges;
 mod map;
 pub mod mask;
 pub mod metrics;
+mod mirror;
 pub mod outlier;
 pub mod published;
 pub mod random;
@@ -40,6 +42,7 @@ pub use calibration::{Calibration, CalibrationError};
 pub use components::{Components, components};
 pub use map::Map;
 pub use mask::{MaskError, Masks};
+pub use mirror::mirrored;
 pub use random::Random;
 pub use regions::{Region, regions};
 pub use size::{LengthError, Size, SizeError};

@@ -137,11 +137,13 @@ impl Masks {
     }
 
     /// Side of a cell in pixels.
+    #[doc(alias = "k")]
     pub fn region_size(&self) -> usize {
         self.region_size
     }
 
     /// Number of disjoint sets. A reconstruction needs one pass for each.
+    #[doc(alias = "n")]
     pub fn sets(&self) -> usize {
         self.sets
     }

@@ -12,8 +12,9 @@ const QUARTILES: f64 = 1.349;
 
 /// The distance of each value from the median, in robust standard deviations. Such a deviation is the distance of the
 /// quartiles divided by 1.349, and at least `least`. Up to a quarter of outliers does not change it. Because of
-/// `least`, small differences between nearly equal values are no outliers. The distance is 0 for a value that is not
-/// finite, and for all values if there are fewer than eight.
+/// `least`, small differences between nearly equal values are no outliers. If the deviation is 0, because `least` is 0 and
+/// most values are equal, the other values are infinitely far. The distance is 0 for a value that is not finite, and for
+/// all values if there are fewer than eight. It is never NaN.
 pub fn deviations(values: &[f64], least: f64) -> Vec<f64> {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
     if sorted.len() < FEWEST {
@@ -28,8 +29,9 @@ pub fn deviations(values: &[f64], least: f64) -> Vec<f64> {
     };
     let deviation = ((quantile(0.75) - quantile(0.25)) / QUARTILES).max(least);
     let median = quantile(0.5);
+    // A value that is equal to the median gives 0 / 0 if the deviation is 0.
     let far = |&value: &f64| match (value - median) / deviation {
-        far if far.is_finite() => far,
+        far if value.is_finite() && !far.is_nan() => far,
         _ => 0.0,
     };
     values.iter().map(far).collect()

@@ -49,8 +49,9 @@ pub fn regions(map: &Map, threshold: f32, size: Size) -> Vec<Region> {
         *peak = peak.max(value);
     }
     // Widened to whole pixels of the image, so that the box has all of the part.
-    let begin = |place: usize, of: usize, to: usize| place * to / of;
-    let end = |place: usize, of: usize, to: usize| ((place + 1) * to).div_ceil(of).min(to);
+    // A `usize` may be too small for the products, which the quotients are not: they are at most `to`.
+    let begin = |place: usize, of: usize, to: usize| (place as u128 * to as u128 / of as u128) as usize;
+    let end = |place: usize, of: usize, to: usize| ((place + 1) as u128 * to as u128).div_ceil(of as u128) as usize;
     let pixel = size.pixels() as f64 / map.size().pixels() as f64;
     let mut regions: Vec<Region> = parts
         .into_iter()

@@ -50,6 +50,7 @@ impl Size {
     /// assert!(Size::new(67, 100).has_proportions_of(Size::new(1000, 1500)));
     /// assert!(!Size::new(480, 640).has_proportions_of(Size::new(720, 1280)));
     /// ```
+    #[doc(alias = "aspect_ratio")]
     pub const fn has_proportions_of(self, other: Self) -> bool {
         let (one, two) = (
             self.height.saturating_mul(other.width),

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::{Map, Size};
+use crate::{Map, Size, mirrored};
 
 /// Why a map cannot be smoothed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -87,20 +87,11 @@ impl MirroredWindow {
     fn new(size: usize, window: usize) -> Self {
         let period = 2 * size;
         let rest = window % period;
-        let first = period - window / 2 % period;
-        let mirror = |position: usize| {
-            if position < size {
-                position
-            } else {
-                period - 1 - position
-            }
-        };
+        let first = -((window / 2 % period) as isize);
         Self {
             periods: (window / period) as f64,
             rest,
-            indices: (first..first + size + rest)
-                .map(|position| mirror(position % period))
-                .collect(),
+            indices: (first..).take(size + rest).map(|place| mirrored(place, size)).collect(),
         }
     }
 }

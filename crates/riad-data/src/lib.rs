@@ -12,6 +12,7 @@ mod ahead;
 mod cache;
 mod corruption;
 mod crops;
+mod curve;
 mod dataset;
 mod decode;
 pub mod demo;

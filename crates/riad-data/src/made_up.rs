@@ -17,6 +17,7 @@ use riad_core::{Map, Size};
 
 use crate::Image;
 use crate::corruption::Region;
+use crate::curve::Curve;
 use crate::dice::{Dice, smooth_noise};
 
 /// A pixel belongs to a defect if a channel has changed by more than this share of the range; less can hardly be seen.
@@ -32,6 +33,7 @@ const SEEN: f64 = 1.0 / 3.0;
 const UNEVEN: f64 = 1.35;
 
 /// A kind of made-up defect.
+#[doc(alias = "synthetic_anomaly")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Flaw {
@@ -50,6 +52,7 @@ pub enum Flaw {
 }
 
 /// A defect of a kind and a size.
+#[doc(alias = "synthetic_anomaly")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MadeUp {
     /// Its kind.
@@ -268,30 +271,18 @@ fn sampled(plane: &[f32], size: Size, [x, y]: [f64; 2]) -> f32 {
 }
 
 fn scratch(image: &Image, centre: [f64; 2], length: f64, dice: &mut Dice) -> Patch {
-    const PIECES: usize = 12;
-    let [cos, sin] = direction(dice);
+    let direction = direction(dice);
     let bend = length * dice.between(-0.25, 0.25);
     let half_width = (length * dice.between(0.015, 0.03)).max(0.5);
     let light = sign(dice) * dice.between(0.4, 0.7);
-    let point = |index: usize| {
-        let t = index as f64 / PIECES as f64;
-        let (along, aside) = ((t - 0.5) * length, bend * (4.0 * t * (1.0 - t) - 0.5));
-        [
-            centre[0] + along * cos - aside * sin,
-            centre[1] + along * sin + aside * cos,
-        ]
-    };
-    let points: Vec<[f64; 2]> = (0..=PIECES).map(point).collect();
+    let curve = Curve::new(centre, direction, length, bend, 12);
     // How far a place is from the line, below 0 to its right.
     let distance = |x: f64, y: f64| {
-        let distances = points.windows(2).map(|ends| {
-            let line = [ends[1][0] - ends[0][0], ends[1][1] - ends[0][1]];
-            let to = [x - ends[0][0], y - ends[0][1]];
-            let squared = line[0] * line[0] + line[1] * line[1];
-            let t = ((to[0] * line[0] + to[1] * line[1]) / squared).clamp(0.0, 1.0);
-            let (right, down) = (to[0] - t * line[0], to[1] - t * line[1]);
+        let distances = curve.pieces().map(|piece| {
+            let (from, line) = (piece.ends[0], piece.line());
+            let to = [x - from[0], y - from[1]];
             let side = if line[0] * to[1] < line[1] * to[0] { -1.0 } else { 1.0 };
-            side * (right * right + down * down).sqrt()
+            side * piece.nearest(x, y).distance()
         });
         distances.fold(f64::INFINITY, |a, b| if b.abs() < a.abs() { b } else { a })
     };
@@ -299,9 +290,7 @@ fn scratch(image: &Image, centre: [f64; 2], length: f64, dice: &mut Dice) -> Pat
     // The groove, and the ridge beside it.
     let lines = |x, y| [covered(distance(x, y)), covered(distance(x, y) - 2.0 * half_width)];
     let reach = 3.0 * half_width + 1.0;
-    let end = |axis: usize, extreme: fn(f64, f64) -> f64| points.iter().map(|p| p[axis]).reduce(extreme).unwrap_or(0.0);
-    let from = [0, 1].map(|axis| end(axis, f64::min) - reach);
-    let to = [0, 1].map(|axis| end(axis, f64::max) + reach);
+    let [from, to] = curve.corners(reach);
     let region = Region::new(image.size(), from, to, |x, y| {
         let [groove, ridge] = lines(x, y);
         groove.max(ridge)

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::path::Path;
 
-use riad_core::{LengthError, Size};
+use riad_core::{LengthError, Size, mirrored};
 
 use crate::DataError;
 
@@ -51,18 +51,11 @@ impl Image {
         &mut self.values
     }
 
-    /// The same image, moved down by a number of rows and right by a number of columns, both less than the image has.
-    /// The free part shows the mirror image of the part beside it.
+    /// The same image, moved down by a number of rows and right by a number of columns. The free part shows the mirror
+    /// image of the part beside it.
     pub(crate) fn moved(&self, down: isize, right: isize) -> Self {
         let Size { height, width } = self.size;
-        let from = |to: usize, by: isize, side: usize| {
-            let at = to.wrapping_add_signed(by.wrapping_neg());
-            match (at < side, by > 0) {
-                (true, _) => at,
-                (false, true) => at.wrapping_neg() - 1,
-                (false, false) => 2 * side - 1 - at,
-            }
-        };
+        let from = |to: usize, by: isize, side: usize| mirrored(to as isize - by, side);
         let mut values = Vec::with_capacity(self.values.len());
         for plane in self.planes() {
             for y in 0..height {

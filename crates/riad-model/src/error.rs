@@ -1,6 +1,11 @@
 //! Errors of this crate. A variant says whose fault it is.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use riad_core::Size;
 
 /// Errors of this crate.
 ///
@@ -33,6 +38,15 @@ pub enum ModelError {
     /// The caller's source of images reported an error.
     #[error("{0}")]
     Images(Cause),
+
+    /// An image has a size that the model does not take: the image's fault.
+    #[error("an image has {got} pixels (height x width), and {needed}")]
+    ImageSize {
+        /// Its size.
+        got: Size,
+        /// What the model takes.
+        needed: NeededSize,
+    },
 
     /// Images do not fit the network or each other.
     #[error("{what} has {got} values, and {expected} were expected")]
@@ -87,6 +101,20 @@ pub enum ModelError {
     RunExists {
         /// The folder.
         folder: PathBuf,
+    },
+
+    /// A run goes on only with as many images as it was started with.
+    #[error(
+        "the run was started with {had} {what} images, and there are {got} now; bring them back, or start another run in another \
+         folder"
+    )]
+    OtherImages {
+        /// Which images: `training` or `validation`.
+        what: &'static str,
+        /// Their number when the run was started.
+        had: usize,
+        /// Their number now.
+        got: usize,
     },
 
     /// There is no run to resume.
@@ -146,6 +174,34 @@ pub enum ModelError {
     Smooth(#[from] riad_core::smooth::SmoothError),
 }
 
+/// The size that a model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NeededSize {
+    /// This size.
+    Exactly(Size),
+    /// At least this size of a tile, in both directions.
+    AtLeast(Size),
+    /// The size of the region of interest.
+    Region(Size),
+}
+
+impl fmt::Display for NeededSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(size) => write!(f, "the model takes {size}; resize it"),
+            Self::AtLeast(size) => write!(
+                f,
+                "a tile has {size}; leave the image out, or train a model with smaller tiles"
+            ),
+            Self::Region(size) => write!(
+                f,
+                "the region of interest has {size}; leave the image out, or use a model without that region"
+            ),
+        }
+    }
+}
+
 /// An error of a library below. Its type is not part of the interface. Use only its words.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -188,6 +244,8 @@ impl ModelError {
             Self::Io { .. }
             | Self::Checkpoint { .. }
             | Self::Images(_)
+            | Self::ImageSize { .. }
+            | Self::OtherImages { .. }
             | Self::Overflow
             | Self::RunExists { .. }
             | Self::NoRun { .. }
@@ -244,7 +302,10 @@ impl From<riad_conv::ConvError> for ModelError {
     fn from(error: riad_conv::ConvError) -> Self {
         match error {
             // What the caller chose, and not a bug.
-            riad_conv::ConvError::NoBf16 | riad_conv::ConvError::Simd { .. } => Self::Setting(error.to_string()),
+            riad_conv::ConvError::NoBf16 => Self::Precision {
+                reason: error.to_string(),
+            },
+            riad_conv::ConvError::Simd { .. } => Self::Setting(error.to_string()),
             error => Self::Convolution(error.into()),
         }
     }

@@ -14,7 +14,7 @@ pub mod store;
 mod train;
 
 pub use backend::{Device, Precision, device, gpu};
-pub use error::{Cause, ModelError, Result};
+pub use error::{Cause, ModelError, NeededSize, Result};
 pub use method::{
     Alignment, Examples, InputFilter, Keep, LossTerms, LossWeights, Method, Normal, NormalSums, Normalisation, Roi,
     Scored, ScoringSettings, Similarity, Tiling,

@@ -7,7 +7,7 @@ use riad_core::{Map, Size};
 use crate::{
     Result,
     backend::{self, Device, Precision, Score},
-    error::ModelError,
+    error::{ModelError, NeededSize},
     method::{Grid, Keep, MapSettings, Roi, Scored},
     store::{Checkpoint, Header},
 };
@@ -44,7 +44,7 @@ impl Scorer {
     pub fn new(checkpoint: &Checkpoint, device: &Device, precision: Precision) -> Result<Self> {
         checkpoint.check()?;
         let header = checkpoint.header.clone();
-        let channels = checkpoint.weights.architecture().channels;
+        let channels = checkpoint.weights.architecture().channels();
         let passes = header.scoring.method.passes(&header.scoring, channels)?;
         Ok(Self {
             network: backend::scorer(&checkpoint.weights, passes, device, precision)?,
@@ -76,8 +76,8 @@ impl Scorer {
     /// the kept results, the memory does not depend on the image's size.
     ///
     /// # Errors
-    /// If the slice is not an image of this size, the checkpoint does not take this size, the network's values
-    /// overflow, or the device fails.
+    /// [`ModelError::ImageSize`] if the checkpoint does not take this size. If the slice is not an image of this size, the
+    /// network's values overflow, or the device fails.
     pub fn score_image(&self, image: &[f32], size: Size, keep: Keep) -> Result<Scored> {
         let scoring = &self.header.scoring;
         let channels = self.channels();
@@ -86,9 +86,10 @@ impl Scorer {
         let tile = scoring.size();
         let Some(tiling) = scoring.tiling else {
             if size != tile {
-                return Err(ModelError::Setting(format!(
-                    "an image has {size} pixels (height x width), and the model takes {tile}"
-                )));
+                return Err(ModelError::ImageSize {
+                    got: size,
+                    needed: NeededSize::Exactly(tile),
+                });
             }
             let scored = self.score(image, keep)?.pop();
             return scored.ok_or_else(|| ModelError::Setting("an image has at least one pixel".into()));
@@ -142,10 +143,10 @@ impl Scorer {
 
     fn check_roi(&self, size: Size) -> Result<()> {
         match &self.roi {
-            Some(roi) if roi.size() != size => Err(ModelError::Setting(format!(
-                "the region of interest is for images of {} (height x width), and this one has {size}",
-                roi.size()
-            ))),
+            Some(roi) if roi.size() != size => Err(ModelError::ImageSize {
+                got: size,
+                needed: NeededSize::Region(roi.size()),
+            }),
             _ => Ok(()),
         }
     }

@@ -229,7 +229,7 @@ fn a_checkpoint_scores_as_on_the_cpu() -> Tested {
         Architecture::u_net(3).with_channels(5),
     ] {
         // The network sees more than such images have.
-        let (what, size, channels) = (format!("{architecture:?}"), Size::new(37, 50), architecture.channels);
+        let (what, size, channels) = (format!("{architecture:?}"), Size::new(37, 50), architecture.channels());
         checkpoint(architecture, folder.path(), size)?.save(&path)?;
         let images = images((2, channels, size.height, size.width), 0.2)?;
 

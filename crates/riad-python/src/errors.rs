@@ -85,13 +85,18 @@ fn class(error: &Error) -> &'static str {
             ModelError::RunExists { .. }
             | ModelError::NoRun { .. }
             | ModelError::RunBusy { .. }
+            | ModelError::OtherImages { .. }
             | ModelError::Diverged { .. },
         ) => "RunError",
         Error::File { .. } | Error::Data(DataError::Io { .. }) | Error::Model(ModelError::Io { .. }) => "FileError",
         Error::Data(DataError::Parameter(_)) => "RequestError",
         // No other image helps.
         Error::Data(DataError::Layout { .. } | DataError::Layouts { .. }) => "Error",
-        Error::Data(_) | Error::Image { .. } | Error::Mask { .. } => "ImageError",
+        Error::Data(_)
+        | Error::Image { .. }
+        | Error::Pixels(_)
+        | Error::Mask { .. }
+        | Error::Model(ModelError::ImageSize { .. }) => "ImageError",
         Error::Model(ModelError::Checkpoint { .. } | ModelError::NoWeights { .. }) => "ModelError",
         error if error.is_usage() => "RequestError",
         _ => "Error",

@@ -42,6 +42,10 @@ pub enum Error {
         cause: ModelError,
     },
 
+    /// An image in memory cannot be scored: it has other channels than the model, or values outside of [0, 1].
+    #[error("{0}")]
+    Pixels(String),
+
     /// A mask contradicts the folder of its image.
     #[error("{}: {reason}", file.display())]
     Mask {
@@ -385,6 +389,7 @@ impl Error {
             | Self::TooFew { .. } => true,
             Self::Data(_)
             | Self::Image { .. }
+            | Self::Pixels(_)
             | Self::Mask { .. }
             | Self::File { .. }
             | Self::Damaged { .. }

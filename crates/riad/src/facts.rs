@@ -47,7 +47,7 @@ impl<'a> Info<'a> {
             file: written(model),
             preset: preset_name(architecture.width),
             parameters: architecture.parameters()?,
-            channels: architecture.channels,
+            channels: architecture.channels(),
             macs_per_pass: architecture.macs(scoring.height, scoring.width)?,
             passes_per_image: scoring.passes_per_image(),
             normal: checkpoint.normal.is_some(),
@@ -93,12 +93,12 @@ pub fn facts(checkpoint: &Checkpoint, model: &Path) -> Result<Vec<Fact>> {
         ),
     );
     line("parameters", architecture.parameters()?.to_string());
-    let colours = match architecture.channels {
+    let colours = match architecture.channels() {
         1 => "grey",
         Architecture::COLOUR => "RGB",
         _ => "lights or bands",
     };
-    line("channels", format!("{}, {colours}", architecture.channels));
+    line("channels", format!("{}, {colours}", architecture.channels()));
     line(
         "work per image",
         format!(

@@ -43,7 +43,7 @@ pub use riad_data::{
 };
 pub use riad_model::{
     Alignment, Checkpoint, Device, EpochRecord, Header, InputFilter, LossTerms, LossWeights, Method, ModelError,
-    Precision, Preset, Roi, Similarity, TrainConfig, device, export, gpu, store::file_of as model_file,
+    NeededSize, Precision, Preset, Roi, Similarity, TrainConfig, device, export, gpu, store::file_of as model_file,
 };
 
 pub use self::{

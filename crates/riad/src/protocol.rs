@@ -365,7 +365,7 @@ pub(crate) fn differing(
         ),
         (
             "channels",
-            options.channels.is_none_or(|given| given == architecture.channels),
+            options.channels.is_none_or(|given| given == architecture.channels()),
         ),
         (
             "size",

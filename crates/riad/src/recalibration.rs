@@ -171,7 +171,7 @@ impl Recalibration {
         let mut checkpoint = Checkpoint::open(&self.model)?;
         let white_level = checkpoint.header.scoring.white_level;
         let bands = bands_of(&self.model, self.bands.as_ref())?;
-        let reader = Reader::new(checkpoint.header.architecture.channels)
+        let reader = Reader::new(checkpoint.header.architecture.channels())
             .with_pattern(bands.clone())
             .with_white_level(white_level);
         let (mut images, mut faults) = self.images(bands.as_ref(), &reader)?;

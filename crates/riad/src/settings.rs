@@ -62,7 +62,7 @@ impl Settings {
 
     /// How the run's images are read.
     pub(crate) fn reader(&self) -> Reader {
-        Reader::new(self.training.architecture.channels)
+        Reader::new(self.training.architecture.channels())
             .with_pattern(self.bands.clone())
             .with_white_level(self.training.scoring.white_level)
     }

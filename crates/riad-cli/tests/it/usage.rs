@@ -52,7 +52,7 @@ fn wrong_usage_exits_with_2() {
         ),
         (
             vec!["eval", "empty", "--device", "cpu", "--precision", "tf32"],
-            "tf32 is for NVIDIA GPUs",
+            "tf32 is for NVIDIA GPUs; leave it out, or choose the device cuda (choose with --precision and --device)",
         ),
         (vec!["train", "empty", "--threads", "0"], "--threads"),
         (vec!["score", "--model", "m"], "<PATH>"),

@@ -38,6 +38,8 @@ pub struct PixelCurves {
     pub precision_recall: Curve,
     /// The share of good pixels that are called defective (x) and the share of a defect region that is found, averaged
     /// over the regions (y), from (0, 0) to the limit of the false-positive rate.
+    #[doc(alias = "pro_curve")]
+    #[doc(alias = "per_region_overlap")]
     pub overlap: Curve,
 }
 

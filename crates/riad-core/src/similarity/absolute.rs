@@ -54,6 +54,7 @@ fn mean(
     shape.check(target, recon, grad.as_deref())?;
     let count = shape.batch_len() as f64;
     let scale = (f64::from(weight) / count) as f32;
+    let grad = grad.filter(|_| weight != 0.0);
     let sum = sum_chunks(shape.plane_len(), target, recon, grad, |target, recon, grad| {
         if let Some(grad) = grad {
             for ((grad, &target), &recon) in grad.iter_mut().zip(target).zip(recon) {

@@ -43,10 +43,10 @@ pub fn map(target_gray: Map, recon_gray: Map, scales: usize) -> Result<Map, Simi
     if !(1..=SCALES).contains(&scales) {
         return Err(SimilarityError::Scales { scales });
     }
-    let [target, recon]: [[Map; SCALES]; 2] = [target_gray, recon_gray].map(pyramid);
+    let [target, recon] = [target_gray, recon_gray].map(|gray| pyramid(gray, scales));
     let mut mean = similarity_map(&target[0], &recon[0]);
     let add: [fn(&Map, &mut Map); SCALES - 1] = [add_enlarged::<2>, add_enlarged::<4>, add_enlarged::<8>];
-    for ((target, recon), add) in target.iter().zip(&recon).take(scales).skip(1).zip(add) {
+    for ((target, recon), add) in target.iter().zip(&recon).skip(1).zip(add) {
         add(&similarity_map(target, recon), &mut mean);
     }
     for value in mean.values_mut() {
@@ -76,14 +76,14 @@ pub fn multiscale_loss(
             size: shape.size,
             values: gray_image(image, shape.channels),
         };
-        let target: [Map; SCALES] = pyramid(gray(target));
-        let recon: [Map; SCALES] = pyramid(gray(recon));
-        let Some(grad) = grad else {
-            return target
-                .iter()
-                .zip(&recon)
-                .map(|(target, recon)| mean_dissimilarity(target, recon))
-                .sum();
+        let [target, recon] = [target, recon].map(|image| pyramid(gray(image), SCALES));
+        let terms = target.iter().zip(&recon);
+        let term = |(target, recon): (&Map, &Map)| mean_dissimilarity(target, recon);
+        let grad = match grad {
+            None => return terms.map(term).sum(),
+            // In the order in which the terms are added with a gradient, so that the sum has the same bits.
+            Some(_) if weight == 0.0 => return terms.rev().map(term).sum(),
+            Some(grad) => grad,
         };
         let mut sum = 0.0;
         let mut coarser: Option<Map> = None;

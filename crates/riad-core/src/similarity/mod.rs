@@ -3,7 +3,8 @@
 //! Images are contiguous planar batches (images x channels x height x width) of values in [0, 1]. The constants of GMS
 //! and SSIM are made for this range. Every loss is a mean, so it does not depend on the batch or image size. The losses
 //! take a `weight`. For a gradient they also take a buffer of the images' shape, and *add* `weight * d loss / d
-//! reconstruction` to it. So several losses can share one buffer. The returned value is not weighted.
+//! reconstruction` to it. So several losses can share one buffer. If the weight is 0, no gradient is computed, and nothing
+//! is added. The returned value is not weighted, and is the same with and without a gradient but for rounding.
 //!
 //! Rayon's threads each work on an image or a plane, and sums are added in a fixed order. So results do not depend on
 //! the number of threads.

@@ -2,13 +2,13 @@
 
 use crate::{Map, Size};
 
-/// The map and its repeated halvings, finest first.
-pub(super) fn pyramid<const LEVELS: usize>(map: Map) -> [Map; LEVELS] {
-    let mut next = map;
-    std::array::from_fn(|_| {
-        let coarser = halved(&next);
-        std::mem::replace(&mut next, coarser)
-    })
+/// The map and its repeated halvings, finest first: `levels` maps, and at least the map.
+pub(super) fn pyramid(map: Map, levels: usize) -> Vec<Map> {
+    let mut maps = vec![map];
+    while maps.len() < levels {
+        maps.extend(maps.last().map(halved));
+    }
+    maps
 }
 
 /// Averages blocks of 2x2. If the last row or column has no partner, it is averaged alone.
@@ -88,5 +88,18 @@ pub(super) fn add_enlarged<const FACTOR: usize>(coarser: &Map, finer: &mut Map) 
         for (out, value) in out.iter_mut().zip(&enlarged[FACTOR / 2..]) {
             *out += value;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pyramid_has_the_levels_that_are_asked_for() {
+        let map = Map::filled(Size::new(9, 6), 0.5);
+        let sizes = |levels| pyramid(map.clone(), levels).iter().map(Map::size).collect::<Vec<_>>();
+        assert_eq!(sizes(1), [Size::new(9, 6)]);
+        assert_eq!(sizes(3), [Size::new(9, 6), Size::new(5, 3), Size::new(3, 2)]);
     }
 }

@@ -147,3 +147,15 @@ fn it_is_kept_as_json_and_checked_when_it_is_read() {
         assert!(serde_json::from_value::<Appearance>(other).is_err(), "{key}");
     }
 }
+
+/// Nothing in a file says how many images there may be.
+#[cfg(feature = "serde")]
+#[test]
+fn pictures_are_added_to_any_number_of_others() {
+    let mut json = serde_json::to_value(appearance()).unwrap();
+    json["images"] = serde_json::json!(usize::MAX);
+    let known: Appearance = serde_json::from_value(json).unwrap();
+    let more = known.with(&[looks(&picture(30))]).unwrap();
+    assert_eq!(more.images(), usize::MAX);
+    assert!(more.judge(&looks(&picture(31))).unwrap().resembles());
+}

@@ -431,4 +431,9 @@ fn exact_intervals_equal_scipys() {
         );
     }
     assert_eq!(exact_interval(0, 0, 0.95), [0.0, 1.0]);
+    for (found, of) in [(3, 7), (0, 7), (7, 7)] {
+        for confidence in [1.0, 2.0, f64::NAN] {
+            assert_eq!(exact_interval(found, of, confidence), [0.0, 1.0], "{confidence}");
+        }
+    }
 }

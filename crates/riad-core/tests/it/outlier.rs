@@ -42,6 +42,20 @@ fn where_nothing_tells_what_is_usual_nothing_is_far() {
 }
 
 #[test]
+fn without_a_least_deviation_what_differs_from_equal_values_is_infinitely_far() {
+    let mut values = [0.0; 9];
+    (values[2], values[5]) = (1e-300, -1.0);
+    let mut expected = [0.0; 9];
+    (expected[2], expected[5]) = (f64::INFINITY, f64::NEG_INFINITY);
+    assert_eq!(deviations(&values, 0.0), expected);
+    (values[2], expected[2]) = (f64::INFINITY, 0.0);
+    assert_eq!(deviations(&values, 0.0), expected);
+    // So far that the quotient is no number of f64.
+    values[5] = f64::MIN;
+    assert_eq!(deviations(&values, 0.01), expected);
+}
+
+#[test]
 fn of_logarithms_0_is_the_least_and_nan_is_no_value() {
     let values = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 0.0, -1.0, f64::NAN];
     let found = log_deviations(&values, 0.01);

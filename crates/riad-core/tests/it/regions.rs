@@ -49,6 +49,17 @@ fn parts_equal_scipys() {
     assert!(regions(&map, 0.5, Size::new(0, 7)).is_empty());
 }
 
+#[test]
+fn a_size_that_no_memory_holds_has_boxes_within_it() {
+    let map = Map::new(Size::new(2, 2), vec![0.0, 0.0, 0.0, 1.0]).unwrap();
+    let most = usize::MAX;
+    let [region] = regions(&map, 0.5, Size::new(1, most))[..] else {
+        panic!("there is one pixel above");
+    };
+    assert_eq!((region.x, region.width), (most / 2, most - most / 2));
+    assert_eq!((region.y, region.height), (0, 1));
+}
+
 proptest! {
     #[test]
     fn boxes_are_in_the_image_and_hold_every_pixel_above(

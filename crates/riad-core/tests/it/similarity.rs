@@ -459,3 +459,35 @@ fn maps_that_cannot_be_compared_are_refused() {
         );
     }
 }
+
+/// The loss is the same to the bit, so that a training's record does not change.
+#[test]
+fn a_loss_of_weight_0_adds_nothing_and_is_the_same() {
+    for channels in [1, 3, 4] {
+        let shape = Shape {
+            images: 2,
+            channels,
+            size: Size::new(37, 26),
+        };
+        let [target, mut recon] = [1, 2].map(|seed| images(seed, 2 * channels, 37, 26));
+        for loss in LOSSES {
+            let mut gradient = vec![0.0; target.len()];
+            let weighted = loss(&target, &recon, shape, 1.0, Some(&mut gradient)).unwrap();
+            let mut untouched = vec![0.25; target.len()];
+            let unweighted = loss(&target, &recon, shape, 0.0, Some(&mut untouched)).unwrap();
+            assert_eq!(unweighted.to_bits(), weighted.to_bits());
+            assert!(untouched.iter().all(|value| *value == 0.25));
+        }
+        // The gradient of a value that is not finite is none either.
+        recon[40] = f32::NAN;
+        for loss in LOSSES {
+            let mut untouched = vec![0.25; target.len()];
+            assert!(
+                loss(&target, &recon, shape, 0.0, Some(&mut untouched))
+                    .unwrap()
+                    .is_nan()
+            );
+            assert!(untouched.iter().all(|value| *value == 0.25));
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::f64::consts::TAU;
 
-use riad_core::Size;
+use riad_core::{Size, mirrored};
 
 use super::region::Region;
 use crate::{Image, dice::Dice};
@@ -46,8 +46,8 @@ fn sampled(image: &Image, placement: &Placement, [left, top]: [usize; 2], size: 
             let (u, v) = (u - 0.5, v - 0.5);
             let (column, row) = (u.floor(), v.floor());
             let (right, down) = ((u - column) as f32, (v - row) as f32);
-            let columns = [column as i64, column as i64 + 1].map(|place| mirrored(place, of.width));
-            let rows = [row as i64, row as i64 + 1].map(|place| mirrored(place, of.height) * of.width);
+            let columns = [column as isize, column as isize + 1].map(|place| mirrored(place, of.width));
+            let rows = [row as isize, row as isize + 1].map(|place| mirrored(place, of.height) * of.width);
             let shares = [
                 (1.0 - right) * (1.0 - down),
                 right * (1.0 - down),
@@ -68,12 +68,6 @@ fn sampled(image: &Image, placement: &Placement, [left, top]: [usize; 2], size: 
         }
     }
     values
-}
-
-/// The position on an axis of `size` for any position, mirrored at the ends: `d c b a | a b c d | d c b a`.
-fn mirrored(place: i64, size: usize) -> usize {
-    let place = place.rem_euclid(2 * size as i64) as usize;
-    place.min(2 * size - 1 - place)
 }
 
 impl Fill {
@@ -170,7 +164,7 @@ impl Fill {
         let mut values = vec![0.0; image.channels() * pixels];
         // The part beside the box that the window covers, mirrored at the image's border.
         let around = |first: usize, count: usize, side: usize| -> Vec<usize> {
-            let places = (first..first + count + 2 * reach).map(|place| place as i64 - reach as i64);
+            let places = (first..first + count + 2 * reach).map(|place| place as isize - reach as isize);
             places.map(|place| mirrored(place, side)).collect()
         };
         let columns = around(region.left, region.size.width, width);

@@ -7,6 +7,7 @@ use riad_core::Size;
 use super::fill::Fill;
 use crate::{
     Image,
+    curve::Curve,
     dice::{Dice, smooth_noise},
 };
 
@@ -132,31 +133,15 @@ impl Region {
         let (centre, angle) = (anywhere(size, dice), dice.between(0.0, TAU));
         let bend = length * dice.between(-0.4, 0.4);
         let (cos, sin) = (libm::cos(angle), libm::sin(angle));
-        const PIECES: usize = 12;
-        let point = |index: usize| {
-            let t = index as f64 / PIECES as f64;
-            let (along, aside) = ((t - 0.5) * length, bend * (4.0 * t * (1.0 - t) - 0.5));
-            [
-                centre[0] + along * cos - aside * sin,
-                centre[1] + along * sin + aside * cos,
-            ]
-        };
-        let points: Vec<[f64; 2]> = (0..=PIECES).map(point).collect();
+        let curve = Curve::new(centre, [cos, sin], length, bend, 12);
         let reach = radius + 1.0;
-        let least = |axis: usize| points.iter().map(|p| p[axis]).fold(f64::INFINITY, f64::min) - reach;
-        let most = |axis: usize| points.iter().map(|p| p[axis]).fold(f64::NEG_INFINITY, f64::max) + reach;
-        let mut region = Self::new(size, [least(0), least(1)], [most(0), most(1)], |_, _| 0.0);
-        for ends in points.windows(2) {
-            let line = [ends[1][0] - ends[0][0], ends[1][1] - ends[0][1]];
-            let squared = line[0] * line[0] + line[1] * line[1];
-            let low = [0, 1].map(|axis| ends[0][axis].min(ends[1][axis]) - reach);
-            let high = [0, 1].map(|axis| ends[0][axis].max(ends[1][axis]) + reach);
-            region.add(low, high, |x, y| {
-                let to = [x - ends[0][0], y - ends[0][1]];
-                let t = ((to[0] * line[0] + to[1] * line[1]) / squared).clamp(0.0, 1.0);
-                let (right, down) = (to[0] - t * line[0], to[1] - t * line[1]);
-                radius + 0.5 - (right * right + down * down).sqrt()
-            });
+        let [low, high] = curve.corners(reach);
+        let mut region = Self::new(size, low, high, |_, _| 0.0);
+        for piece in curve.pieces() {
+            let [from, to] = piece.ends;
+            let low = [0, 1].map(|axis| from[axis].min(to[axis]) - reach);
+            let high = [0, 1].map(|axis| from[axis].max(to[axis]) + reach);
+            region.add(low, high, |x, y| radius + 0.5 - piece.nearest(x, y).distance());
         }
         region
     }

@@ -126,9 +126,9 @@ impl fmt::Debug for DecodeMemory {
 }
 
 impl PartialEq for DecodeMemory {
-    /// Whether both have as many bytes.
+    /// Whether both are one limit: a clone is equal, and another limit of as many bytes is not.
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.shared, &other.shared) || self.bytes() == other.bytes()
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 }
 
@@ -223,6 +223,14 @@ mod tests {
         });
         assert!(most.into_inner() <= 100);
         assert_eq!(memory.lock().taken, 0);
+    }
+
+    #[test]
+    fn a_limit_is_equal_to_its_clones_alone() {
+        let memory = DecodeMemory::new(100);
+        assert_eq!(memory, memory.clone());
+        assert_ne!(memory, DecodeMemory::new(100));
+        assert_eq!(DecodeMemory::of_process(), DecodeMemory::of_process());
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::f64::consts::TAU;
 
-use super::render::{Color, Curve, Sample, Scene, mix_colors, scale};
+use super::render::{Color, NearCurve, Sample, Scene, curve, mix_colors, scale};
+use crate::curve::Curve;
 use crate::dice::{Dice, fade, smooth_noise};
 
 const RIM_OUTSIDE: f64 = 50.0;
@@ -85,7 +86,7 @@ impl Badge {
                 first: dice.below::<{ DOTS as u64 }>() as u32,
             },
             Some(_) => Defect::Scratch {
-                curve: Curve::new(
+                curve: curve(
                     at,
                     dice.between(0.0, TAU),
                     dice.between(28.0, 44.0),
@@ -239,7 +240,7 @@ impl Scene for Badge {
                 Sample::new(good.map(|c| c + light), distance < 0.95)
             }
             Defect::Scratch { curve, strength } => {
-                let near = curve.near(x, y);
+                let near = NearCurve::of(curve, x, y);
                 // A bright groove with a dark edge on its right-hand side, fading out at both ends.
                 let ends = fade(8.0 * near.along) * fade(8.0 * (1.0 - near.along));
                 let bright = 1.0 - fade((near.aside.abs() - 0.7) / 0.6);

@@ -2,7 +2,8 @@
 
 use std::f64::consts::{PI, TAU};
 
-use super::render::{Color, Curve, Sample, Scene, mix_colors, scale};
+use super::render::{Color, NearCurve, Sample, Scene, curve, mix_colors, scale};
+use crate::curve::Curve;
 use crate::dice::{Dice, fade, grid_value, smooth_noise};
 
 /// Distance from yarn to yarn in pixels.
@@ -70,7 +71,7 @@ impl Fabric {
         let (warp, weft) = (s.floor() as i64, t.floor() as i64);
         fabric.defect = match defect.map(|index| DEFECTS[index]) {
             Some("loose_thread") => Defect::LooseThread {
-                curve: Curve::new(
+                curve: curve(
                     centre,
                     dice.between(0.0, PI),
                     dice.between(26.0, 44.0),
@@ -192,14 +193,14 @@ impl Scene for Fabric {
             }
             Defect::LooseThread { curve, color } => {
                 let half_width = 1.6;
-                let near = curve.near(x, y);
+                let near = NearCurve::of(curve, x, y);
                 let round = 1.0 - (near.aside / half_width) * (near.aside / half_width);
                 if round > 0.0 {
                     let twist = 0.05 * libm::sin(90.0 * near.along + 1.5 * near.aside);
                     return Sample::new(scale(*color, 0.70 + 0.35 * round.sqrt() + twist), true);
                 }
                 // Its shadow falls to the lower right.
-                let shadow = 1.0 - fade((curve.near(x - 1.2, y - 1.4).aside.abs() - 1.0) / 1.8);
+                let shadow = 1.0 - fade((NearCurve::of(curve, x - 1.2, y - 1.4).aside.abs() - 1.0) / 1.8);
                 Sample::new(scale(cloth, 1.0 - 0.4 * shadow), shadow > 0.4)
             }
             Defect::Worn { centre, radii, seed } => {

@@ -3,7 +3,10 @@
 //! Everything is plain f64 arithmetic, square roots, and functions of the `libm` crate, none of which depends on the
 //! platform: the same seed draws the same pixels everywhere.
 
-use crate::dice::{Dice, mix};
+use crate::{
+    curve::Curve,
+    dice::{Dice, mix},
+};
 
 /// Side of every image in pixels.
 pub(super) const SIDE: usize = 128;
@@ -102,12 +105,7 @@ pub(super) fn scale(color: Color, factor: f64) -> Color {
     color.map(|value| value * factor)
 }
 
-/// A bent line: a quadratic Bézier curve, as short pieces.
-pub(super) struct Curve {
-    points: Vec<[f64; 2]>,
-}
-
-/// The position of a point relative to a [`Curve`].
+/// The position of a point relative to a curve.
 pub(super) struct NearCurve {
     /// Distance to the curve, positive on its right-hand side.
     pub(super) aside: f64,
@@ -115,41 +113,35 @@ pub(super) struct NearCurve {
     pub(super) along: f64,
 }
 
-impl Curve {
-    /// A curve around `centre` of about `length`, in direction `angle`, whose middle is pulled aside by `bend`.
-    pub(super) fn new(centre: [f64; 2], angle: f64, length: f64, bend: f64) -> Self {
-        let (dx, dy) = (libm::cos(angle), libm::sin(angle));
-        let pieces = 24;
-        let point = |i: i32| {
-            let t = f64::from(i) / f64::from(pieces);
-            let along = (t - 0.5) * length;
-            let aside = bend * (4.0 * t * (1.0 - t) - 0.5);
-            [centre[0] + along * dx - aside * dy, centre[1] + along * dy + aside * dx]
-        };
-        Self {
-            points: (0..=pieces).map(point).collect(),
-        }
-    }
-
-    pub(super) fn near(&self, x: f64, y: f64) -> NearCurve {
-        let mut nearest = NearCurve {
+impl NearCurve {
+    pub(super) fn of(curve: &Curve, x: f64, y: f64) -> Self {
+        let mut nearest = Self {
             aside: f64::INFINITY,
             along: 0.0,
         };
-        for (i, ends) in self.points.windows(2).enumerate() {
-            let (dx, dy) = (ends[1][0] - ends[0][0], ends[1][1] - ends[0][1]);
-            let (px, py) = (x - ends[0][0], y - ends[0][1]);
-            let t = ((px * dx + py * dy) / (dx * dx + dy * dy)).clamp(0.0, 1.0);
-            let (ex, ey) = (px - t * dx, py - t * dy);
-            let distance = (ex * ex + ey * ey).sqrt();
+        let pieces = curve.pieces();
+        let count = pieces.len() as f64;
+        for (i, piece) in pieces.enumerate() {
+            let near = piece.nearest(x, y);
+            let distance = near.distance();
             if distance < nearest.aside.abs() {
-                let side = if dx * ey - dy * ex < 0.0 { -1.0 } else { 1.0 };
-                nearest = NearCurve {
+                let (line, way) = (piece.line(), near.way);
+                let side = if line[0] * way[1] - line[1] * way[0] < 0.0 {
+                    -1.0
+                } else {
+                    1.0
+                };
+                nearest = Self {
                     aside: distance * side,
-                    along: (i as f64 + t) / (self.points.len() - 1) as f64,
+                    along: (i as f64 + near.along) / count,
                 };
             }
         }
         nearest
     }
+}
+
+/// A curve of a demo image: around `centre`, in direction `angle`.
+pub(super) fn curve(centre: [f64; 2], angle: f64, length: f64, bend: f64) -> Curve {
+    Curve::new(centre, [libm::cos(angle), libm::sin(angle)], length, bend, 24)
 }

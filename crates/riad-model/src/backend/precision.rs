@@ -81,9 +81,9 @@ impl Precision {
         match self {
             Self::F32 => Ok(riad_conv::Precision::F32),
             Self::Bf16 => Ok(riad_conv::Precision::Bf16),
-            Self::Tf32 => Err(ModelError::Setting(
-                "tf32 is for NVIDIA GPUs; leave it out, or choose the device cuda".into(),
-            )),
+            Self::Tf32 => Err(ModelError::Precision {
+                reason: "tf32 is for NVIDIA GPUs; leave it out, or choose the device cuda".into(),
+            }),
         }
     }
 
@@ -110,5 +110,27 @@ impl FromStr for Precision {
         let mut all = Self::ALL.iter().copied();
         all.find(|precision| precision.name() == name)
             .ok_or_else(|| ModelError::Setting(format!("there is no precision {name:?}; there are f32, tf32 and bf16")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So that a program can say which option chooses another precision or device.
+    #[test]
+    fn a_precision_that_the_cpu_lacks_is_refused_as_one() {
+        let check = |precision: Precision| precision.check_scoring(&Device::CPU);
+        assert!(matches!(check(Precision::Tf32), Err(ModelError::Precision { .. })));
+        assert!(check(Precision::F32).is_ok());
+        // Whether there is AMX depends on the machine.
+        assert!(matches!(
+            check(Precision::Bf16),
+            Ok(()) | Err(ModelError::Precision { .. })
+        ));
+        assert!(matches!(
+            ModelError::from(riad_conv::ConvError::NoBf16),
+            ModelError::Precision { .. }
+        ));
     }
 }

@@ -1,13 +1,12 @@
 //! Anomaly maps, with the values of [`riad_core::smooth`] and [`riad_core::similarity::gms::map`].
 
 use candle_core::{Error, Result, Tensor};
-use riad_core::smooth::SmoothError;
+use riad_core::{mirrored, smooth::SmoothError};
 
 use super::{
     filter::{Filter, filtered},
     gms_map,
 };
-use crate::method::mirrored;
 
 /// Anomaly maps of images and their reconstructions, both `[B, C, H, W]` in [0, 1]. A map `[B, H, W]` in [0, 1] is one
 /// minus the smoothed [`gms_map`]. A larger value is more anomalous.
@@ -44,7 +43,7 @@ fn mean_of(size: usize, window: usize) -> Filter {
     let start = period - window / 2 % period;
     Filter::new(size, size, |at| {
         let whole = (0..size).map(move |position| (position, 2.0 * periods as f64 / window as f64));
-        let rest = (0..rest).map(move |offset| (mirrored(start + at + offset, size), 1.0 / window as f64));
+        let rest = (0..rest).map(move |offset| (mirrored((start + at + offset) as isize, size), 1.0 / window as f64));
         whole.chain(rest)
     })
 }

@@ -1,12 +1,9 @@
 //! Masked copies of images on the way into the network, and reconstructions on the way out.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
-use riad_core::{Masks, Size};
+use riad_core::{Masks, Size, mirrored};
 
-use crate::{
-    method::{Normalisation, mirrored},
-    network::padded_size,
-};
+use crate::{method::Normalisation, network::padded_size};
 
 /// The hidden pixels of the n masked copies of each image: `[n, B, 1, H, W]`. A value is 1 if the pixel is hidden in
 /// the copy, and 0 if it is visible.
@@ -99,7 +96,7 @@ pub fn continued(images: &Tensor) -> Result<Tensor> {
         return Ok(images.clone());
     }
     let places = |padded: usize, size: usize| {
-        let places: Vec<u32> = (0..padded).map(|place| mirrored(place, size) as u32).collect();
+        let places: Vec<u32> = (0..padded).map(|place| mirrored(place as isize, size) as u32).collect();
         Tensor::from_vec(places, padded, images.device())
     };
     let rows = places(padded.height, height)?;

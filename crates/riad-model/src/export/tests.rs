@@ -101,7 +101,7 @@ fn images(checkpoint: &Checkpoint) -> Vec<f32> {
         let square = f32::from(u8::from((x / 7 + y / 5 + channel).is_multiple_of(2)));
         0.5 + 0.25 * wave + 0.25 * (square - 0.5)
     };
-    let (channels, mut images) = (checkpoint.weights.architecture().channels, Vec::new());
+    let (channels, mut images) = (checkpoint.weights.architecture().channels(), Vec::new());
     for (image, channel) in (0..2).flat_map(|image| (0..channels).map(move |channel| (image, channel))) {
         images.extend((0..height).flat_map(|y| (0..width).map(move |x| value(image, channel, y, x))));
     }
@@ -256,7 +256,7 @@ fn tract_scores_as_we_do() {
         let folder = tempfile::tempdir().unwrap();
         let ScoringSettings { height, width, .. } = checkpoint.header.scoring;
         fs::write(folder.path().join("model.onnx"), onnx_scorer(&checkpoint).unwrap()).unwrap();
-        let channels = checkpoint.weights.architecture().channels;
+        let channels = checkpoint.weights.architecture().channels();
         let outputs = tract(folder.path(), &images(&checkpoint), [2, channels, height, width]);
         assert_scores(&checkpoint, &outputs[0], &outputs[1]);
     }

@@ -9,7 +9,7 @@
 //! cover the image's own pixels only, and the output for the continuation is dropped.
 
 use riad_conv::Dims;
-use riad_core::{Masks, Size, similarity::Shape};
+use riad_core::{Masks, Size, mirrored, similarity::Shape};
 use serde::{Deserialize, Serialize};
 
 use super::{InputFilter, ScoringSettings};
@@ -191,7 +191,7 @@ impl Masking {
         let channels = if CHANNELS == 0 { channels } else { CHANNELS };
         let size = self.frame.size;
         let (pixels, padded) = (size.pixels(), self.padded_size());
-        let columns: Vec<usize> = (0..part.width).map(|x| mirrored(x, size.width)).collect();
+        let columns: Vec<usize> = (0..part.width).map(|x| mirrored(x as isize, size.width)).collect();
         let mut fates = vec![Fate::BOTH; size.width];
         for set in 0..self.sets {
             for image in 0..self.images {
@@ -200,7 +200,7 @@ impl Masking {
                     (set * self.images + image) * channels * padded.pixels(),
                 );
                 for y in 0..part.height {
-                    let row = mirrored(y, size.height);
+                    let row = mirrored(y as isize, size.height);
                     if let Some(hidden_row) = self.masks_of(image).and_then(|masks| masks.hidden_row(set, row)) {
                         for (fate, hidden) in fates.iter_mut().zip(hidden_row) {
                             *fate = if hidden { Fate::USED } else { Fate::SHOWN };
@@ -340,12 +340,6 @@ impl Passes {
     }
 }
 
-/// The place on an axis of `size` that `position` shows, which may lie beyond its end: `a b c d | d c b a | a b …`.
-pub(crate) fn mirrored(position: usize, size: usize) -> usize {
-    let place = position % (2 * size);
-    place.min(2 * size - 1 - place)
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use proptest::prelude::*;
@@ -432,7 +426,7 @@ pub(crate) mod tests {
             let mut hidden = vec![0; images.len()];
             for (copy, (&value, &bright)) in copies.iter().zip(&of_bright).enumerate() {
                 let [set, image, channel, y, x] = place(&masking, copy);
-                let (row, column) = (mirrored(y, size.height), mirrored(x, size.width));
+                let (row, column) = (mirrored(y as isize, size.height), mirrored(x as isize, size.width));
                 let of_image = ((image * masking.frame().channels + channel) * size.height + row) * size.width + column;
                 let is_hidden = bright == 0.0;
                 let mask = masking.masks_of(image).map(|masks| masks.set_of(row, column) == Some(set));

@@ -42,8 +42,6 @@ pub use tiling::Tiling;
 
 pub(crate) use loss::loss;
 pub(crate) use map::{MapSettings, maps};
-#[cfg(feature = "candle")]
-pub(crate) use masking::mirrored;
 #[cfg(test)]
 #[cfg(feature = "candle")]
 pub(crate) use masking::tests::{maskings, values};
@@ -134,7 +132,7 @@ impl Method {
     /// its tensors do not tell.
     pub(crate) fn settings_of_foreign(architecture: Architecture) -> ScoringSettings {
         let ScoringSettings { height, width, .. } = ScoringSettings::default();
-        match architecture.inputs() == architecture.channels {
+        match architecture.inputs() == architecture.channels() {
             true => ScoringSettings::default(),
             false => ScoringSettings {
                 input: InputFilter::EdgesGrey,

@@ -43,7 +43,7 @@ impl Definition for Restore {
 
     fn architecture(&self, width: usize) -> Architecture {
         let architecture = Architecture::u_net(width);
-        architecture.with_inputs(INPUT.channels(architecture.channels))
+        architecture.with_inputs(INPUT.channels(architecture.channels()))
     }
 
     fn settings(&self, published: ScoringSettings) -> ScoringSettings {

@@ -92,8 +92,10 @@ pub struct ScoringSettings {
     #[serde(default, skip_serializing_if = "InputFilter::is_none")]
     pub input: InputFilter,
     /// Region sizes K in pixels. A method that hides nothing has none.
+    #[doc(alias = "k")]
     pub region_sizes: Vec<usize>,
     /// Number n of disjoint mask sets for each region size.
+    #[doc(alias = "n")]
     pub sets: usize,
     /// Seed of the masks.
     pub mask_seed: u64,
@@ -211,7 +213,7 @@ impl ScoringSettings {
 
     /// Checks that a network takes what these settings show it.
     pub(crate) fn check_network(&self, architecture: Architecture) -> Result<()> {
-        let (sees, shown) = (architecture.inputs(), self.input.channels(architecture.channels));
+        let (sees, shown) = (architecture.inputs(), self.input.channels(architecture.channels()));
         if sees == shown {
             return Ok(());
         }

@@ -7,7 +7,10 @@
 use riad_core::Size;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, error::ModelError};
+use crate::{
+    Result,
+    error::{ModelError, NeededSize},
+};
 
 /// Tiles for images that are larger than the network's input: at their own resolution, in the network's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,13 +78,13 @@ impl Grid {
     /// The tiles of an image of this size.
     ///
     /// # Errors
-    /// If it is smaller than a tile.
+    /// [`ModelError::ImageSize`] if it is smaller than a tile.
     pub(crate) fn new(size: Size, tile: Size, tiling: Tiling) -> Result<Self> {
         if size.height < tile.height || size.width < tile.width {
-            return Err(ModelError::Setting(format!(
-                "an image of {size} (height x width) is smaller than a tile of {tile}; use larger images, or train \
-                 with smaller tiles"
-            )));
+            return Err(ModelError::ImageSize {
+                got: size,
+                needed: NeededSize::AtLeast(tile),
+            });
         }
         Ok(Self {
             rows: Axis::new(size.height, tile.height, tiling.overlap),

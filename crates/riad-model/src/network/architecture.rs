@@ -132,27 +132,57 @@ impl FromStr for Preset {
 
 /// The settings of a network: everything that decides its layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
 #[non_exhaustive]
 pub struct Architecture {
     /// Channels of the first block, 1 to [`MAX_WIDTH`]; the others are 2, 4 and 8 times as wide.
     pub width: usize,
     /// Whether it is a U-Net: decoder blocks get the encoder's values at their resolution.
     pub skip_connections: bool,
-    /// Channels of the output, and of the input if [`Self::inputs`] has no other number: 1 to [`MAX_CHANNELS`]. A
-    /// checkpoint for colour images does not name them.
-    #[serde(default = "colour", skip_serializing_if = "is_colour")]
-    pub channels: usize,
-    /// Channels that the network sees, where they are others than the images'.
+    channels: usize,
+    inputs: usize,
+}
+
+/// An [`Architecture`] in a checkpoint.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    width: usize,
+    skip_connections: bool,
+    /// `None` if they are those of colour images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    channels: Option<usize>,
+    /// `None` if they are the images' channels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     inputs: Option<usize>,
 }
 
-fn colour() -> usize {
-    Architecture::COLOUR
+impl From<Written> for Architecture {
+    fn from(written: Written) -> Self {
+        let channels = written.channels.unwrap_or(Self::COLOUR);
+        Self {
+            width: written.width,
+            skip_connections: written.skip_connections,
+            channels,
+            inputs: written.inputs.unwrap_or(channels),
+        }
+    }
 }
 
-fn is_colour(channels: &usize) -> bool {
-    *channels == Architecture::COLOUR
+impl From<Architecture> for Written {
+    fn from(architecture: Architecture) -> Self {
+        let Architecture {
+            width,
+            skip_connections,
+            channels,
+            inputs,
+        } = architecture;
+        Self {
+            width,
+            skip_connections,
+            channels: Some(channels).filter(|&channels| channels != Architecture::COLOUR),
+            inputs: Some(inputs).filter(|&inputs| inputs != channels),
+        }
+    }
 }
 
 impl Architecture {
@@ -165,7 +195,7 @@ impl Architecture {
             width,
             skip_connections: true,
             channels: Self::COLOUR,
-            inputs: None,
+            inputs: Self::COLOUR,
         }
     }
 
@@ -177,9 +207,14 @@ impl Architecture {
         }
     }
 
-    /// The same for images of another number of channels.
+    /// The same for images of another number of channels, 1 to [`MAX_CHANNELS`]. If the network sees as many channels as
+    /// the images have, it does so afterwards.
     pub fn with_channels(self, channels: usize) -> Self {
-        let inputs = self.inputs.filter(|&inputs| inputs != channels);
+        let inputs = if self.inputs == self.channels {
+            channels
+        } else {
+            self.inputs
+        };
         Self {
             channels,
             inputs,
@@ -189,13 +224,17 @@ impl Architecture {
 
     /// The same for a network that sees `inputs` channels of an image, 1 to [`MAX_CHANNELS`].
     pub fn with_inputs(self, inputs: usize) -> Self {
-        let inputs = Some(inputs).filter(|&inputs| inputs != self.channels);
         Self { inputs, ..self }
+    }
+
+    /// Channels of the images, and of the network's output.
+    pub fn channels(self) -> usize {
+        self.channels
     }
 
     /// Channels that the network sees.
     pub fn inputs(self) -> usize {
-        self.inputs.unwrap_or(self.channels)
+        self.inputs
     }
 
     /// Checks that such a network exists.
@@ -209,7 +248,7 @@ impl Architecture {
                 self.width
             )));
         }
-        for channels in [self.channels, self.inputs()] {
+        for channels in [self.channels, self.inputs] {
             if !(1..=MAX_CHANNELS).contains(&channels) {
                 return Err(ModelError::Setting(format!(
                     "images have 1 to {MAX_CHANNELS} channels, not {channels}"
@@ -227,7 +266,7 @@ impl Architecture {
         self.check()?;
         let w = self.width;
         let mut layers = Layers(Vec::new());
-        let mut inputs = self.inputs();
+        let mut inputs = self.inputs;
         // What the encoder passes across, and its channels, from the image down.
         let mut skips = Vec::new();
         let mut x = 0;
@@ -380,6 +419,29 @@ mod tests {
                 more * (2 * 16 * 9 + 1)
             );
         }
+    }
+
+    /// A network that sees as many channels as its images have is one and the same, however its settings were put together.
+    #[test]
+    fn equal_networks_have_equal_settings_and_equal_files() {
+        let gray = Architecture::u_net(4).with_channels(1);
+        let ways = [
+            Architecture::u_net(4).with_inputs(1).with_channels(1),
+            Architecture::u_net(4).with_channels(1).with_inputs(1),
+            gray.with_inputs(3).with_inputs(1),
+            serde_json::from_str(r#"{"width":4,"skip_connections":true,"channels":1,"inputs":1}"#).unwrap(),
+        ];
+        let text = serde_json::to_string(&gray).unwrap();
+        assert_eq!(text, r#"{"width":4,"skip_connections":true,"channels":1}"#);
+        for way in ways {
+            assert_eq!(way, gray);
+            assert_eq!(serde_json::to_string(&way).unwrap(), text);
+        }
+        assert_eq!(gray.with_inputs(3).with_channels(2).inputs(), 3);
+        let edges = Architecture::u_net(4).with_inputs(1);
+        let text = serde_json::to_string(&edges).unwrap();
+        assert_eq!(text, r#"{"width":4,"skip_connections":true,"inputs":1}"#);
+        assert_eq!(serde_json::from_str::<Architecture>(&text).unwrap(), edges);
     }
 
     #[test]

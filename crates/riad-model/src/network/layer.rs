@@ -186,105 +186,147 @@ impl Layer {
     }
 }
 
+/// What is known of a value while a network's layers are checked.
+struct Value {
+    channels: usize,
+    /// How often the image is halved before it.
+    level: usize,
+    /// Whether a layer reads it.
+    is_read: bool,
+}
+
+impl Value {
+    fn new(channels: usize, level: usize) -> Self {
+        Self {
+            channels,
+            level,
+            is_read: false,
+        }
+    }
+}
+
+/// The checks of [`Network::new`], in their order.
+impl Layer {
+    fn refused(&self, reason: String) -> ModelError {
+        ModelError::Setting(format!("the layer {}: {reason}", self.name))
+    }
+
+    fn check_numbers(&self) -> Result<()> {
+        if [self.inputs, self.outputs, self.geometry.kernel].contains(&0) {
+            return Err(self.refused("has no channels, or no kernel".into()));
+        }
+        Ok(())
+    }
+
+    /// Checks that no layer before has one of its names, which are `taken` then.
+    fn check_names<'a>(&'a self, taken: &mut BTreeSet<&'a str>) -> Result<()> {
+        let names = [Some(self.name.as_str()), self.norm()];
+        if !names.into_iter().flatten().all(|name| taken.insert(name)) {
+            return Err(self.refused("has a name that another layer or batch norm has".into()));
+        }
+        Ok(())
+    }
+
+    /// Checks that it reads values that are there, up to the number `last`, and each once.
+    fn check_reads(&self, last: usize) -> Result<()> {
+        let read = self.source.values();
+        if read.is_empty() || read.iter().any(|&value| value > last) {
+            return Err(self.refused(format!("reads values {read:?}, and the values 0 to {last} are there")));
+        }
+        let is_twice = |(place, value): (usize, &usize)| read[..place].contains(value);
+        if read.iter().enumerate().any(is_twice) {
+            return Err(self.refused(format!("reads a value twice, of {read:?}")));
+        }
+        Ok(())
+    }
+
+    /// Checks that the values that it reads fit together and to its inputs, and gives their level.
+    fn check_join(&self, values: &[Value]) -> Result<usize> {
+        let read = self.source.values();
+        let level = values[read[0]].level;
+        if read.iter().any(|&value| values[value].level != level) {
+            return Err(self.refused("joins values of different sizes".into()));
+        }
+        let found: Vec<usize> = read.iter().map(|&value| values[value].channels).collect();
+        let fits = match &self.source {
+            Source::Value(_) | Source::Concatenated { .. } => found.iter().sum::<usize>() == self.inputs,
+            Source::Added { .. } => found.iter().all(|&channels| channels == self.inputs),
+        };
+        if !fits {
+            return Err(self.refused(format!("takes {} channels in, and reads {found:?}", self.inputs)));
+        }
+        Ok(level)
+    }
+
+    /// Checks what follows the convolution, and what a transposed one may read.
+    fn check_after(&self, is_last: bool) -> Result<()> {
+        if is_last != matches!(self.after, After::Tanh { .. }) {
+            return Err(self.refused("tanh follows the last layer, and no other".into()));
+        }
+        if self.kind == Kind::Transposed && self.after != After::Nothing {
+            return Err(self.refused("nothing follows a transposed convolution".into()));
+        }
+        if self.kind == Kind::Transposed && matches!(self.source, Source::Concatenated { .. }) {
+            return Err(self.refused("a transposed convolution reads no concatenation".into()));
+        }
+        Ok(())
+    }
+
+    /// The level of the value that it makes of values of the level `before`.
+    fn level_after(&self, before: usize) -> Result<usize> {
+        let Geometry {
+            kernel,
+            stride,
+            padding,
+        } = self.geometry;
+        // How much of the kernel reaches over the image's border decides the size that comes out.
+        let over = kernel.checked_sub(padding.saturating_mul(2));
+        let after = match (self.kind, stride, over) {
+            (_, 1, Some(1)) => Some(before),
+            (Kind::Plain, 2, Some(1 | 2)) => Some(before + 1).filter(|level| SIZE_MULTIPLE >> level > 0),
+            (Kind::Transposed, 2, Some(2)) => before.checked_sub(1),
+            _ => None,
+        };
+        after.ok_or_else(|| {
+            self.refused(format!(
+                "neither keeps the image's size nor doubles it, nor halves it to a {SIZE_MULTIPLE}th at least"
+            ))
+        })
+    }
+}
+
 impl Network {
     /// Takes the layers in the order in which they run, after checking what every backend relies on.
     ///
     /// # Errors
     /// [`ModelError::Setting`] says which layer contradicts the others, and how.
     pub(crate) fn new(layers: Vec<Layer>) -> Result<Self> {
-        let refuse =
-            |layer: &Layer, reason: String| Err(ModelError::Setting(format!("the layer {}: {reason}", layer.name)));
         let Some(first) = layers.first() else {
             return Err(ModelError::Setting("a network has at least one layer".into()));
         };
-        let mut channels = vec![first.inputs];
-        let mut levels = vec![0usize];
-        let mut is_read = vec![false];
+        let mut values = vec![Value::new(first.inputs, 0)];
         let mut taken = BTreeSet::new();
         for (index, layer) in layers.iter().enumerate() {
-            let read = layer.source.values();
-            if [layer.inputs, layer.outputs, layer.geometry.kernel].contains(&0) {
-                return refuse(layer, "has no channels, or no kernel".into());
-            }
-            let names = [Some(layer.name.as_str()), layer.norm()];
-            if !names.into_iter().flatten().all(|name| taken.insert(name)) {
-                return refuse(layer, "has a name that another layer or batch norm has".into());
-            }
-            if read.is_empty() || read.iter().any(|&value| value > index) {
-                return refuse(
-                    layer,
-                    format!("reads values {read:?}, and the values 0 to {index} are there"),
-                );
-            }
-            if read
-                .iter()
-                .enumerate()
-                .any(|(place, value)| read[..place].contains(value))
-            {
-                return refuse(layer, format!("reads a value twice, of {read:?}"));
-            }
-            read.iter().for_each(|&value| is_read[value] = true);
-            let level = levels[read[0]];
-            if read.iter().any(|&value| levels[value] != level) {
-                return refuse(layer, "joins values of different sizes".into());
-            }
-            let found: Vec<usize> = read.iter().map(|&value| channels[value]).collect();
-            let fits = match &layer.source {
-                Source::Value(_) | Source::Concatenated { .. } => found.iter().sum::<usize>() == layer.inputs,
-                Source::Added { .. } => found.iter().all(|&channels| channels == layer.inputs),
-            };
-            if !fits {
-                return refuse(
-                    layer,
-                    format!("takes {} channels in, and reads {found:?}", layer.inputs),
-                );
-            }
-            let is_last = index + 1 == layers.len();
-            if is_last != matches!(layer.after, After::Tanh { .. }) {
-                return refuse(layer, "tanh follows the last layer, and no other".into());
-            }
-            if layer.kind == Kind::Transposed && layer.after != After::Nothing {
-                return refuse(layer, "nothing follows a transposed convolution".into());
-            }
-            if layer.kind == Kind::Transposed && matches!(layer.source, Source::Concatenated { .. }) {
-                return refuse(layer, "a transposed convolution reads no concatenation".into());
-            }
-            let Geometry {
-                kernel,
-                stride,
-                padding,
-            } = layer.geometry;
-            // How much of the kernel reaches over the image's border decides the size that comes out.
-            let over = kernel.checked_sub(2 * padding);
-            let after = match (layer.kind, stride, over) {
-                (_, 1, Some(1)) => Some(level),
-                (Kind::Plain, 2, Some(1 | 2)) => Some(level + 1).filter(|level| SIZE_MULTIPLE >> level > 0),
-                (Kind::Transposed, 2, Some(2)) => level.checked_sub(1),
-                _ => None,
-            };
-            let Some(after) = after else {
-                let reason = format!(
-                    "neither keeps the image's size nor doubles it, nor halves it to a {SIZE_MULTIPLE}th at least"
-                );
-                return refuse(layer, reason);
-            };
-            channels.push(layer.outputs);
-            levels.push(after);
-            is_read.push(false);
+            layer.check_numbers()?;
+            layer.check_names(&mut taken)?;
+            layer.check_reads(index)?;
+            let level = layer.check_join(&values)?;
+            layer.check_after(index + 1 == layers.len())?;
+            let made = Value::new(layer.outputs, layer.level_after(level)?);
+            let read = layer.source.values().iter();
+            read.for_each(|&value| values[value].is_read = true);
+            values.push(made);
         }
-        if levels.last() != Some(&0) {
+        // Nothing reads the last value, which is the network's output.
+        let output = values.pop();
+        if output.is_none_or(|output| output.level != 0) {
             return Err(ModelError::Setting(
                 "the network does not end at the image's size".into(),
             ));
         }
-        match layers
-            .iter()
-            .zip(&is_read[1..])
-            .rev()
-            .skip(1)
-            .find(|(_, is_read)| !**is_read)
-        {
-            Some((layer, _)) => refuse(layer, "no layer reads what it gives".into()),
+        let mut made = layers.iter().zip(&values[1..]).rev();
+        match made.find(|(_, value)| !value.is_read) {
+            Some((layer, _)) => Err(layer.refused("no layer reads what it gives".into())),
             None => Ok(Self { layers }),
         }
     }

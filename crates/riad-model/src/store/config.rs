@@ -120,7 +120,7 @@ impl TrainConfig {
 
     /// Number of values in an image.
     pub(crate) fn image_len(&self) -> usize {
-        self.architecture.channels * self.scoring.size().pixels()
+        self.architecture.channels() * self.scoring.size().pixels()
     }
 
     /// Epochs before the learning rate is to decay.

@@ -117,10 +117,18 @@ fn replace_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     // The rename itself is on the disk once the folder is; only Unix lets a folder be opened for that.
     #[cfg(unix)]
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        File::open(folder)?.sync_all()?;
-    }
+    File::open(folder_of(path))?.sync_all()?;
     Ok(())
+}
+
+/// The folder that a file lies in.
+#[cfg(unix)]
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        // Of a name alone the parent is empty, which no system opens.
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// How long [`replace`] waits for other programs on Windows, and how often it tries.
@@ -211,6 +219,19 @@ mod tests {
     use std::{os::unix::fs::symlink, process::Command};
 
     use super::*;
+
+    #[test]
+    fn a_name_alone_lies_in_the_working_folder() {
+        for (path, folder) in [
+            ("model", "."),
+            ("runs/model", "runs"),
+            ("./model", "."),
+            ("/model", "/"),
+        ] {
+            assert_eq!(folder_of(Path::new(path)), Path::new(folder), "{path}");
+            assert!(folder == "runs" || File::open(folder_of(Path::new(path))).is_ok());
+        }
+    }
 
     #[test]
     fn a_link_stays_a_link_and_a_pipe_a_pipe() {

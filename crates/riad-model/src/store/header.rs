@@ -96,7 +96,7 @@ impl Header {
         self.architecture.check()?;
         self.scoring.check()?;
         self.scoring.check_network(self.architecture)?;
-        let channels = self.architecture.channels;
+        let channels = self.architecture.channels();
         if self.appearance.as_ref().is_some_and(|of| of.channels() != channels) {
             return Err(ModelError::Setting(format!(
                 "what good images look like is told of images that do not have {channels} channels"

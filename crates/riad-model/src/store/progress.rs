@@ -29,6 +29,13 @@ pub struct Progress {
     pub steps: usize,
     /// Losses of these steps, each weighted by its images.
     pub partial: LossTerms,
+    /// Training images. A run goes on only with as many: their order and their tiles follow from the number. 0 before the
+    /// first step.
+    #[serde(default)]
+    pub train_images: usize,
+    /// Validation images, by whose losses epochs are compared. 0 before the first step.
+    #[serde(default)]
+    pub validation_images: usize,
     /// Steps of the optimiser since the run began.
     pub optimiser_steps: u64,
     /// The epoch with the best validation loss so far, from 1. 0 before the first.
@@ -48,6 +55,24 @@ impl Progress {
     pub fn best_loss(&self) -> Option<f64> {
         let record = self.history.get(self.best_epoch.checked_sub(1)?)?;
         Some(record.validation.unwrap_or(record.train).total)
+    }
+
+    /// Checks that there are as many images as the run began with. If it has not begun, it begins with these.
+    ///
+    /// # Errors
+    /// [`ModelError::OtherImages`] names what differs.
+    pub(crate) fn check_counts(&mut self, train: usize, validation: usize) -> Result<()> {
+        if (self.epochs, self.steps) == (0, 0) {
+            (self.train_images, self.validation_images) = (train, validation);
+        }
+        let counts = [
+            ("training", self.train_images, train),
+            ("validation", self.validation_images, validation),
+        ];
+        match counts.into_iter().find(|(_, had, got)| had != got) {
+            Some((what, had, got)) => Err(ModelError::OtherImages { what, had, got }),
+            None => Ok(()),
+        }
     }
 
     /// Checks that a run with these settings can have come so far.

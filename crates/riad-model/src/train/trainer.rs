@@ -303,7 +303,8 @@ impl Trainer {
     /// then saved.
     ///
     /// # Errors
-    /// If an image cannot be loaded, the loss becomes NaN or infinite (the last good checkpoint is kept), a file cannot
+    /// [`ModelError::OtherImages`] if the run has begun with another number of images, in this process or before it was
+    /// resumed. If an image cannot be loaded, the loss becomes NaN or infinite (the last good checkpoint is kept), a file cannot
     /// be written, or the device fails.
     pub fn run(
         &mut self,
@@ -314,6 +315,7 @@ impl Trainer {
         if train.is_empty() {
             return Err(ModelError::Setting("there are no training images".into()));
         }
+        self.progress.check_counts(train.len(), validation.len())?;
         while !self.progress.finished {
             if self.run_epoch(train, observe)?.is_break() {
                 self.save()?;
@@ -450,7 +452,7 @@ impl Trainer {
             epoch: self.progress.epochs as u64,
             step: (self.progress.steps + ahead) as u64,
         };
-        scoring.method.draw(scoring, architecture.channels, step, count)
+        scoring.method.draw(scoring, architecture.channels(), step, count)
     }
 
     /// Validates, and settles whether the epoch is the best and whether it is the last. Gives whether it is the best: the
@@ -491,7 +493,7 @@ impl Trainer {
             return Ok(None);
         }
         let scoring = &self.config.scoring;
-        let passes = scoring.method.passes(scoring, self.config.architecture.channels)?;
+        let passes = scoring.method.passes(scoring, self.config.architecture.channels())?;
         let scorer = self.network.scorer(passes)?;
         let mut mean = LossTerms::default();
         let seed = derive_seed(&[self.config.seed, Choice::Tiles as u64]);

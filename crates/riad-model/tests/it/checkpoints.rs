@@ -271,7 +271,10 @@ fn headers_with_extreme_numbers_are_refused_or_hold() {
                 Err(error) => assert!(
                     matches!(
                         error,
-                        ModelError::Length { .. } | ModelError::Mask(_) | ModelError::Diverged { .. }
+                        ModelError::Length { .. }
+                            | ModelError::Mask(_)
+                            | ModelError::Diverged { .. }
+                            | ModelError::OtherImages { .. }
                     ),
                     "{place} {number}: {error:?}"
                 ),

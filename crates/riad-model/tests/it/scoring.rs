@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use riad_core::{Map, Size};
 use riad_model::{
-    Architecture, Checkpoint, Device, Keep, Method, ModelError, Normal, NormalSums, Precision, Roi, Scored, Scorer,
-    ScoringSettings, Similarity, Tiling, Weights,
+    Architecture, Checkpoint, Device, Keep, Method, ModelError, NeededSize, Normal, NormalSums, Precision, Roi, Scored,
+    Scorer, ScoringSettings, Similarity, Tiling, Weights,
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
@@ -245,26 +245,33 @@ fn a_large_image_is_a_blend_of_its_tiles_whatever_the_threads() {
     let other_shape = Size::new(rows / 2, columns * 2);
     let (other, many) = (Size::new(height, width), CHANNELS * rows * columns);
     for (image, size) in [(&image[..], other), (&image[..many], other_shape)] {
-        assert!(matches!(
-            plain.score_image(image, size, Keep::Map),
-            Err(ModelError::Setting(_))
-        ));
+        let refused = plain.score_image(image, size, Keep::Map).unwrap_err();
+        assert_refused_alone(&refused, size, NeededSize::Exactly(Size::new(rows, columns)));
     }
     assert!(matches!(
         tiled.score_image(&image, Size::new(width, height - 1), Keep::Map),
         Err(ModelError::Length { .. })
     ));
     let low = &image[..CHANNELS * 31 * width];
-    assert!(matches!(
-        tiled.score_image(low, Size::new(31, width), Keep::Map),
-        Err(ModelError::Setting(_))
-    ));
+    let refused = tiled.score_image(low, Size::new(31, width), Keep::Map).unwrap_err();
+    assert_refused_alone(&refused, Size::new(31, width), NeededSize::AtLeast(Size::new(32, 48)));
     let mut broken = image;
     broken[9] = f32::NAN;
     assert!(matches!(
         tiled.score_image(&broken, Size::new(height, width), Keep::Map),
         Err(ModelError::Overflow)
     ));
+}
+
+/// The size of one image is refused, and who loops over images may go on with the next.
+#[track_caller]
+fn assert_refused_alone(error: &ModelError, size: Size, model: NeededSize) {
+    assert!(
+        matches!(error, ModelError::ImageSize { got, needed } if (*got, *needed) == (size, model)),
+        "{error:?}"
+    );
+    assert!(!error.stops_everything());
+    assert!(error.to_string().contains(&size.to_string()), "{error}");
 }
 
 #[test]
@@ -291,13 +298,15 @@ fn what_is_outside_of_the_region_of_interest_does_not_count() {
     assert!(part.score < all.score, "the maximum is to be outside");
     assert!(matches!(
         tiled.score(&image[..CHANNELS * 32 * 48], Keep::All),
-        Err(ModelError::Setting(_))
+        Err(ModelError::ImageSize { .. })
     ));
     let low = &image[..CHANNELS * 69 * width];
-    assert!(matches!(
-        tiled.score_image(low, Size::new(69, width), Keep::Map),
-        Err(ModelError::Setting(_))
-    ));
+    let refused = tiled.score_image(low, Size::new(69, width), Keep::Map).unwrap_err();
+    assert_refused_alone(
+        &refused,
+        Size::new(69, width),
+        NeededSize::Region(Size::new(height, width)),
+    );
 
     let image = &image[..CHANNELS * 32 * 48];
     let all = scorer(&plain).score(image, Keep::All).unwrap().remove(0);

@@ -93,7 +93,7 @@ fn runs_that_cannot_be_are_refused() {
     refused(&|config| config.batch_size = 1 << 62);
     refused(&|config| config.patience = 0);
     refused(&|config| config.architecture.width = 1 << 62);
-    refused(&|config| config.architecture.channels = 0);
+    refused(&|config| config.architecture = config.architecture.with_channels(0));
     refused(&|config| config.learning_rate = f64::NAN);
     refused(&|config| config.weight_decay = -1.0);
     refused(&|config| config.loss.l2 = f32::INFINITY);

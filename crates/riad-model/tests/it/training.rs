@@ -289,6 +289,47 @@ fn counts(got: usize, expected: usize) -> String {
 }
 
 #[test]
+fn a_run_goes_on_only_with_as_many_images_as_it_began_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path();
+    let mut trainer = Trainer::start(config(), run, &Device::CPU).unwrap();
+    let one_step = |trainer: &mut Trainer, train: usize, validation: usize| {
+        trainer.run(&Waves(train), &Waves(validation), &mut |_| ControlFlow::Break(()))
+    };
+    assert_eq!(one_step(&mut trainer, 5, 2).unwrap(), Outcome::Interrupted);
+    drop(trainer);
+    let before = fs::read(run.join(LAST)).unwrap();
+    let mut trainer = Trainer::resume(run, &Device::CPU).unwrap();
+    for ((train, validation), said) in [
+        ((6, 2), "5 training images, and there are 6"),
+        ((4, 2), "5 training images, and there are 4"),
+        ((5, 3), "2 validation images, and there are 3"),
+        ((5, 0), "2 validation images, and there are 0"),
+    ] {
+        let refused = one_step(&mut trainer, train, validation).unwrap_err();
+        assert!(matches!(refused, ModelError::OtherImages { .. }), "{refused:?}");
+        assert!(refused.to_string().contains(said), "{refused}");
+        assert!(
+            fs::read(run.join(LAST)).unwrap() == before,
+            "the run is as it was: {said}"
+        );
+    }
+    assert_eq!(one_step(&mut trainer, 5, 2).unwrap(), Outcome::Interrupted);
+}
+
+/// What was refused before the first step does not bind the run.
+#[test]
+fn a_run_that_has_not_begun_begins_with_any_number_of_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = Trainer::start(config(), folder.path(), &Device::CPU).unwrap();
+    let stop = &mut |_: Event<'_>| ControlFlow::Break(());
+    assert!(trainer.run(&Waves(0), &Waves(2), stop).is_err());
+    assert_eq!(trainer.run(&Waves(3), &Waves(1), stop).unwrap(), Outcome::Interrupted);
+    let progress = trainer.progress();
+    assert_eq!((progress.train_images, progress.validation_images), (3, 1));
+}
+
+#[test]
 fn a_folder_is_not_trained_in_twice() {
     let folder = tempfile::tempdir().unwrap();
     let refused = |result: Result<Trainer>| result.err().unwrap().to_string();

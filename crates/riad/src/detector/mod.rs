@@ -203,18 +203,18 @@ impl Detector {
     ///
     /// # Errors
     /// If it has other channels than the model or values outside of [0, 1], is too small for its tiles, or the device
-    /// fails.
+    /// fails. Only the last [stops everything](Error::stops_everything).
     pub fn inspect(&self, image: Image) -> Result<Inspection> {
         let (channels, wanted) = (image.channels(), self.reader().channels);
         if channels != wanted {
-            return Err(Error::request(format!(
+            return Err(Error::Pixels(format!(
                 "the image has {channels} channels, and the model needs {wanted}"
             )));
         }
         // NaN is in no range.
         let is_outside = |value: &&f32| !(0.0..=1.0).contains(*value);
         if let Some(value) = image.values().iter().find(is_outside) {
-            return Err(Error::request(format!(
+            return Err(Error::Pixels(format!(
                 "the image has the value {value}, but values must be in [0, 1], where 1 is white; divide them by the value of white"
             )));
         }
@@ -272,22 +272,22 @@ impl Detector {
         })
     }
 
-    /// Scores images of a size that is scored. One on which the network's values overflow keeps no other from its score.
+    /// Scores images. One that cannot be scored keeps no other from its score.
     ///
     /// # Errors
-    /// If the device fails.
+    /// Those that [stop everything](ModelError::stops_everything), such as those of the device.
     pub(crate) fn score(&self, images: &[&Image], keep: Keep) -> Result<Vec<Result<Scored, ModelError>>> {
         match self.score_all(images, keep) {
             Ok(scored) => return Ok(scored.into_iter().map(Ok).collect()),
-            Err(ModelError::Overflow) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) if error.stops_everything() => return Err(error.into()),
+            Err(_) => {}
         }
         let mut each = Vec::with_capacity(images.len());
         for image in images {
             match self.score_all(&[image], keep) {
                 Ok(scored) => each.extend(scored.into_iter().map(Ok)),
-                Err(ModelError::Overflow) => each.push(Err(ModelError::Overflow)),
-                Err(error) => return Err(error.into()),
+                Err(error) if error.stops_everything() => return Err(error.into()),
+                Err(error) => each.push(Err(error)),
             }
         }
         Ok(each)
@@ -372,7 +372,7 @@ impl Iterator for Inspections {
 #[cfg(test)]
 mod tests {
     use riad_core::Size;
-    use riad_model::{Architecture, Checkpoint, ScoringSettings, Weights};
+    use riad_model::{Architecture, Checkpoint, ScoringSettings, Tiling, Weights};
 
     use super::*;
 
@@ -436,8 +436,32 @@ mod tests {
             for value in [-0.01, 1.01, 255.0, f32::NAN, f32::INFINITY] {
                 let error = inspect(value).unwrap_err();
                 assert!(error.to_string().contains("must be in [0, 1]"), "{error}");
+                assert!(!error.stops_everything());
             }
             assert!(inspect(0.0).is_ok() && inspect(1.0).is_ok());
         }
+    }
+
+    /// Who looks at one picture of a camera after the other goes on with the next.
+    #[test]
+    fn an_image_that_the_model_does_not_take_stops_nothing_else() {
+        let weights = Weights::initial(Architecture::u_net(2), 0).unwrap();
+        let mut scoring = ScoringSettings::for_size(32, 32);
+        scoring.tiling = Some(Tiling { overlap: 8 });
+        let checkpoint = Checkpoint::new(weights, scoring, None, None);
+        let detector = Detector::options()
+            .compute(Compute::on(Device::CPU))
+            .open_checkpoint(&checkpoint)
+            .unwrap();
+        let inspect = |channels, side: usize| {
+            let values = vec![0.5; channels * side * side];
+            detector.inspect(Image::new(channels, Size::new(side, side), values).unwrap())
+        };
+        for (channels, side, said) in [(1, 40, "has 1 channels"), (3, 31, "a tile has 32x32")] {
+            let error = inspect(channels, side).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+            assert!(!error.stops_everything() && !error.is_usage(), "{error:?}");
+        }
+        assert!(inspect(3, 40).is_ok());
     }
 }

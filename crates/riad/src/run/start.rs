@@ -81,7 +81,7 @@ impl Start {
         let preset = Preset::ALL.iter().find(|preset| preset.width() == architecture.width);
         options.preset = options.preset.or(preset.copied());
         if options.bands.is_none() {
-            options.channels.get_or_insert(architecture.channels);
+            options.channels.get_or_insert(architecture.channels());
         }
         options.white_level = options.white_level.or(scoring.white_level);
         options.similarity.get_or_insert(scoring.similarity);
@@ -126,8 +126,8 @@ impl Start {
         if own.width != asked.width {
             return refuse("preset", &preset(own), &preset(asked));
         }
-        if own.channels != asked.channels {
-            return refuse("number of channels", &own.channels, &asked.channels);
+        if own.channels() != asked.channels() {
+            return refuse("number of channels", &own.channels(), &asked.channels());
         }
         if own != asked {
             let reason = "its network has other layers or another input";

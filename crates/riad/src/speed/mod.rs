@@ -176,7 +176,7 @@ fn mean_after_first(times: &[f64]) -> f64 {
 
 /// `count` images `[B, C, H, W]` in [0, 1].
 fn images(count: usize, config: &TrainConfig) -> Vec<f32> {
-    let values = 0..count * config.architecture.channels * config.scoring.size().pixels();
+    let values = 0..count * config.architecture.channels() * config.scoring.size().pixels();
     values.map(|i| 0.5 + 0.5 * (i as f32 * 0.37).sin()).collect()
 }
 

@@ -307,6 +307,22 @@ mod tests {
         }
     }
 
+    /// Scores of 0 alone give no spread to measure others by.
+    #[test]
+    fn an_anomalous_image_is_found_among_scores_of_0() {
+        let mut suspects = Suspects {
+            images: vec![PathBuf::new(); 13],
+            names: vec![String::new(); 13],
+            found: BTreeMap::new(),
+            unreadable: Vec::new(),
+            effect: None,
+        };
+        let mut scores = [0.0; 13];
+        scores[12] = 0.6;
+        suspects.judge(&(0..13).collect::<Vec<_>>(), &scores);
+        assert!(suspects.found.keys().eq(&[12]), "{:?}", suspects.found.keys());
+    }
+
     #[test]
     fn what_is_written_can_be_read_again() {
         let folder = tempfile::tempdir().unwrap();

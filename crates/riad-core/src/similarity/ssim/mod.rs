@@ -10,7 +10,7 @@ use std::array;
 
 use self::moments::{CENTRE, Gaussian, LatestRows, Moments, RADIUS, Scan};
 use super::{Shape, SimilarityError, sum_chunks, sum_pairs};
-use crate::{Map, Size};
+use crate::{Map, Size, mirrored};
 
 pub use self::moments::{C1, C2, WINDOW};
 
@@ -33,6 +33,7 @@ pub fn loss(
     let windows = (height - 2 * RADIUS) * (width - 2 * RADIUS);
     let count = (shape.images * shape.channels * windows) as f64;
     let slope = (-f64::from(weight) / count) as f32;
+    let grad = grad.filter(|_| weight != 0.0);
     let gaussian = Gaussian::new();
     let sum = sum_chunks(shape.plane_len(), target, recon, grad, |target, recon, grad| {
         let planes = Planes {
@@ -172,11 +173,7 @@ impl Planes<'_> {
 
     /// Adds `factor` times the similarity of the window around each pixel.
     fn add_to_map(&self, gaussian: &Gaussian, factor: f32, map: &mut [f32]) {
-        let mirror = |position: usize, size: usize| match position.checked_sub(RADIUS) {
-            None => RADIUS - 1 - position,
-            Some(inside) if inside < size => inside,
-            Some(beyond) => 2 * size - 1 - beyond,
-        };
+        let mirror = |position: usize, size: usize| mirrored(position as isize - RADIUS as isize, size);
         let columns: Vec<usize> = (0..self.width + 2 * RADIUS).map(|x| mirror(x, self.width)).collect();
         let mut scan = Scan::new(gaussian, columns.len());
         let mut similarities = vec![0.0; self.width];

@@ -99,6 +99,36 @@ impl Gradients {
             _ => self.take(flow, value).map(Gradient::Own),
         }
     }
+
+    fn view<'a>(&'a self, gradient: &'a Gradient) -> View<'a> {
+        match gradient {
+            Gradient::Own(gradient) => gradient.view(),
+            Gradient::Part(joint, part) => self.joints[*joint].view().part(*part),
+        }
+    }
+
+    /// Memory for the gradient to what a layer reads. `None` if that is the network's input, whose gradient nobody needs.
+    fn room(&mut self, input: Input) -> Option<Activation> {
+        match input {
+            Input::Joint(joint) => Some(std::mem::take(&mut self.joints[joint])),
+            Input::Value(0) => None,
+            Input::Value(_) => Some(self.free.pop().unwrap_or_default()),
+        }
+    }
+
+    /// Takes the gradient to what a layer reads.
+    fn give(&mut self, input: Input, gradient: Activation) {
+        match input {
+            Input::Joint(joint) => self.joints[joint] = gradient,
+            Input::Value(value) => match &mut self.values[value] {
+                None => self.values[value] = Some(gradient),
+                Some(sum) => {
+                    norm::add_channels(sum.all_mut(), gradient.view());
+                    self.free.push(gradient);
+                }
+            },
+        }
+    }
 }
 
 impl CpuTrainer {
@@ -238,48 +268,17 @@ impl CpuTrainer {
                 }
                 After::Nothing => gradients.read(flow, value)?,
             };
-            let Gradients { values, joints, free } = gradients;
-            let read = match flow.inputs[index] {
-                Input::Joint(joint) => Some(std::mem::take(&mut joints[joint])),
-                Input::Value(0) => None,
-                Input::Value(_) => Some(free.pop().unwrap_or_default()),
-            };
-            let view = match &dy {
-                Gradient::Own(dy) => dy.view(),
-                Gradient::Part(joint, part) => joints[*joint].view().part(*part),
-            };
-            let batch = view.batch()?;
-            let [weight, bias] = parameters.gradients(&layer.name);
-            match layer.kind {
-                Kind::Plain => conv2d_grad_weight(x.batch()?, batch, layer.geometry, weight)?,
-                Kind::Transposed => conv_transpose2d_grad_weight(x.batch()?, batch, layer.geometry, weight)?,
-            }
-            match &layer.after {
-                // Batch norm takes the mean away again, so that the loss does not depend on the bias.
-                After::NormRelu { .. } => bias.fill(0.0),
-                After::Nothing | After::Tanh { .. } => grad_bias(batch, bias)?,
-            }
+            let read = gradients.room(flow.inputs[index]);
+            let batch = gradients.view(&dy).batch()?;
+            grad_parameters(layer, x.batch()?, batch, parameters.gradients(&layer.name))?;
             if let Some(mut dx) = read {
                 let [weight, _] = parameters.layer(&layer.name);
-                let to = dx.shaped(x.dims())?;
-                match layer.kind {
-                    Kind::Plain => conv2d_grad_input(batch, weight, layer.geometry, to)?,
-                    Kind::Transposed => conv_transpose2d_grad_input(batch, weight, layer.geometry, to)?,
-                }
-                match flow.inputs[index] {
-                    Input::Joint(joint) => joints[joint] = dx,
-                    Input::Value(value) => match &mut values[value] {
-                        None => values[value] = Some(dx),
-                        Some(sum) => {
-                            norm::add_channels(sum.all_mut(), dx.view());
-                            free.push(dx);
-                        }
-                    },
-                }
+                grad_input(layer, batch, weight, dx.shaped(x.dims())?)?;
+                gradients.give(flow.inputs[index], dx);
             }
             // What came from outside goes: it is made anew for each step.
             if let (Gradient::Own(dy), After::Nothing | After::NormRelu { .. }) = (dy, &layer.after) {
-                free.push(dy);
+                gradients.free.push(dy);
             }
         }
         Ok(())
@@ -352,6 +351,29 @@ fn convolve(layer: &Layer, x: Batch<'_>, [weight, bias]: [&[f32]; 2], out: Batch
     match layer.kind {
         Kind::Plain => conv2d(x, weight, Some(bias), layer.geometry, out)?,
         Kind::Transposed => conv_transpose2d(x, weight, Some(bias), layer.geometry, out)?,
+    }
+    Ok(())
+}
+
+/// The gradients to a layer's weight and bias.
+fn grad_parameters(layer: &Layer, x: Batch<'_>, dy: Batch<'_>, [weight, bias]: [&mut [f32]; 2]) -> Result<()> {
+    match layer.kind {
+        Kind::Plain => conv2d_grad_weight(x, dy, layer.geometry, weight)?,
+        Kind::Transposed => conv_transpose2d_grad_weight(x, dy, layer.geometry, weight)?,
+    }
+    match &layer.after {
+        // Batch norm takes the mean away again, so that the loss does not depend on the bias.
+        After::NormRelu { .. } => bias.fill(0.0),
+        After::Nothing | After::Tanh { .. } => grad_bias(dy, bias)?,
+    }
+    Ok(())
+}
+
+/// The gradient to what a layer's convolution reads.
+fn grad_input(layer: &Layer, dy: Batch<'_>, weight: &[f32], dx: BatchMut<'_>) -> Result<()> {
+    match layer.kind {
+        Kind::Plain => conv2d_grad_input(dy, weight, layer.geometry, dx)?,
+        Kind::Transposed => conv_transpose2d_grad_input(dy, weight, layer.geometry, dx)?,
     }
     Ok(())
 }

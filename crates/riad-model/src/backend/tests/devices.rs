@@ -55,8 +55,8 @@ fn reconstructions_are_the_cpus_for_every_network() {
         for (architecture, region_size) in presets.clone().chain(autoencoders).chain(others) {
             let weights = Weights::initial(architecture, 3).unwrap();
             let size = (37, 50);
-            let images = wavy_images(2, architecture.channels, size);
-            let frame = frame(architecture.channels, size, Normalisation::default());
+            let images = wavy_images(2, architecture.channels(), size);
+            let frame = frame(architecture.channels(), size, Normalisation::default());
             let maskings = [5, 6].map(|seed| masking(region_size, frame, &[seed]));
             let [expected, found] =
                 [&Device::CPU, device].map(|device| reconstruct(&weights, device, &images, &maskings));
@@ -150,9 +150,13 @@ fn gradients_are_the_cpus() {
                 published,
             ),
         ] {
-            let images = wavy_images(2, architecture.channels, size);
+            let images = wavy_images(2, architecture.channels(), size);
             let weights = Weights::initial(architecture, 9).unwrap();
-            let masking = masking(region_size, frame(architecture.channels, size, normalisation), &[3, 4]);
+            let masking = masking(
+                region_size,
+                frame(architecture.channels(), size, normalisation),
+                &[3, 4],
+            );
             assert_gradients(device, slack, &weights, &images.into(), &masking, loss);
         }
     });
