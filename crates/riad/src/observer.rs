@@ -400,7 +400,7 @@ mod tests {
             rejects: 1,
             ..Counts::default()
         };
-        assert_eq!(counts.to_string(), "3 done, 1 defect, backlog 0, none yet");
+        assert_eq!(counts.to_string(), "3 done, 1 reject, backlog 0, none yet");
         counts = Counts {
             images: 1_234_567,
             rejects: 123_456,

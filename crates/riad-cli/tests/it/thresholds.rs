@@ -265,15 +265,6 @@ fn images_that_would_spoil_the_guarantee_are_refused() {
     assert_eq!(error.matches("absent.png").count(), 1, "{error}");
     assert_eq!(fs::read(root.join("run/best.safetensors")).unwrap(), before);
 
-    // What comes twice counts once.
-    fs::copy(root.join("data/badge/test/good/000.png"), root.join("again.png")).unwrap();
-    let said = calibrate(&["data/badge/test/good", "again.png"], 0);
-    assert!(
-        said.contains("again.png is the same picture as data/badge/test/good/000.png; it counts once"),
-        "{said}"
-    );
-    assert_eq!(calibration(&root.join("run/best.safetensors")).len(), 3);
-
     // A checkpoint elsewhere is left as it is.
     fs::copy(root.join("run/best.safetensors"), root.join("model.safetensors")).unwrap();
     stdout(
@@ -291,6 +282,15 @@ fn images_that_would_spoil_the_guarantee_are_refused() {
     assert_eq!(fs::read(root.join("model.safetensors")).unwrap(), before);
     assert_eq!(calibration(&root.join("b.safetensors")).len(), 3);
     assert!(!root.join("lock").exists());
+
+    // What comes twice counts once.
+    fs::copy(root.join("data/badge/test/good/000.png"), root.join("again.png")).unwrap();
+    let said = calibrate(&["data/badge/test/good", "again.png"], 0);
+    assert!(
+        said.contains("again.png is the same picture as data/badge/test/good/000.png; it counts once"),
+        "{said}"
+    );
+    assert_eq!(calibration(&root.join("run/best.safetensors")).len(), 3);
 
     // What cannot be read is named, and has no score when the threshold is used, either.
     fs::write(root.join("broken.png"), "no image").unwrap();
