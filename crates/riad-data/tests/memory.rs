@@ -21,9 +21,9 @@ static HEAP: PeakAlloc = PeakAlloc;
 /// What does not grow with an image: tables of decoders, the names of files, the directories of a TIFF.
 const FIXED: u64 = 256 << 10;
 
-/// Half a megabyte in colours, and more than two in values.
-const WIDTH: u32 = 480;
-const HEIGHT: u32 = 400;
+/// More than a third of a megabyte in colours, and one and a half in values.
+const WIDTH: u32 = 400;
+const HEIGHT: u32 = 320;
 
 /// The most bytes on the heap while `work` runs, beyond those before it.
 fn peak<T>(work: impl FnOnce() -> T) -> (T, u64) {

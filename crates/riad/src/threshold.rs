@@ -3,7 +3,7 @@
 use std::{fmt, path::Path, sync::Arc};
 
 use riad_core::{
-    Calibration, CalibrationError, Region,
+    Calibration, CalibrationError, Difference, Likeness, Region,
     calibration::{USUAL_RATES, images_needed, images_needed_with_confidence},
 };
 use riad_data::counted;
@@ -151,6 +151,18 @@ impl Threshold {
 /// Whether an image of this score is above a threshold. What is no number is not good.
 pub(crate) fn exceeds(score: f32, threshold: f32) -> bool {
     score.is_nan() || score > threshold
+}
+
+/// Why an image does not show the product.
+pub(crate) fn strangeness(likeness: Likeness) -> String {
+    let how = match likeness.difference() {
+        Some(Difference::Darker) => "it is too dark",
+        Some(Difference::Brighter) => "it is too bright",
+        Some(Difference::Plainer) => "it has too little detail: is it out of focus, or is nothing there?",
+        Some(Difference::Rougher) => "it has too much detail",
+        _ => "most of it looks different",
+    };
+    format!("it resembles none of the {} good pictures: {how}", likeness.images())
 }
 
 /// How sure it is that good products are stopped no more often than [`rates_in_words`] says.

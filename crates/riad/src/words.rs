@@ -2,22 +2,9 @@
 
 use std::fmt;
 
-use riad_core::{Difference, Likeness};
 use riad_data::counted;
 
 use crate::{Event, Session, Verdict, facts::preset_name, threshold::rates_in_words};
-
-/// Why an image does not show the product.
-pub(crate) fn strangeness(likeness: Likeness) -> String {
-    let how = match likeness.difference() {
-        Some(Difference::Darker) => "it is too dark",
-        Some(Difference::Brighter) => "it is too bright",
-        Some(Difference::Plainer) => "it has too little detail: is it out of focus, or is nothing there?",
-        Some(Difference::Rougher) => "it has too much detail",
-        _ => "most of it looks different",
-    };
-    format!("it resembles none of the {} good pictures: {how}", likeness.images())
-}
 
 impl fmt::Display for Session<'_> {
     /// What is trained on how many images. The folder is not in it.

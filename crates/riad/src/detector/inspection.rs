@@ -15,7 +15,7 @@ use super::{Detector, IN_MEMORY};
 use crate::{
     FalsePositiveRate, Judgement, Result, Threshold, Verdict,
     render::{Plane, Scale, drawn, outline_found, size_of},
-    words,
+    threshold::strangeness,
 };
 
 /// What a [`Detector`] finds in an image.
@@ -147,16 +147,16 @@ impl Inspection {
     /// As [`Detector::threshold`].
     pub fn verdict(&self, rate: impl Into<FalsePositiveRate>) -> Result<Verdict> {
         let threshold = self.detector.threshold(rate)?;
-        Ok(self.verdict_by(&threshold, self.strangeness()))
+        Ok(self.verdict_by(&threshold, self.strange()))
     }
 
     /// How it differs from the good images, if it does not resemble them.
-    fn strangeness(&self) -> Option<Likeness> {
+    fn strange(&self) -> Option<Likeness> {
         self.likeness().filter(|likeness| !likeness.resembles())
     }
 
-    fn verdict_by(&self, threshold: &Threshold, strangeness: Option<Likeness>) -> Verdict {
-        match strangeness {
+    fn verdict_by(&self, threshold: &Threshold, strange: Option<Likeness>) -> Verdict {
+        match strange {
             Some(_) => Verdict::NotThisProduct,
             None if threshold.is_exceeded_by(self.score) => Verdict::Defective,
             None => Verdict::Good,
@@ -179,11 +179,11 @@ impl Inspection {
 
     /// All that the model and a threshold say of the image.
     pub fn judged(&self, threshold: &Threshold) -> Judgement {
-        let strangeness = self.strangeness();
+        let strange = self.strange();
         Judgement {
             p_value: threshold.p_value(self.score),
-            verdict: self.verdict_by(threshold, strangeness),
-            reason: strangeness.map(words::strangeness),
+            verdict: self.verdict_by(threshold, strange),
+            reason: strange.map(strangeness),
             regions: self.regions_above(threshold),
         }
     }
