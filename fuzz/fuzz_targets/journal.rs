@@ -109,6 +109,6 @@ fuzz_target!(
         assert!(read().starts_with(&kept) && [0, 1].contains(&(after.images - counts.images)), "{counts:?}, {after:?}");
         drop(station);
         let again = open(out).expect("a file with a line more is continued").counts();
-        assert_eq!((again.images, again.defects), (after.images, after.defects));
+        assert_eq!((again.images, again.rejects), (after.images, after.rejects));
     }
 );
