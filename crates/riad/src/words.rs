@@ -4,7 +4,7 @@ use std::fmt;
 
 use riad_data::counted;
 
-use crate::{Event, Session, Verdict, facts::preset_name, threshold::rates_in_words};
+use crate::{Event, Session, facts::preset_name, threshold::rates_in_words};
 
 impl fmt::Display for Session<'_> {
     /// What is trained on how many images. The folder is not in it.
@@ -47,9 +47,9 @@ impl Event<'_> {
                 image,
                 score,
                 judgement,
-            } => match (&judgement.reason, judgement.verdict) {
-                (Some(reason), Verdict::NotThisProduct) => format!("{image} is not this product: {reason}"),
-                _ => format!("{image} is defective: {score}"),
+            } => match &judgement.reason {
+                Some(reason) => format!("{image} is not this product: {reason}"),
+                None => format!("{image} is defective: {score}"),
             },
             Event::Missing { file, image } => {
                 format!("{} is missing; {image} will be scored when it is there", file.display())

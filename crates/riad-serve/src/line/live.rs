@@ -94,8 +94,8 @@ pub(crate) struct LineState {
     pub(crate) drift: Option<f64>,
 }
 
-/// What people's answers say of the verdicts of the version in use: how many, of how many, and the exact range of the share with a confidence of 95 %
-/// (Clopper and Pearson).
+/// What people's answers say of the verdicts of the version in use: how many, of how many, and the exact range of the share with a
+/// confidence of 95 % (Clopper and Pearson).
 #[derive(Clone, Debug, Serialize, ToSchema)]
 struct Measured {
     /// Good ones among the pictures that were stopped.
